@@ -1,0 +1,73 @@
+"""Batches as a pure function of (seed, step): Grain shuffles, mixes and batches by index."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from vcjax.data.prepared import Prepared
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.seeds import derive_seed
+
+Batch = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions, each [batch, length]
+
+PREFETCHED = 2  # batches made ahead of the step that trains
+
+
+class Batches:
+    """Batches without end from one prepared dataset or a weighted mixture.
+
+    Each part is shuffled anew in each of its epochs and repeated for ever; rows are taken from the
+    parts in proportion to their weights, evenly interleaved. Nothing is remembered between
+    batches, so a run that resumes at a step sees what it would have seen.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Prepared, float]], batch_size: int, seed: int):
+        """Builds the mixture; reads no row.
+
+        Raises:
+          UserError: no part, lengths or tokenizers that differ, an empty part, a weight or batch
+            size that isn't positive.
+        """
+        import grain
+
+        _check(parts, batch_size)
+        shuffled = [
+            grain.MapDataset.source(part).shuffle(seed=derive_seed(seed, "shuffle", i)).repeat()
+            for i, (part, _) in enumerate(parts)
+        ]
+        weights = [float(weight) for _, weight in parts]
+        self._dataset: Any = grain.MapDataset.mix(shuffled, weights=weights).batch(batch_size)
+
+    def batch(self, step: int) -> Batch:
+        """Batch of `step` (from 0): `tokens, loss_mask, segment_ids, positions`."""
+        if step < 0:
+            raise ValueError(f"step {step} is negative")
+        return self._dataset[step]
+
+    def prefetch(self, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yields (step, batch) from `start_step` on; a background thread makes the next ones."""
+        import grain
+
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCHED)
+        ahead = self._dataset[start_step:].to_iter_dataset(options)
+        yield from enumerate(ahead, start=start_step)
+
+
+def _check(parts: Sequence[tuple[Prepared, float]], batch_size: int) -> None:
+    if batch_size < 1:
+        raise UserError(f"batch_size: {batch_size} must be 1 or more")
+    if not parts:
+        raise UserError("no prepared dataset to train on")
+    for part, weight in parts:
+        if not (math.isfinite(weight) and weight > 0):
+            raise UserError(f"weight: {weight} must be a positive number")
+        if not len(part):
+            raise UserError("a prepared dataset has no rows; prepare it again")
+    lengths = sorted({part.length for part, _ in parts})
+    if len(lengths) > 1:
+        named = " and ".join(str(length) for length in lengths)
+        raise UserError(f"prepared datasets have rows of {named} tokens; prepare them alike")
+    if len({part.summary["tokenizer"] for part, _ in parts}) > 1:
+        raise UserError("prepared datasets are of different tokenizers; prepare them with the same")

@@ -1,0 +1,177 @@
+"""Examples -> rows of fixed length, several to a row, each its own segment."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from vcjax.foundation.errors import UserError
+
+Row = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions, each [length]
+Rows = dict[str, np.ndarray]  # the same, each [rows, length]
+
+DTYPES = {
+    "tokens": np.dtype(np.int32),
+    "loss_mask": np.dtype(np.bool_),
+    "segment_ids": np.dtype(np.int32),
+    "positions": np.dtype(np.int32),
+}
+
+OPEN_ROWS = 64  # rows kept open for a better fit: a bound on memory and on the search
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A tokenised record: `loss_mask` is True where the token at that place is to be predicted."""
+
+    ids: Int32[np.ndarray, " tokens"]
+    loss_mask: Bool[np.ndarray, " tokens"]
+
+    def __post_init__(self) -> None:
+        if self.ids.shape != self.loss_mask.shape or self.ids.ndim != 1:
+            raise ValueError(f"ids {self.ids.shape} and mask {self.loss_mask.shape} must be alike")
+
+
+@dataclass
+class PackingCounts:
+    """Counts of a packing.
+
+    Attributes:
+      examples: examples given.
+      split: examples cut into several pieces, all of them kept.
+      truncated: examples whose end was cut off.
+      dropped: examples left out because nothing of them could be learnt from.
+      rows: rows made.
+      tokens: tokens in the rows, without padding.
+      loss_tokens: tokens of them that are predicted.
+      fill: share of the rows that is not padding.
+    """
+
+    examples: int = 0
+    split: int = 0
+    truncated: int = 0
+    dropped: int = 0
+    rows: int = 0
+    tokens: int = 0
+    loss_tokens: int = 0
+    fill: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Rows, each array `[rows, length]`, and the counts of `PackingCounts` as a dict."""
+
+    rows: Rows
+    summary: dict[str, int | float]
+
+
+class Packer:
+    """Packs a stream of examples: each piece goes to the open row that it fills best.
+
+    The result depends on the order of the examples and on nothing else. A full row is given out at
+    once; when too many are open, the fullest is.
+    """
+
+    def __init__(self, length: int, *, split_long: bool):
+        if length < 2:
+            raise UserError(f"length: {length} is too short; a row needs 2 tokens or more")
+        self.length = length
+        self.split_long = split_long
+        self.counts = PackingCounts()
+        self._open: list[list[Example]] = []
+        self._space: list[int] = []
+
+    def add(self, example: Example) -> list[Row]:
+        """Takes an example; returns the rows that are finished by it."""
+        counts = self.counts
+        counts.examples += 1
+        pieces = self._pieces(example)
+        # Whether anything is left to learn, once cut and without what no token precedes.
+        if not any(piece.loss_mask.any() for piece in pieces):
+            counts.dropped += 1
+            return []
+        if self.split_long:
+            counts.split += len(pieces) > 1
+        else:
+            counts.truncated += len(example.ids) > self.length
+        rows = [self._place(piece) for piece in pieces]
+        return [row for row in rows if row is not None]
+
+    def finish(self) -> list[Row]:
+        """Returns the rows that are still open and closes the packing."""
+        rows = [self._close(0) for _ in range(len(self._open))]
+        if self.counts.rows:
+            self.counts.fill = self.counts.tokens / (self.counts.rows * self.length)
+        return rows
+
+    def _pieces(self, example: Example) -> list[Example]:
+        stop = len(example.ids) if self.split_long else min(len(example.ids), self.length)
+        pieces = []
+        for start in range(0, stop, self.length):
+            end = min(start + self.length, stop)
+            mask = example.loss_mask[start:end].copy()
+            mask[0] = False  # no token of its segment precedes it, so nothing predicts it
+            pieces.append(Example(example.ids[start:end], mask))
+        return pieces
+
+    def _place(self, piece: Example) -> Row | None:
+        size = len(piece.ids)
+        fitting = [index for index, space in enumerate(self._space) if space >= size]
+        if fitting:
+            index = min(fitting, key=self._space.__getitem__)  # the first of equals is the oldest
+        else:
+            index = len(self._open)
+            self._open.append([])
+            self._space.append(self.length)
+        self._open[index].append(piece)
+        self._space[index] -= size
+        if self._space[index] == 0:
+            return self._close(index)
+        if len(self._open) > OPEN_ROWS:
+            return self._close(int(np.argmin(self._space)))
+        return None
+
+    def _close(self, index: int) -> Row:
+        pieces = self._open.pop(index)
+        self._space.pop(index)
+        row = {name: np.zeros(self.length, dtype) for name, dtype in DTYPES.items()}
+        start = 0
+        for segment, piece in enumerate(pieces, start=1):
+            place = slice(start, start + len(piece.ids))
+            row["tokens"][place] = piece.ids
+            row["loss_mask"][place] = piece.loss_mask
+            row["segment_ids"][place] = segment
+            row["positions"][place] = np.arange(len(piece.ids))
+            start = place.stop
+        self.counts.rows += 1
+        self.counts.tokens += start
+        self.counts.loss_tokens += int(row["loss_mask"].sum())
+        return row
+
+
+def pack(examples: Iterable[Example], length: int, *, split_long: bool) -> Packed:
+    """Packs examples into rows of `length` tokens.
+
+    Args:
+      examples: in an order that decides the result.
+      length: tokens of a row, 2 or more.
+      split_long: True cuts a longer example into pieces, each a segment of its own (documents);
+        False cuts off its end (conversations). Examples without a token to predict are dropped.
+
+    Returns:
+      Rows `tokens, segment_ids, positions` int32 and `loss_mask` bool, each `[rows, length]`.
+      Segments count from 1 in each row, 0 is padding; positions count from 0 in each segment;
+      `loss_mask` belongs to the token that is predicted (the training step shifts), and is False
+      for the first token of each segment.
+
+    Raises:
+      UserError: `length` is below 2.
+    """
+    packer = Packer(length, split_long=split_long)
+    rows = [row for example in examples for row in packer.add(example)] + packer.finish()
+    stacked = {
+        name: np.stack([row[name] for row in rows]) if rows else np.zeros((0, length), dtype)
+        for name, dtype in DTYPES.items()
+    }
+    return Packed(stacked, asdict(packer.counts))

@@ -1,0 +1,170 @@
+"""Prepared datasets: packed rows on disk as TFDS/ArrayRecord, with their summary and card."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vcjax.data.card import dataset_card
+from vcjax.data.curation import Deduplicated
+from vcjax.data.encode import encode_conversation, encode_document
+from vcjax.data.importers import check_choice
+from vcjax.data.packing import Packer, Row
+from vcjax.data.records import Record
+from vcjax.data.rows import RowWriter, open_rows
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import hash_text, read_json, write_json, write_jsonl, write_text
+from vcjax.text.tokenizer import Tokenizer
+
+ENCODERS = {"documents": encode_document, "conversations": encode_conversation}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Random access to the rows of a prepared folder.
+
+    Attributes:
+      source: the rows, in the order of packing.
+      summary: what `prepare` counted.
+    """
+
+    source: Sequence[Row]
+    summary: Mapping[str, Any]
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row."""
+        return self.summary["length"]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`: `tokens, segment_ids, positions` int32, `loss_mask` bool, `[length]`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return {name: np.asarray(value) for name, value in self.source[index].items()}
+
+
+def prepare(
+    folder: str | os.PathLike,
+    records: Iterable[Record],
+    kind: str,
+    tokenizer: Tokenizer,
+    length: int,
+    *,
+    quarantined: Sequence[Mapping[str, Any]] = (),
+    on_bad_record: str = "error",
+) -> dict[str, Any]:
+    """Deduplicates, encodes and packs records into a folder, which appears whole or not at all.
+
+    Args:
+      folder: doesn't exist yet, or is empty.
+      records: of `kind`, `documents` or `conversations`; streamed once.
+      length: tokens of a row.
+      quarantined: what the importer set aside; kept beside the rows.
+      on_bad_record: what to do with a record that the tokenizer or its chat template refuses.
+
+    Returns:
+      The summary, as it stands in `summary.json`.
+
+    Raises:
+      UserError: the folder is in use, another kind, a refused record, or no row to write.
+    """
+    check_choice("kind", kind, ENCODERS)
+    check_choice("on_bad_record", on_bad_record, ("error", "quarantine"))
+    packer = Packer(length, split_long=kind == "documents")
+    unique = Deduplicated(records)
+    bad = list(quarantined)
+    languages: Counter[str] = Counter()
+    domains: Counter[str] = Counter()
+    with _new_folder(Path(folder)) as temporary:
+        with RowWriter(temporary, length) as writer:
+            for record in unique:
+                try:
+                    example = ENCODERS[kind](tokenizer, record)
+                except UserError as error:
+                    if on_bad_record == "error":
+                        raise UserError(f"record {record.id!r}: {error}") from None
+                    raw = json.dumps(record.to_dict(), ensure_ascii=False)
+                    bad.append({"file": None, "line": None, "reason": str(error), "raw": raw})
+                    continue
+                languages[record.lang] += 1
+                domains[record.domain or "none"] += 1
+                writer.write(packer.add(example))
+            writer.write(packer.finish())
+        counts = packer.counts
+        if not counts.rows:
+            raise UserError(
+                f"{folder}: nothing to write: of {counts.examples} {kind} none has a token to "
+                f"predict within length {length}; raise the length or check the data"
+            )
+        summary = {
+            "kind": kind,
+            "length": length,
+            "duplicates": unique.duplicates,
+            "quarantined": len(bad),
+            **asdict(counts),
+            "languages": dict(sorted(languages.items())),
+            "domains": dict(sorted(domains.items())),
+            "tokenizer": hash_tokenizer(tokenizer),
+        }
+        write_json(temporary / "summary.json", summary)
+        if bad:
+            write_jsonl(temporary / "quarantined.jsonl", bad)
+        write_text(temporary / "README.md", dataset_card(Path(folder).name, summary))
+    return summary
+
+
+def open_prepared(folder: str | os.PathLike) -> Prepared:
+    """Opens a folder that `prepare` wrote.
+
+    Raises:
+      UserError: the folder isn't a prepared dataset.
+    """
+    folder = Path(folder)
+    if not (folder / "summary.json").is_file() or not (folder / "dataset_info.json").is_file():
+        what = "not a prepared dataset" if folder.is_dir() else "no such folder"
+        raise UserError(f"{folder}: {what}; make one with `python -m launch.prepare`")
+    summary = read_json(folder / "summary.json")
+    source = open_rows(folder)
+    if not isinstance(summary, dict) or summary.get("rows") != len(source):
+        raise UserError(f"{folder}: summary.json doesn't belong to the rows; prepare it again")
+    return Prepared(source, summary)
+
+
+def hash_tokenizer(tokenizer: Tokenizer) -> str:
+    """SHA-256 of what decides the ids: vocabulary, rules, special tokens and chat template."""
+    parts = [
+        tokenizer.backend.backend_tokenizer.to_str(),
+        tokenizer.bos_id,
+        tokenizer.eos_id,
+        tokenizer.adds_bos,
+        tokenizer.chat_template,
+    ]
+    return hash_text(json.dumps(parts, ensure_ascii=False))
+
+
+@contextmanager
+def _new_folder(folder: Path):
+    """Yields a temporary folder beside `folder` that takes its name when the block ends well."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: is not empty; name another folder or remove this one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # is gone where all went well

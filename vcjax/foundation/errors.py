@@ -1,0 +1,21 @@
+"""The two ends of a run that are not faults: a user's mistake and an unmet gate."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake of the user's, told in one line that names the file, field or line and the mend.
+
+    The launch scripts print it without a traceback and exit with code 2.
+    """
+
+
+class GateNotMet(Exception):
+    """The run ended, but a gate, a quota or a bound was not met. Exit code 3."""
+
+
+def suggest(name: str, options: Iterable[str]) -> str:
+    """Returns `"; did you mean 'X'?"` for the closest of `options`, or an empty string."""
+    close = difflib.get_close_matches(name, list(options), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

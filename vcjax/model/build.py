@@ -1,0 +1,70 @@
+"""From a config to a static graph and a plain tree of parameters, and back to logits."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vcjax.model.config import LlamaConfig
+from vcjax.model.llama import Llama
+
+Params = dict[str, Any]
+"""Nested dict of arrays, the form in which parameters flow through the project."""
+
+
+def abstract(config: LlamaConfig, **options: Any) -> tuple[Any, nnx.State]:
+    """Returns (graph, state of shapes with their `axes`), allocating nothing.
+
+    `options` are those of `Llama`. The state's leaves are `jax.ShapeDtypeStruct`s in variables.
+    """
+    model = nnx.eval_shape(lambda: Llama(config, rngs=nnx.Rngs(0), **options))
+    graph, state = nnx.split(model)
+    return graph, state
+
+
+def shapes(config: LlamaConfig, **options: Any) -> Params:
+    """The parameter tree of a config with `jax.ShapeDtypeStruct` leaves."""
+    return nnx.to_pure_dict(abstract(config, **options)[1])
+
+
+def logical_axes(config: LlamaConfig, **options: Any) -> Params:
+    """The parameter tree of a config with the logical axis names of each leaf."""
+    _, state = abstract(config, **options)
+    flat = [(path, variable.get_metadata("axes")) for path, variable in nnx.to_flat_state(state)]
+    tree: Params = {}
+    for path, axes in flat:
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = axes
+    return tree
+
+
+def initialise(config: LlamaConfig, seed: int, **options: Any) -> Params:
+    """Random parameters from a seed."""
+    model = Llama(config, rngs=nnx.Rngs(seed), **options)
+    return nnx.to_pure_dict(nnx.split(model)[1])
+
+
+@partial(jax.jit, static_argnames=("graph",))
+def packed_logits(
+    graph: Any,
+    params: Params,
+    tokens: Int[Array, "batch length"],
+    positions: Int[Array, "batch length"],
+    segment_ids: Int[Array, "batch length"],
+) -> Float[Array, "batch length vocab"]:
+    """Logits of whole rows; see `Llama.__call__` for the arguments."""
+    model = nnx.merge(graph, params)
+    return model.logits(model(tokens, positions, segment_ids))
+
+
+def plain_logits(
+    graph: Any, params: Params, tokens: Int[Array, "batch length"]
+) -> Float[Array, "batch length vocab"]:
+    """Logits of rows that hold one text each, from position 0, without padding."""
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+    return packed_logits(graph, params, tokens, positions, jnp.ones_like(tokens))

@@ -1,0 +1,285 @@
+"""The decoder: RMSNorm, rotary grouped-query attention, SwiGLU, in Flax NNX.
+
+`Llama(stacked=True)` holds each layer parameter once, with a leading `layers` axis, and runs one
+`jax.lax.scan`: the form for training. `Llama(stacked=False)` holds a list of blocks and unrolls:
+the form for decoding, where a scan would copy every layer's weights and cache at each token.
+`unstack` turns the parameters of the first form into those of the second.
+
+Sources: Touvron et al., arXiv 2302.13971; Shazeer, arXiv 2002.05202 (SwiGLU); Zhang and
+Sennrich, arXiv 1910.07467 (RMSNorm).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vcjax.model.attention import attend, cached_mask, packed_mask, windowed
+from vcjax.model.config import LlamaConfig
+from vcjax.model.lora import LoraConfig
+from vcjax.model.rope import rotate, rotation
+
+Cache = tuple[tuple[Array, Array], ...]
+"""Per layer, keys and values, each [batch, context, kv_heads, head_dim]."""
+
+_INIT = jax.nn.initializers.normal(0.02)
+
+
+class _Maker:
+    """Makes parameters: names their logical axes and, for stacked layers, adds the layer axis."""
+
+    def __init__(self, rngs: nnx.Rngs, dtype: Any, layers: int | None) -> None:
+        self.rngs, self.dtype, self.layers = rngs, dtype, layers
+
+    def __call__(
+        self, init: Callable, shape: tuple[int, ...], axes: tuple[str, ...], kind: type = nnx.Param
+    ) -> Any:
+        if self.layers is not None:
+            shape, axes = (self.layers, *shape), ("layers", *axes)
+        return kind(init(self.rngs.params(), shape, self.dtype), axes=axes)
+
+
+class RMSNorm(nnx.Module):
+    """Normalises in float32, casts back, then multiplies by the weight (Hugging Face's order)."""
+
+    def __init__(self, make: _Maker, size: int, axis: str, eps: float) -> None:
+        self.weight = make(jax.nn.initializers.ones, (size,), (axis,))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "*rows size"]) -> Float[Array, "*rows size"]:
+        wide = x.astype(jnp.float32)
+        variance = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
+        normal = (wide * jax.lax.rsqrt(variance + self.eps)).astype(x.dtype)
+        return normal * self.weight[...].astype(x.dtype)
+
+
+class Projection(nnx.Module):
+    """A matrix product over the last axes, with optional bias and low-rank adapter.
+
+    The kernel keeps its head axes apart (`[hidden, heads, head_dim]`), so that sharding rules see
+    heads; the product itself is two-dimensional and token-major, which XLA's CPU backend runs
+    about 1.5 times faster than the three-dimensional form in the backward pass.
+    """
+
+    def __init__(
+        self,
+        make: _Maker,
+        name: str,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        *,
+        bias: bool,
+        lora: LoraConfig | None,
+    ) -> None:
+        self.inputs, self.outputs = tuple(inputs.values()), tuple(outputs.values())
+        self.kernel = make(_INIT, (*self.inputs, *self.outputs), (*inputs, *outputs))
+        self.bias = make(jax.nn.initializers.zeros, self.outputs, tuple(outputs)) if bias else None
+        self.lora_scale = 0.0
+        if lora is not None and lora.covers(name):
+            self.lora_scale = lora.scale
+            flat_in, flat_out = _size(self.inputs), _size(self.outputs)
+            bound = flat_in**-0.5
+
+            def uniform(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+                return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+            in_axis, out_axis = next(iter(inputs)), next(iter(outputs))
+            self.lora_a = make(uniform, (flat_in, lora.rank), (in_axis, "rank"), nnx.LoRAParam)
+            zeros = jax.nn.initializers.zeros
+            self.lora_b = make(zeros, (lora.rank, flat_out), ("rank", out_axis), nnx.LoRAParam)
+
+    def __call__(self, x: Float[Array, "batch length *inputs"]) -> Array:
+        batch, length = x.shape[:2]
+        rows = x.reshape(batch * length, _size(self.inputs))
+        kernel = self.kernel[...].astype(x.dtype)
+        out = rows @ kernel.reshape(_size(self.inputs), _size(self.outputs))
+        if self.lora_scale:
+            low = rows @ self.lora_a[...].astype(x.dtype)
+            out = out + (low @ self.lora_b[...].astype(x.dtype)) * self.lora_scale
+        if self.bias is not None:
+            out = out + self.bias[...].astype(x.dtype).reshape(-1)
+        return out.reshape(batch, length, *self.outputs)
+
+
+class Block(nnx.Module):
+    """One layer: attention and feed-forward, each on a normalised input, added to the stream."""
+
+    def __init__(self, config: LlamaConfig, make: _Maker, lora: LoraConfig | None) -> None:
+        hidden = {"embed": config.hidden_size}
+        heads = {"heads": config.num_heads, "head_dim": config.head_dim}
+        kv_heads = {"kv_heads": config.num_kv_heads, "head_dim": config.head_dim}
+        middle = {"mlp": config.intermediate_size}
+
+        def project(name: str, source: dict, target: dict, bias: bool) -> Projection:
+            return Projection(make, name, source, target, bias=bias, lora=lora)
+
+        self.attention_norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
+        self.q = project("q", hidden, heads, config.qkv_bias)
+        self.k = project("k", hidden, kv_heads, config.qkv_bias)
+        self.v = project("v", hidden, kv_heads, config.qkv_bias)
+        self.o = project("o", heads, hidden, config.o_bias)
+        if config.qk_norm:
+            self.q_norm = RMSNorm(make, config.head_dim, "head_dim", config.rms_norm_eps)
+            self.k_norm = RMSNorm(make, config.head_dim, "head_dim", config.rms_norm_eps)
+        else:
+            self.q_norm = self.k_norm = None
+        self.mlp_norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
+        self.gate = project("gate", hidden, middle, config.mlp_bias)
+        self.up = project("up", hidden, middle, config.mlp_bias)
+        self.down = project("down", middle, hidden, config.mlp_bias)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length hidden"],
+        cos: Float[Array, "batch length half"],
+        sin: Float[Array, "batch length half"],
+        mask: Array,
+        cache: tuple[Array, Array] | None = None,
+        positions: Int[Array, "batch length"] | None = None,
+    ) -> tuple[Float[Array, "batch length hidden"], tuple[Array, Array] | None]:
+        with jax.named_scope("attention"):
+            normal = self.attention_norm(x)
+            query, key, value = self.q(normal), self.k(normal), self.v(normal)
+            if self.q_norm is not None and self.k_norm is not None:
+                query, key = self.q_norm(query), self.k_norm(key)
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+            if cache is not None:
+                rows = jnp.arange(x.shape[0])[:, None]
+                key = cache[0].at[rows, positions].set(key.astype(cache[0].dtype))
+                value = cache[1].at[rows, positions].set(value.astype(cache[1].dtype))
+                cache = (key, value)
+            x = x + self.o(attend(query, key.astype(x.dtype), value.astype(x.dtype), mask))
+        with jax.named_scope("mlp"):
+            normal = self.mlp_norm(x)
+            x = x + self.down(jax.nn.silu(self.gate(normal)) * self.up(normal))
+        return x, cache
+
+
+class Llama(nnx.Module):
+    """Token ids in, hidden states or logits out. See the module's docstring for `stacked`."""
+
+    def __init__(
+        self,
+        config: LlamaConfig,
+        *,
+        rngs: nnx.Rngs,
+        dtype: Any = jnp.float32,
+        param_dtype: Any = jnp.float32,
+        lora: LoraConfig | None = None,
+        stacked: bool = True,
+        remat: bool = False,
+    ) -> None:
+        """Args: `dtype` is that of the computation, `param_dtype` that of the parameters."""
+        self.config, self.dtype, self.stacked, self.remat = config, dtype, stacked, remat
+        make = _Maker(rngs, param_dtype, None)
+        size = (config.vocab_size, config.hidden_size)
+        self.embedding = make(_INIT, size, ("vocab", "embed"))
+        self.norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
+        if config.tie_embeddings:
+            self.head = None
+        else:
+            self.head = make(_INIT, size[::-1], ("embed", "vocab"))
+        if stacked:
+            self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers), lora)
+        else:
+            blocks = [Block(config, make, lora) for _ in range(config.num_layers)]
+            self.layers = nnx.List(blocks)
+
+    def __call__(
+        self,
+        tokens: Int[Array, "batch length"],
+        positions: Int[Array, "batch length"],
+        segment_ids: Int[Array, "batch length"],
+    ) -> Float[Array, "batch length hidden"]:
+        """Runs whole rows. Tokens see earlier tokens of their own segment.
+
+        Args:
+          tokens: vocabulary ids.
+          positions: position of each token in its own segment, for RoPE.
+          segment_ids: which packed text a token belongs to; padding is a segment of its own (0).
+
+        Returns:
+          Final hidden states, normalised, in the compute dtype. `logits` maps them to scores.
+        """
+        x = self.embedding[...].astype(self.dtype)[tokens]
+        cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
+        mask = packed_mask(segment_ids)
+        order = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+        if not self.stacked:
+            for block, window in zip(self.layers, self._windows(), strict=True):
+                seen = mask if window is None else windowed(mask, order, window)
+                x, _ = block(x, cos, sin, seen)
+            return self.norm(x)
+        graph, stack = nnx.split(self.layers)
+        windows = jnp.asarray(self.config.windows) if self.config.windows else None
+
+        def step(x: Array, layer: tuple) -> tuple[Array, None]:
+            state, window = layer
+            if window is None:
+                seen = mask
+            else:  # a window of 0 means none: then the row's length excludes nothing
+                seen = windowed(mask, order, jnp.where(window == 0, tokens.shape[1] + 1, window))
+            return nnx.merge(graph, state)(x, cos, sin, seen)[0], None
+
+        if self.remat:
+            step = jax.checkpoint(step, prevent_cse=False)
+        x, _ = jax.lax.scan(step, x, (stack, windows))
+        return self.norm(x)
+
+    def extend(
+        self,
+        tokens: Int[Array, "batch length"],
+        positions: Int[Array, "batch length"],
+        cache: Cache,
+    ) -> tuple[Float[Array, "batch length hidden"], Cache]:
+        """Runs new tokens on top of a cache whose slot s holds position s of the row.
+
+        Keys and values of the new tokens are written at `positions`. Rows may hold padding after
+        their real tokens: what it writes lies beyond every real query and is overwritten later.
+        Needs `stacked=False`.
+        """
+        x = self.embedding[...].astype(self.dtype)[tokens]
+        cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
+        mask = cached_mask(positions, cache[0][0].shape[1])
+        layers = []
+        for block, window, layer in zip(self.layers, self._windows(), cache, strict=True):
+            seen = mask if window is None else windowed(mask, positions, window)
+            x, layer = block(x, cos, sin, seen, layer, positions)
+            layers.append(layer)
+        return self.norm(x), tuple(layers)
+
+    def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:
+        """Scores over the vocabulary, float32; a tied head is the embedding, transposed."""
+        if self.head is None:
+            scores = hidden @ self.embedding[...].astype(hidden.dtype).T
+        else:
+            scores = hidden @ self.head[...].astype(hidden.dtype)
+        return scores.astype(jnp.float32)
+
+    def _windows(self) -> list[Any]:
+        return [window or None for window in self.config.windows] or [None] * self.config.num_layers
+
+
+def unstack(params: dict) -> dict:
+    """Splits the stacked layers: `layers: {...[layers, ...]}` -> `layers: {0: {...}, 1: ...}`."""
+    count = jax.tree.leaves(params["layers"])[0].shape[0]
+    layers = {n: jax.tree.map(lambda leaf, n=n: leaf[n], params["layers"]) for n in range(count)}
+    return {**params, "layers": layers}
+
+
+def init_cache(config: LlamaConfig, batch: int, context: int, dtype: Any) -> Cache:
+    """An empty cache: per layer, zeros for keys and values."""
+    shape = (batch, context, config.num_kv_heads, config.head_dim)
+    return tuple(
+        (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
+    )
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total

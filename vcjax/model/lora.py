@@ -1,0 +1,56 @@
+"""Low-rank adaptation (Hu et al., arXiv 2106.09685) of chosen projections."""
+
+import re
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from vcjax.foundation.errors import UserError
+
+PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """A regular expression over the names in PROJECTIONS says which ones get an adapter."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    targets: str = ".*"
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"lora.rank must be at least 1, not {self.rank}")
+        try:
+            matched = [name for name in PROJECTIONS if self.covers(name)]
+        except re.error as error:
+            raise UserError(f"lora.targets {self.targets!r} is not a pattern: {error}") from None
+        if not matched:
+            raise UserError(
+                f"lora.targets {self.targets!r} matches none of {', '.join(PROJECTIONS)}"
+            )
+
+    @property
+    def scale(self) -> float:
+        """Factor of the low-rank product: alpha / rank."""
+        return self.alpha / self.rank
+
+    def covers(self, projection: str) -> bool:
+        """Whether the projection of this name gets an adapter."""
+        return re.fullmatch(self.targets, projection) is not None
+
+
+def merge_lora(params: dict, lora: LoraConfig) -> dict:
+    """Adds `scale * A @ B` to each adapted kernel and drops A and B: a plain model's parameters.
+
+    The product is formed in float32 and added in the kernel's dtype.
+    """
+    if not isinstance(params, dict):
+        return params
+    if "lora_a" not in params:
+        return {name: merge_lora(child, lora) for name, child in params.items()}
+    kernel = params["kernel"]
+    a, b = (params[name].astype(jnp.float32) for name in ("lora_a", "lora_b"))
+    delta = (lora.scale * (a @ b)).reshape(kernel.shape)
+    rest = {name: leaf for name, leaf in params.items() if name not in ("lora_a", "lora_b")}
+    return {**rest, "kernel": (kernel.astype(jnp.float32) + delta).astype(kernel.dtype)}

@@ -1,0 +1,93 @@
+"""Mesh, and the one table that maps logical axes of tensors to axes of the mesh."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vcjax.foundation.errors import UserError, suggest
+
+AXES = ("data", "fsdp", "tensor")
+"""Mesh axes: copies of the model, shards of every parameter, shards of each matrix product."""
+
+
+@dataclass(frozen=True)
+class ShardingRules:
+    """Which mesh axes each logical axis is laid over; None is replicated.
+
+    The names are those that `vcjax.model` gives to the axes of its parameters, and `batch`.
+    """
+
+    batch: tuple[str, ...] | str | None = ("data", "fsdp")
+    vocab: tuple[str, ...] | str | None = "tensor"
+    embed: tuple[str, ...] | str | None = "fsdp"
+    heads: tuple[str, ...] | str | None = "tensor"
+    kv_heads: tuple[str, ...] | str | None = "tensor"
+    head_dim: tuple[str, ...] | str | None = None
+    mlp: tuple[str, ...] | str | None = "tensor"
+    layers: tuple[str, ...] | str | None = None
+    rank: tuple[str, ...] | str | None = None
+
+
+_FIELDS = {field.name for field in dataclasses.fields(ShardingRules)}
+
+
+def make_mesh(sizes: Mapping[str, int]) -> Mesh:
+    """Lays all devices out as a mesh. One size may be -1: whatever is left.
+
+    Raises:
+      UserError: an unknown axis, or sizes that don't multiply to the number of devices.
+    """
+    for axis in sizes:
+        if axis not in AXES:
+            raise UserError(f"mesh axis {axis!r} is not one of {', '.join(AXES)}")
+    shape = [int(sizes.get(axis, 1)) for axis in AXES]
+    count = jax.device_count()
+    if shape.count(-1) == 1:
+        known = -int(np.prod(shape))
+        shape[shape.index(-1)] = count // known if known and count % known == 0 else 0
+    if int(np.prod(shape)) != count or min(shape) < 1:
+        asked = " x ".join(f"{axis}={sizes.get(axis, 1)}" for axis in AXES)
+        raise UserError(f"mesh {asked} doesn't fit {count} device(s)")
+    return jax.make_mesh(tuple(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def sharding(
+    mesh: Mesh, rules: ShardingRules, axes: tuple[str, ...], shape: tuple[int, ...]
+) -> NamedSharding:
+    """Sharding of one tensor. A mesh axis that doesn't divide its dimension is left out.
+
+    (So 3 key/value heads on a tensor axis of 2 are replicated, not an error.)
+    """
+    spec, used = [], set()
+    for axis, size in zip(axes, shape, strict=True):
+        if axis not in _FIELDS:
+            raise ValueError(f"no sharding rule for axis {axis!r}{suggest(axis, _FIELDS)}")
+        wanted = getattr(rules, axis)
+        names = (wanted,) if isinstance(wanted, str) else tuple(wanted or ())
+        names = tuple(name for name in names if name not in used and mesh.shape[name] > 1)
+        if names and size % int(np.prod([mesh.shape[name] for name in names])) == 0:
+            used.update(names)
+            spec.append(names if len(names) > 1 else names[0])
+        else:
+            spec.append(None)
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def shardings(mesh: Mesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
+    """Shardings of a tree; `axes` has tuples of names where `shapes` has shaped leaves."""
+    return jax.tree.map(lambda leaf, names: sharding(mesh, rules, names, leaf.shape), shapes, axes)
+
+
+def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
+    """Sharding of `[batch, length]` arrays: rows over the data-parallel axes."""
+    return NamedSharding(mesh, PartitionSpec(rules.batch))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Sharding of a tensor that every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())

@@ -1,0 +1,85 @@
+"""Encoding with and without special tokens, from one tokenizer, without shared switches.
+
+A `tokenizers.Tokenizer` has one mutable flag that says whether special tokens are parsed. A flag
+that two threads share is a hole through which a user's text could become control tokens, so each
+way of encoding has its own copy of the tokenizer, set once.
+"""
+
+import copy
+from itertools import chain, islice
+from typing import NamedTuple
+
+import tokenizers
+
+from vcjax.foundation.errors import UserError
+
+# Unicode's noncharacters (never assigned, for use inside a program), then private-use plane 16.
+_STOCK = (range(0xFDD0, 0xFDF0), range(0x100000, 0x10FFFE))
+
+
+def unused_characters(text: str, count: int) -> list[str]:
+    """`count` characters, of those that no text should have, that `text` does not contain."""
+    used = set(text)
+    characters = map(chr, chain(*_STOCK))
+    return list(islice((c for c in characters if c not in used), count))
+
+
+class Token(NamedTuple):
+    """A token id and the half-open span of characters it came from."""
+
+    id: int
+    start: int
+    end: int
+
+
+class Encoder:
+    """Encodes text to ids; adds no BOS or EOS, truncates nothing, pads nothing."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, special_ids: frozenset[int]):
+        """`special_ids`: ids that plain text must never give (so without the unknown token's)."""
+        self._special_ids = special_ids
+        self._parsing = copy.deepcopy(backend)
+        self._parsing.no_truncation()
+        self._parsing.no_padding()
+        # A byte-level post-processor may trim spaces from offsets, which would move spans.
+        self._parsing.post_processor = None  # type: ignore[assignment]
+        self._parsing.encode_special_tokens = False
+        self._plain: dict[str, tokenizers.Tokenizer] = {}  # by the character that breaks the text
+
+    def parsed(self, text: str) -> list[Token]:
+        """Encodes text in which the special tokens' strings are special tokens."""
+        encoding = self._parsing.encode(text, add_special_tokens=False)
+        return [Token(id, *span) for id, span in zip(encoding.ids, encoding.offsets, strict=True)]
+
+    def plain(self, pieces: list[str]) -> list[list[int]]:
+        """Encodes the consecutive `pieces` of one text, one list of ids each, none special.
+
+        No token spans two pieces. Positions stay those of one text: a tokenizer that puts a space
+        before a text puts none before its second piece. Raises UserError where the vocabulary
+        gives a special token's id for plain text.
+        """
+        breaker = unused_characters("".join(pieces), 1)[0]
+        if breaker not in self._plain:
+            self._plain[breaker] = self._without_special(breaker)
+        backend = self._plain[breaker]
+        breaker_id = backend.token_to_id(breaker)
+        encoded: list[list[int]] = [[]]
+        for id in backend.encode(breaker.join(pieces), add_special_tokens=False).ids:
+            if id == breaker_id:
+                encoded.append([])
+            elif id in self._special_ids:
+                token = backend.id_to_token(id)
+                raise UserError(
+                    f"this tokenizer gives the special token {token!r} for plain text; "
+                    "take the string out of the text"
+                )
+            else:
+                encoded[-1].append(id)
+        return encoded
+
+    def _without_special(self, breaker: str) -> tokenizers.Tokenizer:
+        backend = copy.deepcopy(self._parsing)
+        backend.encode_special_tokens = True
+        # An added token that isn't special is still split out of the text, wherever it stands.
+        backend.add_tokens([tokenizers.AddedToken(breaker, special=False, normalized=False)])
+        return backend

@@ -1,0 +1,167 @@
+"""One tokenizer class over what model folders hold: tokenizer.json or SentencePiece."""
+
+import copy
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json, write_json
+from vcjax.text.encoder import Encoder
+
+
+class MissingTokenizer(UserError):
+    """A folder that has no tokenizer files."""
+
+
+class Tokenizer:
+    """Text to token ids and back.
+
+    Attributes:
+        backend: the `transformers` tokenizer (of the kind that `tokenizers` runs).
+        chat_template: the Jinja source of the model's own chat template, or None.
+    """
+
+    def __init__(self, backend: PreTrainedTokenizerFast):
+        """Raises UserError for a tokenizer that the `tokenizers` library doesn't run."""
+        if not isinstance(backend, PreTrainedTokenizerFast):
+            raise UserError(
+                f"tokenizer {type(backend).__name__} has no fast form; "
+                "save it as tokenizer.json beside the model"
+            )
+        self.backend = backend
+        self.chat_template = _only_template(backend)
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Encodes text; adds no BOS.
+
+        `special`: whether special tokens' strings in the text are parsed as special tokens. A
+        user's text must never be. (Added tokens that the tokenizer doesn't declare special, such
+        as `<think>`, are ordinary vocabulary either way.)
+
+        Raises UserError for a text with half a surrogate pair (JSON can spell one).
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"not Unicode text ({error.reason} at {error.start})") from None
+        if special:
+            return [token.id for token in self.encoder.parsed(text)]
+        return self.encoder.plain([text])[0]
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """Decodes ids; `skip_special` leaves special tokens out."""
+        return self.backend.decode(
+            list(ids), skip_special_tokens=skip_special, clean_up_tokenization_spaces=False
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, added ones included (a model's embedding may be padded beyond)."""
+        return len(self.backend)
+
+    @property
+    def bos_id(self) -> int | None:
+        return self.backend.bos_token_id
+
+    @property
+    def eos_id(self) -> int | None:
+        return self.backend.eos_token_id
+
+    @property
+    def pad_id(self) -> int | None:
+        return self.backend.pad_token_id
+
+    @cached_property
+    def adds_bos(self) -> bool:
+        """Whether the tokenizer's own encoding begins with BOS, as documents then do."""
+        return self.bos_id is not None and self.backend("a").input_ids[:1] == [self.bos_id]
+
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """String -> id of the tokens that the tokenizer declares special."""
+        added = self.backend.added_tokens_decoder.items()
+        return {token.content: id for id, token in added if token.special}
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The two ways of encoding, made on first use."""
+        special = frozenset(self.special_tokens.values()) - {self.backend.unk_token_id}
+        return Encoder(self.backend.backend_tokenizer, special)
+
+    def with_template(self, template: str | None) -> "Tokenizer":
+        """The same tokenizer with another chat template."""
+        backend = copy.copy(self.backend)  # shares the vocabulary
+        backend.chat_template = template
+        return Tokenizer(backend)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes tokenizer.json, tokenizer_config.json and, if there is one, chat_template.jinja.
+
+        A template file that an earlier save left is removed where there is none now.
+        """
+        folder = Path(folder)
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
+        self.backend.save_pretrained(folder)
+        _make_portable(folder / "tokenizer_config.json")
+
+
+def load_tokenizer(folder: str | os.PathLike) -> Tokenizer:
+    """Loads the tokenizer of a model folder; no network, no code from the folder.
+
+    Raises:
+        MissingTokenizer: the folder has no tokenizer files.
+        UserError: the files are there but can't be read as a tokenizer.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    has = {path.name for path in folder.iterdir()}
+    try:
+        # Where a folder has tokenizer.json, that file is the truth: classes named in
+        # tokenizer_config.json rebuild parts of it, and derived models often name the wrong class.
+        if "tokenizer.json" in has:
+            backend = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        elif "tokenizer.model" in has or {"vocab.json", "merges.txt"} <= has:
+            backend = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        else:
+            raise MissingTokenizer(
+                f"{folder}: no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with "
+                "merges.txt); copy the model's tokenizer files there"
+            )
+    except MissingTokenizer:
+        raise
+    except Exception as error:  # the loaders raise bare Exception on a malformed file
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}: the tokenizer can't be read ({reason})") from error
+    return Tokenizer(backend)
+
+
+def _only_template(backend: PreTrainedTokenizerFast) -> str | None:
+    templates = backend.chat_template
+    if not isinstance(templates, dict):
+        return templates
+    if "default" not in templates:
+        names = ", ".join(sorted(templates))
+        raise UserError(
+            f"{backend.name_or_path}: chat templates {names}, and none is named 'default'; "
+            "put one in chat_template.jinja"
+        )
+    return templates["default"]
+
+
+def _make_portable(config_path: Path) -> None:
+    """Rewrites what only this release of transformers understands, or only this machine needs."""
+    config = read_json(config_path)
+    config.pop("is_local", None)
+    config.pop("local_files_only", None)
+    if config.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's new name
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(config.get("extra_special_tokens"), list):  # transformers 4 wants a dict there
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    write_json(config_path, config)

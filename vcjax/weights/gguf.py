@@ -1,0 +1,263 @@
+"""A GGUF file as a source of a model: config, tensors and tokenizer in Hugging Face's terms.
+
+Sources: the format's specification (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)
+and llama.cpp's converters `conversion/{llama,qwen}.py`, whose steps are undone here.
+"""
+
+import os
+import re
+from functools import cached_property
+from typing import Any
+
+import gguf
+import ml_dtypes
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from vcjax.foundation.errors import UserError, suggest
+from vcjax.weights.gguf_metadata import open_gguf
+from vcjax.weights.gguf_rope import ROPE_FACTORS, rope_scaling
+from vcjax.weights.gguf_tokenizer import build_tokenizer
+
+# general.architecture -> the class name in config.json. Mistral files are labelled llama.
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+
+FLOATS = {
+    gguf.GGMLQuantizationType.F32: "float32",
+    gguf.GGMLQuantizationType.F16: "float16",
+    gguf.GGMLQuantizationType.BF16: "bfloat16",
+}
+
+_TOP = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_LAYER_NAME = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+
+# What closes an assistant's turn in the chat formats of the supported families (Llama 3, ChatML).
+_END_OF_TURN = ("<|eot_id|>", "<|eom_id|>", "<|im_end|>")
+
+
+class GGUFSource:
+    """One GGUF file. Tensors are read, dequantised and renamed one at a time, when asked for.
+
+    Raises:
+      UserError: for each mistake named in `open_gguf`, and for an unsupported architecture.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._metadata, tensors = open_gguf(path)
+        self.path = self._metadata.path
+        self._tensors = {tensor.name: tensor for tensor in tensors}
+        self.architecture = self._metadata.required("general.architecture", str)
+        if self.architecture not in ARCHITECTURES:
+            raise UserError(
+                f"{self.path}: architecture {self.architecture!r} is not supported (supported: "
+                f"{', '.join(ARCHITECTURES)}){suggest(self.architecture, ARCHITECTURES)}"
+            )
+
+    @property
+    def quantised(self) -> bool:
+        """Whether any tensor is stored in blocks of integers."""
+        return any(tensor.tensor_type not in FLOATS for tensor in self._tensors.values())
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The metadata in the layout of a Hugging Face `config.json`.
+
+        Raises:
+          UserError: a key is missing or of the wrong type, sizes differ between layers, or RoPE
+            is applied in a way that the supported models don't know.
+        """
+        if "token_embd.weight" not in self._tensors:
+            raise UserError(f"{self.path}: tensor 'token_embd.weight' is missing")
+        architecture = ARCHITECTURES[self.architecture]
+        factors = self._tensors[ROPE_FACTORS].data if ROPE_FACTORS in self._tensors else None
+        config = {
+            "architectures": [architecture],
+            "model_type": self.architecture,
+            "hidden_size": self._integer("embedding_length"),
+            "intermediate_size": self._integer("feed_forward_length"),
+            "num_hidden_layers": self._integer("block_count"),
+            "num_attention_heads": self._heads,
+            "num_key_value_heads": self._kv_heads,
+            # The embedding's rows count; the key `vocab_size` is not written for every model.
+            "vocab_size": int(self._tensors["token_embd.weight"].shape[1]),
+            "max_position_embeddings": self._integer("context_length"),
+            "hidden_act": "silu",
+            "rms_norm_eps": self._metadata.required(
+                f"{self.architecture}.attention.layer_norm_rms_epsilon", float
+            ),
+            "rope_theta": self._rope_theta,
+            "rope_scaling": rope_scaling(
+                self._metadata, self.architecture, self._rope_theta, self._head_dim, factors
+            ),
+            "tie_word_embeddings": "output.weight" not in self._tensors,
+            "torch_dtype": self._dtype(),
+        }
+        if self._explicit_head_dim is not None:
+            config["head_dim"] = self._explicit_head_dim
+        # In HF's Qwen2 the bias has no config field.
+        if self.architecture != "qwen2":
+            config["attention_bias"] = self._has_bias("attn_")
+        if self.architecture == "llama":
+            config["mlp_bias"] = self._has_bias("ffn_")
+        return config | self._special_ids()
+
+    @property
+    def generation_config(self) -> dict[str, Any]:
+        """The ids that begin, end and pad a text, as in HF's `generation_config.json`.
+
+        `eos_token_id` is a list where several tokens end a turn: besides the file's EOS these are
+        its EOT and EOM ids and the end-of-turn tokens that its chat template writes.
+        """
+        ids = self._special_ids()
+        ends = [ids.get("eos_token_id")]
+        ends += [
+            self._metadata.optional(f"tokenizer.ggml.{n}_token_id", int) for n in ("eot", "eom")
+        ]
+        template = self._metadata.optional("tokenizer.chat_template", str) or ""
+        tokens = self._metadata.optional("tokenizer.ggml.tokens", list) or []
+        ends += [tokens.index(t) for t in _END_OF_TURN if t in template and t in tokens]
+        unique = list(dict.fromkeys(end for end in ends if end is not None))
+        if unique:
+            ids["eos_token_id"] = unique[0] if len(unique) == 1 else unique
+        return ids
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """Rebuilds the tokenizer; see `build_tokenizer` for the errors."""
+        return build_tokenizer(self._metadata)
+
+    def names(self) -> list[str]:
+        """The tensors' names in Hugging Face checkpoints; an unknown tensor is a UserError."""
+        return list(self._by_name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape in Hugging Face's orientation: `[out, in]` for a matrix."""
+        # GGUF lists the fastest dimension first.
+        return tuple(int(size) for size in reversed(self._find(name).shape))
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Reads one tensor: float16, bfloat16 or float32 as stored, dequantised ones float32."""
+        stored = self._find(name)
+        if stored.tensor_type == gguf.GGMLQuantizationType.BF16:
+            array = stored.data.view(ml_dtypes.bfloat16)
+        elif stored.tensor_type in FLOATS:
+            array = stored.data
+        else:
+            array = gguf.quants.dequantize(stored.data, stored.tensor_type)
+        if self.architecture == "llama" and ".self_attn." in name:
+            if ".q_proj." in name:
+                return self._unpermuted(name, array, self._heads)
+            if ".k_proj." in name:
+                return self._unpermuted(name, array, self._kv_heads)
+        return np.array(array)  # a copy: what is returned doesn't hang on the file
+
+    def _unpermuted(self, name: str, array: np.ndarray, heads: int) -> np.ndarray:
+        """Undoes `LlamaModel.permute` of llama.cpp's converter.
+
+        HF's rotation pairs row i of a head with row i + head_dim/2, llama.cpp's pairs rows 2i and
+        2i + 1; its converter reorders the rows, for architecture llama only.
+        """
+        if array.shape[0] != heads * self._head_dim:
+            raise UserError(
+                f"{self.path}: tensor {name!r} has {array.shape[0]} rows, where {heads} heads of "
+                f"{self._head_dim} are expected"
+            )
+        pairs = array.reshape(heads, self._head_dim // 2, 2, *array.shape[1:])
+        return np.array(pairs.swapaxes(1, 2).reshape(array.shape))
+
+    @cached_property
+    def _by_name(self) -> dict[str, gguf.ReaderTensor]:
+        return {
+            self._hf_name(name): tensor
+            for name, tensor in self._tensors.items()
+            if name != ROPE_FACTORS  # part of the config, not of the weights
+        }
+
+    def _hf_name(self, name: str) -> str:
+        if name in _TOP:
+            return _TOP[name]
+        match = _LAYER_NAME.fullmatch(name)
+        if match is None or match[2] not in _LAYER:
+            raise UserError(
+                f"{self.path}: tensor {name!r} has no counterpart in {self.architecture} models; "
+                f"this variant of the architecture is not supported"
+            )
+        return f"model.layers.{int(match[1])}.{_LAYER[match[2]]}.{match[3]}"
+
+    def _find(self, name: str) -> gguf.ReaderTensor:
+        if name not in self._by_name:
+            raise UserError(f"{self.path}: no tensor {name!r}{suggest(name, self._by_name)}")
+        return self._by_name[name]
+
+    def _integer(self, key: str) -> int:
+        key = f"{self.architecture}.{key}"
+        value = self._metadata.values.get(key)
+        if isinstance(value, list):  # one value a layer
+            if len(set(value)) != 1:
+                raise UserError(f"{self.path}: {key!r} differs between layers: not supported")
+            return int(value[0])
+        size = self._metadata.required(key, int)
+        if size < 1:
+            raise UserError(f"{self.path}: {key!r} is {size}; it must be positive")
+        return size
+
+    @property
+    def _heads(self) -> int:
+        return self._integer("attention.head_count")
+
+    @property
+    def _kv_heads(self) -> int:
+        key = "attention.head_count_kv"
+        if f"{self.architecture}.{key}" not in self._metadata.values:
+            return self._heads
+        return self._integer(key)
+
+    @property
+    def _explicit_head_dim(self) -> int | None:
+        return self._metadata.optional(f"{self.architecture}.attention.key_length", int)
+
+    @property
+    def _head_dim(self) -> int:
+        return self._explicit_head_dim or self._integer("embedding_length") // self._heads
+
+    @property
+    def _rope_theta(self) -> float:
+        # 10000 is llama.cpp's default and config.json's: older files leave the key out.
+        return self._metadata.optional(f"{self.architecture}.rope.freq_base", float) or 10_000.0
+
+    def _has_bias(self, prefix: str) -> bool:
+        pattern = re.compile(rf"blk\.\d+\.{prefix}\w+\.bias")
+        return any(pattern.fullmatch(name) for name in self._tensors)
+
+    def _dtype(self) -> str:
+        # Norms are float32 in every file, so the matrices tell.
+        kinds = {t.tensor_type for t in self._tensors.values() if len(t.shape) > 1}
+        return FLOATS.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
+
+    def _special_ids(self) -> dict[str, int]:
+        keys = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
+        found = {
+            field: self._metadata.optional(f"tokenizer.ggml.{key}_token_id", int)
+            for field, key in keys.items()
+        }
+        return {field: value for field, value in found.items() if value is not None}

@@ -1,0 +1,75 @@
+"""One function from a model reference to files on this machine."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vcjax.foundation.errors import UserError, suggest
+from vcjax.weights.shipped import SHIPPED, fetch_shipped
+
+CHECKPOINT_MARK = "vcjax_checkpoint.json"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+_HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a model reference led.
+
+    Attributes:
+      kind: `hf`, `gguf`, `checkpoint` or `workdir` (a training run).
+      path: the folder, or the GGUF file.
+      reference: what the user wrote; a hub id with the commit it resolved to.
+    """
+
+    kind: str
+    path: Path
+    reference: str
+
+
+def resolve(reference: str) -> Located:
+    """Finds a model by folder, GGUF file, training workdir, shipped name or hub id.
+
+    Raises:
+      UserError: nothing is there, or what is there is no model.
+    """
+    if reference in SHIPPED:
+        return Located("gguf", fetch_shipped(reference), reference)
+    path = Path(reference)
+    if path.is_dir():
+        return Located(_folder_kind(path), path, reference)
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise UserError(f"{reference}: not a model (a folder or a .gguf file is)")
+        return Located("gguf", path, reference)
+    if _HUB_ID.fullmatch(reference):
+        return _from_hub(reference)
+    raise UserError(
+        f"{reference}: no such folder or file, and no shipped model{suggest(reference, SHIPPED)}"
+    )
+
+
+def _folder_kind(path: Path) -> str:
+    if (path / CHECKPOINT_MARK).is_file():
+        return "checkpoint"
+    if (path / "checkpoints").is_dir():
+        return "workdir"
+    if (path / "config.json").is_file():
+        return "hf"
+    raise UserError(f"{path}: no config.json: not a model folder")
+
+
+def _from_hub(reference: str) -> Located:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = reference.partition("@")
+    try:
+        commit = HfApi().model_info(name, revision=revision or None).sha
+        path = snapshot_download(name, revision=commit, allow_patterns=_HUB_FILES)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{reference}: no such folder, and not to be had from the hub ({reason})"
+        ) from None
+    return Located("hf", Path(path), f"{name}@{commit}")
