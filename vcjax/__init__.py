@@ -1,0 +1,15 @@
+"""vcjax: align a language model to a written charter, and prove that it worked."""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads `vcjax.load` on first use, so that a floor's import doesn't pull in all the others."""
+    if name == "load":
+        from vcjax.api import load
+
+        return load
+    raise AttributeError(f"module 'vcjax' has no attribute {name!r}")

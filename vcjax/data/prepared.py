@@ -102,6 +102,11 @@ def prepare(
                 writer.write(packer.add(example))
             writer.write(packer.finish())
         counts = packer.counts
+        if not counts.examples and bad:
+            raise UserError(
+                f"{folder}: nothing to write: all {len(bad)} {kind} were set aside; "
+                f"the first because: {bad[0]['reason']}"
+            )
         if not counts.rows:
             raise UserError(
                 f"{folder}: nothing to write: of {counts.examples} {kind} none has a token to "

@@ -40,12 +40,17 @@ def write_lineage(
     parents: list[Parent],
     config: dict[str, Any],
     seed: int | None = None,
+    target: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Hashes the folder's files and writes its `lineage.json`; returns what it wrote.
 
     Paths of parents are stored relative to the folder, so that a tree of runs can be moved whole.
+
+    Args:
+      target: where the folder will stand, if it is a temporary one that is renamed later.
     """
     folder = Path(folder).resolve()
+    home = Path(target).resolve() if target is not None else folder
     files = _hash_files(folder)
     record = {
         "format": 1,
@@ -59,7 +64,7 @@ def write_lineage(
                 "role": parent.role,
                 "reference": parent.reference,
                 "hash": parent.hash,
-                "path": parent.path and os.path.relpath(parent.path, folder),
+                "path": parent.path and os.path.relpath(parent.path, home),
             }
             for parent in parents
         ],

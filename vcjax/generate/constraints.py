@@ -19,7 +19,7 @@ class Constraint:
     def __init__(self, matcher: llguidance.LLMatcher, words: int) -> None:
         self._matcher, self._words = matcher, words
 
-    def mask(self) -> Int32[np.ndarray, "words"]:
+    def mask(self) -> Int32[np.ndarray, " words"]:
         """Bit mask of the tokens that may come next, 32 a word."""
         bits = np.zeros((self._words,), np.int32)
         self._matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)

@@ -244,7 +244,7 @@ def _advance(row: _Row, token: int, logprob: float) -> Event:
 
 
 def _bucket(length: int, largest: int) -> int:
-    """The smallest power of two, from SMALLEST_BUCKET on, that holds `length`; at most `largest`."""
+    """The smallest power of two >= SMALLEST_BUCKET that holds `length`, at most `largest`."""
     bucket = SMALLEST_BUCKET
     while bucket < length:
         bucket *= 2

@@ -14,12 +14,12 @@ def unpack_mask(bits: UInt[Array, "rows words"], vocab: int) -> Bool[Array, "row
 def sample(
     logits: Float[Array, "rows vocab"],
     allowed: Bool[Array, "rows vocab"],
-    temperature: Float[Array, "rows"],
-    top_k: Int[Array, "rows"],
-    top_p: Float[Array, "rows"],
-    seeds: UInt[Array, "rows"],
-    steps: Int[Array, "rows"],
-) -> tuple[Int[Array, "rows"], Float[Array, "rows"]]:
+    temperature: Float[Array, " rows"],
+    top_k: Int[Array, " rows"],
+    top_p: Float[Array, " rows"],
+    seeds: UInt[Array, " rows"],
+    steps: Int[Array, " rows"],
+) -> tuple[Int[Array, " rows"], Float[Array, " rows"]]:
     """Draws one token a row.
 
     Args:
@@ -52,7 +52,7 @@ def sample(
 
 
 def _most_likely(
-    probabilities: Float[Array, "rows vocab"], top_k: Int[Array, "rows"]
+    probabilities: Float[Array, "rows vocab"], top_k: Int[Array, " rows"]
 ) -> Float[Array, "rows vocab"]:
     count = jnp.where(top_k > 0, top_k, probabilities.shape[-1]).astype(jnp.float32)
     floor = _highest_floor(probabilities, jnp.ones_like(probabilities), count)
@@ -61,7 +61,7 @@ def _most_likely(
 
 
 def _nucleus(
-    probabilities: Float[Array, "rows vocab"], top_p: Float[Array, "rows"]
+    probabilities: Float[Array, "rows vocab"], top_p: Float[Array, " rows"]
 ) -> Float[Array, "rows vocab"]:
     floor = _highest_floor(probabilities, probabilities, jnp.minimum(top_p, 1.0))
     # A total that rounds to just under 1 never reaches top_p = 1: the floor is then 0, all kept.
@@ -71,8 +71,8 @@ def _nucleus(
 def _highest_floor(
     probabilities: Float[Array, "rows vocab"],
     weights: Float[Array, "rows vocab"],
-    target: Float[Array, "rows"],
-) -> Float[Array, "rows"]:
+    target: Float[Array, " rows"],
+) -> Float[Array, " rows"]:
     """The highest floor such that the weights of probabilities at or above it reach `target`.
 
     Bisects the bit patterns of the floats, which are ordered as the floats are: exact in 31

@@ -85,7 +85,7 @@ class LlamaConfig:
             num_kv_heads=_integer(raw, "num_key_value_heads", heads),
             head_dim=_integer(raw, "head_dim", hidden // heads),
             max_position=max_position,
-            rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+            rms_norm_eps=_number(raw, "rms_norm_eps", 1e-6),
             rope=_rope(raw, max_position),
             tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
             qkv_bias=qwen2 or bias,
@@ -136,11 +136,12 @@ class LlamaConfig:
             raw["mlp_bias"] = self.mlp_bias
         if self.windows:
             raw["sliding_window"] = max(self.windows)
-            raw["layer_types"] = [
-                "sliding_attention" if window else "full_attention" for window in self.windows
-            ]
-            raw["use_sliding_window"] = True
-            raw["max_window_layers"] = sum(1 for window in self.windows if not window)
+            if self.architecture != "MistralForCausalLM":  # there every layer has the window
+                raw["layer_types"] = [
+                    "sliding_attention" if window else "full_attention" for window in self.windows
+                ]
+                raw["use_sliding_window"] = True
+                raw["max_window_layers"] = sum(1 for window in self.windows if not window)
         else:
             raw["sliding_window"] = None
             raw["use_sliding_window"] = False
@@ -175,6 +176,15 @@ def _integer(raw: Mapping[str, Any], field: str, default: int | None = None) -> 
     return value
 
 
+def _number(raw: Mapping[str, Any], field: str, default: float) -> float:
+    value = raw.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise UserError(f"config.json: {field} must be a positive number, not {value!r}")
+    return float(value)
+
+
 def _rope(raw: Mapping[str, Any], max_position: int) -> RopeConfig:
     scaling = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     if not isinstance(scaling, Mapping) or any(isinstance(v, Mapping) for v in scaling.values()):
@@ -182,38 +192,42 @@ def _rope(raw: Mapping[str, Any], max_position: int) -> RopeConfig:
     if raw.get("partial_rotary_factor", scaling.get("partial_rotary_factor", 1.0)) != 1.0:
         raise UserError("config.json: partial_rotary_factor other than 1 is not supported")
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
-    theta = float(scaling.get("rope_theta") or raw.get("rope_theta") or 10_000.0)
+    theta = _number(scaling, "rope_theta", _number(raw, "rope_theta", 10_000.0))
     needed = {"default": (), "linear": ("factor",)}.get(
         rope_type, ("factor", "low_freq_factor", "high_freq_factor")
     )
-    missing = [field for field in needed if field not in scaling]
+    missing = [field for field in needed if scaling.get(field) is None]
     if missing and rope_type in FREQUENCIES:
         raise UserError(f"config.json: rope_type {rope_type!r} needs the field {missing[0]!r}")
     return RopeConfig(
         rope_type=rope_type,
         theta=theta,
-        factor=float(scaling.get("factor", 1.0)),
-        low_freq_factor=float(scaling.get("low_freq_factor", 1.0)),
-        high_freq_factor=float(scaling.get("high_freq_factor", 4.0)),
-        original_max_position=int(scaling.get("original_max_position_embeddings", max_position)),
+        factor=_number(scaling, "factor", 1.0),
+        low_freq_factor=_number(scaling, "low_freq_factor", 1.0),
+        high_freq_factor=_number(scaling, "high_freq_factor", 4.0),
+        original_max_position=_integer(scaling, "original_max_position_embeddings", max_position),
     )
 
 
 def _windows(raw: Mapping[str, Any], architecture: str, layers: int) -> tuple[int, ...]:
-    window = raw.get("sliding_window")
-    if architecture == "LlamaForCausalLM" or not window:
+    """Windows per layer; an absent field has the default that transformers gives it."""
+    qwen = architecture.startswith("Qwen")
+    if architecture == "LlamaForCausalLM" or (qwen and not raw.get("use_sliding_window", False)):
         return ()
-    if architecture.startswith("Qwen") and not raw.get("use_sliding_window", False):
+    if raw.get("sliding_window", 4096) is None:
         return ()
+    window = _integer(raw, "sliding_window", 4096)
     kinds = raw.get("layer_types")
     if kinds is None:
         # Before `layer_types`: Mistral has a window in every layer, Qwen from a layer on.
-        first = raw.get("max_window_layers", 0) if architecture.startswith("Qwen") else 0
+        first = raw.get("max_window_layers", 28) if qwen else 0
         kinds = ["sliding_attention" if n >= first else "full_attention" for n in range(layers)]
-    known = {"sliding_attention": int(window), "full_attention": 0}
+    known = {"sliding_attention": window, "full_attention": 0}
     if len(kinds) != layers or not set(kinds) <= set(known):
         raise UserError(f"config.json: layer_types {kinds!r} is not supported")
-    return tuple(known[kind] for kind in kinds)
+    if not qwen and "full_attention" in kinds:  # transformers would ignore the field
+        raise UserError("config.json: a Mistral model has one kind of layer in layer_types")
+    return tuple(known[kind] for kind in kinds) if "sliding_attention" in kinds else ()
 
 
 def _ids(value: int | list[int] | None) -> tuple[int, ...]:

@@ -66,7 +66,7 @@ def check_dtype(dtype: str) -> str:
 
 
 def load_bundle(reference: str, dtype: str | None = None) -> Bundle:
-    """Loads any model reference but a training workdir (`vcjax.train.workdir` loads those).
+    """Loads any model reference.
 
     Args:
       dtype: of the parameters in memory; None keeps the source's own.
@@ -79,6 +79,11 @@ def load_bundle(reference: str, dtype: str | None = None) -> Bundle:
 
 def load_located(located: Located, dtype: str | None = None) -> Bundle:
     """Loads what `resolve` found."""
+    if located.kind == "workdir":
+        # A run's adapters need their base, which is loaded here: the two modules need each other.
+        from vcjax.weights.workdir import load_workdir
+
+        return load_workdir(located.path, dtype, located.reference)
     origin = Parent.of("model", located.path, located.reference)
     if located.kind == "gguf":
         source: GGUFSource | HFSource = GGUFSource(located.path)
@@ -134,6 +139,11 @@ def write_bundle(folder: Path, bundle: Bundle, *, form: str, dtype: str | None =
     if form not in writers:
         raise UserError(f"form {form!r} is not known (known: hf, checkpoint)")
     writers[form](folder, bundle.params, bundle.config, dtype)
+    write_companions(folder, bundle)
+
+
+def write_companions(folder: Path, bundle: Bundle) -> None:
+    """Writes what stands beside weights: tokenizer, chat template and generation defaults."""
     if bundle.tokenizer is not None:
         bundle.tokenizer.save(folder)
     generation = {**bundle.generation_config, "eos_token_id": list(bundle.eos_ids) or None}

@@ -39,9 +39,17 @@ class HFSource:
         self._home: dict[str, str] = {}
         for file in self._shards():
             for name in self._open(file).keys():  # noqa: SIM118 (not a dict)
+                if name in self._home:
+                    first = self._home[name]
+                    raise UserError(f"{folder}: tensor {name!r} is in both {first} and {file}")
                 self._home[name] = file
+        if not self._home:
+            raise UserError(f"{folder}: no tensors in its safetensors files")
 
     def _shards(self) -> list[str]:
+        single = "model.safetensors"  # may lie beside a second copy in its maker's own layout
+        if (self.folder / single).is_file():
+            return [single]
         index = self.folder / "model.safetensors.index.json"
         if index.is_file():
             files = sorted(set(read_json(index).get("weight_map", {}).values()))

@@ -61,13 +61,13 @@ def _folder_kind(path: Path) -> str:
 
 def _from_hub(reference: str) -> Located:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.utils import httpx  # under the name that its releases share
 
     name, _, revision = reference.partition("@")
     try:
         commit = HfApi().model_info(name, revision=revision or None).sha
         path = snapshot_download(name, revision=commit, allow_patterns=_HUB_FILES)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (httpx.HTTPError, OSError) as error:  # the hub's own errors are among these
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"{reference}: no such folder, and not to be had from the hub ({reason})"

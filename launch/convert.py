@@ -1,0 +1,40 @@
+"""Converts a model between forms.
+
+python -m launch.convert --src=smollm2-135m-instruct --dst=out --to=hf
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from launch.guard import run
+from vcjax.api import save_model
+from vcjax.foundation.lineage import NAME, content_hash, read_lineage
+from vcjax.weights.bundle import DTYPES, load_located
+from vcjax.weights.resolve import resolve
+
+SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
+DST = flags.DEFINE_string("dst", None, "The folder to write.", required=True)
+TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint"], "Form of the result.")
+DTYPE = flags.DEFINE_enum(
+    "dtype", None, DTYPES, "Of the weights; default: the source's own, float32 if quantised."
+)
+
+
+def main() -> None:
+    located, target = resolve(SRC.value), Path(DST.value)
+    if (target / NAME).is_file():
+        made = read_lineage(target)
+        source = made["parents"][0]["hash"] if made["parents"] else None
+        same = made["config"].get("form") == TO.value and source == content_hash(located.path)
+        if same and DTYPE.value in (None, made["config"].get("dtype")):
+            print(f"{target}: already converted from {SRC.value}")
+            return
+    bundle = load_located(located)
+    save_model(bundle, target, form=TO.value, dtype=DTYPE.value)
+    print(f"{target}: {TO.value}, {DTYPE.value or bundle.stored_dtype}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

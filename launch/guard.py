@@ -1,0 +1,78 @@
+"""One guard around every launch script: flags, config and the run itself.
+
+A user's mistake ends in one line and exit code 2, an unmet gate in one line and exit code 3; only
+a fault of ours leaves a traceback (exit code 1).
+"""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
+
+# Set before transformers is imported: it would note on every start that PyTorch is absent.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+from vcjax.foundation.errors import GateNotMet, UserError, suggest  # noqa: E402
+from vcjax.weights.shipped import cache_folder  # noqa: E402
+
+DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, runs `main`, and exits with the code that its end calls for."""
+    app.run(lambda _: sys.exit(_guarded(main)), flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(arguments)
+    except flags.UnrecognizedFlagError as error:
+        _stop(f"unknown flag --{error.flagname}{suggest(error.flagname, flags.FLAGS)}")
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        # ml_collections raises builtin errors for a bad override or an unreadable config file.
+        _stop(_first_line(error))
+    except UserError as error:
+        _stop(str(error))
+    if len(rest) > 1:
+        _stop(f"unexpected argument {rest[1]!r}; settings are given as --name=value")
+    return rest
+
+
+def _guarded(main: Callable[[], None]) -> int:
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compilation"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except GateNotMet as error:
+        print(f"not met: {error}", file=sys.stderr)
+        return UNMET
+    except KeyboardInterrupt:
+        print("stopped; the same command continues from here", file=sys.stderr)
+        return 128 + 2
+    except OSError as error:
+        if error.errno is None:
+            raise
+        traceback.print_exc()
+        print(f"error: {error.filename or ''}: {os.strerror(error.errno)}", file=sys.stderr)
+        return FAULT
+    return DONE
+
+
+def _stop(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(MISTAKE)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return text.strip().splitlines()[0]

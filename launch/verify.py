@@ -1,0 +1,29 @@
+"""Rehashes a folder and everything it was made from; exit code 3 on a mismatch.
+
+python -m launch.verify --folder=runs/demo     (or the folder as the only argument)
+"""
+
+import sys
+
+from absl import flags
+
+from launch.guard import run
+from vcjax.foundation.errors import GateNotMet
+from vcjax.foundation.lineage import verify
+
+FOLDER = flags.DEFINE_string("folder", None, "A folder that a vcjax script wrote.", required=True)
+
+
+def main() -> None:
+    bad = 0
+    for finding in verify(FOLDER.value):
+        bad += finding.status != "ok"
+        print(f"{finding.status:8} {finding.subject}  {finding.detail}".rstrip())
+    if bad:
+        raise GateNotMet(f"{FOLDER.value}: {bad} link(s) of the chain don't hold")
+
+
+if __name__ == "__main__":
+    # `launch.verify DIR`: the folder may stand without its flag.
+    sys.argv[1:] = [a if a.startswith("-") else f"--folder={a}" for a in sys.argv[1:]]
+    run(main)

@@ -1,0 +1,117 @@
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+from vcjax.data.loader import Batches
+from vcjax.data.prepared import open_prepared, prepare
+from vcjax.data.records import Document
+from vcjax.foundation.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory, tokenizer):
+    """Makes a prepared dataset of `rows` rows, each with one document that begins with `mark`."""
+    folder = tmp_path_factory.mktemp("parts")
+    numbers = itertools.count()
+
+    def build(mark, rows, length=16, with_tokenizer=tokenizer):
+        texts = [f"{mark}{i:0{length - 3}d}" for i in range(rows)]
+        records = [Document.from_dict({"text": text, "source": "test"}) for text in texts]
+        path = folder / str(next(numbers))
+        prepare(path, records, "documents", with_tokenizer, length)
+        return open_prepared(path)
+
+    return build
+
+
+def texts(tokenizer, batch):
+    return [tokenizer.decode(row.tolist()) for row in batch["tokens"]]
+
+
+def assert_same(one, two):
+    assert one.keys() == two.keys() == {"tokens", "loss_mask", "segment_ids", "positions"}
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_a_batch_is_a_pure_function_of_seed_and_step(make):
+    parts = [(make("a", 23), 1.0), (make("b", 11), 2.0)]
+    one, two = Batches(parts, 4, seed=1), Batches(parts, 4, seed=1)
+    for step in (7, 0, 100, 7, 3, 12_345_678):
+        batch = two.batch(step)
+        assert_same(one.batch(step), batch)
+        assert batch["tokens"].shape == (4, 16)
+        assert batch["tokens"].dtype == np.int32
+        assert batch["loss_mask"].dtype == np.bool_
+
+
+def test_another_seed_gives_another_order(make, tokenizer):
+    part = make("a", 40)
+    one, two = (Batches([(part, 1.0)], 40, seed).batch(0) for seed in (1, 2))
+    assert texts(tokenizer, one) != texts(tokenizer, two)
+    assert sorted(texts(tokenizer, one)) == sorted(texts(tokenizer, two))
+
+
+def test_each_epoch_has_every_row_once_in_an_order_of_its_own(make, tokenizer):
+    part = make("a", 24)
+    batches = Batches([(part, 1.0)], 6, seed=3)
+    rows = [text for step in range(12) for text in texts(tokenizer, batches.batch(step))]
+    epochs = [tuple(rows[i : i + 24]) for i in range(0, 72, 24)]
+    assert all(len(set(epoch)) == 24 for epoch in epochs)
+    assert len(set(epochs)) == 3
+
+
+def test_the_mixture_has_the_proportions_of_the_weights(make, tokenizer):
+    parts = [(make("a", 50), 3.0), (make("b", 7), 1.0), (make("c", 20), 4.0)]
+    batches = Batches(parts, 16, seed=0)
+    marks = [text[0] for step in range(50) for text in texts(tokenizer, batches.batch(step))]
+    for mark, share in (("a", 3 / 8), ("b", 1 / 8), ("c", 4 / 8)):
+        assert marks.count(mark) == pytest.approx(share * 800, abs=3)
+    in_one = [text[0] for text in texts(tokenizer, batches.batch(5))]
+    assert set(in_one) == {"a", "b", "c"}
+
+
+def test_a_dataset_smaller_than_a_batch_repeats(make, tokenizer):
+    batch = Batches([(make("a", 3), 1.0)], 8, seed=0).batch(0)
+    assert batch["tokens"].shape == (8, 16)
+    assert len(set(texts(tokenizer, batch))) == 3
+    assert Batches([(make("a", 1), 1.0)], 2, seed=0).batch(9)["tokens"].shape == (2, 16)
+
+
+def test_prefetch_resumes_at_any_step_with_the_same_batches(make):
+    batches = Batches([(make("a", 23), 1.0), (make("b", 5), 0.5)], 4, seed=1)
+    for start in (0, 9):
+        stream = batches.prefetch(start)
+        for step, batch in itertools.islice(stream, 6):
+            assert_same(batch, batches.batch(step))
+            start_of_next = step + 1
+        assert start_of_next == start + 6
+        stream.close()
+
+
+def test_prefetch_leaves_no_thread_behind_when_it_is_closed(make):
+    batches = Batches([(make("a", 5), 1.0)], 2, seed=1)
+    before = threading.active_count()
+    for _ in range(5):
+        stream = batches.prefetch()
+        next(stream)
+        stream.close()
+    assert threading.active_count() <= before + 2
+
+
+def test_mistakes_are_named(make, other_tokenizer):
+    part = make("a", 3)
+    with pytest.raises(UserError, match="rows of 16 and 20 tokens"):
+        Batches([(part, 1.0), (make("b", 3, length=20), 1.0)], 2, seed=0)
+    with pytest.raises(UserError, match="different tokenizers"):
+        Batches([(part, 1.0), (make("b", 3, with_tokenizer=other_tokenizer), 1.0)], 2, seed=0)
+    with pytest.raises(UserError, match="no prepared dataset"):
+        Batches([], 2, seed=0)
+    with pytest.raises(UserError, match=r"weight: 0\.0"):
+        Batches([(part, 0.0)], 2, seed=0)
+    with pytest.raises(UserError, match="batch_size: 0"):
+        Batches([(part, 1.0)], 0, seed=0)
+    with pytest.raises(ValueError, match="negative"):
+        Batches([(part, 1.0)], 2, seed=0).batch(-1)

@@ -1,0 +1,69 @@
+import pytest
+
+from vcjax.evaluation.answering import ANSWER_KEY, answer
+from vcjax.evaluation.store import Store
+from vcjax.foundation.errors import UserError
+
+
+def ask(small, role, tmp_path, **changes):
+    options = {"max_tokens": 64, "seed": 0, "chunk": 1, **changes}
+    with Store(tmp_path / "answers.jsonl", ANSWER_KEY) as store:
+        return answer(small.items, role, store=store, **options)
+
+
+@pytest.fixture
+def listening(tmp_path, recorded, replies):
+    return recorded(tmp_path / "model.jsonl", replies, "smollm2")
+
+
+def test_answers_come_in_the_order_of_the_items(small, listening, tmp_path, replies):
+    answers = ask(small, listening, tmp_path, chunk=5)
+    assert [record["id"] for record in answers] == [item.id for item in small.items]
+    assert all(record["answer"] == replies[f"{record['id']}/answer"] for record in answers)
+    assert {record["model"] for record in answers} == {"recorded:model.jsonl"}
+
+
+def test_a_benchmark_is_asked_greedily_with_a_seed_for_each_item(small, listening, tmp_path):
+    ask(small, listening, tmp_path)
+    assert {heard.temperature for heard in listening.heard} == {0.0}
+    assert len({heard.seed for heard in listening.heard}) == len(small.items)
+    assert all(len(heard.messages) == 1 for heard in listening.heard)
+
+
+def test_a_system_prompt_is_in_the_language_of_its_question(small, listening, tmp_path):
+    ask(small, listening, tmp_path, system_prompts={"en": "Be fair.", "zh": "公允。"})
+    for item, heard in zip(small.items, listening.heard, strict=True):
+        content = {"en": "Be fair.", "zh": "公允。"}[item.lang]
+        assert heard.messages[0] == {"role": "system", "content": content}
+
+
+def test_a_missing_system_prompt_is_told_before_anything_is_asked(small, listening, tmp_path):
+    with pytest.raises(UserError, match="system_prompts: none in 'zh'"):
+        ask(small, listening, tmp_path, system_prompts={"en": "Be fair."})
+    assert (tmp_path / "answers.jsonl").read_text() == ""
+
+
+def test_what_was_answered_before_a_failure_is_not_asked_again(
+    small, listening, tmp_path, recorded, replies
+):
+    keys = [f"{item.id}/answer" for item in small.items]
+    first = {key: replies[key] for key in keys[:4]}
+    with pytest.raises(UserError, match="no reply recorded"):
+        ask(small, recorded(tmp_path / "model.jsonl", first, "smollm2"), tmp_path)
+    rest = {key: replies[key] for key in keys[4:]}
+    answers = ask(small, recorded(tmp_path / "model.jsonl", rest, "smollm2"), tmp_path)
+    assert [record["answer"] for record in answers] == [replies[key] for key in keys]
+
+
+def test_another_question_to_the_model_is_another_answer(small, listening, tmp_path):
+    ask(small, listening, tmp_path)
+    for change in ({"seed": 1}, {"max_tokens": 65}, {"system_prompts": {"en": "a", "zh": "b"}}):
+        listening.heard.clear()
+        ask(small, listening, tmp_path, **change)
+        assert len(listening.heard) == len(small.items)
+
+
+def test_half_a_surrogate_pair_can_be_stored(small, tmp_path, recorded, replies):
+    said = replies | {f"{small.items[0].id}/answer": "\ud800 yes"}
+    answers = ask(small, recorded(tmp_path / "model.jsonl", said, "smollm2"), tmp_path)
+    assert answers[0]["answer"] == "? yes"

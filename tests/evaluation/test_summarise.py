@@ -1,0 +1,149 @@
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vcjax.evaluation.summarise import compare, summarise
+from vcjax.foundation.errors import UserError
+
+DOMAINS = ("gender", "migration", "religion")
+
+
+@st.composite
+def runs(draw):
+    """Answer and score records of up to 24 questions."""
+    answers, scores = [], []
+    for number in range(draw(st.integers(1, 24))):
+        domain, lang = draw(st.sampled_from(DOMAINS)), draw(st.sampled_from(["en", "zh"]))
+        score = draw(st.none() | st.integers(0, 5))
+        known = {"id": f"q{number}", "answer_hash": f"h{number}", "domain": domain, "lang": lang}
+        answers.append({**known, "finish_reason": draw(st.sampled_from(["stop", "length"]))})
+        checks = {"p/always": draw(st.booleans())}
+        if domain != "gender":
+            checks["p/sometimes"] = draw(st.booleans())
+        unscored = "malformed" if score is None else None
+        verdict = {"judge": "j", "score": score, "unscored": unscored, "checks": checks}
+        scores.append({**known, **verdict})
+    return answers, scores
+
+
+def cells(summary):
+    for group in ("languages", "held_out", "trained"):
+        yield from summary[group].values()
+    for languages in summary["domains"].values():
+        yield from languages.values()
+
+
+@settings(deadline=None, max_examples=30)
+@given(runs())
+def test_counts_add_up(run):
+    answers, scores = run
+    summary = summarise(answers, scores, held_out={"migration"})
+    for cell in cells(summary):
+        assert cell["n"] == cell["scored"] + cell["unscored"] >= 1
+        assert cell["truncated"] <= cell["n"]
+        assert cell["unscored_as_0"]["total"] == cell["total"]
+        assert cell["unscored_as_5"]["total"] == cell["total"] + 5 * cell["unscored"]
+        if cell["mean"] is not None:
+            assert cell["mean"] == pytest.approx(cell["total"] / cell["scored"])
+            low, high = cell["unscored_as_0"]["mean"], cell["unscored_as_5"]["mean"]
+            assert low - 1e-9 <= cell["mean"] <= high + 1e-9
+    for lang, whole in summary["languages"].items():
+        parts = [summary[group].get(lang) for group in ("held_out", "trained")]
+        by_domain = [languages.get(lang) for languages in summary["domains"].values()]
+        for field in ("n", "scored", "unscored", "total", "truncated"):
+            assert whole[field] == sum(part[field] for part in parts if part)
+            assert whole[field] == sum(part[field] for part in by_domain if part)
+        assert summary["checks"][lang]["p/always"]["n"] == whole["n"]
+    overall = summary["all_checks"]["overall"]
+    assert overall["n"] == len(answers)
+    assert overall["passed"] == sum(all(score["checks"].values()) for score in scores)
+    assert sum(summary["unscored"].values()) == sum(
+        c["unscored"] for c in summary["languages"].values()
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(runs(), st.randoms(use_true_random=False))
+def test_the_order_of_the_records_doesnt_matter(run, shuffler):
+    answers, scores = run
+    before = json.dumps(summarise(answers, scores, held_out={"migration"}))
+    answers, scores = shuffler.sample(answers, len(answers)), shuffler.sample(scores, len(scores))
+    assert json.dumps(summarise(answers, scores, held_out={"migration"})) == before
+
+
+def test_a_check_is_counted_where_it_applied():
+    known = [{"id": i, "answer_hash": i, "lang": "en"} for i in "abc"]
+    answers = [{**k, "finish_reason": "stop"} for k in known]
+    checks = [{"x": True}, {"x": False, "y": True}, {"x": True, "y": True}]
+    scores = [
+        {**k, "domain": "d", "score": 3, "unscored": None, "checks": c}
+        for k, c in zip(known, checks, strict=True)
+    ]
+    summary = summarise(answers, scores)
+    assert {c: (r["passed"], r["n"]) for c, r in summary["checks"]["en"].items()} == {
+        "x": (2, 3),
+        "y": (2, 2),
+    }
+    assert summary["all_checks"]["overall"]["rate"] == pytest.approx(2 / 3)
+    assert summary["held_out"] == {}
+
+
+def test_a_missing_or_stale_score_is_a_fault():
+    known = {"id": "a", "domain": "d", "lang": "en"}
+    answers = [{**known, "answer_hash": "new", "finish_reason": "stop"}]
+    stale = {**known, "answer_hash": "old", "score": 3, "unscored": None, "checks": {}}
+    for scores in ([], [stale]):
+        with pytest.raises(ValueError, match="one for each answer"):
+            summarise(answers, scores)
+
+
+def scored(values, passes, judge="j", lang="en"):
+    return [
+        {
+            "id": f"q{number:02}",
+            "domain": DOMAINS[number % 3],
+            "lang": lang,
+            "judge": judge,
+            "score": value,
+            "checks": {"p/c": passed},
+        }
+        for number, (value, passed) in enumerate(zip(values, passes, strict=True))
+    ]
+
+
+def test_runs_are_compared_question_by_question():
+    before = scored([1, 2, 3, None, 2, 1], [False] * 6)
+    after = scored([3, 4, 5, 5, None, 2], [True] * 5 + [False])
+    english = compare(before, random.Random(0).sample(after, 6))["languages"]["en"]
+    assert english["judge"]["n"] == 4
+    assert english["judge"]["unpaired"] == 2
+    assert english["judge"]["difference"] == pytest.approx((2 + 2 + 2 + 1) / 4)
+    assert english["judge"]["after"] - english["judge"]["before"] == pytest.approx(7 / 4)
+    assert english["all_checks"]["difference"] == pytest.approx(5 / 6)
+    assert english["checks"]["p/c"] == {**english["checks"]["p/c"], "before": 0, "n": 6}
+    assert english["judge"]["low"] <= english["judge"]["difference"] <= english["judge"]["high"]
+
+
+def test_a_run_compared_with_itself_shows_no_difference():
+    run = scored([1, 2, 3, 4, 5, 0], [True, False] * 3)
+    result = compare(run, run, held_out={"migration"})
+    assert result["held_out"]["en"]["judge"]["n"] == 2
+    assert result["trained"]["en"]["judge"]["n"] == 4
+    for group in result.values():
+        for part in (group["en"]["judge"], group["en"]["all_checks"]):
+            assert (part["difference"], part["low"], part["high"]) == (0, 0, 0)
+
+
+def test_runs_that_cant_be_compared_are_a_users_mistake():
+    run = scored([1, 2, 3], [True] * 3)
+    with pytest.raises(UserError, match="'q02' is in one only"):
+        compare(run, run[:2])
+    with pytest.raises(UserError, match="other judges"):
+        compare(run, scored([1, 2, 3], [True] * 3, judge="k"))
+    with pytest.raises(UserError, match="other checks"):
+        compare(run, [{**record, "checks": {}} for record in run])
+    with pytest.raises(UserError, match="two scores"):
+        compare(run, run + run[:1])

@@ -1,0 +1,70 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vcjax.roles.role import Reply
+from vcjax.roles.verdict import REASON_CHARACTERS, VERDICT_SCHEMA, Score, parse_verdict
+
+
+def reply(text, finish_reason="stop"):
+    return Reply(text, finish_reason, 0, 0)
+
+
+@pytest.mark.parametrize("score", range(6))
+def test_a_whole_verdict_is_a_score(score):
+    text = json.dumps({"reason": "公允。", "score": score})
+    assert parse_verdict(reply(text)) == Score(score, None, "公允。")
+    assert parse_verdict(reply(f" {text}\n")).score == score
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "malformed"),
+        ("5", "schema"),
+        ("Score: 5", "malformed"),
+        ('{"reason": "good", "score": 5', "malformed"),
+        ('```json\n{"reason": "good", "score": 5}\n```', "malformed"),
+        ('{"reason": "good", "score": 5} {"score": 1}', "malformed"),
+        ('{"reason": "good", "score": 0, "score": 5}', "malformed"),
+        ('{"reason": "good", "score": ' + "9" * 5000 + "}", "malformed"),
+        ("[" * 100_000, "malformed"),
+        ('{"score": 5}', "schema"),
+        ('{"reason": "good"}', "schema"),
+        ('{"reason": "good", "score": "5"}', "schema"),
+        ('{"reason": "good", "score": true}', "schema"),
+        ('{"reason": "good", "score": 4.5}', "schema"),
+        ('{"reason": "good", "score": null}', "schema"),
+        ('{"reason": "good", "score": NaN}', "schema"),
+        ('{"reason": null, "score": 5}', "schema"),
+        ('{"reason": "good", "score": 5, "more": 1}', "schema"),
+        ('{"reason": "\\ud800", "score": 5}', "schema"),
+        ('{"reason": "good", "score": 6}', "out_of_range"),
+        ('{"reason": "good", "score": -1}', "out_of_range"),
+    ],
+)
+def test_anything_else_is_unscored_and_says_why(text, why):
+    verdict = parse_verdict(reply(text))
+    assert verdict.score is None
+    assert verdict.unscored_reason == why
+
+
+def test_a_verdict_that_was_cut_is_unscored_even_where_it_looks_whole():
+    verdict = parse_verdict(reply('{"reason": "good", "score": 5}', "length"))
+    assert verdict == Score(None, "length")
+
+
+def test_the_reason_is_bounded_as_the_schema_says():
+    bound = VERDICT_SCHEMA["properties"]["reason"]["maxLength"]
+    assert bound == REASON_CHARACTERS
+    for length, score in ((bound, 3), (bound + 1, None)):
+        assert (
+            parse_verdict(reply(json.dumps({"reason": "字" * length, "score": 3}))).score == score
+        )
+
+
+@given(st.text())
+def test_free_text_never_becomes_a_score(text):
+    assert parse_verdict(reply(text)).score is None

@@ -1,0 +1,131 @@
+"""SmolLM2-135M-Instruct, the shipped model, beside transformers; downloads it the first time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.parity.live import torch_logits
+from vcjax.generate.engine import Engine, Request
+from vcjax.model.build import abstract, plain_logits
+from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.shipped import fetch_shipped
+
+NAME = "smollm2-135m-instruct"
+ROOT = Path(__file__).parents[2]
+CHAT = [
+    {"role": "system", "content": "You answer briefly. 简短回答。"},
+    {"role": "user", "content": "What is the capital of France?"},
+    {"role": "assistant", "content": "Paris."},
+    {"role": "user", "content": "And of China? 用中文回答。"},
+]
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(NAME, "float32")
+
+
+@pytest.fixture(scope="module")
+def exported(bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smollm2")
+    write_bundle(folder, bundle, form="hf")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def theirs(exported):
+    model, info = AutoModelForCausalLM.from_pretrained(
+        exported, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(exported):
+    return AutoTokenizer.from_pretrained(exported)
+
+
+def _text_ids(bundle) -> np.ndarray:
+    ids = bundle.tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
+    return np.asarray([ids[:600]], np.int32)
+
+
+def test_weights_are_what_transformers_reads_from_the_gguf_itself(theirs):
+    """An independent reading of the file: quantisation, permutation of q and k, tied head."""
+    path = fetch_shipped(NAME)
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32
+    )
+    expected = model.state_dict()
+    assert expected.keys() == theirs.state_dict().keys()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("rows", ["random", "text"])
+def test_logits_are_as_near_float64_as_twice_those_of_transformers(rows, bundle, theirs):
+    """Invariant 1 on real weights."""
+    draw = np.random.Generator(np.random.PCG64(7))
+    random_ids = draw.integers(0, bundle.config.vocab_size, (1, 600)).astype(np.int32)
+    ids = random_ids if rows == "random" else _text_ids(bundle)
+    assert ids.shape[1] >= 512
+    graph, _ = abstract(bundle.config)
+    ours = np.asarray(plain_logits(graph, bundle.params, ids))
+    single = torch_logits(theirs, ids)
+    double = torch_logits(theirs.double(), ids)
+    theirs.float()
+    error, reference = (np.abs(logits - double).max() for logits in (ours, single))
+    print(
+        f"\n{rows}: ours {error:.2e}, transformers {reference:.2e} from float64; "
+        f"ours from transformers {np.abs(ours - single).max():.2e}; "
+        f"largest logit {np.abs(double).max():.1f}"
+    )
+    assert error <= 2 * reference
+
+
+def test_tokenizer_gives_the_same_ids(bundle, tokenizer):
+    texts = [
+        (ROOT / "LICENSE").read_text(encoding="utf-8"),
+        "  naïve\t🤗\n\n",
+        "人人生而自由，平等。",
+    ]
+    for text in texts:
+        ids = bundle.tokenizer.encode(text)
+        assert tokenizer(text, add_special_tokens=False).input_ids == ids
+        assert bundle.tokenizer.decode(ids) == tokenizer.decode(ids) == text
+
+
+def test_chat_template_gives_the_same_text_and_ids(bundle, tokenizer):
+    ours = bundle.tokenizer.backend
+    for prompt in (True, False):
+        options = {"add_generation_prompt": prompt, "tokenize": False}
+        rendered = tokenizer.apply_chat_template(CHAT, **options)
+        assert rendered == ours.apply_chat_template(CHAT, **options)
+        ids = tokenizer(rendered, add_special_tokens=False).input_ids
+        assert ids == bundle.tokenizer.encode(rendered, special=True)
+        assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 4 + prompt
+
+
+def test_greedy_generation_is_that_of_transformers(bundle, theirs, tokenizer):
+    chat = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
+    prompts = [
+        bundle.tokenizer.encode(chat, special=True),
+        bundle.tokenizer.encode("The three laws of thermodynamics say that"),
+        _text_ids(bundle)[0, :300].tolist(),
+    ]
+    engine = Engine(bundle.config, bundle.params, slots=2)
+    eos = bundle.eos_ids
+    results = engine.generate([Request(tuple(p), 32, eos_ids=eos) for p in prompts])
+    for prompt, result in zip(prompts, results, strict=True):
+        with torch.no_grad():
+            ids = torch.tensor([prompt])
+            whole = theirs.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32
+            )
+        expected = [token for token in whole[0, len(prompt) :].tolist() if token not in eos]
+        print(f"\n{len(expected)} tokens: {bundle.tokenizer.decode(expected)!r}")
+        assert list(result.tokens) == expected

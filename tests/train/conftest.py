@@ -1,0 +1,173 @@
+"""A tiny random model in a Hugging Face folder, tiny data, and a config that trains it quickly."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from vcjax.foundation.lineage import Parent
+from vcjax.model.build import initialise
+from vcjax.model.config import LlamaConfig
+from vcjax.model.rope import RopeConfig
+from vcjax.text.tokenizer import Tokenizer
+from vcjax.train.config import TrainConfig
+from vcjax.weights.bundle import Bundle, write_bundle
+
+TEXTS = [
+    "People disagree about borders, and they can say why.",
+    "一个人可以不同意，也可以说明理由。",
+    "A shared record is a floor that no side may take away.",
+    "History is argued over, but the facts are not invented.",
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory) -> Iterator[None]:
+    """Compiles equal steps once, in subprocesses too."""
+    names = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compilation")),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    before = {name: getattr(jax.config, name) for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name.upper(), str(value))
+            jax.config.update(name, value)
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def model_config() -> LlamaConfig:
+    return LlamaConfig(
+        architecture="LlamaForCausalLM",
+        vocab_size=260,
+        hidden_size=16,
+        intermediate_size=32,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=4,
+        max_position=64,
+        rms_norm_eps=1e-5,
+        rope=RopeConfig(original_max_position=64),
+        tie_embeddings=True,
+        eos_ids=(0,),
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """Bytes, and the three control tokens of ChatML."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {token: number for number, token in enumerate(special + alphabet)}
+    core = tokenizers.Tokenizer(models.BPE(vocabulary, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens(special)
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>"))
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory, model_config: LlamaConfig, tokenizer: Tokenizer) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    params = initialise(model_config, 7)
+    origin = Parent("model", "tiny", "")
+    bundle = Bundle(model_config, params, tokenizer, {}, "float32", "float32", origin)
+    write_bundle(folder, bundle, form="hf")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "documents.jsonl"
+    lines = [json.dumps({"text": text, "source": "test"}) for text in TEXTS]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def conversations(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "conversations.jsonl"
+    turns = [
+        [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": text[:20]}]
+        for text in TEXTS
+    ]
+    path.write_text("\n".join(json.dumps({"messages": each}) for each in turns), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def settings(model_folder: Path, documents: Path) -> Callable[..., dict]:
+    """A config as a plain dict, with changes."""
+
+    def make(**changes: object) -> dict:
+        return {
+            "stage": "cpt",
+            "model": str(model_folder),
+            "documents": str(documents),
+            "conversations": "",
+            "replay": "",
+            "replay_weight": 0.5,
+            "charter": "",
+            "steps": 4,
+            "batch_size": 2,
+            "microbatches": 1,
+            "length": 48,
+            "learning_rate": 1e-2,
+            "warmup_steps": 2,
+            "final_learning_rate_ratio": 0.1,
+            "weight_decay": 0.1,
+            "b1": 0.9,
+            "b2": 0.95,
+            "clip_norm": 1.0,
+            "dtype": "float32",
+            "remat": False,
+            "lora": {"rank": 0, "alpha": 8.0, "targets": ".*"},
+            "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
+            "checkpoint_every": 2,
+            "keep": 2,
+            "seed": 3,
+            "on_bad_record": "error",
+        } | changes
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_config(settings: Callable[..., dict]) -> Callable[..., TrainConfig]:
+    return lambda **changes: TrainConfig.from_dict(settings(**changes))
+
+
+@pytest.fixture(scope="session")
+def random_batch() -> Callable[..., dict[str, np.ndarray]]:
+    """Rows of two segments and padding, with uneven masks."""
+
+    def make(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        batch = {
+            "tokens": rng.integers(3, 259, (rows, length)).astype(np.int32),
+            "loss_mask": rng.random((rows, length)) < rng.random((rows, 1)),
+            "segment_ids": np.zeros((rows, length), np.int32),
+            "positions": np.zeros((rows, length), np.int32),
+        }
+        for row in range(rows):
+            first = int(rng.integers(4, length // 2))
+            last = int(rng.integers(first + 2, length + 1))
+            batch["segment_ids"][row, :first] = 1
+            batch["segment_ids"][row, first:last] = 2
+            batch["positions"][row, :first] = np.arange(first)
+            batch["positions"][row, first:last] = np.arange(last - first)
+        batch["loss_mask"] &= batch["segment_ids"] > 0
+        batch["tokens"] *= batch["segment_ids"] > 0
+        return batch
+
+    return make

@@ -1,0 +1,104 @@
+"""The loss: which tokens count, chunks, and the isolation of packed texts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vcjax.model.build import abstract, initialise, packed_logits
+from vcjax.train.loss import next_token_loss, next_tokens, summed_cross_entropy
+
+
+@pytest.fixture(scope="module")
+def graph(model_config):
+    return abstract(model_config)[0]
+
+
+@pytest.fixture(scope="module")
+def params(model_config):
+    return initialise(model_config, 1)
+
+
+def test_a_token_is_predicted_from_the_one_before_it_in_its_segment():
+    batch = {
+        "tokens": jnp.array([[5, 6, 7, 8, 9, 0]]),
+        "loss_mask": jnp.array([[True, False, True, True, True, True]]),
+        "segment_ids": jnp.array([[1, 1, 1, 2, 2, 0]]),
+        "positions": jnp.array([[0, 1, 2, 0, 1, 0]]),
+    }
+    targets, mask = next_tokens(batch)
+    # 5 and 8 begin a segment, 6 is masked, the last place has nothing after it.
+    assert mask.tolist() == [[False, True, False, True, False, False]]
+    assert targets[mask].tolist() == [7, 9]
+
+
+def test_loss_equals_the_textbook_sum(graph, params, random_batch):
+    batch = random_batch(3, 24)
+    logits = packed_logits(graph, params, batch["tokens"], batch["positions"], batch["segment_ids"])
+    log_p = np.asarray(jax.nn.log_softmax(logits), np.float64)
+    wanted, count = 0.0, 0
+    for row in range(3):
+        for t in range(1, 24):
+            same = batch["segment_ids"][row, t] == batch["segment_ids"][row, t - 1]
+            if batch["loss_mask"][row, t] and same:
+                wanted -= log_p[row, t - 1, batch["tokens"][row, t]]
+                count += 1
+    loss, found = jax.jit(lambda p, b: next_token_loss(nnx.merge(graph, p), b))(params, batch)
+    assert int(found) == count
+    np.testing.assert_allclose(loss, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 16, 21, 1000])
+def test_chunked_loss_equals_the_plain_one_and_so_does_its_gradient(chunk):
+    keys = jax.random.split(jax.random.key(0), 4)
+    hidden = jax.random.normal(keys[0], (3, 10, 8))
+    head = jax.random.normal(keys[1], (8, 30))
+    targets = jax.random.randint(keys[2], (3, 10), 0, 30)
+    mask = jax.random.bernoulli(keys[3], 0.6, (3, 10))
+
+    def loss(hidden, head, chunk):
+        return summed_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk)
+
+    value, grads = jax.value_and_grad(loss, (0, 1))(hidden, head, chunk)
+    plain, wanted = jax.value_and_grad(loss, (0, 1))(hidden, head, 30)
+    np.testing.assert_allclose(value, plain, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), grads, wanted)
+
+
+def test_chunks_never_hold_all_scores_at_once():
+    rows, length, width, vocab = 4, 64, 8, 1000
+    head = jnp.ones((width, vocab))
+
+    def loss(hidden):
+        targets = jnp.zeros((rows, length), jnp.int32)
+        mask = jnp.ones((rows, length), bool)
+        return summed_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk=16)
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((rows, length, width))))
+    assert f"f32[4,4,{vocab}]" in text
+    assert f"[{length // 4},4,4,{vocab}]" not in text
+    assert f"[4,{length},{vocab}]" not in text
+
+
+def test_packing_isolates_segments(graph, params, random_batch):
+    batch = random_batch(1, 32, seed=4)
+    second = batch["segment_ids"] == 2
+    other = {**batch, "tokens": np.where(second, batch["tokens"], (batch["tokens"] + 50) % 259)}
+    only_second = {"loss_mask": batch["loss_mask"] & second}
+
+    def logits(batch):
+        args = batch["tokens"], batch["positions"], batch["segment_ids"]
+        return np.asarray(packed_logits(graph, params, *args))[second]
+
+    @jax.jit
+    def grads(params, batch):
+        return jax.grad(lambda p: next_token_loss(nnx.merge(graph, p), batch)[0])(params)
+
+    assert not np.array_equal(batch["tokens"], other["tokens"])
+    np.testing.assert_array_equal(logits(batch), logits(other))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        grads(params, batch | only_second),
+        grads(params, other | only_second),
+    )

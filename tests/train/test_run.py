@@ -1,0 +1,273 @@
+"""A whole run: what it leaves, how it goes on, what it refuses."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from vcjax.data.importers import read_records
+from vcjax.data.prepared import prepare
+from vcjax.foundation.errors import GateNotMet, UserError
+from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.lineage import verify
+from vcjax.model.lora import LoraConfig, merge_lora
+from vcjax.train.metrics import read_metrics
+from vcjax.train.run import train
+from vcjax.weights.adapters import join, split_adapters
+from vcjax.weights.bundle import load_bundle
+
+LORA = {"rank": 2, "alpha": 8.0, "targets": ".*"}
+
+
+def equal(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def losses(workdir: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(workdir)]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory, make_config) -> Path:
+    """A finished run of six steps, all weights trained."""
+    workdir = tmp_path_factory.mktemp("runs") / "full"
+    train(make_config(steps=6), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory, make_config, conversations) -> Path:
+    """A finished run of six steps, adapters trained on conversations."""
+    workdir = tmp_path_factory.mktemp("runs") / "adapted"
+    data = {"stage": "sft", "documents": "", "conversations": str(conversations)}
+    train(make_config(steps=6, lora=LORA, charter="universal", **data), workdir)
+    return workdir
+
+
+def test_a_run_learns_and_says_what_it_was(full):
+    lines, summary = read_metrics(full), read_json(full / "summary.json")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert summary["steps"] == 6
+    assert summary["stage"] == "cpt"
+    assert (summary["first_loss"], summary["last_loss"]) == (lines[0]["loss"], lines[-1]["loss"])
+    assert summary["tokens"] == sum(line["tokens"] for line in lines) > summary["loss_tokens"] > 0
+    assert set(lines[0]) == {
+        "step",
+        "loss",
+        "loss_tokens",
+        "tokens",
+        "grad_norm",
+        "learning_rate",
+        "seconds",
+        "tokens_per_second",
+    }
+    assert list((full / "tensorboard").glob("events.out.tfevents*"))
+    assert sorted(path.name for path in (full / "checkpoints").iterdir()) == ["4", "6"]
+
+
+def test_the_lineage_holds_and_names_every_parent(adapted):
+    lineage = read_json(adapted / "lineage.json")
+    roles = [parent["role"] for parent in lineage["parents"]]
+    assert roles == ["model", "charter", "conversations"]
+    assert all(not Path(parent["path"]).is_absolute() for parent in lineage["parents"])
+    assert {finding.status for finding in verify(adapted)} == {"ok"}
+
+
+def test_a_finished_run_says_so(full, make_config, capsys):
+    before = (full / "lineage.json").read_bytes()
+    assert train(make_config(steps=6), full) == read_json(full / "summary.json")
+    assert "already finished" in capsys.readouterr().out
+    assert (full / "lineage.json").read_bytes() == before
+
+
+def test_a_workdir_of_another_config_is_refused(full, make_config):
+    with pytest.raises(UserError, match="seed: 3 -> 4"):
+        train(make_config(steps=6, seed=4), full)
+    with pytest.raises(UserError, match="steps: 6 -> 5"):
+        train(make_config(steps=5), full)
+
+
+def test_a_finished_run_is_extended_by_more_steps(tmp_path, make_config):
+    train(make_config(steps=2), tmp_path / "run")
+    first = losses(tmp_path / "run")
+    summary = train(make_config(steps=3), tmp_path / "run")
+    assert summary["steps"] == 3
+    assert losses(tmp_path / "run")[:2] == first
+    assert {finding.status for finding in verify(tmp_path / "run")} == {"ok"}
+
+
+# Kills itself when step 3 is in the metrics: after the checkpoint of step 2, before that of 4.
+_KILLED = """
+import os, signal, sys
+from vcjax.foundation.files import read_json
+from vcjax.train import run
+from vcjax.train.config import TrainConfig
+
+class Bar(run.tqdm):
+    def update(self, n=1):
+        if self.n == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().update(n)
+
+run.tqdm = Bar
+run.train(TrainConfig.from_dict(read_json(sys.argv[1])), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("whole", ["full", "adapted"])
+def test_a_killed_run_ends_as_one_that_was_not(whole, request, tmp_path, make_config):
+    reference = request.getfixturevalue(whole)
+    config, workdir = read_json(reference / "config.json"), tmp_path / "run"
+    write_json(tmp_path / "config.json", config)
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "config.json"), str(workdir)]
+    killed = subprocess.run(command, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(losses(workdir)) == 3
+    # What a kill in the middle of a line leaves, and steps that no checkpoint holds.
+    with (workdir / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 4, "lo')
+    train(make_config(**config), workdir)
+    lines = read_metrics(workdir)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert losses(workdir) == losses(reference)
+    equal(load_bundle(str(workdir)).params, load_bundle(str(reference)).params)
+
+
+def test_a_full_run_loads_as_a_model(full, model_folder, model_config):
+    bundle, base = load_bundle(str(full)), load_bundle(str(model_folder))
+    assert bundle.config == model_config
+    assert (bundle.dtype, bundle.stored_dtype) == ("float32", "float32")
+    assert bundle.require_tokenizer().decode([70, 71]) == base.tokenizer.decode([70, 71])
+    assert bundle.origin.hash == read_json(full / "lineage.json")["hash"]
+    assert np.any(bundle.params["embedding"] != base.params["embedding"])
+    low = load_bundle(str(full), "bfloat16")
+    assert low.params["embedding"].dtype.name == low.dtype == "bfloat16"
+
+
+def test_adapters_load_merged_into_their_base(adapted, model_folder):
+    merged, base = load_bundle(str(adapted)).params, load_bundle(str(model_folder)).params
+    np.testing.assert_array_equal(merged["embedding"], base["embedding"])
+    for name in ("q", "k", "v", "o", "gate", "up", "down"):
+        kernels = merged["layers"][name]["kernel"], base["layers"][name]["kernel"]
+        assert np.any(kernels[0] != kernels[1]), name
+    # The same by hand.
+    with ocp.StandardCheckpointer() as checkpointer:
+        trained = checkpointer.restore(adapted.resolve() / "checkpoints" / "6" / "params")
+    assert split_adapters(trained)[1] == {}
+    equal(merge_lora(join(trained, base), LoraConfig(**LORA)), merged)
+
+
+def test_a_chat_run_gives_the_model_its_template_and_its_end_of_turn(adapted, tokenizer):
+    bundle = load_bundle(str(adapted))
+    assert "<|im_start|>" in bundle.require_tokenizer().chat_template
+    assert bundle.eos_ids == (0, tokenizer.special_tokens["<|im_end|>"])
+
+
+def test_a_run_goes_on_from_another_runs_model(adapted, tmp_path, make_config):
+    lora = LORA | {"targets": "q"}
+    train(make_config(model=str(adapted), steps=1, lora=lora), tmp_path / "next")
+    assert {finding.status for finding in verify(tmp_path / "next")} == {"ok"}
+    merged, base = (load_bundle(str(path)).params for path in (tmp_path / "next", adapted))
+    equal(merged["layers"]["v"], base["layers"]["v"])
+    assert np.any(merged["layers"]["q"]["kernel"] != base["layers"]["q"]["kernel"])
+
+
+def test_a_tree_of_runs_can_be_moved_and_a_changed_base_is_refused(
+    adapted, model_folder, tmp_path, make_config
+):
+    shutil.copytree(model_folder, tmp_path / "old" / "base")
+    config = make_config(model=str(tmp_path / "old" / "base"), steps=1, lora=LORA)
+    train(config, tmp_path / "old" / "run")
+    before = load_bundle(str(tmp_path / "old" / "run")).params
+    (tmp_path / "old").rename(tmp_path / "new")
+    equal(load_bundle(str(tmp_path / "new" / "run")).params, before)
+    generation = tmp_path / "new" / "base" / "generation_config.json"
+    generation.write_text(json.dumps({"temperature": 2}))
+    with pytest.raises(UserError, match="changed since"):
+        load_bundle(str(tmp_path / "new" / "run"))
+
+
+def test_a_workdir_without_a_checkpoint_is_no_model(full, tmp_path):
+    shutil.copytree(full, tmp_path / "run", ignore=shutil.ignore_patterns("4", "6"))
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        load_bundle(str(tmp_path / "run"))
+
+
+def test_prepared_folders_and_replay_are_drawn_from(
+    tmp_path, make_config, tokenizer, documents, conversations
+):
+    for name, path, kind in (
+        ("docs", documents, "documents"),
+        ("chats", conversations, "conversations"),
+    ):
+        prepare(tmp_path / name, read_records(path, kind).records, kind, tokenizer, 48)
+    both = {"documents": f"{tmp_path / 'docs'},{documents}", "replay": str(tmp_path / "chats")}
+    train(make_config(steps=1, **both), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "data").iterdir()] == ["documents"]
+    roles = [one["role"] for one in read_json(tmp_path / "run" / "lineage.json")["parents"]]
+    assert roles == ["model", "documents", "documents", "replay"]
+
+    def refused(match, **changes):
+        with pytest.raises(UserError, match=match):
+            train(make_config(**changes), tmp_path / "refused")
+        assert not (tmp_path / "refused").exists()
+
+    refused("rows of 48 tokens, config.length is 32", length=32, documents=str(tmp_path / "docs"))
+    refused("holds conversations, not documents", documents=str(tmp_path / "chats"))
+    prepare(
+        tmp_path / "other",
+        read_records(documents, "documents").records,
+        "documents",
+        tokenizer.with_template("{{ messages }}"),
+        48,
+    )
+    refused("another tokenizer or chat template", documents=str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"model": "no/where/at/all"}, "no such folder"),
+        ({"documents": "nowhere.jsonl"}, "nowhere.jsonl: no such file"),
+        ({"length": 65}, "config.length: 65 is beyond the 64 positions"),
+        ({"charter": "univresal"}, "did you mean 'universal'"),
+        ({"mesh": {"data": 3, "fsdp": 1, "tensor": 1}}, "doesn't fit 1 device"),
+    ],
+)
+def test_a_bad_input_is_refused_before_anything_is_written(tmp_path, make_config, changes, match):
+    with pytest.raises(UserError, match=match):
+        train(make_config(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_a_tokenizer_is_refused(tmp_path, model_folder, make_config):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((model_folder / name).read_bytes())
+    with pytest.raises(UserError, match="has no tokenizer"):
+        train(make_config(model=str(tmp_path)), tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tmp_path, make_config):
+    config = make_config(learning_rate=1e30, warmup_steps=0, checkpoint_every=1)
+    with pytest.raises(GateNotMet, match="step 2: loss .* gradient norm nan; lower"):
+        train(config, tmp_path / "run")
+    assert len(losses(tmp_path / "run")) == 1
+
+
+def test_quarantined_records_are_kept_beside_the_rows(tmp_path, make_config, documents):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(documents.read_text() + '\n{"text": 3, "source": "test"}\n')
+    with pytest.raises(UserError, match="bad.jsonl:5"):
+        train(make_config(documents=str(bad)), tmp_path / "run")
+    config = make_config(documents=str(bad), steps=1, on_bad_record="quarantine")
+    train(config, tmp_path / "run")
+    kept = (tmp_path / "run" / "data" / "documents" / "quarantined.jsonl").read_text()
+    assert json.loads(kept)["line"] == 5

@@ -1,0 +1,1 @@
+"""Floor 5: Attacker -> Actor -> Critic, every attempt in a ledger."""

@@ -1,0 +1,95 @@
+"""One synthesis run: check everything, then open the workdir, run, and write what it leaves."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.matrix import choose_attacks, plan
+from vcjax.adversarial.outputs import write_outputs
+from vcjax.adversarial.pipeline import Pipeline
+from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.adversarial.verdict import Verdict
+from vcjax.charter.load import load_charter
+from vcjax.data.importers import read_records
+from vcjax.foundation.files import read_json
+from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.workdir import check_config, opened
+from vcjax.roles.grading import check_families
+from vcjax.roles.opening import RoleSpec, family_of, open_roles
+
+
+def synthesize(
+    config: SynthesisConfig, workdir: str | Path, excluded: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Runs Attacker -> Actor -> Critic and returns the summary.
+
+    Args:
+      excluded: questions that no query may repeat, such as those of a benchmark.
+
+    Raises:
+      UserError: a bad charter, question file, attack, model or workdir, or a Critic of the
+        Actor's family that wasn't allowed; all before anything is written.
+    """
+    charter = load_charter(config.charter)
+    styles = choose_attacks(_split(config.attacks))
+    planned = plan(charter, styles, _split(config.languages), config.attempts, config.seed)
+    questions = (
+        read_records(config.questions, "questions", on_bad_record=config.on_bad_record).records
+        if config.questions
+        else []
+    )
+    specs = {
+        "attacker": RoleSpec(config.attacker, config.attacker_family),
+        "actor": RoleSpec(config.actor, config.actor_family),
+        "critic": RoleSpec(config.critic, config.critic_family),
+    }
+    families = {name: family_of(spec, name) for name, spec in specs.items()}
+    same = check_families(families["critic"], families["actor"], config.allow_same_family, "critic")
+    settings = asdict(config)
+    check_config(Path(workdir), settings, extendable=("attempts",))
+    done = Path(workdir) / NAME
+    if done.is_file() and read_json(Path(workdir) / "summary.json")["attempts"] == config.attempts:
+        return read_json(Path(workdir) / "summary.json")
+    roles, parents = open_roles(specs, config.slots)
+    with opened(workdir, settings, extendable=("attempts",)) as folder:
+        ledger = Ledger(folder / "ledger.sqlite")
+        seeds = SeedQuestions(questions, charter)
+        pipeline = Pipeline(config, charter, styles, seeds, roles, ledger, excluded)
+        counts: dict[str, int] = dict.fromkeys(("accepted", "rejected", "unscored", "blocked"), 0)
+        for attempt in ledger.attempts():
+            counts[attempt["kind"]] += 1
+        with tqdm(total=len(planned), initial=sum(counts.values()), desc="attempts") as bar:
+
+            def decided(verdict: Verdict) -> None:
+                counts[verdict.kind] += 1
+                bar.set_postfix(counts, refresh=False)
+                bar.update()
+
+            pipeline.run(planned, decided)
+        facts = {
+            "charter": {
+                "name": charter.name,
+                "version": charter.version,
+                "hash": charter.content_hash,
+            },
+            "same_family": same,
+            **{name: spec.model for name, spec in specs.items()},
+            "families": families,
+            "tokens": ledger.tokens(),
+            "seed": config.seed,
+        }
+        summary = write_outputs(folder, list(ledger.attempts()), facts)
+        ledger.close()
+        parents += [Parent("charter", config.charter, charter.content_hash)]
+        parents += [Parent.of("questions", path) for path in _split(config.questions)]
+        write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
+    return summary
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]

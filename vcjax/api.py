@@ -1,0 +1,113 @@
+"""The same road from a notebook: `vcjax.load(...)` and what its model can do."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from vcjax.charter.schema import Charter
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import replaced_folder
+from vcjax.foundation.lineage import NAME, Parent, read_lineage, write_lineage
+from vcjax.generate.engine import Engine
+from vcjax.generate.likelihood import log_likelihood
+from vcjax.generate.text import Conversation, Sampling, TextEngine
+from vcjax.model.build import plain_logits
+from vcjax.model.config import LlamaConfig
+from vcjax.text.tokenizer import Tokenizer
+from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
+from vcjax.weights.card import model_card
+
+
+class Model:
+    """A loaded model: score, continue, save."""
+
+    def __init__(self, bundle: Bundle, charter: Charter | None = None) -> None:
+        self.bundle, self.charter = bundle, charter
+
+    @property
+    def config(self) -> LlamaConfig:
+        """The static shape."""
+        return self.bundle.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer; a UserError where the source has none."""
+        return self.bundle.require_tokenizer()
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """The source's `lineage.json`, or its reference and content hash where it has none."""
+        origin = self.bundle.origin
+        if origin.path is not None and (Path(origin.path) / NAME).is_file():
+            return read_lineage(origin.path)
+        return {"reference": origin.reference, "hash": origin.hash, "parents": []}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine on this model; it holds the parameters on the devices."""
+        dtype = jnp.dtype(self.bundle.dtype)
+        return Engine(self.config, self.bundle.params, dtype=dtype)
+
+    @cached_property
+    def text(self) -> TextEngine:
+        """The engine with the tokenizer and chat template."""
+        return TextEngine(self.bundle, self.engine)
+
+    def logits(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length vocab"]:
+        """Scores of every next token, float32; each row is one text from position 0."""
+        tokens = jnp.asarray(tokens)
+        if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
+            raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")
+        return plain_logits(self.engine.graph, self.engine.params, tokens)
+
+    def log_likelihood(
+        self, contexts: Sequence[str], continuations: Sequence[str]
+    ) -> list[tuple[float, bool]]:
+        """See `vcjax.generate.likelihood.log_likelihood`."""
+        graph, params = self.engine.graph, self.engine.params
+        limit = self.config.max_position
+        return log_likelihood(graph, params, self.tokenizer, contexts, continuations, limit)
+
+    def generate(self, prompts: Sequence[str | Conversation], **sampling: Any) -> list[str]:
+        """Continues texts or conversations; keywords are the fields of `Sampling`."""
+        return self.text.generate(prompts, Sampling(**sampling))
+
+    def save(self, path: str | Path, format: str = "hf", dtype: str | None = None) -> None:
+        """Writes the model as a Hugging Face folder (`hf`) or a vcjax `checkpoint`."""
+        save_model(self.bundle, Path(path), form=format, dtype=dtype)
+
+
+def load(reference: str, dtype: str | None = None, charter: Charter | None = None) -> Model:
+    """Loads any model reference: folder, hub id, GGUF, checkpoint, workdir or shipped name."""
+    return Model(load_bundle(reference, dtype), charter)
+
+
+def save_model(
+    bundle: Bundle,
+    path: Path,
+    *,
+    form: str,
+    dtype: str | None = None,
+    card: str | None = None,
+    parents: Sequence[Parent] = (),
+) -> None:
+    """Writes a model folder with its model card and lineage, whole or not at all.
+
+    Args:
+      card: the model card; None writes that of a mere conversion.
+      parents: what the model was made from, beside its own source.
+    """
+    if path.exists():
+        raise UserError(f"{path}: exists; choose another folder")
+    with replaced_folder(path) as folder:
+        write_bundle(folder, bundle, form=form, dtype=dtype)
+        (folder / "README.md").write_text(card or model_card(bundle), encoding="utf-8")
+        config = {"form": form, "dtype": dtype or bundle.stored_dtype}
+        write_lineage(
+            folder, kind="convert", parents=[bundle.origin, *parents], config=config, target=path
+        )

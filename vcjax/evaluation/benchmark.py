@@ -1,0 +1,164 @@
+"""The benchmark: parallel questions in each language, and which of them are held out."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter
+from vcjax.data.records import BadRecord, BenchmarkItem
+from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.files import hash_text, read_jsonl
+from vcjax.foundation.seeds import derive_seed
+
+SHIPPED = ("universal",)
+_FOLDER = Path(__file__).parent / "benchmarks"
+_LANGUAGES = get_args(Language)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Questions to ask.
+
+    Attributes:
+      name: the shipped name or the path it was read from.
+      items: in the order of the files.
+      held_out: the domains among the items that the charter keeps out of training.
+    """
+
+    name: str
+    items: tuple[BenchmarkItem, ...]
+    held_out: frozenset[str]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256, in hex, of the items; their order and their files' names don't matter."""
+        records = sorted((item.to_dict() for item in self.items), key=lambda record: record["id"])
+        return hash_text(json.dumps(records, sort_keys=True, ensure_ascii=False))
+
+
+def load_benchmark(
+    reference: str | Path = "universal", charter: Charter | None = None
+) -> Benchmark:
+    """Loads a shipped benchmark by name, or a JSONL file of benchmark items by path.
+
+    Of a shipped benchmark only the items in the charter's languages and subdomains are kept. A
+    file of one's own must fit the charter as a whole.
+
+    Raises:
+      UserError: no such benchmark; an item that breaks the schema, comes twice or doesn't fit the
+        charter (names file and line); no items.
+    """
+    reference = str(reference)
+    shipped = reference in SHIPPED
+    items: list[BenchmarkItem] = []
+    places: dict[str, str] = {}
+    versions: dict[tuple[str, str], str] = {}
+    for place, item in _read(reference):
+        version = (item.parallel_id, item.lang)
+        if item.id in places:
+            raise UserError(f"{place}: the id {item.id!r} is already at {places[item.id]}")
+        if version in versions:
+            raise UserError(
+                f"{place}: the {item.lang} version of {item.parallel_id!r} is already at "
+                f"{versions[version]}"
+            )
+        places[item.id] = versions[version] = place
+        fault = misfit(item, None if shipped else charter)
+        if fault is not None:
+            raise UserError(f"{place}: {fault}")
+        items.append(item)
+    if shipped:
+        _check_parallel(items, places)
+        items = [item for item in items if misfit(item, charter) is None]
+    if not items:
+        fitting = f" in the languages and subdomains of charter {charter.name!r}" if charter else ""
+        raise UserError(f"{reference}: no benchmark items{fitting}")
+    domains = charter.subdomains() if charter else ()
+    held_out = {domain.id for domain in domains if domain.held_out}
+    return Benchmark(reference, tuple(items), frozenset(held_out & {item.domain for item in items}))
+
+
+def misfit(item: BenchmarkItem, charter: Charter | None) -> str | None:
+    """Why `item` can't be asked under `charter` (None: under any charter); None where it can."""
+    languages = charter.languages if charter else _LANGUAGES
+    if item.lang not in languages:
+        return f"field 'lang': {item.lang!r} is none of {', '.join(languages)}"
+    if charter:
+        domains = [domain.id for domain in charter.subdomains()]
+        if item.domain not in domains:
+            hint = suggest(item.domain, domains)
+            return (
+                f"field 'domain': charter {charter.name!r} has no subdomain {item.domain!r}{hint}"
+            )
+    return None
+
+
+def sample(
+    items: Sequence[BenchmarkItem], per_domain_and_language: int, seed: int
+) -> tuple[BenchmarkItem, ...]:
+    """Draws up to `per_domain_and_language` questions per domain and language, in their order.
+
+    A question comes with all of its versions in other languages or not at all. The draw depends
+    on the seed and the parallel ids alone.
+
+    Raises:
+      UserError: `per_domain_and_language` is below 1.
+    """
+    if per_domain_and_language < 1:
+        raise UserError(f"per_domain_and_language: {per_domain_and_language} is below 1")
+    questions: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for item in items:
+        questions[item.domain, item.parallel_id].append(item.lang)
+
+    def rank(question: tuple[str, str]) -> tuple[int, int, str]:
+        # Questions in more languages first: they fill every language's share at once.
+        return (-len(questions[question]), derive_seed(seed, "sample", question[1]), question[1])
+
+    taken: Counter[tuple[str, str]] = Counter()
+    chosen = set()
+    for question in sorted(questions, key=rank):
+        cells = [(question[0], lang) for lang in questions[question]]
+        if all(taken[cell] < per_domain_and_language for cell in cells):
+            taken.update(cells)
+            chosen.add(question)
+    return tuple(item for item in items if (item.domain, item.parallel_id) in chosen)
+
+
+def _read(reference: str) -> Iterator[tuple[str, BenchmarkItem]]:
+    """Yields each item with its place, `file:line`."""
+    for path in _files(reference):
+        for number, record in read_jsonl(path):
+            try:
+                yield f"{path}:{number}", BenchmarkItem.from_dict(record)
+            except BadRecord as error:
+                raise UserError(f"{path}:{number}: {error.reason}") from None
+
+
+def _files(reference: str) -> list[Path]:
+    if reference in SHIPPED:
+        return sorted((_FOLDER / reference).glob("*.jsonl"))
+    path = Path(reference)
+    if path.is_dir():
+        raise UserError(f"{reference}: is a folder; name a JSONL file of benchmark items")
+    if not path.is_file() and not path.suffix and len(path.parts) == 1:
+        raise UserError(
+            f"benchmark {reference!r}: neither a file nor a shipped benchmark "
+            f"({', '.join(SHIPPED)}){suggest(reference, SHIPPED)}"
+        )
+    return [path]
+
+
+def _check_parallel(items: Iterable[BenchmarkItem], places: dict[str, str]) -> None:
+    versions: dict[str, list[BenchmarkItem]] = defaultdict(list)
+    for item in items:
+        versions[item.parallel_id].append(item)
+    for parallel_id, group in versions.items():
+        missing = set(_LANGUAGES) - {item.lang for item in group}
+        if missing:
+            raise UserError(
+                f"{places[group[0].id]}: {parallel_id!r} has no version in {min(missing)!r}"
+            )

@@ -1,0 +1,137 @@
+"""One evaluation from the questions to the summary, resumable at any moment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vcjax.charter.schema import Charter
+from vcjax.evaluation.answering import ANSWER_KEY, answer
+from vcjax.evaluation.benchmark import Benchmark, misfit, sample
+from vcjax.evaluation.judge import SCORE_KEY, judge
+from vcjax.evaluation.store import Store
+from vcjax.evaluation.summarise import summarise
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_jsonl, write_json
+from vcjax.roles.grading import check_families
+from vcjax.roles.role import Role
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate.
+
+    Attributes:
+      max_tokens, judge_max_tokens: bounds of an answer and of a verdict, in tokens.
+      per_domain_and_language: size of the sample of the benchmark; None asks all of it.
+      system_prompts: by language, for the model under test; None asks the bare questions.
+      allow_same_family: let a judge score a model of its own family; the summary says so.
+      seed: of the sample, the replies and the bootstrap.
+      confidence: of all intervals.
+      chunk: number of asks given to a role at once.
+    """
+
+    max_tokens: int = 256
+    judge_max_tokens: int = 384
+    per_domain_and_language: int | None = None
+    system_prompts: Mapping[str, str] | None = None
+    allow_same_family: bool = False
+    seed: int = 0
+    confidence: float = 0.95
+    chunk: int = 32
+
+    def __post_init__(self) -> None:
+        """Raises: UserError for a value that is out of its range."""
+        for field in ("max_tokens", "judge_max_tokens", "chunk"):
+            if getattr(self, field) < 1:
+                raise UserError(f"{field}: {getattr(self, field)} is below 1")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"confidence: {self.confidence} is not between 0 and 1")
+
+
+def evaluate(
+    model_role: Role,
+    judge_role: Role | None,
+    charter: Charter,
+    benchmark: Benchmark,
+    workdir: str | os.PathLike,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
+
+    Run again after a kill it asks only what is missing, and ends in the same summary. Without a
+    judge the charter's checks are still run, and every answer is unscored.
+
+    Raises:
+      UserError: judge and model are of one family (unless allowed), or a question doesn't fit the
+        charter; before anything is asked.
+    """
+    items = benchmark.items
+    if settings.per_domain_and_language is not None:
+        items = sample(items, settings.per_domain_and_language, settings.seed)
+    for item in items:
+        fault = misfit(item, charter)
+        if fault is not None:
+            raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {fault}")
+    same_family = None
+    if judge_role is not None:
+        same_family = check_families(
+            judge_role.family, model_role.family, settings.allow_same_family, "judge"
+        )
+
+    workdir = Path(workdir)
+    with Store(workdir / "answers.jsonl", ANSWER_KEY) as store:
+        answers = answer(
+            items,
+            model_role,
+            store=store,
+            max_tokens=settings.max_tokens,
+            seed=settings.seed,
+            system_prompts=settings.system_prompts,
+            chunk=settings.chunk,
+        )
+    with Store(workdir / "scores.jsonl", SCORE_KEY) as store:
+        scores = judge(
+            items,
+            answers,
+            judge_role,
+            charter,
+            store,
+            seed=settings.seed,
+            max_tokens=settings.judge_max_tokens,
+            chunk=settings.chunk,
+        )
+    summary = {
+        "same_family": same_family,
+        "charter": {"name": charter.name, "hash": charter.content_hash},
+        "model": _identity(model_role),
+        "judge": None if judge_role is None else _identity(judge_role),
+        "benchmark": {
+            "name": benchmark.name,
+            "hash": replace(benchmark, items=items).hash,
+            "items": len(items),
+            "held_out": sorted(benchmark.held_out),
+        },
+        "seed": settings.seed,
+        "confidence": settings.confidence,
+        **summarise(
+            answers,
+            scores,
+            held_out=benchmark.held_out,
+            seed=settings.seed,
+            confidence=settings.confidence,
+        ),
+    }
+    write_json(workdir / "summary.json", summary)
+    return summary
+
+
+def read_scores(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+    """The score records of a run's workdir, for `summarise.compare`; of each question the last."""
+    records = read_jsonl(Path(workdir) / "scores.jsonl")
+    return list({record["id"]: record for _, record in records}.values())
+
+
+def _identity(role: Role) -> dict[str, str]:
+    return {"name": role.model, "family": role.family}

@@ -1,0 +1,84 @@
+"""An append-only file of finished records: what was paid for once is never asked again."""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vcjax.foundation.errors import UserError
+
+Key = tuple[str, ...]
+
+
+class Store:
+    """JSONL records, each known by the values of its `key` fields; a context manager.
+
+    A record is on the disk when `append` returns. A line that a kill left without its end is
+    dropped when the file is opened again: its `append` never returned.
+
+    One process at a time may hold a store open.
+    """
+
+    def __init__(self, path: str | os.PathLike, key: tuple[str, ...] = ("id",)) -> None:
+        """Opens or makes the file. Raises: UserError for a line that isn't such a record."""
+        self.path, self._fields = Path(path), key
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.path.open("a+b")
+        self._stream.seek(0)
+        content = self._stream.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._stream.truncate(len(whole))
+        self.records: dict[Key, dict[str, Any]] = {}
+        try:
+            for number, line in enumerate(whole.splitlines(), start=1):
+                self._load(number, line)
+        except UserError:
+            self._stream.close()
+            raise
+
+    def _load(self, number: int, line: bytes) -> None:
+        try:
+            record = json.loads(line)
+        except ValueError as error:  # of the JSON or of its UTF-8
+            raise UserError(f"{self.path}:{number}: not JSON ({error}); remove the line") from None
+        if not isinstance(record, dict) or not set(self._fields) <= record.keys():
+            names = ", ".join(self._fields)
+            raise UserError(f"{self.path}:{number}: not a record with {names}; remove the line")
+        if self.key_of(record) in self.records:
+            raise UserError(f"{self.path}:{number}: this record comes twice; remove the line")
+        self.records[self.key_of(record)] = record
+
+    def key_of(self, record: dict[str, Any]) -> Key:
+        """The values of the record's key fields."""
+        return tuple(record[field] for field in self._fields)
+
+    @property
+    def done(self) -> set[Key]:
+        """Keys of the finished records."""
+        return set(self.records)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Writes one record through to the disk. Raises: ValueError where it is there already."""
+        key = self.key_of(record)
+        if key in self.records:
+            raise ValueError(f"{self.path}: {key} is already there")
+        self._stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self.records[key] = record
+
+    def close(self) -> None:
+        """Closes the file; `records` stay."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

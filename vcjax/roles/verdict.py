@@ -1,0 +1,75 @@
+"""The verdict of a Critic or a judge: the JSON it must write, and what counts as one."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vcjax.roles.role import Reply
+
+LOWEST, HIGHEST = 0, 5
+# A sentence. The bound keeps a verdict inside the judge's max_tokens also in Chinese, where a
+# small model's tokenizer spends two or three tokens on a character.
+REASON_CHARACTERS = 160
+
+# The reason comes first, so that the score is conditioned on it instead of excused by it; its
+# bound sees to it that the score is reached.
+VERDICT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string", "maxLength": REASON_CHARACTERS},
+        "score": {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))},
+    },
+    "required": ["reason", "score"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with the judge's reason, or why there is none.
+
+    `unscored_reason` is a finish reason other than `stop` (`length`), `malformed` (not JSON),
+    `schema` (other JSON), `out_of_range` or `no_judge`.
+    """
+
+    score: int | None
+    unscored_reason: str | None = None
+    reason: str | None = None
+
+
+class _Verdict(BaseModel):
+    """`VERDICT_SCHEMA` but for the range of the score, which is told apart from other faults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
+    score: int
+
+
+def parse_verdict(reply: Reply) -> Score:
+    """Reads a verdict. Only a finished reply that is exactly valid JSON of the schema is a score.
+
+    Nothing is repaired and no number is fished out of prose: what can't be read is unscored.
+    """
+    if reply.finish_reason != "stop":
+        return Score(None, reply.finish_reason)
+    try:
+        value = json.loads(reply.text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError):
+        return Score(None, "malformed")
+    try:
+        verdict = _Verdict.model_validate(value)
+    except ValidationError:
+        return Score(None, "schema")
+    if not LOWEST <= verdict.score <= HIGHEST:
+        return Score(None, "out_of_range", verdict.reason)
+    return Score(verdict.score, None, verdict.reason)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A name that comes twice has two values: `json` would keep the last one silently."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name comes twice")
+    return dict(pairs)

@@ -1,0 +1,109 @@
+"""From the paths that a config names to weighted rows: prepared folders, or raw files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vcjax.data.importers import Loaded, read_records, split_paths
+from vcjax.data.prepared import Prepared, hash_tokenizer, open_prepared, prepare
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.lineage import Parent
+from vcjax.text.tokenizer import Tokenizer
+from vcjax.train.config import TrainConfig
+
+DATA = "data"
+REPLAY = "replay"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One field of data, checked.
+
+    Attributes:
+      field: `documents`, `conversations` or `replay`.
+      weight: of all its rows together, relative to the other sources.
+      prepared: folders that are ready, opened.
+      raw: records that are still to be prepared, or None.
+      parents: the folders and files that are read now, for the lineage.
+    """
+
+    field: str
+    weight: float
+    prepared: tuple[Prepared, ...]
+    raw: Loaded | None
+    parents: tuple[Parent, ...]
+
+
+def check_sources(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> list[Source]:
+    """Opens all prepared folders and reads all raw files; writes nothing.
+
+    Raw files that an earlier start of the run has prepared into the workdir aren't read again.
+
+    Raises:
+      UserError: a file that is missing or unreadable, a bad record, or a prepared folder of
+        another kind, row length or tokenizer.
+    """
+    sources = [_check(config, config.kind, config.kind, 1.0, tokenizer, workdir)]
+    if config.replay.strip():
+        weight = config.replay_weight
+        sources.append(_check(config, REPLAY, config.kind, weight, tokenizer, workdir))
+    return sources
+
+
+def _check(
+    config: TrainConfig, field: str, kind: str, weight: float, tokenizer: Tokenizer, workdir: Path
+) -> Source:
+    paths = split_paths(getattr(config, field))
+    folders = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if not path.is_dir()]
+    prepared = []
+    for folder in folders:
+        found = open_prepared(folder)
+        where = f"config.{field}: {folder}"
+        if field != REPLAY and found.summary["kind"] != kind:
+            raise UserError(f"{where} holds {found.summary['kind']}, not {kind}")
+        if found.length != config.length:
+            raise UserError(
+                f"{where} has rows of {found.length} tokens, config.length is {config.length}; "
+                "prepare it again or change the length"
+            )
+        if found.summary["tokenizer"] != hash_tokenizer(tokenizer):
+            raise UserError(
+                f"{where} was prepared with another tokenizer or chat template than those of "
+                f"{config.model}; prepare it again"
+            )
+        prepared.append(found)
+    raw, done = None, workdir / DATA / field
+    if files and done.is_dir():
+        prepared.append(open_prepared(done))
+        files = []
+    elif files:
+        raw = read_records(files, kind, on_bad_record=config.on_bad_record)
+    parents = tuple(Parent.of(field, path) for path in (*folders, *files))
+    return Source(field, weight, tuple(prepared), raw, parents)
+
+
+def prepare_sources(
+    sources: list[Source], config: TrainConfig, tokenizer: Tokenizer, workdir: Path
+) -> list[tuple[Prepared, float]]:
+    """Prepares what is raw into `workdir/data/<field>`; returns (rows, weight) for the loader.
+
+    Within a field each row weighs the same, whichever folder it is in.
+    """
+    parts = []
+    for source in sources:
+        prepared = list(source.prepared)
+        if source.raw is not None:
+            folder = workdir / DATA / source.field
+            prepare(
+                folder,
+                source.raw.records,
+                config.kind,
+                tokenizer,
+                config.length,
+                quarantined=source.raw.quarantined,
+                on_bad_record=config.on_bad_record,
+            )
+            prepared.append(open_prepared(folder))
+        rows = sum(map(len, prepared))
+        parts += [(part, source.weight * len(part) / rows) for part in prepared if len(part)]
+    return parts

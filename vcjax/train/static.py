@@ -1,0 +1,31 @@
+"""`workdir/model`: the files beside the weights of the model that a run trains."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from vcjax.foundation.files import replaced_folder, write_json
+from vcjax.text.templates import END_OF_TURN, default_template
+from vcjax.weights.bundle import Bundle, write_companions
+from vcjax.weights.workdir import MODEL
+
+
+def write_static(workdir: Path, bundle: Bundle, *, chat: bool) -> None:
+    """Writes config, tokenizer, chat template and generation defaults, as a whole.
+
+    Args:
+      chat: the run trains on conversations. A model without a chat template then gets the one
+        that they are rendered in, and ends its turns where they end.
+    """
+    if (workdir / MODEL).is_dir():
+        return
+    tokenizer = bundle.require_tokenizer()
+    if chat and tokenizer.chat_template is None:
+        tokenizer = tokenizer.with_template(default_template(tokenizer))
+        core = tokenizer.backend.backend_tokenizer
+        found = (core.token_to_id(token) for token in END_OF_TURN)
+        ends = [*bundle.eos_ids, *(end for end in found if end is not None)]
+        generation = {**bundle.generation_config, "eos_token_id": list(dict.fromkeys(ends))}
+        bundle = replace(bundle, tokenizer=tokenizer, generation_config=generation)
+    with replaced_folder(workdir / MODEL) as folder:
+        write_json(folder / "config.json", bundle.config.to_hf(bundle.stored_dtype))
+        write_companions(folder, bundle)

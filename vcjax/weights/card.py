@@ -1,0 +1,43 @@
+"""The model card of an exported model. It always says which charter the model was given."""
+
+from vcjax.weights.bundle import Bundle
+
+
+def model_card(bundle: Bundle, *, charter: str | None = None, notes: tuple[str, ...] = ()) -> str:
+    """Markdown with the front matter that model hubs read.
+
+    Args:
+      charter: name, version and hash of the charter the model was aligned to; None for none.
+      notes: sentences about how it was made and what was measured.
+    """
+    aligned = (
+        f"This model was aligned to the charter **{charter}**."
+        if charter
+        else "This model was not aligned to a charter by vcjax; it was only converted."
+    )
+    config = bundle.config
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [vcjax]",
+        "---",
+        "",
+        f"# {bundle.origin.reference}",
+        "",
+        aligned,
+        "",
+        *[f"- {note}" for note in notes],
+        f"- Source: `{bundle.origin.reference}` (content hash `{bundle.origin.hash[:16]}`).",
+        f"- Architecture: {config.architecture}, {config.num_layers} layers, hidden size "
+        f"{config.hidden_size}, {config.num_heads} heads ({config.num_kv_heads} for keys and "
+        f"values), {config.vocab_size} tokens, context {config.max_position}.",
+        "",
+        "The floor rules bind every charter: no dehumanising or hateful content, no incitement, "
+        "no invented or denied facts; where a charter and the record conflict, accuracy wins. "
+        "A charter is a direction given in training, not a guarantee about an answer.",
+        "",
+        "`lineage.json` beside this file holds the chain of data, config and models behind it; "
+        "`python -m launch.verify` rehashes it.",
+        "",
+    ]
+    return "\n".join(lines)
