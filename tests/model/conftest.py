@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.parity.random_models import CASES, TensorSource, tensors
-from vcjax.model.build import Params, abstract, plain_logits
+from vcjax.model.build import Params, abstract, packed_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.mapping import import_params
 
@@ -23,9 +23,11 @@ class RandomModel:
     params: Params
 
     def logits(self, tokens: np.ndarray, **options: Any) -> np.ndarray:
-        """Logits of plain rows; `options` are those of `Llama`."""
+        """Logits of plain rows in the precision of training; `options` are those of `Llama`."""
         graph, _ = abstract(self.config, **options)
-        return np.asarray(plain_logits(graph, self.params, tokens))
+        positions = np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
+        segments = np.ones_like(tokens)
+        return np.asarray(packed_logits(graph, self.params, tokens, positions, segments))
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_weights_are_what_transformers_reads_from_the_gguf_itself(theirs):
 
 @pytest.mark.parametrize("rows", ["random", "text"])
 def test_logits_are_as_near_float64_as_twice_those_of_transformers(rows, bundle, theirs):
-    """Invariant 1 on real weights."""
+    """Invariant 1 on real weights, for the function behind `model.logits`."""
     draw = np.random.Generator(np.random.PCG64(7))
     random_ids = draw.integers(0, bundle.config.vocab_size, (1, 600)).astype(np.int32)
     ids = random_ids if rows == "random" else _text_ids(bundle)

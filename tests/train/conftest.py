@@ -12,7 +12,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from vcjax.foundation.lineage import Parent
-from vcjax.model.build import initialise
+from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
 from vcjax.text.tokenizer import Tokenizer
@@ -44,6 +44,15 @@ def compilation_cache(tmp_path_factory) -> Iterator[None]:
         jax.config.update(name, value)
 
 
+@pytest.fixture
+def quick_compilation(monkeypatch) -> Iterator[None]:
+    """Half of the compilation time, where the speed and the last bit of the result don't matter."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def model_config() -> LlamaConfig:
     return LlamaConfig(
@@ -64,6 +73,12 @@ def model_config() -> LlamaConfig:
 
 
 @pytest.fixture(scope="session")
+def params(model_config: LlamaConfig) -> Params:
+    """The tiny model's parameters."""
+    return jax.tree.map(np.asarray, jax.jit(lambda: initialise(model_config, 7))())
+
+
+@pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """Bytes, and the three control tokens of ChatML."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -77,9 +92,10 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory, model_config: LlamaConfig, tokenizer: Tokenizer) -> Path:
+def model_folder(
+    tmp_path_factory, model_config: LlamaConfig, params: Params, tokenizer: Tokenizer
+) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
-    params = initialise(model_config, 7)
     origin = Parent("model", "tiny", "")
     bundle = Bundle(model_config, params, tokenizer, {}, "float32", "float32", origin)
     write_bundle(folder, bundle, form="hf")

@@ -1,6 +1,7 @@
 """A whole run: what it leaves, how it goes on, what it refuses."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -141,6 +142,38 @@ def test_a_killed_run_ends_as_one_that_was_not(whole, request, tmp_path, make_co
     equal(load_bundle(str(workdir)).params, load_bundle(str(reference)).params)
 
 
+_TWO_DEVICES = """
+import sys
+import jax
+from vcjax.foundation.files import read_json
+from vcjax.train.config import TrainConfig
+from vcjax.train.run import train
+
+assert jax.device_count() == 2, jax.devices()
+train(TrainConfig.from_dict(read_json(sys.argv[1] + "/config.json")), sys.argv[1])
+"""
+
+
+def test_a_run_goes_on_upon_another_mesh(full, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(full, workdir, ignore=shutil.ignore_patterns("6", "lineage.json"))
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", _TWO_DEVICES, str(workdir)]
+    run = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    np.testing.assert_allclose(losses(workdir), losses(full), rtol=1e-5)
+    one, two = (load_bundle(str(path)).params for path in (full, workdir))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one, two)
+
+
+def test_a_run_killed_after_its_last_step_is_finished_without_another(full, tmp_path, make_config):
+    shutil.copytree(full, tmp_path / "run")
+    (tmp_path / "run" / "lineage.json").unlink()
+    summary = train(make_config(steps=6), tmp_path / "run")
+    assert summary == read_json(full / "summary.json")
+    assert {finding.status for finding in verify(tmp_path / "run")} == {"ok"}
+
+
 def test_a_full_run_loads_as_a_model(full, model_folder, model_config):
     bundle, base = load_bundle(str(full)), load_bundle(str(model_folder))
     assert bundle.config == model_config
@@ -193,6 +226,15 @@ def test_a_tree_of_runs_can_be_moved_and_a_changed_base_is_refused(
     generation.write_text(json.dumps({"temperature": 2}))
     with pytest.raises(UserError, match="changed since"):
         load_bundle(str(tmp_path / "new" / "run"))
+
+
+def test_a_run_does_not_go_on_from_a_model_that_has_changed(tmp_path, model_folder, make_config):
+    shutil.copytree(model_folder, tmp_path / "base")
+    config = {"model": str(tmp_path / "base"), "lora": LORA}
+    train(make_config(steps=1, **config), tmp_path / "run")
+    (tmp_path / "base" / "generation_config.json").write_text(json.dumps({"temperature": 2}))
+    with pytest.raises(UserError, match="changed since the run in"):
+        train(make_config(steps=2, **config), tmp_path / "run")
 
 
 def test_a_workdir_without_a_checkpoint_is_no_model(full, tmp_path):
@@ -257,7 +299,7 @@ def test_a_model_without_a_tokenizer_is_refused(tmp_path, model_folder, make_con
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tmp_path, make_config):
     config = make_config(learning_rate=1e30, warmup_steps=0, checkpoint_every=1)
-    with pytest.raises(GateNotMet, match="step 2: loss .* gradient norm nan; lower"):
+    with pytest.raises(GateNotMet, match=r"step 2: loss .* gradient norm nan; lower"):
         train(config, tmp_path / "run")
     assert len(losses(tmp_path / "run")) == 1
 
@@ -265,7 +307,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tmp_path, mak
 def test_quarantined_records_are_kept_beside_the_rows(tmp_path, make_config, documents):
     bad = tmp_path / "bad.jsonl"
     bad.write_text(documents.read_text() + '\n{"text": 3, "source": "test"}\n')
-    with pytest.raises(UserError, match="bad.jsonl:5"):
+    with pytest.raises(UserError, match=r"bad\.jsonl:5"):
         train(make_config(documents=str(bad)), tmp_path / "run")
     config = make_config(documents=str(bad), steps=1, on_bad_record="quarantine")
     train(config, tmp_path / "run")

@@ -39,7 +39,7 @@ def test_a_mistake_is_named_by_its_field(settings, changes, named):
 def test_a_missing_field_is_named(settings):
     values = settings()
     del values["seed"]
-    with pytest.raises(UserError, match="config.seed: this field is missing"):
+    with pytest.raises(UserError, match=r"config\.seed: this field is missing"):
         TrainConfig.from_dict(values)
 
 

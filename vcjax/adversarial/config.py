@@ -1,11 +1,8 @@
 """Settings of a synthesis run."""
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -17,6 +14,7 @@ class SynthesisConfig:
       attacker, actor, critic: model references, or `recorded:FILE`.
       attacker_family, actor_family, critic_family: declared families; a shipped model's is known.
       allow_same_family: accept a Critic of the Actor's family; the summary says so.
+      benchmark: its questions are never attacked with: name or file, empty for none.
       questions: comma-separated files of seed questions, which stand in where the Attacker fails.
       attempts: how many attempts to plan.
       attacks: comma-separated styles; empty is all.
@@ -34,6 +32,7 @@ class SynthesisConfig:
     actor_family: str = ""
     critic_family: str = ""
     allow_same_family: bool = False
+    benchmark: str = "universal"
     questions: str = ""
     attempts: int = 32
     attacks: str = ""
@@ -56,17 +55,3 @@ class SynthesisConfig:
         for name in (*counts, "attacker_tokens", "actor_tokens", "critic_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "SynthesisConfig":
-        """Checks names and types; a UserError suggests the right field."""
-        fields = {field.name: field.type for field in dataclasses.fields(cls)}
-        for name, value in values.items():
-            if name not in fields:
-                raise UserError(f"config.{name} is not a field{suggest(name, fields)}")
-            wanted = type(getattr(cls, name))
-            if wanted is float and type(value) is int:
-                continue
-            if type(value) is not wanted:
-                raise UserError(f"config.{name} must be {wanted.__name__}, not {value!r}")
-        return cls(**values)

@@ -1,6 +1,5 @@
 """One synthesis run: check everything, then open the workdir, run, and write what it leaves."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from vcjax.adversarial.outputs import write_outputs
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.verdict import Verdict
-from vcjax.charter.load import load_charter
+from vcjax.charter.load import charter_file, load_charter
 from vcjax.data.importers import read_records
+from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
@@ -23,16 +23,11 @@ from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of, open_roles
 
 
-def synthesize(
-    config: SynthesisConfig, workdir: str | Path, excluded: Sequence[str] = ()
-) -> dict[str, Any]:
+def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
-    Args:
-      excluded: questions that no query may repeat, such as those of a benchmark.
-
     Raises:
-      UserError: a bad charter, question file, attack, model or workdir, or a Critic of the
+      UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic of the
         Actor's family that wasn't allowed; all before anything is written.
     """
     charter = load_charter(config.charter)
@@ -43,6 +38,7 @@ def synthesize(
         if config.questions
         else []
     )
+    benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()
     specs = {
         "attacker": RoleSpec(config.attacker, config.attacker_family),
         "actor": RoleSpec(config.actor, config.actor_family),
@@ -59,7 +55,8 @@ def synthesize(
     with opened(workdir, settings, extendable=("attempts",)) as folder:
         ledger = Ledger(folder / "ledger.sqlite")
         seeds = SeedQuestions(questions, charter)
-        pipeline = Pipeline(config, charter, styles, seeds, roles, ledger, excluded)
+        asked_elsewhere = [item.question for item in benchmark]
+        pipeline = Pipeline(config, charter, styles, seeds, roles, ledger, asked_elsewhere)
         counts: dict[str, int] = dict.fromkeys(("accepted", "rejected", "unscored", "blocked"), 0)
         for attempt in ledger.attempts():
             counts[attempt["kind"]] += 1
@@ -85,7 +82,7 @@ def synthesize(
         }
         summary = write_outputs(folder, list(ledger.attempts()), facts)
         ledger.close()
-        parents += [Parent("charter", config.charter, charter.content_hash)]
+        parents += [Parent.of("charter", charter_file(config.charter), config.charter)]
         parents += [Parent.of("questions", path) for path in _split(config.questions)]
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary

@@ -1,6 +1,5 @@
 """Reads a charter by its shipped name or from a YAML file; every mistake is one line."""
 
-import importlib.resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +12,7 @@ from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError, suggest
 
 SHIPPED = ("universal", "vcllm", "verifiable")
+_FOLDER = Path(__file__).parent / "shipped"
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -47,11 +47,13 @@ def load_charter(reference: str) -> Charter:
         raise UserError(f"{reference}: {_explain(errors[0])}") from None
 
 
+def charter_file(reference: str) -> Path:
+    """The file that a charter's name or path stands for."""
+    return _FOLDER / f"{reference}.yaml" if reference in SHIPPED else Path(reference)
+
+
 def _read(reference: str) -> str:
-    if reference in SHIPPED:
-        folder = importlib.resources.files("vcjax.charter") / "shipped"
-        return (folder / f"{reference}.yaml").read_text(encoding="utf-8")
-    path = Path(reference)
+    path = charter_file(reference)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

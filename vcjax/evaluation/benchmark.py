@@ -138,10 +138,15 @@ def _read(reference: str) -> Iterator[tuple[str, BenchmarkItem]]:
                 raise UserError(f"{path}:{number}: {error.reason}") from None
 
 
+def benchmark_path(reference: str) -> Path:
+    """The folder or file that a benchmark's name or path stands for."""
+    return _FOLDER / reference if reference in SHIPPED else Path(reference)
+
+
 def _files(reference: str) -> list[Path]:
+    path = benchmark_path(reference)
     if reference in SHIPPED:
-        return sorted((_FOLDER / reference).glob("*.jsonl"))
-    path = Path(reference)
+        return sorted(path.glob("*.jsonl"))
     if path.is_dir():
         raise UserError(f"{reference}: is a folder; name a JSONL file of benchmark items")
     if not path.is_file() and not path.suffix and len(path.parts) == 1:

@@ -22,7 +22,7 @@ from vcjax.model.build import Params, abstract
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache, unstack
 
-SMALLEST_BUCKET = 64
+SMALLEST_BUCKET = 128
 
 
 class TokenConstraint(Protocol):
@@ -191,10 +191,7 @@ class Engine:
             self.check(request)
         if not requests:
             return
-        context = _bucket(
-            max(len(r.prompt) + r.max_tokens for r in requests), self.config.max_position
-        )
-        cache = init_cache(self.config, self.slots, context, self.dtype)
+        cache = init_cache(self.config, self.slots, SMALLEST_BUCKET, self.dtype)
         logits = jnp.zeros((self.slots, self.config.vocab_size), jnp.float32)
         table = _Table(self.slots, (self.config.vocab_size + 31) // 32)
         waiting = deque(enumerate(requests))
@@ -204,9 +201,11 @@ class Engine:
                 if slot in rows or not waiting:
                     continue
                 index, request = waiting.popleft()
+                cache = self._grown(cache, len(request.prompt) + 1)
                 cache, logits = self._prefill(cache, logits, request, slot)
                 table.fill(slot, request)
                 rows[slot] = _Row(index, request, len(request.prompt))
+            cache = self._grown(cache, max(table.positions) + 1)
             tokens, logprobs, cache, logits = _step(
                 self.graph, self.params, cache, logits, *table.arrays()
             )
@@ -223,9 +222,22 @@ class Engine:
                     table.clear(slot)
                 yield event
 
+    def _grown(self, cache: Cache, length: int) -> Cache:
+        """The cache, moved to the next bucket where a row has outgrown it.
+
+        Every step reads the whole cache, so it is kept as small as the longest row allows.
+        """
+        context = cache[0][0].shape[2]
+        bucket = _bucket(length, self.config.max_position)
+        if bucket <= context:
+            return cache
+        return jax.tree.map(
+            lambda leaf: jnp.pad(leaf, ((0, 0), (0, 0), (0, bucket - context), (0, 0))), cache
+        )
+
     def _prefill(self, cache: Cache, logits: Any, request: Request, slot: int) -> tuple:
         length = len(request.prompt)
-        bucket = _bucket(length, cache[0][0].shape[1])
+        bucket = _bucket(length, cache[0][0].shape[2])
         tokens = np.zeros((1, bucket), np.int32)
         tokens[0, :length] = request.prompt
         return _prefill(self.graph, self.params, cache, logits, tokens, length, slot)

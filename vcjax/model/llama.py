@@ -23,7 +23,7 @@ from vcjax.model.lora import LoraConfig
 from vcjax.model.rope import rotate, rotation
 
 Cache = tuple[tuple[Array, Array], ...]
-"""Per layer, keys and values, each [batch, context, kv_heads, head_dim]."""
+"""Per layer, keys and values, each [batch, kv_heads, context, head_dim]."""
 
 _INIT = jax.nn.initializers.normal(0.02)
 
@@ -146,10 +146,12 @@ class Block(nnx.Module):
             if self.q_norm is not None and self.k_norm is not None:
                 query, key = self.q_norm(query), self.k_norm(key)
             query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-            if cache is not None:
+            if cache is None:
+                key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
+            else:
                 rows = jnp.arange(x.shape[0])[:, None]
-                key = cache[0].at[rows, positions].set(key.astype(cache[0].dtype))
-                value = cache[1].at[rows, positions].set(value.astype(cache[1].dtype))
+                key = cache[0].at[rows, :, positions].set(key.astype(cache[0].dtype))
+                value = cache[1].at[rows, :, positions].set(value.astype(cache[1].dtype))
                 cache = (key, value)
             x = x + self.o(attend(query, key.astype(x.dtype), value.astype(x.dtype), mask))
         with jax.named_scope("mlp"):
@@ -243,7 +245,7 @@ class Llama(nnx.Module):
         """
         x = self.embedding[...].astype(self.dtype)[tokens]
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
-        mask = cached_mask(positions, cache[0][0].shape[1])
+        mask = cached_mask(positions, cache[0][0].shape[2])
         layers = []
         for block, window, layer in zip(self.layers, self._windows(), cache, strict=True):
             seen = mask if window is None else windowed(mask, positions, window)
@@ -272,7 +274,7 @@ def unstack(params: dict) -> dict:
 
 def init_cache(config: LlamaConfig, batch: int, context: int, dtype: Any) -> Cache:
     """An empty cache: per layer, zeros for keys and values."""
-    shape = (batch, context, config.num_kv_heads, config.head_dim)
+    shape = (batch, config.num_kv_heads, context, config.head_dim)
     return tuple(
         (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
     )

@@ -16,14 +16,16 @@ class Estimate:
     n: int = 0
 
     @property
-    def bounded(self) -> bool:
-        """Whether there is an interval at all."""
-        return self.low is not None and self.high is not None
+    def bounds(self) -> tuple[float, float] | None:
+        """The interval's ends; None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
     @classmethod
     def of(cls, record: dict[str, Any] | None, key: str = "mean") -> "Estimate":
         """Reads `{<key>, low, high, n}`; None, where nothing was measured, gives an empty one."""
         if record is None:
             return cls()
-        values = (record[key], record["low"], record["high"])
-        return cls(*(None if missing(value) else value for value in values), record["n"])
+        value, low, high = (
+            None if missing(record[name]) else record[name] for name in (key, "low", "high")
+        )
+        return cls(value, low, high, record["n"])

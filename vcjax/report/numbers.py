@@ -3,8 +3,12 @@
 A missing value (None or NaN) is never shown as 0: it wasn't measured.
 """
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
+P = ParamSpec("P")
 DASH = "–"
 _MINUS = "−"
 
@@ -14,28 +18,42 @@ def missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 
-def number(value: float | None, digits: int = 2) -> str:
+def _or_dash(
+    show: Callable[Concatenate[float, P], str],
+) -> Callable[Concatenate[float | None, P], str]:
+    """Shows a missing value as a dash and hands every other to `show`."""
+
+    @functools.wraps(show)
+    def shown(value: float | None, *args: P.args, **kwargs: P.kwargs) -> str:
+        if value is None or math.isnan(value):
+            return DASH
+        return show(value, *args, **kwargs)
+
+    return shown
+
+
+@_or_dash
+def number(value: float, digits: int = 2) -> str:
     """A number with a fixed count of decimals."""
-    return DASH if missing(value) else _minus(f"{value:.{digits}f}")
+    return _minus(f"{value:.{digits}f}")
 
 
-def signed(value: float | None, digits: int = 2) -> str:
+@_or_dash
+def signed(value: float, digits: int = 2) -> str:
     """A difference; what rounds to nothing carries no sign."""
-    if missing(value):
-        return DASH
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else _minus(text)
 
 
-def count(value: int | None) -> str:
+@_or_dash
+def count(value: float) -> str:
     """A count, with separators between thousands."""
-    return DASH if missing(value) else f"{value:,.0f}"
+    return f"{value:,.0f}"
 
 
-def percent(share: float | None) -> str:
+@_or_dash
+def percent(share: float) -> str:
     """A share in [0, 1] in whole per cent; a share that is almost all or nothing says so."""
-    if missing(share):
-        return DASH
     if 0 < share < 0.005:
         return "<1%"
     if 0.995 <= share < 1:
@@ -43,20 +61,22 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.0f}%"
 
 
-def points(difference: float | None) -> str:
+@_or_dash
+def points(difference: float) -> str:
     """A difference of two shares, in percentage points."""
-    return DASH if missing(difference) else signed(100 * difference, 1)
+    return signed(100 * difference, 1)
 
 
-def interval(low: float | None, high: float | None, show=number) -> str:
+def interval(
+    low: float | None, high: float | None, show: Callable[[float | None], str] = number
+) -> str:
     """`low to high`, or one dash where either end is missing."""
     return DASH if missing(low) or missing(high) else f"{show(low)} to {show(high)}"
 
 
-def duration(seconds: float | None) -> str:
+@_or_dash
+def duration(seconds: float) -> str:
     """A span of time in its two largest units."""
-    if missing(seconds):
-        return DASH
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -67,10 +87,9 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def tiny(value: float | None) -> str:
+@_or_dash
+def tiny(value: float) -> str:
     """A number of unknown size, as a numerical error is: two digits and a power of ten."""
-    if missing(value):
-        return DASH
     if value == 0:
         return "0 (exact)"
     mantissa, exponent = f"{value:.1e}".split("e")

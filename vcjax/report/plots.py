@@ -71,9 +71,10 @@ def bars(
                 if estimate.value is None:
                     continue
                 axes.barh(place + offset, estimate.value, thickness, color=ROLES[role])
-                if estimate.bounded:
-                    bounds = [estimate.low, estimate.high]
-                    axes.plot(bounds, [place + offset] * 2, color=ROLES["ink"], linewidth=0.9)
+                if estimate.bounds:
+                    axes.plot(
+                        estimate.bounds, [place + offset] * 2, color=ROLES["ink"], linewidth=0.9
+                    )
         _rows(axes, [row.label for row in rows])
         _scale(axes, low, high, share)
         _finish(axes, title, series)
@@ -117,9 +118,8 @@ def stacks(
 def _dot(axes: Axes, place: float, estimate: Estimate, role: str) -> None:
     if estimate.value is None:
         return
-    if estimate.bounded:
-        bounds = [estimate.low, estimate.high]
-        axes.plot(bounds, [place, place], color=ROLES[role], linewidth=2.2)
+    if estimate.bounds:
+        axes.plot(estimate.bounds, [place, place], color=ROLES[role], linewidth=2.2)
     marker = "D" if role == "after" else "o"  # told apart without colour too
     # A dot at the end of the scale isn't cut.
     style = {"color": ROLES[role], "marker": marker, "markersize": 6, "clip_on": False}

@@ -34,8 +34,8 @@ def domain_section(runs: Sequence[Run]) -> Section:
     blocks: list[Block] = [
         Text(
             "Domains with a star are held out: no training question came from them. Each domain "
-            "has few questions, so that none is a finding by itself; an interval without width means "
-            "that the scores were equal, not that the mean is certain."
+            "has few questions, so that none is a finding by itself; an interval without width "
+            "means that the scores were equal, not that the mean is certain."
         )
     ]
     figures, tables = [], []
@@ -217,7 +217,7 @@ def _heads(runs: Sequence[Run], single: str = "Answers") -> tuple[str, ...]:
 def _with_interval(estimate: Estimate, show: Callable[[float | None], str]) -> str:
     if estimate.value is None:
         return DASH
-    if not estimate.bounded:
+    if estimate.bounds is None:
         return show(estimate.value)
     return f"{show(estimate.value)} ({interval(estimate.low, estimate.high, show)})"
 

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -29,7 +30,7 @@ ROLES = {
 }
 WIDTH = 4.7  # inches, 338 units of SVG: a phone shows a plot at about its own size
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # the reader's own fonts draw the text
     "font.family": "sans-serif",
     "font.size": 11,
@@ -81,7 +82,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
         FigureCanvasSVG(figure).print_svg(stream, metadata=absent)
     text = stream.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]
-    view = re.search(r'viewBox="([^"]+)"', text).group(1)
+    width, height = 72 * figure.get_size_inches()
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # would style the whole page
     body = re.sub(r" font-family: [^;]+;", "", body)  # the page's own family
     body = re.sub(r'\bid="', f'id="{prefix}-', body)
@@ -90,5 +91,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     body = body.replace("xlink:href", "href")
     for role, colour in ROLES.items():
         body = body.replace(colour, f"var(--{role})")
-    opening = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(view, label)
+    opening = Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(
+        width, height, label
+    )
     return opening + Markup(body.strip())

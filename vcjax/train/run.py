@@ -27,7 +27,7 @@ from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.sources import check_sources, prepare_sources
 from vcjax.train.state import init_adapters, make_layout, place, sharding_of
 from vcjax.train.static import write_static
-from vcjax.train.step import make_step
+from vcjax.train.step import MEASURED, make_step
 from vcjax.weights.bundle import Bundle, load_bundle
 from vcjax.weights.workdir import SOURCES, read_sources, write_sources
 
@@ -86,17 +86,18 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
         # -----------------------------------------------------------------------------------------
         optimizer, schedule = make_optimizer(config), make_schedule(config)
         layout = make_layout(bundle.config, config, optimizer, mesh, rules)
-        base = place(bundle.params, layout.frozen if config.adapters else layout.trainable)
-        frozen = base if config.adapters else {}
+        frozen = place(bundle.params, layout.frozen) if config.adapters else {}
         done = saved.latest or 0
         if done:
             trainable, state = saved.restore(done, layout)
         else:
-            adapters = config.adapters and init_adapters(bundle.config, config, layout.trainable)
-            trainable = adapters or base
+            if config.adapters:
+                trainable = init_adapters(bundle.config, config, layout.trainable)
+            else:
+                trainable = place(bundle.params, layout.trainable)
             init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
             state = init(trainable)
-        del bundle, base  # the host's copy of the model
+        del bundle  # the host's copy of the model
         step = make_step(layout, optimizer, schedule, config.microbatches, mesh, rules)
         rows = batch_sharding(mesh, rules)
         batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
@@ -112,7 +113,7 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
             for count, batch in islice(batches.prefetch(done), config.steps - done):
                 placed = jax.device_put(dict(batch), rows)
                 trainable, state, measured = step(trainable, state, frozen, placed, count)
-                line = {"step": count + 1, **{k: v.item() for k, v in measured.items()}}
+                line = {"step": count + 1} | {name: measured[name].item() for name in MEASURED}
                 if not math.isfinite(line["loss"]) or not math.isfinite(line["grad_norm"]):
                     raise GateNotMet(
                         f"{workdir}: step {count + 1}: loss {line['loss']}, gradient norm "

@@ -17,6 +17,7 @@ from vcjax.train.state import Layout, sharding_of
 from vcjax.weights.adapters import join
 
 Batch = dict[str, Array]
+MEASURED = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate")
 
 
 def make_step(
@@ -30,9 +31,9 @@ def make_step(
     """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
 
     `count` is the number of earlier updates. Trainable parameters and state are donated. The
-    metrics are scalars: `loss` (mean over the predicted tokens, in nats), `loss_tokens` (their
-    number), `tokens` (those that aren't padding), `grad_norm` (before clipping) and
-    `learning_rate`.
+    metrics (MEASURED) are scalars: `loss` (mean over the predicted tokens, in nats),
+    `loss_tokens` (their number), `tokens` (those that aren't padding), `grad_norm` (before
+    clipping) and `learning_rate`.
     """
     gradients = make_gradients(layout, microbatches, mesh, rules)
 

@@ -1,0 +1,26 @@
+"""The benchmark on one model, before or after.
+
+    python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate \\
+        --config.model=runs/adversarial --config.judge=JUDGE --config.judge_family=FAMILY
+
+Without a judge the charter's rule checks alone are measured. A judge of the model's own family is
+refused unless `allow_same_family` is set. The paper's judge and rubric are unspecified.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.model = "smollm2-135m-instruct"
+    config.judge = ""
+    config.model_family = config.judge_family = ""
+    config.allow_same_family = False
+    config.charter = "universal"
+    config.benchmark = "universal"
+    config.per_domain_and_language = 0
+    config.persona = False
+    config.max_tokens = 256
+    config.judge_tokens = 384
+    config.seed = 0
+    return config

@@ -1,0 +1,32 @@
+"""Attacker -> Actor -> Critic with the shipped model in all three roles.
+
+    python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize \\
+        --config.actor=runs/sft --config.attempts=64
+
+A Critic of the Actor's family is refused unless `allow_same_family` is set; the summary then says
+so. Name another model as `config.critic` for evidence. The paper has 64 k accepted pairs; its
+prompts, rubric, thresholds and word list are unspecified, so those in the charter are ours.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import demo_data
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.charter = "universal"
+    config.attacker = config.actor = config.critic = "smollm2-135m-instruct"
+    config.attacker_family = config.actor_family = config.critic_family = ""
+    config.allow_same_family = False
+    config.questions = demo_data("questions.jsonl")
+    config.benchmark = "universal"
+    config.attempts = 32
+    config.attacks = ""
+    config.languages = "en,zh"
+    config.answers = 2
+    config.actor_tokens = 192
+    config.actor_temperature = 0.7
+    config.seed = 0
+    config.on_bad_record = "error"
+    return config

@@ -1,0 +1,25 @@
+"""Asks a model the benchmark, judges the answers and writes a report.
+
+python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch.guard import run
+from vcjax.foundation.settings import build
+from vcjax.road.measure import MeasureConfig, measure
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/evaluate.py", "Settings.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+
+
+def main() -> None:
+    measure(build(MeasureConfig, CONFIG.value.to_dict(), "config"), WORKDIR.value)
+    print(f"{WORKDIR.value}/report.html", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

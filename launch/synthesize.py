@@ -1,0 +1,30 @@
+"""Makes adversarial pairs: Attacker, Actor and Critic over the cells of a charter.
+
+python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch.guard import run
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.run import synthesize
+from vcjax.foundation.settings import build
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/synthesize.py", "Settings.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+
+
+def main() -> None:
+    config = build(SynthesisConfig, CONFIG.value.to_dict(), "config")
+    summary = synthesize(config, WORKDIR.value)
+    kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
+    print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
+    for reason, count in summary["reasons"]["rejected"].items():
+        print(f"  {count:5}  {reason}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

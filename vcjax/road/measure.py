@@ -1,0 +1,107 @@
+"""One evaluation as a run: roles, workdir, summary, report and lineage."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vcjax.charter.load import charter_file, load_charter
+from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
+from vcjax.evaluation.run import Settings, evaluate, read_scores
+from vcjax.foundation.files import read_json, read_jsonl
+from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.workdir import check_config, opened
+from vcjax.report import write_evaluation_report
+from vcjax.roles.grading import check_families
+from vcjax.roles.opening import RoleSpec, family_of, open_roles
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """What `launch.evaluate` takes as `--config.<field>`.
+
+    Attributes:
+      model, judge: model references, or `recorded:FILE`; an empty judge runs the charter's rule
+        checks alone.
+      model_family, judge_family: declared families; a shipped model's is known.
+      charter: whose rubric and checks are used.
+      benchmark: a shipped name or a JSONL file.
+      per_domain_and_language: size of the sample, 0 for the whole benchmark.
+      persona: ask under the charter's persona instead of the bare question.
+      max_tokens, judge_tokens: bounds of an answer and of a verdict.
+    """
+
+    model: str
+    judge: str = ""
+    model_family: str = ""
+    judge_family: str = ""
+    charter: str = "universal"
+    benchmark: str = "universal"
+    per_domain_and_language: int = 0
+    persona: bool = False
+    max_tokens: int = 256
+    judge_tokens: int = 384
+    allow_same_family: bool = False
+    slots: int = 16
+    seed: int = 0
+
+
+def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
+    """Evaluates a model; writes answers, scores, `summary.json`, `report.html` and lineage.
+
+    Raises:
+      UserError: a bad model, charter, benchmark or workdir, or a judge of the model's own family
+        that wasn't allowed; before anything is written.
+    """
+    workdir, settings = Path(workdir), asdict(config)
+    charter = load_charter(config.charter)
+    benchmark = load_benchmark(config.benchmark, charter)
+    specs = {"model": RoleSpec(config.model, config.model_family)}
+    if config.judge:
+        specs["judge"] = RoleSpec(config.judge, config.judge_family)
+        families = [family_of(spec, name) for name, spec in specs.items()]
+        check_families(families[1], families[0], config.allow_same_family, "judge")
+    check_config(workdir, settings)
+    if (workdir / NAME).is_file():
+        return read_json(workdir / "summary.json")
+    roles, parents = open_roles(specs, config.slots)
+    personas = {lang: charter.system_prompt(lang) for lang in charter.languages}
+    with opened(workdir, settings):
+        summary = evaluate(
+            roles["model"],
+            roles.get("judge"),
+            charter,
+            benchmark,
+            workdir,
+            Settings(
+                max_tokens=config.max_tokens,
+                judge_max_tokens=config.judge_tokens,
+                per_domain_and_language=config.per_domain_and_language or None,
+                system_prompts=personas if config.persona else None,
+                allow_same_family=config.allow_same_family,
+                seed=config.seed,
+            ),
+        )
+        write_evaluation_report(
+            workdir / "report.html", summary=summary, samples=read_samples(workdir)
+        )
+        parents += [Parent.of("charter", charter_file(config.charter), config.charter)]
+        parents += [Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark)]
+        write_lineage(workdir, kind="evaluate", parents=parents, config=settings, seed=config.seed)
+    return summary
+
+
+def read_samples(workdir: Path) -> list[dict[str, Any]]:
+    """Every question of an evaluation with its answer, score and checks."""
+    answers = {record["id"]: record for _, record in read_jsonl(workdir / "answers.jsonl")}
+    return [
+        {
+            "id": score["id"],
+            "lang": score["lang"],
+            "domain": score["domain"],
+            "question": answers[score["id"]]["question"],
+            "answer": answers[score["id"]]["answer"],
+            "score": score["score"],
+            "checks": score["checks"],
+        }
+        for score in read_scores(workdir)
+    ]
