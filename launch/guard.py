@@ -17,8 +17,8 @@ from absl import logging as absl_logging
 # Set before transformers is imported: it would note on every start that PyTorch is absent.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from vcjax.foundation.errors import GateNotMet, UserError, suggest  # noqa: E402
-from vcjax.weights.shipped import cache_folder  # noqa: E402
+from vcjax.foundation.errors import GateNotMet, UserError, suggest
+from vcjax.weights.shipped import cache_folder
 
 DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
 

@@ -9,7 +9,7 @@ from vcjax.evaluation.store import Store
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_text
 from vcjax.roles.grading import check_families, grading_messages
-from vcjax.roles.verdict import VERDICT_SCHEMA
+from vcjax.roles.verdict import verdict_schema
 
 ITEM = BenchmarkItem(
     id="t-1-en",
@@ -113,7 +113,7 @@ def test_the_judge_is_asked_that_prompt_for_a_verdict(tmp_path, charter, recorde
         judge([ITEM], [answered()], role, charter, store, seed=0, max_tokens=99)
     (heard,) = role.heard
     assert heard.messages == prompt(charter)
-    assert (heard.json_schema, heard.max_tokens) == (VERDICT_SCHEMA, 99)
+    assert (heard.json_schema, heard.max_tokens) == (verdict_schema("en"), 99)
 
 
 @pytest.mark.parametrize("judge_family", ["smollm2", "SmolLM2 "])

@@ -21,7 +21,7 @@ from vcjax.charter.schema import Charter
 from vcjax.foundation.seeds import derive_seed
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Message, Reply, Role
-from vcjax.roles.verdict import VERDICT_SCHEMA
+from vcjax.roles.verdict import verdict_schema
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,11 @@ class Pipeline:
                 sampling = (self.config.critic_tokens, self.config.critic_temperature)
                 calls.append(
                     self._call(
-                        query.attempt, f"critic/{n}", messages, *sampling, schema=VERDICT_SCHEMA
+                        query.attempt,
+                        f"critic/{n}",
+                        messages,
+                        *sampling,
+                        schema=verdict_schema(lang),
                     )
                 )
                 keys.append((query.attempt.id, n))

@@ -13,7 +13,7 @@ from vcjax.evaluation.store import Store
 from vcjax.foundation.seeds import derive_seed
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Reply, Role
-from vcjax.roles.verdict import VERDICT_SCHEMA, Score, parse_verdict
+from vcjax.roles.verdict import Score, parse_verdict, verdict_schema
 
 SCORE_KEY = ("id", "fingerprint")
 
@@ -103,7 +103,7 @@ def _ask(item: BenchmarkItem, answer: str, charter: Charter, max_tokens: int, se
         ),
         max_tokens=max_tokens,
         seed=derive_seed(seed, item.id, "judge"),
-        json_schema=VERDICT_SCHEMA,
+        json_schema=verdict_schema(_language(item)),
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vcjax.evaluation.verdict import HIGHEST, LOWEST
 from vcjax.report.blocks import Block, Figure, Figures, Section, Table, Text
 from vcjax.report.estimates import Estimate
 from vcjax.report.names import check_labels, language, words
@@ -13,6 +12,7 @@ from vcjax.report.numbers import DASH, count, interval, number, percent
 from vcjax.report.plots import Row, bars, intervals
 from vcjax.report.runs import Run, held_out, languages, level
 from vcjax.report.verdict import change_cells
+from vcjax.roles.verdict import HIGHEST, LOWEST
 
 _GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
 _CHANGE = ("Reading", "Difference", "Interval")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from vcjax.evaluation.verdict import HIGHEST
 from vcjax.report.blocks import Answer, Block, Sample, Section, Text
 from vcjax.report.names import check_labels, join, language, words
 from vcjax.report.numbers import number
+from vcjax.roles.verdict import HIGHEST
 
 _EMPTY = "(empty answer)"
 

@@ -6,24 +6,30 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vcjax.charter.registry import Language
 from vcjax.roles.role import Reply
 
 LOWEST, HIGHEST = 0, 5
-# A sentence. The bound keeps a verdict inside the judge's max_tokens also in Chinese, where a
-# small model's tokenizer spends two or three tokens on a character.
-REASON_CHARACTERS = 160
+# A sentence. A Chinese character says about as much as three letters, and a small model's tokenizer
+# spends two or three tokens on it.
+REASON_CHARACTERS = {"en": 160, "zh": 60}
 
-# The reason comes first, so that the score is conditioned on it instead of excused by it; its
-# bound sees to it that the score is reached.
-VERDICT_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "reason": {"type": "string", "maxLength": REASON_CHARACTERS},
-        "score": {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))},
-    },
-    "required": ["reason", "score"],
-    "additionalProperties": False,
-}
+
+def verdict_schema(lang: Language) -> dict[str, Any]:
+    """The JSON schema of a verdict whose reason is written in `lang`.
+
+    The reason comes first, so that the score is conditioned on it instead of excused by it; its
+    bound sees to it that the score is reached.
+    """
+    return {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string", "maxLength": REASON_CHARACTERS[lang]},
+            "score": {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))},
+        },
+        "required": ["reason", "score"],
+        "additionalProperties": False,
+    }
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,11 @@ class Score:
 
 
 class _Verdict(BaseModel):
-    """`VERDICT_SCHEMA` but for the range of the score, which is told apart from other faults."""
+    """`verdict_schema` but for the range of the score, which is told apart from other faults."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
+    reason: Annotated[str, Field(max_length=max(REASON_CHARACTERS.values()))]
     score: int
 
 

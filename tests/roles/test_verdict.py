@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcjax.roles.role import Reply
-from vcjax.roles.verdict import REASON_CHARACTERS, VERDICT_SCHEMA, Score, parse_verdict
+from vcjax.roles.verdict import REASON_CHARACTERS, Score, parse_verdict, verdict_schema
 
 
 def reply(text, finish_reason="stop"):
@@ -56,9 +56,14 @@ def test_a_verdict_that_was_cut_is_unscored_even_where_it_looks_whole():
     assert verdict == Score(None, "length")
 
 
-def test_the_reason_is_bounded_as_the_schema_says():
-    bound = VERDICT_SCHEMA["properties"]["reason"]["maxLength"]
-    assert bound == REASON_CHARACTERS
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_schema_bounds_the_reason_by_language(lang):
+    bound = verdict_schema(lang)["properties"]["reason"]["maxLength"]
+    assert bound == REASON_CHARACTERS[lang]
+
+
+def test_a_reason_beyond_every_bound_is_unscored():
+    bound = max(REASON_CHARACTERS.values())
     for length, score in ((bound, 3), (bound + 1, None)):
         assert (
             parse_verdict(reply(json.dumps({"reason": "字" * length, "score": 3}))).score == score

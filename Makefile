@@ -1,0 +1,49 @@
+# `make demo` and `make test` set up everything they need in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+PARITY := .venv-parity
+BIN := $(VENV)/bin
+
+.PHONY: demo test parity lint format record clean
+
+demo: $(VENV)/ready
+	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest tests
+
+# Live, against transformers and PyTorch, in an environment of its own.
+parity: $(PARITY)/ready
+	$(PARITY)/bin/python -m pytest tests/parity
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Records transformers' outputs again, for `make test` to compare with.
+record: $(PARITY)/ready
+	$(PARITY)/bin/python -m tests.parity.record
+
+$(VENV)/ready: requirements.txt setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "vcjax needs Python >= 3.11"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(PARITY)/ready: requirements.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(PARITY) .pytest_cache .ruff_cache build dist *.egg-info
