@@ -27,7 +27,8 @@ DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the s
 
 
 def main() -> None:
-    system = load_charter(CHARTER.value).system_prompt(LANG.value) if CHARTER.value else None
+    lang = "zh" if LANG.value == "zh" else "en"
+    system = load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else None
     bundle = load_bundle(MODEL.value, DTYPE.value)
     engine = Engine(bundle.config, bundle.params, slots=1, dtype=jnp.dtype(bundle.dtype))
     text = TextEngine(bundle, engine)

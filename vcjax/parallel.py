@@ -68,11 +68,11 @@ def sharding(
         if axis not in _FIELDS:
             raise ValueError(f"no sharding rule for axis {axis!r}{suggest(axis, _FIELDS)}")
         wanted = getattr(rules, axis)
-        names = (wanted,) if isinstance(wanted, str) else tuple(wanted or ())
-        names = tuple(name for name in names if name not in used and mesh.shape[name] > 1)
+        asked = (wanted,) if isinstance(wanted, str) else tuple(wanted or ())
+        names = [name for name in asked if name not in used and mesh.shape[name] > 1]
         if names and size % int(np.prod([mesh.shape[name] for name in names])) == 0:
             used.update(names)
-            spec.append(names if len(names) > 1 else names[0])
+            spec.append(tuple(names) if len(names) > 1 else names[0])
         else:
             spec.append(None)
     return NamedSharding(mesh, PartitionSpec(*spec))

@@ -8,6 +8,7 @@ from importlib import resources
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.foundation.seeds import derive_seed
@@ -61,12 +62,12 @@ class Attempt:
     id: str
     subdomain: str
     attack: str
-    lang: str
+    lang: Language
     topic: str
 
 
 def plan(
-    charter: Charter, styles: Sequence[Attack], languages: Sequence[str], count: int, seed: int
+    charter: Charter, styles: Sequence[Attack], languages: Sequence[Language], count: int, seed: int
 ) -> list[Attempt]:
     """Plans `count` attempts that go round the cells evenly; held-out subdomains are left out.
 
@@ -74,11 +75,8 @@ def plan(
     attempts.
 
     Raises:
-      UserError: a language that the charter doesn't have, or nothing to attack.
+      UserError: there is nothing to attack.
     """
-    for lang in languages:
-        if lang not in charter.languages:
-            raise UserError(f"charter {charter.name!r} has no language {lang!r}")
     subdomains = charter.subdomains(include_held_out=False)
     if not subdomains or not languages:
         raise UserError(f"charter {charter.name!r}: nothing to attack")

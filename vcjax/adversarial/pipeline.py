@@ -7,7 +7,7 @@ of their numbers, so a kill, the number of slots or the order in which replies c
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from vcjax.adversarial.attacker import attacker_messages, extract_query, query_fault
 from vcjax.adversarial.candidates import after_critic, before_critic, best
@@ -16,7 +16,6 @@ from vcjax.adversarial.ledger import Ledger
 from vcjax.adversarial.matrix import Attack, Attempt
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.verdict import Verdict
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.foundation.seeds import derive_seed
 from vcjax.roles.grading import grading_messages
@@ -112,7 +111,7 @@ class Pipeline:
     def _answers(self, queries: Sequence[_Query]) -> dict[tuple[str, int], Reply]:
         calls, keys = [], []
         for query in queries:
-            lang = cast(Language, query.attempt.lang)
+            lang = query.attempt.lang
             messages = (
                 {"role": "system", "content": self.charter.system_prompt(lang)},
                 {"role": "user", "content": query.text},
@@ -129,7 +128,7 @@ class Pipeline:
         verdicts: dict[tuple[str, int], Verdict] = {}
         calls, keys = [], []
         for query in queries:
-            lang = cast(Language, query.attempt.lang)
+            lang = query.attempt.lang
             for n in range(self.config.answers):
                 reply = answers[query.attempt.id, n]
                 early = before_critic(
@@ -159,6 +158,13 @@ class Pipeline:
         for key, reply in zip(keys, self._ask("critic", calls), strict=True):
             verdicts[key] = after_critic(self.charter, reply)
         return verdicts
+
+    def _critic_call(self, query: _Query, n: int, answer: str) -> _Call:
+        lang = query.attempt.lang
+        messages = grading_messages(self.charter, lang, question=query.text, answer=answer)
+        sampling = (self.config.critic_tokens, self.config.critic_temperature)
+        schema = verdict_schema(lang)
+        return self._call(query.attempt, f"critic/{n}", messages, *sampling, schema=schema)
 
     def _record(
         self,

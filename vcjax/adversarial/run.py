@@ -14,8 +14,11 @@ from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.load import charter_file, load_charter
+from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter
 from vcjax.data.importers import read_records
 from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
@@ -27,12 +30,13 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
     Raises:
-      UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic of the
-        Actor's family that wasn't allowed; all before anything is written.
+      UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
+        of the Actor's family that wasn't allowed; all before anything is written.
     """
     charter = load_charter(config.charter)
     styles = choose_attacks(_split(config.attacks))
-    planned = plan(charter, styles, _split(config.languages), config.attempts, config.seed)
+    languages = _languages(config, charter)
+    planned = plan(charter, styles, languages, config.attempts, config.seed)
     questions = (
         read_records(config.questions, "questions", on_bad_record=config.on_bad_record).records
         if config.questions
@@ -86,6 +90,14 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         parents += [Parent.of("questions", path) for path in _split(config.questions)]
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary
+
+
+def _languages(config: SynthesisConfig, charter: Charter) -> list[Language]:
+    asked = _split(config.languages)
+    for lang in asked:
+        if lang not in charter.languages:
+            raise UserError(f"config.languages: charter {charter.name!r} has no language {lang!r}")
+    return [lang for lang in charter.languages if lang in asked]
 
 
 def _split(names: str) -> list[str]:

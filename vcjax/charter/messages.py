@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 
 def describe(error: ErrorDetails) -> str:
     """Says what is wrong with a value, and shows the value, shortened."""
-    if error["type"] == "value_error":
+    if error["type"] == "value_error" and "ctx" in error:
         return str(error["ctx"]["error"])
     message = error["msg"].removeprefix("Input ").rstrip(".")
     mend = ""

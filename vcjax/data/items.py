@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from vcjax.foundation.errors import UserError, suggest
 
@@ -74,7 +74,8 @@ def read_items(path: Path) -> Iterator[Item]:
 
 
 def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+    zipped = path.name.lower().endswith(".gz")
+    return cast(BinaryIO, gzip.open(path, "rb")) if zipped else path.open("rb")
 
 
 def _starts_array(path: Path) -> bool:

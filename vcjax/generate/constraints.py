@@ -62,7 +62,7 @@ class Constraints:
 
 
 def _grammar(schema: str) -> str:
-    overrides = {"whitespace_flexible": False}
+    overrides: llguidance.JsonCompileOptions = {"whitespace_flexible": False}
     try:
         return llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=overrides)
     except ValueError as error:

@@ -38,8 +38,8 @@ class TextEngine:
         """A text is continued as it stands (after BOS, where the tokenizer adds one); a
         conversation is rendered with the model's chat template, up to the assistant's turn."""
         if isinstance(prompt, str):
-            bos = (self.tokenizer.bos_id,) if self.tokenizer.adds_bos else ()
-            ids = (*bos, *self.tokenizer.encode(prompt))
+            bos = self.tokenizer.bos_id if self.tokenizer.adds_bos else None
+            ids = [*([] if bos is None else [bos]), *self.tokenizer.encode(prompt)]
         else:
             ids = render_conversation(self.tokenizer, prompt, add_generation_prompt=True).ids
         request = Request(

@@ -35,8 +35,8 @@ def logical_axes(config: LlamaConfig, **options: Any) -> Params:
     _, state = abstract(config, **options)
     flat = [(path, variable.get_metadata("axes")) for path, variable in nnx.to_flat_state(state)]
     tree: Params = {}
-    for path, axes in flat:
-        node = tree
+    for keys, axes in flat:
+        node, path = tree, [str(key) for key in keys]
         for part in path[:-1]:
             node = node.setdefault(part, {})
         node[path[-1]] = axes

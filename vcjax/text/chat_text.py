@@ -172,7 +172,7 @@ class _Template:
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages) or "no messages"
             raise UserError(f"chat template: it fails on ({roles}): {error}") from error
-        return texts[0], sorted(spans[0]) if markers else []
+        return texts[0], [(start, end) for start, end in sorted(spans[0])] if markers else []
 
 
 def _answer(message: dict) -> str:

@@ -54,9 +54,11 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Decodes ids; `skip_special` leaves special tokens out."""
-        return self.backend.decode(
+        text = self.backend.decode(
             list(ids), skip_special_tokens=skip_special, clean_up_tokenization_spaces=False
         )
+        assert isinstance(text, str)  # a list only for a list of lists
+        return text
 
     @property
     def vocab_size(self) -> int:
@@ -65,15 +67,15 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int | None:
-        return self.backend.bos_token_id
+        return _id(self.backend.bos_token_id)
 
     @property
     def eos_id(self) -> int | None:
-        return self.backend.eos_token_id
+        return _id(self.backend.eos_token_id)
 
     @property
     def pad_id(self) -> int | None:
-        return self.backend.pad_token_id
+        return _id(self.backend.pad_token_id)
 
     @cached_property
     def adds_bos(self) -> bool:
@@ -89,7 +91,7 @@ class Tokenizer:
     @cached_property
     def encoder(self) -> Encoder:
         """The two ways of encoding, made on first use."""
-        special = frozenset(self.special_tokens.values()) - {self.backend.unk_token_id}
+        special = frozenset(self.special_tokens.values()) - {_id(self.backend.unk_token_id)}
         return Encoder(self.backend.backend_tokenizer, special)
 
     def with_template(self, template: str | None) -> "Tokenizer":
@@ -140,6 +142,11 @@ def load_tokenizer(folder: str | os.PathLike) -> Tokenizer:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}: the tokenizer can't be read ({reason})") from error
     return Tokenizer(backend)
+
+
+def _id(value: object) -> int | None:
+    """A special token's id: transformers types its named tokens loosely."""
+    return value if isinstance(value, int) else None
 
 
 def _only_template(backend: PreTrainedTokenizerFast) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.settings import build
 from vcjax.model.lora import LoraConfig
 
 STAGES = {"cpt": "documents", "sft": "conversations", "adversarial": "conversations"}
@@ -98,7 +99,7 @@ class TrainConfig:
           UserError: a field that is unknown, missing, of the wrong type or out of its range.
         """
         plain = values.to_dict() if isinstance(values, ConfigDict) else values
-        return _build(cls, plain, "config")
+        return build(cls, plain, "config")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain nested dicts, ready for JSON."""
@@ -159,33 +160,6 @@ class TrainConfig:
             _ = self.adapters
         except UserError as error:
             raise UserError(f"config.{error}") from None
-
-
-def _build(cls: type, values: Any, where: str) -> Any:
-    fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where}: must have the fields {', '.join(fields)}, not {values!r}")
-    for name in values:
-        if name not in fields:
-            raise UserError(f"{where}.{name}: unknown field{suggest(str(name), fields)}")
-    for name in fields:
-        if name not in values:
-            raise UserError(f"{where}.{name}: this field is missing")
-    return cls(
-        **{name: _typed(kind, values[name], f"{where}.{name}") for name, kind in fields.items()}
-    )
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # bool is a subclass of int, but `steps=True` is a mistake.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
-        raise UserError(f"{where}: must be {names[kind]}, not {value!r}")
-    return value
 
 
 def _refuse(field: str, reason: str) -> None:

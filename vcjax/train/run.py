@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -112,7 +113,9 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
             clock = time.perf_counter()
             for count, batch in islice(batches.prefetch(done), config.steps - done):
                 placed = jax.device_put(dict(batch), rows)
-                trainable, state, measured = step(trainable, state, frozen, placed, count)
+                trainable, state, measured = step(
+                    trainable, state, frozen, placed, jnp.int32(count)
+                )
                 line = {"step": count + 1} | {name: measured[name].item() for name in MEASURED}
                 if not math.isfinite(line["loss"]) or not math.isfinite(line["grad_norm"]):
                     raise GateNotMet(

@@ -28,7 +28,7 @@ class Metadata:
         """Returns the value, or None where the key is absent; a wrong type is a UserError."""
         value = self.values.get(key)
         if kind is float and type(value) is int:
-            return float(value)
+            value = float(value)
         # `type(...) is`, because isinstance takes True for an integer.
         if value is not None and type(value) is not kind:
             raise UserError(

@@ -237,8 +237,12 @@ def _sentencepiece(
         )
     )
     prefix = metadata.optional("tokenizer.ggml.add_space_prefix", bool) is not False
-    spaces = [normalizers.Replace(" ", "▁")]
-    decoding = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    spaces: list[normalizers.Normalizer] = [normalizers.Replace(" ", "▁")]
+    decoding: list[decoders.Decoder] = [
+        decoders.Replace("▁", " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+    ]
     if prefix:
         spaces.insert(0, normalizers.Prepend("▁"))
         decoding.append(decoders.Strip(content=" ", left=1))
