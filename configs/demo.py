@@ -60,5 +60,5 @@ def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) 
     config.checkpoint_every = max(4, steps // 2)
     config.keep = 1
     if full:
-        config.lora = ConfigDict({**dict(config.lora), "rank": 0})
+        config.update({"lora": {"rank": 0}})
     return config

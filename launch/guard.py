@@ -6,6 +6,7 @@ a fault of ours leaves a traceback (exit code 1).
 
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,11 +32,19 @@ def run(main: Callable[[], None]) -> None:
 def _parse(arguments: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
+        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+            # ml_collections puts off the error of a missing file until a field is read.
+            _ = flags.FLAGS["config"].value.to_dict
+    except SystemExit:  # absl has printed the help that was asked for, and would exit with 1
+        sys.exit(DONE)
     except flags.UnrecognizedFlagError as error:
         _stop(f"unknown flag --{error.flagname}{suggest(error.flagname, flags.FLAGS)}")
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        # ml_collections raises builtin errors for a bad override or an unreadable config file.
-        _stop(_first_line(error))
+    except (AttributeError, KeyError) as error:
+        _stop(_unknown_field(error, arguments))
+    except OSError as error:  # its last line says which config file couldn't be opened, and why
+        _stop(f"--config: {str(error).strip().splitlines()[-1].strip()}")
+    except (flags.Error, TypeError, ValueError) as error:
+        _stop(_one_line(error))
     except UserError as error:
         _stop(str(error))
     if len(rest) > 1:
@@ -73,6 +82,17 @@ def _stop(message: str) -> None:
     sys.exit(MISTAKE)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return text.strip().splitlines()[0]
+def _unknown_field(error: Exception, arguments: list[str]) -> str:
+    """One line from ml_collections' two, with the path that the user gave."""
+    text = str(error)
+    field = (re.findall(r"['\"]'?(\w+)", text) or [text])[0]
+    given = (argument.lstrip("-").partition("=")[0] for argument in arguments[1:])
+    path = next((name for name in given if field in name.split(".")), field)
+    close = re.search(r'mean "([^"]+)"', text)
+    return f"{path}: unknown field" + (f"; did you mean {close[1]!r}?" if close else "")
+
+
+def _one_line(error: Exception) -> str:
+    """What failed, which libraries put first, and why, which they put last."""
+    lines = (str(error) or type(error).__name__).strip().splitlines()
+    return " ".join(line.strip() for line in dict.fromkeys((lines[0], lines[-1])))

@@ -25,5 +25,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # `launch.verify DIR`: the folder may stand without its flag.
-    sys.argv[1:] = [a if a.startswith("-") else f"--folder={a}" for a in sys.argv[1:]]
+    if len(sys.argv) == 2 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"--folder={sys.argv[1]}"
     run(main)

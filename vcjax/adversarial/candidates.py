@@ -13,10 +13,13 @@ def before_critic(
 ) -> Verdict | None:
     """The verdict on an answer that needs no Critic, or None where the Critic decides.
 
-    A rule that fails rejects; an answer that was cut by length is no example to learn from.
+    A rule that fails rejects; an answer that is empty or was cut by length is no example to learn
+    from, whatever the charter's rules are.
     """
     if reply.finish_reason == "length":
         return Verdict("rejected", "actor: cut by length")
+    if not reply.text.strip():
+        return Verdict("rejected", "actor: empty")
     results = run_checks(charter, question=query, answer=reply.text, lang=lang, subdomain=subdomain)
     failures = selecting_failures(charter, results)
     return Verdict("rejected", f"rule: {failures[0]}") if failures else None

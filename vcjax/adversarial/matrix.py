@@ -51,6 +51,8 @@ def choose_attacks(names: Sequence[str]) -> tuple[Attack, ...]:
     for name in names:
         if name not in known:
             raise UserError(f"attack {name!r} is not known{suggest(name, known)}")
+    if len(set(names)) < len(names):
+        raise UserError(f"attacks: one comes twice in {', '.join(names)}")
     return tuple(known[name] for name in names or known)
 
 

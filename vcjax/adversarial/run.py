@@ -17,7 +17,8 @@ from vcjax.charter.load import charter_file, load_charter
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.data.importers import read_records
-from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.data.records import Question
+from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
@@ -37,26 +38,24 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
     styles = choose_attacks(_split(config.attacks))
     languages = _languages(config, charter)
     planned = plan(charter, styles, languages, config.attempts, config.seed)
-    questions = (
-        read_records(config.questions, "questions", on_bad_record=config.on_bad_record).records
-        if config.questions
-        else []
-    )
+    questions = _questions(config)
     benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()
     specs = {
         "attacker": RoleSpec(config.attacker, config.attacker_family),
         "actor": RoleSpec(config.actor, config.actor_family),
         "critic": RoleSpec(config.critic, config.critic_family),
     }
-    families = {name: family_of(spec, name) for name, spec in specs.items()}
+    families = {name: family_of(spec, f"{name}_family") for name, spec in specs.items()}
     same = check_families(families["critic"], families["actor"], config.allow_same_family, "critic")
     settings = asdict(config)
     check_config(Path(workdir), settings, extendable=("attempts",))
     done = Path(workdir) / NAME
     if done.is_file() and read_json(Path(workdir) / "summary.json")["attempts"] == config.attempts:
+        print(f"{workdir}: already finished ({config.attempts} attempts)")
         return read_json(Path(workdir) / "summary.json")
     roles, parents = open_roles(specs, config.slots)
     with opened(workdir, settings, extendable=("attempts",)) as folder:
+        done.unlink(missing_ok=True)  # a run that is being extended isn't finished
         ledger = Ledger(folder / "ledger.sqlite")
         seeds = SeedQuestions(questions, charter)
         asked_elsewhere = [item.question for item in benchmark]
@@ -87,6 +86,9 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         summary = write_outputs(folder, list(ledger.attempts()), facts)
         ledger.close()
         parents += [Parent.of("charter", charter_file(config.charter), config.charter)]
+        if config.benchmark:
+            path = benchmark_path(config.benchmark)
+            parents += [Parent.of("benchmark", path, config.benchmark)]
         parents += [Parent.of("questions", path) for path in _split(config.questions)]
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary
@@ -98,6 +100,13 @@ def _languages(config: SynthesisConfig, charter: Charter) -> list[Language]:
         if lang not in charter.languages:
             raise UserError(f"config.languages: charter {charter.name!r} has no language {lang!r}")
     return [lang for lang in charter.languages if lang in asked]
+
+
+def _questions(config: SynthesisConfig) -> list[Question]:
+    if not config.questions:
+        return []
+    loaded = read_records(config.questions, "questions", on_bad_record=config.on_bad_record)
+    return [record for record in loaded.records if isinstance(record, Question)]
 
 
 def _split(names: str) -> list[str]:

@@ -97,8 +97,9 @@ def prepare(
                     raw = json.dumps(record.to_dict(), ensure_ascii=False)
                     bad.append({"file": None, "line": None, "reason": str(error), "raw": raw})
                     continue
-                languages[record.lang] += 1
-                domains[record.domain or "none"] += 1
+                about = record.to_dict()
+                languages[about["lang"]] += 1
+                domains[about.get("domain", "none")] += 1
                 writer.write(packer.add(example))
             writer.write(packer.finish())
         counts = packer.counts

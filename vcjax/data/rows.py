@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from vcjax.data.packing import DTYPES, Row
 from vcjax.foundation.errors import UserError
@@ -70,7 +70,7 @@ def open_rows(folder: Path) -> Sequence[Row]:
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(folder))
+    builder: Any = tfds.builder_from_directory(str(folder))
     missing = [path for path in builder.info.splits[SPLIT].filepaths if not Path(path).is_file()]
     if missing:
         raise UserError(f"{folder}: {Path(missing[0]).name} is missing; prepare it again")

@@ -62,8 +62,9 @@ class Constraints:
 
 
 def _grammar(schema: str) -> str:
-    overrides: llguidance.JsonCompileOptions = {"whitespace_flexible": False}
     try:
-        return llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=overrides)
+        return llguidance.LLMatcher.grammar_from_json_schema(
+            schema, overrides={"whitespace_flexible": False}
+        )
     except ValueError as error:
         raise UserError(f"JSON schema can't be compiled: {error}") from None

@@ -5,6 +5,7 @@ then all slots decode together, one token a step, and requests join and leave as
 A row's arithmetic therefore never depends on what the other rows hold.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -58,9 +59,14 @@ class Request:
         checks = {
             "prompt is empty": not self.prompt,
             f"max_tokens must be at least 1, not {self.max_tokens}": self.max_tokens < 1,
-            f"temperature must be at least 0, not {self.temperature}": not self.temperature >= 0,
+            f"temperature must be at least 0, not {self.temperature}": not (
+                0 <= self.temperature < math.inf
+            ),
             f"top_p must be above 0 and at most 1, not {self.top_p}": not 0 < self.top_p <= 1,
             f"top_k must be at least 0, not {self.top_k}": self.top_k < 0,
+            f"seed must be at least 0 and below 2**32, not {self.seed}": not (
+                0 <= self.seed < 2**32
+            ),
         }
         for message, wrong in checks.items():
             if wrong:
@@ -156,12 +162,17 @@ class Engine:
         self.params = jax.device_put(unstack(params) if stacked else params)
 
     def check(self, request: Request) -> None:
-        """Raises a UserError if a request doesn't fit the model's context."""
+        """Raises a UserError if a request doesn't fit the model's context or vocabulary."""
         wanted = len(request.prompt) + request.max_tokens
         if wanted > self.config.max_position:
             raise UserError(
                 f"a prompt of {len(request.prompt)} tokens and {request.max_tokens} new ones "
                 f"don't fit the model's context of {self.config.max_position}"
+            )
+        if max(request.prompt) >= self.config.vocab_size:
+            raise UserError(
+                f"token {max(request.prompt)} isn't in the model's vocabulary of "
+                f"{self.config.vocab_size}; tokenizer and model don't belong together"
             )
 
     def generate(

@@ -27,8 +27,9 @@ def log_likelihood(
     """Returns, for each pair, the natural log-probability of the continuation and whether each
     of its tokens is the most likely one.
 
-    The context's and the continuation's texts are encoded together, so that a token that spans
-    both counts to the continuation, as EleutherAI's evaluation harness does.
+    The two texts are encoded together and cut where the context, encoded alone, ends, as in
+    EleutherAI's evaluation harness. Every token of the continuation is scored: where none is
+    before it, BOS or EOS stands there.
 
     Raises:
       UserError: an empty continuation, or a pair longer than the model's context.
@@ -45,13 +46,15 @@ def log_likelihood(
 def _encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
     if not continuation:
         raise UserError("a continuation is empty")
-    first = tokenizer.bos_id if tokenizer.adds_bos or not context else None
-    if not context and first is None:
-        first = tokenizer.eos_id
-    prefix = [] if first is None else [first]
-    whole = prefix + tokenizer.encode(context + continuation)
-    start = len(prefix) + len(tokenizer.encode(context)) if context else len(prefix)
-    return whole, min(start, len(whole) - 1)
+    whole = tokenizer.encode(context + continuation)
+    # A continuation may be swallowed by the context's last token, which then is what it scores.
+    start = min(len(tokenizer.encode(context)), len(whole) - 1)
+    if start > 0 and not tokenizer.adds_bos:
+        return whole, start
+    first = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
+    if first is None:
+        raise UserError("a continuation without a context needs a tokenizer with BOS or EOS")
+    return [first, *whole], start + 1
 
 
 def _score(graph: Any, params: Params, ids: list[int], start: int) -> tuple[float, bool]:

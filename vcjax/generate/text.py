@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vcjax.foundation.errors import UserError
 from vcjax.foundation.seeds import derive_seed
 from vcjax.generate.constraints import Constraints
 from vcjax.generate.engine import Engine, Request, Result
@@ -70,7 +71,13 @@ class TextEngine:
         sampling: Sampling,
         on_text: Callable[[int, str, Result], None] | None = None,
     ) -> list[str]:
-        """Continues all prompts; prompt i draws from a seed derived from (seed, i)."""
+        """Continues all prompts; prompt i draws from a seed derived from (seed, i).
+
+        Raises:
+          UserError: a single prompt instead of a list, or one that doesn't fit the context.
+        """
+        if isinstance(prompts, str):
+            raise UserError("prompts must be a list of texts or conversations, not one text")
         requests = [
             self.request(prompt, replace(sampling, seed=derive_seed(sampling.seed, i)))
             for i, prompt in enumerate(prompts)

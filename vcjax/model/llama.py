@@ -184,11 +184,11 @@ class Llama(nnx.Module):
             self.head = None
         else:
             self.head = make(_INIT, size[::-1], ("embed", "vocab"))
+        self.layers: Any
         if stacked:
             self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers), lora)
         else:
-            blocks = [Block(config, make, lora) for _ in range(config.num_layers)]
-            self.layers = nnx.List(blocks)
+            self.layers = nnx.List(Block(config, make, lora) for _ in range(config.num_layers))
 
     def __call__(
         self,

@@ -58,10 +58,11 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
     specs = {"model": RoleSpec(config.model, config.model_family)}
     if config.judge:
         specs["judge"] = RoleSpec(config.judge, config.judge_family)
-        families = [family_of(spec, name) for name, spec in specs.items()]
+        families = [family_of(spec, f"{name}_family") for name, spec in specs.items()]
         check_families(families[1], families[0], config.allow_same_family, "judge")
     check_config(workdir, settings)
     if (workdir / NAME).is_file():
+        print(f"{workdir}: already finished")
         return read_json(workdir / "summary.json")
     roles, parents = open_roles(specs, config.slots)
     personas = {lang: charter.system_prompt(lang) for lang in charter.languages}

@@ -67,7 +67,7 @@ def drive(config: RoadConfig, workdir: str | Path) -> dict[str, Any]:
             return replace(getattr(config, name), **fields)
 
         model = str(folder["model"])
-        family = family_of(RoleSpec(config.model, config.family), "model")
+        family = family_of(RoleSpec(config.model, config.family), "family")
         stage("model", lambda: _convert(config.model, folder["model"]))
         stages = {"cpt": stage("cpt", lambda: train(paths("cpt", model=model), folder["cpt"]))}
         sft = paths("sft", model=str(folder["cpt"]))
@@ -145,7 +145,7 @@ def _check(config: RoadConfig, workdir: Path, settings: dict[str, Any]) -> Chart
     for field in ("documents", "conversations", "questions"):
         read_records(getattr(config, field), field, on_bad_record=config.on_bad_record)
     check_config(workdir, settings)
-    family_of(RoleSpec(config.model, config.family), "model")
+    family_of(RoleSpec(config.model, config.family), "family")
     if not (workdir / "model" / NAME).is_file():
         load_bundle(config.model).require_tokenizer()
     return charter

@@ -25,8 +25,11 @@ class RoleSpec:
     family: str = ""
 
 
-def family_of(spec: RoleSpec, name: str) -> str:
+def family_of(spec: RoleSpec, field: str) -> str:
     """The declared family, or the known one of a shipped model or of a run that trained one.
+
+    Args:
+      field: where the user declares it, e.g. `critic_family`.
 
     Raises:
       UserError: it isn't declared and can't be known.
@@ -43,7 +46,7 @@ def family_of(spec: RoleSpec, name: str) -> str:
         reference = read_json(config)["model"]
     if reference in SHIPPED:
         return SHIPPED[reference].family
-    raise UserError(f"config.{name}_family: say of which family {spec.model!r} is, e.g. 'llama3'")
+    raise UserError(f"config.{field}: say of which family {spec.model!r} is, e.g. 'llama3'")
 
 
 def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Role], list[Parent]]:
@@ -52,7 +55,7 @@ def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Rol
     opened: dict[tuple[str, str], Role] = {}
     parents = []
     for name, spec in specs.items():
-        family = family_of(spec, name)
+        family = family_of(spec, f"{name}_family")
         if (spec.model, family) not in opened:
             if spec.model.startswith(RECORDED):
                 path = spec.model.removeprefix(RECORDED)

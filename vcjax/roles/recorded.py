@@ -21,6 +21,8 @@ class RecordedRole:
             if record["key"] in self._replies:
                 raise UserError(f"{path}:{number}: the key {record['key']!r} comes twice")
             reason = record.get("finish_reason", "stop")
+            if not isinstance(record["text"], str) or not isinstance(reason, str):
+                raise UserError(f"{path}:{number}: `text` and `finish_reason` must be strings")
             self._replies[record["key"]] = Reply(record["text"], reason, 0, 0)
 
     def ask(

@@ -8,6 +8,7 @@ single character that occurs nowhere else; afterwards it is put back and its spa
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -99,9 +100,12 @@ class _Template:
 
     def __init__(self, tokenizer: Tokenizer, source: str):
         self._source = source
-        self._variables = {**tokenizer.backend.special_tokens_map, "date_string": _DATE}
+        self._variables: dict[str, Any] = {
+            **tokenizer.backend.special_tokens_map,
+            "date_string": _DATE,
+        }
         eos = [] if tokenizer.eos_id is None else [tokenizer.backend.eos_token]
-        self._ends = (*END_OF_TURN, *eos)
+        self._ends = (*END_OF_TURN, *map(str, eos))
 
     def marked(self, messages: list[dict], add_generation_prompt: bool) -> tuple[str, list[Span]]:
         """Spans from the template's {% generation %} markers."""
@@ -172,7 +176,8 @@ class _Template:
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages) or "no messages"
             raise UserError(f"chat template: it fails on ({roles}): {error}") from error
-        return texts[0], [(start, end) for start, end in sorted(spans[0])] if markers else []
+        # (transformers types the spans as strings; they are offsets)
+        return texts[0], sorted(cast(list[Span], spans[0])) if markers else []
 
 
 def _answer(message: dict) -> str:

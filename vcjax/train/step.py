@@ -1,7 +1,7 @@
 """One training step: gradients summed over microbatches, divided once, and an update."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def make_step(
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": schedule(count),
         }
-        return optax.apply_updates(trainable, updates), state, metrics
+        return cast(Params, optax.apply_updates(trainable, updates)), state, metrics
 
     out = sharding_of(layout.trainable), sharding_of(layout.optimizer), replicated(mesh)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)

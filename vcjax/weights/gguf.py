@@ -129,7 +129,7 @@ class GGUFSource:
         `eos_token_id` is a list where several tokens end a turn: besides the file's EOS these are
         its EOT and EOM ids and the end-of-turn tokens that its chat template writes.
         """
-        ids = self._special_ids()
+        ids: dict[str, Any] = self._special_ids()
         ends = [ids.get("eos_token_id")]
         ends += [
             self._metadata.optional(f"tokenizer.ggml.{n}_token_id", int) for n in ("eot", "eom")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gguf
 import numpy as np
@@ -35,7 +35,7 @@ class Metadata:
                 f"{self.path}: metadata {key!r} is of type {type(value).__name__}, "
                 f"not {kind.__name__}; convert the model again"
             )
-        return value
+        return cast(T | None, value)
 
     def required(self, key: str, kind: type[T]) -> T:
         """Returns the value; a missing key is a UserError."""

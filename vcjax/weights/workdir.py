@@ -76,8 +76,9 @@ def load_base(folder: Path) -> Bundle:
       UserError: it is gone, or isn't the one that the run began with.
     """
     source = next(parent for parent in read_sources(folder) if parent.role == "model")
-    there = source.path is not None and Path(source.path).exists()
-    base = load_located(resolve(source.path if there else source.reference), "float32")
+    there = source.path if source.path and Path(source.path).exists() else None
+    reference = there or source.reference
+    base = load_located(resolve(reference), "float32")
     if base.origin.hash != source.hash:
         raise UserError(
             f"{base.origin.reference}: changed since {folder} was trained on top of it; "

@@ -1,0 +1,137 @@
+"""The engine: what a request gets is its own affair."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tiny import CONTEXT, EOS_IDS
+from vcjax.foundation.errors import UserError
+from vcjax.generate.engine import Engine, Request
+from vcjax.model.build import abstract, plain_logits
+
+
+def prompt(seed: int, length: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(seed).integers(100, 700, length).tolist())
+
+
+@pytest.fixture(scope="module")
+def forward(tiny):
+    """Float32 logits of the whole text, without a cache."""
+    graph, _ = abstract(tiny.config)
+    return lambda ids: np.asarray(plain_logits(graph, tiny.params, jnp.asarray([ids])))[0]
+
+
+@pytest.fixture(scope="module")
+def mixed() -> list[Request]:
+    """More requests than slots, of all kinds."""
+    return [
+        Request(prompt(1, 5), 12, eos_ids=EOS_IDS),
+        Request(prompt(2, 40), 9, temperature=1.0, seed=2),
+        Request(prompt(3, 17), 30, temperature=0.7, top_k=20, seed=3, eos_ids=EOS_IDS),
+        Request(prompt(4, 1), 7, temperature=1.3, top_p=0.8, seed=4),
+        Request(prompt(5, 120), 20, temperature=1.0, seed=5),  # outgrows the smallest bucket
+        Request(prompt(6, 9), 3),
+        Request(prompt(7, 60), 15, temperature=1.0, seed=7, eos_ids=EOS_IDS),
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(engine, mixed):
+    return [engine.generate([request])[0] for request in mixed]
+
+
+def test_greedy_is_the_argmax_of_the_full_forward_across_buckets(engine, forward):
+    ids = prompt(0, 100)
+    (result,) = engine.generate([Request(ids, 60)])
+    scores = forward([*ids, *result.tokens])[len(ids) - 1 : -1]
+    assert result.tokens == tuple(scores.argmax(-1))
+    best = scores.max(-1) - np.log(np.exp(scores.astype(np.float64)).sum(-1))
+    np.testing.assert_allclose(result.logprobs, best, atol=1e-4)
+    assert result.finish_reason == "length"
+
+
+def test_a_request_is_the_same_among_others_in_any_order(engine, mixed, alone):
+    assert engine.generate(mixed) == alone
+    assert engine.generate(mixed[::-1]) == alone[::-1]
+    assert engine.generate([mixed[2]] * 6) == [alone[2]] * 6
+
+
+def test_the_number_of_slots_changes_no_token(tiny, mixed, alone):
+    two = Engine(tiny.config, tiny.params, slots=2).generate(mixed)
+    for result, single in zip(two, alone, strict=True):
+        assert result.tokens == single.tokens
+        np.testing.assert_allclose(result.logprobs, single.logprobs, atol=1e-5)
+
+
+def test_a_grown_cache_gives_the_tokens_of_one_that_was_large_from_the_start(engine):
+    growing = Request(prompt(5, 120), 20, temperature=1.0, seed=5)
+    large = Request(prompt(9, 200), 25)
+    (grown,) = engine.generate([growing])
+    assert engine.generate([large, growing])[1].tokens == grown.tokens
+
+
+def test_equal_seeds_draw_equal_tokens_and_others_differ(engine):
+    def drawn(seed):
+        return engine.generate([Request(prompt(1, 5), 12, temperature=1.0, seed=seed)])[0].tokens
+
+    assert drawn(1) == drawn(1)
+    assert len({drawn(seed) for seed in (1, 2, 3, 2**32 - 1)}) == 4
+
+
+def test_results_are_told_as_they_finish(engine, mixed, alone):
+    told = {}
+    engine.generate(mixed, lambda index, result: told.__setitem__(index, result))
+    assert told == dict(enumerate(alone))
+
+
+def test_every_eos_id_ends_a_request_and_is_not_part_of_it(engine):
+    (free,) = engine.generate([Request(prompt(1, 5), 12)])
+    for place in (0, 3, 11):
+        ends = (free.tokens[place], 999_999)
+        first = free.tokens.index(free.tokens[place])
+        for eos_ids in (ends, ends[::-1]):
+            (cut,) = engine.generate([Request(prompt(1, 5), 12, eos_ids=eos_ids)])
+            assert cut.tokens == free.tokens[:first]
+            assert cut.logprobs == free.logprobs[:first]
+            assert cut.finish_reason == "stop"
+
+
+def test_max_tokens_ends_a_request_by_length(engine):
+    (result,) = engine.generate([Request(prompt(1, 5), 1)])
+    assert (len(result.tokens), result.finish_reason) == (1, "length")
+
+
+def test_no_requests_give_no_results(engine):
+    assert engine.generate([]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": ()}, "prompt is empty"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1, not 0"),
+        ({"temperature": -0.5}, "temperature must be at least 0, not -0.5"),
+        ({"temperature": float("nan")}, "temperature must be at least 0, not nan"),
+        ({"temperature": float("inf")}, "temperature must be at least 0, not inf"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1, not 0.0"),
+        ({"top_p": 1.5}, "top_p must be above 0 and at most 1, not 1.5"),
+        ({"top_k": -1}, "top_k must be at least 0, not -1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 2**32}, "seed must be at least 0"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        Request(**{"prompt": (1,), "max_tokens": 1, **changes})
+
+
+def test_a_request_beyond_the_context_is_refused_with_the_numbers(engine):
+    engine.check(Request((1,) * (CONTEXT - 6), 6))
+    with pytest.raises(UserError, match=f"4000 tokens and 97 new ones.*context of {CONTEXT}"):
+        engine.generate([Request((1,) * 4000, 97)])
+
+
+def test_a_token_outside_the_vocabulary_is_refused(engine, tiny):
+    size = tiny.config.vocab_size
+    with pytest.raises(UserError, match=f"token {size} isn't in the model's vocabulary of {size}"):
+        engine.generate([Request((1, size), 1)])
