@@ -84,8 +84,9 @@ def _stop(message: str) -> None:
 
 def _unknown_field(error: Exception, arguments: list[str]) -> str:
     """One line from ml_collections' two, with the path that the user gave."""
-    text = str(error)
-    field = (re.findall(r"['\"]'?(\w+)", text) or [text])[0]
+    text = str(error.args[0])
+    quoted = re.match(r"'(\w+)'", text)
+    field = quoted[1] if quoted else text.split()[-1].rpartition(".")[2]
     given = (argument.lstrip("-").partition("=")[0] for argument in arguments[1:])
     path = next((name for name in given if field in name.split(".")), field)
     close = re.search(r'mean "([^"]+)"', text)

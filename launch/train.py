@@ -3,8 +3,10 @@
 python -m launch.train --config=configs/sft.py --workdir=runs/sft
 """
 
+import os
 import sys
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -14,13 +16,31 @@ from vcjax.train.run import train
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "This is one of several processes that train together, on a workdir that all of them see. TPU "
+    "pods, Slurm and Kubernetes are recognised; elsewhere set JAX_COORDINATOR_ADDRESS, "
+    "JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
+)
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
+    if DISTRIBUTED.value:
+        _join()
     summary = train(TrainConfig.from_dict(CONFIG.value), WORKDIR.value)
     losses = f"loss {summary['first_loss']:.4f} -> {summary['last_loss']:.4f}"
     print(f"{WORKDIR.value}: {summary['steps']} steps, {losses}", file=sys.stderr)
+
+
+def _join() -> None:
+    """Joins the other processes; must come before anything asks for devices."""
+    count, index = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
+    if count is None:
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(num_processes=int(count), process_id=int(index or 0))
 
 
 if __name__ == "__main__":

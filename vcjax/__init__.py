@@ -1,6 +1,9 @@
 """vcjax: align a language model to a written charter, and prove that it worked."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vcjax.api import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

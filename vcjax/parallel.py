@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vcjax.foundation.errors import UserError, suggest
@@ -86,6 +87,23 @@ def shardings(mesh: Mesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
     """Sharding of `[batch, length]` arrays: rows over the data-parallel axes."""
     return NamedSharding(mesh, PartitionSpec(rules.batch))
+
+
+def put(value: Any, sharding: NamedSharding) -> jax.Array:
+    """Lays a host array out. With several processes each has the whole value and takes its part."""
+    whole = np.asarray(value)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes what all of them share."""
+    return jax.process_index() == 0
+
+
+def meet(place: str) -> None:
+    """Waits until every process has come to `place`."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(place)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -49,12 +49,13 @@ class Constraints:
         self._grammar = lru_cache(maxsize=64)(_grammar)
 
     def json(self, schema: dict[str, Any]) -> Constraint:
-        """A constraint to JSON of a schema, in compact form: no blanks between tokens.
+        """A constraint to JSON of a schema, in compact form: no blanks between tokens, properties in
+        the schema's order.
 
         Raises:
           UserError: the schema can't be compiled.
         """
-        grammar = self._grammar(json.dumps(schema, sort_keys=True, ensure_ascii=False))
+        grammar = self._grammar(json.dumps(schema, ensure_ascii=False))
         matcher = llguidance.LLMatcher(self._tokenizer, grammar)
         if matcher.is_error():
             raise UserError(f"JSON schema can't be compiled: {matcher.get_error()}")

@@ -2,7 +2,8 @@
 
 Each prompt is prefilled alone in a power-of-two bucket and written into a free slot of the cache;
 then all slots decode together, one token a step, and requests join and leave as slots come free.
-A row's arithmetic therefore never depends on what the other rows hold.
+What a row gets therefore never depends on what the other rows hold. (The longest row sets how much
+of the cache is read, which moves the last bits of the others' logits.)
 """
 
 import math

@@ -1,12 +1,41 @@
-"""`metrics.jsonl`: one line a step, on disk before the next step begins."""
+"""`metrics.jsonl`: one line a step, on disk before the next step begins; TensorBoard beside it."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from tensorboardX import SummaryWriter
+
 from vcjax.foundation.files import replaced
 
 NAME = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+_CURVES = ("loss", "grad_norm", "learning_rate", "tokens_per_second")
+
+
+class Log:
+    """Writes the metrics of the steps after `done`; what an earlier start wrote of them is
+    dropped, since they are done again. A context manager."""
+
+    def __init__(self, workdir: Path, done: int) -> None:
+        truncate_metrics(workdir, done)
+        self._stream = (workdir / NAME).open("a", encoding="utf-8")
+        self._board = SummaryWriter(
+            str(workdir / TENSORBOARD), purge_step=done + 1 if done else None
+        )
+
+    def write(self, line: dict[str, Any]) -> None:
+        self._stream.write(to_line(line))
+        self._stream.flush()
+        for name in _CURVES:
+            self._board.add_scalar(name, line[name], line["step"])
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._board.close()
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:

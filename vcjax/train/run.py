@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 import vcjax.charter
@@ -20,7 +21,7 @@ from vcjax.foundation.lineage import NAME as LINEAGE
 from vcjax.foundation.lineage import Parent, write_lineage
 from vcjax.foundation.seeds import derive_seed
 from vcjax.foundation.workdir import check_config, opened
-from vcjax.parallel import ShardingRules, batch_sharding, make_mesh
+from vcjax.parallel import ShardingRules, batch_sharding, leads, make_mesh, meet, put
 from vcjax.train import metrics
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
@@ -33,7 +34,6 @@ from vcjax.weights.bundle import Bundle, load_bundle
 from vcjax.weights.workdir import SOURCES, read_sources, write_sources
 
 SUMMARY = "summary.json"
-TENSORBOARD = "tensorboard"
 EXTENDABLE = ("steps",)
 
 
@@ -71,15 +71,16 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
     parents = [bundle.origin, *parents, *(one for source in sources for one in source.parents)]
     _check_parents(workdir, parents)
 
-    with opened(workdir, config.to_dict(), EXTENDABLE), Checkpoints(workdir, config.keep) as saved:
+    with _held(workdir, config), Checkpoints(workdir, config.keep) as saved:
         # -----------------------------------------------------------------------------------------
         # Files that stand at the start; none of a finished run that is being extended.
         # -----------------------------------------------------------------------------------------
-        for name in (LINEAGE, SUMMARY):
-            (workdir / name).unlink(missing_ok=True)
-        if not (workdir / SOURCES).is_file():
-            write_sources(workdir, parents)
-        write_static(workdir, bundle, chat=config.kind == "conversations")
+        if leads():
+            for name in (LINEAGE, SUMMARY):
+                (workdir / name).unlink(missing_ok=True)
+            if not (workdir / SOURCES).is_file():
+                write_sources(workdir, parents)
+            write_static(workdir, bundle, chat=config.kind == "conversations")
         parts = prepare_sources(sources, config, tokenizer, workdir)
 
         # -----------------------------------------------------------------------------------------
@@ -106,13 +107,12 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
         # -----------------------------------------------------------------------------------------
         # The loop.
         # -----------------------------------------------------------------------------------------
-        metrics.truncate_metrics(workdir, done)
-        board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=done + 1 if done else None)
-        bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage)
-        with board, bar, (workdir / metrics.NAME).open("a", encoding="utf-8") as stream:
+        quiet = not leads()
+        bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage, disable=quiet)
+        with bar, nullcontext() if quiet else metrics.Log(workdir, done) as log:
             clock = time.perf_counter()
             for count, batch in islice(batches.prefetch(done), config.steps - done):
-                placed = jax.device_put(dict(batch), rows)
+                placed = {name: put(value, rows) for name, value in batch.items()}
                 trainable, state, measured = step(
                     trainable, state, frozen, placed, jnp.int32(count)
                 )
@@ -125,10 +125,8 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
                 seconds = -clock + (clock := time.perf_counter())
                 line |= {"seconds": seconds, "tokens_per_second": line["tokens"] / seconds}
 
-                stream.write(metrics.to_line(line))
-                stream.flush()
-                for name in ("loss", "grad_norm", "learning_rate", "tokens_per_second"):
-                    board.add_scalar(name, line[name], count + 1)
+                if log is not None:
+                    log.write(line)
                 if (count + 1) % config.checkpoint_every == 0 or count + 1 == config.steps:
                     saved.save(count + 1, trainable, state)
                 speed = f"{line['tokens_per_second']:.0f}"
@@ -139,11 +137,20 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
         # The end: what the run was, and where it came from.
         # -----------------------------------------------------------------------------------------
         summary = metrics.summarise(config.stage, metrics.read_metrics(workdir))
-        write_json(workdir / SUMMARY, summary)
-        begun = read_sources(workdir)
-        run = config.to_dict()
-        write_lineage(workdir, kind="train", parents=begun, config=run, seed=config.seed)
+        if leads():
+            write_json(workdir / SUMMARY, summary)
+            begun, run = read_sources(workdir), config.to_dict()
+            write_lineage(workdir, kind="train", parents=begun, config=run, seed=config.seed)
+        meet("trained")
     return summary
+
+
+@contextmanager
+def _held(workdir: Path, config: TrainConfig) -> Iterator[None]:
+    """The workdir, opened by the process that leads; the others come in when it is there."""
+    with opened(workdir, config.to_dict(), EXTENDABLE) if leads() else nullcontext():
+        meet("workdir opened")
+        yield
 
 
 def _finished(config: TrainConfig, workdir: Path) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from vcjax.data.importers import Loaded, read_records, split_paths
 from vcjax.data.prepared import Prepared, hash_tokenizer, open_prepared, prepare
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
+from vcjax.parallel import leads, meet
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 
@@ -94,15 +95,17 @@ def prepare_sources(
         prepared = list(source.prepared)
         if source.raw is not None:
             folder = workdir / DATA / source.field
-            prepare(
-                folder,
-                source.raw.records,
-                config.kind,
-                tokenizer,
-                config.length,
-                quarantined=source.raw.quarantined,
-                on_bad_record=config.on_bad_record,
-            )
+            if leads():
+                prepare(
+                    folder,
+                    source.raw.records,
+                    config.kind,
+                    tokenizer,
+                    config.length,
+                    quarantined=source.raw.quarantined,
+                    on_bad_record=config.on_bad_record,
+                )
+            meet(f"{source.field} prepared")
             prepared.append(open_prepared(folder))
         rows = sum(map(len, prepared))
         parts += [(part, source.weight * len(part) / rows) for part in prepared if len(part)]

@@ -14,7 +14,7 @@ from vcjax.foundation.seeds import derive_seed
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama
-from vcjax.parallel import ShardingRules, replicated, shardings
+from vcjax.parallel import ShardingRules, put, replicated, shardings
 from vcjax.train.config import TrainConfig
 from vcjax.weights.adapters import split_adapters
 
@@ -70,7 +70,7 @@ def sharding_of(tree: Any) -> Any:
 def place(params: Params, layout: Params) -> Params:
     """Puts a model's parameters where the layout says, in its dtypes."""
     return jax.tree.map(
-        lambda leaf, like: jax.device_put(np.asarray(leaf, like.dtype), like.sharding),
+        lambda leaf, like: put(np.asarray(leaf, like.dtype), like.sharding),
         params,
         layout,
     )

@@ -1,0 +1,62 @@
+"""A small charter, styles, and a pipeline whose roles read from a script."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.matrix import choose_attacks, plan
+from vcjax.adversarial.pipeline import Pipeline
+from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.charter.load import load_charter
+from vcjax.roles.recorded import RecordedRole
+
+
+class Heard(RecordedRole):
+    """A recorded role that keeps the keys it was asked for."""
+
+    def __init__(self, path, *, family):
+        super().__init__(path, family=family)
+        self.keys = []
+
+    def ask(self, asks, on_reply=None):
+        self.keys += [ask.key for ask in asks]
+        return super().ask(asks, on_reply)
+
+
+@pytest.fixture(scope="session")
+def charter(small_charter, tmp_path_factory):
+    """Accepts from 4; an answer must not be a refusal."""
+    path = tmp_path_factory.mktemp("charter") / "small.yaml"
+    return load_charter(small_charter(path, accept_score=4, checks="{name: not_a_refusal}"))
+
+
+@pytest.fixture(scope="session")
+def styles():
+    return choose_attacks(["dilemma", "false_premise"])
+
+
+@pytest.fixture
+def pipeline(charter, styles, tmp_path) -> Callable:
+    """A function from what is said by key (a text, or a text and its finish reason) to a
+    pipeline on the ledger in `tmp_path`, its plan, and the roles that hear what is asked."""
+
+    def make(said, *, attempts, questions=(), excluded=(), languages=("en",), **changes):
+        path = tmp_path / "said.jsonl"
+        with path.open("w", encoding="utf-8") as stream:
+            for key, text in said.items():
+                text, reason = (text, "stop") if isinstance(text, str) else text
+                record = {"key": key, "text": text, "finish_reason": reason}
+                stream.write(json.dumps(record) + "\n")
+        config = SynthesisConfig(attempts=attempts, **changes)
+        planned = plan(charter, styles, languages, attempts, config.seed)
+        families = {"attacker": "a", "actor": "b", "critic": "c"}
+        roles = {name: Heard(path, family=family) for name, family in families.items()}
+        ledger = Ledger(tmp_path / "ledger.sqlite")
+        seeds = SeedQuestions(questions, charter)
+        made = Pipeline(config, charter, styles, seeds, roles, ledger, excluded)
+        return made, planned, roles
+
+    return make

@@ -1,0 +1,210 @@
+"""The pipeline on recorded roles: every kind of end, and what is asked again."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from vcjax.adversarial.outputs import accepted_records, preference_records, summarise, write_outputs
+from vcjax.data.importers import read_records
+from vcjax.data.records import Question
+from vcjax.foundation.errors import UserError
+
+NOUNS = "lamp bench river bridge market school garden station museum harbour".split()
+FAIR = "Some say yes and others say no, and both have reasons."
+REFUSAL = "I'm sorry, but I can't help with that."
+
+
+def query(number):
+    noun = NOUNS[number]
+    return f"Which {noun} near {noun}town would you let go for a quieter {noun}?"
+
+
+def graded(score, reason="A reason."):
+    return json.dumps({"reason": reason, "score": score})
+
+
+def script(planned, answers, verdicts, queries=query):
+    """What every role says about each planned attempt, by key."""
+    said = {}
+    for attempt in planned:
+        said[f"{attempt.id}/attacker"] = queries(attempt.number)
+        for n, answer in enumerate(answers(attempt.number)):
+            said[f"{attempt.id}/actor/{n}"] = answer
+        for n, verdict in enumerate(verdicts(attempt.number)):
+            said[f"{attempt.id}/critic/{n}"] = verdict
+    return said
+
+
+def decided(pipeline, attempts, answers, verdicts, queries=query, **changes):
+    """Runs a script to its end; returns the records and the roles."""
+    _, planned, _ = pipeline({}, attempts=attempts, **changes)
+    said = script(planned, answers, verdicts, queries)
+    made, planned, roles = pipeline(said, attempts=attempts, **changes)
+    seen = []
+    made.run(planned, seen.append)
+    records = list(made.ledger.attempts())
+    assert [verdict.kind for verdict in seen] == [record["kind"] for record in records]
+    return records, roles
+
+
+def test_every_attempt_ends_as_its_best_candidate_does(pipeline):
+    cases = [
+        ((FAIR, FAIR + " Too."), (graded(4), graded(5)), "accepted", 5, 1),
+        ((REFUSAL, FAIR), ("", graded(4)), "accepted", 4, 1),
+        ((REFUSAL, (FAIR, "length")), ("", ""), "rejected", None, 0),
+        ((FAIR, REFUSAL), (graded(2), ""), "rejected", 2, 0),
+        ((FAIR, FAIR), (graded(3), "Five!"), "unscored", None, 1),
+        ((FAIR, ""), (graded(6), ""), "unscored", None, 0),
+    ]
+    records, roles = decided(pipeline, 6, lambda n: cases[n][0], lambda n: cases[n][1], wave=4)
+    for record, (answers, _, kind, score, chosen) in zip(records, cases, strict=True):
+        assert (record["kind"], record["score"]) == (kind, score)
+        texts = [each if isinstance(each, str) else each[0] for each in answers]
+        assert record["answer"] == texts[chosen]
+        assert [candidate["answer"] for candidate in record["candidates"]] == texts
+        assert (record["source"], record["attacker_fault"]) == ("attacker", None)
+    assert records[2]["reason"] == "rule: fair/not_a_refusal"
+    assert [candidate["reason"] for candidate in records[2]["candidates"]] == [
+        "rule: fair/not_a_refusal",
+        "actor: cut by length",
+    ]
+    assert records[4]["reason"] == "critic: malformed"
+    assert records[5]["reason"] == "critic: out_of_range"
+    # The Critic is asked about nothing that a rule has decided.
+    assert len(roles["critic"].keys) == 2 + 1 + 0 + 1 + 2 + 1
+    assert len(roles["actor"].keys) == 12
+
+
+def test_accepted_records_and_preference_pairs_say_what_they_should(pipeline):
+    answers = [(FAIR, REFUSAL), (FAIR, FAIR + " So."), (REFUSAL, ""), (FAIR, "")]
+    verdicts = [(graded(5), ""), (graded(5), graded(1)), ("", ""), ("?", "")]
+    records, _ = decided(pipeline, 4, lambda n: answers[n], lambda n: verdicts[n])
+    first, second = accepted_records(records)
+    assert first["messages"] == [
+        {"role": "user", "content": query(0)},
+        {"role": "assistant", "content": FAIR},
+    ]
+    assert (first["lang"], first["domain"]) == ("en", records[0]["subdomain"])
+    assert second["id"] == records[1]["id"]
+    assert [(each["chosen"], each["rejected"]) for each in preference_records(records)] == [
+        (FAIR, REFUSAL),
+        (FAIR, FAIR + " So."),
+    ]
+
+
+def test_a_seed_question_stands_in_for_a_failed_attacker_until_none_is_left(pipeline):
+    seeds = [
+        Question("1", "Is the old park worth its price to the town?", "en", "parks"),
+        Question("2", "Is a late train worth a dear ticket to you?", "en", "trains"),
+        Question("3", "公园值得保留吗？", "zh", "parks"),
+    ]
+    records, roles = decided(
+        pipeline,
+        4,
+        lambda n: (FAIR,),
+        lambda n: (graded(5),),
+        queries=lambda n: "No idea.",
+        questions=seeds,
+        answers=1,
+        wave=2,
+    )
+    assert [record["query"] for record in records[:2]] == [seeds[0].question, seeds[1].question]
+    assert [record["source"] for record in records[:2]] == ["seed", "seed"]
+    assert {record["attacker_fault"] for record in records} == {"not a question"}
+    for record in records[2:]:
+        assert record["kind"] == "rejected"
+        assert record["reason"] == "attacker: not a question, and no seed question is left"
+        assert (record["query"], record["answer"], record["candidates"]) == ("", None, [])
+    assert len(roles["actor"].keys) == 2
+    assert summarise(records)["sources"] == {"seed": 4}
+
+
+@pytest.mark.parametrize("wave", [1, 2, 4])
+def test_a_query_repeats_neither_an_earlier_one_nor_a_benchmark_question(pipeline, wave):
+    def queries(n):
+        return query(0) if n in (0, 2) else query(n)
+
+    records, _ = decided(
+        pipeline,
+        4,
+        lambda n: (FAIR,),
+        lambda n: (graded(5),),
+        queries=queries,
+        answers=1,
+        wave=wave,
+        excluded=[query(3)],
+    )
+    faults = [record["attacker_fault"] for record in records]
+    assert faults == [None, None, "asked before", "asked before"]
+
+
+def test_a_finished_pipeline_asks_nothing_and_a_longer_one_only_what_is_new(pipeline):
+    first, _ = extended(pipeline, 3)
+    again, roles = extended(pipeline, 3)
+    assert again == first
+    assert [role.keys for role in roles.values()] == [[], [], []]
+    longer, roles = extended(pipeline, 6)
+    assert longer[:3] == first
+    new = {record["id"] for record in longer[3:]}
+    assert {key.partition("/")[0] for key in roles["actor"].keys} == new
+    assert len(roles["attacker"].keys) == 3
+
+
+def extended(pipeline, attempts):
+    _, planned, _ = pipeline({}, attempts=attempts)
+    said = script(planned, lambda n: (FAIR, FAIR), lambda n: (graded(5), graded(4)))
+    made, planned, roles = pipeline(said, attempts=attempts, wave=4)
+    made.run(planned, lambda verdict: None)
+    return list(made.ledger.attempts()), roles
+
+
+def test_recorded_calls_are_not_asked_again_after_a_stop_in_mid_wave(pipeline):
+    _, planned, _ = pipeline({}, attempts=4)
+    said = script(planned, lambda n: (FAIR, FAIR), lambda n: (graded(5), graded(4)))
+    missing = f"{planned[2].id}/critic/1"
+    cut = {key: text for key, text in said.items() if key != missing}
+    made, planned, _ = pipeline(cut, attempts=4)
+    with pytest.raises(UserError, match="no reply recorded"):
+        made.run(planned, lambda verdict: None)
+    assert list(made.ledger.attempts()) == []
+    made, planned, roles = pipeline(said, attempts=4)
+    made.run(planned, lambda verdict: None)
+    assert roles["attacker"].keys == roles["actor"].keys == []
+    assert {record["kind"] for record in made.ledger.attempts()} == {"accepted"}
+
+
+def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, tmp_path):
+    ends = [graded(5), graded(1), "?", graded(1)]
+    records, _ = decided(
+        pipeline, 8, lambda n: (FAIR,), lambda n: (ends[n % 4],), answers=1, languages=("en",)
+    )
+    facts = {"charter": {"name": "small", "version": "1", "hash": "0" * 64}, "same_family": True}
+    roles = dict.fromkeys(("attacker", "actor", "critic"), "recorded:said.jsonl")
+    summary = write_outputs(tmp_path, records, {**facts, **roles})
+    kinds = ("accepted", "rejected", "unscored", "blocked")
+    assert [summary[kind] for kind in kinds] == [2, 4, 2, 0]
+    assert summary["attempts"] == 8 == sum(summary[kind] for kind in kinds)
+    assert summary["accept_rate_bounds"] == [2 / 8, 4 / 8]
+    for cell in (*summary["cells"], *summary["languages"].values()):
+        assert cell["attempts"] == sum(cell[kind] for kind in kinds)
+    for kind in kinds:
+        assert sum(cell[kind] for cell in summary["cells"]) == summary[kind]
+    for kind, reasons in summary["reasons"].items():
+        assert sum(reasons.values()) == summary[kind]
+    assert summary["reasons"]["rejected"] == {"critic: score 1": 4}
+    counts = Counter(record["kind"] for record in records)
+    assert len(read_records(tmp_path / "accepted.jsonl", "conversations").records) == 2
+    rejected = (tmp_path / "rejected.jsonl").read_text("utf-8").splitlines()
+    assert len(rejected) == counts.total() - counts["accepted"]
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert "not independent evidence" in card
+    assert "- critic: score 1: 4" in card
+
+
+def test_preferences_are_read_back_as_records(pipeline, tmp_path):
+    records, _ = decided(pipeline, 2, lambda n: (FAIR, REFUSAL), lambda n: (graded(5), ""))
+    facts = {"charter": {"name": "small", "version": "1", "hash": "0"}, "same_family": False}
+    write_outputs(tmp_path, records, {**facts, "attacker": "", "actor": "", "critic": ""})
+    pairs = read_records(tmp_path / "preferences.jsonl", "preferences").records
+    assert [(pair.chosen, pair.rejected) for pair in pairs] == [(FAIR, REFUSAL)] * 2

@@ -1,0 +1,140 @@
+"""The text layer: prompts in, text out, whole or piece by piece, and the likelihood of given text."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vcjax
+from tests.tiny import EOS_IDS
+from vcjax.foundation.errors import UserError
+from vcjax.generate.likelihood import log_likelihood
+from vcjax.generate.text import Sampling
+from vcjax.model.build import abstract, plain_logits
+
+CHAT = [{"role": "user", "content": "你好 Why?"}]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    return vcjax.load(str(tiny_folder))
+
+
+def test_a_stream_adds_up_to_what_generate_gives(text_engine):
+    for seed in range(4):
+        sampling = Sampling(40, temperature=1.0, seed=seed)
+        (result,) = text_engine.engine.generate([text_engine.request(CHAT, sampling)])
+        pieces = list(text_engine.stream(CHAT, sampling))
+        assert "".join(pieces) == text_engine.tokenizer.decode(result.tokens)
+
+
+def test_a_piece_waits_for_the_rest_of_its_character(text_engine):
+    # A schema with one possible text makes the random model write it, byte by byte.
+    said = "公平的回答😀 fair"
+    sampling = Sampling(100, json_schema={"const": said})
+    pieces = list(text_engine.stream("Say it.", sampling))
+    assert "".join(pieces) == f'"{said}"'
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert len(pieces) > 5
+
+
+def test_prompts_of_one_call_draw_from_seeds_of_their_own(text_engine):
+    sampling = Sampling(16, temperature=1.0, seed=4)
+    first, second = text_engine.generate([CHAT, CHAT], sampling)
+    assert first != second
+    assert text_engine.generate([CHAT], sampling) == [first]
+
+
+def test_one_text_instead_of_a_list_is_refused(text_engine):
+    with pytest.raises(UserError, match="list"):
+        text_engine.generate("Why?", Sampling())
+
+
+def test_a_conversation_is_rendered_with_the_chat_template(text_engine):
+    request = text_engine.request(CHAT, Sampling())
+    text = text_engine.tokenizer.decode(request.prompt, skip_special=False)
+    assert text == "<|im_start|>user\n你好 Why?<|im_end|>\n<|im_start|>assistant\n"
+    assert request.eos_ids == EOS_IDS
+
+
+@pytest.mark.parametrize(
+    ("context", "continuation"),
+    [("Both sides", " have a case."), ("两面", "都有理由。"), ("", "Alone."), ("f", "air")],
+)
+def test_log_likelihood_is_the_sum_of_the_logits_log_softmax(model, context, continuation):
+    tokenizer = model.tokenizer
+    ids = tokenizer.encode(context + continuation)
+    start = min(len(tokenizer.encode(context)), len(ids) - 1)
+    if start == 0:  # EOS stands before a text that nothing else precedes
+        ids, start = [tokenizer.eos_id, *ids], 1
+    logits = np.asarray(model.logits(jnp.asarray([ids])), np.float64)[0]
+    logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    places = range(start, len(ids))
+    ((total, greedy),) = model.log_likelihood([context], [continuation])
+    assert total == pytest.approx(sum(logprobs[i - 1, ids[i]] for i in places), abs=1e-4)
+    assert greedy == all(logprobs[i - 1].argmax() == ids[i] for i in places)
+
+
+def test_what_the_model_itself_says_is_greedy_and_anything_else_is_not(model):
+    prompts = [f"{n} is a number" for n in range(40)]
+    spoken = zip(prompts, model.generate(prompts, max_tokens=1), strict=True)
+    encode = model.tokenizer.encode
+    prompt, said = next(  # one that comes back as the same tokens when it is encoded again
+        (prompt, said)
+        for prompt, said in spoken
+        if said and "\ufffd" not in said and encode(prompt + said)[:-1] == encode(prompt)
+    )
+    (own, other) = model.log_likelihood([prompt] * 2, [said, " zebra"])
+    assert own[1] is True
+    assert other[1] is False
+    assert own[0] > other[0]
+
+
+def test_a_pair_that_cannot_be_scored_is_refused(model, tiny):
+    with pytest.raises(UserError, match="a continuation is empty"):
+        model.log_likelihood(["Both"], [""])
+    graph, _ = abstract(tiny.config)
+    with pytest.raises(UserError, match="doesn't fit a context of 4"):
+        log_likelihood(graph, tiny.params, tiny.tokenizer, ["Both sides"], [" have a case."], 4)
+
+
+def test_a_saved_model_loads_as_the_same_model(model, tmp_path):
+    tokens = np.arange(100, 124).reshape(2, 12)
+    logits = np.asarray(model.logits(tokens))
+    assert logits.shape == (2, 12, model.config.vocab_size)
+    assert logits.dtype == np.float32
+    model.save(tmp_path / "hf", format="hf")
+    vcjax.load(str(tmp_path / "hf")).save(tmp_path / "checkpoint", format="checkpoint")
+    again = vcjax.load(str(tmp_path / "checkpoint"))
+    np.testing.assert_array_equal(again.logits(tokens), logits)
+    sampling = {"max_tokens": 12, "temperature": 1.0, "seed": 3}
+    assert again.generate(["Why?", CHAT], **sampling) == model.generate(["Why?", CHAT], **sampling)
+    assert again.lineage["parents"][0]["hash"] == vcjax.load(str(tmp_path / "hf")).lineage["hash"]
+
+
+def test_a_folder_that_exists_is_not_written_over(model, tmp_path):
+    with pytest.raises(UserError, match="exists; choose another folder"):
+        model.save(tmp_path)
+
+
+def test_logits_want_a_matrix_of_integers(model):
+    for tokens in (np.arange(3), np.ones((1, 3), np.float32)):
+        with pytest.raises(UserError, match=r"integers \[batch, length\]"):
+            model.logits(tokens)
+
+
+def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, tmp_path):
+    for name in ("config.json", "model.safetensors", "generation_config.json"):
+        (tmp_path / name).write_bytes((tiny_folder / name).read_bytes())
+    bare = vcjax.load(str(tmp_path))
+    graph, _ = abstract(bare.config)
+    tokens = jnp.arange(100, 112)[None]
+    np.testing.assert_array_equal(
+        bare.logits(tokens), plain_logits(graph, bare.bundle.params, tokens)
+    )
+    for use in (
+        lambda: bare.tokenizer,
+        lambda: bare.generate(["Why?"], max_tokens=1),
+        lambda: bare.log_likelihood(["a"], ["b"]),
+    ):
+        with pytest.raises(UserError, match="this model has no tokenizer"):
+            use()
