@@ -22,5 +22,6 @@ def get_config() -> ConfigDict:
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384
+    config.slots = 16
     config.seed = 0
     return config

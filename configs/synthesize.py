@@ -25,8 +25,15 @@ def get_config() -> ConfigDict:
     config.attacks = ""
     config.languages = "en,zh"
     config.answers = 2
+    config.wave = 16
+    config.slots = 16
+    config.attacker_tokens = 64
     config.actor_tokens = 192
+    config.critic_tokens = 160
+    config.attacker_temperature = 0.9
     config.actor_temperature = 0.7
+    config.critic_temperature = 0.0
+    config.top_p = 0.95
     config.seed = 0
     config.on_bad_record = "error"
     return config

@@ -25,12 +25,12 @@ def before_critic(
     return Verdict("rejected", f"rule: {failures[0]}") if failures else None
 
 
-def after_critic(charter: Charter, reply: Reply) -> Verdict:
-    """The Critic's verdict against the charter's threshold; what can't be read is unscored."""
+def after_critic(reply: Reply, accept_score: int) -> Verdict:
+    """The Critic's verdict against the threshold; what can't be read is unscored."""
     score = parse_verdict(reply)
     if score.score is None:
         return Verdict("unscored", f"critic: {score.unscored_reason}")
-    if score.score >= charter.accept_score:
+    if score.score >= accept_score:
         return Verdict("accepted", score.reason or "", score.score)
     return Verdict("rejected", f"critic: score {score.score}", score.score)
 

@@ -20,6 +20,8 @@ class SynthesisConfig:
       attacks: comma-separated styles; empty is all.
       languages: comma-separated.
       answers: candidate answers for each query.
+      accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
+        then the charter's rule checks alone select, and the summary says so.
       wave: attempts planned together; deduplication looks at finished waves and at earlier
         attempts of the same wave.
     """
@@ -38,6 +40,7 @@ class SynthesisConfig:
     attacks: str = ""
     languages: str = "en,zh"
     answers: int = 2
+    accept_score: int = -1
     wave: int = 16
     slots: int = 16
     attacker_tokens: int = 64
@@ -55,3 +58,5 @@ class SynthesisConfig:
         for name in (*counts, "attacker_tokens", "actor_tokens", "critic_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")
+        if not -1 <= self.accept_score <= 5:
+            raise UserError(f"config.accept_score must be -1 to 5, not {self.accept_score}")

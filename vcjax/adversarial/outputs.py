@@ -113,11 +113,16 @@ def _card(summary: dict[str, Any], preferences: int) -> str:
         if summary["same_family"]
         else "The Critic is of another model family than the Actor."
     )
+    rules = (
+        " **The Critic's threshold was 0: the charter's rule checks alone selected.**"
+        if summary["accept_score"] == 0
+        else ""
+    )
     lines = [
         "# Adversarial pairs",
         "",
         f"Made for the charter **{summary['charter']['name']} {summary['charter']['version']}** "
-        f"(hash `{summary['charter']['hash'][:16]}`). {same}",
+        f"(hash `{summary['charter']['hash'][:16]}`). {same}{rules}",
         "",
         "| attempts | accepted | rejected | unscored | blocked |",
         "|---|---|---|---|---|",

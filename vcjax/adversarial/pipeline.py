@@ -56,6 +56,8 @@ class Pipeline:
         self.roles, self.ledger = roles, ledger
         self.styles = {style.name: style for style in styles}
         self.excluded = tuple(excluded)
+        chosen = config.accept_score
+        self.accept_score = charter.accept_score if chosen < 0 else chosen
 
     def run(self, planned: Sequence[Attempt], on_decided: Callable[[Verdict], None]) -> None:
         """Runs every attempt that the ledger hasn't decided; `on_decided` is called for each."""
@@ -156,7 +158,7 @@ class Pipeline:
                 )
                 keys.append((query.attempt.id, n))
         for key, reply in zip(keys, self._ask("critic", calls), strict=True):
-            verdicts[key] = after_critic(self.charter, reply)
+            verdicts[key] = after_critic(reply, self.accept_score)
         return verdicts
 
     def _critic_call(self, query: _Query, n: int, answer: str) -> _Call:

@@ -78,6 +78,7 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
                 "hash": charter.content_hash,
             },
             "same_family": same,
+            "accept_score": pipeline.accept_score,
             **{name: spec.model for name, spec in specs.items()},
             "families": families,
             "tokens": ledger.tokens(),

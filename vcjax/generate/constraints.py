@@ -49,8 +49,7 @@ class Constraints:
         self._grammar = lru_cache(maxsize=64)(_grammar)
 
     def json(self, schema: dict[str, Any]) -> Constraint:
-        """A constraint to JSON of a schema, in compact form: no blanks between tokens, properties in
-        the schema's order.
+        """A constraint to JSON of a schema: compact, with the properties in the schema's order.
 
         Raises:
           UserError: the schema can't be compiled.

@@ -24,8 +24,14 @@ def judge_notices(same_family: bool | None) -> list[Block]:
     return []
 
 
-def critic_notices(same_family: bool | None) -> list[Block]:
-    """The stamp of a Critic that is no outsider; None where it isn't known."""
+def critic_notices(same_family: bool | None, accept_score: int | None) -> list[Block]:
+    """The stamp of a Critic that is no outsider, or that decided nothing; None is not known."""
+    if accept_score == 0:
+        text = (
+            "Every score passed its threshold, which was 0: the charter's rule checks alone chose "
+            "what the model was trained on. Its scores are recorded beside them."
+        )
+        return [Notice("The Critic's scores selected nothing", text, "warning")]
     if not same_family:
         return []
     text = (

@@ -43,7 +43,9 @@ def write_demo_report(
     runs = [Run(name, name, evaluation[name]) for name in ("before", "after")]
     opening = [
         *judge_notices(same_family),
-        *critic_notices(summary["synthesis"].get("same_family")),
+        *critic_notices(
+            summary["synthesis"].get("same_family"), summary["synthesis"].get("accept_score")
+        ),
         Text(
             f"{model['reference']} was aligned to the charter “{charter['name']}”, version "
             f"{charter['version']}: {join(map(stage_name, summary['stages'])).lower()}. "

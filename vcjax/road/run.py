@@ -79,7 +79,7 @@ def drive(config: RoadConfig, workdir: str | Path) -> dict[str, Any]:
             lambda: measure(paths("evaluation", model=model, **judged), folder["before"]),
         )
         tuned = str(folder["sft"])
-        roles = {"attacker": tuned, "actor": tuned, "critic": model}
+        roles = {"attacker": model, "actor": tuned, "critic": model}
         families = {f"{role}_family": family for role in roles}
         synthesis = stage(
             "synthesis",
