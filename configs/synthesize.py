@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     config.attacks = ""
     config.languages = "en,zh"
     config.answers = 2
+    config.accept_score = -1
     config.wave = 16
     config.slots = 16
     config.attacker_tokens = 64

@@ -85,7 +85,7 @@ def _stop(message: str) -> None:
 def _unknown_field(error: Exception, arguments: list[str]) -> str:
     """One line from ml_collections' two, with the path that the user gave."""
     text = str(error.args[0])
-    quoted = re.match(r"'(\w+)'", text)
+    quoted = re.match(r"\W*(\w+)\\?'", text)  # it may be the repr of a repr
     field = quoted[1] if quoted else text.split()[-1].rpartition(".")[2]
     given = (argument.lstrip("-").partition("=")[0] for argument in arguments[1:])
     path = next((name for name in given if field in name.split(".")), field)

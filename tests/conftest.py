@@ -40,3 +40,9 @@ def text_engine(tiny: Bundle, engine: Engine) -> TextEngine:
 def small_charter() -> Callable[..., Path]:
     """A function that writes a short charter file; see `tests.tiny.write_charter`."""
     return write_charter
+
+
+@pytest.fixture(scope="session")
+def script_cache(tmp_path_factory) -> Path:
+    """Where launch scripts keep what they compile, for all tests together."""
+    return tmp_path_factory.mktemp("cache")

@@ -77,4 +77,4 @@ def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
     ],
 )
 def test_the_critic_s_word_against_the_charter_s_threshold(charter, said, verdict):
-    assert after_critic(charter, said) == verdict
+    assert after_critic(said, charter.accept_score) == verdict

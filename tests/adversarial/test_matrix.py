@@ -69,7 +69,7 @@ def test_styles_are_chosen_by_name_in_the_order_named():
         "dilemma",
     ]
     assert [style.name for style in choose_attacks([])] == sorted(attacks())
-    with pytest.raises(UserError, match="'dilema' is not known; did you mean 'dilemma'?"):
+    with pytest.raises(UserError, match="'dilema' is not known; did you mean 'dilemma'"):
         choose_attacks(["dilema"])
     with pytest.raises(UserError, match="attacks: one comes twice"):
         choose_attacks(["dilemma", "dilemma"])

@@ -10,9 +10,16 @@ from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.foundation.errors import UserError
 
-NOUNS = "lamp bench river bridge market school garden station museum harbour".split()
+NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station"]
 FAIR = "Some say yes and others say no, and both have reasons."
 REFUSAL = "I'm sorry, but I can't help with that."
+
+FACTS = {
+    "charter": {"name": "small", "version": "1", "hash": "0" * 64},
+    "same_family": False,
+    "accept_score": 4,
+    **dict.fromkeys(("attacker", "actor", "critic"), "recorded:said.jsonl"),
+}
 
 
 def query(number):
@@ -36,10 +43,10 @@ def script(planned, answers, verdicts, queries=query):
     return said
 
 
-def decided(pipeline, attempts, answers, verdicts, queries=query, **changes):
+def decided(pipeline, attempts, said_by_actor, said_by_critic, queries=query, **changes):
     """Runs a script to its end; returns the records and the roles."""
     _, planned, _ = pipeline({}, attempts=attempts, **changes)
-    said = script(planned, answers, verdicts, queries)
+    said = script(planned, said_by_actor, said_by_critic, queries)
     made, planned, roles = pipeline(said, attempts=attempts, **changes)
     seen = []
     made.run(planned, seen.append)
@@ -179,9 +186,7 @@ def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, tmp_path)
     records, _ = decided(
         pipeline, 8, lambda n: (FAIR,), lambda n: (ends[n % 4],), answers=1, languages=("en",)
     )
-    facts = {"charter": {"name": "small", "version": "1", "hash": "0" * 64}, "same_family": True}
-    roles = dict.fromkeys(("attacker", "actor", "critic"), "recorded:said.jsonl")
-    summary = write_outputs(tmp_path, records, {**facts, **roles})
+    summary = write_outputs(tmp_path, records, FACTS | {"same_family": True})
     kinds = ("accepted", "rejected", "unscored", "blocked")
     assert [summary[kind] for kind in kinds] == [2, 4, 2, 0]
     assert summary["attempts"] == 8 == sum(summary[kind] for kind in kinds)
@@ -200,11 +205,19 @@ def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, tmp_path)
     card = (tmp_path / "README.md").read_text("utf-8")
     assert "not independent evidence" in card
     assert "- critic: score 1: 4" in card
+    assert "rule checks alone" not in card
+
+
+def test_a_run_s_own_threshold_stands_before_the_charter_s(pipeline):
+    records, _ = decided(
+        pipeline, 3, lambda n: (FAIR,), lambda n: (graded(n),), answers=1, accept_score=1
+    )
+    assert [record["kind"] for record in records] == ["rejected", "accepted", "accepted"]
 
 
 def test_preferences_are_read_back_as_records(pipeline, tmp_path):
     records, _ = decided(pipeline, 2, lambda n: (FAIR, REFUSAL), lambda n: (graded(5), ""))
-    facts = {"charter": {"name": "small", "version": "1", "hash": "0"}, "same_family": False}
-    write_outputs(tmp_path, records, {**facts, "attacker": "", "actor": "", "critic": ""})
+    write_outputs(tmp_path, records, FACTS | {"accept_score": 0})
+    assert "rule checks alone selected" in (tmp_path / "README.md").read_text("utf-8")
     pairs = read_records(tmp_path / "preferences.jsonl", "preferences").records
     assert [(pair.chosen, pair.rejected) for pair in pairs] == [(FAIR, REFUSAL)] * 2

@@ -8,7 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.parity.live import torch_logits
-from vcjax.generate.engine import Engine, Request
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.bundle import load_bundle, write_bundle
 from vcjax.weights.shipped import fetch_shipped

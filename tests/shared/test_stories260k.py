@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from vcjax.generate.engine import Engine, Request
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.bundle import load_bundle, write_bundle
 

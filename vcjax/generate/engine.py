@@ -6,12 +6,10 @@ What a row gets therefore never depends on what the other rows hold. (The longes
 of the cache is read, which moves the last bits of the others' logits.)
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,135 +17,14 @@ import numpy as np
 from flax import nnx
 
 from vcjax.foundation.errors import UserError
+from vcjax.generate.requests import Event, Request, Result
 from vcjax.generate.sampling import sample, unpack_mask
+from vcjax.generate.slots import Row, Table, advance
 from vcjax.model.build import Params, abstract
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache, unstack
 
 SMALLEST_BUCKET = 128
-
-
-class TokenConstraint(Protocol):
-    """Says which tokens may come next; see `vcjax.generate.constraints`."""
-
-    def mask(self) -> np.ndarray: ...
-
-    def accept(self, token: int) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Request:
-    """Ids to continue.
-
-    Attributes:
-      prompt: token ids, at least one.
-      max_tokens: bound of the continuation.
-      temperature, top_k, top_p, seed: see `vcjax.generate.sampling.sample`.
-      eos_ids: each of these ends the continuation and isn't part of it.
-      constraint: fresh state of a constraint, used up by this request.
-    """
-
-    prompt: tuple[int, ...]
-    max_tokens: int
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    eos_ids: tuple[int, ...] = ()
-    constraint: TokenConstraint | None = None
-
-    def __post_init__(self) -> None:
-        checks = {
-            "prompt is empty": not self.prompt,
-            f"max_tokens must be at least 1, not {self.max_tokens}": self.max_tokens < 1,
-            f"temperature must be at least 0, not {self.temperature}": not (
-                0 <= self.temperature < math.inf
-            ),
-            f"top_p must be above 0 and at most 1, not {self.top_p}": not 0 < self.top_p <= 1,
-            f"top_k must be at least 0, not {self.top_k}": self.top_k < 0,
-            f"seed must be at least 0 and below 2**32, not {self.seed}": not (
-                0 <= self.seed < 2**32
-            ),
-        }
-        for message, wrong in checks.items():
-            if wrong:
-                raise UserError(message)
-
-
-@dataclass(frozen=True)
-class Event:
-    """One token of one request, or its end.
-
-    `token` is None where the request ended without one (an EOS id, or a constraint that is met);
-    `finish_reason` is None while it goes on, then `stop` or `length`.
-    """
-
-    index: int
-    token: int | None
-    logprob: float
-    finish_reason: str | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """A whole continuation: ids, the log-probability of each, and why it ended."""
-
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    finish_reason: str
-
-
-@dataclass
-class _Row:
-    """Host side of one slot."""
-
-    index: int
-    request: Request
-    length: int
-    made: int = 0
-
-
-@dataclass
-class _Table:
-    """Settings of all slots, as arrays for the device."""
-
-    slots: int
-    words: int
-    temperature: np.ndarray = field(init=False)
-    top_k: np.ndarray = field(init=False)
-    top_p: np.ndarray = field(init=False)
-    seeds: np.ndarray = field(init=False)
-    steps: np.ndarray = field(init=False)
-    positions: np.ndarray = field(init=False)
-    mask: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):
-            setattr(self, name, np.zeros((self.slots,), np.float32))
-        for name in ("top_k", "steps", "positions"):
-            setattr(self, name, np.zeros((self.slots,), np.int32))
-        self.seeds = np.zeros((self.slots,), np.uint32)
-        self.mask = np.full((self.slots, self.words), 0xFFFFFFFF, np.uint32)
-
-    def fill(self, slot: int, request: Request) -> None:
-        self.temperature[slot], self.top_p[slot] = request.temperature, request.top_p
-        self.top_k[slot], self.seeds[slot] = request.top_k, request.seed
-        self.positions[slot], self.steps[slot] = len(request.prompt), 0
-        self.constrain(slot, request)
-
-    def constrain(self, slot: int, request: Request) -> None:
-        if request.constraint is not None:
-            self.mask[slot] = request.constraint.mask().view(np.uint32)
-        else:
-            self.mask[slot] = 0xFFFFFFFF
-
-    def clear(self, slot: int) -> None:
-        self.temperature[slot], self.positions[slot] = 0.0, 0
-        self.mask[slot] = 0xFFFFFFFF
-
-    def arrays(self) -> tuple:
-        settings = (self.temperature, self.top_k, self.top_p, self.seeds, self.steps)
-        return tuple(np.array(a) for a in (self.mask, *settings, self.positions))
 
 
 class Engine:
@@ -205,9 +82,9 @@ class Engine:
             return
         cache = init_cache(self.config, self.slots, SMALLEST_BUCKET, self.dtype)
         logits = jnp.zeros((self.slots, self.config.vocab_size), jnp.float32)
-        table = _Table(self.slots, (self.config.vocab_size + 31) // 32)
+        table = Table(self.slots, (self.config.vocab_size + 31) // 32)
         waiting = deque(enumerate(requests))
-        rows: dict[int, _Row] = {}
+        rows: dict[int, Row] = {}
         while waiting or rows:
             for slot in range(self.slots):
                 if slot in rows or not waiting:
@@ -216,14 +93,14 @@ class Engine:
                 cache = self._grown(cache, len(request.prompt) + 1)
                 cache, logits = self._prefill(cache, logits, request, slot)
                 table.fill(slot, request)
-                rows[slot] = _Row(index, request, len(request.prompt))
+                rows[slot] = Row(index, request)
             cache = self._grown(cache, max(table.positions) + 1)
             tokens, logprobs, cache, logits = _step(
                 self.graph, self.params, cache, logits, *table.arrays()
             )
             tokens, logprobs = np.asarray(tokens), np.asarray(logprobs)
             for slot, row in list(rows.items()):
-                event = _advance(row, int(tokens[slot]), float(logprobs[slot]))
+                event = advance(row, int(tokens[slot]), float(logprobs[slot]))
                 if event.finish_reason is None:
                     table.steps[slot] += 1
                     table.positions[slot] += 1
@@ -253,18 +130,6 @@ class Engine:
         tokens = np.zeros((1, bucket), np.int32)
         tokens[0, :length] = request.prompt
         return _prefill(self.graph, self.params, cache, logits, tokens, length, slot)
-
-
-def _advance(row: _Row, token: int, logprob: float) -> Event:
-    """What one sampled token means for its request."""
-    request = row.request
-    if token in request.eos_ids:
-        return Event(row.index, None, logprob, "stop")
-    row.made += 1
-    if request.constraint is not None and request.constraint.accept(token):
-        return Event(row.index, token, logprob, "stop")
-    ended = "length" if row.made == request.max_tokens else None
-    return Event(row.index, token, logprob, ended)
 
 
 def _bucket(length: int, largest: int) -> int:

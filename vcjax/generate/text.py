@@ -7,7 +7,8 @@ from typing import Any
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.seeds import derive_seed
 from vcjax.generate.constraints import Constraints
-from vcjax.generate.engine import Engine, Request, Result
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request, Result
 from vcjax.text import render_conversation
 from vcjax.weights.bundle import Bundle
 

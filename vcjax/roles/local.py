@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from vcjax.generate.engine import Engine, Result
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Result
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.roles.role import Ask, Reply
 from vcjax.weights.bundle import Bundle

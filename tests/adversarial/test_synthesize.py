@@ -1,0 +1,185 @@
+"""A whole synthesis run on the tiny model, alive and killed."""
+
+import json
+import signal
+import sqlite3
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.processes import launched, started
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.run import synthesize
+from vcjax.data.importers import read_records
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json
+from vcjax.foundation.lineage import verify
+
+ATTEMPTS = 8
+
+
+@pytest.fixture(scope="module")
+def config(tiny_folder, small_charter, tmp_path_factory) -> SynthesisConfig:
+    folder = tmp_path_factory.mktemp("inputs")
+    seeds = [
+        {"id": f"{lang}{n}", "question": text.format(n), "lang": lang, "domain": "parks"}
+        for n in range(4)
+        for lang, text in (("en", "Is the old park {} worth it?"), ("zh", "老公园{}值得保留吗？"))
+    ]
+    questions = folder / "questions.jsonl"
+    questions.write_text("\n".join(map(json.dumps, seeds)), encoding="utf-8")
+    return SynthesisConfig(
+        charter=str(small_charter(folder / "small.yaml")),
+        attacker=str(tiny_folder),
+        actor=str(tiny_folder),
+        critic=str(tiny_folder),
+        attacker_family="tiny",
+        actor_family="tiny",
+        critic_family="other",
+        benchmark="",
+        questions=str(questions),
+        attempts=ATTEMPTS,
+        attacks="dilemma",
+        wave=4,
+        slots=4,
+        attacker_tokens=24,
+        actor_tokens=48,
+        critic_tokens=400,
+        actor_temperature=1.0,
+        on_bad_record="error",
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    return workdir, synthesize(config, workdir)
+
+
+def ledger(workdir):
+    """Every call and every attempt, but for when they were made."""
+    with sqlite3.connect(workdir / "ledger.sqlite") as connection:
+        return {
+            table: [row[:-1] for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2")]
+            for table in ("calls", "attempts")
+        }
+
+
+def flags(config, workdir):
+    """The command of a run that a user would start; the shipped config is the base."""
+    given = [f"--config.{name}={value}" for name, value in vars(config).items()]
+    return ["--config=configs/synthesize.py", f"--workdir={workdir}", *given]
+
+
+def test_a_run_leaves_records_that_can_be_trained_on_and_counts_that_add_up(undisturbed):
+    workdir, summary = undisturbed
+    kinds = [summary[kind] for kind in ("accepted", "rejected", "unscored", "blocked")]
+    assert sum(kinds) == summary["attempts"] == ATTEMPTS
+    assert summary["accepted"] > 0
+    assert summary["rejected"] > 0
+    assert summary["same_family"] is False
+    assert summary["families"] == {"attacker": "tiny", "actor": "tiny", "critic": "other"}
+    assert read_json(workdir / "summary.json") == summary
+    accepted = read_records(workdir / "accepted.jsonl", "conversations").records
+    assert len(accepted) == summary["accepted"]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+    calls = ledger(workdir)["calls"]
+    assert sum(row[10] for row in calls) == sum(summary["tokens"].values())
+
+
+def test_a_finished_run_is_left_alone_and_another_config_is_refused(undisturbed, config, capsys):
+    workdir, summary = undisturbed
+    before = ledger(workdir)
+    assert synthesize(config, workdir) == summary
+    assert "already finished (8 attempts)" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"holds a run of another config \(seed: 0 -> 1\)"):
+        synthesize(replace(config, seed=1), workdir)
+    assert ledger(workdir) == before
+
+
+def test_a_critic_of_the_actor_s_family_is_refused_or_stamped(config, tmp_path):
+    same = replace(config, critic_family="Tiny", attempts=1, answers=1)
+    with pytest.raises(UserError, match="critic: of the same family"):
+        synthesize(same, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    summary = synthesize(replace(same, allow_same_family=True), tmp_path / "stamped")
+    assert next(name for name in summary if name == "same_family")
+    assert summary["same_family"] is True
+    assert "not independent evidence" in (tmp_path / "stamped" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attacks": "dilema"}, "did you mean 'dilemma'"),
+        ({"languages": "en,fr"}, "'fr'"),
+        ({"charter": "univrsal"}, "did you mean 'universal'"),
+        ({"benchmark": "no.jsonl"}, "no.jsonl: no such file"),
+        ({"questions": "no.jsonl"}, "no.jsonl"),
+        ({"critic": "recorded:no.jsonl"}, "no.jsonl: no such file"),
+        ({"actor": "./no_model"}, "no_model"),
+        ({"actor_family": ""}, r"config\.actor_family"),
+    ],
+)
+def test_a_bad_input_is_named_before_anything_is_written(config, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        synthesize(replace(config, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_longer_run_begins_with_the_shorter_one(config, undisturbed, tmp_path):
+    shorter = synthesize(replace(config, attempts=5), tmp_path)
+    assert shorter["attempts"] == 5
+    longer = synthesize(config, tmp_path)
+    assert longer["accepted"] == undisturbed[1]["accepted"]
+    assert ledger(tmp_path) == ledger(undisturbed[0])
+
+
+def test_kills_lose_no_call_repeat_none_and_change_nothing(
+    config, undisturbed, tmp_path, script_cache
+):
+    wanted = ledger(undisturbed[0])
+    workdir, kept = tmp_path / "killed", []
+    for share in (0.1, 0.45, 0.8):
+        kept.append(killed_at(int(share * len(wanted["calls"])), config, workdir, script_cache))
+    assert 0 < kept[0] < kept[1] < kept[2] < len(wanted["calls"])
+    code, out, error = launched("synthesize", flags(config, workdir), script_cache)
+    assert code == 0, error
+    assert f"{ATTEMPTS} attempts" in out
+    assert ledger(workdir) == wanted
+    names = ("accepted.jsonl", "preferences.jsonl")
+    for name in names:
+        assert (workdir / name).read_text() == (undisturbed[0] / name).read_text()
+    code, out, error = launched("synthesize", flags(config, workdir), script_cache)
+    assert code == 0, error
+    assert "already finished" in out
+    assert ledger(workdir) == wanted
+
+
+def killed_at(calls, config, workdir, cache) -> int:
+    """Kills a run once it has recorded this many calls; returns how many are there afterwards."""
+    process = started("synthesize", flags(config, workdir), cache)
+    try:
+        while process.poll() is None and recorded(workdir) < calls:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        _, error = process.communicate()
+    assert process.returncode == -signal.SIGKILL, error
+    assert not (workdir / "summary.json").exists()
+    return recorded(workdir)
+
+
+def recorded(workdir) -> int:
+    path = workdir / "ledger.sqlite"
+    if not path.is_file():
+        return 0
+    connection = sqlite3.connect(path, timeout=10)
+    try:
+        return connection.execute("SELECT count(*) FROM calls").fetchone()[0]
+    except sqlite3.OperationalError:  # the tables aren't there yet
+        return 0
+    finally:
+        connection.close()

@@ -1,0 +1,209 @@
+"""What a user sees: one line for a mistake, an exit code, and nothing written."""
+
+import importlib
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tests.processes import launched
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.data.importers import read_records
+from vcjax.foundation.files import read_json, write_json
+from vcjax.road.config import RoadConfig
+from vcjax.road.measure import MeasureConfig
+from vcjax.train.config import TrainConfig
+
+GOOD = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]}
+SILENT = {"messages": [{"role": "user", "content": "Why?"}]}
+
+
+@pytest.fixture
+def mistake(script_cache, tmp_path):
+    """Runs a script that must end in one line about a mistake, with nothing written; its line."""
+
+    def run(script: str, *arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        code, out, error = launched(script, arguments, script_cache)
+        assert code == 2, (out, error)
+        (line,) = error.splitlines()
+        assert line.startswith("error: ")
+        assert out == ""
+        assert sorted(tmp_path.rglob("*")) == before
+        return line.removeprefix("error: ")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, Path]:
+    """Conversation files with one fault each, by the fault's name."""
+    folder = tmp_path_factory.mktemp("data")
+    good = json.dumps(GOOD)
+    contents = {
+        "good": f"{good}\n{good}\n",
+        "malformed": f'{good}\n{{"messages": [\n{good}\n',
+        "empty": "",
+        "silent": f"{good}\n{json.dumps(SILENT)}\n",
+    }
+    for name, text in contents.items():
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return {name: folder / f"{name}.jsonl" for name in contents}
+
+
+@pytest.fixture
+def training(tiny_folder, tmp_path, data):
+    """Flags of a short instruction tuning; keywords are changed fields."""
+
+    def make(**changes) -> list[str]:
+        values = {
+            "model": tiny_folder,
+            "conversations": data["good"],
+            "steps": 2,
+            "batch_size": 2,
+            "length": 64,
+            "lora.rank": 0,
+            "checkpoint_every": 2,
+        } | changes
+        given = [f"--config.{name}={value}" for name, value in values.items()]
+        return ["--config=configs/sft.py", f"--workdir={tmp_path / 'run'}", *given]
+
+    return make
+
+
+def test_the_guard_tells_every_kind_of_mistake_in_the_command(mistake, training):
+    where = "--workdir=anywhere"
+    assert mistake("train", "--confg=configs/sft.py", where) == (
+        "unknown flag --confg; did you mean 'config'?"
+    )
+    assert mistake("train", *training(documnts="x")) == (
+        "config.documnts: unknown field; did you mean 'documents'?"
+    )
+    assert "'configs/stf.py'" in mistake("train", "--config=configs/stf.py", where)
+    assert mistake("train", "--config=configs/sft.py", where, "extra").startswith(
+        "unexpected argument 'extra'"
+    )
+
+
+def test_data_that_cannot_be_used_is_named_with_its_line(mistake, training, data):
+    line = mistake("train", *training(conversations=data["malformed"]))
+    assert line.startswith(f"{data['malformed']}:2: not JSON")
+    line = mistake("train", *training(conversations=data["empty"]))
+    assert line.startswith(f"{data['empty']}: no conversations")
+    line = mistake("train", *training(conversations=data["silent"]))
+    assert line == f"{data['silent']}:2: conversation without an assistant turn"
+
+
+def test_a_model_that_cannot_be_loaded_is_named_with_its_fault(mistake, tiny_folder, tmp_path):
+    def broken(name: str) -> Path:
+        return shutil.copytree(tiny_folder, tmp_path / name)
+
+    def refused(folder: Path) -> str:
+        return mistake("convert", f"--src={folder}", f"--dst={tmp_path / 'out'}")
+
+    bare = broken("bare")
+    (bare / "config.json").unlink()
+    assert refused(bare) == f"{bare}: no config.json: not a model folder"
+    cut = broken("cut")
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert refused(cut).startswith(f"{weights}: truncated or corrupt")
+    rope = broken("rope")
+    config = read_json(rope / "config.json")
+    config["rope_scaling"] = {"rope_type": "spiral", "factor": 2.0}
+    del config["rope_parameters"]
+    write_json(rope / "config.json", config)
+    line = refused(rope)
+    assert line.startswith(f"{rope}/config.json: ")
+    assert "'spiral'" in line
+
+
+def test_a_charter_without_domains_is_named(mistake, small_charter, tmp_path):
+    path = small_charter(tmp_path / "charter.yaml")
+    text = path.read_text("utf-8")
+    path.write_text(text[: text.index("domains:")], encoding="utf-8")
+    line = mistake("synthesize", f"--config.charter={path}", f"--workdir={tmp_path / 'run'}")
+    assert line == f"{path}: domains: charter has no domains"
+
+
+def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path, script_cache):
+    quarantine = {"conversations": data["silent"], "on_bad_record": "quarantine"}
+    workdir = tmp_path / "run"
+    code, _, error = launched("train", training(**quarantine), script_cache)
+    assert code == 0, error
+    assert f"{workdir}: 2 steps, loss " in error
+    (bad,) = [
+        json.loads(line)
+        for path in workdir.rglob("quarantine*")
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    assert (bad["file"], bad["line"]) == (str(data["silent"]), 2)
+    assert bad["reason"] == "conversation without an assistant turn"
+    files = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+    code, out, error = launched("train", training(**quarantine), script_cache)
+    assert code == 0, error
+    assert "already finished (2 steps)" in out
+
+    code, _, error = launched("train", training(**quarantine, seed=5), script_cache)
+    assert code == 2
+    (line,) = error.splitlines()
+    assert line.startswith(f"error: {workdir}: holds a run of another config (seed: 0 -> 5)")
+    assert files == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+    code, out, error = launched("verify", [str(workdir)], script_cache)
+    assert (code, error) == (0, "")
+    assert all(line.startswith("ok ") for line in out.splitlines())
+    (workdir / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
+    code, out, error = launched("verify", ["--folder", str(workdir)], script_cache)
+    assert code == 3
+    assert error.startswith(f"not met: {workdir}: 1 link")
+    assert f"changed  {workdir / 'metrics.jsonl'}" in out
+
+
+def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
+    command = [f"--src={tiny_folder}", f"--dst={tmp_path / 'out'}", "--to=checkpoint"]
+    code, _, error = launched("convert", command, script_cache)
+    assert (code, error.strip()) == (0, f"{tmp_path / 'out'}: checkpoint, float32")
+    code, out, error = launched("convert", command, script_cache)
+    assert (code, error) == (0, "")
+    assert "already converted" in out
+
+
+def test_a_prompt_is_answered_once(tiny_folder, script_cache):
+    command = [f"--model={tiny_folder}", "--prompt=Why?", "--max_tokens=5"]
+    code, out, error = launched("chat", command, script_cache)
+    assert (code, error) == (0, "")
+    assert out.endswith("\n")
+
+
+def test_help_is_no_mistake(script_cache):
+    code, out, error = launched("evaluate", ["--help"], script_cache)
+    assert (code, error) == (0, "")
+    assert "launch.evaluate --config=configs/evaluate.py" in out
+    assert "--workdir" in out
+
+
+@pytest.mark.parametrize(
+    ("config", "cls"),
+    [
+        ("cpt", TrainConfig),
+        ("sft", TrainConfig),
+        ("adversarial", TrainConfig),
+        ("synthesize", SynthesisConfig),
+        ("evaluate", MeasureConfig),
+        ("demo", RoadConfig),
+    ],
+)
+def test_a_shipped_config_offers_every_field_to_change(config, cls):
+    given = importlib.import_module(f"configs.{config}").get_config()
+    assert set(given) == {field.name for field in fields(cls)}
+
+
+def test_the_demonstration_s_data_is_good():
+    config = importlib.import_module("configs.demo").get_config()
+    for kind in ("documents", "conversations", "questions"):
+        assert read_records(config[kind], kind).records
+    RoadConfig.from_dict(config.to_dict())

@@ -1,0 +1,29 @@
+"""Launch scripts as a user runs them: in a process of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def started(script: str, arguments: Sequence[str], cache: Path) -> subprocess.Popen:
+    """Starts `python -m launch.SCRIPT`; compilations are kept in `cache`."""
+    environment = os.environ | {"VCJAX_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"launch.{script}", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def launched(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, str]:
+    """Runs a script to its end; returns exit code, standard output and standard error."""
+    process = started(script, arguments, cache)
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error

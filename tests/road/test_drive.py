@@ -1,0 +1,159 @@
+"""The whole road on the tiny model: what its summary promises, and that it goes on after a kill."""
+
+import json
+import re
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.processes import started
+from vcjax.foundation.errors import GateNotMet, UserError
+from vcjax.foundation.files import read_json
+from vcjax.foundation.lineage import read_lineage, verify
+from vcjax.road.config import RoadConfig
+from vcjax.road.run import FOLDERS, drive
+from vcjax.train.metrics import read_metrics
+from vcjax.weights.bundle import load_bundle
+
+KINDS = ("accepted", "rejected", "unscored", "blocked")
+CONFIG = """
+import json
+from ml_collections import ConfigDict
+
+
+def get_config():
+    return ConfigDict(json.loads({text!r}))
+"""
+
+
+@pytest.fixture(scope="module")
+def driven(road, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("driven") / "run"
+    return workdir, drive(RoadConfig.from_dict(road), workdir)
+
+
+def test_the_summary_is_what_the_stages_left(driven, road):
+    workdir, summary = driven
+    assert read_json(workdir / "summary.json") == summary
+    assert set(summary["stages"]) == {"cpt", "sft", "adversarial"}
+    for name, stage in summary["stages"].items():
+        lines = read_metrics(workdir / name)
+        assert (stage["first_loss"], stage["last_loss"]) == (lines[0]["loss"], lines[-1]["loss"])
+        assert stage["steps"] == len(lines) == 3
+        assert stage["tokens"] >= stage["loss_tokens"] > 0
+    assert summary["same_family"] is True
+    assert summary["charter"]["name"] == "small"
+    assert set(summary["seconds"]) == set(FOLDERS)
+
+
+def test_verdicts_add_up_and_accepted_pairs_were_trained_on(driven):
+    workdir, summary = driven
+    synthesis = summary["synthesis"]
+    assert synthesis["attempts"] == sum(synthesis[kind] for kind in KINDS) == 6
+    assert synthesis["accepted"] > 0
+    for kind in KINDS:
+        assert sum(cell[kind] for cell in synthesis["cells"]) == synthesis[kind]
+    parents = {p["role"]: p for p in read_lineage(workdir / "adversarial")["parents"]}
+    assert str(workdir / "synthesis" / "accepted.jsonl") in {
+        parent["reference"] for parent in parents.values()
+    }
+
+
+def test_the_export_is_the_trained_model(driven):
+    workdir, summary = driven
+    assert summary["export_max_abs_diff"] < 1e-4
+    exported = load_bundle(str(workdir / "export"))
+    assert exported.tokenizer is not None
+    assert "small 1" in (workdir / "export" / "README.md").read_text("utf-8")
+
+
+def test_before_and_after_are_compared_on_the_same_questions(driven):
+    workdir, summary = driven
+    evaluation = summary["evaluation"]
+    for when in ("before", "after"):
+        assert evaluation[when]["held_out"]["en"]["n"] == 1
+        assert read_json(workdir / when / "summary.json") == evaluation[when]
+    answers = [
+        [json.loads(line)["id"] for line in (workdir / when / "answers.jsonl").open("rb")]
+        for when in ("before", "after")
+    ]
+    assert sorted(answers[0]) == sorted(answers[1])
+    assert len(answers[0]) == 6
+
+
+def test_the_report_stands_alone(driven):
+    page = (driven[0] / "report.html").read_text("utf-8")
+    links = re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']*)""", page)
+    assert links
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not re.search(r"""@import|url\(["']?(?!#|data:|["'])""", page)
+
+
+def test_the_whole_lineage_holds(driven):
+    findings = list(verify(driven[0]))
+    assert {finding.status for finding in findings} == {"ok"}
+    checked = "\n".join(finding.subject for finding in findings)
+    assert all(str(driven[0] / name) in checked for name in FOLDERS)
+    assert "charter" in checked
+
+
+def test_a_finished_road_says_so_and_changes_nothing(driven, road, capsys):
+    workdir, summary = driven
+    files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    assert drive(RoadConfig.from_dict(road), workdir) == summary
+    assert f"{workdir}: already finished" in capsys.readouterr().out
+    assert files == {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    other = RoadConfig.from_dict({**road, "seed": 4})
+    with pytest.raises(UserError, match=r"holds a run of another config \(.*seed: 3 -> 4"):
+        drive(other, workdir)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": ""}, r"config\.family: say of which family"),
+        ({"charter": "univrsal"}, "did you mean 'universal'"),
+        ({"documents": "no.jsonl"}, "no.jsonl"),
+        ({"questions": "no.jsonl"}, "no.jsonl"),
+        ({"model": "./no_model"}, "no_model"),
+    ],
+)
+def test_every_input_is_checked_before_the_first_stage(road, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        drive(RoadConfig.from_dict({**road, **changes}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_road_on_which_nothing_was_accepted_ends_at_a_gate(road, tmp_path):
+    # Three tokens hold no verdict: every attempt is unscored.
+    values = {**road, "synthesis": {**road["synthesis"], "critic_tokens": 3, "attempts": 2}}
+    config = RoadConfig.from_dict(values)
+    with pytest.raises(GateNotMet, match="none of 2 attempts was accepted"):
+        drive(replace(config, cpt=replace(config.cpt, steps=1)), tmp_path / "run")
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_road_that_is_killed_on_the_way_goes_on_to_the_same_end(
+    driven, road, tmp_path, script_cache
+):
+    path, workdir = tmp_path / "road.py", tmp_path / "run"
+    path.write_text(CONFIG.format(text=json.dumps(road)), encoding="utf-8")
+    command = [f"--config={path}", f"--workdir={workdir}"]
+    for folder in ("sft/checkpoints", "synthesis/ledger.sqlite", "export"):
+        process = started("demo", command, script_cache)
+        while process.poll() is None and not (workdir / folder).exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, error = process.communicate()
+        assert process.returncode == -signal.SIGKILL, error
+        assert not (workdir / "report.html").exists()
+    summary = drive(RoadConfig.from_dict(road), workdir)
+    wanted = driven[1]
+    for name, stage in wanted["stages"].items():
+        assert summary["stages"][name]["last_loss"] == stage["last_loss"]
+    for kind in ("attempts", *KINDS, "cells", "tokens"):
+        assert summary["synthesis"][kind] == wanted["synthesis"][kind]
+    assert summary["evaluation"]["comparison"] == wanted["evaluation"]["comparison"]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
