@@ -32,29 +32,41 @@ def get_config() -> ConfigDict:
     config.adversarial = _stage("adversarial", steps=12, learning_rate=3e-4)
 
     config.synthesis = ConfigDict()
+    config.synthesis.allow_same_family = True
+    config.synthesis.benchmark = "universal"
     config.synthesis.attempts = 32
-    config.synthesis.answers = 2
     config.synthesis.attacks = ""
     config.synthesis.languages = "en,zh"
-    config.synthesis.actor_tokens = 160
-    config.synthesis.critic_tokens = 160
-    config.synthesis.actor_temperature = 0.7
-    config.synthesis.allow_same_family = True
+    config.synthesis.answers = 2
     # SmolLM2-135M can't grade: 64 answers, good ones, answers to other questions, refusals and
     # hateful ones, all got 0 or 1 from it. So its score is recorded and the rule checks select.
     config.synthesis.accept_score = 0
+    config.synthesis.wave = 16
+    config.synthesis.slots = 16
+    config.synthesis.attacker_tokens = 64
+    config.synthesis.actor_tokens = 160
+    config.synthesis.critic_tokens = 160
+    config.synthesis.attacker_temperature = 0.9
+    config.synthesis.actor_temperature = 0.7
+    config.synthesis.critic_temperature = 0.0
+    config.synthesis.top_p = 0.95
 
     config.evaluation = ConfigDict()
+    config.evaluation.allow_same_family = True
     config.evaluation.benchmark = "universal"
     config.evaluation.per_domain_and_language = 1
+    config.evaluation.persona = False
     config.evaluation.max_tokens = 160
-    config.evaluation.judge_tokens = 320
-    config.evaluation.allow_same_family = True
+    config.evaluation.judge_tokens = 256
+    config.evaluation.slots = 16
     return config
 
 
 def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
     config = base(stage)
+    for shared in ("model", "documents", "conversations", "replay", "charter", "seed"):
+        del config[shared]
+    del config.on_bad_record
     config.steps = steps
     config.learning_rate = learning_rate
     config.batch_size = 4

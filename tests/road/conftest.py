@@ -49,9 +49,6 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
         for _, _, _, text in asked[:6]
     ]
     stage = {
-        "documents": "",
-        "conversations": "",
-        "replay": "",
         "replay_weight": 0.25,
         "steps": 3,
         "batch_size": 2,

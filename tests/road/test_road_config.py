@@ -36,6 +36,8 @@ def test_what_is_said_once_is_filled_into_every_stage(road):
         (("synthesis", "atempts"), 4, "config.synthesis.atempts: unknown field; did you mean"),
         (("evaluation",), 5, "config.evaluation: must have the fields model, judge"),
         (("chartre",), "x", "config.chartre: unknown field; did you mean 'charter'?"),
+        (("cpt", "seed"), 1, "config.cpt.seed: the road fills this in; set config.seed"),
+        (("sft", "documents"), "x", "config.sft.documents: the road fills this in; leave it out"),
         (("seed",), "x", "config.seed: must be an integer, not 'x'"),
     ],
 )

@@ -94,7 +94,7 @@ class Engine:
                 cache, logits = self._prefill(cache, logits, request, slot)
                 table.fill(slot, request)
                 rows[slot] = Row(index, request)
-            cache = self._grown(cache, max(table.positions) + 1)
+            cache = self._grown(cache, int(max(table.positions)) + 1)
             tokens, logprobs, cache, logits = _step(
                 self.graph, self.params, cache, logits, *table.arrays()
             )

@@ -6,7 +6,6 @@ import numpy as np
 
 from vcjax.generate.requests import Event, Request
 
-
 FREE = 0xFFFFFFFF
 """A word of the mask that allows each of its 32 tokens."""
 

@@ -5,9 +5,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.foundation.errors import UserError
 from vcjax.foundation.settings import build
 from vcjax.road.measure import MeasureConfig
 from vcjax.train.config import TrainConfig
+
+_TRAINING = {name: name for name in ("model", "charter", "seed", "on_bad_record")}
+_UNUSED = {"documents": "", "conversations": "", "replay": ""}
+_ROLES = ("attacker", "actor", "critic")
+_SHARED: dict[str, dict[str, str]] = {
+    "cpt": {**_TRAINING, **_UNUSED, "documents": "documents"},
+    "sft": {**_TRAINING, **_UNUSED, "conversations": "conversations"},
+    "adversarial": {
+        **_TRAINING,
+        **_UNUSED,
+        "conversations": "conversations",
+        "replay": "conversations",
+    },
+    "synthesis": {
+        **{name: name for name in ("charter", "seed", "on_bad_record", "questions")},
+        **dict.fromkeys(_ROLES, "model"),
+        **dict.fromkeys((f"{role}_family" for role in _ROLES), "family"),
+    },
+    "evaluation": {
+        **{name: name for name in ("charter", "seed", "model")},
+        "judge": "model",
+        **dict.fromkeys(("model_family", "judge_family"), "family"),
+    },
+}
+"""Section -> its field -> the road's own field that fills it; '' fills it with nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,33 +67,23 @@ class RoadConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RoadConfig":
-        """Checks and freezes a configuration; the shared fields are put into every stage.
+        """Checks and freezes a configuration; the shared fields are put into every section.
 
         Raises:
-          UserError: a field that is unknown, missing, of the wrong type or out of its range.
+          UserError: a field that is unknown, missing, of the wrong type or out of its range, or a
+            shared one that is set in a section.
         """
-        filled = {
-            name: dict(value) if isinstance(value, Mapping) else value
-            for name, value in values.items()
-        }
-        shared = {name: filled.get(name) for name in ("charter", "seed", "on_bad_record")}
-        for stage, kind in (
-            ("cpt", "documents"),
-            ("sft", "conversations"),
-            ("adversarial", "conversations"),
-        ):
-            if isinstance(filled.get(stage), dict):
-                filled[stage] |= {**shared, "model": filled.get("model"), kind: filled.get(kind)}
-        if isinstance(filled.get("adversarial"), dict):
-            filled["adversarial"]["replay"] = filled.get("conversations")
-        roles = ("attacker", "actor", "critic")
-        if isinstance(filled.get("synthesis"), dict):
-            filled["synthesis"] |= {**shared, "questions": filled.get("questions")}
-            filled["synthesis"] |= {role: filled.get("model") for role in roles}
-            filled["synthesis"] |= {f"{role}_family": filled.get("family") for role in roles}
-        if isinstance(filled.get("evaluation"), dict):
-            filled["evaluation"] |= {"charter": filled.get("charter"), "seed": filled.get("seed")}
-            filled["evaluation"] |= {role: filled.get("model") for role in ("model", "judge")}
-            names = ("model_family", "judge_family")
-            filled["evaluation"] |= dict.fromkeys(names, filled.get("family"))
+        filled = dict(values)
+        for section, shared in _SHARED.items():
+            given = values.get(section)
+            if not isinstance(given, Mapping):
+                continue  # `build` says what is wrong
+            for field, source in shared.items():
+                if field in given:
+                    mend = f"set config.{source}" if source else "leave it out"
+                    raise UserError(f"config.{section}.{field}: the road fills this in; {mend}")
+            filled[section] = {
+                **given,
+                **{field: values.get(source, "") for field, source in shared.items()},
+            }
         return build(cls, filled, "config")
