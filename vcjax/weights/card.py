@@ -3,10 +3,17 @@
 from vcjax.weights.bundle import Bundle
 
 
-def model_card(bundle: Bundle, *, charter: str | None = None, notes: tuple[str, ...] = ()) -> str:
+def model_card(
+    bundle: Bundle,
+    *,
+    title: str | None = None,
+    charter: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> str:
     """Markdown with the front matter that model hubs read.
 
     Args:
+      title: None is the name of the source.
       charter: name, version and hash of the charter the model was aligned to; None for none.
       notes: sentences about how it was made and what was measured.
     """
@@ -22,7 +29,7 @@ def model_card(bundle: Bundle, *, charter: str | None = None, notes: tuple[str, 
         "tags: [vcjax]",
         "---",
         "",
-        f"# {bundle.origin.reference}",
+        f"# {title or bundle.origin.reference}",
         "",
         aligned,
         "",
