@@ -28,13 +28,13 @@ def get_config() -> ConfigDict:
     config.on_bad_record = "error"
 
     config.cpt = _stage("cpt", steps=10, learning_rate=3e-5, full=True)
-    config.sft = _stage("sft", steps=26, learning_rate=5e-4)
+    config.sft = _stage("sft", steps=22, learning_rate=5e-4)
     config.adversarial = _stage("adversarial", steps=12, learning_rate=5e-4)
 
     config.synthesis = ConfigDict()
     config.synthesis.allow_same_family = True
     config.synthesis.benchmark = "universal"
-    config.synthesis.attempts = 32
+    config.synthesis.attempts = 28
     config.synthesis.attacks = ""
     config.synthesis.languages = "en,zh"
     config.synthesis.answers = 2

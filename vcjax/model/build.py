@@ -34,9 +34,9 @@ def logical_axes(config: LlamaConfig, **options: Any) -> Params:
     """The parameter tree of a config with the logical axis names of each leaf."""
     _, state = abstract(config, **options)
     flat = [(path, variable.get_metadata("axes")) for path, variable in nnx.to_flat_state(state)]
-    tree: Params = {}
-    for keys, axes in flat:
-        node, path = tree, [str(key) for key in keys]
+    tree: dict[Any, Any] = {}
+    for path, axes in flat:
+        node = tree
         for part in path[:-1]:
             node = node.setdefault(part, {})
         node[path[-1]] = axes
