@@ -40,7 +40,7 @@ $(VENV)/ready: requirements.txt setup.cfg pyproject.toml
 
 $(PARITY)/ready: requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 accelerate==1.15.0
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@

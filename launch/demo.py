@@ -3,7 +3,7 @@
 python -m launch.demo --workdir=runs/demo
 """
 
-import sys
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -18,8 +18,39 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Where everything is writt
 
 def main() -> None:
     summary = drive(RoadConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
-    counts = {kind: summary["synthesis"][kind] for kind in ("attempts", "accepted", "rejected")}
-    print(f"{WORKDIR.value}: {counts}; see {WORKDIR.value}/report.html", file=sys.stderr)
+    for line in _lines(summary):
+        print(line)
+    print(f"{WORKDIR.value}/report.html")
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
+    lines = [
+        f"{name:12} loss {stage['first_loss']:.3f} -> {stage['last_loss']:.3f}, "
+        f"{stage['tokens']} tokens"
+        for name, stage in summary["stages"].items()
+    ]
+    lines.append("synthesis    " + ", ".join(f"{summary['synthesis'][k]} {k}" for k in kinds))
+    before, after = (summary["evaluation"][side] for side in ("before", "after"))
+    for lang in before["languages"]:
+        scores = " -> ".join(_score(side["languages"][lang]) for side in (before, after))
+        rates = " -> ".join(
+            _rate(side["all_checks"]["languages"][lang]) for side in (before, after)
+        )
+        lines.append(f"{lang:12} judge {scores}; all rule checks {rates}")
+    if summary["same_family"]:
+        lines.append("The judge is of the judged model's family: its scores are no evidence.")
+    return lines
+
+
+def _score(cell: dict[str, Any]) -> str:
+    if cell["mean"] is None:
+        return "unscored"
+    return f"{cell['mean']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
+
+
+def _rate(cell: dict[str, Any]) -> str:
+    return f"{cell['rate']:.0%} [{cell['low']:.0%}, {cell['high']:.0%}]"
 
 
 if __name__ == "__main__":
