@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from vcjax.adversarial.matrix import Attack, Attempt
 from vcjax.charter.checks import answered_in_language
@@ -65,11 +66,12 @@ def query_fault(query: str, lang: str, shown: Iterable[str], asked: Iterable[str
     return None
 
 
-def _grams(text: str) -> set[str]:
+@lru_cache(maxsize=1 << 17)
+def _grams(text: str) -> frozenset[str]:
     plain = "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
-    return {plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))}
+    return frozenset(plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1)))
 
 
-def _similarity(a: set[str], b: set[str]) -> float:
+def _similarity(a: frozenset[str], b: frozenset[str]) -> float:
     """Jaccard similarity of two sets of character n-grams (Broder, 1997)."""
     return len(a & b) / len(a | b)

@@ -50,8 +50,14 @@ class Pipeline:
         roles: Mapping[str, Role],
         ledger: Ledger,
         excluded: Iterable[str] = (),
+        on_call: Callable[[str, int, int], None] = lambda role, done, planned: None,
     ) -> None:
-        """Args: `roles` has `attacker`, `actor` and `critic`; no query may repeat `excluded`."""
+        """Args:
+        roles: `attacker`, `actor` and `critic`.
+        excluded: texts that no query may repeat.
+        on_call: told, after each call, whose it was and how many of the wave's are done.
+        """
+        self.on_call = on_call
         self.config, self.charter, self.seeds = config, charter, seeds
         self.roles, self.ledger = roles, ledger
         self.styles = {style.name: style for style in styles}
@@ -223,12 +229,15 @@ class Pipeline:
         role = self.roles[name]
         known = [self.ledger.reply(call.attempt, call.stage, call.ask) for call in calls]
         open_ = [call for call, reply in zip(calls, known, strict=True) if reply is None]
+        done = len(calls) - len(open_)
 
         def record(index: int, reply: Reply) -> None:
-            call = open_[index]
+            nonlocal done
+            call, done = open_[index], done + 1
             self.ledger.record_call(
                 call.attempt, call.stage, call.ask, reply, model=role.model, family=role.family
             )
+            self.on_call(name, done, len(calls))
 
         fresh = iter(role.ask([call.ask for call in open_], record) if open_ else [])
         return [next(fresh) if reply is None else reply for reply in known]

@@ -58,8 +58,6 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         done.unlink(missing_ok=True)  # a run that is being extended isn't finished
         ledger = Ledger(folder / "ledger.sqlite")
         seeds = SeedQuestions(questions, charter)
-        asked_elsewhere = [item.question for item in benchmark]
-        pipeline = Pipeline(config, charter, styles, seeds, roles, ledger, asked_elsewhere)
         counts: dict[str, int] = dict.fromkeys(("accepted", "rejected", "unscored", "blocked"), 0)
         for attempt in ledger.attempts():
             counts[attempt["kind"]] += 1
@@ -70,6 +68,13 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
                 bar.set_postfix(counts, refresh=False)
                 bar.update()
 
+            def called(role: str, done: int, planned: int) -> None:
+                bar.set_description(f"attempts ({role} {done}/{planned})")
+
+            asked_elsewhere = [item.question for item in benchmark]
+            pipeline = Pipeline(
+                config, charter, styles, seeds, roles, ledger, asked_elsewhere, called
+            )
             pipeline.run(planned, decided)
         facts = {
             "charter": {
