@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,3 +163,21 @@ def test_no_tensorflow_is_in_the_process(tmp_path, tokenizer):
         [sys.executable, "-c", code, tmp_path / "out"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_records_of_held_out_domains_are_left_out_and_counted(tmp_path, tokenizer):
+    records = [
+        replace(document, domain=domain)
+        for document, domain in zip(
+            documents("about faith", "about borders", "about rights"),
+            ("religion", "migration", None),
+            strict=True,
+        )
+    ]
+    held_out = frozenset({"migration"})
+    summary = prepare(tmp_path / "out", records, "documents", tokenizer, 16, held_out=held_out)
+    assert summary["domains"] == {"none": 1, "religion": 1}
+    assert summary["held_out"] == 1
+    with pytest.raises(UserError, match="all 1 documents are of domains that the charter holds"):
+        prepare(tmp_path / "none", records[1:2], "documents", tokenizer, 16, held_out=held_out)
+    assert not (tmp_path / "none").exists()

@@ -313,3 +313,24 @@ def test_quarantined_records_are_kept_beside_the_rows(tmp_path, make_config, doc
     train(config, tmp_path / "run")
     kept = (tmp_path / "run" / "data" / "documents" / "quarantined.jsonl").read_text()
     assert json.loads(kept)["line"] == 5
+
+
+def test_what_the_charter_holds_out_is_never_trained_on(tmp_path, make_config):
+    records = [
+        {"text": f"about {domain}", "domain": domain} for domain in ("religion", "migration")
+    ]
+    raw = tmp_path / "documents.jsonl"
+    raw.write_text("\n".join(json.dumps({**each, "source": "test"}) for each in records))
+    config = make_config(documents=str(raw), charter="universal", steps=1)
+    train(config, tmp_path / "run")
+    prepared = tmp_path / "run" / "data" / "documents"
+    assert json.loads((prepared / "summary.json").read_text())["held_out"] == 1
+
+    free = make_config(documents=str(raw), steps=1)
+    train(free, tmp_path / "free")  # no charter, so nothing is held out
+    ready = make_config(
+        documents=str(tmp_path / "free" / "data" / "documents"), charter="universal", steps=1
+    )
+    with pytest.raises(UserError, match="'migration', a domain that charter 'universal' holds out"):
+        train(ready, tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -14,6 +14,7 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         ("of them dropped: no token to predict", summary["dropped"]),
         ("exact duplicates left out before", summary["duplicates"]),
         ("bad records set aside before", summary["quarantined"]),
+        ("records of held-out domains, left out", summary["held_out"]),
         ("rows", summary["rows"]),
         ("tokens in a row", summary["length"]),
         ("tokens without padding", summary["tokens"]),

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,6 +63,7 @@ def prepare(
     *,
     quarantined: Sequence[Mapping[str, Any]] = (),
     on_bad_record: str = "error",
+    held_out: Set[str] = frozenset(),
 ) -> dict[str, Any]:
     """Deduplicates, encodes and packs records into a folder, which appears whole or not at all.
 
@@ -72,6 +73,7 @@ def prepare(
       length: tokens of a row.
       quarantined: what the importer set aside; kept beside the rows.
       on_bad_record: what to do with a record that the tokenizer or its chat template refuses.
+      held_out: domains whose records are left out, and counted: they are for evaluation only.
 
     Returns:
       The summary, as it stands in `summary.json`.
@@ -83,12 +85,16 @@ def prepare(
     check_choice("on_bad_record", on_bad_record, ("error", "quarantine"))
     packer = Packer(length, split_long=kind == "documents")
     unique = Deduplicated(records)
-    bad = list(quarantined)
+    bad, kept_out = list(quarantined), 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
     with _new_folder(Path(folder)) as temporary:
         with RowWriter(temporary, length) as writer:
             for record in unique:
+                about = record.to_dict()
+                if about.get("domain") in held_out:
+                    kept_out += 1
+                    continue
                 try:
                     example = ENCODERS[kind](tokenizer, record)
                 except UserError as error:
@@ -97,7 +103,6 @@ def prepare(
                     raw = json.dumps(record.to_dict(), ensure_ascii=False)
                     bad.append({"file": None, "line": None, "reason": str(error), "raw": raw})
                     continue
-                about = record.to_dict()
                 languages[about["lang"]] += 1
                 domains[about.get("domain", "none")] += 1
                 writer.write(packer.add(example))
@@ -107,6 +112,11 @@ def prepare(
             raise UserError(
                 f"{folder}: nothing to write: all {len(bad)} {kind} were set aside; "
                 f"the first because: {bad[0]['reason']}"
+            )
+        if not counts.examples and kept_out:
+            raise UserError(
+                f"{folder}: nothing to write: all {kept_out} {kind} are of domains that the "
+                "charter holds out"
             )
         if not counts.rows:
             raise UserError(
@@ -118,6 +128,7 @@ def prepare(
             "length": length,
             "duplicates": unique.duplicates,
             "quarantined": len(bad),
+            "held_out": kept_out,
             **asdict(counts),
             "languages": dict(sorted(languages.items())),
             "domains": dict(sorted(domains.items())),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from vcjax.charter.load import load_charter
 from vcjax.data.importers import Loaded, read_records, split_paths
 from vcjax.data.prepared import Prepared, hash_tokenizer, open_prepared, prepare
 from vcjax.foundation.errors import UserError
@@ -43,16 +44,25 @@ def check_sources(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> l
       UserError: a file that is missing or unreadable, a bad record, or a prepared folder of
         another kind, row length or tokenizer.
     """
-    sources = [_check(config, config.kind, config.kind, 1.0, tokenizer, workdir)]
+    fields = [(config.kind, 1.0)]
     if config.replay.strip():
-        weight = config.replay_weight
-        sources.append(_check(config, REPLAY, config.kind, weight, tokenizer, workdir))
+        fields.append((REPLAY, config.replay_weight))
+    sources = [_check(config, field, weight, tokenizer, workdir) for field, weight in fields]
     return sources
 
 
+def _held_out(config: TrainConfig) -> frozenset[str]:
+    """The domains that the charter keeps for evaluation."""
+    if not config.charter:
+        return frozenset()
+    subdomains = load_charter(config.charter).subdomains()
+    return frozenset(subdomain.id for subdomain in subdomains if subdomain.held_out)
+
+
 def _check(
-    config: TrainConfig, field: str, kind: str, weight: float, tokenizer: Tokenizer, workdir: Path
+    config: TrainConfig, field: str, weight: float, tokenizer: Tokenizer, workdir: Path
 ) -> Source:
+    kind = config.kind
     paths = split_paths(getattr(config, field))
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if not path.is_dir()]
@@ -62,6 +72,11 @@ def _check(
         where = f"config.{field}: {folder}"
         if field != REPLAY and found.summary["kind"] != kind:
             raise UserError(f"{where} holds {found.summary['kind']}, not {kind}")
+        for domain in sorted(_held_out(config) & found.summary["domains"].keys()):
+            raise UserError(
+                f"{where} has records of {domain!r}, a domain that charter {config.charter!r} "
+                "holds out; prepare it again without them"
+            )
         if found.length != config.length:
             raise UserError(
                 f"{where} has rows of {found.length} tokens, config.length is {config.length}; "
@@ -104,6 +119,7 @@ def prepare_sources(
                     config.length,
                     quarantined=source.raw.quarantined,
                     on_bad_record=config.on_bad_record,
+                    held_out=_held_out(config),
                 )
             meet(f"{source.field} prepared")
             prepared.append(open_prepared(folder))
