@@ -141,4 +141,5 @@ def _write_shard(path: Path, shard: list) -> int:
     tensors = {name: make() for name, make in shard}
     # transformers refuses a file whose metadata doesn't name the framework.
     safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library makes files that their owner alone can read
     return sum(tensor.nbytes for tensor in tensors.values())
