@@ -27,9 +27,9 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.on_bad_record = "error"
 
-    config.cpt = _stage("cpt", steps=10, learning_rate=3e-5, full=True)
-    config.sft = _stage("sft", steps=22, learning_rate=5e-4)
-    config.adversarial = _stage("adversarial", steps=12, learning_rate=5e-4)
+    config.cpt = _stage("cpt", steps=10, learning_rate=2e-5, full=True)
+    config.sft = _stage("sft", steps=24, learning_rate=3e-4)
+    config.adversarial = _stage("adversarial", steps=12, learning_rate=2e-4)
 
     config.synthesis = ConfigDict()
     config.synthesis.allow_same_family = True
