@@ -2,7 +2,7 @@
 
     python -m launch.demo --config=configs/demo.py --workdir=runs/demo        (or `make demo`)
 
-On two CPU cores: under 15 minutes. Expected: the loss of each stage falls; English cells end
+On two CPU cores: under 15 minutes. Expected: English cells end
 accepted or rejected with their reasons, Chinese ones mostly rejected, since the shipped model knows
 next to no Chinese; the report says what changed, with intervals, and what did not.
 
