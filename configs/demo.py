@@ -2,9 +2,9 @@
 
     python -m launch.demo --config=configs/demo.py --workdir=runs/demo        (or `make demo`)
 
-On two CPU cores: under 15 minutes. Expected: English cells end
-accepted or rejected with their reasons, Chinese ones mostly rejected, since the shipped model knows
-next to no Chinese; the report says what changed, with intervals, and what did not.
+On two CPU cores: under 15 minutes. Expected: English cells end accepted or rejected with their
+reasons, Chinese ones rejected, since the shipped model knows next to no Chinese; the report says
+what changed, with intervals, and what did not.
 
 With your own files: --config.documents=... --config.conversations=... --config.questions=...
 The paper's numbers for these settings, where it states any, are in `configs/cpt.py`, `sft.py` and
