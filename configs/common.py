@@ -17,9 +17,11 @@ def base(stage: str) -> ConfigDict:
     """
     config = ConfigDict()
     config.stage = stage
+    config.objective = "next_token"
     config.model = "smollm2-135m-instruct"
     config.documents = ""
     config.conversations = ""
+    config.preferences = ""
     config.replay = ""
     config.replay_weight = 0.25
     config.charter = ""
@@ -28,18 +30,33 @@ def base(stage: str) -> ConfigDict:
     config.microbatches = 1
     config.length = 256
     config.learning_rate = 2e-4
+    config.schedule = "cosine"
     config.warmup_steps = 4
+    config.decay_steps = 0
     config.final_learning_rate_ratio = 0.1
+    config.optimizer = "adamw"
     config.weight_decay = 0.01
     config.b1 = 0.9
     config.b2 = 0.95
     config.clip_norm = 1.0
+    config.groups = ()
+    config.max_skipped = 10
     config.dtype = "float32"
-    config.remat = False
-    config.lora = ConfigDict({"rank": 16, "alpha": 32.0, "targets": ".*"})
-    config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
+    config.attention = "auto"
+    config.remat = "none"
+    config.offload = False
+    config.lora = ConfigDict(
+        {"rank": 16, "alpha": 32.0, "targets": ".*", "dropout": 0.0, "base": ""}
+    )
+    config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1, "sequence": 1})
+    config.preference = ConfigDict({"beta": 0.1, "odds_weight": 0.1})
+    config.validation = ConfigDict(
+        {"data": "", "every": 0, "batches": 8, "patience": 0, "prompts": "", "max_tokens": 64}
+    )
     config.checkpoint_every = 20
     config.keep = 2
+    config.keep_best = 0
+    config.sink = ""
     config.seed = 0
     config.on_bad_record = "error"
     return config
@@ -52,7 +69,7 @@ def paper_scale(config: ConfigDict) -> None:
     config.length = 4096
     config.warmup_steps = 100
     config.dtype = "bfloat16"
-    config.remat = True
+    config.remat = "full"
     config.checkpoint_every = 500
     config.charter = "vcllm"
 

@@ -64,7 +64,15 @@ def get_config() -> ConfigDict:
 
 def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
     config = base(stage)
-    for shared in ("model", "documents", "conversations", "replay", "charter", "seed"):
+    for shared in (
+        "model",
+        "documents",
+        "conversations",
+        "preferences",
+        "replay",
+        "charter",
+        "seed",
+    ):
         del config[shared]
     del config.on_bad_record
     config.steps = steps

@@ -12,18 +12,20 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vcjax.foundation.errors import UserError, suggest
 
-AXES = ("data", "fsdp", "tensor")
-"""Mesh axes: copies of the model, shards of every parameter, shards of each matrix product."""
+AXES = ("data", "fsdp", "tensor", "sequence")
+"""Mesh axes: copies of the model, shards of every parameter, shards of each matrix product, and
+shards of each row's tokens."""
 
 
 @dataclass(frozen=True)
 class ShardingRules:
     """Which mesh axes each logical axis is laid over; None is replicated.
 
-    The names are those that `vcjax.model` gives to the axes of its parameters, and `batch`.
+    The names are those that `vcjax.model` gives to the axes of its parameters, and `batch` and `length` of rows of tokens.
     """
 
     batch: tuple[str, ...] | str | None = ("data", "fsdp")
+    length: tuple[str, ...] | str | None = "sequence"
     vocab: tuple[str, ...] | str | None = "tensor"
     embed: tuple[str, ...] | str | None = "fsdp"
     heads: tuple[str, ...] | str | None = "tensor"
@@ -85,8 +87,9 @@ def shardings(mesh: Mesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
 
 
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
-    """Sharding of `[batch, length]` arrays: rows over the data-parallel axes."""
-    return NamedSharding(mesh, PartitionSpec(rules.batch))
+    """Sharding of `[batch, length]` arrays: rows over the data-parallel axes, tokens over
+    `sequence`."""
+    return NamedSharding(mesh, PartitionSpec(rules.batch, rules.length))
 
 
 def put(value: Any, sharding: NamedSharding) -> jax.Array:

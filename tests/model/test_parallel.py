@@ -47,24 +47,24 @@ def test_logits_on_eight_devices_equal_those_on_one(mesh, heads, held, report):
     assert entry["head_held"] == held
 
 
-def _spec(sizes: tuple[int, int, int], axes: tuple[str, ...], shape: tuple[int, ...]):
+def _spec(sizes: tuple[int, int, int, int], axes: tuple[str, ...], shape: tuple[int, ...]):
     return sharding(AbstractMesh(sizes, AXES), ShardingRules(), axes, shape).spec
 
 
 def test_a_mesh_axis_that_does_not_divide_is_left_out():
     axes = ("embed", "kv_heads", "head_dim")
-    assert _spec((1, 2, 2), axes, (576, 3, 64)) == PartitionSpec("fsdp", None, None)
-    assert _spec((1, 2, 2), axes, (576, 8, 64)) == PartitionSpec("fsdp", "tensor", None)
-    assert _spec((1, 2, 2), axes, (577, 8, 64)) == PartitionSpec(None, "tensor", None)
+    assert _spec((1, 2, 2, 1), axes, (576, 3, 64)) == PartitionSpec("fsdp", None, None)
+    assert _spec((1, 2, 2, 1), axes, (576, 8, 64)) == PartitionSpec("fsdp", "tensor", None)
+    assert _spec((1, 2, 2, 1), axes, (577, 8, 64)) == PartitionSpec(None, "tensor", None)
 
 
 def test_no_mesh_axis_is_used_twice_in_one_tensor():
-    assert _spec((1, 2, 2), ("heads", "mlp"), (8, 8)) == PartitionSpec("tensor", None)
+    assert _spec((1, 2, 2, 1), ("heads", "mlp"), (8, 8)) == PartitionSpec("tensor", None)
 
 
 def test_an_axis_without_a_rule_is_a_fault_that_suggests_one():
     with pytest.raises(ValueError, match="'embd'; did you mean 'embed'"):
-        _spec((1, 2, 2), ("embd",), (8,))
+        _spec((1, 2, 2, 1), ("embd",), (8,))
 
 
 def test_mesh_takes_what_is_left():
@@ -75,7 +75,7 @@ def test_mesh_takes_what_is_left():
     ("sizes", "message"),
     [
         ({"model": 2}, "mesh axis 'model' is not one of data, fsdp, tensor"),
-        ({"fsdp": 7919}, "mesh data=1 x fsdp=7919 x tensor=1 doesn't fit"),
+        ({"fsdp": 7919}, "mesh data=1 x fsdp=7919 x tensor=1 x sequence=1 doesn't fit"),
         ({"fsdp": -1, "tensor": 7919}, "doesn't fit"),
         ({"fsdp": -1, "tensor": -1}, "doesn't fit"),
         ({"fsdp": 0}, "doesn't fit"),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.common import base
+
 DOCUMENTS = [
     "People disagree about old parks, and they can say why.",
     "火车是否应该更晚发车，大家意见不一。",
@@ -49,25 +51,19 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
         for _, _, _, text in asked[:6]
     ]
     stage = {
-        "replay_weight": 0.25,
+        **base("cpt").to_dict(),
         "steps": 3,
         "batch_size": 2,
-        "microbatches": 1,
         "length": 64,
         "learning_rate": 1e-3,
         "warmup_steps": 1,
-        "final_learning_rate_ratio": 0.1,
-        "weight_decay": 0.0,
-        "b1": 0.9,
-        "b2": 0.95,
-        "clip_norm": 1.0,
-        "dtype": "float32",
-        "remat": False,
-        "lora": {"rank": 2, "alpha": 4.0, "targets": ".*"},
-        "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
+        "lora": {"rank": 2, "alpha": 4.0, "targets": ".*", "dropout": 0.0, "base": ""},
         "checkpoint_every": 2,
         "keep": 1,
     }
+    filled = ("model", "charter", "seed", "on_bad_record", "replay")
+    for field in (*filled, "documents", "conversations", "preferences"):
+        del stage[field]
     texts = [{"text": text, "source": "test"} for text in DOCUMENTS]
     return {
         "model": str(tiny_folder),

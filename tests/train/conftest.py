@@ -11,6 +11,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from configs.common import base
 from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
@@ -123,37 +124,28 @@ def conversations(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(model_folder: Path, documents: Path) -> Callable[..., dict]:
-    """A config as a plain dict, with changes."""
+    """A config as a plain dict, with changes; those of a nested part are merged into it."""
 
     def make(**changes: object) -> dict:
-        return {
-            "stage": "cpt",
+        lora = {"rank": 0, "alpha": 8.0, "targets": ".*", "dropout": 0.0, "base": ""}
+        values = base("cpt").to_dict() | {
             "model": str(model_folder),
             "documents": str(documents),
-            "conversations": "",
-            "replay": "",
             "replay_weight": 0.5,
-            "charter": "",
             "steps": 4,
             "batch_size": 2,
-            "microbatches": 1,
             "length": 48,
             "learning_rate": 1e-2,
-            "warmup_steps": 2,
-            "final_learning_rate_ratio": 0.1,
+            "warmup_steps": 1,
             "weight_decay": 0.1,
-            "b1": 0.9,
-            "b2": 0.95,
-            "clip_norm": 1.0,
-            "dtype": "float32",
-            "remat": False,
-            "lora": {"rank": 0, "alpha": 8.0, "targets": ".*"},
-            "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
+            "lora": lora,
             "checkpoint_every": 2,
-            "keep": 2,
             "seed": 3,
-            "on_bad_record": "error",
-        } | changes
+        }
+        for name, value in changes.items():
+            nested = isinstance(value, dict) and name in values
+            values[name] = {**values[name], **value} if nested else value
+        return values
 
     return make
 

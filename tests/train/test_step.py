@@ -56,8 +56,6 @@ def test_the_rate_grows_then_falls_to_its_last_value(make_config):
     np.testing.assert_allclose(rates[:4], [0.25, 0.5, 0.75, 1.0])
     assert rates[3:] == sorted(rates[3:], reverse=True)
     np.testing.assert_allclose(rates[-1], 0.1, rtol=1e-6)
-    within = make_schedule(make_config(steps=2, warmup_steps=4, learning_rate=1.0))
-    np.testing.assert_allclose([float(within(0)), float(within(1))], [0.25, 0.5])
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
@@ -129,7 +127,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
 def test_bfloat16_computes_low_and_keeps_float32_parameters(
     model_config, params, make_config, random_batch
 ):
-    config, mesh = make_config(dtype="bfloat16", remat=True), make_mesh({"fsdp": -1})
+    config, mesh = make_config(dtype="bfloat16", remat="full"), make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, RULES)
     assert nnx.merge(layout.graph, params).dtype == np.dtype("bfloat16")

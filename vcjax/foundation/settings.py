@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from vcjax.foundation.errors import UserError, suggest
 
@@ -38,6 +38,11 @@ def build(cls: type, values: Any, where: str) -> Any:
 def _typed(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return build(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is tuple:  # tuple[X, ...]
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where}: must be a list, not {value!r}")
+        item = get_args(kind)[0]
+        return tuple(_typed(item, each, f"{where}[{n}]") for n, each in enumerate(value))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     # bool is a subclass of int, but `steps=True` is a mistake.

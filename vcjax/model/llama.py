@@ -15,11 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
-from vcjax.model.attention import attend, cached_mask, packed_mask, windowed
+from vcjax.model.attention import attend, cached_mask, windowed
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
+from vcjax.model.packed import attend_packed, choose_backend
+from vcjax.model.remat import rematerialised
 from vcjax.model.rope import rotate, rotation
 
 Cache = tuple[tuple[Array, Array], ...]
@@ -132,32 +135,23 @@ class Block(nnx.Module):
         self.down = project("down", middle, hidden, config.mlp_bias)
 
     def __call__(
-        self,
-        x: Float[Array, "batch length hidden"],
-        cos: Float[Array, "batch length half"],
-        sin: Float[Array, "batch length half"],
-        mask: Array,
-        cache: tuple[Array, Array] | None = None,
-        positions: Int[Array, "batch length"] | None = None,
-    ) -> tuple[Float[Array, "batch length hidden"], tuple[Array, Array] | None]:
+        self, x: Float[Array, "batch length hidden"], attention: Callable[..., Array]
+    ) -> Float[Array, "batch length hidden"]:
+        """`attention` maps query, key and value, by heads, to what the queries see."""
         with jax.named_scope("attention"):
             normal = self.attention_norm(x)
             query, key, value = self.q(normal), self.k(normal), self.v(normal)
             if self.q_norm is not None and self.k_norm is not None:
                 query, key = self.q_norm(query), self.k_norm(key)
-            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-            if cache is None:
-                key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
-            else:
-                rows = jnp.arange(x.shape[0])[:, None]
-                key = cache[0].at[rows, :, positions].set(key.astype(cache[0].dtype))
-                value = cache[1].at[rows, :, positions].set(value.astype(cache[1].dtype))
-                cache = (key, value)
-            x = x + self.o(attend(query, key.astype(x.dtype), value.astype(x.dtype), mask))
+            query, key = checkpoint_name(query, "query"), checkpoint_name(key, "key")
+            value = checkpoint_name(value, "value")
+            attended = checkpoint_name(attention(query, key, value), "attended")
+            x = x + self.o(attended)
         with jax.named_scope("mlp"):
             normal = self.mlp_norm(x)
-            x = x + self.down(jax.nn.silu(self.gate(normal)) * self.up(normal))
-        return x, cache
+            gate = checkpoint_name(self.gate(normal), "gate")
+            up = checkpoint_name(self.up(normal), "up")
+            return x + self.down(jax.nn.silu(gate) * up)
 
 
 class Llama(nnx.Module):
@@ -172,10 +166,16 @@ class Llama(nnx.Module):
         param_dtype: Any = jnp.float32,
         lora: LoraConfig | None = None,
         stacked: bool = True,
-        remat: bool = False,
+        remat: str = "none",
+        attention: str = "auto",
     ) -> None:
-        """Args: `dtype` is that of the computation, `param_dtype` that of the parameters."""
+        """Args: `dtype` is that of the computation, `param_dtype` that of the parameters.
+
+        `remat` is one of `vcjax.model.remat.POLICIES`, `attention` one of the backends of
+        `vcjax.model.packed`; both concern whole rows.
+        """
         self.config, self.dtype, self.stacked, self.remat = config, dtype, stacked, remat
+        self.attention = choose_backend(attention, dtype)
         make = _Maker(rngs, param_dtype, None)
         size = (config.vocab_size, config.hidden_size)
         self.embedding = make(_INIT, size, ("vocab", "embed"))
@@ -208,27 +208,28 @@ class Llama(nnx.Module):
         """
         x = self.embedding[...].astype(self.dtype)[tokens]
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
-        mask = packed_mask(segment_ids)
-        order = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+
+        def run(block: Block, x: Array, window: Any) -> Array:
+            def attention(query: Array, key: Array, value: Array) -> Array:
+                query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+                return attend_packed(query, key, value, segment_ids, window, self.attention)
+
+            return block(x, attention)
+
         if not self.stacked:
             for block, window in zip(self.layers, self._windows(), strict=True):
-                seen = mask if window is None else windowed(mask, order, window)
-                x, _ = block(x, cos, sin, seen)
+                x = run(block, x, window)
             return self.norm(x)
         graph, stack = nnx.split(self.layers)
         windows = jnp.asarray(self.config.windows) if self.config.windows else None
 
         def step(x: Array, layer: tuple) -> tuple[Array, None]:
             state, window = layer
-            if window is None:
-                seen = mask
-            else:  # a window of 0 means none: then the row's length excludes nothing
-                seen = windowed(mask, order, jnp.where(window == 0, tokens.shape[1] + 1, window))
-            return nnx.merge(graph, state)(x, cos, sin, seen)[0], None
+            if window is not None:  # 0 means none: then the row's length excludes nothing
+                window = jnp.where(window == 0, tokens.shape[1] + 1, window)
+            return run(nnx.merge(graph, state), x, window), None
 
-        if self.remat:
-            step = jax.checkpoint(step, prevent_cse=False)
-        x, _ = jax.lax.scan(step, x, (stack, windows))
+        x, _ = jax.lax.scan(rematerialised(step, self.remat), x, (stack, windows))
         return self.norm(x)
 
     def extend(
@@ -246,11 +247,19 @@ class Llama(nnx.Module):
         x = self.embedding[...].astype(self.dtype)[tokens]
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
         mask = cached_mask(positions, cache[0][0].shape[2])
+        rows = jnp.arange(tokens.shape[0])[:, None]
         layers = []
-        for block, window, layer in zip(self.layers, self._windows(), cache, strict=True):
+        for block, window, (keys, values) in zip(self.layers, self._windows(), cache, strict=True):
             seen = mask if window is None else windowed(mask, positions, window)
-            x, layer = block(x, cos, sin, seen, layer, positions)
-            layers.append(layer)
+
+            def attention(query, key, value, keys=keys, values=values, seen=seen):
+                query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+                keys = keys.at[rows, :, positions].set(key.astype(keys.dtype))
+                values = values.at[rows, :, positions].set(value.astype(values.dtype))
+                layers.append((keys, values))
+                return attend(query, keys.astype(x.dtype), values.astype(x.dtype), seen)
+
+            x = block(x, attention)
         return self.norm(x), tuple(layers)
 
     def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:

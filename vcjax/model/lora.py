@@ -12,11 +12,14 @@ PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """A regular expression over the names in PROJECTIONS says which ones get an adapter."""
+    """A regular expression over the names in PROJECTIONS says which ones get an adapter.
+
+    `dropout` is the share of an adapter's inputs that is left out in training."""
 
     rank: int = 16
     alpha: float = 32.0
     targets: str = ".*"
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rank < 1:

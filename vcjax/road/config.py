@@ -11,7 +11,7 @@ from vcjax.road.measure import MeasureConfig
 from vcjax.train.config import TrainConfig
 
 _TRAINING = {name: name for name in ("model", "charter", "seed", "on_bad_record")}
-_UNUSED = {"documents": "", "conversations": "", "replay": ""}
+_UNUSED = dict.fromkeys(("documents", "conversations", "preferences", "replay"), "")
 _ROLES = ("attacker", "actor", "critic")
 _SHARED: dict[str, dict[str, str]] = {
     "cpt": {**_TRAINING, **_UNUSED, "documents": "documents"},

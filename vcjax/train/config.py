@@ -1,39 +1,38 @@
 """The configuration of a training run: data with a schema, every mistake named by its field."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.errors import UserError
 from vcjax.foundation.settings import build
 from vcjax.model.lora import LoraConfig
+from vcjax.model.packed import BACKENDS
+from vcjax.model.remat import POLICIES
+from vcjax.train.settings import (
+    GroupSettings,
+    LoraSettings,
+    MeshSettings,
+    PreferenceSettings,
+    ValidationSettings,
+    at_least,
+    between,
+    not_negative,
+    one_of,
+    positive,
+    refuse,
+)
 
-STAGES = {"cpt": "documents", "sft": "conversations", "adversarial": "conversations"}
-"""Stage -> the field that names its data."""
+STAGES = ("cpt", "sft", "adversarial")
+OBJECTIVES = ("next_token", "dpo", "orpo")
+KINDS = ("documents", "conversations", "preferences")
 DTYPES = ("float32", "bfloat16")
-ON_BAD_RECORD = ("error", "quarantine")
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """`rank` 0 is full fine-tuning; `targets` is a pattern over the names of the projections."""
-
-    rank: int
-    alpha: float
-    targets: str
-
-
-@dataclass(frozen=True)
-class MeshSettings:
-    """Sizes of the mesh axes; one may be -1: whatever is left of the devices."""
-
-    data: int
-    fsdp: int
-    tensor: int
+OPTIMIZERS = ("adamw", "adafactor", "lion", "muon")
+SCHEDULES = ("cosine", "linear", "wsd", "constant")
+SINKS = ("", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -41,33 +40,46 @@ class TrainConfig:
     """All that decides a training run; with the content of the inputs, its identity.
 
     Attributes:
-      stage: a key of STAGES.
+      stage: one of STAGES.
+      objective: `next_token`; for the adversarial stage also `dpo` or `orpo`, on preferences.
       model: a model reference.
-      documents, conversations: data of the stage, prepared folders or raw files, comma-separated;
-        the one that the stage doesn't train on is ''.
+      documents, conversations, preferences: data of the stage and objective, prepared folders or
+        raw files, comma-separated; those that aren't trained on are ''.
       replay: more data of the same kind, or prepared folders of any kind; '' is none.
       replay_weight: rows drawn from `replay` for each row of the stage's own data.
       charter: name or file of the charter that the data was made for, recorded in the lineage.
       steps: optimiser steps.
-      batch_size: rows a step.
+      batch_size: rows a step (pairs, for preferences).
       microbatches: parts in which a step's rows are computed, one after the other.
       length: tokens a row.
-      learning_rate: at its peak, after `warmup_steps` steps of linear growth; from there a cosine
-        falls to `learning_rate * final_learning_rate_ratio` at the last step.
-      weight_decay: of matrices (AdamW); norms, biases and adapters have none.
-      b1, b2: decay rates of Adam's moments.
+      learning_rate: at its peak, after `warmup_steps` steps of linear growth.
+      schedule: from the peak to `learning_rate * final_learning_rate_ratio` at the last step, by
+        a `cosine`, a line (`linear`), or flat and then a line over the last `decay_steps` (`wsd`);
+        `constant` stays.
+      optimizer: one of OPTIMIZERS.
+      weight_decay: of matrices; norms, biases and adapters have none.
+      b1, b2: decay rates of the moments.
       clip_norm: largest global norm of a gradient.
+      groups: multipliers by parameter, the first pattern that matches decides.
+      max_skipped: updates skipped in a row, for a loss or gradient that isn't finite, after which
+        the run stops.
       dtype: of the computation; parameters and moments are float32 always.
-      remat: recompute layers in the backward pass instead of storing their insides.
+      attention: one of `vcjax.model.attention.BACKENDS`.
+      remat: one of `vcjax.model.remat.POLICIES`, what the backward pass computes again.
+      offload: keep the optimiser's state in the host's memory, where the backend can.
       checkpoint_every: steps between checkpoints; the last step has one too.
-      keep: checkpoints kept.
+      keep: latest checkpoints kept.
+      keep_best: checkpoints kept beside them for their validation loss.
+      sink: where metrics go beside the workdir; '' is nowhere.
       on_bad_record: `error` or `quarantine`, where raw files are prepared.
     """
 
     stage: str
+    objective: str
     model: str
     documents: str
     conversations: str
+    preferences: str
     replay: str
     replay_weight: float
     charter: str
@@ -76,18 +88,29 @@ class TrainConfig:
     microbatches: int
     length: int
     learning_rate: float
+    schedule: str
     warmup_steps: int
+    decay_steps: int
     final_learning_rate_ratio: float
+    optimizer: str
     weight_decay: float
     b1: float
     b2: float
     clip_norm: float
+    groups: tuple[GroupSettings, ...]
+    max_skipped: int
     dtype: str
-    remat: bool
+    attention: str
+    remat: str
+    offload: bool
     lora: LoraSettings
     mesh: MeshSettings
+    preference: PreferenceSettings
+    validation: ValidationSettings
     checkpoint_every: int
     keep: int
+    keep_best: int
+    sink: str
     seed: int
     on_bad_record: str
 
@@ -107,70 +130,72 @@ class TrainConfig:
 
     @property
     def kind(self) -> str:
-        """Kind of the stage's records, which is the name of the field with their files."""
-        return STAGES[self.stage]
+        """Kind of the run's records, which is the name of the field with their files."""
+        if self.objective != "next_token":
+            return "preferences"
+        return "documents" if self.stage == "cpt" else "conversations"
 
     @property
     def adapters(self) -> LoraConfig | None:
         """The adapters to train, or None for full fine-tuning."""
         if not self.lora.rank:
             return None
-        return LoraConfig(self.lora.rank, self.lora.alpha, self.lora.targets)
+        return LoraConfig(self.lora.rank, self.lora.alpha, self.lora.targets, self.lora.dropout)
 
     def __post_init__(self) -> None:
-        for field, choices in (
-            ("stage", STAGES),
-            ("dtype", DTYPES),
-            ("on_bad_record", ON_BAD_RECORD),
-        ):
-            value = getattr(self, field)
-            if value not in choices:
-                _refuse(
-                    field, f"{value!r} is none of {', '.join(choices)}{suggest(value, choices)}"
-                )
-        if not self.model.strip():
-            _refuse("model", "is empty; name a model")
-        unused = ({"documents", "conversations"} - {self.kind}).pop()
-        if not getattr(self, self.kind).strip():
-            _refuse(self.kind, f"is empty; stage {self.stage!r} trains on {self.kind}")
-        if getattr(self, unused).strip():
-            hint = f"stage {self.stage!r} trains on {self.kind}; name them there, or in replay"
-            _refuse(unused, f"must be '': {hint}")
+        one_of("stage", self.stage, STAGES)
+        one_of("objective", self.objective, OBJECTIVES)
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("dtype", self.dtype, DTYPES)
+        one_of("attention", self.attention, BACKENDS)
+        one_of("remat", self.remat, tuple(POLICIES))
+        one_of("sink", self.sink, SINKS)
+        one_of("on_bad_record", self.on_bad_record, ("error", "quarantine"))
+        self._check_data()
         for field in ("steps", "batch_size", "microbatches", "checkpoint_every", "keep"):
-            _at_least(field, getattr(self, field), 1)
-        _at_least("length", self.length, 2)
-        for field in ("warmup_steps", "seed"):
-            _at_least(field, getattr(self, field), 0)
-        _at_least("lora.rank", self.lora.rank, 0)
+            at_least(field, getattr(self, field), 1)
+        at_least("length", self.length, 2)
+        for field in ("warmup_steps", "decay_steps", "max_skipped", "keep_best", "seed"):
+            at_least(field, getattr(self, field), 0)
         for field in ("learning_rate", "replay_weight", "clip_norm"):
-            _positive(field, getattr(self, field))
-        _positive("lora.alpha", self.lora.alpha)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            _refuse("weight_decay", f"must be 0 or more, not {self.weight_decay}")
-        for field in ("b1", "b2"):
-            if not 0 <= getattr(self, field) < 1:
-                _refuse(field, f"must be in [0, 1), not {getattr(self, field)}")
+            positive(field, getattr(self, field))
+        not_negative("weight_decay", self.weight_decay)
+        between("b1", self.b1, 0, 1)
+        between("b2", self.b2, 0, 1)
         if not 0 <= self.final_learning_rate_ratio <= 1:
             ratio = self.final_learning_rate_ratio
-            _refuse("final_learning_rate_ratio", f"must be in [0, 1], not {ratio}")
+            refuse("final_learning_rate_ratio", f"must be in [0, 1], not {ratio}")
+        self._check_schedule()
         if self.batch_size % self.microbatches:
             given = f"{self.batch_size} is no multiple of microbatches {self.microbatches}"
-            _refuse("batch_size", given)
+            refuse("batch_size", given)
+        if self.keep_best and not (self.validation.every and self.validation.data.strip()):
+            refuse("keep_best", "needs validation.data and validation.every")
         try:
             _ = self.adapters
         except UserError as error:
             raise UserError(f"config.{error}") from None
 
+    def _check_data(self) -> None:
+        if not self.model.strip():
+            refuse("model", "is empty; name a model")
+        if self.objective != "next_token" and self.stage != "adversarial":
+            refuse("objective", f"{self.objective!r} is for the adversarial stage")
+        what = f"stage {self.stage!r} trains on {self.kind}"
+        if self.objective != "next_token":
+            what = f"objective {self.objective!r} trains on {self.kind}"
+        if not getattr(self, self.kind).strip():
+            refuse(self.kind, f"is empty; {what}")
+        for unused in KINDS:
+            if unused != self.kind and getattr(self, unused).strip():
+                refuse(unused, f"must be '': {what}; name them there, or in replay")
 
-def _refuse(field: str, reason: str) -> None:
-    raise UserError(f"config.{field}: {reason}")
-
-
-def _at_least(field: str, value: int, least: int) -> None:
-    if value < least:
-        _refuse(field, f"must be {least} or more, not {value}")
-
-
-def _positive(field: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        _refuse(field, f"must be a positive number, not {value}")
+    def _check_schedule(self) -> None:
+        if self.warmup_steps > self.steps:
+            refuse("warmup_steps", f"{self.warmup_steps} is longer than the run of {self.steps}")
+        if self.decay_steps and self.schedule != "wsd":
+            refuse("decay_steps", f"must be 0: schedule {self.schedule!r} has no such phase")
+        if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
+            whole = f"{self.decay_steps} after {self.warmup_steps} of warm-up"
+            refuse("decay_steps", f"{whole} is longer than the run of {self.steps} steps")

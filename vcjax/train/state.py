@@ -45,7 +45,8 @@ def make_layout(
 ) -> Layout:
     """Lays a run out over a mesh; allocates nothing."""
     lora, dtype = config.adapters, jnp.dtype(config.dtype)
-    graph, _ = abstract(model, dtype=dtype, remat=config.remat, lora=lora)
+    options = {"remat": config.remat, "attention": config.attention}
+    graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
     tree = shapes(model, lora=lora)
     places = shardings(mesh, rules, logical_axes(model, lora=lora), tree)
     placed = jax.tree.map(_placed, tree, places)

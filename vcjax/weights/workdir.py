@@ -50,7 +50,8 @@ def load_workdir(
     raw = read_json(small / "config.json")
     config = LlamaConfig.from_hf(raw)
     lora = read_json(folder / "config.json")["lora"]
-    adapters = LoraConfig(**lora) if lora["rank"] else None
+    fields = ("rank", "alpha", "targets", "dropout")
+    adapters = LoraConfig(*(lora[name] for name in fields)) if lora["rank"] else None
     trained = _read_trained(folder, config, adapters)
     if adapters is not None:
         # On the host: an accelerator needn't have room for the whole model in float32.

@@ -1,0 +1,133 @@
+"""The nested parts of a training run's configuration."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from vcjax.foundation.errors import UserError, suggest
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """`rank` 0 is full fine-tuning; `targets` is a pattern over the names of the projections.
+
+    `dropout` is the share of an adapter's inputs that is left out in training. `base` is the form
+    of the frozen weights: `` (the compute dtype), `int8` or `nf4` (QLoRA, arXiv 2305.14314).
+    """
+
+    rank: int
+    alpha: float
+    targets: str
+    dropout: float
+    base: str
+
+    def __post_init__(self) -> None:
+        at_least("rank", self.rank, 0)
+        positive("alpha", self.alpha)
+        between("dropout", self.dropout, 0, 1)
+        one_of("base", self.base, ("", "int8", "nf4"))
+        if self.base and not self.rank:
+            refuse("base", f"{self.base!r} weights can't be trained; set lora.rank above 0")
+
+
+@dataclass(frozen=True)
+class MeshSettings:
+    """Sizes of the mesh axes; one may be -1: whatever is left of the devices."""
+
+    data: int
+    fsdp: int
+    tensor: int
+    sequence: int
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """Parameters whose path matches `pattern` (whole path, e.g. `layers.q.kernel`).
+
+    `learning_rate` and `weight_decay` multiply those of the run; a rate of 0 freezes the group.
+    """
+
+    pattern: str
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            refuse("pattern", f"{self.pattern!r} is not a pattern: {error}")
+        for field in ("learning_rate", "weight_decay"):
+            not_negative(field, getattr(self, field))
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """`beta` of DPO (arXiv 2305.18290) and `odds_weight`, the lambda of ORPO (2403.07691)."""
+
+    beta: float
+    odds_weight: float
+
+    def __post_init__(self) -> None:
+        positive("beta", self.beta)
+        positive("odds_weight", self.odds_weight)
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """What is measured while a run trains.
+
+    Attributes:
+      data: held-out records of the run's kind, files or prepared folders; '' is none.
+      every: steps between measurements; 0 is never. The last step has one too.
+      batches: at most so many batches of it, the same ones each time.
+      patience: measurements without a lower loss after which the run stops early; 0 is never.
+      prompts: a text file, one prompt a line, answered at each measurement; '' is none.
+      max_tokens: of such an answer.
+    """
+
+    data: str
+    every: int
+    batches: int
+    patience: int
+    prompts: str
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        for field, least in (("every", 0), ("batches", 1), ("patience", 0), ("max_tokens", 1)):
+            at_least(field, getattr(self, field), least)
+        if self.every and not (self.data.strip() or self.prompts.strip()):
+            refuse("every", "has nothing to measure; name validation.data or .prompts")
+        if self.patience and not (self.every and self.data.strip()):
+            refuse("patience", "needs validation.data and validation.every")
+
+
+def refuse(field: str, reason: str) -> None:
+    """Raises the UserError of a field; `build` puts the name of a nested part before it."""
+    raise UserError(f"config.{field}: {reason}")
+
+
+def one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        known = ", ".join(choice or "''" for choice in choices)
+        refuse(field, f"{value!r} is none of {known}{suggest(value, choices)}")
+
+
+def at_least(field: str, value: int, least: int) -> None:
+    if value < least:
+        refuse(field, f"must be {least} or more, not {value}")
+
+
+def positive(field: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        refuse(field, f"must be a positive number, not {value}")
+
+
+def not_negative(field: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        refuse(field, f"must be 0 or more, not {value}")
+
+
+def between(field: str, value: float, low: float, high: float) -> None:
+    """`low` is allowed, `high` isn't."""
+    if not low <= value < high:
+        refuse(field, f"must be in [{low}, {high}), not {value}")
