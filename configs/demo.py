@@ -64,17 +64,9 @@ def get_config() -> ConfigDict:
 
 def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
     config = base(stage)
-    for shared in (
-        "model",
-        "documents",
-        "conversations",
-        "preferences",
-        "replay",
-        "charter",
-        "seed",
-    ):
-        del config[shared]
-    del config.on_bad_record
+    filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
+    for field in (*filled, "on_bad_record"):  # by the road
+        del config[field]
     config.steps = steps
     config.learning_rate = learning_rate
     config.batch_size = 4

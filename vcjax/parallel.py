@@ -21,7 +21,8 @@ shards of each row's tokens."""
 class ShardingRules:
     """Which mesh axes each logical axis is laid over; None is replicated.
 
-    The names are those that `vcjax.model` gives to the axes of its parameters, and `batch` and `length` of rows of tokens.
+    The names are those that `vcjax.model` gives to the axes of its parameters, and
+    `batch` and `length` of rows of tokens.
     """
 
     batch: tuple[str, ...] | str | None = ("data", "fsdp")

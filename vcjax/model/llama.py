@@ -257,7 +257,7 @@ class Llama(nnx.Module):
                 keys = keys.at[rows, :, positions].set(key.astype(keys.dtype))
                 values = values.at[rows, :, positions].set(value.astype(values.dtype))
                 layers.append((keys, values))
-                return attend(query, keys.astype(x.dtype), values.astype(x.dtype), seen)
+                return attend(query, keys.astype(self.dtype), values.astype(self.dtype), seen)
 
             x = block(x, attention)
         return self.norm(x), tuple(layers)
