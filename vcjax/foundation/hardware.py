@@ -1,0 +1,54 @@
+"""What accelerators can do, per device as JAX counts them: the one table of peaks.
+
+Sources: the vendors' data sheets (Cloud TPU system architecture; NVIDIA A100, H100 SXM, H200 SXM,
+B200 and DGX), dense rates without sparsity. A TPU's memory is what its compiler (libtpu 0.0.42)
+lets a program have; a GPU's is 95 % of the board's, XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.
+"""
+
+from dataclasses import dataclass
+
+GiB = 2**30
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One kind of device; rates are peaks that no program reaches.
+
+    Attributes:
+      kinds: what `jax.Device.device_kind` calls it.
+      flops: bfloat16 matrix products, FLOP/s.
+      memory: bytes that a program can have.
+      bandwidth: of that memory, bytes/s.
+      interconnect: into a device from the others near it, over all of its links, bytes/s.
+      node: devices so connected; 0 is all of them.
+      network: into a device from beyond its node, bytes/s.
+    """
+
+    kinds: tuple[str, ...]
+    flops: float
+    memory: int
+    bandwidth: float
+    interconnect: float
+    node: int = 0
+    network: float = 0.0
+
+
+HARDWARE = {
+    "v5e": Hardware(("TPU v5 lite", "TPU v5e"), 197e12, int(15.75 * GiB), 819e9, 200e9),
+    "v5p": Hardware(("TPU v5", "TPU v5p"), 459e12, int(95.74 * GiB), 2765e9, 600e9),
+    "v6e": Hardware(("TPU v6 lite", "TPU v6e"), 918e12, int(31.25 * GiB), 1638e9, 400e9),
+    "a100": Hardware(
+        ("NVIDIA A100-SXM4-80GB",), 312e12, int(0.95 * 80 * GiB), 2039e9, 300e9, 8, 25e9
+    ),
+    "h100": Hardware(
+        ("NVIDIA H100 80GB HBM3",), 989e12, int(0.95 * 79.6 * GiB), 3350e9, 450e9, 8, 50e9
+    ),
+    "h200": Hardware(("NVIDIA H200",), 989e12, int(0.95 * 140 * GiB), 4800e9, 450e9, 8, 50e9),
+    "b200": Hardware(("NVIDIA B200",), 2250e12, int(0.95 * 179 * GiB), 8000e9, 900e9, 8, 50e9),
+}
+"""Hardware by the name that topologies begin with."""
+
+
+def hardware_of(device_kind: str) -> Hardware | None:
+    """The entry of `jax.Device.device_kind`; None where the table has none (a CPU, say)."""
+    return next((entry for entry in HARDWARE.values() if device_kind in entry.kinds), None)
