@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from vcjax.model.build import abstract, packed_logits
-from vcjax.train.loss import next_token_loss, next_tokens, summed_cross_entropy
+from vcjax.train.loss import next_token_loss, next_tokens, row_cross_entropy
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -41,8 +41,8 @@ def test_loss_equals_the_textbook_sum(graph, params, random_batch):
             if batch["loss_mask"][row, t] and same:
                 wanted -= log_p[row, t - 1, batch["tokens"][row, t]]
                 count += 1
-    loss, found = jax.jit(lambda p, b: next_token_loss(nnx.merge(graph, p), b))(params, batch)
-    assert int(found) == count
+    loss, sums = jax.jit(lambda p, b: next_token_loss(nnx.merge(graph, p), b))(params, batch)
+    assert {name: int(value) for name, value in sums.items()} == {"count": count}
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
 
 
@@ -55,7 +55,8 @@ def test_chunked_loss_equals_the_plain_one_and_so_does_its_gradient(chunk):
     mask = jax.random.bernoulli(keys[3], 0.6, (3, 10))
 
     def loss(hidden, head, chunk):
-        return summed_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk)
+        rows = row_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk)
+        return rows @ jnp.arange(1.0, 4.0)  # a weight of its own for each row
 
     value, grads = jax.value_and_grad(loss, (0, 1))(hidden, head, chunk)
     plain, wanted = jax.value_and_grad(loss, (0, 1))(hidden, head, 30)
@@ -70,7 +71,7 @@ def test_chunks_never_hold_all_scores_at_once():
     def loss(hidden):
         targets = jnp.zeros((rows, length), jnp.int32)
         mask = jnp.ones((rows, length), bool)
-        return summed_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk=16)
+        return jnp.sum(row_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk=16))
 
     text = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((rows, length, width))))
     assert f"f32[4,4,{vocab}]" in text

@@ -14,6 +14,7 @@ from vcjax.foundation.files import write_json
 from vcjax.model.build import abstract, packed_logits, shapes
 from vcjax.model.lora import merge_lora
 from vcjax.parallel import ShardingRules, batch_sharding, make_mesh
+from vcjax.train.loss import next_token_loss
 from vcjax.train.optim import decay_mask, make_optimizer, make_schedule
 from vcjax.train.state import init_adapters, make_layout, place
 from vcjax.train.step import MEASURED, make_gradients, make_step
@@ -71,11 +72,12 @@ def test_microbatches_give_the_loss_and_gradient_of_the_whole(
         random = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape), layout.trainable)
         parts = (place(random, layout.trainable), params)
     batch = random_batch(6, 24)
-    whole = jax.jit(make_gradients(layout, 1, mesh, RULES))(*parts, batch)
+    whole = jax.jit(make_gradients(layout, next_token_loss, 1, mesh, RULES))(*parts, batch)
     for microbatches in (3, 6):
-        split = jax.jit(make_gradients(layout, microbatches, mesh, RULES))(*parts, batch)
+        gradients = make_gradients(layout, next_token_loss, microbatches, mesh, RULES)
+        split = jax.jit(gradients)(*parts, batch)
         assert int(split[1]) == int(whole[1])
-        np.testing.assert_allclose(split[0], whole[0], rtol=1e-6)
+        np.testing.assert_allclose(split[0]["loss"], whole[0]["loss"], rtol=1e-6)
         close(split[2], whole[2])
 
 
@@ -86,9 +88,9 @@ def test_a_batch_without_anything_to_predict_has_loss_zero(
     layout = make_layout(model_config, config, make_optimizer(config), mesh, RULES)
     batch = random_batch(2, 24)
     batch["loss_mask"] = np.zeros_like(batch["loss_mask"])
-    gradients = jax.jit(make_gradients(layout, 1, mesh, RULES))
-    loss, count, grads = gradients(params, {}, batch)
-    assert (float(loss), int(count)) == (0.0, 0)
+    gradients = jax.jit(make_gradients(layout, next_token_loss, 1, mesh, RULES))
+    means, count, grads = gradients(params, {}, batch)
+    assert (float(means["loss"]), int(count)) == (0.0, 0)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
 
 
@@ -107,7 +109,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     plain = packed_logits(abstract(model_config)[0], params, *args)
     close(packed_logits(layout.graph, join(adapters, frozen), *args), plain, atol=0)
 
-    step = make_step(layout, optimizer, make_schedule(config), 1, mesh, RULES)
+    step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
     state, placed = (
         jax.jit(optimizer.init)(adapters),
         jax.device_put(batch, batch_sharding(mesh, RULES)),
@@ -133,7 +135,7 @@ def test_bfloat16_computes_low_and_keeps_float32_parameters(
     assert nnx.merge(layout.graph, params).dtype == np.dtype("bfloat16")
     params = place(params, layout.trainable)
     state = jax.jit(optimizer.init)(params)
-    step = make_step(layout, optimizer, make_schedule(config), 1, mesh, RULES)
+    step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
     params, state, metrics = step(params, state, {}, random_batch(2, 24), 0)
     floats = [x for x in jax.tree.leaves((params, state)) if x.ndim]
     assert {leaf.dtype.name for leaf in floats} == {"float32"}
@@ -148,6 +150,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.foundation.files import read_json
 from vcjax.parallel import ShardingRules, batch_sharding, make_mesh
 from vcjax.train.config import TrainConfig
+from vcjax.train.loss import next_token_loss
 from vcjax.train.optim import make_optimizer
 from vcjax.train.state import make_layout, place
 from vcjax.train.step import make_gradients
@@ -162,9 +165,10 @@ layout = make_layout(model, config, make_optimizer(config), mesh, rules)
 params = place(jax.jit(lambda: initialise(model, 7))(), layout.trainable)
 assert not params["layers"]["gate"]["kernel"].sharding.is_fully_replicated
 placed = jax.device_put(batch, batch_sharding(mesh, rules))
-loss, count, grads = jax.jit(make_gradients(layout, 2, mesh, rules))(params, {}, placed)
+gradients = jax.jit(make_gradients(layout, next_token_loss, 2, mesh, rules))
+means, count, grads = gradients(params, {}, placed)
 leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}
-np.savez(folder + "/out.npz", loss=loss, count=count, **leaves)
+np.savez(folder + "/out.npz", loss=means["loss"], count=count, **leaves)
 """
 
 
@@ -183,10 +187,10 @@ def test_eight_devices_give_the_loss_and_gradient_of_one(
 
     config, one = make_config(), make_mesh({"fsdp": -1})
     layout = make_layout(model_config, config, make_optimizer(config), one, RULES)
-    gradients = jax.jit(make_gradients(layout, 1, one, RULES))
-    loss, count, grads = gradients(params, {}, batch)
+    gradients = jax.jit(make_gradients(layout, next_token_loss, 1, one, RULES))
+    means, count, grads = gradients(params, {}, batch)
     out = np.load(tmp_path / "out.npz")
     assert int(out["count"]) == int(count)
-    np.testing.assert_allclose(out["loss"], loss, rtol=1e-6)
+    np.testing.assert_allclose(out["loss"], means["loss"], rtol=1e-6)
     for number, leaf in enumerate(jax.tree.leaves(grads)):
         np.testing.assert_allclose(out[str(number)], leaf, atol=1e-6)

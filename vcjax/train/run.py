@@ -25,6 +25,7 @@ from vcjax.parallel import ShardingRules, batch_sharding, leads, make_mesh, meet
 from vcjax.train import metrics
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
+from vcjax.train.objective import make_loss
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.sources import check_sources, prepare_sources
 from vcjax.train.state import init_adapters, make_layout, place, sharding_of
@@ -100,7 +101,8 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
             init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
             state = init(trainable)
         del bundle  # the host's copy of the model
-        step = make_step(layout, optimizer, schedule, config.microbatches, mesh, rules)
+        loss = make_loss(config)
+        step = make_step(layout, loss, optimizer, schedule, config.microbatches, mesh, rules)
         rows = batch_sharding(mesh, rules)
         batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
 

@@ -12,7 +12,8 @@ from jaxtyping import Array
 
 from vcjax.model.build import Params
 from vcjax.parallel import ShardingRules, replicated
-from vcjax.train.loss import next_token_loss
+from vcjax.train.objective import Loss
+from vcjax.train.placement import batch_spec
 from vcjax.train.state import Layout, sharding_of
 from vcjax.weights.adapters import join
 
@@ -22,6 +23,7 @@ MEASURED = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate")
 
 def make_step(
     layout: Layout,
+    loss: Loss,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     microbatches: int,
@@ -31,20 +33,20 @@ def make_step(
     """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
 
     `count` is the number of earlier updates. Trainable parameters and state are donated. The
-    metrics (MEASURED) are scalars: `loss` (mean over the predicted tokens, in nats),
-    `loss_tokens` (their number), `tokens` (those that aren't padding), `grad_norm` (before
-    clipping) and `learning_rate`.
+    metrics (MEASURED) are scalars: `loss` (mean over the predicted tokens, or over the pairs, in
+    nats), `loss_tokens` (those predicted), `tokens` (those that aren't padding), `grad_norm`
+    (before clipping) and `learning_rate`; then the means of whatever else `loss` sums up.
     """
-    gradients = make_gradients(layout, microbatches, mesh, rules)
+    gradients = make_gradients(layout, loss, microbatches, mesh, rules)
 
     def step(
         trainable: Params, state: Any, frozen: Params, batch: Batch, count: Array
     ) -> tuple[Params, Any, dict[str, Array]]:
-        loss, loss_tokens, grads = gradients(trainable, frozen, batch)
+        means, _, grads = gradients(trainable, frozen, batch)
         updates, state = optimizer.update(grads, state, trainable)
         metrics = {
-            "loss": loss,
-            "loss_tokens": loss_tokens,
+            **means,
+            "loss_tokens": jnp.sum(batch["loss_mask"]),
             "tokens": jnp.sum(batch["segment_ids"] != 0),
             "grad_norm": optax.tree.norm(grads),
             "learning_rate": schedule(count),
@@ -56,38 +58,43 @@ def make_step(
 
 
 def make_gradients(
-    layout: Layout, microbatches: int, mesh: Mesh, rules: ShardingRules
-) -> Callable[[Params, Params, Batch], tuple[Array, Array, Params]]:
-    """Returns `(trainable, frozen, batch) -> (mean loss, predicted tokens, its gradient)`.
+    layout: Layout, loss: Loss, microbatches: int, mesh: Mesh, rules: ShardingRules
+) -> Callable[[Params, Params, Batch], tuple[dict[str, Array], Array, Params]]:
+    """Returns `(trainable, frozen, batch) -> (means, count, gradient of the mean loss)`.
 
-    Loss, count and gradient are summed over the microbatches (and devices) and divided once, so
-    that rows with few predicted tokens weigh no more than others.
+    `means` has `loss` and what else `loss` sums up. Sums, count and gradient are summed over the
+    microbatches (and devices) and divided once, so that rows with few predicted tokens weigh no
+    more than others.
     """
 
-    def summed(trainable: Params, frozen: Params, batch: Batch) -> tuple[Array, Array]:
-        return next_token_loss(nnx.merge(layout.graph, join(trainable, frozen)), batch)
+    def summed(trainable: Params, frozen: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        return loss(nnx.merge(layout.graph, join(trainable, frozen)), batch)
 
     part = jax.value_and_grad(summed, has_aux=True)
 
-    def gradients(trainable: Params, frozen: Params, batch: Batch) -> tuple[Array, Array, Params]:
+    def gradients(
+        trainable: Params, frozen: Params, batch: Batch
+    ) -> tuple[dict[str, Array], Array, Params]:
         if microbatches == 1:
-            (loss, count), grads = part(trainable, frozen, batch)
+            (total, sums), grads = part(trainable, frozen, batch)
         else:
-            rows = NamedSharding(mesh, PartitionSpec(None, rules.batch))
 
-            def accumulate(total: tuple, piece: Batch) -> tuple[tuple, None]:
-                return jax.tree.map(jnp.add, total, part(trainable, frozen, piece)), None
+            def accumulate(so_far: tuple, piece: Batch) -> tuple[tuple, None]:
+                return jax.tree.map(jnp.add, so_far, part(trainable, frozen, piece)), None
 
-            def pieces(array: Array) -> Array:
+            def pieces(name: str, array: Array) -> Array:
                 # Every microbatch-th row, so that each device keeps its own rows.
                 split = array.reshape(-1, microbatches, *array.shape[1:]).swapaxes(0, 1)
-                return jax.lax.with_sharding_constraint(split, rows)
+                spec = PartitionSpec(None, *batch_spec(name, array.ndim, rules))
+                return jax.lax.with_sharding_constraint(split, NamedSharding(mesh, spec))
 
-            zeros = jax.tree.map(jnp.zeros_like, trainable)
-            start = ((jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), zeros)
-            pieces_of = {name: pieces(array) for name, array in batch.items()}
-            ((loss, count), grads), _ = jax.lax.scan(accumulate, start, pieces_of)
+            split = {name: pieces(name, array) for name, array in batch.items()}
+            first = {name: array[0] for name, array in split.items()}
+            start = optax.tree.zeros_like(jax.eval_shape(part, trainable, frozen, first))
+            ((total, sums), grads), _ = jax.lax.scan(accumulate, start, split)
+        count = sums.pop("count")
         whole = jnp.maximum(count, 1).astype(jnp.float32)  # a batch may have nothing to predict
-        return loss / whole, count, jax.tree.map(lambda leaf: leaf / whole, grads)
+        means = {name: value / whole for name, value in {"loss": total, **sums}.items()}
+        return means, count, jax.tree.map(lambda leaf: leaf / whole, grads)
 
     return gradients

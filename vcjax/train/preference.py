@@ -1,0 +1,100 @@
+"""Objectives on preference pairs: a chosen and a rejected answer to the same prompt.
+
+Sources: Rafailov et al., arXiv 2305.18290 (DPO); Hong et al., arXiv 2403.07691 (ORPO).
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from vcjax.model.llama import Llama
+from vcjax.train.loss import row_losses
+
+MEANS = ("accuracy", "margin", "chosen_log_prob", "rejected_log_prob")
+"""What is measured of each pair beside the loss: whether `margin` is above 0; by how much the
+chosen answer is ahead, in the terms of the objective; log-probabilities of the answers, in nats."""
+
+Sums = tuple[Float[Array, ""], dict[str, Array]]
+
+_ROWS = ("tokens", "loss_mask", "segment_ids", "positions")
+
+
+def dpo_loss(model: Llama, batch: Mapping[str, Array], beta: float) -> Sums:
+    """-log sigmoid(margin), summed over the pairs (equation 7 of the paper).
+
+    The margin is that of the implicit rewards, `beta * log(p / p_reference)` of an answer.
+
+    Args:
+      batch: as for `pair_log_probs`, and `reference`, float32 [pairs, 2]: the log-probabilities
+        of the answers under the model that the run began with.
+
+    Returns:
+      The sum and a dict of sums: `count`, the number of pairs, and those of MEANS.
+    """
+    log_probs, tokens = pair_log_probs(model, batch)
+    rewards = beta * (log_probs - batch["reference"])
+    margin = rewards[:, 0] - rewards[:, 1]
+    return _summed(-jax.nn.log_sigmoid(margin), margin, log_probs, tokens)
+
+
+def orpo_loss(model: Llama, batch: Mapping[str, Array], odds_weight: float) -> Sums:
+    """Loss of the chosen answer and the weighted odds-ratio loss, summed over the pairs (eq. 6).
+
+    As in the paper (eq. 3) an answer's probability is the geometric mean over its tokens, in both
+    terms; so each pair weighs the same, however long its answers are. The margin is the log of the
+    odds ratio.
+
+    Args:
+      batch: as for `pair_log_probs`.
+
+    Returns:
+      The sum and a dict of sums: `count`, the number of pairs, and those of MEANS.
+    """
+    log_probs, tokens = pair_log_probs(model, batch)
+    means = log_probs / jnp.maximum(tokens, 1)
+    odds = log_odds(means)
+    margin = odds[:, 0] - odds[:, 1]
+    losses = -means[:, 0] - odds_weight * jax.nn.log_sigmoid(margin)
+    return _summed(losses, margin, log_probs, tokens)
+
+
+def pair_log_probs(
+    model: Llama, batch: Mapping[str, Array]
+) -> tuple[Float[Array, "pairs 2"], Int[Array, "pairs 2"]]:
+    """Log-probabilities of both answers of each pair, in nats, and how many tokens they have.
+
+    Args:
+      batch: `tokens, loss_mask, segment_ids, positions`, each [pairs, 2, length], the chosen row
+        first; `loss_mask` is True for the tokens of the answer.
+    """
+    rows = {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in _ROWS}
+    losses, tokens = row_losses(model, rows)
+    return -losses.reshape(-1, 2), tokens.reshape(-1, 2)
+
+
+def log_odds(log_prob: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+    """log(p / (1 - p)) of log(p).
+
+    `expm1` keeps what `log1p(-exp)` would round away where p is near 1. A p that is 1 in float32
+    is taken as the largest number below it, so that neither value nor gradient is infinite.
+    """
+    below = jnp.minimum(log_prob, -jnp.finfo(jnp.float32).epsneg)
+    return below - jnp.log(-jnp.expm1(below))
+
+
+def _summed(losses: Array, margin: Array, log_probs: Array, tokens: Array) -> Sums:
+    pairs = jnp.all(tokens > 0, axis=1)  # an answer without a token is none, nor is its pair
+    measured = {
+        "accuracy": margin > 0,
+        "margin": margin,
+        "chosen_log_prob": log_probs[:, 0],
+        "rejected_log_prob": log_probs[:, 1],
+    }
+
+    def total(values: Array) -> Array:
+        return jnp.sum(jnp.where(pairs, values, 0), dtype=jnp.float32)
+
+    sums = {name: total(values) for name, values in measured.items()}
+    return total(losses), {"count": jnp.sum(pairs), **sums}
