@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.model.attention import attend, cached_mask, windowed
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig
+from vcjax.model.lora import LoraConfig, drop
 from vcjax.model.packed import attend_packed, choose_backend
+from vcjax.model.quantised import QuantisedKernel
 from vcjax.model.remat import rematerialised
 from vcjax.model.rope import rotate, rotation
 
@@ -38,11 +39,16 @@ class _Maker:
         self.rngs, self.dtype, self.layers = rngs, dtype, layers
 
     def __call__(
-        self, init: Callable, shape: tuple[int, ...], axes: tuple[str, ...], kind: type = nnx.Param
+        self,
+        init: Callable,
+        shape: tuple[int, ...],
+        axes: tuple[str, ...],
+        kind: type = nnx.Param,
+        dtype: Any = None,
     ) -> Any:
         if self.layers is not None:
             shape, axes = (self.layers, *shape), ("layers", *axes)
-        return kind(init(self.rngs.params(), shape, self.dtype), axes=axes)
+        return kind(init(self.rngs.params(), shape, dtype or self.dtype), axes=axes)
 
 
 class RMSNorm(nnx.Module):
@@ -78,11 +84,15 @@ class Projection(nnx.Module):
         lora: LoraConfig | None,
     ) -> None:
         self.inputs, self.outputs = tuple(inputs.values()), tuple(outputs.values())
-        self.kernel = make(_INIT, (*self.inputs, *self.outputs), (*inputs, *outputs))
+        self.kernel: Any
+        if lora is not None and lora.base:
+            self.kernel = QuantisedKernel(make, lora.base, inputs, outputs)
+        else:
+            self.kernel = make(_INIT, (*self.inputs, *self.outputs), (*inputs, *outputs))
         self.bias = make(jax.nn.initializers.zeros, self.outputs, tuple(outputs)) if bias else None
-        self.lora_scale = 0.0
+        self.name, self.lora = name, None
         if lora is not None and lora.covers(name):
-            self.lora_scale = lora.scale
+            self.lora = lora
             flat_in, flat_out = _size(self.inputs), _size(self.outputs)
             bound = flat_in**-0.5
 
@@ -94,14 +104,19 @@ class Projection(nnx.Module):
             zeros = jax.nn.initializers.zeros
             self.lora_b = make(zeros, (lora.rank, flat_out), ("rank", out_axis), nnx.LoRAParam)
 
-    def __call__(self, x: Float[Array, "batch length *inputs"]) -> Array:
+    def __call__(self, x: Float[Array, "batch length *inputs"], key: Array | None = None) -> Array:
+        """`key` draws what the layer's adapters leave out; None leaves nothing out."""
         batch, length = x.shape[:2]
         rows = x.reshape(batch * length, _size(self.inputs))
-        kernel = self.kernel[...].astype(x.dtype)
-        out = rows @ kernel.reshape(_size(self.inputs), _size(self.outputs))
-        if self.lora_scale:
-            low = rows @ self.lora_a[...].astype(x.dtype)
-            out = out + (low @ self.lora_b[...].astype(x.dtype)) * self.lora_scale
+        if isinstance(self.kernel, QuantisedKernel):
+            out = self.kernel(rows)
+        else:
+            kernel = self.kernel[...].astype(x.dtype)
+            out = rows @ kernel.reshape(_size(self.inputs), _size(self.outputs))
+        if self.lora is not None:
+            kept = rows if key is None else drop(rows, self.name, self.lora.dropout, key)
+            low = kept @ self.lora_a[...].astype(x.dtype)
+            out = out + (low @ self.lora_b[...].astype(x.dtype)) * self.lora.scale
         if self.bias is not None:
             out = out + self.bias[...].astype(x.dtype).reshape(-1)
         return out.reshape(batch, length, *self.outputs)
@@ -135,23 +150,30 @@ class Block(nnx.Module):
         self.down = project("down", middle, hidden, config.mlp_bias)
 
     def __call__(
-        self, x: Float[Array, "batch length hidden"], attention: Callable[..., Array]
+        self,
+        x: Float[Array, "batch length hidden"],
+        attention: Callable[..., Array],
+        drop_key: Array | None = None,
     ) -> Float[Array, "batch length hidden"]:
-        """`attention` maps query, key and value, by heads, to what the queries see."""
+        """`attention` maps query, key and value, by heads, to what the queries see.
+
+        `drop_key` is the layer's key of dropout; None is no dropout.
+        """
         with jax.named_scope("attention"):
             normal = self.attention_norm(x)
-            query, key, value = self.q(normal), self.k(normal), self.v(normal)
+            query, key = self.q(normal, drop_key), self.k(normal, drop_key)
+            value = self.v(normal, drop_key)
             if self.q_norm is not None and self.k_norm is not None:
                 query, key = self.q_norm(query), self.k_norm(key)
             query, key = checkpoint_name(query, "query"), checkpoint_name(key, "key")
             value = checkpoint_name(value, "value")
             attended = checkpoint_name(attention(query, key, value), "attended")
-            x = x + self.o(attended)
+            x = x + self.o(attended, drop_key)
         with jax.named_scope("mlp"):
             normal = self.mlp_norm(x)
-            gate = checkpoint_name(self.gate(normal), "gate")
-            up = checkpoint_name(self.up(normal), "up")
-            return x + self.down(jax.nn.silu(gate) * up)
+            gate = checkpoint_name(self.gate(normal, drop_key), "gate")
+            up = checkpoint_name(self.up(normal, drop_key), "up")
+            return x + self.down(jax.nn.silu(gate) * up, drop_key)
 
 
 class Llama(nnx.Module):
@@ -173,9 +195,14 @@ class Llama(nnx.Module):
 
         `remat` is one of `vcjax.model.remat.POLICIES`, `attention` one of the backends of
         `vcjax.model.packed`; both concern whole rows.
+
+        Adapters drop inputs only where the attribute `drop_key`, None at first, is set to a key
+        of JAX: a training step does so, anew for each microbatch.
         """
         self.config, self.dtype, self.stacked, self.remat = config, dtype, stacked, remat
         self.attention = choose_backend(attention, dtype)
+        self.dropout = 0.0 if lora is None else lora.dropout
+        self.drop_key: Array | None = None
         make = _Maker(rngs, param_dtype, None)
         size = (config.vocab_size, config.hidden_size)
         self.embedding = make(_INIT, size, ("vocab", "embed"))
@@ -209,27 +236,31 @@ class Llama(nnx.Module):
         x = self.embedding[...].astype(self.dtype)[tokens]
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
 
-        def run(block: Block, x: Array, window: Any) -> Array:
+        def run(block: Block, x: Array, window: Any, drop_key: Any) -> Array:
             def attention(query: Array, key: Array, value: Array) -> Array:
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
                 return attend_packed(query, key, value, segment_ids, window, self.attention)
 
-            return block(x, attention)
+            return block(x, attention, drop_key)
 
+        drop_keys = None
+        if self.dropout and self.drop_key is not None:
+            drop_keys = jax.random.split(self.drop_key, self.config.num_layers)
         if not self.stacked:
-            for block, window in zip(self.layers, self._windows(), strict=True):
-                x = run(block, x, window)
+            keys = [None] * self.config.num_layers if drop_keys is None else drop_keys
+            for block, window, key in zip(self.layers, self._windows(), keys, strict=True):
+                x = run(block, x, window, key)
             return self.norm(x)
         graph, stack = nnx.split(self.layers)
         windows = jnp.asarray(self.config.windows) if self.config.windows else None
 
         def step(x: Array, layer: tuple) -> tuple[Array, None]:
-            state, window = layer
+            state, window, drop_key = layer
             if window is not None:  # 0 means none: then the row's length excludes nothing
                 window = jnp.where(window == 0, tokens.shape[1] + 1, window)
-            return run(nnx.merge(graph, state), x, window), None
+            return run(nnx.merge(graph, state), x, window, drop_key), None
 
-        x, _ = jax.lax.scan(rematerialised(step, self.remat), x, (stack, windows))
+        x, _ = jax.lax.scan(rematerialised(step, self.remat), x, (stack, windows, drop_keys))
         return self.norm(x)
 
     def extend(

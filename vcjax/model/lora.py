@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from vcjax.foundation.errors import UserError
 
@@ -14,12 +16,15 @@ PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 class LoraConfig:
     """A regular expression over the names in PROJECTIONS says which ones get an adapter.
 
-    `dropout` is the share of an adapter's inputs that is left out in training."""
+    `dropout` is the share of an adapter's inputs that is left out in training. `base` is the form
+    of the frozen kernels, adapted or not: '' (plain) or one of `vcjax.model.quantised.FORMS`.
+    """
 
     rank: int = 16
     alpha: float = 32.0
     targets: str = ".*"
     dropout: float = 0.0
+    base: str = ""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -41,6 +46,19 @@ class LoraConfig:
     def covers(self, projection: str) -> bool:
         """Whether the projection of this name gets an adapter."""
         return re.fullmatch(self.targets, projection) is not None
+
+
+def drop(
+    rows: Float[Array, "rows inputs"], projection: str, rate: float, key: Array
+) -> Float[Array, "rows inputs"]:
+    """Zeroes a share `rate` of the inputs of a projection's adapter and scales the others up.
+
+    What is dropped is a function of the layer's `key` and the name of the projection, drawn for
+    all rows at once, so that a mesh doesn't change it.
+    """
+    own = jax.random.fold_in(key, PROJECTIONS.index(projection))
+    kept = jax.random.bernoulli(own, 1 - rate, rows.shape)
+    return jnp.where(kept, rows / (1 - rate), 0)
 
 
 def merge_lora(params: dict, lora: LoraConfig) -> dict:
