@@ -11,7 +11,7 @@ from absl import flags
 from launch.guard import run
 from vcjax.api import save_model
 from vcjax.foundation.lineage import NAME, content_hash, read_lineage
-from vcjax.weights.bundle import DTYPES, load_located
+from vcjax.weights.bundle import DTYPES, open_located
 from vcjax.weights.resolve import resolve
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
@@ -31,9 +31,9 @@ def main() -> None:
         if same and DTYPE.value in (None, made["config"].get("dtype")):
             print(f"{target}: already converted from {SRC.value}")
             return
-    bundle = load_located(located)
-    save_model(bundle, target, form=TO.value, dtype=DTYPE.value)
-    print(f"{target}: {TO.value}, {DTYPE.value or bundle.stored_dtype}", file=sys.stderr)
+    model = open_located(located)
+    save_model(model, target, form=TO.value, dtype=DTYPE.value)
+    print(f"{target}: {TO.value}, {DTYPE.value or model.stored_dtype}", file=sys.stderr)
 
 
 if __name__ == "__main__":

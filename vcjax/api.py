@@ -21,6 +21,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
 from vcjax.weights.card import model_card
+from vcjax.weights.stored import StoredModel
 
 
 class Model:
@@ -88,7 +89,7 @@ def load(reference: str, dtype: str | None = None, charter: Charter | None = Non
 
 
 def save_model(
-    bundle: Bundle,
+    model: Bundle | StoredModel,
     path: Path,
     *,
     form: str,
@@ -105,9 +106,9 @@ def save_model(
     if path.exists():
         raise UserError(f"{path}: exists; choose another folder")
     with replaced_folder(path) as folder:
-        write_bundle(folder, bundle, form=form, dtype=dtype)
-        (folder / "README.md").write_text(card or model_card(bundle), encoding="utf-8")
-        config = {"form": form, "dtype": dtype or bundle.stored_dtype}
+        write_bundle(folder, model, form=form, dtype=dtype)
+        (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")
+        config = {"form": form, "dtype": dtype or model.stored_dtype}
         write_lineage(
-            folder, kind="convert", parents=[bundle.origin, *parents], config=config, target=path
+            folder, kind="convert", parents=[model.origin, *parents], config=config, target=path
         )

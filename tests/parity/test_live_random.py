@@ -15,7 +15,7 @@ from vcjax.model.build import abstract, plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.bundle import load_bundle, write_bundle
 from vcjax.weights.hf import write_weights
-from vcjax.weights.mapping import import_params
+from vcjax.weights.mapping import ParamsSource, import_params
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -71,7 +71,8 @@ def test_bfloat16_compute_is_as_far_from_float32_as_that_of_transformers(case):
 def test_transformers_loads_our_sharded_export(case, dtype, tmp_path):
     arrays, config = tensors(CASES[case]), LlamaConfig.from_hf(CASES[case])
     params = import_params(TensorSource(arrays), config, np.float32, case)
-    write_weights(tmp_path, params, config, dtype, shard_bytes=100_000)
+    source = ParamsSource(params, config)
+    write_weights(tmp_path, source, config, dtype, shard_bytes=100_000)
     assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
     model, info = AutoModelForCausalLM.from_pretrained(
         tmp_path, dtype="auto", attn_implementation="eager", output_loading_info=True

@@ -63,7 +63,7 @@ def test_held_in_float32_a_bfloat16_model_goes_out_as_it_came(
 def test_shards_are_bounded_and_indexed(tmp_path, arrays, publish, stored, assert_same_bits):
     original = arrays("mistral")
     bundle = load_bundle(str(publish(tmp_path / "in", "mistral", original)))
-    write_weights(tmp_path, bundle.params, bundle.config, "float32", shard_bytes=60_000)
+    write_weights(tmp_path, bundle.source, bundle.config, "float32", shard_bytes=60_000)
     index = read_json(tmp_path / "model.safetensors.index.json")
     assert index["metadata"]["total_size"] == sum(a.nbytes for a in original.values())
     assert index["weight_map"].keys() == original.keys()

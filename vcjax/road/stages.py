@@ -10,14 +10,16 @@ from vcjax.charter.load import charter_file, load_charter
 from vcjax.foundation.lineage import NAME, Parent
 from vcjax.model.build import abstract, plain_logits
 from vcjax.text import render_conversation
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.bundle import Bundle, load_bundle, open_located
 from vcjax.weights.card import model_card
+from vcjax.weights.resolve import resolve
 
 
 def convert(reference: str, folder: Path) -> None:
     """Writes any model reference as a vcjax checkpoint in float32, unless it is there."""
     if not (folder / NAME).is_file():
-        save_model(load_bundle(reference), folder, form="checkpoint", dtype="float32")
+        model = open_located(resolve(reference))
+        save_model(model, folder, form="checkpoint", dtype="float32")
 
 
 def export(source: Path, folder: Path, base: str, reference: str) -> float:

@@ -7,19 +7,18 @@ from typing import Any
 import jax
 
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.files import write_json
 from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
-from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
-from vcjax.weights.checkpoint import read_params, write_params
-from vcjax.weights.gguf import GGUFSource
-from vcjax.weights.hf import HFSource, write_weights
-from vcjax.weights.mapping import import_params
-from vcjax.weights.resolve import CHECKPOINT_MARK, Located, resolve
+from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
+from vcjax.weights.checkpoint import write_params
+from vcjax.weights.hf import write_weights
+from vcjax.weights.mapping import ParamsSource, Source, check_tensors, import_params
+from vcjax.weights.resolve import Located, resolve
+from vcjax.weights.stored import GENERATION, StoredModel, eos_ids, open_stored
 
 DTYPES = ("float32", "bfloat16", "float16")
-GENERATION = "generation_config.json"
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,13 @@ class Bundle:
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
-        """Every id that ends a generation, from `generation_config.json`, else the config's."""
-        found = self.generation_config.get("eos_token_id")
-        ids = self.config.eos_ids if found is None else found
-        return (ids,) if isinstance(ids, int) else tuple(ids)
+        """Every id that ends a generation."""
+        return eos_ids(self.generation_config, self.config)
+
+    @property
+    def source(self) -> Source:
+        """The parameters as tensors under their Hugging Face names."""
+        return ParamsSource(self.params, self.config)
 
     def require_tokenizer(self) -> Tokenizer:
         """The tokenizer, or a UserError that says the source has none."""
@@ -83,68 +85,56 @@ def load_located(located: Located, dtype: str | None = None) -> Bundle:
         # A run's adapters need their base, which is loaded here: the two modules need each other.
         from vcjax.weights.workdir import load_workdir
 
-        return load_workdir(located.path, dtype, located.reference)
-    origin = Parent.of("model", located.path, located.reference)
-    if located.kind == "gguf":
-        source: GGUFSource | HFSource = GGUFSource(located.path)
-        tokenizer = Tokenizer(source.tokenizer())
-        stored, raw = source.config["torch_dtype"], source.config
-        generation = source.generation_config
-    elif located.kind == "hf":
-        source = HFSource(located.path)
-        tokenizer = _tokenizer(located.path)
-        stored, raw, generation = source.dtype, source.config, source.generation_config
-    else:
-        return _load_checkpoint(located, dtype, origin)
-    held = check_dtype(dtype or stored)
-    config = _config(raw, located)
-    params = import_params(source, config, jax.numpy.dtype(held), str(located.path))
-    return Bundle(config, params, tokenizer, generation, held, stored, origin)
+        return load_workdir(located.path, dtype, located.reference, located.step)
+    stored = open_stored(located)
+    held = check_dtype(dtype or stored.stored_dtype)
+    numbers = jax.numpy.dtype(held)
+    params = import_params(stored.source, stored.config, numbers, str(located.path))
+    return Bundle(
+        stored.config,
+        params,
+        stored.tokenizer,
+        stored.generation_config,
+        held,
+        stored.stored_dtype,
+        stored.origin,
+    )
 
 
-def _load_checkpoint(located: Located, dtype: str | None, origin: Parent) -> Bundle:
-    folder = located.path
-    stored = read_json(folder / CHECKPOINT_MARK)["dtype"]
-    config = _config(read_json(folder / "config.json"), located)
-    held = check_dtype(dtype or stored)
-    params = read_params(folder, config, held)
-    generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
-    return Bundle(config, params, _tokenizer(folder), generation, held, stored, origin)
+def open_located(located: Located) -> StoredModel | Bundle:
+    """Opens what `resolve` found for a conversion, its tensors left on disk and checked.
+
+    A training workdir is loaded: its adapters are merged in memory.
+    """
+    if located.kind == "workdir":
+        return load_located(located)
+    stored = open_stored(located)
+    check_tensors(stored.source, stored.config, str(located.path))
+    return stored
 
 
-def _config(raw: dict[str, Any], located: Located) -> LlamaConfig:
-    try:
-        return LlamaConfig.from_hf(raw)
-    except UserError as error:
-        where = f"{located.path}/" if located.kind != "gguf" else f"{located.path}: "
-        raise UserError(f"{where}{error}") from None
-
-
-def _tokenizer(folder: Path) -> Tokenizer | None:
-    try:
-        return load_tokenizer(folder)
-    except MissingTokenizer:
-        return None
-
-
-def write_bundle(folder: Path, bundle: Bundle, *, form: str, dtype: str | None = None) -> None:
+def write_bundle(
+    folder: Path, model: Bundle | StoredModel, *, form: str, dtype: str | None = None
+) -> None:
     """Writes weights, config, tokenizer, chat template and generation defaults into `folder`.
+
+    A tensor at a time: a model that is stored is never in memory.
 
     Args:
       form: `hf` (safetensors) or `checkpoint` (Orbax).
-      dtype: of the written weights; None is the bundle's `stored_dtype`.
+      dtype: of the written weights; None is the model's `stored_dtype`.
     """
-    dtype = check_dtype(dtype or bundle.stored_dtype)
+    dtype = check_dtype(dtype or model.stored_dtype)
     writers = {"hf": write_weights, "checkpoint": write_params}
     if form not in writers:
         raise UserError(f"form {form!r} is not known (known: hf, checkpoint)")
-    writers[form](folder, bundle.params, bundle.config, dtype)
-    write_companions(folder, bundle)
+    writers[form](folder, model.source, model.config, dtype)
+    write_companions(folder, model)
 
 
-def write_companions(folder: Path, bundle: Bundle) -> None:
+def write_companions(folder: Path, model: Bundle | StoredModel) -> None:
     """Writes what stands beside weights: tokenizer, chat template and generation defaults."""
-    if bundle.tokenizer is not None:
-        bundle.tokenizer.save(folder)
-    generation = {**bundle.generation_config, "eos_token_id": list(bundle.eos_ids) or None}
+    if model.tokenizer is not None:
+        model.tokenizer.save(folder)
+    generation = {**model.generation_config, "eos_token_id": list(model.eos_ids) or None}
     write_json(folder / GENERATION, {k: v for k, v in generation.items() if v is not None})

@@ -1,10 +1,11 @@
 """The model card of an exported model. It always says which charter the model was given."""
 
 from vcjax.weights.bundle import Bundle
+from vcjax.weights.stored import StoredModel
 
 
 def model_card(
-    bundle: Bundle,
+    model: Bundle | StoredModel,
     *,
     title: str | None = None,
     charter: str | None = None,
@@ -22,19 +23,19 @@ def model_card(
         if charter
         else "This model was not aligned to a charter by vcjax; it was only converted."
     )
-    config = bundle.config
+    config = model.config
     lines = [
         "---",
         "library_name: transformers",
         "tags: [vcjax]",
         "---",
         "",
-        f"# {title or bundle.origin.reference}",
+        f"# {title or model.origin.reference}",
         "",
         aligned,
         "",
         *[f"- {note}" for note in notes],
-        f"- Source: `{bundle.origin.reference}` (content hash `{bundle.origin.hash[:16]}`).",
+        f"- Source: `{model.origin.reference}` (content hash `{model.origin.hash[:16]}`).",
         f"- Architecture: {config.architecture}, {config.num_layers} layers, hidden size "
         f"{config.hidden_size}, {config.num_heads} heads ({config.num_kv_heads} for keys and "
         f"values), {config.vocab_size} tokens, context {config.max_position}.",

@@ -1,67 +1,105 @@
 """A vcjax checkpoint folder: Orbax parameters beside the same small files as an HF folder.
 
 The parameters are saved one leaf a layer, so that neither writing nor reading holds a stacked
-projection twice.
+projection.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
+from tqdm import tqdm
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import write_json
-from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.llama import unstack
+from vcjax.weights.leaves import Leaf, open_leaves, save_leaves
+from vcjax.weights.mapping import Place, Source, places
 from vcjax.weights.resolve import CHECKPOINT_MARK
 
 PARAMS = "params"
 
 
-def write_params(folder: Path, params: Params, config: LlamaConfig, dtype: str) -> None:
-    """Writes `config.json`, the mark of a checkpoint and the parameters in `dtype`."""
-    cast = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.dtype(dtype)), params)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.resolve() / PARAMS, _named(unstack(cast)))
+class CheckpointSource:
+    """A checkpoint's parameters as tensors, each read when it is asked for."""
+
+    def __init__(self, folder: Path, config: LlamaConfig) -> None:
+        """Reads names and shapes.
+
+        Raises:
+          UserError: the parameters are incomplete or corrupt, or not those that `config` describes.
+        """
+        self._path = folder / PARAMS
+        if not self._path.is_dir():
+            raise UserError(f"{folder}: no {PARAMS}/: the checkpoint is incomplete")
+        try:
+            found, self._leaves = open_leaves(self._path)
+        except (ValueError, OSError) as error:
+            raise self._corrupt(error) from None
+        self._places = {place.name: place for place in places(config)}
+        _check(folder, found, {_key(place): place.shape for place in self._places.values()})
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._places[name].tensor_shape
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Reads one tensor in its stored dtype.
+
+        Raises:
+          UserError: its part of the checkpoint is missing or corrupt.
+        """
+        place = self._places[name]
+        try:
+            return place.tensor(self._leaves[_key(place)].read())
+        except (ValueError, OSError) as error:
+            raise self._corrupt(error) from None
+
+    def _corrupt(self, error: Exception) -> UserError:
+        return UserError(f"{self._path}: incomplete or corrupt ({str(error).splitlines()[0]})")
+
+
+def write_params(folder: Path, source: Source, config: LlamaConfig, dtype: str) -> None:
+    """Writes `config.json`, the mark of a checkpoint and the parameters in `dtype`.
+
+    One tensor is in memory at a time.
+    """
+    tree: dict[str, Any] = {}
+    total = sum(math.prod(place.shape) for place in places(config)) * jnp.dtype(dtype).itemsize
+    with tqdm(total=total, unit="B", unit_scale=True, desc="checkpoint", disable=None) as bar:
+
+        def make(place: Place) -> np.ndarray:
+            leaf = place.leaf(source.tensor(place.name)).astype(jnp.dtype(dtype), copy=False)
+            bar.update(leaf.nbytes)
+            return leaf
+
+        for place in places(config):
+            *above, last = _key(place).split(".")
+            node = tree
+            for part in above:
+                node = node.setdefault(part, {})
+            node[last] = Leaf(lambda place=place: make(place))
+        save_leaves(folder / PARAMS, tree)
     write_json(folder / "config.json", config.to_hf(dtype))
     write_json(folder / CHECKPOINT_MARK, {"format": 1, "dtype": dtype})
 
 
-def read_params(folder: Path, config: LlamaConfig, dtype: Any) -> Params:
-    """Reads the parameters, stacked, as numpy arrays of `dtype`.
-
-    Raises:
-      UserError: the parameters are incomplete or corrupt, or not those that `config` describes.
-    """
-    path = folder.resolve() / PARAMS
-    if not path.is_dir():
-        raise UserError(f"{folder}: no {PARAMS}/: the checkpoint is incomplete")
-    tree = shapes(config)
-    layer = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tree)
-    wanted = {**tree, "layers": {str(n): layer["layers"] for n in range(config.num_layers)}}
-    restore = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        try:
-            stored = checkpointer.metadata(path).item_metadata
-            if stored is None:
-                raise UserError(f"{path}: incomplete or corrupt (Orbax finds no metadata)")
-            _check(folder, stored.tree, wanted)
-            found = checkpointer.restore(path, restore_args=restore)
-        except (ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: incomplete or corrupt ({reason})") from None
-    layers = [found["layers"][str(n)] for n in range(config.num_layers)]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *layers)
-    params = {**found, "layers": stacked}
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.dtype(dtype)), params)
+def _key(place: Place) -> str:
+    """Where a checkpoint keeps the tensor: `layers.3.q.kernel`."""
+    if place.layer is None:
+        return ".".join(place.path)
+    return ".".join((place.path[0], str(place.layer), *place.path[1:]))
 
 
-def _check(folder: Path, stored: Params, wanted: Params) -> None:
-    found, expected = _shapes(stored), _shapes(wanted)
+def _check(
+    folder: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
+) -> None:
     for name in sorted(found.keys() | expected.keys()):
         if name not in found:
             raise UserError(f"{folder}: {name!r} is missing from {PARAMS}/")
@@ -71,13 +109,3 @@ def _check(folder: Path, stored: Params, wanted: Params) -> None:
             raise UserError(
                 f"{folder}: {name!r} has shape {found[name]}, the config says {expected[name]}"
             )
-
-
-def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    keystr = jax.tree_util.keystr
-    return {keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def _named(tree: Params) -> Params:
-    return {**tree, "layers": {str(n): layer for n, layer in tree["layers"].items()}}

@@ -52,6 +52,8 @@ _LAYER = {
 }
 _LAYER_NAME = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
+_ROWS = 8192  # dequantised at a time
+
 # What closes an assistant's turn in the chat formats of the supported families (Llama 3, ChatML).
 _END_OF_TURN = ("<|eot_id|>", "<|eom_id|>", "<|im_end|>")
 
@@ -157,19 +159,29 @@ class GGUFSource:
 
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor: float16, bfloat16 or float32 as stored, dequantised ones float32."""
-        stored = self._find(name)
-        if stored.tensor_type == gguf.GGMLQuantizationType.BF16:
-            array = stored.data.view(ml_dtypes.bfloat16)
-        elif stored.tensor_type in FLOATS:
-            array = stored.data
-        else:
-            array = gguf.quants.dequantize(stored.data, stored.tensor_type)
+        array = self._read(self._find(name))
         if self.architecture == "llama" and ".self_attn." in name:
             if ".q_proj." in name:
                 return self._unpermuted(name, array, self._heads)
             if ".k_proj." in name:
                 return self._unpermuted(name, array, self._kv_heads)
-        return np.array(array)  # a copy: what is returned doesn't hang on the file
+        return array
+
+    def _read(self, stored: gguf.ReaderTensor) -> np.ndarray:
+        kind, mapped = stored.tensor_type, stored.data
+        # At its offset: pages of the memory map would count as resident once they were read.
+        data = np.fromfile(self.path, mapped.dtype, mapped.size, offset=stored.data_offset)
+        data = data.reshape(mapped.shape)
+        if kind == gguf.GGMLQuantizationType.BF16:
+            return data.view(ml_dtypes.bfloat16)
+        if kind in FLOATS:
+            return data
+        rows = data.reshape(-1, mapped.shape[-1])
+        array = np.empty((len(rows), stored.shape[0]), np.float32)
+        for start in range(0, len(rows), _ROWS):  # gguf holds twice what it dequantises
+            some = slice(start, start + _ROWS)
+            array[some] = gguf.quants.dequantize(rows[some], kind)
+        return array.reshape(stored.shape[::-1])
 
     def _unpermuted(self, name: str, array: np.ndarray, heads: int) -> np.ndarray:
         """Undoes `LlamaModel.permute` of llama.cpp's converter.

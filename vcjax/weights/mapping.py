@@ -1,8 +1,10 @@
 """Hugging Face tensor names and our parameter tree: one table, used in both directions."""
 
+import math
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -51,15 +53,59 @@ class Source(Protocol):
     def tensor(self, name: str) -> np.ndarray: ...
 
 
-def _places(config: LlamaConfig) -> Iterator[tuple[str, tuple[str, ...], int | None, tuple]]:
-    """Yields (HF name, path in the tree, layer or None, shape of one layer's leaf)."""
+class Place(NamedTuple):
+    """Where a tensor lies in the parameter tree.
+
+    Attributes:
+      name: the tensor's Hugging Face name.
+      path: of the leaf in the tree.
+      layer: the tensor's index in the stacked leaf, or None outside the layers.
+      shape: of the leaf, without the axis of the layers.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    layer: int | None
+    shape: tuple[int, ...]
+
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        """Shape of the tensor as Hugging Face stores it: matrices are [out, in]."""
+        if self.path[-1] == "head":
+            return self.shape[::-1]
+        if self.path[-1] != "kernel":
+            return self.shape if self.path[-1] == "embedding" else (math.prod(self.shape),)
+        if self.path[-2] == "o":
+            return self.shape[-1], math.prod(self.shape[:-1])
+        return math.prod(self.shape[1:]), self.shape[0]
+
+    def leaf(self, tensor: np.ndarray) -> np.ndarray:
+        """The tensor as the tree holds it: a view."""
+        return (tensor.T if self._transposed else tensor).reshape(self.shape)
+
+    def tensor(self, leaf: np.ndarray) -> np.ndarray:
+        """The leaf as Hugging Face holds it: a view, where `leaf` is in C order."""
+        shape = self.tensor_shape
+        return leaf.reshape(shape[::-1]).T if self._transposed else leaf.reshape(shape)
+
+    @property
+    def _transposed(self) -> bool:
+        return self.path[-1] in ("kernel", "head")
+
+
+@cache
+def places(config: LlamaConfig) -> tuple[Place, ...]:
+    """A place for every tensor of a model, in the order of the layers."""
     tree = shapes(config)
-    for path, leaf in _leaves({k: v for k, v in tree.items() if k != "layers"}):
-        yield _TOP[".".join(path)], path, None, leaf.shape
+    found = [
+        Place(_TOP[".".join(path)], path, None, leaf.shape)
+        for path, leaf in _leaves({k: v for k, v in tree.items() if k != "layers"})
+    ]
     for layer in range(config.num_layers):
         for path, leaf in _leaves(tree["layers"]):
             name = f"model.layers.{layer}.{_LAYER['.'.join(path)]}"
-            yield name, ("layers", *path), layer, leaf.shape[1:]
+            found.append(Place(name, ("layers", *path), layer, leaf.shape[1:]))
+    return tuple(found)
 
 
 def _leaves(tree: Params, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -70,26 +116,53 @@ def _leaves(tree: Params, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
             yield (*path, name), child
 
 
-def _hf_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the tensor as Hugging Face stores it: matrices are [out, in]."""
-    if path[-1] == "head":
-        return shape[::-1]
-    if path[-1] != "kernel":
-        return shape if path[-1] == "embedding" else (int(np.prod(shape)),)
-    if path[-2] == "o":
-        return shape[-1], int(np.prod(shape[:-1]))
-    return int(np.prod(shape[1:])), shape[0]
-
-
-def _transposed(path: tuple[str, ...]) -> bool:
-    return path[-1] in ("kernel", "head")
-
-
 def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -> Params:
     """Reads every tensor of `source` into a stacked parameter tree of numpy arrays.
 
-    Names and shapes are checked before a tensor is read; tensors are read one by one into their
-    place, so that at most one tensor is held twice.
+    The tensors are checked, then read one by one into their place, so that at most one is held
+    twice.
+
+    Args:
+      where: how to name the source in an error.
+
+    Raises:
+      UserError: see `check_tensors`.
+    """
+    check_tensors(source, config, where)
+    tree: Params = {}
+    for path, leaf in _leaves(shapes(config)):
+        _set(tree, path, np.empty(leaf.shape, dtype))
+    for place in places(config):
+        target = _get(tree, place.path)
+        index = ... if place.layer is None else place.layer
+        target[index] = place.leaf(source.tensor(place.name))
+    return tree
+
+
+class ParamsSource:
+    """A stacked parameter tree in memory as a source: what `import_params` read, given back."""
+
+    def __init__(self, params: Params, config: LlamaConfig) -> None:
+        self._params = params
+        self._places = {place.name: place for place in places(config)}
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._places[name].tensor_shape
+
+    def tensor(self, name: str) -> np.ndarray:
+        """One tensor in the dtype of the parameters."""
+        place = self._places[name]
+        leaf = _get(self._params, place.path)
+        return place.tensor(np.asarray(leaf if place.layer is None else leaf[place.layer]))
+
+
+def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
+    """Checks that `source` holds a model of `config`, reading none but the redundant tensors.
 
     Args:
       where: how to name the source in an error.
@@ -97,66 +170,35 @@ def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -
     Raises:
       UserError: a tensor is missing, unknown, of another shape, or redundant but different.
     """
-    places = list(_places(config))
-    _check(source, config, places, where)
-    tree: Params = {}
-    for path, leaf in _leaves(shapes(config)):
-        _set(tree, path, np.empty(leaf.shape, dtype))
-    for name, path, layer, shape in places:
-        tensor = source.tensor(name)
-        matrix = tensor.T if _transposed(path) else tensor
-        target = _get(tree, path)
-        target[... if layer is None else layer] = matrix.reshape(shape)
-    _check_redundant(source, config, tree, where)
-    return tree
-
-
-def export_tensors(
-    params: Params, config: LlamaConfig, dtype: Any
-) -> Iterator[tuple[str, tuple[int, ...], Callable[[], np.ndarray]]]:
-    """Yields (HF name, shape, function that makes the tensor) in the order of the layers."""
-    for name, path, layer, shape in _places(config):
-        hf_shape = _hf_shape(path, shape)
-
-        def make(path=path, layer=layer, hf_shape=hf_shape) -> np.ndarray:
-            leaf = _get(params, path)
-            value = np.asarray(leaf if layer is None else leaf[layer])
-            flat = value.reshape(hf_shape[::-1]).T if _transposed(path) else value
-            return np.ascontiguousarray(flat.reshape(hf_shape).astype(dtype))
-
-        yield name, hf_shape, make
-
-
-def _check(source: Source, config: LlamaConfig, places: list, where: str) -> None:
     names = set(source.names())
-    expected = {name for name, *_ in places}
+    expected = {place.name for place in places(config)}
     missing = sorted(expected - names)
     if missing:
         raise UserError(f"{where}: tensor {missing[0]!r} is missing{_more(missing)}")
     redundant = {n for n in names if _INV_FREQ.fullmatch(n)}
     if config.tie_embeddings:
-        redundant.add(_HEAD)
+        redundant |= names & {_HEAD}
     extra = sorted(names - expected - redundant)
     if extra:
         raise UserError(f"{where}: tensor {extra[0]!r} is not part of this model{_more(extra)}")
-    for name, path, _, shape in places:
-        wanted, found = _hf_shape(path, shape), tuple(source.shape(name))
+    for place in places(config):
+        wanted, found = place.tensor_shape, tuple(source.shape(place.name))
         if wanted != found:
-            raise UserError(f"{where}: tensor {name!r} has shape {found}, the config says {wanted}")
-
-
-def _check_redundant(source: Source, config: LlamaConfig, tree: Params, where: str) -> None:
-    for name in source.names():
-        if config.tie_embeddings and name == _HEAD:
-            equal = np.array_equal(source.tensor(name), source.tensor(_EMBEDDING))
-        elif _INV_FREQ.fullmatch(name):
-            wanted = FREQUENCIES[config.rope.rope_type](config.rope, config.head_dim)
-            found = np.asarray(source.tensor(name), np.float32)
-            equal = found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-2)
-        else:
-            continue
-        if not equal:
+            raise UserError(
+                f"{where}: tensor {place.name!r} has shape {found}, the config says {wanted}"
+            )
+    for name in sorted(redundant):
+        if not _agrees(source, config, name):
             raise UserError(f"{where}: {name!r} contradicts the config; it can't be dropped")
+
+
+def _agrees(source: Source, config: LlamaConfig, name: str) -> bool:
+    """Whether a redundant tensor equals what it must."""
+    if name == _HEAD:
+        return np.array_equal(source.tensor(name), source.tensor(_EMBEDDING))
+    wanted = FREQUENCIES[config.rope.rope_type](config.rope, config.head_dim)
+    found = np.asarray(source.tensor(name), np.float32)
+    return found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-2)
 
 
 def _more(names: list[str]) -> str:

@@ -1,0 +1,113 @@
+"""One safetensors file, read and written a tensor at a time.
+
+The safetensors library maps a file, where every page that was read counts as resident memory, and
+writes from all of a file's tensors at once. Here a tensor is read at its offset, and written in
+blocks of rows. The library still checks what is read, and its files are these, byte for byte.
+
+Source of the format: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
+
+from vcjax.foundation.errors import UserError
+
+NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
+DTYPES = {name: dtype for dtype, name in NAMES.items()}
+BLOCK_BYTES = 64 * 1024**2
+
+
+class Stored(NamedTuple):
+    """What a header says of a tensor: its file, dtype as the format names it, shape and place."""
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int  # from the start of the file
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """Reads the places of all tensors in a file.
+
+    Raises:
+      UserError: the file is truncated or corrupt.
+    """
+    try:
+        with safe_open(path, framework="np"):
+            pass  # it has checked the header against itself and against the file's size
+    except SafetensorError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: truncated or corrupt ({reason})") from None
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    start = 8 + length
+    return {
+        name: Stored(path, info["dtype"], tuple(info["shape"]), start + info["data_offsets"][0])
+        for name, info in header.items()
+    }
+
+
+def read_tensor(stored: Stored) -> np.ndarray:
+    """Reads one tensor in its stored dtype.
+
+    Raises:
+      UserError: a dtype that weights don't have.
+    """
+    path, kind, shape, offset = stored
+    if kind not in DTYPES:
+        raise UserError(f"{path.parent}: tensors of type {kind} are not supported")
+    dtype = jnp.dtype(DTYPES[kind])
+    # As bytes: NumPy's file functions know no bfloat16.
+    data = np.fromfile(path, np.uint8, math.prod(shape) * dtype.itemsize, offset=offset)
+    return data.view(dtype).reshape(shape)
+
+
+def write_file(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: str,
+    tensor: Callable[[str], np.ndarray],
+    bar: tqdm,
+) -> None:
+    """Writes a file of tensors in one dtype.
+
+    Args:
+      shapes: of the tensors, by name.
+      tensor: gives a tensor by its name, in any float dtype and layout; called once for each.
+      bar: is told of every byte of a tensor that was written.
+    """
+    size = jnp.dtype(dtype).itemsize
+    # transformers refuses a file whose metadata doesn't name the framework.
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in sorted(shapes.items()):
+        begin, end = end, end + math.prod(shape) * size
+        info = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+        header[name] = info
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    with path.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name in sorted(shapes):
+            for block in _blocks(tensor(name), dtype):
+                stream.write(block)
+                bar.update(len(block))
+
+
+def _blocks(tensor: np.ndarray, dtype: str) -> Iterator[memoryview]:
+    """The tensor's bytes in C order, a block of rows at a time: it may be a transposed view."""
+    row = tensor[:1].size * jnp.dtype(dtype).itemsize
+    rows = max(1, BLOCK_BYTES // row)
+    for start in range(0, len(tensor), rows):
+        block = np.ascontiguousarray(tensor[start : start + rows], jnp.dtype(dtype))
+        yield block.view(np.uint8).data.cast("B")
