@@ -125,12 +125,39 @@ def test_alpaca_input_system_and_history_become_messages(tmp_path):
             "chosen": "\n\nHuman: Why?\n\nAssistant: A",
             "rejected": "\n\nHuman: Why?\n\nAssistant: B",
         },
+        {"question": "Why?", "system": "", "chosen": "A", "rejected": "B"},
+        {"instruction": "Why?", "input": "", "chosen": "A", "rejected": "B"},
+        {
+            "chosen": [*MESSAGES[:1], {"role": "assistant", "content": "A"}],
+            "rejected": [*MESSAGES[:1], {"role": "assistant", "content": "B"}],
+        },
+        {
+            "chosen": [*TURNS[:1], {"from": "gpt", "value": "A"}],
+            "rejected": [*TURNS[:1], {"from": "gpt", "value": "B"}],
+        },
     ],
 )
 def test_preference_layouts(tmp_path, row):
     record = one(write(tmp_path / "a.jsonl", row), "preferences")
     assert list(record.messages) == MESSAGES[:1]
     assert (record.chosen, record.rejected) == ("A", "B")
+
+
+def test_a_prompt_beside_whole_conversations_is_only_their_beginning(tmp_path):
+    turns = [*MESSAGES, {"role": "user", "content": "And?"}]
+    answers = {
+        name: [*turns, {"role": "assistant", "content": text}]
+        for name, text in (("chosen", "A"), ("rejected", "B"))
+    }
+    record = one(write(tmp_path / "a.jsonl", {"prompt": "Why?", **answers}), "preferences")
+    assert list(record.messages) == turns
+    assert (record.chosen, record.rejected) == ("A", "B")
+
+
+def test_a_question_with_a_system_message_keeps_it(tmp_path):
+    row = {"system": "Be brief.", "question": "Why?", "chosen": "A", "rejected": "B"}
+    record = one(write(tmp_path / "a.jsonl", row), "preferences")
+    assert list(record.messages) == [{"role": "system", "content": "Be brief."}, MESSAGES[0]]
 
 
 @pytest.mark.parametrize("column", ["question", "prompt", "问题", "text"])
@@ -178,6 +205,16 @@ def test_benchmark_items_are_read(tmp_path):
             "conversations",
             r"a\.jsonl:1: no known layout of conversations: columns found: mesages, url; layouts "
             r"known: messages .*ShareGPT.*alpaca.*; did you mean 'messages'\?",
+        ),
+        (
+            [json.dumps({"chosen": MESSAGES, "rejected": MESSAGES[:1]})],
+            "preferences",
+            r"a\.jsonl:1: field 'rejected' must be an assistant turn",
+        ),
+        (
+            [json.dumps({"prompt": "Why?", "chosen": "A", "rejected": "A"})],
+            "preferences",
+            r"a\.jsonl:1: chosen and rejected are the same",
         ),
         (["[" * 100_000], "documents", r"a\.jsonl:1: not JSON"),
     ],

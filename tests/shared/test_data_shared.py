@@ -94,6 +94,26 @@ def test_hh_transcripts_share_all_but_the_last_answer():
     assert all(record.messages[-1]["role"] == "user" for record in loaded.records)
 
 
+def test_hh_and_dpo_pairs_are_prepared_with_loss_on_the_answers_alone(tmp_path, tokenizer):
+    hh = DATA / "hh_rlhf_harmless_test" / "harmless-base_test.jsonl.gz"
+    records = read_records(hh, "preferences", on_bad_record="quarantine").records[::24]
+    for lang in ("en", "zh"):
+        records += read_records(DEMO / f"dpo_{lang}_demo.json", "preferences").records[::10]
+    summary = prepare(tmp_path / "out", records, "preferences", tokenizer, 768)
+    assert summary["examples"] == len(records) == summary["rows"] + summary["dropped"]
+    assert summary["rows"] > 0.9 * len(records)
+    assert summary["languages"].keys() >= {"en", "zh"}
+    prepared = open_prepared(tmp_path / "out")
+    answers = {(record.chosen.strip(), record.rejected.strip()) for record in records}
+    found = 0
+    for n in range(len(prepared)):
+        row = prepared[n]
+        assert row["loss_mask"].any(axis=1).all()
+        texts = (row["tokens"][line][row["loss_mask"][line]].tolist() for line in range(2))
+        found += tuple(tokenizer.decode(text).strip() for text in texts) in answers
+    assert found == summary["rows"] - summary["truncated"]
+
+
 def test_wrong_kind_of_file_names_columns_and_layouts():
     with pytest.raises(UserError, match=r"columns found: instruction, input, output; layouts"):
         read_records(DEMO / "alpaca_en_demo.json", "preferences")

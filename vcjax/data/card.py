@@ -8,10 +8,14 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
     """Markdown made from the summary alone."""
     split = "cut into pieces" if summary["kind"] == "documents" else "cut off at the end"
     cut = summary["split"] if summary["kind"] == "documents" else summary["truncated"]
+    why, form, pair = "no token to predict", "Packed", []
+    if summary["kind"] == "preferences":
+        why, form = "no answers that differ within a row", "Padded"
+        pair = ["Each is two lines: the chosen answer after its prompt, then the rejected one."]
     figures = [
         ("examples", summary["examples"]),
         (f"of them longer than a row, {split}", cut),
-        ("of them dropped: no token to predict", summary["dropped"]),
+        (f"of them dropped: {why}", summary["dropped"]),
         ("exact duplicates left out before", summary["duplicates"]),
         ("bad records set aside before", summary["quarantined"]),
         ("records of held-out domains, left out", summary["held_out"]),
@@ -24,7 +28,7 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
     lines = [
         f"# {name}",
         "",
-        f"Packed rows of {summary['kind']}, for training with `vcjax`.",
+        f"{form} rows of {summary['kind']}, for training with `vcjax`.",
         "",
         "| | |",
         "|---|---|",
@@ -34,6 +38,7 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         "",
         "A row has `tokens`, `loss_mask`, `segment_ids` and `positions`. `loss_mask` is true where",
         "the token is to be predicted; segments count from 1, and 0 is padding.",
+        *pair,
         "",
         f"Tokenizer (SHA-256): `{summary['tokenizer']}`.",
         "",

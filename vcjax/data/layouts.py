@@ -45,6 +45,12 @@ class Layout:
 
 
 def _alpaca(row: Row) -> Row:
+    prompt = _alpaca_prompt(row)
+    answer = {"role": "assistant", "content": _optional_text(row["output"])}
+    return {"messages": [*prompt, answer]}
+
+
+def _alpaca_prompt(row: Row) -> list[Row]:
     # Source of the prompt's form: Stanford Alpaca, without its English preamble, as in
     # LLaMA-Factory: the instruction, and the input on the next line.
     asked = [row["instruction"], row.get("input")]
@@ -60,8 +66,7 @@ def _alpaca(row: Row) -> Row:
             {"role": "assistant", "content": turn[1]},
         ]
     messages.append({"role": "user", "content": asked})
-    messages.append({"role": "assistant", "content": _optional_text(row["output"])})
-    return {"messages": messages}
+    return messages
 
 
 def _optional_text(value: Any) -> str:
@@ -101,14 +106,25 @@ def _answer(value: Any, field: str) -> Any:
     return value
 
 
-def _pair(row: Row) -> Row:
-    return {name: _answer(row[name], name) for name in ("chosen", "rejected")}
+def _pair(row: Row, messages: Any) -> Row:
+    """The answers to `messages`, unless they come as whole conversations, prompt included."""
+    if any(isinstance(row[name], list) and len(row[name]) > 1 for name in ("chosen", "rejected")):
+        return _transcripts(row)
+    return {"messages": messages} | {n: _answer(row[n], n) for n in ("chosen", "rejected")}
 
 
 def _prompt_pair(row: Row) -> Row:
     prompt = row["prompt"]
-    messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-    return {"messages": messages} | _pair(row)
+    return _pair(row, prompt if isinstance(prompt, list) else [_user(prompt)])
+
+
+def _question_pair(row: Row) -> Row:
+    system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return _pair(row, [*system, _user(row["question"])])
+
+
+def _user(content: Any) -> Row:
+    return {"role": "user", "content": content}
 
 
 def _transcripts(row: Row) -> Row:
@@ -123,7 +139,12 @@ def _transcripts(row: Row) -> Row:
 
 
 def _turns(transcript: Any, field: str) -> list[Row]:
-    """Parses hh-rlhf's transcripts: `\\n\\nHuman: ...\\n\\nAssistant: ...`."""
+    """A conversation that ends with an answer: messages, ShareGPT turns, or hh-rlhf's text,
+    `\\n\\nHuman: ...\\n\\nAssistant: ...`."""
+    if isinstance(transcript, list) and transcript:
+        *before, last = transcript
+        turns = [_sharegpt_turn(t) if isinstance(t, dict) and "from" in t else t for t in before]
+        return [*turns, {"role": "assistant", "content": _answer(last, field)}]
     if not isinstance(transcript, str):
         raise BadRecord(f"field {field!r} must be a string, not {type(transcript).__name__}")
     before, *parts = re.split(r"(?:^|\n\n)(Human|Assistant):", transcript)
@@ -152,16 +173,22 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout(
             "messages, chosen, rejected",
             ("messages", "chosen", "rejected"),
-            lambda row: {"messages": row["messages"]} | _pair(row),
+            lambda row: _pair(row, row["messages"]),
         ),
         Layout(
             "DPO: conversations (from, value), chosen, rejected",
             ("conversations", "chosen", "rejected"),
-            lambda row: _sharegpt(row) | _pair(row),
+            lambda row: _pair(row, _sharegpt(row)["messages"]),
         ),
         Layout("prompt, chosen, rejected", ("prompt", "chosen", "rejected"), _prompt_pair),
+        Layout("question, chosen, rejected", ("question", "chosen", "rejected"), _question_pair),
         Layout(
-            "hh-rlhf: chosen, rejected (Human:/Assistant: transcripts)",
+            "alpaca: instruction, chosen, rejected",
+            ("instruction", "chosen", "rejected"),
+            lambda row: _pair(row, _alpaca_prompt(row)),
+        ),
+        Layout(
+            "chosen, rejected (conversations, or hh-rlhf's Human:/Assistant: transcripts)",
             ("chosen", "rejected"),
             _transcripts,
         ),

@@ -10,7 +10,9 @@ from vcjax.data.prepared import Prepared
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.seeds import derive_seed
 
-Batch = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions, each [batch, length]
+Batch = dict[str, np.ndarray]
+"""`tokens, loss_mask, segment_ids, positions`, each [batch, length], for preferences
+[batch, 2, length]; and what else the rows carry, batched alike."""
 
 PREFETCHED = 2  # batches made ahead of the step that trains
 
@@ -27,8 +29,8 @@ class Batches:
         """Builds the mixture; reads no row.
 
         Raises:
-          UserError: no part, lengths or tokenizers that differ, an empty part, a weight or batch
-            size that isn't positive.
+          UserError: no part, lengths or tokenizers that differ, preferences with anything else, an
+            empty part, a weight or batch size that isn't positive.
         """
         import grain
 
@@ -69,5 +71,10 @@ def _check(parts: Sequence[tuple[Prepared, float]], batch_size: int) -> None:
     if len(lengths) > 1:
         named = " and ".join(str(length) for length in lengths)
         raise UserError(f"prepared datasets have rows of {named} tokens; prepare them alike")
+    kinds = {part.summary["kind"] for part, _ in parts}
+    if len(kinds) > 1 and "preferences" in kinds:
+        raise UserError(
+            f"{' and '.join(sorted(kinds))} can't be in one batch; train on one of them"
+        )
     if len({part.summary["tokenizer"] for part, _ in parts}) > 1:
         raise UserError("prepared datasets are of different tokenizers; prepare them with the same")

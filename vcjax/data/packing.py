@@ -1,6 +1,6 @@
 """Examples -> rows of fixed length, several to a row, each its own segment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int32
 
 from vcjax.foundation.errors import UserError
 
-Row = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions, each [length]
+Row = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions: [length] or [2, length]
 Rows = dict[str, np.ndarray]  # the same, each [rows, length]
 
 DTYPES = {
@@ -42,7 +42,7 @@ class PackingCounts:
       split: examples cut into several pieces, all of them kept.
       truncated: examples whose end was cut off.
       dropped: examples left out because nothing of them could be learnt from.
-      rows: rows made.
+      rows: rows made (for preferences, of two answers each).
       tokens: tokens in the rows, without padding.
       loss_tokens: tokens of them that are predicted.
       fill: share of the rows that is not padding.
@@ -74,9 +74,8 @@ class Packer:
     """
 
     def __init__(self, length: int, *, split_long: bool):
-        if length < 2:
-            raise UserError(f"length: {length} is too short; a row needs 2 tokens or more")
-        self.length = length
+        self.length = check_length(length)
+        self.shape = (length,)
         self.split_long = split_long
         self.counts = PackingCounts()
         self._open: list[list[Example]] = []
@@ -109,10 +108,7 @@ class Packer:
         stop = len(example.ids) if self.split_long else min(len(example.ids), self.length)
         pieces = []
         for start in range(0, stop, self.length):
-            end = min(start + self.length, stop)
-            mask = example.loss_mask[start:end].copy()
-            mask[0] = False  # no token of its segment precedes it, so nothing predicts it
-            pieces.append(Example(example.ids[start:end], mask))
+            pieces.append(cut(example, start, min(start + self.length, stop)))
         return pieces
 
     def _place(self, piece: Example) -> Row | None:
@@ -135,19 +131,39 @@ class Packer:
     def _close(self, index: int) -> Row:
         pieces = self._open.pop(index)
         self._space.pop(index)
-        row = {name: np.zeros(self.length, dtype) for name, dtype in DTYPES.items()}
-        start = 0
-        for segment, piece in enumerate(pieces, start=1):
-            place = slice(start, start + len(piece.ids))
-            row["tokens"][place] = piece.ids
-            row["loss_mask"][place] = piece.loss_mask
-            row["segment_ids"][place] = segment
-            row["positions"][place] = np.arange(len(piece.ids))
-            start = place.stop
+        row = make_row(pieces, self.length)
         self.counts.rows += 1
-        self.counts.tokens += start
+        self.counts.tokens += sum(len(piece.ids) for piece in pieces)
         self.counts.loss_tokens += int(row["loss_mask"].sum())
         return row
+
+
+def check_length(length: int) -> int:
+    """Returns the length of a row; raises UserError where nothing could be predicted in it."""
+    if length < 2:
+        raise UserError(f"length: {length} is too short; a row needs 2 tokens or more")
+    return length
+
+
+def cut(example: Example, start: int, end: int) -> Example:
+    """A part of an example as a segment of its own."""
+    mask = example.loss_mask[start:end].copy()
+    mask[0] = False  # no token of its segment precedes it, so nothing predicts it
+    return Example(example.ids[start:end], mask)
+
+
+def make_row(pieces: Sequence[Example], length: int) -> Row:
+    """One row of pieces that fit, each a segment, padded at the end."""
+    row = {name: np.zeros(length, dtype) for name, dtype in DTYPES.items()}
+    start = 0
+    for segment, piece in enumerate(pieces, start=1):
+        place = slice(start, start + len(piece.ids))
+        row["tokens"][place] = piece.ids
+        row["loss_mask"][place] = piece.loss_mask
+        row["segment_ids"][place] = segment
+        row["positions"][place] = np.arange(len(piece.ids))
+        start = place.stop
+    return row
 
 
 def pack(examples: Iterable[Example], length: int, *, split_long: bool) -> Packed:

@@ -1,4 +1,4 @@
-"""Prepared datasets: packed rows on disk as TFDS/ArrayRecord, with their summary and card."""
+"""Prepared datasets: rows on disk as TFDS/ArrayRecord, with their summary and card."""
 
 import json
 import os
@@ -15,16 +15,22 @@ import numpy as np
 
 from vcjax.data.card import dataset_card
 from vcjax.data.curation import Deduplicated
-from vcjax.data.encode import encode_conversation, encode_document
+from vcjax.data.encode import encode_conversation, encode_document, encode_preference
 from vcjax.data.importers import check_choice
 from vcjax.data.packing import Packer, Row
-from vcjax.data.records import Record
+from vcjax.data.pairs import PairRows
+from vcjax.data.records import Preference, Record
 from vcjax.data.rows import RowWriter, open_rows
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_text, read_json, write_json, write_jsonl, write_text
 from vcjax.text.tokenizer import Tokenizer
 
-ENCODERS = {"documents": encode_document, "conversations": encode_conversation}
+PAIRED = "preferences"
+ENCODERS = {
+    "documents": encode_document,
+    "conversations": encode_conversation,
+    PAIRED: encode_preference,
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Prepared:
     """Random access to the rows of a prepared folder.
 
     Attributes:
-      source: the rows, in the order of packing.
+      source: the rows, in the order in which they were made.
       summary: what `prepare` counted.
     """
 
@@ -48,7 +54,8 @@ class Prepared:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`: `tokens, segment_ids, positions` int32, `loss_mask` bool, `[length]`."""
+        """Row `index`: `tokens, segment_ids, positions` int32 and `loss_mask` bool, `[length]`, or
+        `[2, length]` for preferences."""
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         return {name: np.asarray(value) for name, value in self.source[index].items()}
@@ -65,11 +72,12 @@ def prepare(
     on_bad_record: str = "error",
     held_out: Set[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Deduplicates, encodes and packs records into a folder, which appears whole or not at all.
+    """Deduplicates and encodes records and writes them as rows into a folder, which appears whole
+    or not at all. Documents and conversations are packed; each preference has a row of two.
 
     Args:
       folder: doesn't exist yet, or is empty.
-      records: of `kind`, `documents` or `conversations`; streamed once.
+      records: of `kind`, one of ENCODERS; streamed once.
       length: tokens of a row.
       quarantined: what the importer set aside; kept beside the rows.
       on_bad_record: what to do with a record that the tokenizer or its chat template refuses.
@@ -83,13 +91,16 @@ def prepare(
     """
     check_choice("kind", kind, ENCODERS)
     check_choice("on_bad_record", on_bad_record, ("error", "quarantine"))
-    packer = Packer(length, split_long=kind == "documents")
+    # Of the two, each takes what the encoder of its kind gives.
+    packer: Any = Packer(length, split_long=kind == "documents")
+    if kind == PAIRED:
+        packer = PairRows(length)
     unique = Deduplicated(records)
     bad, kept_out = list(quarantined), 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
     with _new_folder(Path(folder)) as temporary:
-        with RowWriter(temporary, length) as writer:
+        with RowWriter(temporary, packer.shape) as writer:
             for record in unique:
                 about = record.to_dict()
                 if about.get("domain") in held_out:
@@ -103,7 +114,7 @@ def prepare(
                     raw = json.dumps(record.to_dict(), ensure_ascii=False)
                     bad.append({"file": None, "line": None, "reason": str(error), "raw": raw})
                     continue
-                languages[about["lang"]] += 1
+                languages[record.lang if isinstance(record, Preference) else about["lang"]] += 1
                 domains[about.get("domain", "none")] += 1
                 writer.write(packer.add(example))
             writer.write(packer.finish())
@@ -119,9 +130,10 @@ def prepare(
                 "charter holds out"
             )
         if not counts.rows:
+            what = "answers that differ" if kind == PAIRED else "a token to predict"
             raise UserError(
-                f"{folder}: nothing to write: of {counts.examples} {kind} none has a token to "
-                f"predict within length {length}; raise the length or check the data"
+                f"{folder}: nothing to write: of {counts.examples} {kind} none has {what} within "
+                f"length {length}; raise the length or check the data"
             )
         summary = {
             "kind": kind,

@@ -181,8 +181,14 @@ class Preference(Record):
     messages: tuple[Message, ...]
     chosen: str
     rejected: str
+    domain: str | None = None
 
     CONTENT = ("messages", "chosen", "rejected")
+
+    @property
+    def lang(self) -> str:
+        """Guessed from the script of the texts; it is no field of a preference."""
+        return guess_language("\n".join(_texts([self.messages, self.chosen, self.rejected])))
 
     def check(self) -> None:
         if self.messages[-1]["role"] == "assistant":

@@ -1,5 +1,6 @@
 """Rows on disk: a TFDS dataset of ArrayRecord shards, written and read without TensorFlow."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +16,9 @@ CHUNK = 256  # rows given to TFDS at once: it rewrites its metadata each time
 
 
 class RowWriter:
-    """Writes rows of `length` tokens into a folder; a context manager, closed at its end."""
+    """Writes rows whose arrays have `shape` into a folder; a context manager, closed at its end."""
 
-    def __init__(self, folder: Path, length: int):
+    def __init__(self, folder: Path, shape: tuple[int, ...]):
         # Imported here, as it costs a second that reading records needn't pay.
         import tensorflow_datasets as tfds
 
@@ -25,15 +26,12 @@ class RowWriter:
             name=NAME, version=tfds.core.Version(VERSION), data_dir=str(folder), module_name="vcjax"
         )
         features = tfds.features.FeaturesDict(
-            {
-                name: tfds.features.Tensor(shape=(length,), dtype=dtype)
-                for name, dtype in DTYPES.items()
-            }
+            {name: tfds.features.Tensor(shape=shape, dtype=dtype) for name, dtype in DTYPES.items()}
         )
         info = tfds.core.DatasetInfo(
-            builder=identity, features=features, description="Packed rows of tokens."
+            builder=identity, features=features, description="Rows of tokens."
         )
-        row_bytes = length * sum(dtype.itemsize for dtype in DTYPES.values())
+        row_bytes = math.prod(shape) * sum(dtype.itemsize for dtype in DTYPES.values())
         self._writer = tfds.core.SequentialWriter(
             info,
             max_examples_per_shard=max(1, SHARD_BYTES // row_bytes),
