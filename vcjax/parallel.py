@@ -1,7 +1,7 @@
 """Mesh, and the one table that maps logical axes of tensors to axes of the mesh."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,8 @@ class ShardingRules:
 _FIELDS = {field.name for field in dataclasses.fields(ShardingRules)}
 
 
-def make_mesh(sizes: Mapping[str, int]) -> Mesh:
-    """Lays all devices out as a mesh. One size may be -1: whatever is left.
+def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
+    """Lays devices (default: all there are) out as a mesh. One size may be -1: whatever is left.
 
     Raises:
       UserError: an unknown axis, or sizes that don't multiply to the number of devices.
@@ -50,14 +50,15 @@ def make_mesh(sizes: Mapping[str, int]) -> Mesh:
         if axis not in AXES:
             raise UserError(f"mesh axis {axis!r} is not one of {', '.join(AXES)}")
     shape = [int(sizes.get(axis, 1)) for axis in AXES]
-    count = jax.device_count()
+    count = jax.device_count() if devices is None else len(devices)
     if shape.count(-1) == 1:
         known = -int(np.prod(shape))
         shape[shape.index(-1)] = count // known if known and count % known == 0 else 0
     if int(np.prod(shape)) != count or min(shape) < 1:
         asked = " x ".join(f"{axis}={sizes.get(axis, 1)}" for axis in AXES)
         raise UserError(f"mesh {asked} doesn't fit {count} device(s)")
-    return jax.make_mesh(tuple(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    kinds = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(tuple(shape), AXES, axis_types=kinds, devices=devices)
 
 
 def sharding(
@@ -85,6 +86,28 @@ def sharding(
 def shardings(mesh: Mesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
     """Shardings of a tree; `axes` has tuples of names where `shapes` has shaped leaves."""
     return jax.tree.map(lambda leaf, names: sharding(mesh, rules, names, leaf.shape), shapes, axes)
+
+
+@dataclass(frozen=True)
+class OnMesh:
+    """A mesh and its rules, for what XLA can't lay over it by itself: kernels."""
+
+    mesh: Mesh
+    rules: ShardingRules
+
+    @property
+    def platform(self) -> str:
+        """What the devices are: `cpu`, `gpu` or `tpu`."""
+        return self.mesh.devices.flat[0].platform
+
+    def spec(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> PartitionSpec:
+        """The mesh axes of one tensor; see `sharding`."""
+        return sharding(self.mesh, self.rules, axes, shape).spec
+
+    def parts(self, axes: tuple[str, ...] | str | None) -> int:
+        """In how many parts these mesh axes, an entry of a spec, divide a tensor."""
+        names = (axes,) if isinstance(axes, str) else axes or ()
+        return int(np.prod([self.mesh.shape[name] for name in names]))
 
 
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:

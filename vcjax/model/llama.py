@@ -25,6 +25,7 @@ from vcjax.model.packed import attend_packed, choose_backend
 from vcjax.model.quantised import QuantisedKernel
 from vcjax.model.remat import rematerialised
 from vcjax.model.rope import rotate, rotation
+from vcjax.parallel import OnMesh
 
 Cache = tuple[tuple[Array, Array], ...]
 """Per layer, keys and values, each [batch, kv_heads, context, head_dim]."""
@@ -167,8 +168,7 @@ class Block(nnx.Module):
                 query, key = self.q_norm(query), self.k_norm(key)
             query, key = checkpoint_name(query, "query"), checkpoint_name(key, "key")
             value = checkpoint_name(value, "value")
-            attended = checkpoint_name(attention(query, key, value), "attended")
-            x = x + self.o(attended, drop_key)
+            x = x + self.o(attention(query, key, value), drop_key)
         with jax.named_scope("mlp"):
             normal = self.mlp_norm(x)
             gate = checkpoint_name(self.gate(normal, drop_key), "gate")
@@ -190,17 +190,20 @@ class Llama(nnx.Module):
         stacked: bool = True,
         remat: str = "none",
         attention: str = "auto",
+        on: OnMesh | None = None,
     ) -> None:
         """Args: `dtype` is that of the computation, `param_dtype` that of the parameters.
 
         `remat` is one of `vcjax.model.remat.POLICIES`, `attention` one of the backends of
-        `vcjax.model.packed`; both concern whole rows.
+        `vcjax.model.packed`, `on` the mesh that rows lie on; all three concern whole rows.
 
         Adapters drop inputs only where the attribute `drop_key`, None at first, is set to a key
         of JAX: a training step does so, anew for each microbatch.
         """
         self.config, self.dtype, self.stacked, self.remat = config, dtype, stacked, remat
-        self.attention = choose_backend(attention, dtype)
+        platform = jax.default_backend() if on is None else on.platform
+        self.attention = choose_backend(attention, dtype, platform, config.windows)
+        self.on = on
         self.dropout = 0.0 if lora is None else lora.dropout
         self.drop_key: Array | None = None
         make = _Maker(rngs, param_dtype, None)
@@ -239,7 +242,9 @@ class Llama(nnx.Module):
         def run(block: Block, x: Array, window: Any, drop_key: Any) -> Array:
             def attention(query: Array, key: Array, value: Array) -> Array:
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-                return attend_packed(query, key, value, segment_ids, window, self.attention)
+                return attend_packed(
+                    query, key, value, segment_ids, window, self.attention, self.on
+                )
 
             return block(x, attention, drop_key)
 
@@ -252,11 +257,14 @@ class Llama(nnx.Module):
                 x = run(block, x, window, key)
             return self.norm(x)
         graph, stack = nnx.split(self.layers)
-        windows = jnp.asarray(self.config.windows) if self.config.windows else None
+        shared, *others = set(self.config.windows) or {0}
+        windows = jnp.asarray(self.config.windows) if others else None
 
         def step(x: Array, layer: tuple) -> tuple[Array, None]:
             state, window, drop_key = layer
-            if window is not None:  # 0 means none: then the row's length excludes nothing
+            if window is None:
+                window = shared or None
+            else:  # 0 means none: then the row's length excludes nothing
                 window = jnp.where(window == 0, tokens.shape[1] + 1, window)
             return run(nnx.merge(graph, state), x, window, drop_key), None
 
