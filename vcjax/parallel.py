@@ -8,7 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+    AbstractDevice,
+    AbstractMesh,
+    AxisType,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+)
 
 from vcjax.foundation.errors import UserError, suggest
 
@@ -46,23 +53,40 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
     Raises:
       UserError: an unknown axis, or sizes that don't multiply to the number of devices.
     """
+    shape = mesh_shape(sizes, jax.device_count() if devices is None else len(devices))
+    kinds = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
+
+
+def abstract_mesh(sizes: Mapping[str, int], count: int, kind: str, platform: str) -> AbstractMesh:
+    """The mesh that `make_mesh` makes of `count` devices that aren't here.
+
+    Args:
+      kind: `jax.Device.device_kind` of the devices, `platform` their platform.
+    """
+    device = AbstractDevice(kind, None, platform)
+    kinds = (AxisType.Auto,) * len(AXES)
+    shape = mesh_shape(sizes, count)
+    return AbstractMesh(shape, AXES, axis_types=kinds, abstract_device=device)
+
+
+def mesh_shape(sizes: Mapping[str, int], count: int) -> tuple[int, ...]:
+    """Size of each of AXES for `count` devices; see `make_mesh`."""
     for axis in sizes:
         if axis not in AXES:
             raise UserError(f"mesh axis {axis!r} is not one of {', '.join(AXES)}")
     shape = [int(sizes.get(axis, 1)) for axis in AXES]
-    count = jax.device_count() if devices is None else len(devices)
     if shape.count(-1) == 1:
         known = -int(np.prod(shape))
         shape[shape.index(-1)] = count // known if known and count % known == 0 else 0
     if int(np.prod(shape)) != count or min(shape) < 1:
         asked = " x ".join(f"{axis}={sizes.get(axis, 1)}" for axis in AXES)
         raise UserError(f"mesh {asked} doesn't fit {count} device(s)")
-    kinds = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(tuple(shape), AXES, axis_types=kinds, devices=devices)
+    return tuple(shape)
 
 
 def sharding(
-    mesh: Mesh, rules: ShardingRules, axes: tuple[str, ...], shape: tuple[int, ...]
+    mesh: Mesh | AbstractMesh, rules: ShardingRules, axes: tuple[str, ...], shape: tuple[int, ...]
 ) -> NamedSharding:
     """Sharding of one tensor. A mesh axis that doesn't divide its dimension is left out.
 
@@ -83,7 +107,7 @@ def sharding(
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def shardings(mesh: Mesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
+def shardings(mesh: Mesh | AbstractMesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
     """Shardings of a tree; `axes` has tuples of names where `shapes` has shaped leaves."""
     return jax.tree.map(lambda leaf, names: sharding(mesh, rules, names, leaf.shape), shapes, axes)
 
@@ -92,13 +116,13 @@ def shardings(mesh: Mesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
 class OnMesh:
     """A mesh and its rules, for what XLA can't lay over it by itself: kernels."""
 
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
     rules: ShardingRules
 
     @property
     def platform(self) -> str:
         """What the devices are: `cpu`, `gpu` or `tpu`."""
-        return self.mesh.devices.flat[0].platform
+        return self.mesh.abstract_mesh.abstract_device.platform
 
     def spec(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> PartitionSpec:
         """The mesh axes of one tensor; see `sharding`."""
@@ -133,6 +157,6 @@ def meet(place: str) -> None:
         multihost_utils.sync_global_devices(place)
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
     """Sharding of a tensor that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())

@@ -8,7 +8,6 @@ A process of its own, because the number of devices is fixed when JAX starts.
 import json
 from functools import partial
 
-import jax
 import numpy as np
 
 from tests.model.test_packed_attention import HEADS, reference, results

@@ -64,7 +64,7 @@ def test_blocks_agree_with_the_reference(length, window):
 
 @pytest.mark.parametrize(("length", "window"), [(600, None), (256, 70)])
 def test_splash_agrees_with_the_reference(length, window):
-    """In interpret mode; rows of 600 are padded, to five blocks. `make tpu` compiles it for TPUs."""
+    """In interpret mode; rows of 600 are padded, to five blocks. `make tpu` compiles for TPUs."""
     splash = partial(splash_attention, on=None, interpret=True)
     agree(results(splash, length, window), results(reference, length, window))
 

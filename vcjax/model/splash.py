@@ -8,7 +8,6 @@ those with the last parts have the most to do.
 Source: `jax.experimental.pallas.ops.tpu.splash_attention`.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
