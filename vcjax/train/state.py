@@ -1,21 +1,27 @@
 """What a run holds on its devices: where each array lies, and what it is at the start."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
+from jax.tree_util import DictKey, tree_map_with_path
 
 from vcjax.foundation.seeds import derive_seed
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama
-from vcjax.parallel import ShardingRules, put, replicated, shardings
+from vcjax.model.quantised import quantise_base
+from vcjax.parallel import OnMesh, ShardingRules, put, replicated, shardings
 from vcjax.train.config import TrainConfig
+from vcjax.train.offload import HOST
+from vcjax.train.optim import Optimizer
+from vcjax.train.parameter_groups import path_of
 from vcjax.weights.adapters import split_adapters
 
 
@@ -26,7 +32,8 @@ class Layout:
     Attributes:
       graph: static part of the model; `nnx.merge(graph, params)` gives the model.
       trainable: float32 leaves that are trained: all of them, or the adapters.
-      frozen: the other leaves, in the compute dtype, as nothing else is done with them.
+      frozen: the other leaves, in the compute dtype or quantised, as nothing else is done with
+        them.
       optimizer: state of the optimiser.
     """
 
@@ -39,27 +46,23 @@ class Layout:
 def make_layout(
     model: LlamaConfig,
     config: TrainConfig,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     mesh: Mesh,
     rules: ShardingRules,
 ) -> Layout:
     """Lays a run out over a mesh; allocates nothing."""
     lora, dtype = config.adapters, jnp.dtype(config.dtype)
-    options = {"remat": config.remat, "attention": config.attention}
+    on = OnMesh(mesh, rules)
+    options = {"remat": config.remat, "attention": config.attention, "on": on}
     graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
     tree = shapes(model, lora=lora)
     places = shardings(mesh, rules, logical_axes(model, lora=lora), tree)
     placed = jax.tree.map(_placed, tree, places)
     trainable, frozen = split_adapters(placed) if lora else (placed, {})
-    frozen = jax.tree.map(lambda leaf: leaf.update(dtype=dtype), frozen)
-    everywhere = replicated(mesh)
-    state = optax.tree_map_params(
-        optimizer,
-        lambda leaf, like: _placed(leaf, like.sharding),
-        jax.eval_shape(optimizer.init, trainable),
-        trainable,
-        transform_non_params=lambda leaf: _placed(leaf, everywhere),
-    )
+    if lora:  # in the compute dtype, but for quantised kernels, which have dtypes of their own
+        low = shapes(model, lora=lora, param_dtype=dtype)
+        _, frozen = split_adapters(jax.tree.map(_placed, low, places))
+    state = _state_layout(optimizer, trainable, mesh, offload=config.offload)
     return Layout(graph, trainable, frozen, state)
 
 
@@ -77,6 +80,11 @@ def place(params: Params, layout: Params) -> Params:
     )
 
 
+def place_base(params: Params, config: TrainConfig, layout: Params) -> Params:
+    """Puts a plain model's parameters where the layout of the frozen leaves says, in its form."""
+    return place(quantise_base(params, config.lora.base), layout)
+
+
 def init_adapters(model: LlamaConfig, config: TrainConfig, layout: Params) -> Params:
     """Fresh adapters, a function of the run's seed; they leave the model as it is."""
     seed = derive_seed(config.seed, "lora")
@@ -87,6 +95,28 @@ def init_adapters(model: LlamaConfig, config: TrainConfig, layout: Params) -> Pa
 
     # Compiled, so that the rest of the random model is never made.
     return jax.jit(init, out_shardings=sharding_of(layout))()
+
+
+def _state_layout(optimizer: Optimizer, trainable: Params, mesh: Mesh, *, offload: bool) -> Any:
+    """A moment of a parameter's shape lies as the parameter does, or so in the host's memory.
+
+    Whatever else there is (counts, rows and columns of factored moments) is small: each device
+    holds it whole.
+    """
+    params: dict[Any, Any] = flatten_dict(trainable)
+    everywhere = replicated(mesh)
+
+    def placed(entries: tuple, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        # Dicts in a state are trees of parameters, or name parts of an optimiser.
+        runs = groupby(entries, lambda entry: isinstance(entry, DictKey))
+        paths = [path_of(tuple(run)) for is_dict, run in runs if is_dict]
+        param = next((params[path] for path in paths if path in params), None)
+        if param is None or param.shape != leaf.shape:
+            return _placed(leaf, everywhere)
+        kind = HOST if offload else None
+        return _placed(leaf, param.sharding.with_memory_kind(kind))
+
+    return tree_map_with_path(placed, jax.eval_shape(optimizer.init, trainable))
 
 
 def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,7 @@
 """One training step: gradients summed over microbatches, divided once, and an update."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +13,20 @@ from jaxtyping import Array
 from vcjax.model.build import Params
 from vcjax.parallel import ShardingRules, replicated
 from vcjax.train.objective import Loss
+from vcjax.train.offload import fetch, store
+from vcjax.train.optim import Optimizer
 from vcjax.train.placement import batch_spec
 from vcjax.train.state import Layout, sharding_of
 from vcjax.weights.adapters import join
 
 Batch = dict[str, Array]
-MEASURED = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate")
+MEASURED = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate", "skipped")
 
 
 def make_step(
     layout: Layout,
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     schedule: optax.Schedule,
     microbatches: int,
     mesh: Mesh,
@@ -32,28 +34,41 @@ def make_step(
 ) -> Callable[[Params, Any, Params, Batch, Array], tuple[Params, Any, dict[str, Array]]]:
     """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
 
-    `count` is the number of earlier updates. Trainable parameters and state are donated. The
+    `count` is the number of earlier steps. Trainable parameters and state are donated. The
     metrics (MEASURED) are scalars: `loss` (mean over the predicted tokens, or over the pairs, in
     nats), `loss_tokens` (those predicted), `tokens` (those that aren't padding), `grad_norm`
-    (before clipping) and `learning_rate`; then the means of whatever else `loss` sums up.
+    (before clipping), `learning_rate` and `skipped` (0 or 1); then the means of whatever else
+    `loss` sums up. Where loss or gradient norm isn't finite the update is skipped: parameters and
+    state stay as they are, bit for bit.
     """
     gradients = make_gradients(layout, loss, microbatches, mesh, rules)
+    held = sharding_of(layout.optimizer)
 
     def step(
         trainable: Params, state: Any, frozen: Params, batch: Batch, count: Array
     ) -> tuple[Params, Any, dict[str, Array]]:
         means, _, grads = gradients(trainable, frozen, batch)
-        updates, state = optimizer.update(grads, state, trainable)
+        norm, rate = optimizer.norm(grads), jnp.asarray(schedule(count))
+        finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
+
+        def update(trainable: Params, state: Any) -> tuple[Params, Any]:
+            return optimizer.update(grads, norm, state, trainable, rate)
+
+        # Both branches work in place; `where` would hold the old and the new values at once.
+        trainable, state = jax.lax.cond(
+            finite, update, lambda *same: same, trainable, fetch(state, held)
+        )
         metrics = {
             **means,
             "loss_tokens": jnp.sum(batch["loss_mask"]),
             "tokens": jnp.sum(batch["segment_ids"] != 0),
-            "grad_norm": optax.tree.norm(grads),
-            "learning_rate": schedule(count),
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "skipped": 1 - finite.astype(jnp.int32),
         }
-        return cast(Params, optax.apply_updates(trainable, updates)), state, metrics
+        return trainable, store(state, held), metrics
 
-    out = sharding_of(layout.trainable), sharding_of(layout.optimizer), replicated(mesh)
+    out = sharding_of(layout.trainable), held, replicated(mesh)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
 
 
