@@ -1,12 +1,14 @@
 """One guard around every launch script: flags, config and the run itself.
 
-A user's mistake ends in one line and exit code 2, an unmet gate in one line and exit code 3; only
-a fault of ours leaves a traceback (exit code 1).
+A user's mistake ends in one line and exit code 2, an unmet gate in one line and exit code 3, a
+signal in one line and 128 + its number; only a fault leaves a traceback (exit code 1).
 """
 
+import errno
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,10 +20,12 @@ from absl import logging as absl_logging
 # Set before transformers is imported: it would note on every start that PyTorch is absent.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from vcjax.foundation.errors import GateNotMet, UserError, suggest
+from vcjax.foundation.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.weights.shipped import cache_folder
 
 DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
+_OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No code is at fault, and a traceback would only hide the line that says so."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -67,12 +71,16 @@ def _guarded(main: Callable[[], None]) -> int:
         return UNMET
     except KeyboardInterrupt:
         print("stopped; the same command continues from here", file=sys.stderr)
-        return 128 + 2
+        return 128 + signal.SIGINT
+    except Preempted as error:
+        print(error, file=sys.stderr)
+        return 128 + signal.SIGTERM
     except OSError as error:
         if error.errno is None:
             raise
-        traceback.print_exc()
-        print(f"error: {error.filename or ''}: {os.strerror(error.errno)}", file=sys.stderr)
+        if error.errno not in _OUT_OF_ROOM:
+            traceback.print_exc()
+        print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return FAULT
     return DONE
 

@@ -1,4 +1,4 @@
-"""The two ends of a run that are not faults: a user's mistake and an unmet gate."""
+"""The ends of a run that are not faults: a user's mistake, an unmet gate and a preemption."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,6 +13,10 @@ class UserError(Exception):
 
 class GateNotMet(Exception):
     """The run ended, but a gate, a quota or a bound was not met. Exit code 3."""
+
+
+class Preempted(Exception):
+    """The run was asked to end (SIGTERM) and has saved all it did. Exit code 143 (128 + 15)."""
 
 
 def suggest(name: str, options: Iterable[str]) -> str:

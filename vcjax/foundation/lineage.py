@@ -5,7 +5,7 @@ Every folder that a script writes holds a `lineage.json`; `verify` rehashes the 
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -41,6 +41,7 @@ def write_lineage(
     config: dict[str, Any],
     seed: int | None = None,
     target: str | os.PathLike | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Hashes the folder's files and writes its `lineage.json`; returns what it wrote.
 
@@ -48,10 +49,11 @@ def write_lineage(
 
     Args:
       target: where the folder will stand, if it is a temporary one that is renamed later.
+      files: hashes of the files in `list_files(folder)`, where they are known already.
     """
     folder = Path(folder).resolve()
     home = Path(target).resolve() if target is not None else folder
-    files = _hash_files(folder)
+    files = _hash_files(folder) if files is None else dict(sorted(files.items()))
     record = {
         "format": 1,
         "kind": kind,
@@ -80,6 +82,19 @@ def read_lineage(folder: str | os.PathLike) -> dict[str, Any]:
     if not (Path(folder) / NAME).is_file():
         raise UserError(f"{folder}: no {NAME}: not a folder that a vcjax script finished")
     return read_json(Path(folder) / NAME)
+
+
+def recorded_files(folder: str | os.PathLike) -> dict[str, str]:
+    """The SHA-256 of each file as a folder's lineage has them, by name.
+
+    Raises:
+      UserError: there is no lineage, or its list of files isn't the one that was written.
+    """
+    record = read_lineage(folder)
+    files = record.get("files") if isinstance(record, dict) else None
+    if not isinstance(files, dict) or _combine(files) != record.get("hash"):
+        raise UserError(f"{Path(folder) / NAME}: its own hash doesn't match its file list")
+    return files
 
 
 def content_hash(path: str | os.PathLike) -> str:
@@ -154,12 +169,16 @@ def code_version() -> dict[str, str | None]:
     return {"version": release, "commit": commit}
 
 
-def _hash_files(folder: Path) -> dict[str, str]:
-    if not folder.is_dir():
+def list_files(folder: str | os.PathLike) -> list[str]:
+    """Sorted names of the files that prove what a folder holds, all levels."""
+    if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such file or folder")
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    kept = sorted(name.as_posix() for name in names if not _ignored(name))
-    return {name: hash_file(folder / name) for name in kept}
+    names = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not _ignored(name))
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    return {name: hash_file(folder / name) for name in list_files(folder)}
 
 
 def _ignored(name: Path) -> bool:

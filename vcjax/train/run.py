@@ -72,7 +72,7 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
     parents = [bundle.origin, *parents, *(one for source in sources for one in source.parents)]
     _check_parents(workdir, parents)
 
-    with _held(workdir, config), Checkpoints(workdir, config.keep) as saved:
+    with _held(workdir, config), Checkpoints(workdir, config.keep, config.keep_best) as saved:
         # -----------------------------------------------------------------------------------------
         # Files that stand at the start; none of a finished run that is being extended.
         # -----------------------------------------------------------------------------------------
@@ -90,9 +90,9 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
         optimizer, schedule = make_optimizer(config), make_schedule(config)
         layout = make_layout(bundle.config, config, optimizer, mesh, rules)
         frozen = place(bundle.params, layout.frozen) if config.adapters else {}
-        done = saved.latest or 0
-        if done:
-            trainable, state = saved.restore(done, layout)
+        resumed, done = saved.restore_latest(layout), 0
+        if resumed is not None:
+            done, trainable, state = resumed
         else:
             if config.adapters:
                 trainable = init_adapters(bundle.config, config, layout.trainable)
@@ -138,6 +138,7 @@ def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
         # -----------------------------------------------------------------------------------------
         # The end: what the run was, and where it came from.
         # -----------------------------------------------------------------------------------------
+        saved.wait()
         summary = metrics.summarise(config.stage, metrics.read_metrics(workdir))
         if leads():
             write_json(workdir / SUMMARY, summary)

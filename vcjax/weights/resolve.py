@@ -20,15 +20,19 @@ class Located:
       kind: `hf`, `gguf`, `checkpoint` or `workdir` (a training run).
       path: the folder, or the GGUF file.
       reference: what the user wrote; a hub id with the commit it resolved to.
+      step: of a workdir, the checkpoint that was asked for; None is the last good one.
     """
 
     kind: str
     path: Path
     reference: str
+    step: int | None = None
 
 
 def resolve(reference: str) -> Located:
     """Finds a model by folder, GGUF file, training workdir, shipped name or hub id.
+
+    `WORKDIR/checkpoints/STEP` is the model of a training run as of that step.
 
     Raises:
       UserError: nothing is there, or what is there is no model.
@@ -37,6 +41,9 @@ def resolve(reference: str) -> Located:
         return Located("gguf", fetch_shipped(reference), reference)
     path = Path(reference)
     if path.is_dir():
+        home = path.resolve().parent
+        if path.resolve().name.isdecimal() and home.name == "checkpoints":
+            return Located("workdir", home.parent, reference, int(path.resolve().name))
         return Located(_folder_kind(path), path, reference)
     if path.is_file():
         if path.suffix != ".gguf":

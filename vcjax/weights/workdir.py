@@ -1,9 +1,11 @@
-"""A training run's folder as a model: its last checkpoint, adapters merged into their base.
+"""A training run's folder as a model: its last good checkpoint, or one that is named by its step;
+adapters are merged into their base.
 
 `config.json` is the run's configuration; `model/` holds the small files of the model that is being
 trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax's.
 """
 
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -20,28 +22,34 @@ from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig, merge_lora
+from vcjax.model.quantised import quantise_base
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import GENERATION, Bundle, check_dtype, load_located
 from vcjax.weights.resolve import resolve
+from vcjax.weights.steps import META, PARAMS, check_tree, flaw, newest_good, step_folder
 
-CHECKPOINTS = "checkpoints"
 MODEL = "model"
-PARAMS = "params"
 SOURCES = "sources.json"
+
+_log = logging.getLogger(__name__)
 
 
 def load_workdir(
-    folder: str | os.PathLike, dtype: str | None = None, reference: str | None = None
+    folder: str | os.PathLike,
+    dtype: str | None = None,
+    reference: str | None = None,
+    step: int | None = None,
 ) -> Bundle:
-    """Loads the model of a training run, finished or not, as of its last checkpoint.
+    """Loads the model of a training run, finished or not.
 
     Args:
       dtype: of the parameters in memory; None is the dtype in which the base model was stored.
       reference: how the user named the folder.
+      step: which checkpoint; None is the last one that is good, and those after it are reported.
 
     Raises:
-      UserError: no checkpoint yet, not a training run, or an adapter whose base has changed.
+      UserError: no good checkpoint, not a training run, or an adapter whose base has changed.
     """
     folder = Path(folder)
     small = folder / MODEL
@@ -50,13 +58,14 @@ def load_workdir(
     raw = read_json(small / "config.json")
     config = LlamaConfig.from_hf(raw)
     lora = read_json(folder / "config.json")["lora"]
-    fields = ("rank", "alpha", "targets", "dropout")
-    adapters = LoraConfig(*(lora[name] for name in fields)) if lora["rank"] else None
-    trained = _read_trained(folder, config, adapters)
+    adapters = LoraConfig(**lora) if lora["rank"] else None
+    place = _last_good(folder) if step is None else _good(step_folder(folder, step))
+    trained = _read_trained(place, config, adapters)
     if adapters is not None:
         # On the host: an accelerator needn't have room for the whole model in float32.
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            trained = merge_lora(join(trained, load_base(folder).params), adapters)
+            base = quantise_base(load_base(folder).params, adapters.base)
+            trained = merge_lora(join(trained, base), adapters)
     held = check_dtype(dtype or raw["torch_dtype"])
     params = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.dtype(held)), trained)
     return Bundle(
@@ -66,7 +75,7 @@ def load_workdir(
         read_json(small / GENERATION),
         held,
         raw["torch_dtype"],
-        Parent.of("model", folder, reference),
+        Parent.of("model", folder if step is None else place, reference),
     )
 
 
@@ -107,18 +116,33 @@ def write_sources(folder: Path, parents: list[Parent]) -> None:
     write_json(folder / SOURCES, records)
 
 
-def _read_trained(folder: Path, config: LlamaConfig, lora: LoraConfig | None) -> Params:
+def _good(place: Path) -> Path:
+    if (reason := _model_flaw(place)) is not None:
+        raise UserError(reason)
+    return place
+
+
+def _last_good(folder: Path) -> Path:
+    step, flawed = newest_good(folder, _model_flaw)
+    if step is None:
+        raise UserError(
+            f"{folder}: no checkpoint yet; the first comes after `checkpoint_every` steps"
+        )
+    for reason in flawed.values():
+        _log.warning("%s; step %d is used instead", reason, step)
+    return step_folder(folder, step)
+
+
+def _model_flaw(place: Path) -> str | None:
+    """What is wrong with a checkpoint, as far as the model goes: the optimiser isn't read."""
+    return flaw(place, lambda name: name == META or name.startswith(f"{PARAMS}/"))
+
+
+def _read_trained(place: Path, config: LlamaConfig, lora: LoraConfig | None) -> Params:
     tree: Any = shapes(config, lora=lora)
     if lora is not None:
         tree, _ = split_adapters(tree)
-    template = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
-    options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=False)
-    path = (folder / CHECKPOINTS).resolve()
-    with ocp.CheckpointManager(path, options=options, item_names=(PARAMS,)) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise UserError(
-                f"{folder}: no checkpoint yet; the first comes after `checkpoint_every` steps"
-            )
-        args = ocp.args.Composite(**{PARAMS: ocp.args.StandardRestore(template)})
-        return manager.restore(step, args=args)[PARAMS]
+    check_tree(place / PARAMS, tree)
+    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    with ocp.PyTreeCheckpointer() as reader:
+        return reader.restore(place.resolve() / PARAMS, restore_args=on_host)
