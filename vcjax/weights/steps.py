@@ -1,0 +1,107 @@
+"""A run's numbered checkpoints as folders: which there are, and which are as they were saved.
+
+`checkpoints/STEP` holds Orbax's `params/` and `optimizer/`, a small `checkpoint.json`, and a
+`lineage.json` like any other folder's: the run's config, what the run was made from, and the
+SHA-256 of every file, since neither Orbax nor zarr notices a changed byte of an array.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+from etils import epath
+
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import hash_file
+from vcjax.foundation.lineage import recorded_files
+
+CHECKPOINTS = "checkpoints"
+PARAMS = "params"
+META = "checkpoint.json"
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    """Steps of which there is a checkpoint, in rising order."""
+    folder = workdir / CHECKPOINTS
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(int(path.name) for path in there if path.name.isdecimal())
+
+
+def step_folder(workdir: Path, step: int) -> Path:
+    """Where a step's checkpoint is, or will be."""
+    return workdir / CHECKPOINTS / str(step)
+
+
+def flaw(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> str | None:
+    """Says which file of a checkpoint is missing or changed; None where all is as it was saved.
+
+    Args:
+      wanted: which files to read, by their names relative to `folder`.
+    """
+    try:
+        recorded = {name: saved for name, saved in recorded_files(folder).items() if wanted(name)}
+    except UserError as error:
+        return str(error)
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(_hash_or_error, (folder / name for name in recorded))
+        for name, now in zip(recorded, found, strict=True):
+            if isinstance(now, OSError):
+                return f"{folder / name}: {now.strerror}"
+            if now != recorded[name]:
+                return f"{folder / name}: not the bytes that were saved"
+    return None
+
+
+def newest_good(
+    workdir: Path, find: Callable[[Path], str | None] = flaw
+) -> tuple[int | None, dict[int, str]]:
+    """Returns the last step that is as it was saved, and what is wrong with each step after it.
+
+    Without any checkpoint the step is None.
+
+    Raises:
+      UserError: there are checkpoints, and not one of them is good.
+    """
+    flawed: dict[int, str] = {}
+    for step in reversed(saved_steps(workdir)):
+        reason = find(step_folder(workdir, step))
+        if reason is None:
+            return step, flawed
+        flawed[step] = reason
+    if flawed:
+        raise UserError(
+            f"{workdir / CHECKPOINTS}: no checkpoint in it is as it was saved "
+            f"({flawed[max(flawed)]}); bring one back, or remove the folder to begin again"
+        )
+    return None, {}
+
+
+def check_tree(place: Path, wanted: Any) -> None:
+    """Raises a UserError that names the first array in which a stored tree is another.
+
+    Args:
+      place: a part of a checkpoint, a folder of Orbax's.
+      wanted: a tree whose leaves have `shape` and `dtype`.
+    """
+    found = _arrays(ocp.PyTreeCheckpointHandler().metadata(epath.Path(place.resolve())).tree)
+    expected = _arrays(wanted)
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise UserError(
+                f"{place}: {name} is {found.get(name, 'absent')}, where this model and config "
+                f"have {expected.get(name, 'none')}"
+            )
+
+
+def _arrays(tree: Any) -> dict[str, str]:
+    leaves = ocp.tree.to_flat_dict(tree, sep=".").items()
+    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves}
+
+
+def _hash_or_error(path: Path) -> str | OSError:
+    try:
+        return hash_file(path)
+    except OSError as error:
+        return error
