@@ -179,3 +179,31 @@ def random_batch() -> Callable[..., dict[str, np.ndarray]]:
         return batch
 
     return make
+
+
+@pytest.fixture(scope="session")
+def random_pairs() -> Callable[..., dict[str, np.ndarray]]:
+    """Pairs of rows that begin alike, with answers of uneven length, and a reference."""
+
+    def make(pairs: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        shape = (pairs, 2, length)
+        batch = {
+            "tokens": rng.integers(3, 259, shape).astype(np.int32),
+            "loss_mask": np.zeros(shape, np.bool_),
+            "segment_ids": np.zeros(shape, np.int32),
+            "positions": np.zeros(shape, np.int32),
+        }
+        for pair in range(pairs):
+            prompt = int(rng.integers(2, length // 2))
+            batch["tokens"][pair, 1, :prompt] = batch["tokens"][pair, 0, :prompt]
+            for line in range(2):
+                end = int(rng.integers(prompt + 1, length + 1))
+                batch["loss_mask"][pair, line, prompt:end] = True
+                batch["segment_ids"][pair, line, :end] = 1
+                batch["positions"][pair, line, :end] = np.arange(end)
+        batch["tokens"] *= batch["segment_ids"]
+        nats = 5.5 * batch["loss_mask"].sum(axis=2) + rng.normal(0, 3, (pairs, 2))
+        return {**batch, "reference": -nats.astype(np.float32)}
+
+    return make

@@ -71,7 +71,8 @@ def pair_log_probs(
     """
     rows = {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in _ROWS}
     losses, tokens = row_losses(model, rows)
-    return -losses.reshape(-1, 2), tokens.reshape(-1, 2)
+    shape = batch["tokens"].shape[:2]
+    return -losses.reshape(shape), tokens.reshape(shape)
 
 
 def log_odds(log_prob: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:

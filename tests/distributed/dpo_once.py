@@ -1,0 +1,61 @@
+"""DPO's reference, loss and gradient of one batch, as the config in a folder says, on all devices.
+
+    python -m tests.distributed.dpo_once FOLDER NAME
+
+A process of its own, or one of several, as the number of devices is fixed when JAX starts.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vcjax.data.loader import in_order
+from vcjax.data.prepared import open_prepared
+from vcjax.foundation.files import read_json
+from vcjax.parallel import ShardingRules, leads, make_mesh, replicated
+from vcjax.train.config import TrainConfig
+from vcjax.train.objective import make_loss
+from vcjax.train.optim import make_optimizer
+from vcjax.train.placement import place_batch
+from vcjax.train.reference import with_reference
+from vcjax.train.state import make_layout, place
+from vcjax.train.step import make_gradients
+from vcjax.weights.bundle import load_bundle
+
+
+def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Returns `reference`, `loss`, `count` and the leaves of the gradient; keeps the reference in
+    `folder/NAME`."""
+    config, rules = TrainConfig.from_dict(read_json(folder / "config.json")), ShardingRules()
+    mesh, bundle = make_mesh(sizes), load_bundle(config.model, "float32")
+    layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
+    params = place(bundle.params, layout.trainable)
+    datasets = {"pairs": open_prepared(folder / "pairs")}
+    size = config.batch_size // config.microbatches
+    kept = folder / name
+    args = datasets, kept, lambda: params, layout.graph, size, mesh, rules
+    rows = with_reference(*args)["pairs"]
+    reference = np.stack([rows[n]["reference"] for n in range(len(rows))])
+
+    _, batch = next(in_order(rows, config.batch_size))
+    batch["reference"] = batch["reference"] - np.float32([0, 3])  # so that margins aren't 0
+    gradients = make_gradients(layout, make_loss(config), config.microbatches, mesh, rules)
+    whole = jax.jit(gradients, out_shardings=replicated(mesh))
+    means, count, grads = whole(params, {}, place_batch(batch, mesh, rules))
+    leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}
+    found = {"reference": reference, "loss": means["loss"], "count": count}
+    return {name: np.asarray(value) for name, value in found.items()} | leaves
+
+
+if __name__ == "__main__":
+    if "JAX_COORDINATOR_ADDRESS" in os.environ:
+        jax.distributed.initialize(
+            num_processes=int(os.environ["PROCESSES"]), process_id=int(os.environ["PROCESS"])
+        )
+    place_of, name = Path(sys.argv[1]), sys.argv[2]
+    result = dpo_once(place_of, name, {"data": 2, "fsdp": 2, "tensor": 2})
+    if leads():
+        np.savez(place_of / f"{name}.npz", **result)

@@ -1,0 +1,72 @@
+"""Two processes of four devices each find one device's reference, DPO loss and gradient."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+
+from configs.common import base
+from tests.distributed.dpo_once import dpo_once
+from tests.processes import ROOT
+from tests.tiny import tiny_tokenizer
+from vcjax.data.importers import read_records
+from vcjax.data.prepared import prepare
+from vcjax.foundation.files import write_json, write_jsonl
+
+
+def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny_folder):
+    records = [
+        {"prompt": "为什么" * (n % 3 + 1), "chosen": "因为" * n + "。", "rejected": "No" + "!" * n}
+        for n in range(11)
+    ]
+    write_jsonl(tmp_path / "pairs.jsonl", records)
+    loaded = read_records(tmp_path / "pairs.jsonl", "preferences").records
+    prepare(tmp_path / "pairs", loaded, "preferences", tiny_tokenizer(), 64)
+    config = base("adversarial").to_dict() | {
+        "objective": "dpo",
+        "model": str(tiny_folder),
+        "preferences": str(tmp_path / "pairs"),
+        "microbatches": 2,
+        "length": 64,
+    }
+    config["lora"]["rank"] = 0
+    write_json(tmp_path / "config.json", config)
+    alone = dpo_once(tmp_path, "alone", {"fsdp": -1})
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    given = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COORDINATOR_ADDRESS": address,
+        "PROCESSES": "2",
+    }
+    command = [sys.executable, "-m", "tests.distributed.dpo_once", str(tmp_path), "together"]
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | given | {"PROCESS": str(index)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+
+    together = np.load(tmp_path / "together.npz")
+    assert set(together) == set(alone)
+    assert int(together["count"]) == config["batch_size"]
+    assert alone["reference"].shape == (len(records), 2)
+    np.testing.assert_allclose(together["reference"], alone["reference"], rtol=1e-5)
+    np.testing.assert_allclose(together["loss"], alone["loss"], rtol=1e-5)
+    for name, leaf in alone.items():
+        np.testing.assert_allclose(together[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
+    kept = [np.load(tmp_path / folder / "pairs.npz") for folder in ("alone", "together")]
+    np.testing.assert_array_equal(kept[0]["log_probs"], alone["reference"])
+    np.testing.assert_array_equal(kept[1]["log_probs"], together["reference"])

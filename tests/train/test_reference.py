@@ -1,0 +1,203 @@
+"""DPO's reference: computed once, kept, and what is done with a file that doesn't hold."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from vcjax.data.importers import read_records
+from vcjax.data.loader import Batches, in_order
+from vcjax.data.prepared import Prepared, open_prepared, prepare
+from vcjax.model.build import abstract
+from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.train.objective import make_loss
+from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.placement import place_batch
+from vcjax.train.preference import pair_log_probs
+from vcjax.train.reference import with_reference
+from vcjax.train.scoring import PairScores, accuracy, score_model
+from vcjax.train.state import make_layout, place, sharding_of
+from vcjax.train.step import make_step
+from vcjax.weights.bundle import load_bundle
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+LENGTH, PAIRS, COUNT = 40, 4, 10
+RULES = ShardingRules()
+
+
+@pytest.fixture(scope="module")
+def graph(model_config):
+    return abstract(model_config)[0]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, tokenizer) -> Prepared:
+    """Ten pairs: no multiple of the four that are scored at a time."""
+    folder = tmp_path_factory.mktemp("pairs")
+    lines = [
+        {"prompt": f"{n}?", "chosen": "Yes" + "." * n, "rejected": "No" + "!" * (COUNT - n)}
+        for n in range(COUNT)
+    ]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    records = read_records(folder / "pairs.jsonl", "preferences").records
+    prepare(folder / "out", records, "preferences", tokenizer, LENGTH)
+    return open_prepared(folder / "out")
+
+
+@pytest.fixture
+def joined(tmp_path, graph):
+    """Joins the reference that is kept in the test's folder."""
+    mesh = make_mesh({"fsdp": -1})
+
+    def join(rows: Prepared, begin):
+        return with_reference({"pairs": rows}, tmp_path, begin, graph, PAIRS, mesh, RULES)["pairs"]
+
+    return join
+
+
+def never():
+    raise AssertionError("the model isn't needed")
+
+
+def references(rows: Prepared) -> np.ndarray:
+    return np.stack([rows[n]["reference"] for n in range(len(rows))])
+
+
+def test_each_pair_has_its_log_probabilities_and_they_are_computed_once(
+    graph, params, rows, joined, tmp_path
+):
+    first = joined(rows, lambda: params)
+    (_, batch), *rest = in_order(rows, COUNT)
+    assert not rest
+    wanted = jax.jit(lambda p, b: pair_log_probs(nnx.merge(graph, p), b))(params, batch)[0]
+    np.testing.assert_allclose(references(first), wanted, rtol=1e-5)
+    assert references(first).dtype == np.float32
+    assert {name: first[3][name].shape for name in rows[3]} == dict.fromkeys(rows[3], (2, LENGTH))
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.npz"]
+
+    again = joined(rows, never)
+    np.testing.assert_array_equal(references(again), references(first))
+    batch = Batches([(again, 1.0)], 6, seed=0).batch(0)
+    assert batch["reference"].shape == (6, 2)
+    assert batch["tokens"].shape == (6, 2, LENGTH)
+
+
+class Reads:
+    """Rows that count how often they are read, and stop at one of them."""
+
+    def __init__(self, rows: Prepared, stop: int | None = None):
+        self.rows, self.stop, self.read = rows, stop, 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        if index == self.stop:
+            raise KeyboardInterrupt
+        self.read += 1
+        return self.rows[index]
+
+
+def test_what_a_kill_left_is_not_computed_again(params, rows, joined, tmp_path, monkeypatch):
+    monkeypatch.setattr("vcjax.train.reference.SAVE_EVERY", 1)
+    with pytest.raises(KeyboardInterrupt):
+        joined(Prepared(Reads(rows, stop=9), rows.summary), lambda: params)
+    with np.load(tmp_path / "pairs.npz") as stored:
+        assert stored["log_probs"].shape == (8, 2)
+    rest = Reads(rows)
+    resumed = references(joined(Prepared(rest, rows.summary), lambda: params))
+    assert rest.read == 2 + COUNT  # two that were left to score, and ten for this comparison
+    (tmp_path / "pairs.npz").unlink()
+    np.testing.assert_array_equal(resumed, references(joined(rows, lambda: params)))
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def exchanged(path: Path) -> None:
+    np.savez(path, log_probs=np.zeros((COUNT + 1, 2), np.float32))
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, log_probs=np.array([{}] * COUNT, object))
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, emptied, exchanged, pickled])
+def test_a_damaged_file_is_reported_and_replaced(params, rows, joined, tmp_path, damage):
+    wanted = references(joined(rows, lambda: params))
+    damage(tmp_path / "pairs.npz")
+    with pytest.warns(UserWarning, match=r"pairs\.npz: .*; computed again"):
+        mended = joined(rows, lambda: params)
+    np.testing.assert_array_equal(references(mended), wanted)
+    np.testing.assert_array_equal(references(joined(rows, never)), wanted)
+
+
+def test_dpo_begins_at_log_2_and_learns_to_prefer_the_chosen_answers(
+    model_config, model_folder, params, make_config, rows, joined
+):
+    config = make_config(
+        stage="adversarial",
+        objective="dpo",
+        documents="",
+        preferences="pairs.jsonl",
+        batch_size=COUNT,
+        microbatches=2,
+        length=LENGTH,
+        learning_rate=3e-3,
+    )
+    mesh = make_mesh({"fsdp": -1})
+    optimizer = make_optimizer(config)
+    layout = make_layout(model_config, config, optimizer, mesh, RULES)
+    step = make_step(layout, make_loss(config), optimizer, make_schedule(config), 2, mesh, RULES)
+    trainable = place(params, layout.trainable)
+    state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
+    batches = Batches([(joined(rows, lambda: params), 1.0)], COUNT, seed=0)
+    lines = []
+    for count in range(8):
+        batch = place_batch(batches.batch(count), mesh, RULES)
+        trainable, state, measured = step(trainable, state, {}, batch, count)
+        lines.append({name: float(value) for name, value in measured.items()})
+    np.testing.assert_allclose(lines[0]["loss"], np.log(2), rtol=1e-4)
+    np.testing.assert_allclose(lines[0]["margin"], 0, atol=1e-4)
+    assert lines[-1]["loss"] < 0.6
+    assert lines[-1]["accuracy"] == 1.0
+    answers = sum(int(rows[n]["loss_mask"].sum()) for n in range(COUNT))
+    assert {line["loss_tokens"] for line in lines} == {answers}
+
+    before = load_bundle(str(model_folder), "float32")
+    trained = jax.tree.map(np.asarray, trainable)
+    base = score_model(before, rows, PAIRS)
+    after = score_model(replace(before, params=trained), rows, PAIRS)
+    margins = after.margins(base)
+    assert margins.shape == (COUNT,)
+    assert accuracy(margins) == 1.0
+    assert accuracy(base.margins(base)) == 0.5
+    assert np.mean(after.margins()) > np.mean(base.margins())
+
+
+def test_margins_are_differences_in_nats_whole_or_by_token():
+    scores = PairScores(
+        np.array([[-8.0, -6.0], [-3.0, -5.0]], np.float32), np.array([[4, 2], [3, 1]], np.int32)
+    )
+    other = PairScores(np.array([[-9.0, -3.0], [-3.0, -5.0]], np.float32), scores.tokens)
+    assert scores.margins().tolist() == [-2.0, 2.0]
+    assert scores.margins(per_token=True).tolist() == [1.0, 4.0]
+    assert scores.margins(other).tolist() == [4.0, 0.0]
+    assert accuracy(scores.margins()) == 0.5
+    assert accuracy(scores.margins(other)) == 0.75
