@@ -12,15 +12,13 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.foundation.errors import UserError
 from vcjax.model.attention import attend, packed_mask, windowed
+from vcjax.model.blockwise import blockwise_attention
 from vcjax.model.splash import splash_attention
 from vcjax.parallel import OnMesh
 
 BACKENDS = ("auto", "reference", "blocks", "cudnn", "splash")
 """`reference` works everywhere; `blocks` leaves out what lies above the diagonal, block by block;
 `cudnn` is for NVIDIA GPUs in bfloat16, `splash` for TPUs; `auto` takes what suits the platform."""
-
-BLOCK = 128
-"""Queries in a block of `blocks`."""
 
 
 def choose_backend(name: str, dtype: Any, platform: str, windows: tuple[int, ...]) -> str:
@@ -68,25 +66,15 @@ def attend_packed(
     """
     if backend == "splash":
         return splash_attention(query, key, value, segment_ids, window, on)
-    backends = {"reference": _reference, "blocks": _blocks, "cudnn": _fused}
+    if backend == "blocks":
+        return blockwise_attention(query, key, value, segment_ids, window)
+    backends = {"reference": _reference, "cudnn": _fused}
     return checkpoint_name(backends[backend](query, key, value, segment_ids, window), "attended")
 
 
 def _reference(query: Array, key: Array, value: Array, segment_ids: Array, window: Any) -> Array:
     mask = _mask(segment_ids, window)
     return attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask)
-
-
-def _blocks(query: Array, key: Array, value: Array, segment_ids: Array, window: Any) -> Array:
-    """The queries of each block see the keys up to the block's end: nothing above is computed."""
-    mask, length = _mask(segment_ids, window), query.shape[1]
-    key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
-    parts = []
-    for start in range(0, length, BLOCK):
-        end = min(start + BLOCK, length)
-        seen = mask[:, start:end, :end]
-        parts.append(attend(query[:, start:end], key[:, :, :end], value[:, :, :end], seen))
-    return jnp.concatenate(parts, axis=1)
 
 
 def _fused(

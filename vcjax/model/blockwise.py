@@ -1,0 +1,111 @@
+"""Causal attention over packed rows in blocks of queries, holding no scores.
+
+The queries of a block see the keys up to the block's end: most of what lies above the diagonal is
+never computed. The backward pass computes the scores again from what was kept of the softmax, as
+in FlashAttention (Dao et al., arXiv 2205.14135); the blocks are unrolled, as each has a shape of
+its own. It runs on every platform; on TPUs and NVIDIA GPUs kernels do better.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Bool, Float, Int
+
+BLOCK = 128
+"""Queries in a block."""
+
+
+@jax.custom_vjp
+def blockwise_attention(
+    query: Float[Array, "batch length heads head_dim"],
+    key: Float[Array, "batch length kv_heads head_dim"],
+    value: Float[Array, "batch length kv_heads head_dim"],
+    segment_ids: Int[Array, "batch length"],
+    window: Int[Array, ""] | int | None,
+) -> Float[Array, "batch length heads head_dim"]:
+    """Each token attends to itself and to earlier tokens of its own segment, at most `window`
+    tokens back, itself included (None: all). Scores and softmax are float32."""
+    return _forward(query, key, value, segment_ids, window)[0]
+
+
+def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window: Any) -> tuple:
+    rows, keys, values = _rows(query, key), key.swapaxes(1, 2), value.swapaxes(1, 2)
+    mixed, norms = [], []
+    for start, end in _blocks(query.shape[1]):
+        scores = _scores(rows[:, :, start:end], keys[:, :, :end])
+        scores = jnp.where(_mask(segment_ids, window, start, end), scores, -jnp.inf)
+        largest = jnp.max(scores, axis=-1, keepdims=True)
+        weights = jnp.exp(scores - largest)
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        out = _product("bktgs,bksh->bktgh", weights.astype(value.dtype), values[:, :, :end])
+        mixed.append((out / total).astype(value.dtype))
+        norms.append(largest + jnp.log(total))
+    # What the backward pass needs has the name by which remat policies keep it.
+    attended = checkpoint_name(_tokens(jnp.concatenate(mixed, axis=2)), "attended")
+    norm = checkpoint_name(jnp.concatenate(norms, axis=2), "attended")
+    return attended, (query, key, value, segment_ids, window, attended, norm)
+
+
+def _backward(kept: tuple, gradient: Array) -> tuple:
+    query, key, value, segment_ids, window, attended, norm = kept
+    rows, keys, values = _rows(query, key), key.swapaxes(1, 2), value.swapaxes(1, 2)
+    above = _rows(gradient, key)
+    dots = gradient.astype(jnp.float32) * attended.astype(jnp.float32)
+    dots = _rows(jnp.sum(dots, axis=-1, keepdims=True), key)
+    d_rows = []
+    d_keys, d_values = (jnp.zeros(array.shape, jnp.float32) for array in (keys, values))
+    for start, end in _blocks(query.shape[1]):
+        here = rows[:, :, start:end], above[:, :, start:end]
+        scores = _scores(here[0], keys[:, :, :end])
+        seen = _mask(segment_ids, window, start, end)
+        weights = jnp.where(seen, jnp.exp(scores - norm[:, :, start:end]), 0.0)
+        d_weights = _product("bktgh,bksh->bktgs", here[1], values[:, :, :end])
+        d_scores = weights * (d_weights - dots[:, :, start:end]) * query.shape[3] ** -0.5
+        weights, d_scores = weights.astype(value.dtype), d_scores.astype(value.dtype)
+        d_rows.append(_product("bktgs,bksh->bktgh", d_scores, keys[:, :, :end]))
+        d_keys = d_keys.at[:, :, :end].add(_product("bktgs,bktgh->bksh", d_scores, here[0]))
+        d_values = d_values.at[:, :, :end].add(_product("bktgs,bktgh->bksh", weights, here[1]))
+    d_query = _tokens(jnp.concatenate(d_rows, axis=2)).astype(query.dtype)
+    d_key, d_value = (array.swapaxes(1, 2).astype(key.dtype) for array in (d_keys, d_values))
+    return d_query, d_key, d_value, None, None
+
+
+blockwise_attention.defvjp(_forward, _backward)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
+
+
+def _rows(query: Array, key: Array) -> Array:
+    """[batch, length, heads, ...] -> [batch, kv_heads, length, heads / kv_heads, ...]."""
+    batch, length, heads, size = query.shape
+    return query.reshape(batch, length, key.shape[2], heads // key.shape[2], size).swapaxes(1, 2)
+
+
+def _tokens(rows: Array) -> Array:
+    """The reverse of `_rows`."""
+    batch, kv_heads, length, group, size = rows.shape
+    return rows.swapaxes(1, 2).reshape(batch, length, kv_heads * group, size)
+
+
+def _scores(rows: Array, keys: Array) -> Float[Array, "batch kv_heads queries group context"]:
+    return _product("bktgh,bksh->bktgs", rows, keys) * rows.shape[-1] ** -0.5
+
+
+def _product(shape: str, left: Array, right: Array) -> Array:
+    return jnp.einsum(shape, left, right, preferred_element_type=jnp.float32)
+
+
+def _mask(
+    segment_ids: Array, window: Any, start: int, end: int
+) -> Bool[Array, "batch 1 queries 1 context"]:
+    order = np.arange(end)
+    behind = order[start:, None] - order
+    seen = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
+    if window is not None:
+        seen = seen & (behind < window)
+    return seen[:, None, :, None]
