@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Float32, Float64, Int32
 from vcjax.data.loader import in_order
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params, abstract, logical_axes, shapes
-from vcjax.parallel import ShardingRules, make_mesh, put, replicated, shardings
+from vcjax.parallel import OnMesh, ShardingRules, make_mesh, put, replicated, shardings
 from vcjax.train.placement import place_batch
 from vcjax.train.preference import pair_log_probs
 from vcjax.weights.bundle import Bundle
@@ -65,7 +65,7 @@ def score_model(bundle: Bundle, rows: Prepared, pairs: int) -> PairScores:
     """
     mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
     pairs += -pairs % mesh.size
-    graph, _ = abstract(bundle.config, dtype=bundle.dtype)
+    graph, _ = abstract(bundle.config, dtype=bundle.dtype, on=OnMesh(mesh, rules))
     places = shardings(mesh, rules, logical_axes(bundle.config), shapes(bundle.config))
     params = jax.tree.map(put, bundle.params, places)
     return joined(list(score_pairs(graph, params, rows, pairs, mesh, rules)))

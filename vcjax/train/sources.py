@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vcjax.charter.load import load_charter
 from vcjax.data.importers import Loaded, read_records, split_paths
-from vcjax.data.prepared import Prepared, hash_tokenizer, open_prepared, prepare
+from vcjax.data.prepared import PAIRED, Prepared, hash_tokenizer, open_prepared, prepare
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
 from vcjax.parallel import leads, meet
@@ -21,7 +21,7 @@ class Source:
     """One field of data, checked.
 
     Attributes:
-      field: `documents`, `conversations` or `replay`.
+      field: `documents`, `conversations`, `preferences` or `replay`.
       weight: of all its rows together, relative to the other sources.
       prepared: folders that are ready, opened.
       raw: records that are still to be prepared, or None.
@@ -51,12 +51,47 @@ def check_sources(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> l
     return sources
 
 
-def _held_out(config: TrainConfig) -> frozenset[str]:
+def held_out_domains(config: TrainConfig) -> frozenset[str]:
     """The domains that the charter keeps for evaluation."""
     if not config.charter:
         return frozenset()
     subdomains = load_charter(config.charter).subdomains()
     return frozenset(subdomain.id for subdomain in subdomains if subdomain.held_out)
+
+
+def check_prepared(
+    folder: Path, field: str, kind: str | None, config: TrainConfig, tokenizer: Tokenizer
+) -> Prepared:
+    """Opens a prepared folder that `config.<field>` names.
+
+    Args:
+      kind: of its records; None is any that can be in one batch with those of the run.
+
+    Raises:
+      UserError: it isn't prepared for this run.
+    """
+    found = open_prepared(folder)
+    where = f"config.{field}: {folder}"
+    paired = PAIRED in (config.kind, found.summary["kind"])
+    wanted = config.kind if kind is None and paired else kind
+    if wanted is not None and found.summary["kind"] != wanted:
+        raise UserError(f"{where} holds {found.summary['kind']}, not {wanted}")
+    for domain in sorted(held_out_domains(config) & found.summary["domains"].keys()):
+        raise UserError(
+            f"{where} has records of {domain!r}, a domain that charter {config.charter!r} "
+            "holds out; prepare it again without them"
+        )
+    if found.length != config.length:
+        raise UserError(
+            f"{where} has rows of {found.length} tokens, config.length is {config.length}; "
+            "prepare it again or change the length"
+        )
+    if found.summary["tokenizer"] != hash_tokenizer(tokenizer):
+        raise UserError(
+            f"{where} was prepared with another tokenizer or chat template than those of "
+            f"{config.model}; prepare it again"
+        )
+    return found
 
 
 def _check(
@@ -66,28 +101,8 @@ def _check(
     paths = split_paths(getattr(config, field))
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if not path.is_dir()]
-    prepared = []
-    for folder in folders:
-        found = open_prepared(folder)
-        where = f"config.{field}: {folder}"
-        if field != REPLAY and found.summary["kind"] != kind:
-            raise UserError(f"{where} holds {found.summary['kind']}, not {kind}")
-        for domain in sorted(_held_out(config) & found.summary["domains"].keys()):
-            raise UserError(
-                f"{where} has records of {domain!r}, a domain that charter {config.charter!r} "
-                "holds out; prepare it again without them"
-            )
-        if found.length != config.length:
-            raise UserError(
-                f"{where} has rows of {found.length} tokens, config.length is {config.length}; "
-                "prepare it again or change the length"
-            )
-        if found.summary["tokenizer"] != hash_tokenizer(tokenizer):
-            raise UserError(
-                f"{where} was prepared with another tokenizer or chat template than those of "
-                f"{config.model}; prepare it again"
-            )
-        prepared.append(found)
+    wanted = None if field == REPLAY else kind
+    prepared = [check_prepared(folder, field, wanted, config, tokenizer) for folder in folders]
     raw, done = None, workdir / DATA / field
     if files and done.is_dir():
         prepared.append(open_prepared(done))
@@ -119,7 +134,7 @@ def prepare_sources(
                     config.length,
                     quarantined=source.raw.quarantined,
                     on_bad_record=config.on_bad_record,
-                    held_out=_held_out(config),
+                    held_out=held_out_domains(config),
                 )
             meet(f"{source.field} prepared")
             prepared.append(open_prepared(folder))

@@ -1,0 +1,55 @@
+"""Where the pairs of a preference run come from, and what can't be in a batch with them."""
+
+import json
+
+import pytest
+
+from vcjax.data.importers import read_records
+from vcjax.data.loader import Batches
+from vcjax.data.prepared import prepare
+from vcjax.foundation.errors import UserError
+from vcjax.train.sources import check_sources, prepare_sources
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer, conversations):
+    """`pairs.jsonl`, and prepared `pairs` and `chats`."""
+    folder = tmp_path_factory.mktemp("preferences")
+    lines = [{"prompt": f"{n}?", "chosen": "Yes", "rejected": "No"} for n in range(6)]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    for name, path, kind in (
+        ("pairs", folder / "pairs.jsonl", "preferences"),
+        ("chats", conversations, "conversations"),
+    ):
+        prepare(folder / name, read_records(path, kind).records, kind, tokenizer, 48)
+    return folder
+
+
+@pytest.fixture
+def sources(make_config, tokenizer, tmp_path, folder):
+    """The parts of a run that trains on pairs."""
+
+    def of(**changes):
+        data = {"documents": "", "preferences": str(folder / "pairs")}
+        config = make_config(**{"stage": "adversarial", "objective": "dpo", **data, **changes})
+        found = check_sources(config, tokenizer, tmp_path)
+        return prepare_sources(found, config, tokenizer, tmp_path)
+
+    return of
+
+
+@pytest.mark.parametrize("form", ["pairs", "pairs.jsonl"])
+def test_pairs_and_their_replay_come_prepared_or_raw(sources, folder, form):
+    parts = sources(preferences=str(folder / form), replay=str(folder / form))
+    assert [(len(part), weight) for part, weight in parts] == [(6, 1.0), (6, 0.5)]
+    assert Batches(parts, 4, seed=0).batch(0)["tokens"].shape == (4, 2, 48)
+
+
+def test_replay_is_of_pairs_where_the_run_is_and_never_elsewhere(sources, folder):
+    with pytest.raises(UserError, match=r"config\.replay: .*chats holds conversations, not pref"):
+        sources(replay=str(folder / "chats"))
+    chats = {"objective": "next_token", "preferences": "", "conversations": str(folder / "chats")}
+    with pytest.raises(UserError, match=r"config\.replay: .*pairs holds preferences, not conv"):
+        sources(**chats, replay=str(folder / "pairs"))
+    with pytest.raises(UserError, match=r"config\.preferences: .*chats holds conversations, not"):
+        sources(preferences=str(folder / "chats"))
