@@ -205,7 +205,7 @@ class Llama(nnx.Module):
         self.attention = choose_backend(attention, dtype, platform, config.windows)
         self.on = on
         self.dropout = 0.0 if lora is None else lora.dropout
-        self.drop_key: Array | None = None
+        self.drop_key: Array | None = nnx.data(None)
         make = _Maker(rngs, param_dtype, None)
         size = (config.vocab_size, config.hidden_size)
         self.embedding = make(_INIT, size, ("vocab", "embed"))

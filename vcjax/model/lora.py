@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vcjax.foundation.errors import UserError
+from vcjax.model.quantised import dequantise
 
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
+LEAVES = ("lora_a", "lora_b")
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,22 @@ def drop(
 def merge_lora(params: dict, lora: LoraConfig) -> dict:
     """Adds `scale * A @ B` to each adapted kernel and drops A and B: a plain model's parameters.
 
-    The product is formed in float32 and added in the kernel's dtype.
+    The product is formed in float32 and added in the kernel's dtype. Quantised kernels, of stacked
+    layers, are made whole in float32 first: an adapter was trained on top of what their codes
+    stand for, and makes up for some of what they lost.
     """
-    if not isinstance(params, dict):
-        return params
-    if "lora_a" not in params:
-        return {name: merge_lora(child, lora) for name, child in params.items()}
-    kernel = params["kernel"]
-    a, b = (params[name].astype(jnp.float32) for name in ("lora_a", "lora_b"))
+    return _merged(params, lora)
+
+
+def _merged(node: Any, lora: LoraConfig) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if "codes" in node:
+        return jax.vmap(dequantise)(node["codes"], node["scales"])
+    rest = {name: _merged(child, lora) for name, child in node.items() if name not in LEAVES}
+    if "lora_a" not in node:
+        return rest
+    kernel = rest["kernel"]
+    a, b = (node[name].astype(jnp.float32) for name in LEAVES)
     delta = (lora.scale * (a @ b)).reshape(kernel.shape)
-    rest = {name: leaf for name, leaf in params.items() if name not in ("lora_a", "lora_b")}
     return {**rest, "kernel": (kernel.astype(jnp.float32) + delta).astype(kernel.dtype)}

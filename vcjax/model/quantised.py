@@ -9,6 +9,7 @@ inside a traced step forbids and a scan over stacked layers never lets it see; a
 a weight in `uint4`, a whole byte of it on a CPU.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -48,63 +49,89 @@ NF4 = np.array(
 
 
 class QuantisedKernel(nnx.Module):
-    """Stands where a projection's kernel would; inputs are flat, outputs keep their axes.
-
-    `codes` and `scales` are what `quantise` gives; a new one holds zeros.
-    """
+    """Stands where a projection's kernel would, with what `quantise` gives; a new one is zeros."""
 
     def __init__(self, make: Any, form: str, inputs: dict[str, int], outputs: dict[str, int]):
-        """`make` is that of `vcjax.model.llama`; the dicts map axes to sizes."""
-        axes, flat = (next(iter(inputs)), *outputs), int(np.prod([*inputs.values()]))
-        if form == "nf4" and flat % 2:
-            raise UserError(f"lora.base 'nf4' holds pairs of inputs; a projection has {flat}")
-        rows = {"int8": (flat, 1), "nf4": (flat // 2, -(-flat // BLOCK))}[form]
-        dtypes = {"int8": jnp.int8, "nf4": jnp.uint8}[form], jnp.float32
-        self.codes, self.scales = (
-            make(jax.nn.initializers.zeros, (size, *outputs.values()), axes, nnx.Variable, dtype)
-            for size, dtype in zip(rows, dtypes, strict=True)
-        )
+        """`make` is that of `vcjax.model.llama`; the dicts map the kernel's axes to their sizes."""
+        whole, blocks = list(inputs.values()), 1
+        if form == "nf4":
+            if whole[-1] % 2:
+                raise UserError(f"lora.base 'nf4' holds pairs of inputs; a projection has {whole}")
+            blocks = -(-math.prod(whole) // BLOCK)
+            whole[-1] //= 2
+        zeros, sizes = jax.nn.initializers.zeros, tuple(outputs.values())
+        axes = (next(iter(inputs)), *outputs)
+        dtype = {"int8": jnp.int8, "nf4": jnp.uint8}[form]
+        self.codes = make(zeros, (*whole, *sizes), (*inputs, *outputs), nnx.Variable, dtype)
+        self.scales = make(zeros, (blocks, *sizes), axes, nnx.Variable, jnp.float32)
 
-    def __call__(self, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows flat_outputs"]:
+    def __call__(self, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:
         return _product(rows, self.codes[...], self.scales[...])
 
 
-def quantise(kernel: Float[Array, "inputs ..."], form: str) -> dict[str, Array]:
-    """Codes and float32 scales of a kernel.
+def quantise(kernel: Float[Array, "..."], form: str, inputs: int) -> dict[str, Array]:
+    """Codes, with the kernel's axes, and float32 scales [blocks, *outputs].
 
-    `int8`: codes [inputs, *outputs] of one symmetric scale [1, *outputs] for each output.
-    `nf4`: codes uint8 [inputs / 2, *outputs], a byte for two neighbouring inputs, the first in the
-    low half, and scales [blocks, *outputs]: the largest magnitude of BLOCK inputs.
+    `int8`: one block, one symmetric scale for each output.
+    `nf4`: a block is BLOCK inputs, its scale their largest magnitude. A byte holds two neighbours
+    along the last axis of the inputs, the first in the low half; that axis is half as long.
+
+    Args:
+      inputs: how many axes of the kernel are inputs; the rest are outputs.
     """
-    kernel = kernel.astype(jnp.float32)
+    whole, outputs = kernel.shape[:inputs], kernel.shape[inputs:]
+    flat = kernel.astype(jnp.float32).reshape(-1, *outputs)
     if form == "int8":
-        scales = jnp.max(jnp.abs(kernel), axis=0, keepdims=True) / 127
-        codes = jnp.round(kernel / jnp.where(scales == 0, 1, scales)).astype(jnp.int8)
-        return {"codes": codes, "scales": scales}
-    inputs, *outputs = kernel.shape
-    padded = jnp.pad(kernel, [(0, -inputs % BLOCK)] + [(0, 0)] * len(outputs))
+        scales = jnp.max(jnp.abs(flat), axis=0, keepdims=True) / 127
+        codes = jnp.round(flat / jnp.where(scales == 0, 1, scales)).astype(jnp.int8)
+        return {"codes": codes.reshape(kernel.shape), "scales": scales}
+    padded = jnp.pad(flat, [(0, -len(flat) % BLOCK)] + [(0, 0)] * len(outputs))
     scales = jnp.max(jnp.abs(padded.reshape(-1, BLOCK, *outputs)), axis=1)
-    unit = kernel / _spread(jnp.where(scales == 0, 1, scales), inputs)
-    codes = jnp.zeros(kernel.shape, jnp.uint8)
+    unit = flat / _spread(jnp.where(scales == 0, 1, scales), len(flat))
+    codes = jnp.zeros(flat.shape, jnp.uint8)
     for middle in (NF4[1:] + NF4[:-1]) / 2:
         codes += (unit > middle).astype(jnp.uint8)
-    return {"codes": codes[0::2] | codes[1::2] << 4, "scales": scales}
+    packed = codes[0::2] | codes[1::2] << 4
+    return {"codes": packed.reshape(*whole[:-1], whole[-1] // 2, *outputs), "scales": scales}
 
 
 def dequantise(
-    codes: Integer[Array, "rows ..."], scales: Float[Array, "blocks ..."]
-) -> Float[Array, "inputs ..."]:
+    codes: Integer[Array, "..."], scales: Float[Array, "blocks ..."]
+) -> Float[Array, "..."]:
     """The kernel that the codes stand for, float32; int8 codes are of form `int8`, uint8 `nf4`."""
     if codes.dtype == jnp.int8:
         return codes.astype(jnp.float32) * scales
-    nibbles = jnp.stack([codes & 15, codes >> 4], axis=1).reshape(-1, *codes.shape[1:])
+    outputs = scales.shape[1:]
+    *outer, half = codes.shape[: codes.ndim - len(outputs)]
+    flat = codes.reshape(-1, *outputs)
+    flat = jnp.stack([flat & 15, flat >> 4], axis=1).reshape(-1, *outputs)
     # By halves: selects run on vectors everywhere, a look-up in a table doesn't.
     values: list[Any] = [jnp.float32(value) for value in NF4]
     for bit in range(4):
-        on = (nibbles >> bit & 1).astype(bool)
+        on = (flat >> bit & 1).astype(bool)
         pairs = zip(values[::2], values[1::2], strict=True)
         values = [jnp.where(on, high, low) for low, high in pairs]
-    return values[0] * _spread(scales, len(nibbles))
+    kernel = values[0] * _spread(scales, len(flat))
+    return kernel.reshape(*outer, 2 * half, *outputs)
+
+
+def quantise_base(params: dict[str, Any], form: str) -> dict[str, Any]:
+    """A plain model's stacked parameters with quantised projections: a run's `lora.base`.
+
+    On the host, a layer at a time; their leaves are NumPy arrays. The form '' changes nothing.
+    """
+    if not form:
+        return params
+    layers = dict(params["layers"])
+    compiled = jax.jit(quantise, static_argnames=("form", "inputs"))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        for name, child in layers.items():
+            if "kernel" in child:
+                inputs = 2 if name == "o" else 1  # heads and head_dim, or one axis
+                each = [compiled(kernel, form, inputs) for kernel in child["kernel"]]
+                stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+                layers[name] = {**child, "kernel": stacked}
+    return {**params, "layers": layers}
 
 
 def _spread(scales: Array, inputs: int) -> Array:
@@ -132,5 +159,4 @@ _product.defvjp(_forward, _backward)
 
 
 def _matrix(codes: Array, scales: Array, dtype: Any) -> Array:
-    kernel = dequantise(codes, scales)
-    return kernel.reshape(kernel.shape[0], -1).astype(dtype)
+    return dequantise(codes, scales).reshape(-1, math.prod(scales.shape[1:])).astype(dtype)

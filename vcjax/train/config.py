@@ -140,7 +140,7 @@ class TrainConfig:
         """The adapters to train, or None for full fine-tuning."""
         if not self.lora.rank:
             return None
-        return LoraConfig(self.lora.rank, self.lora.alpha, self.lora.targets, self.lora.dropout)
+        return LoraConfig(**dataclasses.asdict(self.lora))
 
     def __post_init__(self) -> None:
         one_of("stage", self.stage, STAGES)

@@ -3,8 +3,7 @@
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vcjax.model.build import Params
-
-LEAVES = ("lora_a", "lora_b")
+from vcjax.model.lora import LEAVES
 
 
 def split_adapters(params: Params) -> tuple[Params, Params]:

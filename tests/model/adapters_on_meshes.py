@@ -1,0 +1,74 @@
+"""Prints, as JSON, how far an adapted model on meshes of 8 virtual devices is from that on one.
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.model.adapters_on_meshes
+
+Its base is quantised and its adapters drop inputs. A process of its own, because the number
+of devices is fixed when JAX starts.
+"""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from tests.parity.random_models import CASES, TensorSource, tensors, tokens
+from vcjax.model.build import Params, abstract, logical_axes, shapes
+from vcjax.model.config import LlamaConfig
+from vcjax.model.lora import LoraConfig
+from vcjax.model.quantised import quantise_base
+from vcjax.parallel import ShardingRules, batch_sharding, make_mesh, shardings
+from vcjax.weights.adapters import join, split_adapters
+from vcjax.weights.mapping import import_params
+
+MESHES = ({"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2})
+# 128 inputs are two blocks of NF4, which go on 2 devices but not on 8.
+RAW = {**CASES["llama31"], "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
+
+
+def main() -> None:
+    config, rules = LlamaConfig.from_hf(RAW), ShardingRules()
+    base = import_params(TensorSource(tensors(RAW)), config, np.float32, "random")
+    rows = tokens(8 * 32).reshape(8, 32)
+    lora = LoraConfig(rank=4, dropout=0.2, base="nf4")
+    graph, _ = abstract(config, lora=lora)
+    draw = np.random.default_rng(5).standard_normal
+    tree, axes = shapes(config, lora=lora), logical_axes(config, lora=lora)
+    adapters = jax.tree.map(
+        lambda leaf: 0.1 * draw(leaf.shape, np.float32), split_adapters(tree)[0]
+    )
+    params = join(adapters, quantise_base(base, lora.base))
+
+    @jax.jit
+    @jax.value_and_grad
+    def mean_square(adapters: Params, frozen: Params, rows: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, join(adapters, frozen))
+        model.drop_key = jax.random.key(7)
+        places = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
+        return jnp.mean(jnp.square(model.logits(model(rows, places, jnp.ones_like(rows)))))
+
+    one = jax.device_put(params, jax.devices()[0])
+    loss, grads = jax.device_get(mean_square(*split_adapters(one), rows))
+    report = []
+    for sizes in MESHES:
+        mesh = make_mesh(sizes)
+        placed = jax.device_put(params, shardings(mesh, rules, axes, tree))
+        inputs = jax.device_put(rows, batch_sharding(mesh, rules))
+        found, found_grads = jax.device_get(mean_square(*split_adapters(placed), inputs))
+        pairs = zip(jax.tree.leaves(found_grads), jax.tree.leaves(grads), strict=True)
+        codes = placed["layers"]["gate"]["kernel"]["codes"]
+        report.append(
+            {
+                "mesh": sizes,
+                "loss": float(loss),
+                "difference": abs(float(found - loss)),
+                "gradient": max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs),
+                "held": codes.addressable_shards[0].data.nbytes / codes.nbytes,
+            }
+        )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
