@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 
 from vcjax.model.build import abstract, packed_logits
-from vcjax.train.loss import next_token_loss, next_tokens, row_cross_entropy
+from vcjax.train.cross_entropy import row_cross_entropy, summed_cross_entropy
+from vcjax.train.loss import next_token_loss, next_tokens
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -46,32 +47,54 @@ def test_loss_equals_the_textbook_sum(graph, params, random_batch):
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("chunk", [1, 16, 21])
-def test_chunked_loss_equals_the_plain_one_and_so_does_its_gradient(chunk):
+@pytest.fixture(scope="module")
+def scored():
+    """Hidden states, head, targets and mask of three rows."""
     keys = jax.random.split(jax.random.key(0), 4)
-    hidden = jax.random.normal(keys[0], (3, 10, 8))
-    head = jax.random.normal(keys[1], (8, 30))
-    targets = jax.random.randint(keys[2], (3, 10), 0, 30)
-    mask = jax.random.bernoulli(keys[3], 0.6, (3, 10))
-
-    def loss(hidden, head, chunk):
-        rows = row_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk)
-        return rows @ jnp.arange(1.0, 4.0)  # a weight of its own for each row
-
-    value, grads = jax.value_and_grad(loss, (0, 1))(hidden, head, chunk)
-    plain, wanted = jax.value_and_grad(loss, (0, 1))(hidden, head, 30)
-    np.testing.assert_allclose(value, plain, rtol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), grads, wanted)
+    return (
+        jax.random.normal(keys[0], (3, 10, 8)),
+        jax.random.normal(keys[1], (30, 8)),
+        jax.random.randint(keys[2], (3, 10), 0, 30),
+        jax.random.bernoulli(keys[3], 0.6, (3, 10)),
+    )
 
 
-def test_chunks_never_hold_all_scores_at_once():
+def plain_rows(hidden, head, targets, mask):
+    log_p = jax.nn.log_softmax(hidden @ head.T)
+    found = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+    return -jnp.sum(found * mask, axis=1)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 10, 16])
+def test_chunked_losses_equal_the_plain_ones_and_so_do_their_gradients(scored, chunk):
+    hidden, head, *rest = scored
+    weights = jnp.arange(1.0, 4.0)  # of the rows
+    for chunked, plain in (
+        (
+            lambda h, w: row_cross_entropy(h, w, *rest, chunk) @ weights,
+            lambda h, w: plain_rows(h, w, *rest) @ weights,
+        ),
+        (
+            lambda h, w: 3.0 * summed_cross_entropy(h, w, *rest, chunk),
+            lambda h, w: 3.0 * jnp.sum(plain_rows(h, w, *rest)),
+        ),
+    ):
+        value, grads = jax.value_and_grad(chunked, (0, 1))(hidden, head)
+        wanted, wanted_grads = jax.value_and_grad(plain, (0, 1))(hidden, head)
+        np.testing.assert_allclose(value, wanted, rtol=1e-6)
+        np.testing.assert_allclose(chunked(hidden, head), wanted, rtol=1e-6)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), grads, wanted_grads)
+
+
+@pytest.mark.parametrize("summed", [row_cross_entropy, summed_cross_entropy])
+def test_chunks_never_hold_all_scores_at_once(summed):
     rows, length, width, vocab = 4, 64, 8, 1000
-    head = jnp.ones((width, vocab))
+    head = jnp.ones((vocab, width))
 
     def loss(hidden):
         targets = jnp.zeros((rows, length), jnp.int32)
         mask = jnp.ones((rows, length), bool)
-        return jnp.sum(row_cross_entropy(lambda h: h @ head, hidden, targets, mask, chunk=16))
+        return jnp.sum(summed(hidden, head, targets, mask, 4))
 
     text = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((rows, length, width))))
     assert f"f32[4,4,{vocab}]" in text

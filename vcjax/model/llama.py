@@ -302,12 +302,13 @@ class Llama(nnx.Module):
         return self.norm(x), tuple(layers)
 
     def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:
-        """Scores over the vocabulary, float32; a tied head is the embedding, transposed."""
-        if self.head is None:
-            scores = hidden @ self.embedding[...].astype(hidden.dtype).T
-        else:
-            scores = hidden @ self.head[...].astype(hidden.dtype)
-        return scores.astype(jnp.float32)
+        """Scores over the vocabulary, float32."""
+        return (hidden @ self.head_matrix().T).astype(jnp.float32)
+
+    def head_matrix(self) -> Float[Array, "vocab hidden"]:
+        """What maps hidden states to scores, in the compute dtype; a tied one is the embedding."""
+        head = self.embedding[...] if self.head is None else self.head[...].T
+        return head.astype(self.dtype)
 
     def _windows(self) -> list[Any]:
         return [window or None for window in self.config.windows] or [None] * self.config.num_layers
