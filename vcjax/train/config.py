@@ -45,7 +45,8 @@ class TrainConfig:
       model: a model reference.
       documents, conversations, preferences: data of the stage and objective, prepared folders or
         raw files, comma-separated; those that aren't trained on are ''.
-      replay: more data of the same kind, or prepared folders of any kind; '' is none.
+      replay: more data of the same kind, or prepared folders of any kind that isn't preferences;
+        with preferences, preferences alone. '' is none.
       replay_weight: rows drawn from `replay` for each row of the stage's own data.
       charter: name or file of the charter that the data was made for, recorded in the lineage.
       steps: optimiser steps.

@@ -62,9 +62,8 @@ def with_reference(
     for name in missing:
         rows, parts = datasets[name], [found[name]]
         scored = score_pairs(graph, params, rows, pairs, mesh, rules, start=len(parts[0]))
-        bar = tqdm(total=len(rows), initial=len(parts[0]), unit="pair", disable=not leads())
-        with bar:
-            bar.set_description(FOLDER)
+        options = {"unit": "pair", "desc": FOLDER, "disable": not leads()}
+        with tqdm(total=len(rows), initial=len(parts[0]), **options) as bar:
             for count, scores in enumerate(scored, start=1):
                 parts.append(scores.log_probs)
                 bar.update(len(scores.log_probs))
