@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers import models
+from transformers import PreTrainedTokenizerFast
 
-from vcjax.data.encode import encode_conversation, encode_document
+from vcjax.data.encode import AT_ONCE, encode_conversation, encode_documents
 from vcjax.data.packing import pack
 from vcjax.data.prepared import hash_tokenizer, open_prepared, prepare
 from vcjax.data.records import Conversation, Document
 from vcjax.foundation.errors import UserError
+from vcjax.text.tokenizer import Tokenizer
 
 
 def documents(*texts):
@@ -24,7 +28,7 @@ def conversation(*contents):
 
 
 def test_a_document_begins_with_bos_ends_with_eos_and_is_all_predicted(tokenizer):
-    example = encode_document(tokenizer, documents("Hi 你好")[0])
+    example = encode_documents(tokenizer, documents("Hi 你好"))[0]
     assert example.ids[0] == tokenizer.bos_id
     assert example.ids[-1] == tokenizer.eos_id
     assert tokenizer.decode(example.ids.tolist()) == "Hi 你好"
@@ -34,7 +38,7 @@ def test_a_document_begins_with_bos_ends_with_eos_and_is_all_predicted(tokenizer
 
 
 def test_special_tokens_spelt_in_a_document_are_text(tokenizer):
-    example = encode_document(tokenizer, documents("a</s>b")[0])
+    example = encode_documents(tokenizer, documents("a</s>b"))[0]
     assert (example.ids == tokenizer.eos_id).sum() == 1
 
 
@@ -47,7 +51,7 @@ def test_only_the_assistant_is_predicted_in_a_conversation(tokenizer):
 def test_rows_come_back_as_they_were_packed(tmp_path, tokenizer):
     records = documents(*(f"Document number {i}: " + "words " * i for i in range(40)))
     summary = prepare(tmp_path / "out", records, "documents", tokenizer, 32)
-    packed = pack((encode_document(tokenizer, record) for record in records), 32, split_long=True)
+    packed = pack(encode_documents(tokenizer, records), 32, split_long=True)
     prepared = open_prepared(tmp_path / "out")
     assert prepared.summary == summary
     assert len(prepared) == summary["rows"] == len(packed.rows["tokens"])
@@ -127,6 +131,21 @@ def test_a_record_that_the_template_refuses_is_named_or_set_aside(tmp_path, toke
         prepare(
             tmp_path / "b", records[1:], "conversations", strict, 64, on_bad_record="quarantine"
         )
+
+
+def test_a_document_that_the_tokenizer_refuses_is_named_among_others(tmp_path):
+    core = tokenizers.Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+    core.add_special_tokens(["ab"])
+    leaky = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=core))
+    records = documents(*("b" + "a" * n for n in range(1, AT_ONCE)), "ab", "aa")
+    bad = records[-2].id
+    records = [*records[:9], records[-2], *records[9:-2], records[-1]]
+    with pytest.raises(UserError, match=f"record '{bad}': .*special token 'ab'"):
+        prepare(tmp_path / "out", records, "documents", leaky, 8)
+    summary = prepare(tmp_path / "out", records, "documents", leaky, 8, on_bad_record="quarantine")
+    assert (summary["quarantined"], summary["examples"]) == (1, AT_ONCE)
+    kept = [record for record in records if record.id != bad]
+    assert summary["tokens"] == sum(len(record.text) for record in kept)
 
 
 def test_mistakes_are_named(tmp_path, tokenizer):

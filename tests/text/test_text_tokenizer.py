@@ -3,10 +3,12 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from transformers import AutoTokenizer
+import tokenizers
+from tokenizers import models
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from vcjax.foundation.errors import UserError
-from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
+from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
 
 TEXT = "Hello, 世界! 人人生而自由。\n\n  free 😀"
 
@@ -54,6 +56,26 @@ def test_characters_used_inside_the_encoder_are_text_in_text(chatml):
 def test_half_a_surrogate_pair_is_a_user_error(chatml):
     with pytest.raises(UserError, match="not Unicode"):
         chatml.encode("a\ud800")
+
+
+def test_texts_encoded_together_are_as_each_alone(chatml, llama3):
+    texts = [TEXT, "a<|im_end|>b", "", "\ufdd0" + TEXT, *(f"number {n}" for n in range(300))]
+    for tokenizer in (chatml, llama3):
+        together = tokenizer.encode_texts(texts)
+        assert {ids.dtype.name for ids in together} == {"int32"}
+        assert [ids.tolist() for ids in together] == [tokenizer.encode(text) for text in texts]
+    with pytest.raises(UserError, match="not Unicode"):
+        chatml.encode_texts(["a", "b\ud800"])
+
+
+def test_a_special_token_that_plain_text_would_give_is_refused():
+    core = tokenizers.Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+    core.add_special_tokens(["ab"])
+    leaky = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=core))
+    assert leaky.encode("ba") == leaky.encode_texts(["ba"])[0].tolist() == [1, 0]
+    for encode in (leaky.encode, lambda text: leaky.encode_texts(["a", text])):
+        with pytest.raises(UserError, match="gives the special token 'ab' for plain text"):
+            encode("ab")
 
 
 def test_decode_can_keep_special_tokens(chatml):

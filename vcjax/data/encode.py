@@ -1,26 +1,30 @@
 """Records -> token ids with the mask of what is to be predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from vcjax.data.packing import Example
 from vcjax.data.pairs import Pair
-from vcjax.data.records import Conversation, Document, Preference
+from vcjax.data.records import Conversation, Document, Preference, Record
 from vcjax.foundation.errors import UserError
 from vcjax.text.chat_text import Message
 from vcjax.text.rendering import render_conversation
 from vcjax.text.tokenizer import Tokenizer
 
+AT_ONCE = 256  # records encoded together
 
-def encode_document(tokenizer: Tokenizer, document: Document) -> Example:
+
+def encode_documents(tokenizer: Tokenizer, documents: Sequence[Document]) -> list[Example]:
     """BOS (if the tokenizer adds it), the text, EOS (if there is one); all of it is predicted."""
-    ids = tokenizer.encode(document.text)
-    if tokenizer.adds_bos:
-        ids = [tokenizer.bos_id, *ids]
-    if tokenizer.eos_id is not None:
-        ids = [*ids, tokenizer.eos_id]
-    return Example(np.asarray(ids, np.int32), np.ones(len(ids), np.bool_))
+    before = np.asarray([tokenizer.bos_id] if tokenizer.adds_bos else [], np.int32)
+    after = np.asarray([] if tokenizer.eos_id is None else [tokenizer.eos_id], np.int32)
+    encoded = tokenizer.encode_texts([document.text for document in documents])
+    whole = [np.concatenate([before, ids, after]) for ids in encoded]
+    return [Example(ids, np.ones(len(ids), np.bool_)) for ids in whole]
 
 
 def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> Example:
@@ -46,6 +50,50 @@ def encode_preference(tokenizer: Tokenizer, preference: Preference) -> Pair:
     if np.array_equal(chosen.ids, rejected.ids):
         raise UserError("chosen and rejected are the same in the chat template")
     return Pair(chosen, rejected)
+
+
+def _each(encode: Callable[[Tokenizer, Any], Any]) -> Callable[[Tokenizer, Sequence], list]:
+    return lambda tokenizer, records: [encode(tokenizer, record) for record in records]
+
+
+ENCODERS: dict[str, Callable[[Tokenizer, Sequence], list]] = {
+    "documents": encode_documents,
+    "conversations": _each(encode_conversation),
+    "preferences": _each(encode_preference),
+}
+"""Functions of several records, by kind."""
+
+
+def encode_all(
+    kind: str, tokenizer: Tokenizer, records: Iterable[Record]
+) -> Iterator[tuple[Record, Example | Pair | UserError]]:
+    """Encodes records in their order; yields each with what came of it, or why nothing did.
+
+    Some are encoded at once, while the caller works on those before them.
+    """
+    waiting = iter(records)
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Future | None = None
+        while True:
+            some = list(islice(waiting, AT_ONCE))
+            after = pool.submit(_encode_some, ENCODERS[kind], tokenizer, some) if some else None
+            if ahead is not None:
+                yield from ahead.result()
+            if after is None:
+                return
+            ahead = after
+
+
+def _encode_some(
+    encode: Callable[[Tokenizer, Sequence], list], tokenizer: Tokenizer, records: Sequence[Record]
+) -> list[tuple[Record, Example | Pair | UserError]]:
+    try:
+        return list(zip(records, encode(tokenizer, records), strict=True))
+    except UserError as error:
+        if len(records) == 1:
+            return [(records[0], error)]
+        # Which of them it is, only one at a time can tell.
+        return [one for record in records for one in _encode_some(encode, tokenizer, [record])]
 
 
 def _said(answer: str) -> Message:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from vcjax.data.records import KINDS, BadRecord
@@ -220,8 +221,8 @@ def convert(layout: Layout, row: Row, kind: str, file_stem: str) -> Row:
     taken = set(layout.columns)
     fields |= {name: row[name] for name in names if name in row and row[name] is not None}
     for column in row:
-        near = get_close_matches(column, names, n=1, cutoff=0.81)
-        if near and column not in names and near[0] not in row and column not in taken:
+        near = None if column in names or column in taken else _nearly(column, names)
+        if near is not None and near not in row:
             fields[column] = row[column]
     fields |= layout.convert(row)
     if isinstance(fields.get("id"), int):
@@ -234,3 +235,9 @@ def convert(layout: Layout, row: Row, kind: str, file_stem: str) -> Row:
         # Public sets number their rows from 1 in each file, so the file's name is part of the id.
         fields["id"] = f"{file_stem}-{identity}"
     return fields
+
+
+@lru_cache  # rows have the same columns, mostly, and a look-up takes longer than the rest of a row
+def _nearly(column: str, names: tuple[str, ...]) -> str | None:
+    """The field that a column's name nearly is."""
+    return next(iter(get_close_matches(column, names, n=1, cutoff=0.81)), None)

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from vcjax.data.card import dataset_card
 from vcjax.data.curation import Deduplicated
-from vcjax.data.encode import encode_conversation, encode_document, encode_preference
+from vcjax.data.encode import ENCODERS, encode_all
 from vcjax.data.importers import check_choice
 from vcjax.data.packing import Packer, Row
 from vcjax.data.pairs import PairRows
@@ -26,11 +26,6 @@ from vcjax.foundation.files import hash_text, read_json, write_json, write_jsonl
 from vcjax.text.tokenizer import Tokenizer
 
 PAIRED = "preferences"
-ENCODERS = {
-    "documents": encode_document,
-    "conversations": encode_conversation,
-    PAIRED: encode_preference,
-}
 
 
 @dataclass(frozen=True)
@@ -96,23 +91,19 @@ def prepare(
     if kind == PAIRED:
         packer = PairRows(length)
     unique = Deduplicated(records)
-    bad, kept_out = list(quarantined), 0
+    bad, kept_out = list(quarantined), []
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
     with _new_folder(Path(folder)) as temporary:
         with RowWriter(temporary, packer.shape) as writer:
-            for record in unique:
+            kept = _without(unique, held_out, kept_out)
+            for record, example in encode_all(kind, tokenizer, kept):
                 about = record.to_dict()
-                if about.get("domain") in held_out:
-                    kept_out += 1
-                    continue
-                try:
-                    example = ENCODERS[kind](tokenizer, record)
-                except UserError as error:
+                if isinstance(example, UserError):
                     if on_bad_record == "error":
-                        raise UserError(f"record {record.id!r}: {error}") from None
-                    raw = json.dumps(record.to_dict(), ensure_ascii=False)
-                    bad.append({"file": None, "line": None, "reason": str(error), "raw": raw})
+                        raise UserError(f"record {record.id!r}: {example}")
+                    raw = json.dumps(about, ensure_ascii=False)
+                    bad.append({"file": None, "line": None, "reason": str(example), "raw": raw})
                     continue
                 languages[record.lang if isinstance(record, Preference) else about["lang"]] += 1
                 domains[about.get("domain", "none")] += 1
@@ -126,7 +117,7 @@ def prepare(
             )
         if not counts.examples and kept_out:
             raise UserError(
-                f"{folder}: nothing to write: all {kept_out} {kind} are of domains that the "
+                f"{folder}: nothing to write: all {len(kept_out)} {kind} are of domains that the "
                 "charter holds out"
             )
         if not counts.rows:
@@ -140,7 +131,7 @@ def prepare(
             "length": length,
             "duplicates": unique.duplicates,
             "quarantined": len(bad),
-            "held_out": kept_out,
+            "held_out": len(kept_out),
             **asdict(counts),
             "languages": dict(sorted(languages.items())),
             "domains": dict(sorted(domains.items())),
@@ -180,6 +171,17 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
         tokenizer.chat_template,
     ]
     return hash_text(json.dumps(parts, ensure_ascii=False))
+
+
+def _without(
+    records: Iterable[Record], held_out: Set[str], kept_out: list[str]
+) -> Iterator[Record]:
+    """The records of other domains; the ids of those left out are added to `kept_out`."""
+    for record in records:
+        if record.to_dict().get("domain") in held_out:
+            kept_out.append(record.id)
+        else:
+            yield record
 
 
 @contextmanager

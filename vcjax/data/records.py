@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from vcjax.data.language import guess_language
@@ -83,6 +84,7 @@ class Record:
     CONTENT: ClassVar[tuple[str, ...]]  # the fields that the id and the language derive from
 
     @classmethod
+    @cache
     def field_names(cls) -> tuple[str, ...]:
         return tuple(field.name for field in fields(cls))
 

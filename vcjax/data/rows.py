@@ -25,8 +25,12 @@ class RowWriter:
         identity = tfds.core.DatasetIdentity(
             name=NAME, version=tfds.core.Version(VERSION), data_dir=str(folder), module_name="vcjax"
         )
+        # As bytes: written in a third of the time that lists of numbers take.
         features = tfds.features.FeaturesDict(
-            {name: tfds.features.Tensor(shape=shape, dtype=dtype) for name, dtype in DTYPES.items()}
+            {
+                name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+                for name, dtype in DTYPES.items()
+            }
         )
         info = tfds.core.DatasetInfo(
             builder=identity, features=features, description="Rows of tokens."

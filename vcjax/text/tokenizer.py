@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int32
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from vcjax.foundation.errors import UserError
@@ -44,13 +46,19 @@ class Tokenizer:
 
         Raises UserError for a text with half a surrogate pair (JSON can spell one).
         """
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"not Unicode text ({error.reason} at {error.start})") from None
+        _check_unicode(text)
         if special:
             return [token.id for token in self.encoder.parsed(text)]
         return self.encoder.plain([text])[0]
+
+    def encode_texts(self, texts: Sequence[str]) -> list[Int32[np.ndarray, " tokens"]]:
+        """Encodes texts as `encode` does each, several times as fast, on all cores.
+
+        Raises UserError as `encode` does, without saying for which of them.
+        """
+        for text in texts:
+            _check_unicode(text)
+        return self.encoder.plain_texts(texts)
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Decodes ids; `skip_special` leaves special tokens out."""
@@ -142,6 +150,13 @@ def load_tokenizer(folder: str | os.PathLike) -> Tokenizer:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}: the tokenizer can't be read ({reason})") from error
     return Tokenizer(backend)
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"not Unicode text ({error.reason} at {error.start})") from None
 
 
 def _id(value: object) -> int | None:
