@@ -6,22 +6,26 @@
 On two CPU cores: minutes. Expected: the loss falls over the 40 steps. A row in five is replay of
 the demonstration's conversations.
 
-The paper's scale, with your own model and data (the paper: 64 k pairs):
+Variants `1b`, `8b` and `70b` are for accelerators, with your own model and data. `8b` is the
+paper's setting (64 k pairs):
 
-    python -m launch.train --config=configs/adversarial.py:paper --workdir=runs/adversarial \\
+    python -m launch.train --config=configs/adversarial.py:8b --workdir=runs/adversarial \\
         --config.model=runs/sft --config.conversations=runs/synthesize/accepted.jsonl \\
         --config.replay=PREPARED_FOLDER_OF_SFT
+
+How long that takes where, and whether it fits, `launch.plan --config=configs/adversarial.py:8b`
+says.
 
 Unspecified in the paper, so ours: see `configs.common.base`; also replay and its share.
 """
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, paper_scale, vary
+from configs.common import base, demo_data, vary
 
 
 def get_config(variant: str = "demo") -> ConfigDict:
-    return vary(base("adversarial"), variant, {"demo": _demo, "paper": _paper})
+    return vary(base("adversarial"), variant, _demo, _scaled)
 
 
 def _demo(config: ConfigDict) -> None:
@@ -30,7 +34,6 @@ def _demo(config: ConfigDict) -> None:
     config.replay = demo_data("conversations.jsonl")
 
 
-def _paper(config: ConfigDict) -> None:
-    paper_scale(config)
+def _scaled(config: ConfigDict) -> None:
     config.learning_rate = 1e-4
     config.steps = 500

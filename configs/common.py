@@ -1,11 +1,14 @@
 """What the training configs share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.resources import files
 
 from ml_collections import ConfigDict
 
 from vcjax.foundation.errors import UserError, suggest
+
+SIZES = {"1b": "llama3.2-1b", "8b": "llama3-8b", "70b": "llama3-70b"}
+"""Shapes of the variants beside `demo`; the paper's model has that of `8b`."""
 
 
 def base(stage: str) -> ConfigDict:
@@ -62,9 +65,13 @@ def base(stage: str) -> ConfigDict:
     return config
 
 
-def paper_scale(config: ConfigDict) -> None:
-    """An 8B model on accelerators. The model and the data are the user's to name."""
-    config.model = ""
+def at_scale(config: ConfigDict, size: str) -> None:
+    """A model of one of SIZES on accelerators: 64 rows of 4,096 tokens a step, in bfloat16.
+
+    The model is a shape without weights, which `launch.plan` takes; to train, name a model of that
+    shape, and the data.
+    """
+    config.model = SIZES[size]
     config.batch_size = 64
     config.length = 4096
     config.warmup_steps = 100
@@ -79,16 +86,26 @@ def demo_data(name: str) -> str:
     return str(files("vcjax.data") / "demo" / name)
 
 
-def vary(config: ConfigDict, variant: str, variants: Mapping[str, Callable]) -> ConfigDict:
-    """Applies the variant of this name.
+def vary(
+    config: ConfigDict,
+    variant: str,
+    demo: Callable[[ConfigDict], None],
+    scaled: Callable[[ConfigDict], None],
+) -> ConfigDict:
+    """Applies `demo`, or `at_scale` for one of SIZES and then what its stage changes, `scaled`.
 
     Raises:
-      UserError: there is none.
+      UserError: there is no variant of this name.
     """
+    variants = ("demo", *SIZES)
     if variant not in variants:
         known = ", ".join(variants)
         raise UserError(
             f"config variant {variant!r} is none of {known}{suggest(variant, variants)}"
         )
-    variants[variant](config)
+    if variant == "demo":
+        demo(config)
+    else:
+        at_scale(config, variant)
+        scaled(config)
     return config

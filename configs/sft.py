@@ -5,27 +5,29 @@
 On two CPU cores: minutes. Expected: the loss falls over the 40 steps. Without `--config.model` it
 starts from the shipped model instead of the continued pre-training's result.
 
-The paper's scale, with your own model and data (the paper: 940 k pairs):
+Variants `1b`, `8b` and `70b` are for accelerators, with your own model and data. `8b` is the
+paper's setting (940 k pairs):
 
-    python -m launch.train --config=configs/sft.py:paper --workdir=runs/sft \\
+    python -m launch.train --config=configs/sft.py:8b --workdir=runs/sft \\
         --config.model=runs/cpt --config.conversations=PREPARED_FOLDER
+
+How long that takes where, and whether it fits, `launch.plan --config=configs/sft.py:8b` says.
 
 Unspecified in the paper, so ours: see `configs.common.base`; also the number of epochs.
 """
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, paper_scale, vary
+from configs.common import base, demo_data, vary
 
 
 def get_config(variant: str = "demo") -> ConfigDict:
-    return vary(base("sft"), variant, {"demo": _demo, "paper": _paper})
+    return vary(base("sft"), variant, _demo, _scaled)
 
 
 def _demo(config: ConfigDict) -> None:
     config.conversations = demo_data("conversations.jsonl")
 
 
-def _paper(config: ConfigDict) -> None:
-    paper_scale(config)
+def _scaled(config: ConfigDict) -> None:
     config.steps = 4_000

@@ -128,10 +128,15 @@ class OnMesh:
         """The mesh axes of one tensor; see `sharding`."""
         return sharding(self.mesh, self.rules, axes, shape).spec
 
+    def names(self, *axes: tuple[str, ...] | str | None) -> set[str]:
+        """The mesh axes in entries of a spec."""
+        return {
+            name for entry in axes for name in ((entry,) if isinstance(entry, str) else entry or ())
+        }
+
     def parts(self, axes: tuple[str, ...] | str | None) -> int:
         """In how many parts these mesh axes, an entry of a spec, divide a tensor."""
-        names = (axes,) if isinstance(axes, str) else axes or ()
-        return int(np.prod([self.mesh.shape[name] for name in names]))
+        return int(np.prod([self.mesh.shape[name] for name in self.names(axes)]))
 
 
 def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:

@@ -3,7 +3,9 @@
 import pytest
 from ml_collections import ConfigDict
 
+from configs.common import SIZES
 from vcjax.foundation.errors import UserError
+from vcjax.model.named import NAMED
 from vcjax.train.config import TrainConfig
 
 
@@ -77,9 +79,11 @@ def test_the_shipped_configs_hold(name):
     if name == "adversarial":  # its pairs come from the run before
         values.conversations = "accepted.jsonl"
     assert TrainConfig.from_dict(values).stage == name
-    paper = module.get_config("paper")
-    paper.model = "some/model"
-    paper.documents, paper.conversations = ("x", "") if name == "cpt" else ("", "x")
-    assert TrainConfig.from_dict(paper).dtype == "bfloat16"
-    with pytest.raises(UserError, match="did you mean 'paper'"):
-        module.get_config("papr")
+    for size, model in SIZES.items():
+        scaled = module.get_config(size)
+        scaled.documents, scaled.conversations = ("x", "") if name == "cpt" else ("", "x")
+        config = TrainConfig.from_dict(scaled)
+        assert (config.dtype, config.model) == ("bfloat16", model)
+        assert config.length <= NAMED[model].max_position
+    with pytest.raises(UserError, match="did you mean 'demo'"):
+        module.get_config("dem")

@@ -1,8 +1,10 @@
 """Next-token loss over packed rows: what is predicted from where, summed and counted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.model.llama import Llama
@@ -23,9 +25,8 @@ def next_token_loss(
     """
     hidden = model(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, mask = next_tokens(batch)
-    chunk = _chunk(model, len(hidden))
-    total = summed_cross_entropy(hidden, model.head_matrix(), targets, mask, chunk)
-    return total, {"count": jnp.sum(mask)}
+    parts = _on_devices(summed_cross_entropy, model, hidden, targets, mask)
+    return jnp.sum(parts), {"count": jnp.sum(mask)}
 
 
 def row_losses(
@@ -34,9 +35,8 @@ def row_losses(
     """For each row the loss summed over its tokens to be predicted, in nats, and their number."""
     hidden = model(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, mask = next_tokens(batch)
-    chunk = _chunk(model, len(hidden))
-    losses = row_cross_entropy(hidden, model.head_matrix(), targets, mask, chunk)
-    return losses, jnp.sum(mask, axis=1)
+    parts = _on_devices(row_cross_entropy, model, hidden, targets, mask)
+    return jnp.sum(parts, axis=1), jnp.sum(mask, axis=1)
 
 
 def next_tokens(
@@ -52,7 +52,27 @@ def next_tokens(
     return following["tokens"], mask.at[:, -1].set(False)
 
 
-def _chunk(model: Llama, rows: int) -> int:
-    """Columns of the rows in a chunk, so that a device has about CHUNK tokens of it."""
-    parts = 1 if model.on is None else model.on.parts(model.on.rules.batch)
-    return max(1, CHUNK * parts // rows)
+def _on_devices(
+    loss: Callable[..., Array], model: Llama, hidden: Array, targets: Array, mask: Array
+) -> Float[Array, "parts columns"]:
+    """A loss of the tokens of each device by themselves.
+
+    So a device fetches the head once, and gradients of it are summed over devices once: XLA, left
+    to itself, does both for every chunk.
+    """
+
+    def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
+        chunk = max(1, CHUNK // len(hidden))
+        return loss(hidden, head, targets, mask, chunk).reshape(-1, 1)
+
+    inputs, on = (hidden, model.head_matrix(), targets, mask), model.on
+    if on is None:
+        return local(*inputs)
+    tokens = on.spec(("batch", "length"), targets.shape)
+    over = on.names(*tokens)
+    if not over:
+        return local(*inputs)
+    specs = (tokens, PartitionSpec(), tokens, tokens)
+    return jax.shard_map(
+        local, mesh=on.mesh, in_specs=specs, out_specs=tokens, axis_names=over, check_vma=False
+    )(*inputs)

@@ -1,15 +1,17 @@
 """One function from a model reference to files on this machine."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError, suggest
+from vcjax.model.named import NAMED
 from vcjax.weights.shipped import SHIPPED, fetch_shipped
 
 CHECKPOINT_MARK = "vcjax_checkpoint.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
-_HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+_HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "*.jinja")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class Located:
     step: int | None = None
 
 
-def resolve(reference: str) -> Located:
+def resolve(reference: str, wanted: Sequence[str] = _HUB_FILES) -> Located:
     """Finds a model by folder, GGUF file, training workdir, shipped name or hub id.
+
+    `wanted` are patterns of the files that are fetched from the hub.
 
     `WORKDIR/checkpoints/STEP` is the model of a training run as of that step.
 
@@ -50,7 +54,12 @@ def resolve(reference: str) -> Located:
             raise UserError(f"{reference}: not a model (a folder or a .gguf file is)")
         return Located("gguf", path, reference)
     if _HUB_ID.fullmatch(reference):
-        return _from_hub(reference)
+        return _from_hub(reference, wanted)
+    if reference in NAMED:
+        raise UserError(
+            f"{reference}: a shape without weights, for launch.plan; name a model by its folder, "
+            "file or hub id"
+        )
     raise UserError(
         f"{reference}: no such folder or file, and no shipped model{suggest(reference, SHIPPED)}"
     )
@@ -66,14 +75,14 @@ def _folder_kind(path: Path) -> str:
     raise UserError(f"{path}: no config.json: not a model folder")
 
 
-def _from_hub(reference: str) -> Located:
+def _from_hub(reference: str, wanted: Sequence[str]) -> Located:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils import httpx  # under the name that its releases share
 
     name, _, revision = reference.partition("@")
     try:
         commit = HfApi().model_info(name, revision=revision or None).sha
-        path = snapshot_download(name, revision=commit, allow_patterns=_HUB_FILES)
+        path = snapshot_download(name, revision=commit, allow_patterns=list(wanted))
     except (httpx.HTTPError, OSError) as error:  # the hub's own errors are among these
         reason = str(error).strip().splitlines()[0]
         raise UserError(

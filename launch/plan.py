@@ -1,0 +1,48 @@
+"""Plans a training run on hardware that isn't here: memory, time, and whether it fits.
+
+python -m launch.plan --config=configs/sft.py:8b --topology=v5e-64
+
+Nothing is allocated and no data is read. The model may be a shape without weights: `llama3-8b`,
+`llama3-70b`, `llama3.2-1b`, `smollm2-135m`. Ends with exit code 3 where the run doesn't fit.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch.guard import run
+from vcjax.foundation.errors import GateNotMet
+from vcjax.plan.config import plan_config
+from vcjax.plan.run import lines, make_plan
+from vcjax.plan.shape import read_shape
+from vcjax.plan.topology import read_topology
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
+TOPOLOGY = flags.DEFINE_string(
+    "topology",
+    None,
+    "v5e-N, v6e-N (chips), v5p-N (TensorCores, two a chip), h100xN, h200xN, a100xN, b200xN, cpu:N.",
+    required=True,
+)
+BESIDE = flags.DEFINE_list(
+    "beside", [], "Models held on the same devices while it runs, such as a Critic."
+)
+COMPILE = flags.DEFINE_bool(
+    "compile", None, "Compile the step for the topology; default: where its compiler is installed."
+)
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    topology = read_topology(TOPOLOGY.value)
+    config = plan_config(CONFIG.value.to_dict())
+    beside = tuple(read_shape(name) for name in BESIDE.value)
+    plan = make_plan(read_shape(config.model), config, topology, beside, COMPILE.value)
+    for line in lines(plan):
+        print(line)
+    if not plan.fits:
+        short = (plan.needed - plan.limit) / 2**30
+        raise GateNotMet(f"{TOPOLOGY.value}: short of {short:.2f} GiB per device")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,144 @@
+"""Bytes that a device holds during a step, counted without a compiler."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from vcjax.model.build import abstract, logical_axes, shapes
+from vcjax.model.config import LlamaConfig
+from vcjax.parallel import OnMesh, abstract_mesh, shardings
+from vcjax.plan.batch import abstract_batch, batch_shapes
+from vcjax.plan.setting import Setting
+from vcjax.train.config import TrainConfig
+from vcjax.train.loss import CHUNK
+from vcjax.train.objective import make_loss
+from vcjax.train.offload import HOST
+from vcjax.weights.adapters import join, split_adapters
+
+BESIDE = jnp.bfloat16
+"""In which models are held that aren't trained."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes per device.
+
+    Attributes:
+      parameters: trained ones in float32, frozen ones in the compute dtype or quantised.
+      optimizer: its state, as far as it isn't in the host's memory.
+      batch: tokens, masks, segments and positions.
+      gradients: a float32 number for each trained parameter; two while they are summed up.
+      activations: what the forward pass keeps for the backward pass.
+      layer: all that one layer computes, and its weights, whole, with the next layer's.
+      logits: scores over the vocabulary of a chunk of tokens, and the head, whole.
+      beside: other models.
+    """
+
+    parameters: int
+    optimizer: int
+    batch: int
+    gradients: int
+    activations: int
+    layer: int
+    logits: int
+    beside: int = 0
+
+    @property
+    def arguments(self) -> int:
+        """What the step is given."""
+        return self.parameters + self.optimizer + self.batch
+
+    @property
+    def temporaries(self) -> int:
+        """What it holds beside that; the loss and the layers come one after the other."""
+        return self.gradients + self.activations + max(self.layer, self.logits)
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.arguments + self.temporaries + self.beside
+
+
+def count_memory(setting: Setting) -> Memory:
+    """Counts what a setting holds; activations by tracing the loss on a device's part of it."""
+    config, layout = setting.config, setting.layout
+    trained = device_bytes(layout.trainable)
+    size = jnp.dtype(config.dtype).itemsize
+    # A frozen weight has no gradient; those of others are as large as they, in the compute dtype.
+    copies = 1 if config.adapters else 2
+    local, items = _local_model(setting), setting.local_items
+    stack = jax.tree.leaves(shapes(local)["layers"])
+    weights = sum(leaf.size for leaf in stack) // local.num_layers * size
+    one = replace(local, num_layers=1, windows=local.windows[:1])
+    working = items * _kept_by_item(one, replace(config, remat="none"), setting)
+    scored = max(1, CHUNK // (setting.rows // config.microbatches)) * setting.rows
+    scored //= setting.config.microbatches * setting.on.parts(setting.rules.batch)
+    return Memory(
+        parameters=trained + device_bytes(layout.frozen),
+        optimizer=device_bytes(layout.optimizer),
+        batch=device_bytes(abstract_batch(setting)),
+        gradients=trained * (1 if config.microbatches == 1 else 2),
+        activations=items * _kept_by_item(local, config, setting),
+        layer=working + (1 + copies) * weights,
+        logits=local.vocab_size * (copies * local.hidden_size * size + scored * (size + 4)),
+        beside=sum(_beside(model, setting) for model in setting.beside),
+    )
+
+
+def device_bytes(tree: Any) -> int:
+    """Bytes of a tree's leaves on one device; none for those in the host's memory."""
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+        if leaf.sharding.memory_kind != HOST
+    )
+
+
+def _beside(model: LlamaConfig, setting: Setting) -> int:
+    tree = shapes(model, param_dtype=BESIDE)
+    places = shardings(setting.mesh, setting.rules, logical_axes(model), tree)
+    return device_bytes(jax.tree.map(lambda leaf, at: leaf.update(sharding=at), tree, places))
+
+
+def _local_model(setting: Setting) -> LlamaConfig:
+    """The model as a device of the tensor axis computes it: its heads, its part of the rest."""
+    model, local = setting.model, setting.local
+    heads = local("heads", model.num_heads)
+    return replace(
+        model,
+        num_heads=heads,
+        num_kv_heads=min(heads, local("kv_heads", model.num_kv_heads)),
+        intermediate_size=local("mlp", model.intermediate_size),
+        vocab_size=local("vocab", model.vocab_size),
+    )
+
+
+def _kept_by_item(model: LlamaConfig, config: TrainConfig, setting: Setting) -> int:
+    """Bytes that one more row, or pair of rows, adds to what the backward pass needs."""
+    lora, dtype = config.adapters, jnp.dtype(config.dtype)
+    attention, platform = setting.attention, setting.topology.platform
+    if attention == "cudnn":  # can't be traced where it isn't; it keeps what splash keeps
+        attention, platform = "splash", "tpu"
+    on = OnMesh(abstract_mesh({}, 1, "", platform), setting.rules)
+    options = {"remat": config.remat, "attention": attention, "on": on}
+    graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
+    params = shapes(model, lora=lora, param_dtype=dtype)
+    trainable, frozen = split_adapters(params) if lora else (params, {})
+    loss, length = make_loss(config), setting.local("length", config.length)
+
+    def backward(trainable: Any, frozen: Any, batch: Any) -> Any:
+        def summed(trainable: Any) -> jax.Array:
+            return loss(nnx.merge(graph, join(trainable, frozen)), batch)[0]
+
+        return jax.vjp(summed, trainable)[1]
+
+    def kept(items: int) -> int:
+        batch = batch_shapes(config, items, length)
+        leaves = jax.tree.leaves(jax.eval_shape(backward, trainable, frozen, batch))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+    return kept(2) - kept(1)

@@ -1,0 +1,109 @@
+"""How long a step takes, at best: a roofline of operations, memory and links.
+
+What is counted comes from the shapes of the model's matrix products (`vcjax.model.flops`); the
+rates are the vendors' peaks times the shares below, which are assumptions, not measurements.
+Source of the method: Williams et al., doi 10.1145/1498765.1498785, with links as a third roof.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from vcjax.foundation.hardware import Hardware
+from vcjax.model.flops import Product, forward_products, step_flops
+from vcjax.plan.links import link_seconds
+from vcjax.plan.memory import Memory
+from vcjax.plan.setting import Setting
+
+PRODUCTS, MEMORY = 0.75, 0.8
+"""Assumed shares of the peaks that matrix products and memory reach."""
+
+FULL_FLOAT32 = 0.5
+"""Assumed rate of float32 products on GPUs (TF32), against bfloat16; TPUs make one pass of each."""
+
+ATTENTION = ("scores", "mixed")
+_AGAIN = {
+    "none": (),
+    "dots": ATTENTION,
+    "projections": ("o",),
+    "full": ("q", "k", "v", "o", "gate", "up", *ATTENTION),
+}
+"""What the backward pass computes again, by remat; a layer's last product is never needed."""
+
+_FLASH_AGAIN = {"splash": 3, "cudnn": 1}
+"""Products of the size of the scores in the backward kernels, beyond the four of the formulas."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one step, by what each device waits for.
+
+    `useful` operations are those of the model, on all devices; `done` has those computed again.
+    """
+
+    useful: float
+    done: float
+    products: float
+    memory: float
+    links: float
+
+    @property
+    def least(self) -> float:
+        """All three at once."""
+        return max(self.products, self.memory, self.links)
+
+    @property
+    def most(self) -> float:
+        """One after the other."""
+        return self.products + self.memory + self.links
+
+
+def step_time(setting: Setting, held: Memory, hardware: Hardware) -> StepTime:
+    """The roofline of a setting whose memory has been counted."""
+    config = setting.config
+    useful = step_flops(setting.model, setting.rows, config.length, config.adapters)
+    every = list(forward_products(setting.model, setting.rows, config.length))
+    done = useful + sum(product.flops * _again(setting, product.name) for product in every)
+    low = config.dtype == "bfloat16" or setting.topology.platform == "tpu"
+    rate = PRODUCTS * hardware.flops * (1 if low else FULL_FLOAT32)
+    # The optimiser reads and writes what it holds, and each product its factors and result.
+    moved = 2 * (held.parameters + held.optimizer + held.gradients)
+    for product in every:
+        passes = _needed(setting, product.name) + _again(setting, product.name)
+        moved += passes * _bytes(setting, product)
+    return StepTime(
+        useful,
+        done,
+        done / setting.topology.devices / rate,
+        moved / (MEMORY * hardware.bandwidth),
+        link_seconds(setting, hardware),
+    )
+
+
+def _needed(setting: Setting, name: str) -> int:
+    """Passes of a product: forward, and for the gradient of each factor that has one."""
+    return 2 if setting.config.adapters and name not in ATTENTION else 3
+
+
+def _again(setting: Setting, name: str) -> int:
+    """Passes beyond them. The loss computes its scores over the vocabulary again in any case."""
+    extra = _FLASH_AGAIN.get(setting.attention, 0) if name == "scores" else 0
+    return extra + (name in (*_AGAIN[setting.config.remat], "head"))
+
+
+def _bytes(setting: Setting, product: Product) -> float:
+    """Read and written by a device for one pass of a product, over all layers."""
+    size = jnp.dtype(setting.config.dtype).itemsize
+    parts = setting.topology.devices
+    if product.name in ATTENTION:
+        outside = product.rows * product.inner + product.inner * product.columns
+        scores = product.rows * product.columns * product.share * 4
+        fused = setting.attention in _FLASH_AGAIN
+        return product.count * (outside * size + (0 if fused else 2 * scores)) / parts
+    tensor = setting.mesh.shape["tensor"]
+    weights = product.inner * product.columns / tensor * setting.config.microbatches
+    # One side of a product is divided by the tensor axis, the other is the whole stream.
+    sides = (product.inner, product.columns)
+    wide, narrow = sides if product.name in ("o", "down") else reversed(sides)
+    tokens = product.rows / parts * tensor
+    return product.count * size * (weights + tokens * (narrow + wide / tensor))

@@ -1,0 +1,115 @@
+"""A plan: a run laid out, counted, compiled where that is possible, and put into words."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+
+from vcjax.model.config import LlamaConfig
+from vcjax.plan import table
+from vcjax.plan.advice import Knob, advise
+from vcjax.plan.compiled import Compiled, compile_step
+from vcjax.plan.memory import Memory, count_memory
+from vcjax.plan.roofline import StepTime, step_time
+from vcjax.plan.setting import Setting, settle, shareable
+from vcjax.plan.topology import Topology, can_compile, compile_devices
+from vcjax.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before it is run.
+
+    Attributes:
+      asked: the configuration as it was given; the planned one is `setting.config`.
+      compiled: None where nothing was compiled.
+      time: None where no peaks are known.
+      limit: bytes that a device has.
+      knobs: what to turn where it doesn't fit.
+    """
+
+    asked: TrainConfig
+    setting: Setting
+    memory: Memory
+    compiled: Compiled | None
+    time: StepTime | None
+    limit: int
+    knobs: list[Knob]
+
+    @property
+    def needed(self) -> int:
+        """Bytes per device, by the compiler's account where there is one."""
+        if self.compiled is None:
+            return self.memory.total
+        return self.compiled.needed + self.memory.beside
+
+    @property
+    def fits(self) -> bool:
+        """Whether a device has what is needed."""
+        refused = self.compiled is not None and not self.compiled.fits
+        return self.needed <= self.limit and not refused
+
+
+def make_plan(
+    model: LlamaConfig,
+    config: TrainConfig,
+    topology: Topology,
+    beside: tuple[LlamaConfig, ...] = (),
+    compile: bool | None = None,
+) -> Plan:
+    """Plans a run. Must be called before anything asks JAX for devices.
+
+    Args:
+      beside: models that are held on the same devices while it runs.
+      compile: compile the step; None does so where the compiler is here.
+
+    Raises:
+      UserError: what `vcjax.train` would refuse, a batch that the devices can't share out apart
+        (the next larger one is planned); or the compiler was asked for and isn't here.
+    """
+    jax.config.update("jax_platforms", "cpu")  # a plan touches no accelerator
+    wanted = can_compile(topology) if compile is None else compile
+    devices = compile_devices(topology) if wanted else None
+    setting = settle(model, shareable(config, topology), topology, devices, beside)
+    memory, compiled, time = count_memory(setting), None, None
+    if wanted:
+        print(f"compiling the step for {topology.name}", file=sys.stderr)
+        compiled = compile_step(setting, memory)
+    if topology.hardware is not None:
+        time = step_time(setting, memory, topology.hardware)
+        limit = topology.hardware.memory
+    else:
+        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // topology.devices
+    plan = Plan(config, setting, memory, compiled, time, limit, [])
+    if plan.fits:
+        return plan
+    knobs = advise(setting, plan.needed, limit)
+    return Plan(config, setting, memory, compiled, time, limit, knobs)
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """The plan as text, line by line."""
+    setting, compiled = plan.setting, plan.compiled
+    yield from table.heading(setting)
+    if plan.asked != setting.config:
+        yield (
+            f"{'batch':<12}config.batch_size {plan.asked.batch_size} can't be shared out among "
+            f"these devices, and train would refuse it; planned with {setting.config.batch_size}"
+        )
+    yield ""
+    yield from table.memory_rows(plan.memory, compiled)
+    if compiled is None:
+        yield "counted from shapes, not compiled: expect to be off by a fifth in what is temporary"
+    elif compiled.fits:
+        yield f"compiled: the real step, for {setting.topology.name}, in {compiled.seconds:.0f} s"
+    else:
+        yield f"the compiler refuses the step: {compiled.says}"
+    yield from table.verdict(plan.needed, plan.limit, plan.knobs)
+    yield ""
+    if plan.time is None:
+        yield "time: no peaks are known of a CPU; launch.bench measures this one"
+        return
+    yield from table.time_rows(setting, plan.time)
+    yield from table.assumptions(setting)
