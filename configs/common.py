@@ -46,7 +46,7 @@ def base(stage: str) -> ConfigDict:
     config.max_skipped = 10
     config.dtype = "float32"
     config.attention = "auto"
-    config.remat = "none"
+    config.remat = "dots"
     config.offload = False
     config.lora = ConfigDict(
         {"rank": 16, "alpha": 32.0, "targets": ".*", "dropout": 0.0, "base": ""}

@@ -10,12 +10,15 @@ PROJECTED = ("query", "key", "value", "attended", "gate", "up")
 
 POLICIES: dict[str, Callable[..., Any] | None] = {
     "none": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names("attended"),
+    ),
     "projections": jax.checkpoint_policies.save_only_these_names(*PROJECTED),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-"""Policy by name. `none` keeps everything; `dots` keeps matrix products with weights;
-`projections` keeps what PROJECTED names; `full` keeps the input of each layer only."""
+"""Policy by name. `none` keeps everything; `dots` keeps attention and the products with
+weights; `projections` keeps what PROJECTED names; `full` keeps the input of each layer only."""
 
 
 def rematerialised(function: Callable, policy: str) -> Callable:
