@@ -35,6 +35,13 @@ SCHEDULES = ("cosine", "linear", "wsd", "constant")
 SINKS = ("", "wandb", "trackio")
 
 
+def kind_of(stage: str, objective: str) -> str:
+    """Kind of the records that a stage trains on with an objective."""
+    if objective != "next_token":
+        return "preferences"
+    return "documents" if stage == "cpt" else "conversations"
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """All that decides a training run; with the content of the inputs, its identity.
@@ -132,9 +139,7 @@ class TrainConfig:
     @property
     def kind(self) -> str:
         """Kind of the run's records, which is the name of the field with their files."""
-        if self.objective != "next_token":
-            return "preferences"
-        return "documents" if self.stage == "cpt" else "conversations"
+        return kind_of(self.stage, self.objective)
 
     @property
     def adapters(self) -> LoraConfig | None:
