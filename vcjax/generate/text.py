@@ -10,9 +10,11 @@ from vcjax.generate.constraints import Constraints
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, Result
 from vcjax.text import render_conversation
+from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle
 
 Conversation = Sequence[dict[str, str]]
+Prompt = str | Conversation
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,10 @@ class TextEngine:
         self.engine, self.eos_ids = engine, bundle.eos_ids
         self._constraints: Constraints | None = None
 
-    def request(self, prompt: str | Conversation, sampling: Sampling) -> Request:
-        """A text is continued as it stands (after BOS, where the tokenizer adds one); a
-        conversation is rendered with the model's chat template, up to the assistant's turn."""
-        if isinstance(prompt, str):
-            bos = self.tokenizer.bos_id if self.tokenizer.adds_bos else None
-            ids = [*([] if bos is None else [bos]), *self.tokenizer.encode(prompt)]
-        else:
-            ids = render_conversation(self.tokenizer, prompt, add_generation_prompt=True).ids
+    def request(self, prompt: Prompt, sampling: Sampling) -> Request:
+        """What the engine is asked; see `encode_prompt`."""
         request = Request(
-            prompt=tuple(ids),
+            prompt=encode_prompt(self.tokenizer, prompt),
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_k=sampling.top_k,
@@ -68,7 +64,7 @@ class TextEngine:
 
     def generate(
         self,
-        prompts: Sequence[str | Conversation],
+        prompts: Sequence[Prompt],
         sampling: Sampling,
         on_text: Callable[[int, str, Result], None] | None = None,
     ) -> list[str]:
@@ -91,7 +87,7 @@ class TextEngine:
         results = self.engine.generate(requests, finished)
         return [self.tokenizer.decode(result.tokens) for result in results]
 
-    def stream(self, prompt: str | Conversation, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
         """Yields pieces of one continuation as they are made.
 
         A piece ends where the text so far is whole: bytes of an unfinished character wait.
@@ -106,3 +102,12 @@ class TextEngine:
                 continue
             yield text[len(shown) :]
             shown = text
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> tuple[int, ...]:
+    """Ids to continue: a text as it stands (after BOS, where the tokenizer adds one); a
+    conversation rendered with the model's chat template, up to the assistant's turn."""
+    if isinstance(prompt, str):
+        bos = tokenizer.bos_id if tokenizer.adds_bos else None
+        return (*(() if bos is None else (bos,)), *tokenizer.encode(prompt))
+    return render_conversation(tokenizer, prompt, add_generation_prompt=True).ids

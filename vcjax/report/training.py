@@ -19,6 +19,9 @@ _HEAD = (
     *("Tokens", "Loss tokens", "Time", "Tokens a second"),
 )
 
+_HELD = "validation"
+_HELD_OUT_HEAD = ("Stage", "First loss", "Last loss", "Lowest loss", "At step", "Stopped early at")
+
 
 def stage_name(stage: str) -> str:
     """The name of a training stage, or of another part of a run, in full."""
@@ -33,7 +36,8 @@ def training_section(
     """Loss curves, a table of the stages, and where the time went.
 
     Args:
-      stages: by stage, `{steps, tokens, loss_tokens, first_loss, last_loss, seconds}`.
+      stages: by stage, `{steps, tokens, loss_tokens, first_loss, last_loss, seconds}` and, where
+        the run measured itself, `validation` and `stopped_early`.
       metrics: by stage, rows with `step` and, where it was measured, `loss`.
       seconds: by part of the whole run.
     """
@@ -55,6 +59,13 @@ def training_section(
             [_cells(stage, record) for stage, record in stages.items()],
         )
     )
+    measured = [_held_out(stage, record) for stage, record in stages.items() if _HELD in record]
+    if measured:
+        caption = (
+            "Loss on data that wasn't trained on, measured while each stage ran, from before its "
+            "first step on. A stage that stopped early had no lower loss for a while."
+        )
+        blocks.append(Table(caption, _HELD_OUT_HEAD, measured))
     if seconds:
         rows = [(stage_name(part), duration(value)) for part, value in seconds.items()]
         blocks.append(Table("Where the time of the whole run went.", ("Part", "Time"), rows))
@@ -81,3 +92,9 @@ def _cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
         duration(seconds),
         count(speed),
     )
+
+
+def _held_out(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
+    losses = (record[_HELD][f"{which}_loss"] for which in ("first", "last", "best"))
+    steps = (record[_HELD]["best_step"], record.get("stopped_early"))
+    return (stage_name(stage), *(number(loss, 3) for loss in losses), *map(count, steps))

@@ -1,1 +1,1 @@
-"""Floor 3: one training loop for all stages: configuration, loss, optimiser, step, run."""
+"""Floor 3, above `generate`: one training loop for all stages: configuration, loss, step, run."""

@@ -1,70 +1,149 @@
-"""`metrics.jsonl`: one line a step, on disk before the next step begins; TensorBoard beside it."""
+"""What a run writes while it trains: a line a step, a line a measurement, sampled answers.
+
+Each file is JSON lines that name their step. A line is on disk before the run goes on, and what an
+earlier start wrote of steps that are done again is dropped.
+"""
 
 import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from tensorboardX import SummaryWriter
-
+from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.files import replaced
+from vcjax.train.sinks import open_sinks
 
 NAME = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
-_CURVES = ("loss", "grad_norm", "learning_rate", "tokens_per_second")
+VALIDATION = "validation.jsonl"
+SAMPLES = "samples.jsonl"
+
+_NO_CURVE = ("step", "count")
 
 
 class Log:
-    """Writes the metrics of the steps after `done`; what an earlier start wrote of them is
-    dropped, since they are done again. A context manager."""
+    """Writes lines, and their numbers and texts to the sinks. A context manager.
 
-    def __init__(self, workdir: Path, done: int) -> None:
-        truncate_metrics(workdir, done)
-        self._stream = (workdir / NAME).open("a", encoding="utf-8")
-        self._board = SummaryWriter(
-            str(workdir / TENSORBOARD), purge_step=done + 1 if done else None
-        )
+    It takes plain Python numbers, so that it never waits for a device.
+    """
+
+    def __init__(self, workdir: Path, done: int, sink: str = "") -> None:
+        """`done` is the number of steps that are kept of an earlier start; `sink` the config's."""
+        self._workdir = workdir
+        for name in (NAME, VALIDATION, SAMPLES):
+            truncate(workdir / name, done)
+        self._streams: dict[str, TextIO] = {}
+        with ExitStack() as opened:
+            self._sinks = [opened.enter_context(one) for one in open_sinks(sink, workdir, done)]
+            self._opened = opened.pop_all()
 
     def write(self, line: dict[str, Any]) -> None:
-        self._stream.write(to_line(line))
-        self._stream.flush()
-        for name in _CURVES:
-            self._board.add_scalar(name, line[name], line["step"])
+        """A line of `metrics.jsonl`: `step` and numbers."""
+        self._append(NAME, line)
+        self._numbers(line["step"], dict(curves(line)))
+
+    def write_validation(self, line: dict[str, Any]) -> None:
+        """A line of `validation.jsonl`: `step` and what `Validation.measure` returns."""
+        self._append(VALIDATION, line)
+        self._numbers(line["step"], dict(curves(line, "validation")))
+
+    def write_samples(self, step: int, prompts: Sequence[str], answers: Sequence[str]) -> None:
+        """Lines of `samples.jsonl`: `step, prompt, answer`."""
+        pairs = list(zip(prompts, answers, strict=True))
+        for prompt, answer in pairs:
+            self._append(SAMPLES, {"step": step, "prompt": prompt, "answer": answer})
+        texts = {
+            f"samples/{number}": f"**{prompt}**\n\n{answer}"
+            for number, (prompt, answer) in enumerate(pairs, start=1)
+        }
+        for sink in self._sinks:
+            sink.texts(step, texts)
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        if name not in self._streams:
+            stream = (self._workdir / name).open("a", encoding="utf-8")
+            self._streams[name] = self._opened.enter_context(stream)
+        self._streams[name].write(to_line(line))
+        self._streams[name].flush()
+
+    def _numbers(self, step: int, values: dict[str, float]) -> None:
+        for sink in self._sinks:
+            sink.numbers(step, values)
 
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-        self._board.close()
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+
+def curves(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """(name, value) of each finite number in a line; nested names are joined by slashes."""
+    for key, value in line.items():
+        name = f"{prefix}/{key}" if prefix else key
+        if isinstance(value, Mapping):
+            yield from curves(value, name)
+        elif key not in _NO_CURVE and value is not None and math.isfinite(value):
+            yield name, value
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The lines in order; a last line that a kill left half written doesn't count."""
-    path = workdir / NAME
-    if not path.is_file():
+    """The lines of `metrics.jsonl` in order."""
+    return read_lines(workdir / NAME)
+
+
+def read_lines(path: Path, done: int | None = None) -> list[dict[str, Any]]:
+    """The lines in order; a last line that a kill left half written doesn't count.
+
+    Args:
+      done: only those that are kept when a run goes on from so many steps. Before the first
+        checkpoint that is none: what was measured at step 0 is measured again.
+    """
+    if not path.is_file() or done == 0:
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    *whole, _ = path.read_bytes().split(b"\n")
+    lines = [json.loads(line) for line in whole]
+    return [line for line in lines if done is None or line["step"] <= done]
 
 
-def truncate_metrics(workdir: Path, step: int) -> None:
-    """Drops what was written after `step`: those steps are done again."""
-    kept = [line for line in read_metrics(workdir) if line["step"] <= step]
-    with replaced(workdir / NAME) as temporary:
+def truncate(path: Path, done: int) -> None:
+    """Drops the lines that `read_lines` leaves out; makes no file."""
+    if not path.is_file():
+        return
+    kept = read_lines(path, done)
+    with replaced(path) as temporary:
         temporary.write_text("".join(map(to_line, kept)), encoding="utf-8")
 
 
 def to_line(values: dict[str, Any]) -> str:
-    return json.dumps(values) + "\n"
+    """JSON has no number for what isn't finite: it becomes null."""
+    return json.dumps(finite(values), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """`value` with None for each number that isn't finite, nested ones too."""
+    if isinstance(value, Mapping):
+        return {name: finite(each) for name, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summarise(stage: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What `summary.json` says: `seconds` are those of the steps, compilation included."""
+    """What `summary.json` says: `seconds` are those of the steps, compilation included.
+
+    First and last loss are those of the first and last step that had a finite one.
+
+    Raises:
+      GateNotMet: no step had one, so that nothing was trained.
+    """
+    losses = [line["loss"] for line in lines if line["loss"] is not None]
+    if not losses:
+        raise GateNotMet(f"none of the {len(lines)} steps had a finite loss; nothing was trained")
     return {
         "stage": stage,
         "steps": lines[-1]["step"],
-        "first_loss": lines[0]["loss"],
-        "last_loss": lines[-1]["loss"],
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
         "tokens": sum(line["tokens"] for line in lines),
         "loss_tokens": sum(line["loss_tokens"] for line in lines),
         "seconds": sum(line["seconds"] for line in lines),

@@ -78,8 +78,9 @@ class ValidationSettings:
 
     Attributes:
       data: held-out records of the run's kind, files or prepared folders; '' is none.
-      every: steps between measurements; 0 is never. The last step has one too.
-      batches: at most so many batches of it, the same ones each time.
+      every: steps between measurements; 0 is never. There is one before the first step and one
+        after the last, too.
+      batches: at most so many batches of each language and domain, the same ones each time.
       patience: measurements without a lower loss after which the run stops early; 0 is never.
       prompts: a text file, one prompt a line, answered at each measurement; '' is none.
       max_tokens: of such an answer.

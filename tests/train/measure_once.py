@@ -1,0 +1,44 @@
+"""Measures an untrained model as the config in a workdir says, on all devices that there are.
+
+    python -m tests.train.measure_once WORKDIR
+
+A process of its own where the number of devices matters: it is fixed when JAX starts.
+"""
+
+import sys
+from pathlib import Path
+
+from vcjax.foundation.files import read_json
+from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.train.answers import Answers
+from vcjax.train.config import TrainConfig
+from vcjax.train.measuring import Measuring, check_measuring
+from vcjax.train.metrics import Log
+from vcjax.train.objective import make_loss
+from vcjax.train.optim import make_optimizer
+from vcjax.train.state import make_layout, place
+from vcjax.train.static import write_static
+from vcjax.train.validation import Validation
+from vcjax.train.validation_data import prepare_groups
+from vcjax.weights.bundle import load_bundle
+
+
+def measure_once(workdir: Path, done: int = 0, step: int = 0) -> Measuring:
+    """Returns the measuring, after what a run does up to its first measurement."""
+    config, rules = TrainConfig.from_dict(read_json(workdir / "config.json")), ShardingRules()
+    mesh, bundle = make_mesh(config.to_dict()["mesh"]), load_bundle(config.model, "float32")
+    measured = check_measuring(config, bundle, workdir)
+    write_static(workdir, bundle, chat=config.kind == "conversations")
+    layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
+    trainable = place(bundle.params, layout.trainable)
+    groups = prepare_groups(measured.data, config, bundle.require_tokenizer(), workdir)
+    validation = Validation(groups, config, layout, make_loss(config), mesh, rules)
+    answers = Answers(measured.prompts, config, bundle.config, workdir)
+    measuring = Measuring(config, validation, answers, workdir, done)
+    with Log(workdir, done) as log:
+        measuring.measure(step, trainable, {}, log)
+    return measuring
+
+
+if __name__ == "__main__":
+    measure_once(Path(sys.argv[1]))

@@ -1,0 +1,107 @@
+"""Answers sampled in training: those of the model as a finished one would be served."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vcjax.foundation.errors import UserError
+from vcjax.generate.engine import Engine
+from vcjax.generate.text import Sampling, TextEngine
+from vcjax.model.build import initialise
+from vcjax.model.lora import merge_lora
+from vcjax.train.answers import Answers, check_prompts
+from vcjax.train.static import write_static
+from vcjax.weights.adapters import join, split_adapters
+from vcjax.weights.bundle import load_bundle
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+PROMPTS = ("Why?", "为什么？", "A shared record")
+LORA = {"rank": 2, "targets": "q|down"}
+
+
+@pytest.fixture
+def bundle(model_folder):
+    """The tiny model with layers that say more than the last token does: answers differ."""
+    bundle = load_bundle(str(model_folder), "float32")
+    layers = jax.tree.map(lambda leaf: 20 * leaf, bundle.params["layers"])
+    return replace(bundle, params={**bundle.params, "layers": layers})
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(["", *PROMPTS, " "]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def chat(make_config, conversations, prompts):
+    """A config of a chat run, with changes."""
+    data = {"stage": "sft", "documents": "", "conversations": str(conversations)}
+    given = {"every": 1, "prompts": str(prompts), "max_tokens": 6}
+    return lambda **changes: make_config(**data, validation=given, **changes)
+
+
+def served(bundle, params, asked) -> list[str]:
+    engine = Engine(bundle.config, params, slots=3)
+    return TextEngine(bundle, engine).generate(asked, Sampling(max_tokens=6))
+
+
+def as_questions(prompts) -> list:
+    return [[{"role": "user", "content": prompt}] for prompt in prompts]
+
+
+def test_a_chat_models_answers_are_those_it_will_be_served_with(chat, bundle, tmp_path):
+    config = chat()
+    write_static(tmp_path, bundle, chat=True)
+    prompts = check_prompts(config, bundle)
+    assert prompts == PROMPTS
+    answers = Answers(prompts, config, bundle.config, tmp_path)
+    trainable = jax.tree.map(jnp.asarray, bundle.params)
+    found = answers.sample(trainable, {})
+    assert found == served(bundle, bundle.params, as_questions(PROMPTS))
+    assert len(set(found)) == len(PROMPTS)
+    assert found == answers.sample(trainable, {})  # the first time has left the parameters alone
+
+
+def test_a_model_of_documents_continues_the_text(make_config, bundle, tmp_path):
+    config = make_config(validation={"max_tokens": 6})
+    write_static(tmp_path, bundle, chat=False)
+    found = Answers(PROMPTS, config, bundle.config, tmp_path).sample(bundle.params, {})
+    assert found == served(bundle, bundle.params, list(PROMPTS))
+
+
+def test_adapters_answer_merged_into_their_base(chat, bundle, tmp_path):
+    config, rng = chat(lora=LORA), np.random.default_rng(0)
+    write_static(tmp_path, bundle, chat=True)
+    adapted = jax.eval_shape(lambda: initialise(bundle.config, 7, lora=config.adapters))
+    adapters = jax.tree.map(
+        lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), split_adapters(adapted)[0]
+    )
+    found = Answers(PROMPTS, config, bundle.config, tmp_path).sample(adapters, bundle.params)
+    merged = merge_lora(join(adapters, bundle.params), config.adapters)
+    assert found == served(bundle, merged, as_questions(PROMPTS))
+    assert found != served(bundle, bundle.params, as_questions(PROMPTS))
+
+
+def test_prompts_that_cannot_be_answered_are_refused(chat, bundle, prompts, monkeypatch):
+    config = chat()
+
+    def refused(match):
+        with pytest.raises(UserError, match=match):
+            check_prompts(config, bundle)
+
+    prompts.write_text("Why?\n" + "x" * 60)
+    refused(r"prompts.txt:2: a prompt of \d+ tokens and an answer of 6 don't fit the model's 64")
+    prompts.write_text("\n \n")
+    refused("config.validation.prompts: .*prompts.txt: no prompt in it")
+    prompts.write_bytes(b"\xff")
+    refused("not UTF-8")
+    prompts.unlink()
+    refused("config.validation.prompts: .*prompts.txt: no such file")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    refused("config.validation.prompts: answers can't be sampled where several processes")

@@ -1,0 +1,96 @@
+"""When a run measures, what it leaves of it, and that a kill or a mesh changes nothing."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import pytest
+
+from tests.train.measure_once import measure_once
+from vcjax.foundation.files import write_json
+from vcjax.train.config import TrainConfig
+from vcjax.train.measuring import Measuring, check_measuring
+from vcjax.train.metrics import Log, read_lines
+from vcjax.weights.bundle import load_bundle, write_bundle
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def changes(documents, model_folder, tmp_path) -> dict:
+    """Of a config, so that all is measured; of a model whose answers don't only repeat."""
+    bundle, model = load_bundle(str(model_folder), "float32"), tmp_path / "model"
+    layers = jax.tree.map(lambda leaf: 20 * leaf, bundle.params["layers"])
+    model.mkdir()
+    write_bundle(model, replace(bundle, params={**bundle.params, "layers": layers}), form="hf")
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("People\n历史\n", encoding="utf-8")
+    data = {"data": str(documents), "every": 2, "prompts": str(prompts), "max_tokens": 6}
+    return {"model": str(model), "validation": {**data, "patience": 1}}
+
+
+def test_two_devices_measure_what_one_does(settings, changes, tmp_path):
+    for name in ("one", "two"):
+        write_json(tmp_path / name / "config.json", settings(**changes))
+    measuring = measure_once(tmp_path / "one")
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.train.measure_once", str(tmp_path / "two")]
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    one, two = (read_lines(tmp_path / name / "validation.jsonl")[0] for name in ("one", "two"))
+    assert list(one["groups"]) == ["en", "zh"]
+    for part in (lambda line: line, lambda line: line["groups"]["zh"]):
+        assert part(two)["count"] == part(one)["count"]
+        assert part(two)["loss"] == pytest.approx(part(one)["loss"], rel=1e-6)
+    samples = [read_lines(tmp_path / name / "samples.jsonl") for name in ("one", "two")]
+    assert samples[0] == samples[1]
+    assert [line["prompt"] for line in samples[0]] == ["People", "历史"]
+    about = {"first_loss": one["loss"], "last_loss": one["loss"], "best_loss": one["loss"]}
+    assert measuring.summary() == {"validation": {**about, "best_step": 0}}
+
+    # The same model once more, in a run that goes on from its first step: its loss is no lower.
+    stopped = measure_once(tmp_path / "one", done=1, step=2)
+    assert stopped.stopping.stopped == stopped.summary()["stopped_early"] == 2
+    assert [line["step"] for line in read_lines(tmp_path / "one" / "validation.jsonl")] == [0, 2]
+
+
+def test_what_is_measured_with_belongs_to_the_lineage(settings, changes, tmp_path):
+    def roles(**more) -> list[str]:
+        config = TrainConfig.from_dict(settings(**{**changes, **more}))
+        bundle = load_bundle(config.model, "float32")
+        return [parent.role for parent in check_measuring(config, bundle, tmp_path).parents]
+
+    assert roles() == ["validation.data", "validation.prompts"]
+    assert roles(validation={**changes["validation"], "every": 0, "patience": 0}) == []
+
+
+def test_a_run_is_measured_at_its_start_every_few_steps_and_at_its_end(
+    make_config, changes, tmp_path
+):
+    def due(**more) -> list[int]:
+        config = make_config(**more)
+        measuring = Measuring(config, None, None, tmp_path, 0)
+        return [step for step in range(config.steps + 1) if measuring.due(step)]
+
+    assert due(steps=5, **changes) == [0, 2, 4, 5]
+    assert due(steps=5) == []
+
+
+def test_a_resumed_run_has_measured_what_the_kept_steps_have(make_config, changes, tmp_path):
+    with Log(tmp_path, 0) as log:
+        for step, loss in ((0, 3.0), (2, 2.0), (4, 2.5)):
+            log.write_validation({"step": step, "loss": loss})
+    config = make_config(**changes)
+    resumed = [Measuring(config, None, None, tmp_path, done) for done in (0, 3, 4)]
+    assert [measuring.stopping.stopped for measuring in resumed] == [None, None, 4]
+    assert resumed[0].summary() == {}
+    assert resumed[1].summary()["validation"]["last_loss"] == 2.0
+    assert resumed[2].summary() == {
+        "validation": {"first_loss": 3.0, "last_loss": 2.5, "best_loss": 2.0, "best_step": 2},
+        "stopped_early": 4,
+    }

@@ -1,0 +1,112 @@
+"""Answers to fixed prompts, sampled from the model while it trains."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json
+from vcjax.foundation.lineage import Parent
+from vcjax.generate.engine import Engine
+from vcjax.generate.text import Prompt, Sampling, TextEngine, encode_prompt
+from vcjax.model.build import Params
+from vcjax.model.config import LlamaConfig
+from vcjax.model.llama import unstack
+from vcjax.model.lora import LoraConfig, merge_lora
+from vcjax.text.tokenizer import load_tokenizer
+from vcjax.train.config import TrainConfig
+from vcjax.weights.adapters import join
+from vcjax.weights.bundle import GENERATION, Bundle
+from vcjax.weights.workdir import MODEL
+
+FIELD = "validation.prompts"
+SLOTS = 16  # prompts that are answered together, at most
+
+
+def check_prompts(config: TrainConfig, bundle: Bundle) -> tuple[str, ...]:
+    """The prompts of `config.validation.prompts`, one a line; blank lines are none.
+
+    Raises:
+      UserError: no such file, no prompt in it, or one that doesn't fit the model with its answer;
+        several processes, which the engine can't be shared out among.
+    """
+    path = Path(config.validation.prompts)
+    if jax.process_count() > 1:
+        raise UserError(
+            f"config.{FIELD}: answers can't be sampled where several processes train together; "
+            "make it ''"
+        )
+    if not path.is_file():
+        raise UserError(f"config.{FIELD}: {path}: no such file")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"config.{FIELD}: {path}: not UTF-8 ({error.reason})") from None
+    tokenizer, most = bundle.require_tokenizer(), bundle.config.max_position
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        length = len(encode_prompt(tokenizer, _asked(line, config)))
+        if length + config.validation.max_tokens > most:
+            raise UserError(
+                f"config.{FIELD}: {path}:{number}: a prompt of {length} tokens and an answer of "
+                f"{config.validation.max_tokens} don't fit the model's {most} positions; "
+                "shorten it or lower config.validation.max_tokens"
+            )
+    prompts = tuple(line.strip() for line in lines if line.strip())
+    if not prompts:
+        raise UserError(f"config.{FIELD}: {path}: no prompt in it")
+    return prompts
+
+
+class Answers:
+    """Greedy answers to the same prompts each time, by the engine that serves finished models.
+
+    While it answers, the devices hold the whole model once more, adapters merged, in the compute
+    dtype, and the engine's cache; nothing of that stays.
+    """
+
+    def __init__(
+        self, prompts: tuple[str, ...], config: TrainConfig, model: LlamaConfig, workdir: Path
+    ) -> None:
+        """`workdir/model` has the tokenizer and what ends an answer."""
+        self.prompts, self._config, self._model = prompts, config, model
+        self._tokenizer = load_tokenizer(workdir / MODEL)
+        self._generation = read_json(workdir / MODEL / GENERATION)
+        self._asked = [_asked(prompt, config) for prompt in prompts]
+
+    def sample(self, trainable: Params, frozen: Params) -> list[str]:
+        """The answers of the model as it is now, in the order of the prompts."""
+        config, dtype = self._config, jnp.dtype(self._config.dtype)
+        params = plain_params(trainable, frozen, config.adapters, dtype)
+        slots = min(len(self.prompts), SLOTS)
+        engine = Engine(self._model, params, slots=slots, dtype=dtype)
+        bundle = Bundle(
+            self._model,
+            params,
+            self._tokenizer,
+            self._generation,
+            config.dtype,
+            config.dtype,
+            Parent("model", config.model, ""),
+        )
+        sampling = Sampling(max_tokens=config.validation.max_tokens)
+        return TextEngine(bundle, engine).generate(self._asked, sampling)
+
+
+def _asked(prompt: str, config: TrainConfig) -> Prompt:
+    """A text to continue, for a model that is trained on documents; else a question to answer."""
+    prompt = prompt.strip()
+    return prompt if config.kind == "documents" else [{"role": "user", "content": prompt}]
+
+
+@partial(jax.jit, static_argnames=("lora", "dtype"))
+def plain_params(trainable: Params, frozen: Params, lora: LoraConfig | None, dtype: Any) -> Params:
+    """The parameters of the plain model: adapters merged, in `dtype`, layers unstacked."""
+    whole = join(trainable, frozen)
+    if lora is not None:
+        whole = merge_lora(whole, lora)
+    return unstack(jax.tree.map(lambda leaf: leaf.astype(dtype), whole))

@@ -1,0 +1,111 @@
+"""How fast a run is: tokens and operations a second, the share of the peak, the wait for data."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from vcjax.foundation.hardware import hardware_of
+from vcjax.model.config import LlamaConfig
+from vcjax.model.flops import step_flops
+from vcjax.train.config import TrainConfig
+
+_SIDE = 2048  # of the matrices whose product is measured on a CPU
+_MEASURED_S = 0.5
+
+T = TypeVar("T")
+
+
+def run_flops(model: LlamaConfig, config: TrainConfig) -> float:
+    """Floating-point operations of the matrix products of a whole step, on all devices.
+
+    Those of the model's rows, padding included, with causal attention over whole rows; what
+    remat computes again doesn't count (model FLOPs: Chowdhery et al., arXiv 2204.02311, app. B).
+    """
+    rows = config.batch_size * (2 if config.kind == "preferences" else 1)
+    return step_flops(model, rows, config.length, config.adapters)
+
+
+def peak_flops(dtype: str) -> float | None:
+    """FLOP/s of matrix products that all devices together can reach; None where it isn't known.
+
+    An accelerator's is its data sheet's, in bfloat16 whatever `dtype` is. A CPU's is measured, in
+    `dtype`, and is that of the whole machine: its devices share the cores.
+    """
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return _measured_peak(dtype) * jax.process_count()
+    known = hardware_of(device.device_kind)
+    return None if known is None else known.flops * jax.device_count()
+
+
+@cache
+def _measured_peak(dtype: str) -> float:
+    """FLOP/s of the fastest of several products of square matrices, found in about a second."""
+    matrix = jnp.ones((_SIDE, _SIDE), jnp.dtype(dtype))
+    product = jax.jit(jnp.matmul)
+    product(matrix, matrix).block_until_ready()
+    fastest, until = float("inf"), time.perf_counter() + _MEASURED_S
+    while True:
+        start = time.perf_counter()
+        product(matrix, matrix).block_until_ready()
+        fastest = min(fastest, (end := time.perf_counter()) - start)
+        if end > until:
+            return 2 * _SIDE**3 / fastest
+
+
+class Clock:
+    """Wall-clock seconds of the loop, step by step; those of measurements and saves apart."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self._waited = self._paused = 0.0
+
+    def waiting(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches; the time until each is there counts as waiting for data."""
+        source = iter(batches)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - start
+            yield batch
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What runs in the block is no part of a step."""
+        start = time.perf_counter()
+        yield
+        self._paused += time.perf_counter() - start
+
+    def lap(self) -> tuple[float, float]:
+        """(seconds, those of them waited for data) since the last call, pauses left out."""
+        now = time.perf_counter()
+        seconds, waited = now - self._begun - self._paused, self._waited
+        self._begun, self._waited, self._paused = now, 0.0, 0.0
+        return seconds, waited
+
+
+def speeds(
+    tokens: int, seconds: float, waited: float, flops: float, peak: float | None
+) -> dict[str, Any]:
+    """What a step's line says of its speed.
+
+    Returns:
+      `seconds`, `tokens_per_second`, `flops_per_second`, `data_wait` (share of the seconds that
+      the loop waited for its batch) and, where the peak is known, `peak_share`.
+    """
+    rate = flops / seconds
+    line = {
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "flops_per_second": rate,
+        "data_wait": waited / seconds,
+    }
+    return line if peak is None else {**line, "peak_share": rate / peak}
