@@ -22,6 +22,7 @@ from vcjax.train.config import TrainConfig
         ),
         ({"warmup_steps": 5}, "config.warmup_steps: 5 is longer than the run of 4"),
         ({"decay_steps": 1}, "config.decay_steps: must be 0"),
+        ({"schedule": "wsd"}, "config.decay_steps: must be 1 or more"),
         ({"schedule": "wsd", "decay_steps": 4}, "config.decay_steps: 4 after 1 of warm-up"),
         ({"objective": "dpo"}, "config.objective: 'dpo' is for the adversarial stage"),
         ({"stage": "adversarial", "objective": "dpo"}, "config.preferences: is empty"),

@@ -69,8 +69,8 @@ class TrainConfig:
       b1, b2: decay rates of the moments.
       clip_norm: largest global norm of a gradient.
       groups: multipliers by parameter, the first pattern that matches decides.
-      max_skipped: updates skipped in a row, for a loss or gradient that isn't finite, after which
-        the run stops.
+      max_skipped: as many updates in a row may be skipped, for a loss or gradient that isn't
+        finite; the next one ends the run.
       dtype: of the computation; parameters and moments are float32 always.
       attention: one of `vcjax.model.attention.BACKENDS`.
       remat: one of `vcjax.model.remat.POLICIES`, what the backward pass computes again.
@@ -202,6 +202,8 @@ class TrainConfig:
             refuse("warmup_steps", f"{self.warmup_steps} is longer than the run of {self.steps}")
         if self.decay_steps and self.schedule != "wsd":
             refuse("decay_steps", f"must be 0: schedule {self.schedule!r} has no such phase")
+        if self.schedule == "wsd" and not self.decay_steps:
+            refuse("decay_steps", "must be 1 or more: schedule 'wsd' ends with a decay")
         if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
             whole = f"{self.decay_steps} after {self.warmup_steps} of warm-up"
             refuse("decay_steps", f"{whole} is longer than the run of {self.steps} steps")
