@@ -35,12 +35,14 @@ class Layout:
       frozen: the other leaves, in the compute dtype or quantised, as nothing else is done with
         them.
       optimizer: state of the optimiser.
+      drop_seed: of the adapters' dropout; None where nothing is dropped.
     """
 
     graph: Any
     trainable: Params
     frozen: Params
     optimizer: Any
+    drop_seed: int | None = None
 
 
 def make_layout(
@@ -58,12 +60,15 @@ def make_layout(
     tree = shapes(model, lora=lora)
     places = shardings(mesh, rules, logical_axes(model, lora=lora), tree)
     placed = jax.tree.map(_placed, tree, places)
-    trainable, frozen = split_adapters(placed) if lora else (placed, {})
-    if lora:  # in the compute dtype, but for quantised kernels, which have dtypes of their own
+    trainable, frozen, drop_seed = placed, {}, None
+    if lora:
+        trainable, _ = split_adapters(placed)
+        # In the compute dtype, but for quantised kernels, which have dtypes of their own.
         low = shapes(model, lora=lora, param_dtype=dtype)
         _, frozen = split_adapters(jax.tree.map(_placed, low, places))
+        drop_seed = derive_seed(config.seed, "dropout") if lora.dropout else None
     state = _state_layout(optimizer, trainable, mesh, offload=config.offload)
-    return Layout(graph, trainable, frozen, state)
+    return Layout(graph, trainable, frozen, state, drop_seed)
 
 
 def sharding_of(tree: Any) -> Any:

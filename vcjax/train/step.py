@@ -47,7 +47,10 @@ def make_step(
     def step(
         trainable: Params, state: Any, frozen: Params, batch: Batch, count: Array
     ) -> tuple[Params, Any, dict[str, Array]]:
-        means, _, grads = gradients(trainable, frozen, batch)
+        drop_key = None
+        if layout.drop_seed is not None:
+            drop_key = jax.random.fold_in(jax.random.key(layout.drop_seed), count)
+        means, _, grads = gradients(trainable, frozen, batch, drop_key)
         norm, rate = optimizer.norm(grads), jnp.asarray(schedule(count))
         finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
 
@@ -74,28 +77,33 @@ def make_step(
 
 def make_gradients(
     layout: Layout, loss: Loss, microbatches: int, mesh: Mesh, rules: ShardingRules
-) -> Callable[[Params, Params, Batch], tuple[dict[str, Array], Array, Params]]:
-    """Returns `(trainable, frozen, batch) -> (means, count, gradient of the mean loss)`.
+) -> Callable[..., tuple[dict[str, Array], Array, Params]]:
+    """Returns `(trainable, frozen, batch, drop_key) -> (means, count, gradient of mean loss)`.
 
     `means` has `loss` and what else `loss` sums up. Sums, count and gradient are summed over the
     microbatches (and devices) and divided once, so that rows with few predicted tokens weigh no
-    more than others.
+    more than others. `drop_key` is the step's key of dropout, None for none.
     """
 
-    def summed(trainable: Params, frozen: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
-        return loss(nnx.merge(layout.graph, join(trainable, frozen)), batch)
+    def summed(
+        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
+    ) -> tuple[Array, dict[str, Array]]:
+        model = nnx.merge(layout.graph, join(trainable, frozen))
+        model.drop_key = drop_key
+        return loss(model, batch)
 
     part = jax.value_and_grad(summed, has_aux=True)
 
     def gradients(
-        trainable: Params, frozen: Params, batch: Batch
+        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None = None
     ) -> tuple[dict[str, Array], Array, Params]:
         if microbatches == 1:
-            (total, sums), grads = part(trainable, frozen, batch)
+            (total, sums), grads = part(trainable, frozen, batch, drop_key)
         else:
+            keys = None if drop_key is None else jax.random.split(drop_key, microbatches)
 
-            def accumulate(so_far: tuple, piece: Batch) -> tuple[tuple, None]:
-                return jax.tree.map(jnp.add, so_far, part(trainable, frozen, piece)), None
+            def accumulate(so_far: tuple, piece: tuple) -> tuple[tuple, None]:
+                return jax.tree.map(jnp.add, so_far, part(trainable, frozen, *piece)), None
 
             def pieces(name: str, array: Array) -> Array:
                 # Every microbatch-th row, so that each device keeps its own rows.
@@ -105,8 +113,8 @@ def make_gradients(
 
             split = {name: pieces(name, array) for name, array in batch.items()}
             first = {name: array[0] for name, array in split.items()}
-            start = optax.tree.zeros_like(jax.eval_shape(part, trainable, frozen, first))
-            ((total, sums), grads), _ = jax.lax.scan(accumulate, start, split)
+            start = optax.tree.zeros_like(jax.eval_shape(part, trainable, frozen, first, drop_key))
+            ((total, sums), grads), _ = jax.lax.scan(accumulate, start, (split, keys))
         count = sums.pop("count")
         whole = jnp.maximum(count, 1).astype(jnp.float32)  # a batch may have nothing to predict
         means = {name: value / whole for name, value in {"loss": total, **sums}.items()}

@@ -1,0 +1,97 @@
+"""Training adapters: on top of quantised kernels, and with dropout."""
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.train.loss import next_token_loss
+from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.state import init_adapters, make_layout, place, place_base
+from vcjax.train.step import make_gradients, make_step
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+LORA = {"rank": 2, "alpha": 8.0, "targets": ".*"}
+RULES, MESH = ShardingRules(), make_mesh({"fsdp": -1})
+
+
+@pytest.mark.parametrize("base", ["int8", "nf4"])
+def test_adapters_learn_on_top_of_a_quantised_base(
+    model_config, params, make_config, random_batch, base
+):
+    lora = LORA | {"base": base}
+    config = make_config(lora=lora, dtype="bfloat16", steps=8, learning_rate=0.05)
+    optimizer = make_optimizer(config)
+    layout = make_layout(model_config, config, optimizer, MESH, RULES)
+    louder = {**params, "embedding": 10 * params["embedding"]}  # else all logits are near zero
+    frozen = place_base(louder, config, layout.frozen)
+    dtypes = {path[-1]: leaf.dtype.name for path, leaf in flatten_dict(frozen).items()}
+    codes = {"int8": "int8", "nf4": "uint8"}[base]
+    low = dict.fromkeys(("embedding", "weight"), "bfloat16")
+    assert dtypes == {"codes": codes, "scales": "float32", **low}
+
+    before = jax.tree.map(np.asarray, frozen)
+    adapters = init_adapters(model_config, config, layout.trainable)
+    schedule, batch = make_schedule(config), random_batch(4, 24)
+    step = make_step(layout, next_token_loss, optimizer, schedule, 1, MESH, RULES)
+    state, losses = jax.jit(optimizer.init)(adapters), []
+    for count in range(8):
+        adapters, state, metrics = step(adapters, state, frozen, batch, count)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[0] - 1
+    jax.tree.map(np.testing.assert_array_equal, frozen, before)
+
+
+@pytest.fixture(scope="module")
+def dropping(model_config, params, make_config):
+    """A layout with dropout, its optimiser, and random adapters on a frozen base."""
+    config = make_config(lora=LORA | {"dropout": 0.5})
+    optimizer = make_optimizer(config)
+    layout = make_layout(model_config, config, optimizer, MESH, RULES)
+    draw = np.random.default_rng(0).normal
+    random = jax.tree.map(lambda leaf: draw(0, 0.1, leaf.shape), layout.trainable)
+    return layout, optimizer, (random, place_base(params, config, layout.frozen))
+
+
+def test_a_step_drops_by_its_number_and_its_seed(dropping, make_config, random_batch):
+    layout, optimizer, (random, frozen) = dropping
+    schedule, batch = make_schedule(make_config()), random_batch(2, 24)
+    step = make_step(layout, next_token_loss, optimizer, schedule, 1, MESH, RULES)
+
+    def loss(count: int) -> float:
+        adapters = place(random, layout.trainable)
+        state = jax.jit(optimizer.init)(adapters)
+        return float(step(adapters, state, frozen, batch, count)[2]["loss"])
+
+    assert loss(0) == loss(0)
+    assert len({loss(count) for count in range(3)}) == 3
+
+
+def test_the_seed_of_dropout_is_that_of_the_run(model_config, make_config):
+    def seed(**changes: object) -> int | None:
+        config = make_config(**changes)
+        return make_layout(model_config, config, make_optimizer(config), MESH, RULES).drop_seed
+
+    dropout = LORA | {"dropout": 0.1}
+    assert seed(seed=1, lora=dropout) == seed(seed=1, lora=dropout) != seed(seed=2, lora=dropout)
+    assert seed(lora=LORA) is seed() is None
+
+
+def test_each_microbatch_drops_by_a_key_of_its_own(dropping, random_batch):
+    layout, _, parts = dropping
+    batch, key = random_batch(4, 24), jax.random.key(9)
+    whole, half = (
+        jax.jit(make_gradients(layout, next_token_loss, count, MESH, RULES)) for count in (2, 1)
+    )
+    means, count, grads = whole(*parts, batch, key)
+    total, tokens, summed = 0.0, 0, jax.tree.map(np.zeros_like, grads)
+    for number, own in enumerate(jax.random.split(key, 2)):
+        rows = {name: array[number::2] for name, array in batch.items()}
+        found, of, grad = half(*parts, rows, own)
+        total, tokens = total + float(found["loss"]) * int(of), tokens + int(of)
+        summed = jax.tree.map(lambda a, b, n=int(of): a + b * n, summed, grad)
+    assert int(count) == tokens
+    np.testing.assert_allclose(means["loss"], total / tokens, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b / tokens, atol=1e-6), grads, summed)
