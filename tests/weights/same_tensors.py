@@ -9,6 +9,7 @@ import hashlib
 import sys
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401 (gives NumPy the name "bfloat16")
 from safetensors import safe_open
 
 

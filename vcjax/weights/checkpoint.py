@@ -5,6 +5,7 @@ projection.
 """
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class CheckpointSource:
         """
         place = self._places[name]
         try:
-            return place.tensor(self._leaves[_key(place)].read())
+            return place.tensor(self._leaves[_key(place)]())
         except (ValueError, OSError) as error:
             raise self._corrupt(error) from None
 
@@ -68,10 +69,11 @@ class CheckpointSource:
 def write_params(folder: Path, source: Source, config: LlamaConfig, dtype: str) -> None:
     """Writes `config.json`, the mark of a checkpoint and the parameters in `dtype`.
 
-    One tensor is in memory at a time.
+    A few tensors are in memory at a time.
     """
     tree: dict[str, Any] = {}
-    total = sum(math.prod(place.shape) for place in places(config)) * jnp.dtype(dtype).itemsize
+    sizes = {p: math.prod(p.shape) * jnp.dtype(dtype).itemsize for p in places(config)}
+    total = sum(sizes.values())
     with tqdm(total=total, unit="B", unit_scale=True, desc="checkpoint", disable=None) as bar:
 
         def make(place: Place) -> np.ndarray:
@@ -79,12 +81,12 @@ def write_params(folder: Path, source: Source, config: LlamaConfig, dtype: str) 
             bar.update(leaf.nbytes)
             return leaf
 
-        for place in places(config):
+        for place, nbytes in sizes.items():
             *above, last = _key(place).split(".")
             node = tree
             for part in above:
                 node = node.setdefault(part, {})
-            node[last] = Leaf(lambda place=place: make(place))
+            node[last] = Leaf(nbytes, partial(make, place))
         save_leaves(folder / PARAMS, tree)
     write_json(folder / "config.json", config.to_hf(dtype))
     write_json(folder / CHECKPOINT_MARK, {"format": 1, "dtype": dtype})

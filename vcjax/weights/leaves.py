@@ -1,4 +1,4 @@
-"""Leaves of an Orbax checkpoint that are made, or read, one at a time.
+"""Leaves of an Orbax checkpoint that are made, and read, a few at a time.
 
 Orbax takes a tree of arrays and gives one back. Here the leaves are promises: on saving, each is
 made when its turn comes and dropped when it is on disk; on opening, none is read before it is asked
@@ -9,26 +9,35 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.type_handlers import NumpyHandler, create_type_handler_registry
+from orbax.checkpoint.type_handlers import (
+    NumpyHandler,
+    create_type_handler_registry,
+    get_type_handler,
+)
 
 from vcjax.model.build import Params
 
-# A larger leaf is split, so that its compressed copy isn't held whole beside it, and its parts are
-# compressed on all cores.
-CHUNK_BYTES = 64 * 1024**2
+Read = Callable[[], np.ndarray]
+
+# A larger leaf is split: its parts are laid out and compressed in turn, and on all cores. Smaller
+# ones are made and written together, up to this size.
+CHUNK_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """An array that `read` makes anew at each call."""
+    """An array of `nbytes` bytes that `make` makes."""
 
-    read: Callable[[], np.ndarray]
+    nbytes: int
+    make: Read
 
 
 class _LeafHandler(NumpyHandler):
@@ -40,17 +49,24 @@ class _LeafHandler(NumpyHandler):
     async def serialize(
         self, values: Sequence[Leaf], infos: Sequence[Any], args: Sequence[Any] | None = None
     ) -> Sequence[Any]:
-        """Writes the leaves one after another; nothing is left to wait for."""
-        for leaf, info, arg in zip(values, infos, args or [None] * len(values), strict=True):
-            for written in await super().serialize([leaf.read()], [info], [arg]):
-                await asyncio.to_thread(written.result)
+        """Writes the leaves a group after another; nothing is left to wait for."""
+        rest = list(zip(values, infos, args or [None] * len(values), strict=True))
+        while rest:
+            sizes = accumulate(leaf.nbytes for leaf, _, _ in rest)
+            count = max(1, sum(size <= CHUNK_BYTES for size in sizes))
+            await self._write(*zip(*rest[:count], strict=True))
+            del rest[:count]
         return []
+
+    async def _write(self, leaves: Sequence[Leaf], infos: Sequence, args: Sequence) -> None:
+        for written in await super().serialize([leaf.make() for leaf in leaves], infos, args):
+            await asyncio.to_thread(written.result)
 
     async def deserialize(
         self, infos: Sequence[Any], args: Sequence[Any] | None = None
-    ) -> Sequence[Leaf]:
-        """Returns leaves that read themselves."""
-        return [Leaf(lambda info=info: self._read(info)) for info in infos]
+    ) -> Sequence[Read]:
+        """Returns a function for each leaf, that reads it."""
+        return [partial(self._read, info) for info in infos]
 
     def _read(self, info: Any) -> np.ndarray:
         # In a thread of its own: a notebook's main thread already runs a loop.
@@ -60,7 +76,9 @@ class _LeafHandler(NumpyHandler):
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    registry = create_type_handler_registry((Leaf, _LeafHandler()))
+    # Orbax warns of a registry that doesn't know JAX's arrays.
+    known = (jax.Array, get_type_handler(jax.Array))
+    registry = create_type_handler_registry((Leaf, _LeafHandler()), known)
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(type_handler_registry=registry))
 
 
@@ -71,8 +89,8 @@ def save_leaves(path: Path, tree: Params) -> None:
         checkpointer.save(path.resolve(), args=ocp.args.PyTreeSave(tree, save_args=chunked))
 
 
-def open_leaves(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Leaf]]:
-    """Returns the shapes and the leaves of a checkpoint, both by path joined with dots.
+def open_leaves(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Read]]:
+    """Returns shapes of a checkpoint's leaves, and what reads them, by path joined with dots.
 
     Raises:
       ValueError, OSError: the checkpoint is incomplete or corrupt.

@@ -1,0 +1,202 @@
+"""A conversion holds a tensor, never the model; what it writes is what it was given."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import weakref
+from functools import partial
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from tqdm import tqdm
+
+from tests.processes import ROOT, launched, started
+from tests.weights.random_checkpoint import write_random
+from tests.weights.same_tensors import digests
+from vcjax.api import save_model
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json
+from vcjax.foundation.lineage import NAME, read_lineage
+from vcjax.weights import safetensors_file
+from vcjax.weights.bundle import load_bundle, open_located
+from vcjax.weights.leaves import Leaf, open_leaves, save_leaves
+from vcjax.weights.resolve import resolve
+from vcjax.weights.stored import StoredModel
+
+PROC = Path("/proc/self/status")
+# Converts a small model first: what the libraries take is no part of the growth.
+MEASURED = """
+import pathlib, re, sys
+from vcjax.api import save_model
+from vcjax.weights.bundle import open_located
+from vcjax.weights.resolve import resolve
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+
+def there_and_back(source, out):
+    for form in ("checkpoint", "hf"):
+        save_model(open_located(resolve(source)), pathlib.Path(out, form), form=form)
+        source = f"{out}/{form}"
+
+there_and_back(sys.argv[1], sys.argv[2] + "/small")
+before = peak()
+there_and_back(sys.argv[3], sys.argv[2] + "/deep")
+print(peak() - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """A model of 320 MB in small tensors; its tensors' digests."""
+    folder = tmp_path_factory.mktemp("deep") / "model"
+    write_random(folder, "deep-160m", shard_bytes=100_000_000)
+    yield folder, digests(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def room(tmp_path):
+    """A folder for large files, that pytest would keep."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+def _open(folder) -> StoredModel:
+    model = open_located(resolve(str(folder)))
+    assert isinstance(model, StoredModel)
+    return model
+
+
+@pytest.mark.skipif(not PROC.is_file(), reason="reads the peak that Linux keeps")
+def test_there_and_back_takes_a_fraction_of_the_model_s_memory(deep, room, arrays, publish):
+    folder, expected = deep
+    small = publish(room / "in", "llama31", arrays("llama31", "bfloat16"))
+    command = [sys.executable, "-c", MEASURED, str(small), str(room), str(folder)]
+    # What is freed goes back to the system at once: the peak is what was held together.
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    total = read_json(folder / "model.safetensors.index.json")["metadata"]["total_size"]
+    assert int(done.stdout) * 1024 < 0.6 * total
+    assert digests(room / "deep" / "hf") == expected
+
+
+def test_a_killed_conversion_leaves_nothing_and_starts_again(deep, room, script_cache):
+    folder, expected = deep
+    target, unfinished = room / "out", room / ".out.partial"
+    command = [f"--src={folder}", f"--dst={target}"]
+    process = started("convert", command, script_cache)
+    while process.poll() is None and not any(unfinished.glob("*.safetensors")):
+        time.sleep(0.01)
+    process.kill()
+    _, error = process.communicate()
+    assert process.returncode == -9, error
+    assert unfinished.is_dir()
+    assert not target.exists()
+    code, _, error = launched("convert", command, script_cache)
+    assert (code, error.strip()) == (0, f"{target}: hf, bfloat16")
+    assert not unfinished.exists()
+    assert digests(target) == expected
+
+
+@pytest.mark.parametrize("dtype", safetensors_file.NAMES)
+def test_a_file_is_the_library_s_own_byte_for_byte(dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors_file, "BLOCK_BYTES", 500)
+    draw = np.random.default_rng(0).standard_normal
+    wide = {"b.weight": draw((30, 7)).T, "a": draw(5), "人": draw((300, 2)), "c": draw((1, 400))}
+    tensors = {name: np.ascontiguousarray(a, jnp.dtype(dtype)) for name, a in wide.items()}
+    safetensors.numpy.save_file(tensors, tmp_path / "theirs", metadata={"format": "pt"})
+    shapes = {name: array.shape for name, array in wide.items()}
+    with tqdm(disable=True) as bar:
+        safetensors_file.write_file(tmp_path / "ours", shapes, dtype, wide.__getitem__, bar)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    stored = safetensors_file.read_header(tmp_path / "ours")
+    assert stored.keys() == tensors.keys()
+    for name, array in tensors.items():
+        assert safetensors_file.read_tensor(stored[name]).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float16"])
+def test_through_memory_or_not_the_folder_is_the_same(dtype, tmp_path, arrays, publish):
+    folder = publish(tmp_path / "in", "qwen2", arrays("qwen2", "bfloat16"), files=3)
+    checkpoint = tmp_path / "checkpoint"
+    save_model(_open(folder), checkpoint, form="checkpoint")
+    for source in (folder, checkpoint):
+        one, other = tmp_path / "streamed" / source.name, tmp_path / "loaded" / source.name
+        save_model(_open(source), one, form="hf", dtype=dtype)
+        save_model(load_bundle(str(source)), other, form="hf", dtype=dtype)
+        names = sorted(path.name for path in one.iterdir())
+        assert names == sorted(path.name for path in other.iterdir())
+        assert read_lineage(one)["hash"] == read_lineage(other)["hash"]
+        for name in set(names) - {NAME}:
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("case", ["llama32_tied", "llama_biases", "qwen3"])
+def test_an_architecture_through_a_checkpoint(
+    case, tmp_path, arrays, publish, stored, assert_same_bits
+):
+    original = arrays(case, "bfloat16")
+    save_model(_open(publish(tmp_path / "in", case, original)), tmp_path / "a", form="checkpoint")
+    save_model(_open(tmp_path / "a"), tmp_path / "b", form="checkpoint", dtype="float32")
+    save_model(_open(tmp_path / "b"), tmp_path / "c", form="hf", dtype="bfloat16")
+    assert_same_bits(stored(tmp_path / "c"), original)
+
+
+def test_a_tensor_that_is_wider_than_the_rest_is_rounded_once(tmp_path, arrays, publish, stored):
+    name = "model.norm.weight"
+    original = arrays("mistral", "bfloat16") | {name: arrays("mistral")[name]}
+    model = _open(publish(tmp_path / "in", "mistral", original))
+    save_model(model, tmp_path / "out", form="hf", dtype="float32")
+    assert stored(tmp_path / "out")[name].tobytes() == original[name].tobytes()
+
+
+def test_a_fault_on_the_way_leaves_no_folder(tmp_path, arrays, publish):
+    original = arrays("mistral")
+    name = "model.norm.weight"
+    folder = publish(tmp_path / "in", "mistral", original | {name: original[name].astype(np.int8)})
+    with pytest.raises(UserError, match=re.escape(f"{folder}: tensors of type I8 are not")):
+        save_model(_open(folder), tmp_path / "out", form="hf")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, arrays, publish):
+    folder = publish(tmp_path / "in", "mistral", arrays("mistral"))
+    checkpoint = tmp_path / "checkpoint"
+    save_model(_open(folder), checkpoint, form="checkpoint")
+    data = max(checkpoint.rglob("ocdbt.process_0/d/*"), key=lambda path: path.stat().st_size)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(UserError, match=re.escape(f"{checkpoint}/params: incomplete or corrupt (")):
+        save_model(_open(checkpoint), tmp_path / "out", form="hf")
+    assert not (tmp_path / "out").exists()
+
+
+def test_leaves_are_made_a_few_at_a_time_and_read_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("vcjax.weights.leaves.CHUNK_BYTES", 400)
+    arrays = {n: np.arange(600, dtype=np.float32).reshape(20, 30) * n for n in range(4)}
+    nbytes = {0: 300, 1: 90, 2: 20, 3: 2400}  # the first three are written together
+    alive: list[int] = []
+
+    def make(number: int) -> np.ndarray:
+        made = arrays[number].T.copy()
+        alive.append(number)
+        weakref.finalize(made, alive.remove, number)
+        assert len(alive) <= 3
+        return made
+
+    save_leaves(
+        tmp_path / "params",
+        {str(n): {"kernel": Leaf(nbytes[n], partial(make, n))} for n in arrays},
+    )
+    shapes, leaves = open_leaves(tmp_path / "params")
+    assert shapes == {f"{n}.kernel": (30, 20) for n in arrays}
+    for number, array in arrays.items():
+        np.testing.assert_array_equal(leaves[f"{number}.kernel"](), array.T)
