@@ -23,13 +23,14 @@ DISTRIBUTED = flags.DEFINE_bool(
     "pods, Slurm and Kubernetes are recognised; elsewhere set JAX_COORDINATOR_ADDRESS, "
     "JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
+PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of three steps into the workdir.")
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
     if DISTRIBUTED.value:
         _join()
-    summary = train(TrainConfig.from_dict(CONFIG.value), WORKDIR.value)
+    summary = train(TrainConfig.from_dict(CONFIG.value), WORKDIR.value, profile=PROFILE.value)
     losses = f"loss {summary['first_loss']:.4f} -> {summary['last_loss']:.4f}"
     print(f"{WORKDIR.value}: {summary['steps']} steps, {losses}", file=sys.stderr)
 

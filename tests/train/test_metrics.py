@@ -90,7 +90,7 @@ def test_tensorboard_has_the_curves_and_the_texts_and_drops_steps_that_are_done_
 
 
 def test_a_summary_leaves_out_losses_that_were_not_finite():
-    line = {"tokens": 3, "loss_tokens": 2, "seconds": 0.5}
+    line = {"tokens": 3, "loss_tokens": 2, "seconds": 0.5, "skipped": 0}
     lines = [{"step": n, "loss": loss, **line} for n, loss in enumerate([None, 2.0, 1.0, None], 1)]
     summary = summarise("sft", lines)
     assert (summary["first_loss"], summary["last_loss"]) == (2.0, 1.0)

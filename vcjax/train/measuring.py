@@ -70,21 +70,22 @@ class Measuring:
 
     def measure(
         self, step: int, trainable: Params, frozen: Params, log: Log | None
-    ) -> dict[str, Any] | None:
-        """Measures the model after `step` steps; returns the line of validation, if there is data.
+    ) -> float | None:
+        """Measures the model after `step` steps; returns its held-out loss, if there is data.
 
         Every process calls it; the one that leads has the log.
         """
-        line = None
+        loss = None
         if self._validation is not None:
             line = finite({"step": step, **self._validation.measure(trainable, frozen)})
             self._lines.append(line)
-            self.stopping.see(step, line["loss"])
+            loss = line["loss"]
+            self.stopping.see(step, loss)
             if log is not None:
                 log.write_validation(line)
         if self._answers is not None and log is not None:
             log.write_samples(step, self._answers.prompts, self._answers.sample(trainable, frozen))
-        return line
+        return loss
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of it: nothing where nothing was measured.

@@ -17,6 +17,7 @@ from vcjax.train.sinks import open_sinks
 
 NAME = "metrics.jsonl"
 VALIDATION = "validation.jsonl"
+SUMMARY = "summary.json"
 SAMPLES = "samples.jsonl"
 
 _NO_CURVE = ("step", "count")
@@ -131,7 +132,8 @@ def finite(value: Any) -> Any:
 def summarise(stage: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What `summary.json` says: `seconds` are those of the steps, compilation included.
 
-    First and last loss are those of the first and last step that had a finite one.
+    First and last loss are those of the first and last step that had a finite one; `skipped` is
+    the number of updates left out because they weren't.
 
     Raises:
       GateNotMet: no step had one, so that nothing was trained.
@@ -147,4 +149,5 @@ def summarise(stage: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
         "tokens": sum(line["tokens"] for line in lines),
         "loss_tokens": sum(line["loss_tokens"] for line in lines),
         "seconds": sum(line["seconds"] for line in lines),
+        "skipped": sum(line["skipped"] for line in lines),
     }

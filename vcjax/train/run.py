@@ -1,149 +1,150 @@
 """Training, all of it: one loop for every stage, read from top to bottom."""
 
-import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-import vcjax.charter
-from vcjax.charter.load import SHIPPED, load_charter
 from vcjax.data.loader import Batches
-from vcjax.foundation.errors import GateNotMet, UserError
+from vcjax.foundation.errors import Preempted
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.lineage import NAME as LINEAGE
-from vcjax.foundation.lineage import Parent, write_lineage
+from vcjax.foundation.lineage import write_lineage
 from vcjax.foundation.seeds import derive_seed
 from vcjax.foundation.workdir import check_config, opened
-from vcjax.parallel import ShardingRules, batch_sharding, leads, make_mesh, meet, put
-from vcjax.train import metrics
+from vcjax.parallel import leads, meet
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
-from vcjax.train.objective import make_loss
-from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.sources import check_sources, prepare_sources
-from vcjax.train.state import init_adapters, make_layout, place, sharding_of
-from vcjax.train.static import write_static
-from vcjax.train.step import MEASURED, make_step
-from vcjax.weights.bundle import Bundle, load_bundle
-from vcjax.weights.workdir import SOURCES, read_sources, write_sources
+from vcjax.train.guard import SkipGuard
+from vcjax.train.inputs import check_inputs
+from vcjax.train.measuring import Measuring
+from vcjax.train.metrics import SUMMARY, Log, read_metrics, summarise
+from vcjax.train.placement import place_batch
+from vcjax.train.preemption import watched
+from vcjax.train.profiling import profiled
+from vcjax.train.start import start
+from vcjax.train.step import make_step
+from vcjax.train.throughput import Clock, peak_flops, run_flops, speeds
+from vcjax.weights.workdir import read_sources
 
-SUMMARY = "summary.json"
 EXTENDABLE = ("steps",)
+PROFILED = (3, 5)
+"""First and last step of a start that a profile has; the first two compile and warm up."""
 
 
-def train(config: TrainConfig, workdir: str | Path) -> dict[str, Any]:
+def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) -> dict[str, Any]:
     """Trains until `config.steps` steps are done, from wherever an earlier start has stopped.
 
-    A finished run is extended by more `steps`; the cosine is then that of the longer run, from
+    A finished run is extended by more `steps`; the schedule is then that of the longer run, from
     the first step of the extension on. A step's batch is a function of seed and step, and
     checkpoints hold all state, so a run that is killed and started again ends with the same
     parameters as one that isn't.
 
+    Args:
+      profile: write a trace of a few steps into `workdir/profile`.
+
     Returns:
-      The summary: `stage, steps, first_loss, last_loss, tokens, loss_tokens, seconds`.
+      The summary: see `vcjax.train.metrics.summarise`, and what was measured on held-out data.
 
     Raises:
       UserError: an input that doesn't hold; nothing has been written then.
-      GateNotMet: a loss or gradient that isn't finite; the checkpoints before it are kept.
+      GateNotMet: too many losses or gradients in a row that aren't finite; the checkpoints before
+        them are kept.
+      Preempted: a SIGTERM; the steps until then are saved.
     """
     workdir = Path(workdir)
-
-    # ---------------------------------------------------------------------------------------------
-    # Inputs: all of them are checked before anything is written.
-    # ---------------------------------------------------------------------------------------------
     check_config(workdir, config.to_dict(), EXTENDABLE)
     if (summary := _finished(config, workdir)) is not None:
-        print(f"{workdir}: already finished ({config.steps} steps)")
+        print(f"{workdir}: already finished ({summary['steps']} steps)")
         return summary
-    mesh, rules = make_mesh(config.to_dict()["mesh"]), ShardingRules()
-    _check_batch(config, mesh.shape["data"] * mesh.shape["fsdp"])
-    parents = _charter(config)
-    bundle = load_bundle(config.model, "float32")
-    _check_model(config, bundle)
-    tokenizer = bundle.require_tokenizer()
-    sources = check_sources(config, tokenizer, workdir)
-    parents = [bundle.origin, *parents, *(one for source in sources for one in source.parents)]
-    _check_parents(workdir, parents)
+    inputs = check_inputs(config, workdir)
+    mesh, rules, model = inputs.mesh, inputs.rules, inputs.bundle.config
 
-    with _held(workdir, config), Checkpoints(workdir, config.keep, config.keep_best) as saved:
+    with (
+        _held(workdir, config),
+        Checkpoints(workdir, config.keep, config.keep_best) as saved,
+        watched() as requested,
+    ):
         # -----------------------------------------------------------------------------------------
-        # Files that stand at the start; none of a finished run that is being extended.
+        # Where the run stands, what a step does, what is measured of it.
         # -----------------------------------------------------------------------------------------
-        if leads():
-            for name in (LINEAGE, SUMMARY):
-                (workdir / name).unlink(missing_ok=True)
-            if not (workdir / SOURCES).is_file():
-                write_sources(workdir, parents)
-            write_static(workdir, bundle, chat=config.kind == "conversations")
-        parts = prepare_sources(sources, config, tokenizer, workdir)
-
-        # -----------------------------------------------------------------------------------------
-        # State: from the last checkpoint, else from the base model.
-        # -----------------------------------------------------------------------------------------
-        optimizer, schedule = make_optimizer(config), make_schedule(config)
-        layout = make_layout(bundle.config, config, optimizer, mesh, rules)
-        frozen = place(bundle.params, layout.frozen) if config.adapters else {}
-        resumed, done = saved.restore_latest(layout), 0
-        if resumed is not None:
-            done, trainable, state = resumed
-        else:
-            if config.adapters:
-                trainable = init_adapters(bundle.config, config, layout.trainable)
-            else:
-                trainable = place(bundle.params, layout.trainable)
-            init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
-            state = init(trainable)
-        del bundle  # the host's copy of the model
-        loss = make_loss(config)
-        step = make_step(layout, loss, optimizer, schedule, config.microbatches, mesh, rules)
-        rows = batch_sharding(mesh, rules)
-        batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
+        run = start(config, workdir, inputs, saved)
+        del inputs  # with the host's copy of the model
+        done, trainable, state, frozen = run.done, run.trainable, run.state, run.frozen
+        step = make_step(
+            run.layout, run.loss, run.optimizer, run.schedule, config.microbatches, mesh, rules
+        )
+        batches = Batches(run.parts, config.batch_size, derive_seed(config.seed, "batches"))
+        measuring = Measuring(config, run.validation, run.answers, workdir, done)
+        guard = SkipGuard(config.max_skipped, read_metrics(workdir), done)
+        flops, peak = run_flops(model, config), peak_flops(config.dtype)
+        left = 0 if measuring.stopping.stopped is not None else config.steps - done
+        del run  # what a step is given is its own, to be used for its results
+        first, last = (done + step for step in PROFILED)
+        quiet = not leads()
+        bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage, disable=quiet)
 
         # -----------------------------------------------------------------------------------------
         # The loop.
         # -----------------------------------------------------------------------------------------
-        quiet = not leads()
-        bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage, disable=quiet)
-        with bar, nullcontext() if quiet else metrics.Log(workdir, done) as log:
-            clock = time.perf_counter()
-            for count, batch in islice(batches.prefetch(done), config.steps - done):
-                placed = {name: put(value, rows) for name, value in batch.items()}
+        with (
+            bar,
+            nullcontext() if quiet else Log(workdir, done, config.sink) as log,
+            profiled(workdir, first, last) if profile else nullcontext(_ignore) as at,
+        ):
+            at(done, trainable)
+            if not done and measuring.due(0):
+                measuring.measure(0, trainable, frozen, log)
+            clock = Clock()
+            for count, batch in clock.waiting(islice(batches.prefetch(done), left)):
+                placed = place_batch(batch, mesh, rules)
                 trainable, state, measured = step(
                     trainable, state, frozen, placed, jnp.int32(count)
                 )
-                line = {"step": count + 1} | {name: measured[name].item() for name in MEASURED}
-                if not math.isfinite(line["loss"]) or not math.isfinite(line["grad_norm"]):
-                    raise GateNotMet(
-                        f"{workdir}: step {count + 1}: loss {line['loss']}, gradient norm "
-                        f"{line['grad_norm']}; lower config.learning_rate or look at the data"
-                    )
-                seconds = -clock + (clock := time.perf_counter())
-                line |= {"seconds": seconds, "tokens_per_second": line["tokens"] / seconds}
-
+                done = count + 1
+                at(done, measured)
+                line = {"step": done, **{name: value.item() for name, value in measured.items()}}
+                line |= speeds(line["tokens"], *clock.lap(), flops, peak)
                 if log is not None:
                     log.write(line)
-                if (count + 1) % config.checkpoint_every == 0 or count + 1 == config.steps:
-                    saved.save(count + 1, trainable, state)
+                guard.check(line)
+
+                with clock.paused():
+                    loss = None
+                    if measuring.due(done):
+                        loss = measuring.measure(done, trainable, frozen, log)
+                    ends = done == config.steps or measuring.stopping.stopped is not None
+                    asked = requested(done)
+                    if ends or asked or done % config.checkpoint_every == 0:
+                        saved.save(done, trainable, state, loss)
                 speed = f"{line['tokens_per_second']:.0f}"
                 bar.set_postfix({"loss": f"{line['loss']:.4f}", "tokens/s": speed}, refresh=False)
                 bar.update()
+                if ends:
+                    break
+                if asked:
+                    saved.wait()
+                    stopped = f"{workdir}: stopped by SIGTERM at step {done}"
+                    raise Preempted(f"{stopped}; the same command continues")
 
         # -----------------------------------------------------------------------------------------
         # The end: what the run was, and where it came from.
         # -----------------------------------------------------------------------------------------
         saved.wait()
-        summary = metrics.summarise(config.stage, metrics.read_metrics(workdir))
+        summary = summarise(config.stage, read_metrics(workdir)) | measuring.summary()
         if leads():
             write_json(workdir / SUMMARY, summary)
-            begun, run = read_sources(workdir), config.to_dict()
-            write_lineage(workdir, kind="train", parents=begun, config=run, seed=config.seed)
+            write_lineage(
+                workdir,
+                kind="train",
+                parents=read_sources(workdir),
+                config=config.to_dict(),
+                seed=config.seed,
+            )
         meet("trained")
     return summary
 
@@ -161,50 +162,8 @@ def _finished(config: TrainConfig, workdir: Path) -> dict[str, Any] | None:
     if not (workdir / LINEAGE).is_file() or not (workdir / SUMMARY).is_file():
         return None
     summary = read_json(workdir / SUMMARY)
-    return summary if summary["steps"] == config.steps else None
+    return summary if "stopped_early" in summary or summary["steps"] == config.steps else None
 
 
-def _check_batch(config: TrainConfig, shards: int) -> None:
-    if config.batch_size % (config.microbatches * shards):
-        raise UserError(
-            f"config.batch_size: {config.batch_size} rows can't be shared out evenly among "
-            f"{config.microbatches} microbatch(es) on {shards} device(s) of data and fsdp; "
-            f"take a multiple of {config.microbatches * shards}"
-        )
-
-
-def _check_model(config: TrainConfig, bundle: Bundle) -> None:
-    if config.length > bundle.config.max_position:
-        raise UserError(
-            f"config.length: {config.length} is beyond the {bundle.config.max_position} positions "
-            f"of {config.model}"
-        )
-    tokens = bundle.require_tokenizer().vocab_size
-    if tokens > bundle.config.vocab_size:
-        raise UserError(
-            f"{config.model}: its tokenizer has {tokens} tokens, its config.json says "
-            f"vocab_size {bundle.config.vocab_size}; they don't belong together"
-        )
-
-
-def _charter(config: TrainConfig) -> list[Parent]:
-    """The charter as a parent; a UserError where it isn't one."""
-    if not config.charter:
-        return []
-    load_charter(config.charter)
-    shipped = Path(vcjax.charter.__file__).parent / "shipped" / f"{config.charter}.yaml"
-    path = shipped if config.charter in SHIPPED else Path(config.charter)
-    return [Parent.of("charter", path, config.charter)]
-
-
-def _check_parents(workdir: Path, parents: list[Parent]) -> None:
-    """A run goes on with what it began with, or not at all."""
-    if not (workdir / SOURCES).is_file():
-        return
-    begun = {(one.role, one.reference, one.hash) for one in read_sources(workdir)}
-    for parent in parents:
-        if (parent.role, parent.reference, parent.hash) not in begun:
-            raise UserError(
-                f"{parent.reference}: changed since the run in {workdir} began with it; "
-                "choose another workdir"
-            )
+def _ignore(_step: int, _arrays: Any) -> None:
+    """Stands for `profiled` where no profile is wanted."""

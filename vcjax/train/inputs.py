@@ -1,0 +1,110 @@
+"""What a run is made from, checked as a whole before anything is written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from vcjax.charter.load import charter_file, load_charter
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.lineage import Parent
+from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.train.config import TrainConfig
+from vcjax.train.measuring import Measured, check_measuring
+from vcjax.train.offload import check_offload
+from vcjax.train.parameter_groups import check_groups
+from vcjax.train.sinks import check_sink
+from vcjax.train.sources import Source, check_sources
+from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.workdir import SOURCES, read_sources
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `check_inputs` found.
+
+    Attributes:
+      bundle: the base model, in float32, in the host's memory.
+      sources: data to train on.
+      measured: data to measure on.
+      parents: all of it, for the lineage.
+    """
+
+    mesh: Mesh
+    rules: ShardingRules
+    bundle: Bundle
+    sources: list[Source]
+    measured: Measured
+    parents: list[Parent]
+
+
+def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
+    """Loads the model, opens or reads the data, and holds all of it against the config.
+
+    Raises:
+      UserError: an input that doesn't hold, or that changed since the run began.
+    """
+    mesh, rules = make_mesh(config.to_dict()["mesh"]), ShardingRules()
+    _check_batch(config, mesh)
+    check_offload(config, list(mesh.devices.flat))
+    check_sink(config.sink)
+    parents = _charter(config)
+    bundle = load_bundle(config.model, "float32")
+    _check_model(config, bundle)
+    check_groups(config, bundle.config)
+    sources = check_sources(config, bundle.require_tokenizer(), workdir)
+    measured = check_measuring(config, bundle, workdir)
+    parents = [bundle.origin, *parents, *(one for source in sources for one in source.parents)]
+    parents += measured.parents
+    _check_parents(workdir, parents)
+    return Inputs(mesh, rules, bundle, sources, measured, parents)
+
+
+def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    if config.batch_size % (config.microbatches * shards):
+        raise UserError(
+            f"config.batch_size: {config.batch_size} rows can't be shared out evenly among "
+            f"{config.microbatches} microbatch(es) on {shards} device(s) of data and fsdp; "
+            f"take a multiple of {config.microbatches * shards}"
+        )
+    if config.length % mesh.shape["sequence"]:
+        raise UserError(
+            f"config.length: {config.length} tokens can't be shared out evenly among "
+            f"{mesh.shape['sequence']} devices of sequence"
+        )
+
+
+def _check_model(config: TrainConfig, bundle: Bundle) -> None:
+    if config.length > bundle.config.max_position:
+        raise UserError(
+            f"config.length: {config.length} is beyond the {bundle.config.max_position} positions "
+            f"of {config.model}"
+        )
+    tokens = bundle.require_tokenizer().vocab_size
+    if tokens > bundle.config.vocab_size:
+        raise UserError(
+            f"{config.model}: its tokenizer has {tokens} tokens, its config.json says "
+            f"vocab_size {bundle.config.vocab_size}; they don't belong together"
+        )
+
+
+def _charter(config: TrainConfig) -> list[Parent]:
+    """The charter as a parent; a UserError where it isn't one."""
+    if not config.charter:
+        return []
+    load_charter(config.charter)
+    return [Parent.of("charter", charter_file(config.charter), config.charter)]
+
+
+def _check_parents(workdir: Path, parents: list[Parent]) -> None:
+    """A run goes on with what it began with, or not at all."""
+    if not (workdir / SOURCES).is_file():
+        return
+    begun = {(one.role, one.reference, one.hash) for one in read_sources(workdir)}
+    for parent in parents:
+        if (parent.role, parent.reference, parent.hash) not in begun:
+            raise UserError(
+                f"{parent.reference}: changed since the run in {workdir} began with it; "
+                "choose another workdir"
+            )
