@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
+TPU := .venv-tpu
 BIN := $(VENV)/bin
 
-.PHONY: demo test parity lint format record clean
+.PHONY: demo test parity tpu lint format record clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
@@ -16,6 +17,10 @@ test: $(VENV)/ready
 # Live, against transformers and PyTorch, in an environment of its own.
 parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m pytest tests/parity
+
+# Compiles training steps for TPUs, which needs their compiler (Linux on x86-64) and no TPU.
+tpu: $(TPU)/ready
+	PYTHONPATH=$(TPU) JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/tpu
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -40,10 +45,16 @@ $(VENV)/ready: requirements.txt setup.cfg pyproject.toml
 
 $(PARITY)/ready: requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 accelerate==1.15.0
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 accelerate==1.15.0 peft==0.21.2
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
+# The compiler that jax[tpu] pins, in a folder of its own: JAX looks for a TPU wherever it finds it.
+$(TPU)/ready: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(TPU) libtpu==0.0.42.1
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY) .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(PARITY) $(TPU) .pytest_cache .ruff_cache build dist *.egg-info

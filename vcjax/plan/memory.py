@@ -1,6 +1,7 @@
 """Bytes that a device holds during a step, counted without a compiler."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from flax import nnx
 
 from vcjax.model.build import abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.parallel import OnMesh, abstract_mesh, shardings
+from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, shardings
 from vcjax.plan.batch import abstract_batch, batch_shapes
 from vcjax.plan.setting import Setting
 from vcjax.train.config import TrainConfig
@@ -34,7 +35,7 @@ class Memory:
       gradients: a float32 number for each trained parameter; two while they are summed up.
       activations: what the forward pass keeps for the backward pass.
       layer: all that one layer computes, and its weights, whole, with the next layer's.
-      logits: scores over the vocabulary of a chunk of tokens, and the head, whole.
+      logits: scores over the vocabulary of a chunk of tokens; the head, whole, and its gradient.
       beside: other models.
     """
 
@@ -75,8 +76,11 @@ def count_memory(setting: Setting) -> Memory:
     weights = sum(leaf.size for leaf in stack) // local.num_layers * size
     one = replace(local, num_layers=1, windows=local.windows[:1])
     working = items * _kept_by_item(one, replace(config, remat="none"), setting)
-    scored = max(1, CHUNK // (setting.rows // config.microbatches)) * setting.rows
-    scored //= setting.config.microbatches * setting.on.parts(setting.rules.batch)
+    # The loss forms the gradient of the head beside itself, summed in float32; a loss by row (of
+    # preferences) doesn't.
+    by_row = config.kind == "preferences"
+    heads = size if config.adapters else size + (size if by_row else 4 + size)
+    tokens = min(CHUNK, setting.local_tokens // config.microbatches)
     return Memory(
         parameters=trained + device_bytes(layout.frozen),
         optimizer=device_bytes(layout.optimizer),
@@ -84,7 +88,7 @@ def count_memory(setting: Setting) -> Memory:
         gradients=trained * (1 if config.microbatches == 1 else 2),
         activations=items * _kept_by_item(local, config, setting),
         layer=working + (1 + copies) * weights,
-        logits=local.vocab_size * (copies * local.hidden_size * size + scored * (size + 4)),
+        logits=local.vocab_size * (heads * local.hidden_size + tokens * (4 + size)),
         beside=sum(_beside(model, setting) for model in setting.beside),
     )
 
@@ -119,16 +123,30 @@ def _local_model(setting: Setting) -> LlamaConfig:
 
 def _kept_by_item(model: LlamaConfig, config: TrainConfig, setting: Setting) -> int:
     """Bytes that one more row, or pair of rows, adds to what the backward pass needs."""
-    lora, dtype = config.adapters, jnp.dtype(config.dtype)
     attention, platform = setting.attention, setting.topology.platform
     if attention == "cudnn":  # can't be traced where it isn't; it keeps what splash keeps
         attention, platform = "splash", "tpu"
-    on = OnMesh(abstract_mesh({}, 1, "", platform), setting.rules)
-    options = {"remat": config.remat, "attention": attention, "on": on}
+    traced = replace(
+        config,
+        attention=attention,
+        length=setting.local("length", config.length),
+        batch_size=1,
+        microbatches=1,
+        optimizer="adamw",
+        offload=False,
+    )
+    return _kept_by_traced_item(model, traced, platform)
+
+
+@cache
+def _kept_by_traced_item(model: LlamaConfig, config: TrainConfig, platform: str) -> int:
+    lora, dtype = config.adapters, jnp.dtype(config.dtype)
+    on = OnMesh(abstract_mesh({}, 1, "", platform), ShardingRules())
+    options = {"remat": config.remat, "attention": config.attention, "on": on}
     graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
     params = shapes(model, lora=lora, param_dtype=dtype)
     trainable, frozen = split_adapters(params) if lora else (params, {})
-    loss, length = make_loss(config), setting.local("length", config.length)
+    loss = make_loss(config)
 
     def backward(trainable: Any, frozen: Any, batch: Any) -> Any:
         def summed(trainable: Any) -> jax.Array:
@@ -137,7 +155,7 @@ def _kept_by_item(model: LlamaConfig, config: TrainConfig, setting: Setting) -> 
         return jax.vjp(summed, trainable)[1]
 
     def kept(items: int) -> int:
-        batch = batch_shapes(config, items, length)
+        batch = batch_shapes(config, items, config.length)
         leaves = jax.tree.leaves(jax.eval_shape(backward, trainable, frozen, batch))
         return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 

@@ -121,7 +121,9 @@ def compile_devices(topology: Topology) -> list[Any]:
     os.environ |= {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_ACCELERATOR_TYPE": topology.name.replace("v5e", "v5litepod"),
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # two plans at once
     }
     where = f"{topology.generation}:{topology.shape}"
-    return topologies.get_topology_desc(where, "tpu").devices
+    alone = {"chips_per_host_bounds": [1, 1, 1]} if topology.devices == 1 else {}
+    return topologies.get_topology_desc(where, "tpu", **alone).devices

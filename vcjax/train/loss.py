@@ -1,6 +1,7 @@
 """Next-token loss over packed rows: what is predicted from where, summed and counted."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def next_tokens(
 
 
 def _on_devices(
-    loss: Callable[..., Array], model: Llama, hidden: Array, targets: Array, mask: Array
+    loss: Callable[..., Any], model: Llama, hidden: Array, targets: Array, mask: Array
 ) -> Float[Array, "parts columns"]:
     """A loss of the tokens of each device by themselves.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 from jax.tree_util import DictKey, tree_map_with_path
 
 from vcjax.foundation.seeds import derive_seed
@@ -49,7 +49,7 @@ def make_layout(
     model: LlamaConfig,
     config: TrainConfig,
     optimizer: Optimizer,
-    mesh: Mesh,
+    mesh: Mesh | AbstractMesh,
     rules: ShardingRules,
 ) -> Layout:
     """Lays a run out over a mesh; allocates nothing."""
@@ -102,7 +102,9 @@ def init_adapters(model: LlamaConfig, config: TrainConfig, layout: Params) -> Pa
     return jax.jit(init, out_shardings=sharding_of(layout))()
 
 
-def _state_layout(optimizer: Optimizer, trainable: Params, mesh: Mesh, *, offload: bool) -> Any:
+def _state_layout(
+    optimizer: Optimizer, trainable: Params, mesh: Mesh | AbstractMesh, *, offload: bool
+) -> Any:
     """A moment of a parameter's shape lies as the parameter does, or so in the host's memory.
 
     Whatever else there is (counts, rows and columns of factored moments) is small: each device

@@ -1,0 +1,135 @@
+"""The real step compiles for TPUs, and holds what a plan counts. Needs libtpu: `make tpu`."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+
+from configs import adversarial, sft
+from vcjax.model.named import NAMED
+from vcjax.model.splash import splash_attention
+from vcjax.parallel import OnMesh, ShardingRules, make_mesh
+from vcjax.plan.batch import abstract_batch
+from vcjax.plan.compiled import compile_step
+from vcjax.plan.config import plan_config
+from vcjax.plan.memory import count_memory
+from vcjax.plan.run import make_plan
+from vcjax.plan.setting import settle
+from vcjax.plan.topology import compile_devices, read_topology
+from vcjax.train.objective import make_loss
+from vcjax.train.state import sharding_of
+from vcjax.train.step import make_gradients
+
+FULL = {"rank": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """A fifth of the time to compile, for slower programs; the kernels stay the same."""
+    jax.config.update("jax_exec_time_optimization_effort", -1.0)
+    yield
+    jax.config.update("jax_exec_time_optimization_effort", 0.0)
+
+
+def setting_of(topology: str, layers: int = 2, stage=sft, **changes):
+    """The 8B variant of a stage, cut to a few layers of full width."""
+    values = stage.get_config("8b").to_dict()
+    for name, value in changes.items():
+        values[name] = {**values[name], **value} if isinstance(value, dict) else value
+    config, slice_ = plan_config(values), read_topology(topology)
+    model = replace(NAMED[config.model], num_layers=layers)
+    return settle(model, config, slice_, compile_devices(slice_))
+
+
+@pytest.mark.parametrize(
+    ("topology", "changes"),
+    [
+        ("v5e-64", {"layers": 32, "lora": FULL}),
+        ("v5p-8", {"batch_size": 16, "microbatches": 2, "mesh": {"fsdp": 2, "tensor": 2}}),
+    ],
+    ids=["full", "adapters"],
+)
+def test_a_step_compiles_and_is_given_what_was_counted(topology, changes):
+    """Splash attention over packed segments in bfloat16, with full remat."""
+    setting = setting_of(topology, **changes)
+    assert setting.attention == "splash"
+    held = count_memory(setting)
+    compiled = compile_step(setting, held)
+    assert compiled.fits
+    assert compiled.arguments == pytest.approx(held.arguments, rel=0.1)
+
+
+def test_preferences_compile():
+    setting = setting_of(
+        "v5e-4",
+        stage=adversarial,
+        objective="dpo",
+        batch_size=4,
+        length=1024,
+        learning_rate=1e-6,
+        lora=FULL,
+    )
+    assert compile_step(setting, count_memory(setting)).fits
+
+
+def test_parameters_optimiser_and_gradients_are_as_large_as_counted():
+    """Each by itself: a compiled step tells their sum, and gradients among its temporaries."""
+    setting = setting_of("v5e-4", batch_size=4, length=256, lora=FULL)
+    held, layout = count_memory(setting), setting.layout
+    gradients = make_gradients(layout, make_loss(setting.config), 1, setting.mesh, setting.rules)
+
+    def alone(trainable, frozen, batch):
+        return gradients(trainable, frozen, batch)[2]
+
+    places = sharding_of(layout.trainable)
+    lowered = jax.jit(alone, out_shardings=places).lower(
+        layout.trainable, layout.frozen, abstract_batch(setting)
+    )
+    memory = lowered.compile().memory_analysis()
+    assert memory.output_size_in_bytes == pytest.approx(held.gradients, rel=0.1)
+    given = held.parameters + held.batch
+    assert memory.argument_size_in_bytes == pytest.approx(given, rel=0.1)
+    state = jax.jit(lambda state: jax.tree.map(jnp.negative, state)).lower(layout.optimizer)
+    size = state.compile().memory_analysis().argument_size_in_bytes
+    assert size == pytest.approx(held.optimizer, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "heads", "head_dim", "window"),
+    [
+        ({"fsdp": 2, "tensor": 2}, (9, 3), 64, None),  # SmolLM2's heads go into no axis
+        ({"tensor": 4}, (8, 2), 128, 1000),
+        ({"fsdp": 2, "sequence": 2}, (8, 2), 128, None),
+    ],
+)
+def test_splash_compiles_on_every_kind_of_mesh(mesh, heads, head_dim, window):
+    devices = compile_devices(read_topology("v5e-4"))
+    on = OnMesh(make_mesh(mesh, devices), ShardingRules())
+    attention = partial(splash_attention, window=window, on=on)
+
+    def array(axes, *shape, dtype=jnp.bfloat16):
+        place = NamedSharding(on.mesh, on.spec(axes, shape))
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+    def loss(*inputs):
+        return jnp.sum(attention(*inputs).astype(jnp.float32))
+
+    rows = ("batch", "length")
+    query = array((*rows, "heads", "head_dim"), 4, 2048, heads[0], head_dim)
+    key = array((*rows, "kv_heads", "head_dim"), 4, 2048, heads[1], head_dim)
+    segments = array(rows, 4, 2048, dtype=jnp.int32)
+    compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(query, key, key, segments).compile()
+    assert "tpu_custom_call" in compiled.as_text()
+
+
+def test_a_step_that_doesnt_fit_says_so_and_what_to_turn():
+    values = {**sft.get_config("8b").to_dict(), "remat": "none"}
+    config = plan_config({**values, "lora": {**values["lora"], **FULL}})
+    plan = make_plan(NAMED["llama3-8b"], config, read_topology("v5e-64"))
+    assert plan.compiled is not None
+    assert not plan.fits
+    assert "exceeds available HBM (15.75G)" in plan.compiled.says
+    assert "--config.remat=full" in {knob.flags for knob in plan.knobs}
