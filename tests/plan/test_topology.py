@@ -14,6 +14,7 @@ from vcjax.plan.topology import read_topology
         ("v6e-8", 8, "2x4", "8 chips (2x4), 1 TensorCore and one JAX device each"),
         ("v5p-128", 64, "4x4x4", "64 chips (4x4x4), 2 TensorCores and one JAX device each"),
         ("h100x8", 8, "", "8 GPUs"),
+        ("a100-40gbx16", 16, "", "16 GPUs"),
         ("cpu:8", 8, "", "8 virtual devices on this CPU"),
     ],
 )

@@ -1,8 +1,8 @@
 """What accelerators can do, per device as JAX counts them: the one table of peaks.
 
-Sources: the vendors' data sheets (Cloud TPU system architecture; NVIDIA A100, H100 SXM, H200 SXM,
-B200 and DGX), dense rates without sparsity. A TPU's memory is what its compiler (libtpu 0.0.42)
-lets a program have; a GPU's is 95 % of the board's, XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.
+Sources: the vendors' data sheets (Cloud TPU system architecture; NVIDIA A100 SXM, H100 SXM, H200
+SXM, B200, L4 and DGX), dense rates without sparsity. A TPU's memory is what its compiler (libtpu
+0.0.42) lets a program have; a GPU's is 95 % of the board's, XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.
 """
 
 from dataclasses import dataclass
@@ -37,6 +37,10 @@ HARDWARE = {
     "v5e": Hardware(("TPU v5 lite", "TPU v5e"), 197e12, int(15.75 * GiB), 819e9, 200e9),
     "v5p": Hardware(("TPU v5", "TPU v5p"), 459e12, int(95.74 * GiB), 2765e9, 600e9),
     "v6e": Hardware(("TPU v6 lite", "TPU v6e"), 918e12, int(31.25 * GiB), 1638e9, 400e9),
+    "l4": Hardware(("NVIDIA L4",), 121e12, int(0.95 * 22.5 * GiB), 300e9, 32e9, 8, 12.5e9),
+    "a100-40gb": Hardware(
+        ("NVIDIA A100-SXM4-40GB",), 312e12, int(0.95 * 40 * GiB), 1555e9, 300e9, 8, 25e9
+    ),
     "a100": Hardware(
         ("NVIDIA A100-SXM4-80GB",), 312e12, int(0.95 * 80 * GiB), 2039e9, 300e9, 8, 25e9
     ),

@@ -101,7 +101,8 @@ def lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield from table.memory_rows(plan.memory, compiled)
     if compiled is None:
-        yield "counted from shapes, not compiled: expect to be off by a fifth in what is temporary"
+        why = _why(setting.topology)
+        yield f"counted from shapes, to a fifth or so of what is temporary; {why}"
     elif compiled.fits:
         yield f"compiled: the real step, for {setting.topology.name}, in {compiled.seconds:.0f} s"
     else:
@@ -113,3 +114,12 @@ def lines(plan: Plan) -> Iterator[str]:
         return
     yield from table.time_rows(setting, plan.time)
     yield from table.assumptions(setting)
+
+
+def _why(topology: Topology) -> str:
+    """Why a step isn't compiled, and what would let it be."""
+    if topology.platform == "gpu":
+        return "not compiled: that needs the GPU itself"
+    if not can_compile(topology):
+        return "not compiled: pip install 'vcjax[tpu]' has the compiler"
+    return "not compiled: --nocompile"

@@ -93,7 +93,7 @@ def time_rows(setting: Setting, took: StepTime) -> Iterator[str]:
     speed = span("{:,.0f}", *rate)
     yield f"{'estimated':<12}{span('{:.0f}', *share)} % of the peak, {speed} tokens/s"
     for stage in STAGES:
-        time = span("{:.1f}", hours(stage, rate[1]), hours(stage, rate[0]))
+        time = span("{:.2f}", hours(stage, rate[1]), hours(stage, rate[0]))
         yield f"{stage.name:<12}{time} h for {stage.size}, {stage.tokens / 1e9:.2f} G tokens"
 
 

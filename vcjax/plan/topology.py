@@ -48,8 +48,8 @@ class Topology:
 
     @property
     def generation(self) -> str:
-        """The part of the name that says which hardware: `v5e`, `h100`, `cpu`."""
-        return re.split(r"[-x:]", self.name)[0]
+        """Of a TPU, the part of the name before its size."""
+        return self.name.partition("-")[0]
 
     @property
     def torus(self) -> bool:
@@ -73,7 +73,7 @@ def read_topology(name: str) -> Topology:
     Raises:
       UserError: an unknown kind, or a TPU slice that isn't made.
     """
-    match = re.fullmatch(r"(?:(\w+)-(\d+)|(\w+?)x(\d+)|(cpu):(\d+))", name)
+    match = re.fullmatch(r"(?:(\w+)-(\d+)|([\w-]+?)x(\d+)|(cpu):(\d+))", name)
     kind, number = [part for part in match.groups() if part] if match else ("", "0")
     count = int(number)
     gpus = [known for known in HARDWARE if known not in SLICES]
