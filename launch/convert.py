@@ -1,6 +1,7 @@
-"""Converts a model between forms.
+"""Converts a model between forms, or writes a training run's adapters for `peft`.
 
 python -m launch.convert --src=smollm2-135m-instruct --dst=out --to=hf
+python -m launch.convert --src=runs/sft --dst=adapters --to=peft
 """
 
 import sys
@@ -12,13 +13,17 @@ from launch.guard import run
 from vcjax.api import save_model
 from vcjax.foundation.lineage import NAME, content_hash, read_lineage
 from vcjax.weights.bundle import DTYPES, open_located
+from vcjax.weights.peft import save_adapters
 from vcjax.weights.resolve import resolve
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
 DST = flags.DEFINE_string("dst", None, "The folder to write.", required=True)
-TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint"], "Form of the result.")
+TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint", "peft"], "Form of the result.")
 DTYPE = flags.DEFINE_enum(
-    "dtype", None, DTYPES, "Of the weights; default: the source's own, float32 if quantised."
+    "dtype",
+    None,
+    DTYPES,
+    "Of the weights; default: the source's own, float32 if quantised or adapters.",
 )
 
 
@@ -31,9 +36,13 @@ def main() -> None:
         if same and DTYPE.value in (None, made["config"].get("dtype")):
             print(f"{target}: already converted from {SRC.value}")
             return
-    model = open_located(located)
-    save_model(model, target, form=TO.value, dtype=DTYPE.value)
-    print(f"{target}: {TO.value}, {DTYPE.value or model.stored_dtype}", file=sys.stderr)
+    if TO.value == "peft":
+        dtype = save_adapters(located, target, DTYPE.value)
+    else:
+        model = open_located(located)
+        save_model(model, target, form=TO.value, dtype=DTYPE.value)
+        dtype = DTYPE.value or model.stored_dtype
+    print(f"{target}: {TO.value}, {dtype}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from vcjax.model.lora import PROJECTIONS, merge_lora
+from vcjax.model.quantised import quantise_base
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.loss import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.run import train
 from vcjax.train.state import init_adapters, make_layout, place, place_base
 from vcjax.train.step import make_gradients, make_step
+from vcjax.weights.adapters import join
+from vcjax.weights.bundle import load_bundle
+from vcjax.weights.resolve import resolve
+from vcjax.weights.workdir import read_trained
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -95,3 +102,19 @@ def test_each_microbatch_drops_by_a_key_of_its_own(dropping, random_batch):
     assert int(count) == tokens
     np.testing.assert_allclose(means["loss"], total / tokens, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b / tokens, atol=1e-6), grads, summed)
+
+
+def test_a_run_on_a_quantised_base_loads_as_the_model_that_it_trained(
+    tmp_path, model_folder, make_config
+):
+    config = make_config(steps=2, lora=LORA | {"base": "nf4"})
+    train(config, tmp_path / "run")
+    trained = read_trained(resolve(str(tmp_path / "run"))).params
+    base = load_bundle(str(model_folder)).params
+    expected = merge_lora(join(trained, quantise_base(base, "nf4")), config.adapters)
+    merged = load_bundle(str(tmp_path / "run")).params
+    jax.tree.map(np.testing.assert_array_equal, merged, expected)
+    plain = merge_lora(join(trained, base), config.adapters)
+    for name in PROJECTIONS:
+        both = (tree["layers"][name]["kernel"] for tree in (merged, plain))
+        assert np.abs(np.subtract(*both)).max() > 1e-3, name

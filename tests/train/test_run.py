@@ -24,7 +24,7 @@ from vcjax.train.run import train
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import load_bundle
 
-LORA = {"rank": 2, "alpha": 8.0, "targets": ".*"}
+LORA = {"rank": 2, "alpha": 8.0, "targets": ".*", "dropout": 0.1}
 
 
 def equal(one, other):
@@ -303,9 +303,7 @@ def test_a_model_without_a_tokenizer_is_refused(tmp_path, model_folder, make_con
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tmp_path, make_config):
-    config = make_config(
-        learning_rate=1e30, warmup_steps=0, checkpoint_every=1, max_skipped=0
-    )
+    config = make_config(learning_rate=1e30, warmup_steps=0, checkpoint_every=1, max_skipped=0)
     with pytest.raises(GateNotMet, match=r"step 2: loss .* gradient norm nan; 1 update"):
         train(config, tmp_path / "run")
     assert [line["skipped"] for line in read_metrics(tmp_path / "run")] == [0, 1]

@@ -85,8 +85,8 @@ def load_located(located: Located, dtype: str | None = None) -> Bundle:
         # A run's adapters need their base, which is loaded here: the two modules need each other.
         from vcjax.weights.workdir import load_workdir
 
-        return load_workdir(located.path, dtype, located.reference, located.step)
-    stored = open_stored(located)
+        return load_workdir(located, dtype)
+    stored = _open(located)
     held = check_dtype(dtype or stored.stored_dtype)
     numbers = jax.numpy.dtype(held)
     params = import_params(stored.source, stored.config, numbers, str(located.path))
@@ -108,9 +108,17 @@ def open_located(located: Located) -> StoredModel | Bundle:
     """
     if located.kind == "workdir":
         return load_located(located)
-    stored = open_stored(located)
+    stored = _open(located)
     check_tensors(stored.source, stored.config, str(located.path))
     return stored
+
+
+def _open(located: Located) -> StoredModel:
+    if located.kind == "peft":
+        from vcjax.weights.peft_source import open_adapted  # opens a base by `open_located`
+
+        return open_adapted(located)
+    return open_stored(located)
 
 
 def write_bundle(

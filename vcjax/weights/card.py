@@ -10,6 +10,8 @@ def model_card(
     title: str | None = None,
     charter: str | None = None,
     notes: tuple[str, ...] = (),
+    front: tuple[str, ...] = ("library_name: transformers",),
+    made: str = "converted",
 ) -> str:
     """Markdown with the front matter that model hubs read.
 
@@ -17,16 +19,18 @@ def model_card(
       title: None is the name of the source.
       charter: name, version and hash of the charter the model was aligned to; None for none.
       notes: sentences about how it was made and what was measured.
+      front: lines of the front matter.
+      made: what was done to it, where it wasn't aligned.
     """
     aligned = (
         f"This model was aligned to the charter **{charter}**."
         if charter
-        else "This model was not aligned to a charter by vcjax; it was only converted."
+        else f"This model was not aligned to a charter by vcjax; it was only {made}."
     )
     config = model.config
     lines = [
         "---",
-        "library_name: transformers",
+        *front,
         "tags: [vcjax]",
         "---",
         "",

@@ -10,6 +10,7 @@ from vcjax.model.named import NAMED
 from vcjax.weights.shipped import SHIPPED, fetch_shipped
 
 CHECKPOINT_MARK = "vcjax_checkpoint.json"
+ADAPTER_CONFIG = "adapter_config.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "*.jinja")
 
@@ -19,7 +20,7 @@ class Located:
     """Where a model reference led.
 
     Attributes:
-      kind: `hf`, `gguf`, `checkpoint` or `workdir` (a training run).
+      kind: `hf`, `gguf`, `checkpoint`, `workdir` (a training run) or `peft` (an adapter).
       path: the folder, or the GGUF file.
       reference: what the user wrote; a hub id with the commit it resolved to.
       step: of a workdir, the checkpoint that was asked for; None is the last good one.
@@ -32,7 +33,7 @@ class Located:
 
 
 def resolve(reference: str, wanted: Sequence[str] = _HUB_FILES) -> Located:
-    """Finds a model by folder, GGUF file, training workdir, shipped name or hub id.
+    """Finds a model by folder, GGUF file, training workdir, adapter, shipped name or hub id.
 
     `wanted` are patterns of the files that are fetched from the hub.
 
@@ -72,6 +73,8 @@ def _folder_kind(path: Path) -> str:
         return "workdir"
     if (path / "config.json").is_file():
         return "hf"
+    if (path / ADAPTER_CONFIG).is_file():
+        return "peft"
     raise UserError(f"{path}: no config.json: not a model folder")
 
 
@@ -88,4 +91,5 @@ def _from_hub(reference: str, wanted: Sequence[str]) -> Located:
         raise UserError(
             f"{reference}: no such folder, and not to be had from the hub ({reason})"
         ) from None
-    return Located("hf", Path(path), f"{name}@{commit}")
+    adapter = (Path(path) / ADAPTER_CONFIG).is_file() and not (Path(path) / "config.json").is_file()
+    return Located("peft" if adapter else "hf", Path(path), f"{name}@{commit}")

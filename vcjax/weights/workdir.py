@@ -1,5 +1,8 @@
-"""A training run's folder as a model: its last good checkpoint, or one that is named by its step;
-adapters are merged into their base.
+"""A training run's folder as a model: its last good checkpoint, or one that is named by its step.
+
+Adapters are merged into their base, as the run held it: a base that was quantised (`lora.base`)
+is quantised again, in the same way, and what its codes stand for is merged into. That is what
+the adapters were trained on top of; the original weights would not fit them as well.
 
 `config.json` is the run's configuration; `model/` holds the small files of the model that is being
 trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax's.
@@ -7,7 +10,7 @@ trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax
 
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from vcjax.model.quantised import quantise_base
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import GENERATION, Bundle, check_dtype, load_located
-from vcjax.weights.resolve import resolve
+from vcjax.weights.resolve import Located, resolve
 from vcjax.weights.steps import META, PARAMS, check_tree, flaw, newest_good, step_folder
 
 MODEL = "model"
@@ -35,47 +38,74 @@ SOURCES = "sources.json"
 _log = logging.getLogger(__name__)
 
 
-def load_workdir(
-    folder: str | os.PathLike,
-    dtype: str | None = None,
-    reference: str | None = None,
-    step: int | None = None,
-) -> Bundle:
-    """Loads the model of a training run, finished or not.
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds of the model, in float32.
+
+    Attributes:
+      config: static shape.
+      lora: the adapters' settings; None where all parameters were trained.
+      params: the adapters' leaves, or all of them.
+      stored_dtype: dtype in which the base model was stored.
+      origin: the run, or the checkpoint that was asked for, as a parent in a lineage.
+    """
+
+    config: LlamaConfig
+    lora: LoraConfig | None
+    params: Params
+    stored_dtype: str
+    origin: Parent
+
+
+def read_trained(located: Located) -> Trained:
+    """Reads what a training run has trained, finished or not.
 
     Args:
-      dtype: of the parameters in memory; None is the dtype in which the base model was stored.
-      reference: how the user named the folder.
-      step: which checkpoint; None is the last one that is good, and those after it are reported.
+      located: a workdir; without a step it is the last checkpoint that is good, and those after it
+        are reported.
 
     Raises:
-      UserError: no good checkpoint, not a training run, or an adapter whose base has changed.
+      UserError: no good checkpoint, or not a training run.
     """
-    folder = Path(folder)
-    small = folder / MODEL
-    if not (small / "config.json").is_file():
+    folder, step = located.path, located.step
+    if not (folder / MODEL / "config.json").is_file():
         raise UserError(f"{folder}: no checkpoint of a training run in it yet")
-    raw = read_json(small / "config.json")
+    raw = read_json(folder / MODEL / "config.json")
     config = LlamaConfig.from_hf(raw)
     lora = read_json(folder / "config.json")["lora"]
     adapters = LoraConfig(**lora) if lora["rank"] else None
     place = _last_good(folder) if step is None else _good(step_folder(folder, step))
-    trained = _read_trained(place, config, adapters)
-    if adapters is not None:
+    origin = Parent.of("model", folder if step is None else place, located.reference)
+    params = _read_params(place, config, adapters)
+    return Trained(config, adapters, params, raw["torch_dtype"], origin)
+
+
+def load_workdir(located: Located, dtype: str | None = None) -> Bundle:
+    """Loads the model of a training run; see `read_trained`.
+
+    Args:
+      dtype: of the parameters in memory; None is the dtype in which the base model was stored.
+
+    Raises:
+      UserError: nothing to read, or adapters whose base has changed.
+    """
+    folder, trained = located.path, read_trained(located)
+    whole = trained.params
+    if trained.lora is not None:
         # On the host: an accelerator needn't have room for the whole model in float32.
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            base = quantise_base(load_base(folder).params, adapters.base)
-            trained = merge_lora(join(trained, base), adapters)
-    held = check_dtype(dtype or raw["torch_dtype"])
-    params = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.dtype(held)), trained)
+            base = quantise_base(load_base(folder).params, trained.lora.base)
+            whole = merge_lora(join(whole, base), trained.lora)
+    held = check_dtype(dtype or trained.stored_dtype)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.dtype(held)), whole)
     return Bundle(
-        config,
+        trained.config,
         params,
-        load_tokenizer(small),
-        read_json(small / GENERATION),
+        load_tokenizer(folder / MODEL),
+        read_json(folder / MODEL / GENERATION),
         held,
-        raw["torch_dtype"],
-        Parent.of("model", folder if step is None else place, reference),
+        trained.stored_dtype,
+        trained.origin,
     )
 
 
@@ -138,7 +168,7 @@ def _model_flaw(place: Path) -> str | None:
     return flaw(place, lambda name: name == META or name.startswith(f"{PARAMS}/"))
 
 
-def _read_trained(place: Path, config: LlamaConfig, lora: LoraConfig | None) -> Params:
+def _read_params(place: Path, config: LlamaConfig, lora: LoraConfig | None) -> Params:
     tree: Any = shapes(config, lora=lora)
     if lora is not None:
         tree, _ = split_adapters(tree)

@@ -1,0 +1,44 @@
+"""The workdir of a training run with random adapters, for tests of what is done with one."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vcjax.charter.load import charter_file
+from vcjax.foundation.files import write_json
+from vcjax.foundation.lineage import Parent
+from vcjax.model.build import Params, shapes
+from vcjax.model.config import LlamaConfig
+from vcjax.model.lora import LoraConfig
+from vcjax.train.checkpoints import Checkpoints
+from vcjax.train.static import write_static
+from vcjax.weights.adapters import split_adapters
+from vcjax.weights.bundle import load_bundle
+from vcjax.weights.workdir import write_sources
+
+
+def random_adapters(config: LlamaConfig, lora: LoraConfig) -> Params:
+    """Adapters whose B isn't zero."""
+    draw = np.random.default_rng(5).standard_normal
+    tree, _ = split_adapters(shapes(config, lora=lora))
+    return jax.tree.map(lambda leaf: 0.1 * draw(leaf.shape, np.float32), tree)
+
+
+def write_run(workdir: Path, base: Path, lora: LoraConfig | None, charter: str = "") -> Params:
+    """Writes what a run leaves that began with `base`; returns what it has trained.
+
+    Those are adapters; or, where `lora` is None, all parameters, which are left as they were.
+    """
+    bundle = load_bundle(str(base), "float32")
+    trained = random_adapters(bundle.config, lora) if lora else bundle.params
+    workdir.mkdir()
+    settings = asdict(lora) if lora else {"rank": 0}
+    write_json(workdir / "config.json", {"lora": settings, "seed": 0})
+    given = [Parent.of("charter", charter_file(charter), charter)] if charter else []
+    write_sources(workdir, [bundle.origin, *given])
+    write_static(workdir, bundle, chat=True)
+    with Checkpoints(workdir, keep=1) as saved:
+        saved.save(3, trained, {"count": np.int32(3)})
+    return trained
