@@ -1,15 +1,10 @@
 """The step and its sums, adapters, and the same step on eight devices."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from vcjax.foundation.files import write_json
 from vcjax.model.build import abstract, packed_logits
 from vcjax.model.lora import merge_lora
 from vcjax.parallel import ShardingRules, batch_sharding, make_mesh
@@ -110,57 +105,3 @@ def test_bfloat16_computes_low_and_keeps_float32_parameters(
     floats = [x for x in jax.tree.leaves((params, state)) if x.ndim]
     assert {leaf.dtype.name for leaf in floats} == {"float32"}
     assert np.isfinite(float(metrics["loss"]))
-
-
-_EIGHT = """
-import sys
-import jax, numpy as np
-from vcjax.model.build import initialise
-from vcjax.model.config import LlamaConfig
-from vcjax.foundation.files import read_json
-from vcjax.parallel import ShardingRules, batch_sharding, make_mesh
-from vcjax.train.config import TrainConfig
-from vcjax.train.loss import next_token_loss
-from vcjax.train.optim import make_optimizer
-from vcjax.train.state import make_layout, place
-from vcjax.train.step import make_gradients
-
-folder, rules = sys.argv[1], ShardingRules()
-model = LlamaConfig.from_hf(read_json(folder + "/model.json"))
-config = TrainConfig.from_dict(read_json(folder + "/config.json"))
-batch = dict(np.load(folder + "/batch.npz"))
-mesh = make_mesh(config.to_dict()["mesh"])
-assert jax.device_count() == 8, jax.devices()
-layout = make_layout(model, config, make_optimizer(config), mesh, rules)
-params = place(jax.jit(lambda: initialise(model, 7))(), layout.trainable)
-assert not params["layers"]["gate"]["kernel"].sharding.is_fully_replicated
-placed = jax.device_put(batch, batch_sharding(mesh, rules))
-gradients = jax.jit(make_gradients(layout, next_token_loss, 2, mesh, rules))
-means, count, grads = gradients(params, {}, placed)
-leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}
-np.savez(folder + "/out.npz", loss=means["loss"], count=count, **leaves)
-"""
-
-
-def test_eight_devices_give_the_loss_and_gradient_of_one(
-    tmp_path, model_config, params, settings, make_config, random_batch
-):
-    batch = random_batch(8, 24)
-    write_json(tmp_path / "model.json", model_config.to_hf("float32"))
-    mesh = {"data": 2, "fsdp": 2, "tensor": 2}
-    write_json(tmp_path / "config.json", settings(batch_size=8, mesh=mesh))
-    np.savez(tmp_path / "batch.npz", **batch)
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", _EIGHT, str(tmp_path)]
-    run = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-
-    config, one = make_config(), make_mesh({"fsdp": -1})
-    layout = make_layout(model_config, config, make_optimizer(config), one, RULES)
-    gradients = jax.jit(make_gradients(layout, next_token_loss, 1, one, RULES))
-    means, count, grads = gradients(params, {}, batch)
-    out = np.load(tmp_path / "out.npz")
-    assert int(out["count"]) == int(count)
-    np.testing.assert_allclose(out["loss"], means["loss"], rtol=1e-6)
-    for number, leaf in enumerate(jax.tree.leaves(grads)):
-        np.testing.assert_allclose(out[str(number)], leaf, atol=1e-6)
