@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
 TPU := .venv-tpu
+TUNIX := .venv-tunix
 BIN := $(VENV)/bin
 
-.PHONY: demo test parity tpu lint format record clean
+.PHONY: demo test parity tpu bench lint format record clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
@@ -21,6 +22,11 @@ parity: $(PARITY)/ready
 # Compiles training steps for TPUs, which needs their compiler (Linux on x86-64) and no TPU.
 tpu: $(TPU)/ready
 	PYTHONPATH=$(TPU) JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/tpu
+
+# How fast it is, beside transformers. For `launch.bench train --full` there is $(TUNIX)/ready too.
+bench: $(VENV)/ready $(PARITY)/ready
+	$(BIN)/python -m launch.bench train
+	$(BIN)/python -m launch.bench data
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -56,5 +62,10 @@ $(TPU)/ready: $(VENV)/ready
 		--target $(TPU) libtpu==0.0.42.1
 	touch $@
 
+$(TUNIX)/ready:
+	$(PYTHON) -m venv $(TUNIX)
+	$(TUNIX)/bin/python -m pip install --quiet --disable-pip-version-check google-tunix==0.1.7
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY) $(TPU) .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(PARITY) $(TPU) $(TUNIX) .pytest_cache .ruff_cache build dist *.egg-info

@@ -1,0 +1,105 @@
+"""Measures how fast vcjax is, beside its peers and the machine's limits, in one run.
+
+python -m launch.bench train             4 x 512 tokens in float32; TODO minutes on two cores
+python -m launch.bench train --full      both shapes, both dtypes, all peers; TODO
+python -m launch.bench data              TODO
+
+Each leaves its section of `bench.json` in the workdir, in place of its earlier one, and prints a
+table. Machines differ and drift, so only the ratios within a run mean something, and only where
+the machine has nothing else to do. The exit code is 3 where a bound isn't met.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from configs.common import base
+from launch.guard import run
+from vcjax.bench.accelerator import SHAPES, bench_accelerator
+from vcjax.bench.bounds import require
+from vcjax.bench.data import DataBench, bench_data
+from vcjax.bench.machine import apart, device
+from vcjax.bench.record import circumstances, read_record, write_section
+from vcjax.bench.table import data_table, train_table
+from vcjax.bench.train import TrainBench, bench_train, parse_cases
+from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.hardware import hardware_of
+
+FIRST_CASE = "4x512:float32"
+ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
+
+WHAT = flags.DEFINE_string("what", None, "train or data; its flag may be left out.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/bench", "Where bench.json is kept.")
+MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "A model reference.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each contender.", lower_bound=1)
+FULL = flags.DEFINE_bool("full", False, "train: both shapes, both dtypes, all peers.")
+CASES = flags.DEFINE_string("cases", None, f"train: of {ALL_CASES!r}, or others of that form.")
+REMAT = flags.DEFINE_string("remat", None, "train: what our step computes again.")
+ATTENTION = flags.DEFINE_string("attention", None, "train: our step's attention.")
+PEER_PYTHON = flags.DEFINE_string(
+    "peer_python", "", "train: an interpreter with PyTorch and transformers."
+)
+TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
+MEGABYTES = flags.DEFINE_float("megabytes", 20.0, "data: of text.", lower_bound=0.001)
+
+NAMES = ("train", "data")
+
+
+def main() -> None:
+    known = ", ".join(NAMES)
+    if WHAT.value is None:
+        raise UserError(f"say what to measure, as in `launch.bench train` (known: {known})")
+    if WHAT.value not in NAMES:
+        hint = suggest(WHAT.value, NAMES)
+        raise UserError(f"unknown bench {WHAT.value!r} (known: {known}){hint}")
+    workdir = Path(WORKDIR.value)
+    read_record(workdir)  # a file that can't take the result is found before it is made
+    about = circumstances()
+    if WHAT.value == "train":
+        platform, kind = apart(device)
+        section = _train(platform, kind, workdir)
+        table = train_table(section)
+    else:
+        batch, length = 4, 512
+        section = bench_data(
+            DataBench(MODEL.value, MEGABYTES.value, batch, length, ROUNDS.value), workdir
+        )
+        table = data_table(section)
+    write_section(workdir, WHAT.value, {**about, **section})
+    print(table)
+    require(section["bounds"])
+
+
+def _train(platform: str, kind: str, workdir: Path) -> dict[str, Any]:
+    settings = _settings()
+    if platform != "cpu":
+        known = hardware_of(kind)
+        peak = None if known is None else known.flops
+        return bench_accelerator(SHAPES, settings, ROUNDS.value, peak, workdir)
+    cases = parse_cases(CASES.value or (ALL_CASES if FULL.value else FIRST_CASE))
+    python = {"torch": PEER_PYTHON.value, "tunix": TUNIX_PYTHON.value}
+    bench = TrainBench(MODEL.value, settings, cases, FULL.value, ROUNDS.value, python)
+    return bench_train(bench, workdir)
+
+
+def _settings() -> dict[str, Any]:
+    """What `configs/cpt.py` gives, but for full fine-tuning at one learning rate on random ids."""
+    settings = base("cpt").to_dict()
+    chosen = {"remat": REMAT.value, "attention": ATTENTION.value}
+    return {
+        **settings,
+        **{name: value for name, value in chosen.items() if value is not None},
+        "documents": "random ids",
+        "lora": {**settings["lora"], "rank": 0},
+        "schedule": "constant",
+        "warmup_steps": 0,
+    }
+
+
+if __name__ == "__main__":
+    # `launch.bench train`: what to measure may stand without its flag.
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"--what={sys.argv[1]}"
+    run(main)

@@ -1,0 +1,18 @@
+import pytest
+
+from tests.processes import launched
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "say what to measure, as in `launch.bench train` (known: train, data)"),
+        (["trian"], "unknown bench 'trian' (known: train, data); did you mean 'train'?"),
+        (["train", "data"], "unexpected argument 'data'; settings are given as --name=value"),
+    ],
+)
+def test_mistakes_end_in_one_line(script_cache, tmp_path, arguments, line):
+    where = f"--workdir={tmp_path / 'out'}"
+    code, out, error = launched("bench", [*arguments, where], script_cache)
+    assert (code, out, error) == (2, "", f"error: {line}\n")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,36 @@
+"""The bench's contenders do the same work: the same losses from the same rows, step by step."""
+
+import pytest
+
+from configs.common import base
+from vcjax.bench.contenders import ours, pytorch
+from vcjax.bench.peers import PEERS
+
+
+@pytest.fixture(scope="module")
+def config(tiny_folder) -> dict:
+    settings = base("cpt").to_dict()
+    return {
+        **settings,
+        "model": str(tiny_folder),
+        "documents": "random ids",
+        "lora": {**settings["lora"], "rank": 0},
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "batch_size": 2,
+        "length": 32,
+        # Enough for decay, clipping and moments to show in the losses.
+        "learning_rate": 3e-3,
+        "weight_decay": 1.0,
+    }
+
+
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-5), ("bfloat16", 3e-3)])
+def test_transformers_takes_the_same_steps(config, dtype, near):
+    config = {**config, "dtype": dtype}
+    (options,) = (peer.options for peer in PEERS if peer.name == "transformers")
+    mine = ours.setup({"config": config})
+    theirs = pytorch.setup({"config": config, "cores": 1, **options})
+    losses = [mine.step() for _ in range(5)]
+    assert losses == pytest.approx([theirs.step() for _ in range(5)], rel=near)
+    assert losses[0] != pytest.approx(losses[-1], rel=10 * near)

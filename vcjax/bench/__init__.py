@@ -1,0 +1,1 @@
+"""How fast vcjax is, beside its peers and the machine's limits, within one run."""

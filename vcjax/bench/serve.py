@@ -1,0 +1,95 @@
+"""A contender's side of the talk with the bench: set up once, then run the steps asked for.
+
+One JSON object a line. The bench writes what to set up; the answer tells how that went. Then
+`{"steps": n}` is answered with `{"seconds": [n times]}`, and `{"stop": true}` with
+`{"peak_bytes": n}`, which is the end; so is the end of the input.
+
+Peers' interpreters import this: it needs the standard library and nothing else.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def peak_resident() -> int:
+    """Most memory that this process has had resident, in bytes.
+
+    From /proc where there is one: `ru_maxrss` counts what the process was before it began its
+    program, a copy of the bench.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One that is ready to run.
+
+    Attributes:
+      step: runs a step to its end; returns its loss, or None where it has none.
+      facts: what it is: versions and choices.
+      peak: most memory that it has held so far, in bytes.
+    """
+
+    step: Callable[[], float | None]
+    facts: dict[str, Any] = field(default_factory=dict)
+    peak: Callable[[], int] = peak_resident
+
+
+def serve(setup: Callable[[dict[str, Any]], Contender]) -> None:
+    """Answers the bench until it says stop; exits with 1 after an error, which it tells."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is for the log
+    try:
+        _serve(setup, answers)
+    except Exception as error:
+        traceback.print_exc()
+        reason = (str(error).strip().splitlines() or [""])[0]
+        _answer(answers, error=f"{type(error).__name__}: {reason}")
+        sys.exit(1)
+
+
+def _serve(setup: Callable[[dict[str, Any]], Contender], answers: TextIO) -> None:
+    asked = json.loads(sys.stdin.readline())
+    begun = time.perf_counter()
+    contender = setup(asked)
+    ready = time.perf_counter()
+    losses = [contender.step()]
+    first = time.perf_counter()
+    # Allocators and the optimiser's state settle in the first step: the second is like the others.
+    losses.append(contender.step())
+    second = time.perf_counter()
+    _answer(
+        answers,
+        setup_seconds=ready - begun,
+        first_step_seconds=first - ready,
+        second_step_seconds=second - first,
+        losses=losses,
+        facts=contender.facts,
+    )
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "stop" in asked:
+            _answer(answers, peak_bytes=contender.peak())
+            return
+        seconds = []
+        for _ in range(asked["steps"]):
+            begun = time.perf_counter()
+            contender.step()
+            seconds.append(time.perf_counter() - begun)
+        _answer(answers, seconds=seconds)
+
+
+def _answer(answers: TextIO, **what: Any) -> None:
+    print(json.dumps(what), file=answers, flush=True)
