@@ -76,10 +76,10 @@ def count_memory(setting: Setting) -> Memory:
     weights = sum(leaf.size for leaf in stack) // local.num_layers * size
     one = replace(local, num_layers=1, windows=local.windows[:1])
     working = items * _kept_by_item(one, replace(config, remat="none"), setting)
-    # The loss forms the gradient of the head beside itself, summed in float32; a loss by row (of
-    # preferences) doesn't.
-    by_row = config.kind == "preferences"
-    heads = size if config.adapters else size + (size if by_row else 4 + size)
+    # The head lies whole in the two orders that its products want; the loss of a sum forms its
+    # gradient beside itself, in float32 (a loss by row, of preferences, doesn't).
+    summed = 0 if config.adapters or config.kind == "preferences" else 4
+    heads = 2 * size + summed
     tokens = min(CHUNK, setting.local_tokens // config.microbatches)
     return Memory(
         parameters=trained + device_bytes(layout.frozen),

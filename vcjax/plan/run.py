@@ -101,8 +101,8 @@ def lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield from table.memory_rows(plan.memory, compiled)
     if compiled is None:
-        why = _why(setting.topology)
-        yield f"counted from shapes, to a fifth or so of what is temporary; {why}"
+        yield "counted from shapes; compilers hold up to half as much again of what is temporary"
+        yield _why(setting.topology)
     elif compiled.fits:
         yield f"compiled: the real step, for {setting.topology.name}, in {compiled.seconds:.0f} s"
     else:
