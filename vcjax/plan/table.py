@@ -92,6 +92,9 @@ def time_rows(setting: Setting, took: StepTime) -> Iterator[str]:
     rate = [tokens / seconds for seconds in (took.most, took.least)]
     speed = span("{:,.0f}", *rate)
     yield f"{'estimated':<12}{span('{:.0f}', *share)} % of the peak, {speed} tokens/s"
+    steps = setting.config.steps
+    whole = [seconds * steps / 3600 for seconds in (took.least, took.most)]
+    yield f"{'this run':<12}{span('{:.2f}', *whole)} h for {steps:,} steps"
     for stage in STAGES:
         time = span("{:.2f}", hours(stage, rate[1]), hours(stage, rate[0]))
         yield f"{stage.name:<12}{time} h for {stage.size}, {stage.tokens / 1e9:.2f} G tokens"

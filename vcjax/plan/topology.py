@@ -124,6 +124,8 @@ def compile_devices(topology: Topology) -> list[Any]:
         "TPU_ACCELERATOR_TYPE": topology.name.replace("v5e", "v5litepod"),
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # two plans at once
     }
+    # A program for devices that aren't here can't be read back from the cache.
+    jax.config.update("jax_enable_compilation_cache", False)
     where = f"{topology.generation}:{topology.shape}"
     alone = {"chips_per_host_bounds": [1, 1, 1]} if topology.devices == 1 else {}
     return topologies.get_topology_desc(where, "tpu", **alone).devices
