@@ -12,12 +12,14 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from configs.common import base
+from tests.train.runs import LORA
 from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
+from vcjax.train.run import train
 from vcjax.weights.bundle import Bundle, write_bundle
 
 TEXTS = [
@@ -207,3 +209,34 @@ def random_pairs() -> Callable[..., dict[str, np.ndarray]]:
         return {**batch, "reference": -nats.astype(np.float32)}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory, make_config) -> Path:
+    """A finished run of six steps, all weights trained."""
+    workdir = tmp_path_factory.mktemp("runs") / "full"
+    train(make_config(steps=6), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def adapted(tmp_path_factory, make_config, conversations) -> Path:
+    """A finished run of six steps, adapters trained on conversations."""
+    workdir = tmp_path_factory.mktemp("runs") / "adapted"
+    data = {"stage": "sft", "documents": "", "conversations": str(conversations)}
+    train(make_config(steps=6, lora=LORA, charter="universal", **data), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def preferring(tmp_path_factory, make_config) -> Path:
+    """A finished run of six steps, adapters trained by DPO on preferences."""
+    folder = tmp_path_factory.mktemp("runs")
+    asked = [{"role": "user", "content": "Why?"}]
+    pairs = [{"messages": asked, "chosen": text[:9], "rejected": text[9:18]} for text in TEXTS]
+    path = folder / "preferences.jsonl"
+    path.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    data = {"documents": "", "preferences": str(path)}
+    stage = {"stage": "adversarial", "objective": "dpo"}
+    train(make_config(steps=6, lora=LORA, **stage, **data), folder / "preferring")
+    return folder / "preferring"

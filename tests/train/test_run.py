@@ -1,55 +1,24 @@
 """A whole run: what it leaves, how it goes on, what it refuses."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from tests.train.runs import LORA, equal, losses
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
 from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import verify
 from vcjax.model.lora import LoraConfig, merge_lora
 from vcjax.train.metrics import read_metrics
 from vcjax.train.run import train
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import load_bundle
-
-LORA = {"rank": 2, "alpha": 8.0, "targets": ".*", "dropout": 0.1}
-
-
-def equal(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
-
-
-def losses(workdir: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(workdir)]
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory, make_config) -> Path:
-    """A finished run of six steps, all weights trained."""
-    workdir = tmp_path_factory.mktemp("runs") / "full"
-    train(make_config(steps=6), workdir)
-    return workdir
-
-
-@pytest.fixture(scope="module")
-def adapted(tmp_path_factory, make_config, conversations) -> Path:
-    """A finished run of six steps, adapters trained on conversations."""
-    workdir = tmp_path_factory.mktemp("runs") / "adapted"
-    data = {"stage": "sft", "documents": "", "conversations": str(conversations)}
-    train(make_config(steps=6, lora=LORA, charter="universal", **data), workdir)
-    return workdir
 
 
 def test_a_run_learns_and_says_what_it_was(full):
@@ -107,68 +76,6 @@ def test_a_finished_run_is_extended_by_more_steps(tmp_path, make_config):
     assert summary["steps"] == 3
     assert losses(tmp_path / "run")[:2] == first
     assert {finding.status for finding in verify(tmp_path / "run")} == {"ok"}
-
-
-# Kills itself when step 3 is in the metrics: after the checkpoint of step 2, before that of 4.
-_KILLED = """
-import os, signal, sys
-from vcjax.foundation.files import read_json
-from vcjax.train import run
-from vcjax.train.config import TrainConfig
-
-class Bar(run.tqdm):
-    def update(self, n=1):
-        if self.n == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().update(n)
-
-run.tqdm = Bar
-run.train(TrainConfig.from_dict(read_json(sys.argv[1])), sys.argv[2])
-"""
-
-
-@pytest.mark.parametrize("whole", ["full", "adapted"])
-def test_a_killed_run_ends_as_one_that_was_not(whole, request, tmp_path, make_config):
-    reference = request.getfixturevalue(whole)
-    config, workdir = read_json(reference / "config.json"), tmp_path / "run"
-    write_json(tmp_path / "config.json", config)
-    command = [sys.executable, "-c", _KILLED, str(tmp_path / "config.json"), str(workdir)]
-    killed = subprocess.run(command, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert len(losses(workdir)) == 3
-    # What a kill in the middle of a line leaves, and steps that no checkpoint holds.
-    with (workdir / "metrics.jsonl").open("a") as stream:
-        stream.write('{"step": 4, "lo')
-    train(make_config(**config), workdir)
-    lines = read_metrics(workdir)
-    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert losses(workdir) == losses(reference)
-    equal(load_bundle(str(workdir)).params, load_bundle(str(reference)).params)
-
-
-_TWO_DEVICES = """
-import sys
-import jax
-from vcjax.foundation.files import read_json
-from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
-
-assert jax.device_count() == 2, jax.devices()
-train(TrainConfig.from_dict(read_json(sys.argv[1] + "/config.json")), sys.argv[1])
-"""
-
-
-def test_a_run_goes_on_upon_another_mesh(full, tmp_path):
-    workdir = tmp_path / "run"
-    shutil.copytree(full, workdir, ignore=shutil.ignore_patterns("6"))
-    (workdir / "lineage.json").unlink()
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", _TWO_DEVICES, str(workdir)]
-    run = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    np.testing.assert_allclose(losses(workdir), losses(full), rtol=1e-5)
-    one, two = (load_bundle(str(path)).params for path in (full, workdir))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one, two)
 
 
 def test_a_run_killed_after_its_last_step_is_finished_without_another(full, tmp_path, make_config):

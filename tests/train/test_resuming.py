@@ -1,0 +1,96 @@
+"""A run that was interrupted ends as one that was left alone."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.train.runs import equal, losses
+from vcjax.foundation.files import read_json, write_json
+from vcjax.train.metrics import read_metrics
+from vcjax.train.run import train
+from vcjax.weights.bundle import load_bundle
+from vcjax.weights.steps import saved_steps
+
+# Signals itself when step 3 is in the metrics: after the checkpoint of step 2, before that of 4.
+_SIGNALLED = """
+import os, signal, sys
+from vcjax.foundation.files import read_json
+from vcjax.train import run
+from vcjax.train.config import TrainConfig
+
+class Bar(run.tqdm):
+    def update(self, n=1):
+        if self.n == 2:
+            os.kill(os.getpid(), int(sys.argv[3]))
+        return super().update(n)
+
+run.tqdm = Bar
+run.train(TrainConfig.from_dict(read_json(sys.argv[1])), sys.argv[2])
+"""
+
+
+def signalled(reference: Path, folder: Path, number: int) -> subprocess.CompletedProcess:
+    """Starts the run of a finished workdir anew, in `folder/run`, up to the signal."""
+    write_json(folder / "config.json", read_json(reference / "config.json"))
+    arguments = str(folder / "config.json"), str(folder / "run"), str(int(number))
+    command = [sys.executable, "-c", _SIGNALLED, *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("whole", ["full", "adapted", "preferring"])
+def test_a_killed_run_ends_as_one_that_was_not(whole, request, tmp_path, make_config):
+    reference, workdir = request.getfixturevalue(whole), tmp_path / "run"
+    killed = signalled(reference, tmp_path, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(losses(workdir)) == 3
+    # What a kill in the middle of a line leaves, and steps that no checkpoint holds.
+    with (workdir / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 4, "lo')
+    train(make_config(**read_json(reference / "config.json")), workdir)
+    lines = read_metrics(workdir)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert losses(workdir) == losses(reference)
+    equal(load_bundle(str(workdir)).params, load_bundle(str(reference)).params)
+
+
+def test_a_run_asked_to_end_saves_its_step_and_goes_on_from_there(full, tmp_path, make_config):
+    asked = signalled(full, tmp_path, signal.SIGTERM)
+    assert asked.returncode == 1
+    assert "Preempted" in asked.stderr
+    assert "stopped by SIGTERM at step 4; the same command continues" in asked.stderr
+    assert saved_steps(tmp_path / "run")[-1] == 4
+    train(make_config(**read_json(full / "config.json")), tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(full)
+    equal(load_bundle(str(tmp_path / "run")).params, load_bundle(str(full)).params)
+
+
+_TWO_DEVICES = """
+import sys
+import jax
+from vcjax.foundation.files import read_json
+from vcjax.train.config import TrainConfig
+from vcjax.train.run import train
+
+assert jax.device_count() == 2, jax.devices()
+train(TrainConfig.from_dict(read_json(sys.argv[1] + "/config.json")), sys.argv[1])
+"""
+
+
+def test_a_run_goes_on_upon_another_mesh(full, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(full, workdir, ignore=shutil.ignore_patterns("6"))
+    (workdir / "lineage.json").unlink()
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", _TWO_DEVICES, str(workdir)]
+    run = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    np.testing.assert_allclose(losses(workdir), losses(full), rtol=1e-5)
+    one, two = (load_bundle(str(path)).params for path in (full, workdir))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one, two)
