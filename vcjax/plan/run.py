@@ -101,7 +101,7 @@ def lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield from table.memory_rows(plan.memory, compiled)
     if compiled is None:
-        yield "counted from shapes; compilers hold up to half as much again of what is temporary"
+        yield "counted from shapes; a compiler may hold half as much again of what is temporary"
         yield _why(setting.topology)
     elif compiled.fits:
         yield f"compiled: the real step, for {setting.topology.name}, in {compiled.seconds:.0f} s"
