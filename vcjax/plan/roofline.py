@@ -24,14 +24,21 @@ FULL_FLOAT32 = 0.5
 ATTENTION = ("scores", "mixed")
 _AGAIN = {
     "none": (),
-    "dots": ATTENTION,
+    "dots": (),
     "projections": ("o",),
     "full": ("q", "k", "v", "o", "gate", "up", *ATTENTION),
 }
 """What the backward pass computes again, by remat; a layer's last product is never needed."""
 
-_FLASH_AGAIN = {"splash": 3, "cudnn": 1}
-"""Products of the size of the scores in the backward kernels, beyond the four of the formulas."""
+_BACKWARD = {"splash": 3, "cudnn": 1, "blocks": 1}
+"""Products of the size of the scores in the backward passes of backends that hold no scores, beyond
+the four of the formulas; splash has a kernel for the queries and one for the keys."""
+
+KERNELS = ("splash", "cudnn")
+"""Backends whose scores never leave the core."""
+
+_UNNAMED = ("reference", "cudnn")
+"""Backends of which remat can't keep what their backward pass needs; see `vcjax.model.packed`."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,14 @@ def _needed(setting: Setting, name: str) -> int:
 
 
 def _again(setting: Setting, name: str) -> int:
-    """Passes beyond them. The loss computes its scores over the vocabulary again in any case."""
-    extra = _FLASH_AGAIN.get(setting.attention, 0) if name == "scores" else 0
-    return extra + (name in (*_AGAIN[setting.config.remat], "head"))
+    """Passes beyond them: of remat, of attention's kernels, and of a loss by row."""
+    if name == "head":
+        return int(setting.config.kind == "preferences")
+    extra = _BACKWARD.get(setting.attention, 0) if name == "scores" else 0
+    again = _AGAIN[setting.config.remat]
+    if setting.config.remat != "none" and setting.attention in _UNNAMED:
+        again = {*again, *ATTENTION}
+    return extra + (name in again)
 
 
 def _bytes(setting: Setting, product: Product) -> float:
@@ -98,7 +110,7 @@ def _bytes(setting: Setting, product: Product) -> float:
     if product.name in ATTENTION:
         outside = product.rows * product.inner + product.inner * product.columns
         scores = product.rows * product.columns * product.share * 4
-        fused = setting.attention in _FLASH_AGAIN
+        fused = setting.attention in KERNELS
         return product.count * (outside * size + (0 if fused else 2 * scores)) / parts
     tensor = setting.mesh.shape["tensor"]
     weights = product.inner * product.columns / tensor * setting.config.microbatches
