@@ -50,6 +50,8 @@ def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window:
 
 
 def _backward(kept: tuple, gradient: Array) -> tuple:
+    """Scores are [context, queries] here: four of the five products then take their factors as
+    they lie, where the order of `_forward` would have whole blocks of scores transposed."""
     query, key, value, segment_ids, window, attended, norm = kept
     rows, keys, values = _rows(query, key), key.swapaxes(1, 2), value.swapaxes(1, 2)
     above = _rows(gradient, key)
@@ -58,16 +60,19 @@ def _backward(kept: tuple, gradient: Array) -> tuple:
     d_rows = []
     d_keys, d_values = (jnp.zeros(array.shape, jnp.float32) for array in (keys, values))
     for start, end in _blocks(query.shape[1]):
-        here = rows[:, :, start:end], above[:, :, start:end]
-        scores = _scores(here[0], keys[:, :, :end])
-        seen = _mask(segment_ids, window, start, end)
-        weights = jnp.where(seen, jnp.exp(scores - norm[:, :, start:end]), 0.0)
-        d_weights = _product("bktgh,bksh->bktgs", here[1], values[:, :, :end])
-        d_scores = weights * (d_weights - dots[:, :, start:end]) * query.shape[3] ** -0.5
+        here, above_here = _flat(rows, start, end), _flat(above, start, end)
+        norm_here, dot = (_flat(array, start, end).swapaxes(2, 3) for array in (norm, dots))
+        group = rows.shape[3]
+        seen = jnp.repeat(_mask(segment_ids, window, start, end)[:, 0, :, 0], group, axis=1)
+        scores = _product("bksh,bkqh->bksq", keys[:, :, :end], here) * query.shape[3] ** -0.5
+        weights = jnp.where(seen.swapaxes(1, 2)[:, None], jnp.exp(scores - norm_here), 0.0)
+        d_weights = _product("bksh,bkqh->bksq", values[:, :, :end], above_here)
+        d_scores = weights * (d_weights - dot) * query.shape[3] ** -0.5
         weights, d_scores = weights.astype(value.dtype), d_scores.astype(value.dtype)
-        d_rows.append(_product("bktgs,bksh->bktgh", d_scores, keys[:, :, :end]))
-        d_keys = d_keys.at[:, :, :end].add(_product("bktgs,bktgh->bksh", d_scores, here[0]))
-        d_values = d_values.at[:, :, :end].add(_product("bktgs,bktgh->bksh", weights, here[1]))
+        d_here = _product("bksh,bksq->bkhq", keys[:, :, :end], d_scores)
+        d_rows.append(d_here.swapaxes(2, 3).reshape(rows[:, :, start:end].shape))
+        d_keys = d_keys.at[:, :, :end].add(_product("bksq,bkqh->bksh", d_scores, here))
+        d_values = d_values.at[:, :, :end].add(_product("bksq,bkqh->bksh", weights, above_here))
     d_query = _tokens(jnp.concatenate(d_rows, axis=2)).astype(query.dtype)
     d_key, d_value = (array.swapaxes(1, 2).astype(key.dtype) for array in (d_keys, d_values))
     return d_query, d_key, d_value, None, None
@@ -84,6 +89,12 @@ def _rows(query: Array, key: Array) -> Array:
     """[batch, length, heads, ...] -> [batch, kv_heads, length, heads / kv_heads, ...]."""
     batch, length, heads, size = query.shape
     return query.reshape(batch, length, key.shape[2], heads // key.shape[2], size).swapaxes(1, 2)
+
+
+def _flat(rows: Array, start: int, end: int) -> Array:
+    """Some queries of `_rows`, each head's after another: [batch, kv_heads, queries, ...]."""
+    part = rows[:, :, start:end]
+    return part.reshape(*part.shape[:2], -1, part.shape[4])
 
 
 def _tokens(rows: Array) -> Array:
@@ -104,7 +115,7 @@ def _mask(
     segment_ids: Array, window: Any, start: int, end: int
 ) -> Bool[Array, "batch 1 queries 1 context"]:
     order = np.arange(end)
-    behind = order[start:, None] - order
+    behind = jnp.asarray(order[start:, None] - order)
     seen = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
     if window is not None:
         seen = seen & (behind < window)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vcjax.model.llama import Llama
 from vcjax.train.cross_entropy import row_cross_entropy, summed_cross_entropy
 
-CHUNK = 1024
+CHUNK = 512
 """Tokens whose scores over the vocabulary a device holds at once."""
 
 
