@@ -62,6 +62,7 @@ def training(tiny_folder, tmp_path, data):
             "model": tiny_folder,
             "conversations": data["good"],
             "steps": 2,
+            "warmup_steps": 1,
             "batch_size": 2,
             "length": 64,
             "lora.rank": 0,
