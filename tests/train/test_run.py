@@ -246,3 +246,11 @@ def test_what_the_charter_holds_out_is_never_trained_on(tmp_path, make_config):
     with pytest.raises(UserError, match="'migration', a domain that charter 'universal' holds out"):
         train(ready, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_attention_that_does_not_run_here_is_refused_before_anything_is_written(
+    tmp_path, make_config
+):
+    with pytest.raises(UserError, match=r"config\.attention: 'splash' needs a TPU"):
+        train(make_config(attention="splash"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

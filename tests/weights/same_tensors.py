@@ -1,6 +1,6 @@
 """Compares two Hugging Face folders tensor by tensor: names, dtypes, shapes and bytes.
 
-    python -m tests.weights.same_tensors /tmp/llama3-8b /tmp/back
+    python -m tests.weights.same_tensors W/llama3-8b W/back
 
 Read by the safetensors library; the exit code is 1 where anything differs.
 """

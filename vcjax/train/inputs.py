@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 from vcjax.charter.load import charter_file, load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
+from vcjax.model.packed import choose_backend
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.config import TrainConfig
 from vcjax.train.measuring import Measured, check_measuring
@@ -51,6 +52,8 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     parents = _charter(config)
     bundle = load_bundle(config.model, "float32")
     _check_model(config, bundle)
+    platform = mesh.devices.flat[0].platform
+    choose_backend(config.attention, config.dtype, platform, bundle.config.windows)
     check_groups(config, bundle.config)
     sources = check_sources(config, bundle.require_tokenizer(), workdir)
     measured = check_measuring(config, bundle, workdir)
