@@ -139,12 +139,6 @@ class OnMesh:
         return int(np.prod([self.mesh.shape[name] for name in self.names(axes)]))
 
 
-def batch_sharding(mesh: Mesh, rules: ShardingRules) -> NamedSharding:
-    """Sharding of `[batch, length]` arrays: rows over the data-parallel axes, tokens over
-    `sequence`."""
-    return NamedSharding(mesh, PartitionSpec(rules.batch, rules.length))
-
-
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
     """Lays a host array out. With several processes each has the whole value and takes its part."""
     whole = np.asarray(value)

@@ -18,7 +18,8 @@ from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import ShardingRules, batch_sharding, make_mesh, shardings
+from vcjax.parallel import ShardingRules, make_mesh, shardings
+from vcjax.train.placement import place_batch
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.mapping import import_params
 
@@ -54,7 +55,7 @@ def main() -> None:
     for sizes in MESHES:
         mesh = make_mesh(sizes)
         placed = jax.device_put(params, shardings(mesh, rules, axes, tree))
-        inputs = jax.device_put(rows, batch_sharding(mesh, rules))
+        inputs = place_batch({"tokens": rows}, mesh, rules)["tokens"]
         found, found_grads = jax.device_get(mean_square(*split_adapters(placed), inputs))
         pairs = zip(jax.tree.leaves(found_grads), jax.tree.leaves(grads), strict=True)
         codes = placed["layers"]["gate"]["kernel"]["codes"]

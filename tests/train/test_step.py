@@ -7,9 +7,10 @@ from flax import nnx
 
 from vcjax.model.build import abstract, packed_logits
 from vcjax.model.lora import merge_lora
-from vcjax.parallel import ShardingRules, batch_sharding, make_mesh
+from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.loss import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.placement import place_batch
 from vcjax.train.state import init_adapters, make_layout, place
 from vcjax.train.step import MEASURED, make_gradients, make_step
 from vcjax.weights.adapters import join
@@ -77,7 +78,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
     state, placed = (
         jax.jit(optimizer.init)(adapters),
-        jax.device_put(batch, batch_sharding(mesh, RULES)),
+        place_batch(batch, mesh, RULES),
     )
     for count in range(3):
         adapters, state, metrics = step(adapters, state, frozen, placed, count)

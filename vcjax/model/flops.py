@@ -61,11 +61,6 @@ def projections(config: LlamaConfig) -> list[tuple[str, int, int]]:
     ]
 
 
-def forward_flops(config: LlamaConfig, batch: int, length: int) -> float:
-    """Floating-point operations of the matrix products of a forward pass."""
-    return sum(product.flops for product in forward_products(config, batch, length))
-
-
 def step_flops(
     config: LlamaConfig, batch: int, length: int, lora: LoraConfig | None = None
 ) -> float:
