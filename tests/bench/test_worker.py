@@ -43,7 +43,7 @@ def test_a_contender_is_set_up_once_and_runs_the_steps_asked_for(contender, tmp_
         first, second = worker.turn(), worker.turn()
         assert len(first) == len(second) == MOST_STEPS
         assert min(first) >= 0
-        assert worker.stop() == 5 + 2 + 2 * MOST_STEPS
+        assert worker.stop() == 5 + 2 + 2 * (1 + MOST_STEPS)
     assert (tmp_path / "log").read_text().splitlines()[0] == "step 6"  # not among the answers
 
 
@@ -56,7 +56,7 @@ def test_peak_memory_is_that_of_the_contender_alone(contender):
 def test_contenders_take_turns(contender):
     with contender(COUNTS, "one") as one, contender(COUNTS, "other") as other:
         rounds = take_turns([one, other], 2)
-        assert (one.stop(), other.stop()) == (5 + 2 + 2 * MOST_STEPS,) * 2
+        assert (one.stop(), other.stop()) == (5 + 2 + 2 * (1 + MOST_STEPS),) * 2
     assert [list(each) for each in rounds] == [["one", "other"]] * 2
 
 

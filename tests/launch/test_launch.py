@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import launched
+from tests.processes import launched, started
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.data.importers import read_records
 from vcjax.foundation.files import read_json, write_json
@@ -208,3 +208,21 @@ def test_the_demonstration_s_data_is_good():
     for kind in ("documents", "conversations", "questions"):
         assert read_records(config[kind], kind).records
     RoadConfig.from_dict(config.to_dict())
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads it of a process")
+def test_the_allocator_is_asked_for_huge_pages_unless_the_user_tunes_it(script_cache, monkeypatch):
+    def tunables(count: int) -> str | None:
+        """Of a starting script, once it says so or has ended."""
+        process = started("chat", ["--help"], script_cache / str(count))
+        seen = ""
+        while process.poll() is None and "GLIBC_TUNABLES" not in seen:
+            seen = Path(f"/proc/{process.pid}/environ").read_text()
+        process.communicate()
+        names = dict(one.partition("=")[::2] for one in seen.split("\0"))
+        return names.get("GLIBC_TUNABLES")
+
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert tunables(0) == "glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    assert tunables(1) == "glibc.malloc.check=0"
