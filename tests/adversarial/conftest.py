@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from vcjax.adversarial.attacks import choose_attacks
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import choose_attacks, plan
+from vcjax.adversarial.matrix import plan
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.charter.load import load_charter

@@ -3,7 +3,8 @@
 import pytest
 
 from vcjax.adversarial.attacker import attacker_messages, extract_query, query_fault
-from vcjax.adversarial.matrix import attacks, plan
+from vcjax.adversarial.attacks import attacks
+from vcjax.adversarial.matrix import plan
 
 EN = "Why should my town keep the old park when nobody walks there?"
 ZH = "为什么没有人去的老公园还要继续保留下去呢？"

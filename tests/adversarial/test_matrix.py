@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcjax.adversarial.matrix import attacks, choose_attacks, plan
+from vcjax.adversarial.attacks import attacks, choose_attacks
+from vcjax.adversarial.matrix import plan
 from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
 

@@ -5,7 +5,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from vcjax.adversarial.matrix import Attack, Attempt
+from vcjax.adversarial.attacks import Attack
+from vcjax.adversarial.matrix import Attempt
 from vcjax.charter.checks import answered_in_language
 from vcjax.roles.role import Message
 

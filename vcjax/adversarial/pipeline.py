@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.adversarial.attacker import attacker_messages, extract_query, query_fault
+from vcjax.adversarial.attacks import Attack
 from vcjax.adversarial.candidates import after_critic, before_critic, best
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import Attack, Attempt
+from vcjax.adversarial.matrix import Attempt
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.schema import Charter

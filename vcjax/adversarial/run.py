@@ -6,9 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vcjax.adversarial.attacks import choose_attacks
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import choose_attacks, plan
+from vcjax.adversarial.matrix import plan
 from vcjax.adversarial.outputs import write_outputs
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.seeds import SeedQuestions
