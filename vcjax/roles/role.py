@@ -18,6 +18,7 @@ class Ask:
       temperature, top_p: 0 temperature is greedy.
       seed: of the reply's sampling; the same ask with the same seed gets the same reply.
       json_schema: the reply must be JSON of this schema; None leaves it free.
+      top_logprobs: how many alternatives the reply tells for each of its tokens; 0 tells none.
     """
 
     key: str
@@ -27,6 +28,22 @@ class Ask:
     top_p: float = 1.0
     seed: int = 0
     json_schema: dict[str, Any] | None = None
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True)
+class TokenChoice:
+    """One token of a reply: its text and the likeliest texts that might have stood there.
+
+    Bytes of a character that several tokens share are U+FFFD.
+
+    Attributes:
+      text: of the token that was chosen.
+      top: (text, log-probability) of the likeliest tokens, the chosen one among them or not.
+    """
+
+    text: str
+    top: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -37,12 +54,14 @@ class Reply:
       text: the reply, without special tokens.
       finish_reason: `stop`, or `length` where it was cut by `max_tokens`.
       prompt_tokens, tokens: lengths in tokens of what was asked and answered.
+      choices: one for each token where `Ask.top_logprobs` asked for them, else empty.
     """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     tokens: int
+    choices: tuple[TokenChoice, ...] = ()
 
 
 class Role(Protocol):
