@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Message = dict[str, str]
+Alternatives = tuple[tuple[str, float], ...]  # texts and their log-probabilities
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Ask:
       temperature, top_p: 0 temperature is greedy.
       seed: of the reply's sampling; the same ask with the same seed gets the same reply.
       json_schema: the reply must be JSON of this schema; None leaves it free.
-      top_logprobs: how many alternatives the reply tells for each of its tokens; 0 tells none.
+      top_logprobs: how many tokens, the likeliest, are told of for each number in a JSON reply.
     """
 
     key: str
@@ -32,21 +33,6 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class TokenChoice:
-    """One token of a reply: its text and the likeliest texts that might have stood there.
-
-    Bytes of a character that several tokens share are U+FFFD.
-
-    Attributes:
-      text: of the token that was chosen.
-      top: (text, log-probability) of the likeliest tokens, the chosen one among them or not.
-    """
-
-    text: str
-    top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
 class Reply:
     """What came back.
 
@@ -54,14 +40,15 @@ class Reply:
       text: the reply, without special tokens.
       finish_reason: `stop`, or `length` where it was cut by `max_tokens`.
       prompt_tokens, tokens: lengths in tokens of what was asked and answered.
-      choices: one for each token where `Ask.top_logprobs` asked for them, else empty.
+      alternatives: where `Ask.top_logprobs` asked for them, what each number in a JSON reply might
+        have been; see `vcjax.roles.alternatives`.
     """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     tokens: int
-    choices: tuple[TokenChoice, ...] = ()
+    alternatives: tuple[Alternatives, ...] = ()
 
 
 class Role(Protocol):
