@@ -1,8 +1,29 @@
 """Pydantic's errors in one line each, for a person who edits a YAML file."""
 
 import reprlib
+from typing import Any, get_args
 
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from vcjax.foundation.errors import suggest
+
+
+def explain(failure: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first mistake: the path of the field, what is wrong, the mend.
+
+    An unknown field comes first: it explains the field that is missing beside it.
+    """
+    error = min(failure.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    location = error["loc"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    path = path.removeprefix(".")
+    if error["type"] == "extra_forbidden":
+        hint = suggest(str(location[-1]), _fields_at(location[:-1], model))
+        return f"{path}: unknown field{hint}"
+    if error["type"] == "missing":
+        return f"{path}: this field is required"
+    return f"{path}: {describe(error)}" if path else describe(error)
 
 
 def describe(error: ErrorDetails) -> str:
@@ -14,3 +35,18 @@ def describe(error: ErrorDetails) -> str:
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         mend = "; write it in quotes"
     return f"{message}, but it is {reprlib.repr(error['input'])}{mend}"
+
+
+def _fields_at(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """Names of the fields of the model that stands at `location` in `model`."""
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `tuple[Domain, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
