@@ -59,9 +59,9 @@ def test_kappa_of_cohen_s_way_of_counting():
 
 
 def test_a_label_that_nobody_used_widens_the_distance_only_where_it_is_named():
-    a, b = [0, 0, 2, 2, 3, 0], [0, 2, 2, 3, 3, 3]
+    a, b = [0, 0, 0, 2, 3, 3], [0, 0, 0, 3, 2, 3]
     near = cohen_kappa(a, b, "linear")
-    assert near == cohen_kappa([0, 0, 1, 1, 2, 0], [0, 1, 1, 2, 2, 2], "linear")
+    assert near == cohen_kappa([0, 0, 0, 1, 2, 2], [0, 0, 0, 2, 1, 2], "linear")
     assert cohen_kappa(a, b, "linear", labels=[0, 1, 2, 3]) != pytest.approx(near)
     assert cohen_kappa(a, b, labels=[0, 1, 2, 3]) == pytest.approx(cohen_kappa(a, b))
 
