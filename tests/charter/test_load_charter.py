@@ -82,6 +82,8 @@ def test_a_whole_charter_loads(tmp_path):
     assert [s.id for s in charter.subdomains()] == ["gender", "religion"]
     assert [s.id for s in charter.subdomains(include_held_out=False)] == ["gender"]
     assert charter.subdomain("gender").topics.get("zh") == ("同工同酬",)
+    assert [p.id for p in charter.principles_of("gender")] == ["language"]
+    assert charter.thresholds.principle == charter.thresholds.facts == 3
 
 
 SHARE = "principles.0.checks.0.args.threshold"
@@ -143,6 +145,8 @@ TWICE = [
         ("languages", ["en", "en"], "languages: 'en' is there twice"),
         ("accept_score", 6, "accept_score: should be less than or equal to 5, but it is 6"),
         ("accept_score", "4", "accept_score: should be a valid integer"),
+        ("thresholds", {"fact": 3}, "thresholds.fact: unknown field; did you mean 'facts'?"),
+        ("thresholds", {"facts": 6}, "thresholds.facts: should be less than or equal to 5"),
         ("version", 1.0, "version: should be a valid string, but it is 1.0; write it in quotes"),
         ("floor_rules", [], "floor rules bind every charter and can't be changed"),
         ("floor", False, "floor rules bind every charter and can't be changed"),

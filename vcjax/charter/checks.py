@@ -177,8 +177,7 @@ def run_checks(
         charter.subdomain(subdomain)
     return {
         f"{principle.id}/{use.name}": CHECKS[use.name].function(question, answer, lang, **use.args)
-        for principle in charter.principles
-        if principle.domains is None or subdomain in principle.domains
+        for principle in charter.principles_of(subdomain)
         for use in principle.checks
     }
 

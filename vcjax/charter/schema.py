@@ -27,6 +27,7 @@ from vcjax.foundation.files import hash_text
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 # Ids are used in keys ('<principle>/<check>') and in file names.
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Score = Annotated[StrictInt, Field(ge=0, le=5)]
 
 
 class _Strict(BaseModel):
@@ -116,6 +117,19 @@ class Principle(_Strict):
     measure_only: StrictBool = False
 
 
+class Thresholds(_Strict):
+    """The lowest scores, 0 to 5, with which the Critic may accept an answer, aspect by aspect.
+
+    `principle` is that of every principle alike. They stand beside `accept_score`, the threshold of
+    the whole: an answer that is good on the whole may not fail one aspect.
+    """
+
+    principle: Score = 3
+    facts: Score = 3
+    helpfulness: Score = 3
+    fluency: Score = 3
+
+
 class Charter(_Strict):
     """A value profile. `unspecified` lists what its source doesn't state (documentation)."""
 
@@ -127,7 +141,8 @@ class Charter(_Strict):
     principles: tuple[Principle, ...] = ()
     persona: Localised
     rubric: Localised
-    accept_score: Annotated[StrictInt, Field(ge=0, le=5)] = 4
+    accept_score: Score = 4
+    thresholds: Thresholds = Thresholds()
     unspecified: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
@@ -195,6 +210,14 @@ class Charter(_Strict):
         if id not in by_id:
             raise UserError(f"charter {self.name!r} has no subdomain {id!r}{suggest(id, by_id)}")
         return by_id[id]
+
+    def principles_of(self, subdomain: str | None) -> tuple[Principle, ...]:
+        """The principles that apply in a subdomain; of None, those that aren't bound to any."""
+        return tuple(
+            principle
+            for principle in self.principles
+            if principle.domains is None or subdomain in principle.domains
+        )
 
     def system_prompt(self, lang: Language) -> str:
         """The Actor's system prompt: persona, a line for each principle, a line for the floor."""
