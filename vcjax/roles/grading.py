@@ -26,7 +26,10 @@ _PROMPTS = {
         '{"reason": "<一句简短的理由>", "score": <0 至 5 的整数>}',
     },
 }
-_DELIMITER = re.compile(r"[<＜](?=\s*[/／]?\s*answer)", re.IGNORECASE)
+# White space, characters that nobody sees and full-width letters: a tag is still read as one.
+_UNSEEN = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
+_NAME = _UNSEEN.join(f"[{letter}{chr(ord(letter) + 0xFEE0)}]" for letter in "answer")
+_DELIMITER = re.compile(rf"[<＜](?={_UNSEEN}[/／]?{_UNSEEN}{_NAME})", re.IGNORECASE)
 
 
 def grading_messages(
@@ -38,25 +41,43 @@ def grading_messages(
     rubric: str | None = None,
     reference: str | None = None,
 ) -> tuple[Message, ...]:
-    """The charter's grading text, then question, answer and what else there is to go by.
+    """The charter's grading text, then what there is to grade, then the task."""
+    task = _PROMPTS[lang]["task"]
+    shown = material(lang, question=question, answer=answer, rubric=rubric, reference=reference)
+    return (
+        {"role": "system", "content": charter.grading_text(lang)},
+        {"role": "user", "content": f"{shown}\n\n{task}"},
+    )
 
-    The answer stands between `<answer>` and `</answer>`; the same tags inside it are defused, so
-    that it can't end early and speak to the grader.
+
+def material(
+    lang: Language,
+    *,
+    question: str,
+    answer: str,
+    rubric: str | None = None,
+    reference: str | None = None,
+) -> str:
+    """The question, the answer and what else there is to go by.
+
+    The answer stands between `<answer>` and `</answer>`. The same tags inside it and inside the
+    question, which a model may have written too, are defused, so that neither can end early, or
+    begin before its time, and speak to the grader.
     """
     prompt = _PROMPTS[lang]
-    defused = _DELIMITER.sub("‹", answer)
     parts = [
-        prompt["question"].format(question),
-        prompt["answer"].format(f"<answer>\n{defused}\n</answer>"),
+        prompt["question"].format(_defused(question)),
+        prompt["answer"].format(f"<answer>\n{_defused(answer)}\n</answer>"),
     ]
     if reference is not None:
         parts.append(prompt["reference"].format(reference))
     if rubric is not None:
         parts.append(prompt["rubric"].format(rubric))
-    return (
-        {"role": "system", "content": charter.grading_text(lang)},
-        {"role": "user", "content": "\n\n".join([*parts, prompt["task"]])},
-    )
+    return "\n\n".join(parts)
+
+
+def _defused(text: str) -> str:
+    return _DELIMITER.sub("‹", text)
 
 
 def check_families(grader: str, graded: str, allow_same_family: bool, what: str) -> bool:

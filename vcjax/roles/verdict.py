@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,6 +32,13 @@ def verdict_schema(lang: Language) -> dict[str, Any]:
     }
 
 
+Form = TypeVar("Form", bound=BaseModel)
+
+
+class Unread(Exception):
+    """A reply that is no verdict. Its text says why, in one word."""
+
+
 @dataclass(frozen=True)
 class Score:
     """A score with the judge's reason, or why there is none.
@@ -59,19 +66,32 @@ def parse_verdict(reply: Reply) -> Score:
 
     Nothing is repaired and no number is fished out of prose: what can't be read is unscored.
     """
-    if reply.finish_reason != "stop":
-        return Score(None, reply.finish_reason)
     try:
-        value = json.loads(reply.text, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError):
-        return Score(None, "malformed")
-    try:
-        verdict = _Verdict.model_validate(value)
-    except ValidationError:
-        return Score(None, "schema")
+        verdict = read_verdict(reply, _Verdict)
+    except Unread as error:
+        return Score(None, str(error))
     if not LOWEST <= verdict.score <= HIGHEST:
         return Score(None, "out_of_range", verdict.reason)
     return Score(verdict.score, None, verdict.reason)
+
+
+def read_verdict(reply: Reply, form: type[Form]) -> Form:
+    """A finished reply that is exactly valid JSON of `form`.
+
+    Raises:
+      Unread: it isn't, and in one word why: a finish reason other than `stop`, `malformed` or
+        `schema`.
+    """
+    if reply.finish_reason != "stop":
+        raise Unread(reply.finish_reason)
+    try:
+        value = json.loads(reply.text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError):
+        raise Unread("malformed") from None
+    try:
+        return form.model_validate(value)
+    except ValidationError:
+        raise Unread("schema") from None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
