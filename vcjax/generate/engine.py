@@ -1,43 +1,95 @@
 """The engine: continuous batching over fixed slots. It knows token ids, not text.
 
-Each prompt is prefilled alone in a power-of-two bucket and written into a free slot of the cache;
-then all slots decode together, one token a step, and requests join and leave as slots come free.
-What a row gets therefore never depends on what the other rows hold. (The longest row sets how much
-of the cache is read, which moves the last bits of the others' logits.)
+A prompt is prefilled alone, in parts of power-of-two lengths, into a free slot of the cache, behind
+what the pool holds of its beginning; then all slots decode together, one token a step, and requests
+join and leave as slots come free. What a row gets therefore never depends on what the other rows
+hold. (The longest row sets how much of the cache is read, and the pool how a prompt is parted,
+which moves the last bits of the logits.)
+
+In a step the device draws a token for each row and runs it at once; meanwhile the host looks at
+what was drawn, tells of it and works out what may come next.
+
+Sources: Yu et al., Orca, OSDI 2022 (continuous batching); Agrawal et al., arXiv 2308.16369 (prompts
+in parts).
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from jax.sharding import Mesh
 
 from vcjax.foundation.errors import UserError
-from vcjax.generate.requests import Event, Request, Result
-from vcjax.generate.sampling import sample, unpack_mask
-from vcjax.generate.slots import Row, Table, advance
-from vcjax.model.build import Params, abstract
+from vcjax.generate.memory import Memory
+from vcjax.generate.placing import Placing
+from vcjax.generate.prefixes import BLOCK, Prefixes
+from vcjax.generate.requests import MOST_TOP, ConstraintFault, Event, Request, Result
+from vcjax.generate.slots import Table, Ticket
+from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
-from vcjax.model.llama import Cache, init_cache, unstack
+from vcjax.model.lora import LoraConfig
+from vcjax.parallel import OnMesh, ShardingRules
 
-SMALLEST_BUCKET = 128
+
+@dataclass(frozen=True)
+class EngineStats:
+    """What an engine does now, and what it has done since it was made."""
+
+    slots: int
+    decoding: int
+    waiting: int
+    steps: int
+    requests: int
+    prompt_tokens: int
+    pooled_tokens: int
+    new_tokens: int
 
 
 class Engine:
-    """Continues token ids with one model."""
+    """Continues token ids with one model. For one thread; see `vcjax.generate.service`."""
 
     def __init__(
-        self, config: LlamaConfig, params: Params, *, slots: int = 16, dtype: Any = jnp.float32
+        self,
+        config: LlamaConfig,
+        params: Params,
+        *,
+        slots: int = 16,
+        dtype: Any = jnp.float32,
+        weights: str = "",
+        lora: LoraConfig | None = None,
+        mesh: Mesh | None = None,
+        prefix_tokens: int = 4096,
+        part: int = 512,
+        step_tokens: int | None = None,
     ) -> None:
-        """Args: `params` is stacked or not; `slots` is how many requests decode together."""
+        """Args:
+        params: the model's, stacked or not; see `vcjax.generate.placing`.
+        slots: requests that decode together.
+        dtype: of the computation and of the cache; the parameters are cast to it.
+        weights: '' or 'int8', the form of the projections' kernels.
+        lora: of adapters in `params` that stay unmerged.
+        mesh: what model and cache lie on: slots over `data`, heads over `tensor`.
+        prefix_tokens: beginnings of prompts that are kept for later ones; 0 keeps none.
+        part: tokens of a prompt that are run together, at most.
+        step_tokens: tokens of prompts that are run between two steps of decoding, at least one
+          part; None runs all that there is a slot for, which is best for the whole and bad for
+          whoever watches a row.
+        """
         self.config, self.slots, self.dtype = config, slots, dtype
-        self.graph, _ = abstract(config, dtype=dtype, stacked=False)
-        stacked = 0 not in params["layers"]
-        self.params = jax.device_put(unstack(params) if stacked else params)
+        on = None if mesh is None else OnMesh(mesh, ShardingRules())
+        self._placing = Placing(config, jnp.dtype(dtype), weights, lora, on)
+        self.graph, self.params = self._placing.graph, self._placing.place(params)
+        self._part, self._step_tokens = part, step_tokens
+        self._prefixes = Prefixes(prefix_tokens // BLOCK)
+        self._memory = Memory(self._placing, slots, self._prefixes.places)
+        self._table = Table(slots, config.vocab_size)
+        self._waiting: deque[Ticket] = deque()
+        self._seated: dict[int, Ticket] = {}
+        self._steps = self._requests = 0
+        self._prompt_tokens = self._pooled_tokens = self._new_tokens = 0
 
     def check(self, request: Request) -> None:
         """Raises a UserError if a request doesn't fit the model's context or vocabulary."""
@@ -52,6 +104,47 @@ class Engine:
                 f"token {max(request.prompt)} isn't in the model's vocabulary of "
                 f"{self.config.vocab_size}; tokenizer and model don't belong together"
             )
+        for token in request.logit_bias:
+            if not 0 <= token < self.config.vocab_size:
+                raise UserError(
+                    f"logit_bias: token {token} isn't in the vocabulary of {self.config.vocab_size}"
+                )
+
+    def load(self, params: Params) -> None:
+        """Takes other parameters of the same shape, such as a trainer's, without recompiling.
+
+        Raises:
+          UserError: they are of another shape.
+          RuntimeError: requests are under way.
+        """
+        if self._waiting or self._seated:
+            raise RuntimeError("parameters can't change while requests are under way")
+        self.params = self._placing.place(params)
+        self._prefixes.clear()
+
+    def release(self) -> None:
+        """Gives back the memory that the devices hold beside the parameters.
+
+        Ends what is under way with the finish reason `error`.
+        """
+        for ticket in [*self._seated.values(), *self._waiting]:
+            self._end(ticket, Event(ticket.index, None, 0.0, "error"))
+        self._waiting.clear()
+        self._prefixes.clear()
+        self._memory.release()
+
+    def stats(self) -> EngineStats:
+        """Counts so far."""
+        return EngineStats(
+            slots=self.slots,
+            decoding=sum(ticket.decoding for ticket in tuple(self._seated.values())),
+            waiting=len(self._waiting),
+            steps=self._steps,
+            requests=self._requests,
+            prompt_tokens=self._prompt_tokens,
+            pooled_tokens=self._pooled_tokens,
+            new_tokens=self._new_tokens,
+        )
 
     def generate(
         self,
@@ -59,119 +152,174 @@ class Engine:
         on_result: Callable[[int, Result], None] | None = None,
     ) -> list[Result]:
         """Continues all requests; results come in the order asked, `on_result` as they finish."""
-        tokens: list[list[int]] = [[] for _ in requests]
-        logprobs: list[list[float]] = [[] for _ in requests]
-        results: list[Result | None] = [None] * len(requests)
+        made: list[list[Event]] = [[] for _ in requests]
+        results: dict[int, Result] = {}
         for event in self.events(requests):
             if event.token is not None:
-                tokens[event.index].append(event.token)
-                logprobs[event.index].append(event.logprob)
+                made[event.index].append(event)
             if event.finish_reason is not None:
-                i = event.index
-                result = Result(tuple(tokens[i]), tuple(logprobs[i]), event.finish_reason)
-                results[i] = result
+                result = _result(made[event.index], event.finish_reason)
+                results[event.index] = result
                 if on_result is not None:
-                    on_result(i, result)
-        return [result for result in results if result is not None]
+                    on_result(event.index, result)
+        return [results[index] for index in range(len(requests))]
 
     def events(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Yields tokens as they are made, from all requests, interleaved."""
+        """Yields tokens as they are made, from all requests, interleaved.
+
+        Requests that are open when the caller stops looking are cancelled.
+        """
         for request in requests:
             self.check(request)
-        if not requests:
-            return
-        cache = init_cache(self.config, self.slots, SMALLEST_BUCKET, self.dtype)
-        logits = jnp.zeros((self.slots, self.config.vocab_size), jnp.float32)
-        table = Table(self.slots, (self.config.vocab_size + 31) // 32)
-        waiting = deque(enumerate(requests))
-        rows: dict[int, Row] = {}
-        while waiting or rows:
-            for slot in range(self.slots):
-                if slot in rows or not waiting:
-                    continue
-                index, request = waiting.popleft()
-                cache = self._grown(cache, len(request.prompt) + 1)
-                cache, logits = self._prefill(cache, logits, request, slot)
-                table.fill(slot, request)
-                rows[slot] = Row(index, request)
-            cache = self._grown(cache, int(max(table.positions)) + 1)
-            tokens, logprobs, cache, logits = _step(
-                self.graph, self.params, cache, logits, *table.arrays()
-            )
-            tokens, logprobs = np.asarray(tokens), np.asarray(logprobs)
-            for slot, row in list(rows.items()):
-                event = advance(row, int(tokens[slot]), float(logprobs[slot]))
-                if event.finish_reason is None:
-                    table.steps[slot] += 1
-                    table.positions[slot] += 1
-                    if row.request.constraint is not None:
-                        table.constrain(slot, row.request)
-                else:
-                    del rows[slot]
-                    table.clear(slot)
-                yield event
+        told: deque[Event] = deque()
+        tickets = [
+            self.submit(request, lambda event, i=i: told.append(replace(event, index=i)))
+            for i, request in enumerate(requests)
+        ]
+        try:
+            while not all(ticket.ended for ticket in tickets):
+                self.step()
+                while told:
+                    yield told.popleft()
+        finally:
+            for ticket in tickets:
+                self.cancel(ticket)
 
-    def _grown(self, cache: Cache, length: int) -> Cache:
-        """The cache, moved to the next bucket where a row has outgrown it.
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Yields one request's tokens as they are made."""
+        return self.events([request])
 
-        Every step reads the whole cache, so it is kept as small as the longest row allows.
+    def submit(self, request: Request, on_event: Callable[[Event], None]) -> Ticket:
+        """Queues a request; `on_event` is told of its tokens during `step`.
+
+        Raises:
+          UserError: it doesn't fit the model.
         """
-        context = cache[0][0].shape[2]
-        bucket = _bucket(length, self.config.max_position)
-        if bucket <= context:
-            return cache
-        return jax.tree.map(
-            lambda leaf: jnp.pad(leaf, ((0, 0), (0, 0), (0, bucket - context), (0, 0))), cache
-        )
+        self.check(request)
+        ticket = Ticket(0, request, on_event)
+        self.enqueue(ticket)
+        return ticket
 
-    def _prefill(self, cache: Cache, logits: Any, request: Request, slot: int) -> tuple:
-        length = len(request.prompt)
-        bucket = _bucket(length, cache[0][0].shape[2])
-        tokens = np.zeros((1, bucket), np.int32)
-        tokens[0, :length] = request.prompt
-        return _prefill(self.graph, self.params, cache, logits, tokens, length, slot)
+    def enqueue(self, ticket: Ticket) -> None:
+        """Queues a ticket whose request has been checked."""
+        if not ticket.ended:
+            self._waiting.append(ticket)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Ends a request, wherever it is, and frees its slot."""
+        if not ticket.ended:
+            if ticket.slot is None and ticket in self._waiting:
+                self._waiting.remove(ticket)
+            self._end(ticket, Event(ticket.index, None, 0.0, "cancelled"))
+
+    def step(self) -> bool:
+        """Runs prompts into free slots, then decodes one token of every row.
+
+        Returns whether there is more to do.
+        """
+        for slot in range(self.slots):
+            if self._waiting and slot not in self._seated:
+                ticket = self._waiting.popleft()
+                ticket.slot, self._seated[slot] = slot, ticket
+        if not self._seated:
+            return False
+        needs = (len(t.request.prompt) + t.made + 1 for t in self._seated.values())
+        self._memory.fit(max(needs), empty=not any(t.prefilled for t in self._seated.values()))
+        self._prefill()
+        decoding = [ticket for ticket in self._seated.values() if ticket.decoding]
+        if decoding:
+            self._decode(decoding)
+        return bool(self._seated or self._waiting)
+
+    def _prefill(self) -> None:
+        left = self._step_tokens
+        for ticket in list(self._seated.values()):
+            while not (ticket.decoding or ticket.ended) and (left is None or left > 0):
+                done = self._prefill_part(ticket)
+                left = None if left is None else left - done
+
+    def _prefill_part(self, ticket: Ticket) -> int:
+        """Runs the next part of a prompt; the number of its tokens."""
+        slot, prompt = ticket.slot, ticket.request.prompt
+        assert slot is not None
+        if not ticket.prefilled:
+            self._requests += 1
+            self._prompt_tokens += len(prompt)
+            places = self._prefixes.find(prompt)
+            if places:
+                self._memory.recall(slot, places)
+                ticket.prefilled = len(places) * BLOCK
+                self._pooled_tokens += ticket.prefilled
+        start = ticket.prefilled
+        part = np.asarray(prompt[start : start + self._part], np.int32)
+        self._memory.prefill(self.params, part, start, slot, self._part)
+        ticket.prefilled += len(part)
+        if ticket.decoding:
+            self._seat(ticket, slot)
+        return len(part)
+
+    def _seat(self, ticket: Ticket, slot: int) -> None:
+        request = ticket.request
+        places = self._prefixes.add(request.prompt)
+        if any(place is not None for place in places):
+            self._memory.keep(slot, places)
+        try:
+            self._table.seat(slot, request)
+        except ConstraintFault:
+            self._end(ticket, Event(ticket.index, None, 0.0, "error"))
+            return
+        if _is_penalised(request):
+            self._memory.enter(np.asarray(request.prompt, np.int32), slot)
+
+    def _decode(self, rows: Sequence[Ticket]) -> None:
+        table = self._table
+        drawn = self._memory.draw(table.settings(), MOST_TOP if table.top.any() else 0)
+        if any(row.made + 1 < row.request.max_tokens for row in rows):
+            self._memory.extend(self.params, drawn.tokens, table.positions.copy())
+        self._steps += 1
+        tokens, logprobs = np.asarray(drawn.tokens).tolist(), np.asarray(drawn.logprobs).tolist()
+        top_ids, top_logprobs = np.asarray(drawn.top_ids), np.asarray(drawn.top_logprobs)
+        for row in rows:
+            slot = row.slot
+            if slot is None:  # cancelled by another row's listener
+                continue
+            count = row.request.top_logprobs
+            ids, scores = top_ids[slot, :count].tolist(), top_logprobs[slot, :count].tolist()
+            event = row.advance(tokens[slot], logprobs[slot], tuple(zip(ids, scores, strict=True)))
+            self._new_tokens += event.token is not None
+            if event.finish_reason is None:
+                table.steps[slot] += 1
+                table.positions[slot] += 1
+                try:
+                    table.constrain(slot, row.request, row.made)
+                except ConstraintFault:
+                    event = replace(event, finish_reason="error")
+            if event.finish_reason is None:
+                row.on_event(event)
+            else:
+                self._end(row, event)
+
+    def _end(self, ticket: Ticket, event: Event) -> None:
+        """Frees a request's slot and tells its end."""
+        if ticket.slot is not None:
+            del self._seated[ticket.slot]
+            self._table.clear(ticket.slot)
+        ticket.slot, ticket.ended = None, True
+        ticket.on_event(event)
 
 
-def _bucket(length: int, largest: int) -> int:
-    """The smallest power of two >= SMALLEST_BUCKET that holds `length`, at most `largest`."""
-    bucket = SMALLEST_BUCKET
-    while bucket < length:
-        bucket *= 2
-    return min(bucket, largest)
-
-
-@partial(jax.jit, static_argnames=("graph",), donate_argnames=("cache", "logits"))
-def _prefill(
-    graph: Any, params: Params, cache: Cache, logits: Any, tokens: Any, length: Any, slot: Any
-) -> tuple[Cache, Any]:
-    model = nnx.merge(graph, params)
-    bucket = tokens.shape[1]
-    own = init_cache(model.config, 1, bucket, cache[0][0].dtype)
-    hidden, own = model.extend(tokens, jnp.arange(bucket)[None], own)
-    last = jax.lax.dynamic_slice_in_dim(hidden, length - 1, 1, axis=1)
-    cache = jax.tree.map(
-        lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (slot, 0, 0, 0)), cache, own
+def _is_penalised(request: Request) -> bool:
+    return (
+        request.repetition_penalty != 1
+        or request.presence_penalty != 0
+        or request.frequency_penalty != 0
     )
-    return cache, jax.lax.dynamic_update_slice(logits, model.logits(last)[:, 0], (slot, 0))
 
 
-@partial(jax.jit, static_argnames=("graph",), donate_argnames=("cache", "logits"))
-def _step(
-    graph: Any,
-    params: Params,
-    cache: Cache,
-    logits: Any,
-    mask: Any,
-    temperature: Any,
-    top_k: Any,
-    top_p: Any,
-    seeds: Any,
-    steps: Any,
-    positions: Any,
-) -> tuple[Any, Any, Cache, Any]:
-    """Samples a token for every slot from its logits, then runs it to get the next logits."""
-    allowed = unpack_mask(mask, logits.shape[-1])
-    tokens, logprobs = sample(logits, allowed, temperature, top_k, top_p, seeds, steps)
-    model = nnx.merge(graph, params)
-    hidden, cache = model.extend(tokens[:, None], positions[:, None], cache)
-    return tokens, logprobs, cache, model.logits(hidden[:, 0])
+def _result(events: Sequence[Event], finish_reason: str) -> Result:
+    return Result(
+        tuple(event.token for event in events if event.token is not None),
+        tuple(event.logprob for event in events),
+        finish_reason,
+        tuple(event.top for event in events),
+    )

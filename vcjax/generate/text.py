@@ -1,12 +1,13 @@
 """The text layer on the engine: prompts and conversations in, text out."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.seeds import derive_seed
-from vcjax.generate.constraints import Constraints
+from vcjax.generate.constraints import Constraint, Constraints
+from vcjax.generate.decoder import Decoder
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, Result
 from vcjax.text import render_conversation
@@ -19,7 +20,12 @@ Prompt = str | Conversation
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to continue a text; see `vcjax.generate.engine.Request`."""
+    """How to continue a text; see `vcjax.generate.requests.Request`.
+
+    Attributes:
+      stop: strings that end the text, which they aren't part of.
+      json_schema, regex, choices: what the text must be, one of them at most.
+    """
 
     max_tokens: int = 256
     temperature: float = 0.0
@@ -27,6 +33,26 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     json_schema: dict[str, Any] | None = None
+    regex: str | None = None
+    choices: tuple[str, ...] | None = None
+    min_tokens: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+
+    def __post_init__(self) -> None:
+        given = [name for name in _CONSTRAINTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)}: a text can't be held to both")
+
+
+_CONSTRAINTS = ("json_schema", "regex", "choices")
+_TEXTUAL = {*_CONSTRAINTS, "stop"}
+_SHARED = tuple(name for name in Sampling.__dataclass_fields__ if name not in _TEXTUAL)
 
 
 class TextEngine:
@@ -42,17 +68,12 @@ class TextEngine:
         """What the engine is asked; see `encode_prompt`."""
         request = Request(
             prompt=encode_prompt(self.tokenizer, prompt),
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
             eos_ids=self.eos_ids,
+            watch=Decoder(self.tokenizer, sampling.stop) if sampling.stop else None,
+            **{name: getattr(sampling, name) for name in _SHARED},
         )
         self.engine.check(request)
-        if sampling.json_schema is None:
-            return request
-        return replace(request, constraint=self.constraints.json(sampling.json_schema))
+        return replace(request, constraint=self._constraint(sampling))
 
     @property
     def constraints(self) -> Constraints:
@@ -61,6 +82,13 @@ class TextEngine:
             vocab_size = self.engine.config.vocab_size
             self._constraints = Constraints(self.tokenizer, vocab_size, self.eos_ids)
         return self._constraints
+
+    def text(self, request: Request, result: Result) -> str:
+        """What a request's tokens say, up to its stop string."""
+        if isinstance(request.watch, Decoder):
+            request.watch.finish()
+            return request.watch.text
+        return self.tokenizer.decode(result.tokens)
 
     def generate(
         self,
@@ -82,26 +110,32 @@ class TextEngine:
 
         def finished(index: int, result: Result) -> None:
             if on_text is not None:
-                on_text(index, self.tokenizer.decode(result.tokens), result)
+                on_text(index, self.text(requests[index], result), result)
 
         results = self.engine.generate(requests, finished)
-        return [self.tokenizer.decode(result.tokens) for result in results]
+        return [self.text(*pair) for pair in zip(requests, results, strict=True)]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
-        """Yields pieces of one continuation as they are made.
+        """Yields pieces of one continuation as they are made; see `Decoder.take`."""
+        request = self.request(prompt, sampling)
+        decoder = request.watch
+        if not isinstance(decoder, Decoder):
+            decoder = Decoder(self.tokenizer)
+            request = replace(request, watch=decoder)
+        for _ in self.engine.stream(request):
+            if piece := decoder.take():
+                yield piece
+        if piece := decoder.finish():
+            yield piece
 
-        A piece ends where the text so far is whole: bytes of an unfinished character wait.
-        """
-        tokens: list[int] = []
-        shown = ""
-        for event in self.engine.events([self.request(prompt, sampling)]):
-            if event.token is not None:
-                tokens.append(event.token)
-            text = self.tokenizer.decode(tokens)
-            if event.finish_reason is None and text.endswith("\ufffd"):
-                continue
-            yield text[len(shown) :]
-            shown = text
+    def _constraint(self, sampling: Sampling) -> Constraint | None:
+        if sampling.json_schema is not None:
+            return self.constraints.json(sampling.json_schema)
+        if sampling.regex is not None:
+            return self.constraints.regex(sampling.regex)
+        if sampling.choices is not None:
+            return self.constraints.choices(list(sampling.choices))
+        return None
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ class LoraConfig:
 
     `dropout` is the share of an adapter's inputs that is left out in training. `base` is the form
     of the frozen kernels, adapted or not: '' (plain) or one of `vcjax.model.quantised.FORMS`.
+    Rank 0 is a base without adapters.
     """
 
     rank: int = 16
@@ -30,6 +31,8 @@ class LoraConfig:
     base: str = ""
 
     def __post_init__(self) -> None:
+        if self.rank == 0 and self.base:
+            return
         if self.rank < 1:
             raise UserError(f"lora.rank must be at least 1, not {self.rank}")
         try:
@@ -48,7 +51,7 @@ class LoraConfig:
 
     def covers(self, projection: str) -> bool:
         """Whether the projection of this name gets an adapter."""
-        return re.fullmatch(self.targets, projection) is not None
+        return self.rank > 0 and re.fullmatch(self.targets, projection) is not None
 
 
 def drop(

@@ -1,0 +1,108 @@
+"""An engine in a thread: any thread may ask, and what one caller does harms no other."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+
+import numpy as np
+import pytest
+
+from vcjax.foundation.errors import UserError
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request
+from vcjax.generate.service import Busy, Closed, Service
+
+
+@pytest.fixture
+def own_engine(tiny) -> Engine:
+    return Engine(tiny.config, tiny.params, slots=4, step_tokens=64)
+
+
+def request(seed: int, tokens: int = 12) -> Request:
+    ids = np.random.default_rng(seed).integers(100, 700, 5 + seed).tolist()
+    return Request(tuple(ids), tokens, temperature=1.0, seed=seed)
+
+
+def collect(service: Service, asked: Request) -> list:
+    """Events of a request, up to its end."""
+    told: Queue = Queue()
+    service.submit(asked, told.put)
+    events = [told.get(timeout=60)]
+    while events[-1].finish_reason is None:
+        events.append(told.get(timeout=60))
+    return events
+
+
+def test_many_threads_get_what_each_would_get_alone(own_engine, engine):
+    asked = [request(seed) for seed in range(12)]
+    with Service(own_engine) as service, ThreadPoolExecutor(12) as threads:
+        told = list(threads.map(lambda one: collect(service, one), asked))
+    for events, result in zip(told, engine.generate(asked), strict=True):
+        assert tuple(event.token for event in events) == result.tokens
+
+
+def test_more_requests_than_may_wait_are_turned_away_and_room_comes_back(own_engine):
+    with Service(own_engine, max_waiting=1) as service:
+        ended: Queue = Queue()
+        told = lambda event: event.finish_reason and ended.put(event)  # noqa: E731
+        tickets = [service.submit(request(seed, 500), told) for seed in range(5)]
+        with pytest.raises(Busy, match="1 requests are waiting"):
+            service.submit(request(9), told)
+        for ticket in tickets:
+            service.cancel(ticket)
+        assert [ended.get(timeout=60).finish_reason for _ in tickets] == ["cancelled"] * 5
+        assert collect(service, request(1))[-1].finish_reason == "length"
+
+
+def test_a_cancelled_request_frees_its_slot_for_the_next(own_engine):
+    with Service(own_engine) as service:
+        started, ended = threading.Event(), threading.Event()
+
+        def told(event):
+            started.set()
+            if event.finish_reason == "cancelled":
+                ended.set()
+
+        ticket = service.submit(request(1, 3000), told)
+        assert started.wait(60)
+        service.cancel(ticket)
+        assert ended.wait(60)
+        assert service.stats().decoding == 0
+        service.cancel(ticket)  # again: nothing happens
+
+
+def test_work_is_done_between_steps_and_its_error_is_the_caller_s(own_engine):
+    with Service(own_engine) as service:
+        assert service.run(lambda: threading.current_thread().name).result(60) == "engine"
+        with pytest.raises(ZeroDivisionError):
+            service.run(lambda: 1 // 0).result(60)
+        assert collect(service, request(1))[-1].finish_reason == "length"
+
+
+def test_closing_with_drain_finishes_what_is_under_way(own_engine):
+    service = Service(own_engine)
+    ended: Queue = Queue()
+    for seed in range(6):
+        service.submit(request(seed), lambda event: event.finish_reason and ended.put(event))
+    service.close(drain=True)
+    assert [ended.get(timeout=1).finish_reason for _ in range(6)] == ["length"] * 6
+    with pytest.raises(Closed):
+        service.submit(request(1), lambda event: None)
+
+
+def test_a_request_that_does_not_fit_is_refused_at_once(own_engine):
+    with Service(own_engine) as service, pytest.raises(UserError, match="don't fit"):
+        service.submit(Request((1,) * 4000, 97), lambda event: None)
+
+
+def test_a_step_that_fails_ends_what_was_under_way_and_the_next_request_is_served(own_engine):
+    with Service(own_engine) as service:
+
+        class Broken:
+            def accept(self, token: int) -> bool:
+                raise MemoryError("out of memory")
+
+        broken = Request((1, 2, 3), 5, watch=Broken())
+        assert collect(service, broken)[-1].finish_reason == "error"
+        assert service.faults == 1
+        assert collect(service, request(1))[-1].finish_reason == "length"
