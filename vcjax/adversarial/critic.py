@@ -1,0 +1,115 @@
+"""What a Critic says of an answer, and when that accepts it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import floor
+from statistics import fmean
+from typing import Self
+
+from vcjax.adversarial.verdict import Verdict
+from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter
+
+PRINCIPLE = "principles/"  # before the id, in the name of a principle's score
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """An answer that is to be judged, and the question that it answers.
+
+    `subdomain` is the charter's, or None: then only principles that bind everywhere are relevant.
+    """
+
+    id: str
+    lang: Language
+    question: str
+    answer: str
+    subdomain: str | None = None
+
+
+@dataclass(frozen=True)
+class CriticVerdict:
+    """One vote of one Critic.
+
+    Attributes:
+      scores: by aspect: `score` alone where the Critic gave one for the whole, else
+        `principles/<id>`, `facts`, `helpfulness` and `fluency`.
+      expected: for the same aspects the mean that the token probabilities make one expect; empty
+        where there were none.
+      broken: ids of the floor rules that it found broken.
+      reason: in the Critic's words.
+      unscored: why there is no verdict; `scores` is empty then.
+    """
+
+    scores: Mapping[str, int] = field(default_factory=dict)
+    expected: Mapping[str, float] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
+    reason: str = ""
+    unscored: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The whole answer's; a broken floor rule makes it 0."""
+        return self._whole(self.scores)
+
+    @property
+    def expected_score(self) -> float | None:
+        """As `score`, of the expected scores: the mean's expectation is the expectations' mean."""
+        return self._whole(self.expected)
+
+    def _whole(self, scores: Mapping[str, float]) -> float | None:
+        if not scores:
+            return None
+        return 0.0 if self.broken else _whole(scores)
+
+
+def _whole(scores: Mapping[str, float]) -> float:
+    """The mean of the aspects; all principles together are one of them."""
+    principles = [value for name, value in scores.items() if name.startswith(PRINCIPLE)]
+    others = [value for name, value in scores.items() if not name.startswith(PRINCIPLE)]
+    return fmean([*others, fmean(principles)] if principles else others)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What an answer must reach to be accepted: as a whole, and aspect by aspect."""
+
+    score: int
+    principle: int
+    facts: int
+    helpfulness: int
+    fluency: int
+
+    @classmethod
+    def of(cls, charter: Charter, accept_score: int = -1) -> Self:
+        """The charter's; an `accept_score` of 0 to 5 stands in for its own.
+
+        No aspect is asked more than the whole: at 0 every score passes.
+        """
+        score = charter.accept_score if accept_score < 0 else accept_score
+        lowest = charter.thresholds.model_dump()
+        return cls(score, **{name: min(value, score) for name, value in lowest.items()})
+
+    def fault(self, verdict: CriticVerdict) -> str | None:
+        """Why a scored verdict doesn't accept, in few words of few kinds; None where it does."""
+        if verdict.broken:
+            return f"floor {verdict.broken[0]}"
+        low = [(value, name) for name, value in verdict.scores.items() if value < self._least(name)]
+        if low:
+            value, name = min(low, key=lambda each: each[0])
+            return f"{name.removeprefix(PRINCIPLE)} {value}"
+        whole = _whole(verdict.scores)
+        return None if whole >= self.score else f"score {floor(10 * whole) / 10:g}"
+
+    def _least(self, aspect: str) -> int:
+        return self.principle if aspect.startswith(PRINCIPLE) else getattr(self, aspect)
+
+
+def decide(verdict: CriticVerdict, bar: Bar) -> Verdict:
+    """What one vote alone makes of an answer."""
+    if verdict.unscored is not None:
+        return Verdict("unscored", f"critic: {verdict.unscored}")
+    fault = bar.fault(verdict)
+    if fault is not None:
+        return Verdict("rejected", f"critic: {fault}", verdict.score)
+    return Verdict("accepted", verdict.reason, verdict.score)
