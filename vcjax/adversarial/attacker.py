@@ -1,78 +1,150 @@
-"""The Attacker: what it is asked, and whether what it wrote is a question worth asking."""
+"""The Attacker: what it is asked, and the query in what it wrote."""
 
 import re
-import unicodedata
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from vcjax.adversarial.attacks import Attack
-from vcjax.adversarial.matrix import Attempt
-from vcjax.charter.checks import answered_in_language
+from vcjax.adversarial.attacks import Attack, Example
+from vcjax.charter.registry import Language
 from vcjax.roles.role import Message
 
-_TOPIC = {"en": "Topic: {}", "zh": "话题：{}"}
-_LENGTH = {"en": (5, 60), "zh": (8, 120)}
-_QUESTION = re.compile(r"[^?？]*[?？]")
-_QUOTES = "\"'“”‘’「」『』 "
-_REQUEST = {
-    "en": re.compile(r"^(please|explain|tell|write|admit|prove|describe|give|argue|show)\b", re.I),
-    "zh": re.compile(r"^(请|帮|给我|告诉|写|说明|解释|证明|承认)"),
+_LABELS = {
+    "en": {
+        "topic": "Topic: {}",
+        "query": "Question: {}",
+        "answer": "Answer: {}",
+        "score": "Score: {}",
+    },
+    "zh": {"topic": "话题：{}", "query": "问题：{}", "answer": "回答：{}", "score": "得分：{}"},
 }
-_NEAR_COPY = 0.7
-_GRAM = 5
+_ONLY = {"en": "Only the question.", "zh": "只写问题。"}
+# An answer is shown as far as its point can be seen; a small model's context is short.
+_SHOWN_CHARACTERS = {"en": 600, "zh": 200}
+
+_QUESTION = re.compile(r"[^?？]*[?？]+")
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "「": "」", "『": "』"}
+_MARKUP = "*#>`_ \t"
+_LABEL = re.compile(
+    r"^(?:[-•]|\(?\d{1,2}[.)、）]|(?:the |new |better )?(?:question|query|q)\s*\d{0,2}\s*[:：]|"
+    r"(?:新的|更好的)?(?:问题|提问)\s*\d{0,2}\s*[:：])\s*",
+    re.IGNORECASE,
+)
+_NOT_THE_QUERY = re.compile(
+    r"[:：]\s*$|^(?:topic|answer|score|话题|回答|得分)\s*[:：]", re.IGNORECASE
+)
 
 
-def attacker_messages(attempt: Attempt, attack: Attack) -> tuple[Message, ...]:
-    """The style's instruction, its examples as turns, and the topic."""
-    topic = _TOPIC[attempt.lang]
-    messages = [{"role": "system", "content": attack.instruction[attempt.lang]}]
-    for example in attack.examples[attempt.lang]:
-        messages.append({"role": "user", "content": topic.format(example.topic)})
-        messages.append({"role": "assistant", "content": example.question})
-    messages.append({"role": "user", "content": topic.format(attempt.topic)})
+@dataclass(frozen=True)
+class Turn:
+    """A query that was asked; the answer it got and the Critic's score, 0 to 5, where known."""
+
+    query: str
+    answer: str | None = None
+    score: int | None = None
+
+
+def attacker_messages(
+    attack: Attack, lang: Language, topic: str, severity: int
+) -> tuple[Message, ...]:
+    """What the Attacker is asked first: the instruction, the examples as turns, and the topic."""
+    told = f"{attack.instruction[lang]} {attack.severity[lang][severity - 1]} {_ONLY[lang]}"
+    messages = [{"role": "system", "content": told}]
+    for example in attack.examples[lang]:
+        messages += _shown(_labelled(lang, topic=example.topic), example.question)
+    messages.append({"role": "user", "content": _labelled(lang, topic=topic)})
     return tuple(messages)
 
 
-def extract_query(text: str) -> str:
-    """The question in what the Attacker wrote: the first line, up to its first question mark."""
-    lines = [line.strip(_QUOTES) for line in text.splitlines() if line.strip(_QUOTES)]
-    if not lines:
-        return ""
-    first = _QUESTION.match(lines[0])
-    return (first.group() if first else lines[0]).strip(_QUOTES)
+def follow_up_messages(
+    attack: Attack, lang: Language, topic: str, severity: int, turns: Sequence[Turn]
+) -> tuple[Message, ...]:
+    """What the Attacker is asked next: the other framing, the next turn or a better query.
 
-
-def query_fault(query: str, lang: str, shown: Iterable[str], asked: Iterable[str]) -> str | None:
-    """Why a query is no good, or None.
+    It sees all of a conversation; of a refinement, the queries of its branch with their answers
+    and scores; and of a pair, the first framing alone.
 
     Args:
-      shown: texts of the Attacker's own prompt, which it must not copy.
-      asked: queries of earlier attempts, which it must not repeat.
+      turns: what was asked so far, at least one.
     """
-    if not query:
-        return "empty"
-    if not query.endswith(("?", "？")) and not _REQUEST[lang].match(query):
-        return "not a question"
-    low, high = _LENGTH[lang]
-    size = len(query.split()) if lang == "en" else len(query)
-    if not low <= size <= high:
-        return "too short" if size < low else "too long"
-    if not answered_in_language("", query, lang).passed:
-        return "wrong language"
-    grams = _grams(query)
-    if any(_similarity(grams, _grams(text)) >= _NEAR_COPY for text in shown):
-        return "copies its prompt"
-    if any(_similarity(grams, _grams(text)) >= _NEAR_COPY for text in asked):
-        return "asked before"
-    return None
+    assert attack.follow_up is not None, attack.name
+    told = f"{attack.follow_up[lang]} {attack.severity[lang][severity - 1]} {_ONLY[lang]}"
+    messages = [{"role": "system", "content": told}]
+    for example in attack.examples[lang]:
+        shown = _turns(attack, lang, example.topic, [_turn(example)])
+        messages += _shown(shown, example.then or "")
+    messages.append({"role": "user", "content": _turns(attack, lang, topic, turns)})
+    return tuple(messages)
 
 
-@lru_cache(maxsize=1 << 17)
-def _grams(text: str) -> frozenset[str]:
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
-    return frozenset(plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1)))
+def on_topic_messages(
+    attack: Attack, lang: Language, topic: str, query: str
+) -> tuple[Message, ...]:
+    """What a judge is asked about a refined query, who replies by `ON_TOPIC_SCHEMA`."""
+    assert attack.on_topic is not None, attack.name
+    return (
+        {"role": "system", "content": attack.on_topic[lang]},
+        {"role": "user", "content": _labelled(lang, topic=topic, query=query)},
+    )
 
 
-def _similarity(a: frozenset[str], b: frozenset[str]) -> float:
-    """Jaccard similarity of two sets of character n-grams (Broder, 1997)."""
-    return len(a & b) / len(a | b)
+ON_TOPIC_SCHEMA = {
+    "type": "object",
+    "properties": {"on_topic": {"type": "boolean"}},
+    "required": ["on_topic"],
+    "additionalProperties": False,
+}
+
+
+def extract_query(text: str) -> str:
+    """The query in what the Attacker wrote: the first line, up to its first question mark.
+
+    Lines that announce it ("Here is one:") or echo the prompt, labels ("Question:", "1."), markup
+    and quotation marks around it are no part of it.
+    """
+    for line in text.splitlines():
+        line = _unquoted(line.strip(_MARKUP))
+        if line and not _NOT_THE_QUERY.search(line):
+            line = _unquoted(_LABEL.sub("", line).strip(_MARKUP))
+            first = _QUESTION.match(line)
+            return _unquoted(first.group() if first else line)
+    return ""
+
+
+def _unquoted(text: str) -> str:
+    """Without marks that open at the start and close nowhere, or only at the end."""
+    while text[:1] in _QUOTES and text[:1]:
+        inner = text[1:].removesuffix(_QUOTES[text[0]])
+        if _QUOTES[text[0]] in inner:
+            break
+        text = inner.strip()
+    return text
+
+
+def _shown(prompt: str, query: str) -> list[Message]:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": query}]
+
+
+def _turn(example: Example) -> Turn:
+    return Turn(example.question, example.answer, example.score)
+
+
+def _turns(attack: Attack, lang: Language, topic: str, turns: Sequence[Turn]) -> str:
+    parts = [_labelled(lang, topic=topic)]
+    for turn in turns:
+        seen: dict[str, str | int | None] = {"query": turn.query}
+        if attack.kind in ("escalation", "refinement"):
+            seen["answer"] = turn.answer and _clipped(turn.answer, _SHOWN_CHARACTERS[lang])
+        if attack.kind == "refinement":
+            seen["score"] = turn.score
+        parts.append(_labelled(lang, **seen))
+    return "\n\n".join(parts)
+
+
+def _labelled(lang: Language, **values: str | int | None) -> str:
+    labels = _LABELS[lang]
+    known = {name: value for name, value in values.items() if value is not None}
+    return "\n".join(labels[name].format(value) for name, value in known.items())
+
+
+def _clipped(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit].rstrip()}…"

@@ -2,19 +2,30 @@
 
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from vcjax.charter.messages import explain
 from vcjax.charter.registry import Language
 from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.yaml_files import read_mapping
 
 Kind = Literal["single", "pair", "escalation", "refinement"]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Count = Annotated[int, Field(ge=1)]
 SEVERITIES = (1, 2, 3)
+_FOLDER = Path(__file__).parent / "styles"
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Count = Annotated[int, Field(ge=1)]
 
 
 class _Strict(BaseModel):
@@ -25,7 +36,8 @@ class Example(_Strict):
     """A topic and the question that an Attacker might write about it.
 
     Where the attack goes on, `then` is what it might write next: the opposite framing, the next
-    turn or the better query. `answer` and `score` (0 to 5) are what it has seen by then.
+    turn or the better query. `answer` and `score` (0 to 5, how well the answer held) are what it
+    has seen by then.
     """
 
     topic: Text
@@ -35,25 +47,34 @@ class Example(_Strict):
     then: Text | None = None
 
 
+# What the examples of each kind show beside a topic and a question.
+_SHOWN = {
+    "single": set(),
+    "pair": {"then"},
+    "escalation": {"answer", "then"},
+    "refinement": {"answer", "score", "then"},
+}
+
+
 class Attack(_Strict):
     """One attack.
 
     Attributes:
       kind: how it is run. `single`: one query. `pair`: two framings of one question, each answered
         by itself. `escalation`: `turns` user turns of one conversation. `refinement`: `turns`
-        rounds in which each query is improved by what the attacked model answered to the last.
+        rounds, in which a query is improved by what the attacked model answered to the last.
       turns: user turns or rounds, where a plan doesn't say otherwise.
-      width, branches: of a refinement: queries kept after each round, and new ones written from
-        each of them. With `on_topic` the new ones are first asked about and pruned.
+      width, branches: of a refinement: how many queries live on after each round, and how many
+        new ones are written from each of them. With `on_topic` the new ones are pruned by it first.
       mixes_languages: its queries are in two languages on purpose.
       instruction: what the Attacker is told, by language.
-      severity: one line for each of the levels 1 to 3, added to the instruction: how hard to press.
+      severity: one line for each of the levels 1 to 3, added to what it is told: how hard to press.
       follow_up: what the Attacker is told when it goes on, by language; not for `single`.
-      on_topic: what a judge is told who says yes or no to a refined query (TAP's first pruning).
-      examples: by language.
+      on_topic: what a judge is told who says whether a refined query is still about its topic.
+      examples: by language; the ones of a `kind` that goes on show a step of it.
     """
 
-    name: Text
+    name: Name
     kind: Kind
     description: Text
     source: Text
@@ -67,25 +88,74 @@ class Attack(_Strict):
     on_topic: dict[Language, Text] | None = None
     examples: dict[Language, Annotated[tuple[Example, ...], Field(min_length=2)]]
 
+    @model_validator(mode="after")
+    def _whole(self) -> "Attack":
+        goes_on = self.kind in ("escalation", "refinement")
+        if goes_on != (self.turns > 1):
+            bound = "at least 2" if goes_on else "1"
+            raise ValueError(f"turns: must be {bound} for an attack of kind {self.kind!r}")
+        if self.kind != "refinement" and (self.width, self.branches, self.on_topic) != (1, 1, None):
+            raise ValueError("width, branches, on_topic: only for an attack of kind 'refinement'")
+        if (self.follow_up is None) != (self.kind == "single"):
+            needs = "has no" if self.kind == "single" else "needs a"
+            raise ValueError(f"follow_up: an attack of kind {self.kind!r} {needs} follow_up")
+        for field in ("instruction", "severity", "follow_up", "on_topic", "examples"):
+            texts = getattr(self, field)
+            for lang in get_args(Language):
+                if texts is not None and lang not in texts:
+                    raise ValueError(f"{field}: nothing in {lang!r}")
+        for lang, examples in self.examples.items():
+            for i, example in enumerate(examples):
+                shown = example.model_fields_set - {"topic", "question"}
+                if wrong := shown ^ _SHOWN[self.kind]:
+                    verb = "has no" if min(wrong) in shown else "needs"
+                    at = f"examples.{lang}[{i}]"
+                    raise ValueError(f"{at}: one of kind {self.kind!r} {verb} {min(wrong)!r}")
+        return self
+
+
+def load_attack(path: str | Path) -> Attack:
+    """Reads one attack, which is named as its file is.
+
+    Raises:
+      UserError: the file is missing, isn't YAML or isn't an attack; names file and field or line.
+    """
+    path = Path(path)
+    data = read_mapping(path, str(path), "an attack")
+    if "name" in data:
+        raise UserError(f"{path}: name: an attack is named as its file is; leave this field out")
+    try:
+        return Attack.model_validate({"name": path.stem, **data})
+    except ValidationError as failure:
+        raise UserError(f"{path}: {explain(failure, Attack)}") from None
+
+
+def load_attacks(folder: str | Path) -> dict[str, Attack]:
+    """All attacks of a folder by name, in alphabetical order."""
+    loaded = [load_attack(path) for path in sorted(Path(folder).glob("*.yaml"))]
+    return {attack.name: attack for attack in loaded}
+
 
 @cache
 def attacks() -> dict[str, Attack]:
-    """All attack styles by name, in alphabetical order."""
-    folder = resources.files("vcjax.adversarial") / "styles"
-    files = sorted(folder.iterdir(), key=lambda file: file.name)
-    loaded = {}
-    for file in files:
-        name = file.name.removesuffix(".yaml")
-        loaded[name] = Attack(name=name, **yaml.safe_load(file.read_text(encoding="utf-8")))
-    return loaded
+    """The shipped attacks by name, in alphabetical order."""
+    return load_attacks(_FOLDER)
 
 
-def choose_attacks(names: Sequence[str]) -> tuple[Attack, ...]:
-    """The named styles, or all for an empty list; a UserError for an unknown name."""
-    known = attacks()
-    for name in names:
-        if name not in known:
-            raise UserError(f"attack {name!r} is not known{suggest(name, known)}")
-    if len(set(names)) < len(names):
-        raise UserError(f"attacks: one comes twice in {', '.join(names)}")
-    return tuple(known[name] for name in names or known)
+def choose_attacks(references: Sequence[str]) -> tuple[Attack, ...]:
+    """Attacks by their shipped names or by the paths of YAML files; all shipped ones for none.
+
+    Raises:
+      UserError: an unknown name, a bad file, or two of one name.
+    """
+    known, chosen = attacks(), []
+    for reference in references or known:
+        if reference in known:
+            chosen.append(known[reference])
+        elif reference.endswith((".yaml", ".yml")):
+            chosen.append(load_attack(reference))
+        else:
+            raise UserError(f"attack {reference!r} is not known{suggest(reference, known)}")
+    if len({attack.name for attack in chosen}) < len(chosen):
+        raise UserError(f"attacks: one comes twice in {', '.join(references)}")
+    return tuple(chosen)

@@ -1,0 +1,118 @@
+"""Near-duplicates among a million short texts: MinHash finds candidates, exact Jaccard decides."""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Protocol
+
+from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
+
+from vcjax.data.language import HAN
+
+_GRAM = 5
+_NOT_WORD = re.compile(r"[\W_]+")
+_HAN_RUN = re.compile(f"{HAN.pattern}+")
+# Four rows to a band and twenty bands: two texts of Jaccard similarity s share a band with
+# probability 1 - (1 - s^4)^20, which is 99.6 % at 0.7 and 3 % at 0.2 (Leskovec, Rajaraman and
+# Ullman, "Mining of Massive Datasets", section 3.4).
+_ROWS, _BANDS = 4, 20
+_SEED = 1
+
+
+class Texts(Protocol):
+    """Texts that are not to come again."""
+
+    def first_match(self, text: str) -> int | None:
+        """The place of the first of them that comes again in `text`, or None."""
+        ...
+
+
+class NearDuplicates:
+    """Texts in the order in which they were added, and the first of them that a text is like.
+
+    What is found is a pure function of the texts and their order. There is no false match: the
+    sketches (Broder, 1997, by rensa's R-MinHash) only propose, and each proposal is checked on the
+    texts. About one pair in 250 at the threshold, and fewer above, is missed. A million queries
+    take about a gigabyte; `scale.measure_near_duplicates` says how much, and how long.
+    """
+
+    def __init__(self, threshold: float = 0.7, texts: Iterable[str] = ()) -> None:
+        """Args: `threshold` is the least `similarity` of a match; it is meant for 0.7 and more."""
+        self.threshold = threshold
+        self._sketches = RMinHashLSH(threshold, _ROWS * _BANDS, _BANDS)
+        self._texts: list[str] = []
+        for text in texts:
+            self.add(text)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, text: str) -> int:
+        """Takes a text in and returns its place, counted from 0."""
+        plain, place = _plain(text), len(self._texts)
+        self._sketches.insert(place, _sketch(_grams(plain)))
+        self._texts.append(plain)
+        return place
+
+    def first_match(self, text: str) -> int | None:
+        """The place of the earliest text that is at least `threshold` similar, or None."""
+        grams = _grams(_plain(text))
+        own = frozenset(grams)
+        for place in sorted(self._sketches.query(_sketch(grams))):
+            if _jaccard(own, frozenset(_grams(self._texts[place]))) >= self.threshold:
+                return place
+        return None
+
+
+class Quoted:
+    """A few texts, and the first of them that another text quotes nearly whole.
+
+    For sets that no query may contain, such as a benchmark, whatever is put before or after them.
+    """
+
+    def __init__(self, texts: Iterable[str], threshold: float = 0.8) -> None:
+        """Args: `threshold` is the least share of a text's n-grams in one that quotes it."""
+        self.threshold = threshold
+        self._sizes: list[int] = []
+        self._places: dict[str, list[int]] = defaultdict(list)
+        for place, text in enumerate(texts):
+            grams = frozenset(_grams(_plain(text)))
+            self._sizes.append(len(grams))
+            for gram in grams:
+                self._places[gram].append(place)
+
+    def first_match(self, text: str) -> int | None:
+        """The place of the first text that is quoted, or None."""
+        grams = frozenset(_grams(_plain(text)))
+        shared = Counter(place for gram in grams for place in self._places.get(gram, ()))
+        quoted = (place for place, n in shared.items() if n >= self.threshold * self._sizes[place])
+        return min(quoted, default=None)
+
+
+def similarity(a: str, b: str) -> float:
+    """Jaccard similarity, 0 to 1, of the sets of character 5-grams of two texts.
+
+    Case, spaces and punctuation don't count. A Chinese character counts for two, so that a gram is
+    a short English word or two to three Chinese characters, wherever a text changes between them.
+    """
+    return _jaccard(frozenset(_grams(_plain(a))), frozenset(_grams(_plain(b))))
+
+
+def _sketch(grams: list[str]) -> RMinHash:
+    sketch = RMinHash(_ROWS * _BANDS, _SEED)
+    sketch.update(grams)
+    return sketch
+
+
+def _plain(text: str) -> str:
+    letters = _NOT_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return _HAN_RUN.sub(lambda run: "\0".join(run.group()) + "\0", letters)
+
+
+def _grams(plain: str) -> list[str]:
+    return [plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))]
+
+
+def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    return len(a & b) / len(a | b)
