@@ -1,6 +1,5 @@
 """A folder that belongs to one run of one config, and to one process at a time."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.locks import hold
 
 
 def check_config(workdir: Path, config: dict[str, Any], extendable: tuple[str, ...] = ()) -> None:
@@ -48,11 +48,7 @@ def opened(
         raise UserError(f"{workdir}: is a file; a workdir is a folder")
     check_config(workdir, config, extendable)
     workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{workdir}: another run is using it") from None
+    with hold(workdir / ".lock", f"{workdir}: another run is using it"):
         write_json(workdir / "config.json", config)
         yield workdir
 
