@@ -1,9 +1,11 @@
 """Who is asked: a transcript, the local engine, and how a config names them."""
 
 import json
+import time
 
 import pytest
 
+from tests.tiny import CONTEXT
 from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import write_json
@@ -12,7 +14,7 @@ from vcjax.roles.grading import check_families, grading_messages
 from vcjax.roles.local import LocalRole
 from vcjax.roles.opening import RoleSpec, family_of, open_roles
 from vcjax.roles.recorded import RecordedRole
-from vcjax.roles.role import Ask
+from vcjax.roles.role import Ask, Reply
 
 ASKED = ({"role": "user", "content": "Why?"},)
 
@@ -38,14 +40,36 @@ def test_a_recorded_role_answers_by_key(tmp_path):
     assert (role.family, role.model) == ("llama3", "recorded:said.jsonl")
 
 
+def test_a_transcript_may_say_how_an_ask_ended_and_what_it_cost(tmp_path):
+    path = lines(
+        tmp_path / "said.jsonl",
+        {"key": "a", "outcome": "timeout", "detail": "after 9 s", "seconds": 9},
+        {"key": "b", "text": "One.\ud800", "tokens": 3, "prompt_tokens": 7, "cost": 0.5},
+            "key": "b",
+            "text": "One.\ud800",
+            "tokens": 3,
+            "prompt_tokens": 7,
+            "cost": 0.5,
+            "model": "m",
+        },
+    )
+    timeout, one = RecordedRole(path).ask([Ask("a", ASKED, 5), Ask("b", ASKED, 5)])
+    assert timeout == Reply.failed("timeout", "after 9 s")
+    assert (timeout.text, timeout.finish_reason, timeout.seconds) == ("", "timeout", 9)
+    assert one == Reply("One.?", "stop", 7, 3, cost=0.5)
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
     [
         ({"key": "a", "text": "Again."}, ":2: the key 'a' comes twice"),
         ({"key": "b"}, ":2: a recorded reply needs `key` and `text`"),
         ([1], ":2: a recorded reply needs `key` and `text`"),
-        ({"key": "b", "text": 5}, ":2: `text` and `finish_reason` must be strings"),
-        ({"key": "b", "text": "", "finish_reason": 1}, ":2: `text` and `finish_reason` must be"),
+        ({"key": "b", "outcome": "ok"}, ":2: a recorded reply needs `key` and `text`"),
+        ({"key": "b", "text": 5}, ":2: `text` must be a string, not 5"),
+        ({"key": "b", "text": "", "finish_reason": 1}, ":2: `finish_reason` must be a string"),
+        ({"key": "b", "text": "", "tokens": 1.5}, ":2: `tokens` must be a number, not 1.5"),
+        ({"key": "b", "text": "", "cost": True}, ":2: `cost` must be a number, not True"),
     ],
 )
 def test_a_bad_transcript_is_refused_with_its_line(tmp_path, second, message):
@@ -73,6 +97,27 @@ def test_a_local_role_replies_in_the_order_asked_whatever_ends_first(tiny):
     rendered = role.text.request(ASKED, Sampling()).prompt
     assert {reply.prompt_tokens for reply in replies} == {len(rendered)}
     assert all(reply.tokens <= ask.max_tokens for ask, reply in zip(asks, replies, strict=True))
+
+
+def test_an_ask_that_does_not_fit_the_context_ends_as_too_long_and_the_others_go_on(tiny):
+    role, told = LocalRole(tiny, family="tiny", slots=2), []
+    long = ({"role": "user", "content": "why " * CONTEXT},)
+    asks = [Ask("a", ASKED, 3), Ask("b", long, 3), Ask("c", ASKED, CONTEXT), Ask("d", ASKED, 3)]
+    replies = role.ask(asks, lambda *each: told.append(each))
+    assert [reply.outcome for reply in replies] == ["ok", "too long", "too long", "ok"]
+    assert sorted(told) == list(enumerate(replies))
+    assert replies[1].text == ""
+    assert replies[1].finish_reason == "too long"
+    assert replies[1].prompt_tokens > CONTEXT
+    assert f"{CONTEXT} new ones, of a context of {CONTEXT}" in replies[2].detail
+
+
+def test_a_local_reply_says_which_weights_it_is_from_and_its_share_of_the_time(tiny):
+    role = LocalRole(tiny, family="tiny", slots=2)
+    begun = time.monotonic()
+    replies = role.ask([Ask(f"{n}", ASKED, 4, seed=n) for n in range(4)])
+    assert 0 < sum(reply.seconds for reply in replies) <= time.monotonic() - begun
+    assert {reply.model for reply in replies} == {tiny.origin.hash}
 
 
 def test_a_family_is_declared_or_known(tmp_path):

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
+from vcjax.foundation.files import hash_text, read_json
 from vcjax.foundation.lineage import Parent
+from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
 from vcjax.weights.bundle import load_located
-from vcjax.weights.resolve import resolve
+from vcjax.weights.resolve import Located, resolve
 from vcjax.weights.shipped import SHIPPED
 
 RECORDED = "recorded:"
@@ -19,7 +21,14 @@ RECORDED = "recorded:"
 
 @dataclass(frozen=True)
 class RoleSpec:
-    """A model reference or `recorded:FILE`, and the family that its user declares."""
+    """Who plays a role, and the family that its user declares.
+
+    Attributes:
+      model: a model reference, which the local engine runs; `recorded:FILE`; or an
+        OpenAI-compatible endpoint, `http://HOST:PORT/v1#MODEL[#key_env=NAME][#OPTION=VALUE...]`,
+        with or without `endpoint:` before it. The options are the fields of `EndpointSpec`.
+      family: e.g. `llama3`; empty where it is known.
+    """
 
     model: str
     family: str = ""
@@ -50,22 +59,58 @@ def family_of(spec: RoleSpec, field: str) -> str:
 
 
 def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Role], list[Parent]]:
-    """Opens every role. Returns them by name, and the models behind them as lineage parents."""
+    """Opens every role. Returns them by name, and the models behind them as lineage parents.
+
+    Raises:
+      UserError: a model or transcript that isn't there, a bad endpoint, or one where nobody
+        answers.
+    """
     roles: dict[str, Role] = {}
     opened: dict[tuple[str, str], Role] = {}
-    parents = []
+    parents: list[Parent] = []
+    engines = _Engines(slots)
     for name, spec in specs.items():
         family = family_of(spec, f"{name}_family")
         if (spec.model, family) not in opened:
-            if spec.model.startswith(RECORDED):
-                path = spec.model.removeprefix(RECORDED)
-                role: Role = RecordedRole(path, family=family)
-                parents.append(Parent.of(name, path, spec.model))
-            else:
-                bundle = load_located(resolve(spec.model), "float32")
-                role = LocalRole(bundle, family=family, slots=slots)
-                origin = bundle.origin
-                parents.append(Parent(name, origin.reference, origin.hash, origin.path))
+            role, parent = _open(name, spec.model, family, engines)
             opened[spec.model, family] = role
+            if parent.reference not in {each.reference for each in parents}:
+                parents.append(parent)
         roles[name] = opened[spec.model, family]
     return roles, parents
+
+
+def _open(name: str, model: str, family: str, engines: "_Engines") -> tuple[Role, Parent]:
+    if model.startswith(RECORDED):
+        path = model.removeprefix(RECORDED)
+        return RecordedRole(path, family=family), Parent.of(name, path, model)
+    if is_endpoint(model):
+        role = EndpointRole(EndpointSpec.parse(model), family=family)
+        role.check()
+        # What is behind an endpoint can't be hashed; the ledger has the model that it reports.
+        return role, Parent(name, role.model, hash_text(role.model))
+    role, origin = engines.role(model, family)
+    return role, Parent(name, origin.reference, origin.hash, origin.path)
+
+
+class _Engines:
+    """The engines of local models: one for each model, whatever its names and roles.
+
+    Adapters are merged into a base of their own. `Engine` takes them unmerged, too (`lora`), with
+    the base's arrays shared: this is the place to do it, where two references have one base.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._roles: dict[Located, tuple[LocalRole, Parent]] = {}
+
+    def role(self, reference: str, family: str) -> tuple[LocalRole, Parent]:
+        """A model's role, as of a family, and where the model came from."""
+        located = resolve(reference)
+        place = Located(located.kind, located.path.resolve(), "", located.step)
+        if place not in self._roles:
+            bundle = load_located(located, "float32")
+            role = LocalRole(bundle, family=family, slots=self._slots)
+            self._roles[place] = (role, bundle.origin)
+        role, origin = self._roles[place]
+        return role.as_family(family), origin

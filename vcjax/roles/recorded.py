@@ -1,29 +1,38 @@
 """A role whose replies were written down before: for replays and for people's own answers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_jsonl
-from vcjax.roles.role import Ask, Reply
+from vcjax.roles.role import OK, Ask, Reply, writable
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("text", "finish_reason", "outcome", "detail", "model"), (str,)),
+    **dict.fromkeys(("prompt_tokens", "tokens"), (int,)),
+    **dict.fromkeys(("seconds", "cost"), (int, float)),
+}
 
 
 class RecordedRole:
-    """Replies from a JSONL file of `{"key": ..., "text": ..., "finish_reason"?: ...}` records."""
+    """Replies from a JSONL file of `{"key": ..., "text": ...}` records.
+
+    Each may have the other fields of a `Reply` as well, but for `alternatives`. Where `outcome` is
+    given and isn't `ok`, it is the finish reason too, and the text may be left out.
+    """
 
     def __init__(self, path: str | Path, *, family: str = "recorded") -> None:
         """Raises: UserError for a bad line or a key that comes twice."""
         self.family, self.model = family, f"recorded:{Path(path).name}"
         self._path, self._replies = path, {}
         for number, record in read_jsonl(path):
-            if not isinstance(record, dict) or not {"key", "text"} <= record.keys():
+            if not isinstance(record, dict) or "key" not in record or not _has_answer(record):
                 raise UserError(f"{path}:{number}: a recorded reply needs `key` and `text`")
             if record["key"] in self._replies:
                 raise UserError(f"{path}:{number}: the key {record['key']!r} comes twice")
-            reason = record.get("finish_reason", "stop")
-            if not isinstance(record["text"], str) or not isinstance(reason, str):
-                raise UserError(f"{path}:{number}: `text` and `finish_reason` must be strings")
-            self._replies[record["key"]] = Reply(record["text"], reason, 0, 0)
+            self._replies[record["key"]] = _reply(f"{path}:{number}", record)
 
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
@@ -37,3 +46,20 @@ class RecordedRole:
             if on_reply is not None:
                 on_reply(index, reply)
         return replies
+
+
+def _has_answer(record: dict[str, Any]) -> bool:
+    return "text" in record or record.get("outcome", OK) != OK
+
+
+def _reply(where: str, record: dict[str, Any]) -> Reply:
+    given = {name: value for name, value in record.items() if name in _KINDS}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, _KINDS[name]):
+            kind = "a string" if _KINDS[name] == (str,) else "a number"
+            raise UserError(f"{where}: `{name}` must be {kind}, not {value!r}")
+    outcome = given.get("outcome", OK)
+    reason = "stop" if outcome == OK else outcome
+    empty = {"text": "", "finish_reason": reason, "prompt_tokens": 0, "tokens": 0}
+    reply = Reply(**{**empty, **given})
+    return replace(reply, text=writable(reply.text))
