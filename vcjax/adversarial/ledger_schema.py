@@ -1,0 +1,195 @@
+"""The tables of a ledger, how its file is opened, and what SQLite's errors mean to a user."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.locks import hold
+
+VERSION = 1
+"""Of the tables, kept in `user_version`. A ledger of another version isn't read."""
+
+_APPLICATION = 0x76636A78  # "vcjx", in SQLite's `application_id`: a database of ours
+PATIENCE = 30.0
+"""Seconds that a database which another program has locked is waited for."""
+
+_CACHE_KIB = 65536
+
+SETUP: tuple[str, ...] = ("model", "family", "revision", "parameters", "charter")
+"""How a call was made. One row for all calls that were made alike: they are millions."""
+
+CALL = (
+    *("attempt", "stage", "setup", "prompt_hash", "seed", "text", "outcome", "detail"),
+    *("finish_reason", "alternatives", "prompt_tokens", "tokens", "seconds", "cost", "created"),
+)
+ATTEMPT = (
+    *("number", "id", "round", "wave", "subdomain", "attack", "lang", "severity", "turns"),
+    *("topic", "source", "attacker_fault", "query", "kind", "reason", "score", "calls"),
+    *("prompt_tokens", "tokens", "seconds", "cost", "charter", "created"),
+)
+DETAIL = ("answer", "conversation", "candidates")
+"""Of an attempt, and in a table of their own: what counts and looks through a million attempts
+doesn't read them."""
+
+CELL = ("subdomain", "attack", "lang", "severity", "turns")
+
+# `key` is SQLite's own row number. Times are seconds since 1970, costs in the endpoint's currency.
+_TABLES = (
+    """CREATE TABLE setups (
+  key INTEGER PRIMARY KEY, model TEXT NOT NULL, family TEXT NOT NULL, revision TEXT NOT NULL,
+  parameters TEXT NOT NULL, charter TEXT NOT NULL,
+  UNIQUE (model, family, revision, parameters, charter)
+)""",
+    """CREATE TABLE calls (
+  key INTEGER PRIMARY KEY, attempt TEXT NOT NULL, stage TEXT NOT NULL,
+  setup INTEGER NOT NULL REFERENCES setups, prompt_hash TEXT NOT NULL, seed INTEGER NOT NULL,
+  text TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL, finish_reason TEXT NOT NULL,
+  alternatives TEXT, prompt_tokens INTEGER NOT NULL, tokens INTEGER NOT NULL,
+  seconds REAL NOT NULL, cost REAL NOT NULL, created INTEGER NOT NULL,
+  UNIQUE (attempt, stage)
+)""",
+    """CREATE TABLE attempts (
+  key INTEGER PRIMARY KEY, number INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
+  round INTEGER NOT NULL, wave INTEGER NOT NULL, subdomain TEXT NOT NULL, attack TEXT NOT NULL,
+  lang TEXT NOT NULL, severity INTEGER NOT NULL, turns INTEGER NOT NULL, topic TEXT NOT NULL,
+  source TEXT NOT NULL, attacker_fault TEXT, query TEXT NOT NULL, kind TEXT NOT NULL,
+  reason TEXT NOT NULL, score NUMERIC, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+  tokens INTEGER NOT NULL, seconds REAL NOT NULL, cost REAL NOT NULL, charter TEXT NOT NULL,
+  created INTEGER NOT NULL
+)""",
+    "CREATE INDEX attempts_by_number ON attempts (number)",
+    """CREATE TABLE details (
+  key INTEGER PRIMARY KEY REFERENCES attempts, answer TEXT, conversation TEXT NOT NULL,
+  candidates TEXT NOT NULL
+)""",
+)
+
+
+def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Connection, IO[str]]:
+    """Opens or makes a ledger, and holds it against other writers until the stream is closed.
+
+    Args:
+      patience: seconds to wait for a database that another program has locked.
+
+    Raises:
+      UserError: another run has it, it isn't a ledger, or one of another version.
+    """
+    lock = hold(path.with_name(f".{path.name}.lock"), f"{path}: another run is using this ledger")
+    uri = path.resolve().as_uri()
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+    try:
+        connection.row_factory = sqlite3.Row
+        with explained(path):
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            _create_or_check(connection, path)
+    except BaseException:
+        connection.close()
+        lock.close()
+        raise
+    return connection, lock
+
+
+def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables of an empty database, all or none of them; checks those of another.
+
+    Raises:
+      UserError: the file is no ledger, or one of another version.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            for statement in _TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        check(connection, path)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def check(connection: sqlite3.Connection, path: Path, database: str = "main") -> None:
+    """Raises a UserError where a database isn't a ledger of this version."""
+    (application,) = connection.execute(f"PRAGMA {database}.application_id").fetchone()
+    (version,) = connection.execute(f"PRAGMA {database}.user_version").fetchone()
+    if application != _APPLICATION:
+        tables = connection.execute(f"SELECT name FROM {database}.sqlite_master").fetchall()
+        if ("calls",) not in [tuple(row) for row in tables]:
+            raise UserError(f"{path}: not a ledger (a database of another program)")
+    if version != VERSION:
+        raise UserError(
+            f"{path}: a ledger of version {version}, and this vcjax reads version {VERSION}; "
+            "read it with the vcjax that wrote it, or begin in another workdir"
+        )
+
+
+@contextmanager
+def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
+    """A ledger that is only read, while a run writes to it or not.
+
+    Raises:
+      UserError: there is none, or it is no ledger of this version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such ledger")
+    with explained(path):
+        connection = sqlite3.connect(read_only(path), uri=True, timeout=PATIENCE)
+        try:
+            connection.row_factory = sqlite3.Row
+            check(connection, path)
+            yield connection
+        finally:
+            connection.close()
+
+
+def read_only(path: Path) -> str:
+    """The URI by which SQLite opens a file to read it.
+
+    It shares a `-shm` file with whoever writes. Where it can't make one, nobody writes here.
+    """
+    unwritable = not os.access(path.parent, os.W_OK)
+    frozen = unwritable and not path.with_name(path.name + "-wal").exists()
+    return f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what SQLite says of the file, the disk and other programs into a line for the user.
+
+    Raises:
+      UserError: locked by another program, not a database, damaged, or not to be opened.
+      OSError: no room, or the disk fails. SQLite has rolled back what it couldn't write.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)  # errors of the Python module have none
+        base = None if code is None else code & 0xFF
+        kept = "what was recorded is kept, and the same command goes on from there"
+        if base in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise UserError(f"{path}: locked by another program; close it: {kept}") from None
+        if base == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}; {kept}", str(path)) from None
+        if base == sqlite3.SQLITE_IOERR:
+            reason = "the disk fails, is full, or a quota or limit of file sizes is reached"
+            raise OSError(errno.EIO, f"{error} ({reason}); {kept}", str(path)) from None
+        if base in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise UserError(f"{path}: not a ledger ({error})") from None
+        if base in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            raise UserError(f"{path}: can't be opened ({error})") from None
+        raise
+
+
+def insertion(table: str, columns: Sequence[str]) -> str:
+    """An INSERT of one row of named values."""
+    marks = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
