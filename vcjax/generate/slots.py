@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Ticket:
         """What one drawn token means for the request."""
         request = self.request
         if token in request.eos_ids:
-            return Event(self.index, None, logprob, "stop")
+            return Event(self.index, None, logprob, "stop", top, eos=token)
         self.made += 1
         reason = None
         try:
@@ -126,22 +127,16 @@ class Table:
         """A copy of the settings, which the device may read while the table moves on."""
         filtered = (self.top_k > 0) | (self.top_p < 1) | (self.min_p > 0)
         penalised = (self.repetition_penalty != 1) | (self.presence_penalty != 0)
-        return Settings(
-            temperature=self.temperature.copy(),
-            top_k=self.top_k.copy(),
-            top_p=self.top_p.copy(),
-            min_p=self.min_p.copy(),
-            repetition_penalty=self.repetition_penalty.copy(),
-            presence_penalty=self.presence_penalty.copy(),
-            frequency_penalty=self.frequency_penalty.copy(),
-            seeds=self.seeds.copy(),
-            steps=self.steps.copy(),
-            bias_ids=self.bias_ids.copy(),
-            bias_values=self.bias_values.copy(),
-            mask=self.mask.copy(),
-            constrained=self._constrained.any(),
-            biased=(self.bias_ids < self.vocab).any(),
-            penalised=(penalised | (self.frequency_penalty != 0)).any(),
-            filtered=filtered.any(),
-            drawn=(self.temperature > 0).any(),
-        )
+        same = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+        same += ("presence_penalty", "frequency_penalty", "seeds", "steps")
+        arrays: dict[str, Any] = {
+            name: getattr(self, name).copy() for name in (*same, "bias_ids", "bias_values", "mask")
+        }
+        asked: dict[str, Any] = {
+            "constrained": self._constrained.any(),
+            "biased": (self.bias_ids < self.vocab).any(),
+            "penalised": (penalised | (self.frequency_penalty != 0)).any(),
+            "filtered": filtered.any(),
+            "drawn": (self.temperature > 0).any(),
+        }
+        return Settings(**arrays, **asked)

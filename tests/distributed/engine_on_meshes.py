@@ -1,0 +1,65 @@
+r"""Prints, as JSON, what the engine gives on meshes of 8 virtual devices beside one device.
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 \
+        python -m tests.distributed.engine_on_meshes
+"""
+
+import json
+
+import jax
+import numpy as np
+
+from tests.distributed.gradients_on_meshes import MODEL
+from vcjax.generate import programs
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request
+from vcjax.model.build import initialise
+from vcjax.parallel import make_mesh
+
+MESHES = ({"tensor": 8}, {"tensor": 2}, {"data": 2, "tensor": 4}, {"fsdp": 2, "tensor": 2})
+SLOTS = 4
+
+
+def requests() -> list[Request]:
+    """More requests than slots; two share a beginning of a block."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(1, 264, 40).tolist()
+    begin = tuple(first[:36])
+    drawn = [
+        Request(tuple(rng.integers(1, 264, 5 + n)), 8, temperature=1.0, seed=n) for n in range(4)
+    ]
+    return [Request(tuple(first), 8), *drawn, Request((*begin, 7, 9), 8)]
+
+
+def told(engine: Engine) -> dict:
+    results = engine.generate(requests())
+    again = engine.generate(requests())
+    assert [one.tokens for one in again] == [one.tokens for one in results]
+    return {
+        "tokens": [list(map(int, result.tokens)) for result in results],
+        "logprobs": [list(result.logprobs) for result in results],
+    }
+
+
+def main() -> None:
+    params = jax.tree.map(np.asarray, initialise(MODEL, 3))
+    params["embedding"] = params["embedding"] * 10
+    report = {"alone": told(Engine(MODEL, params, slots=SLOTS)), "meshes": []}
+    for sizes in MESHES:
+        count = int(np.prod(list(sizes.values())))
+        mesh = make_mesh(sizes, jax.devices()[:count])
+        before = programs.extend._cache_size()
+        engine = Engine(MODEL, params, slots=SLOTS, mesh=mesh)
+        kernel = engine.params["layers"][0]["gate"]["kernel"]
+        report["meshes"].append(
+            {
+                **told(engine),
+                "held": kernel.addressable_shards[0].data.size / kernel.size,
+                "compiled": programs.extend._cache_size() - before,
+            }
+        )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

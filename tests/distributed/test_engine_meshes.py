@@ -1,0 +1,34 @@
+"""The engine gives on a mesh what it gives on one device, and compiles once for each."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.distributed.engine_on_meshes import MESHES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    flags = "--xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    command = [sys.executable, "-m", "tests.distributed.engine_on_meshes"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("number", range(len(MESHES)), ids=[str(mesh) for mesh in MESHES])
+def test_a_mesh_gives_the_tokens_of_one_device(report, number):
+    found, sizes = report["meshes"][number], MESHES[number]
+    assert found["tokens"] == report["alone"]["tokens"]
+    for scores, expected in zip(found["logprobs"], report["alone"]["logprobs"], strict=True):
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert found["held"] == 1 / (sizes.get("tensor", 1) * sizes.get("fsdp", 1))
+    assert found["compiled"] == 1
