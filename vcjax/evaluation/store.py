@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -60,13 +61,25 @@ class Store:
 
     def append(self, record: dict[str, Any]) -> None:
         """Writes one record through to the disk. Raises: ValueError where it is there already."""
-        key = self.key_of(record)
-        if key in self.records:
-            raise ValueError(f"{self.path}: {key} is already there")
-        self._stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.extend([record])
+
+    def extend(self, records: Iterable[dict[str, Any]]) -> None:
+        """Writes records through to the disk at once, which costs no more than one of them.
+
+        Raises:
+          ValueError: one of them is there already; then none is written.
+        """
+        added: dict[Key, dict[str, Any]] = {}
+        for record in records:
+            key = self.key_of(record)
+            if key in self.records or key in added:
+                raise ValueError(f"{self.path}: {key} is already there")
+            added[key] = record
+        lines = (json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in added.values())
+        self._stream.write(b"".join(lines))
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        self.records[key] = record
+        self.records |= added
 
     def close(self) -> None:
         """Closes the file; `records` stay."""

@@ -1,19 +1,12 @@
 """Log-likelihood of given continuations."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-
 from vcjax.foundation.errors import UserError
-from vcjax.model.build import Params, packed_logits
+from vcjax.generate.scoring import TOKEN_BUDGET, score
+from vcjax.model.build import Params
 from vcjax.text.tokenizer import Tokenizer
-
-_SMALLEST_ROW = 64
 
 
 def log_likelihood(
@@ -23,64 +16,55 @@ def log_likelihood(
     contexts: Sequence[str],
     continuations: Sequence[str],
     max_position: int,
+    token_budget: int = TOKEN_BUDGET,
 ) -> list[tuple[float, bool]]:
     """Returns, for each pair, the natural log-probability of the continuation and whether each
     of its tokens is the most likely one.
 
-    The two texts are encoded together and cut where the context, encoded alone, ends, as in
-    EleutherAI's evaluation harness. Every token of the continuation is scored: where none is
-    before it, BOS or EOS stands there.
+    Args:
+      token_budget: see `vcjax.generate.scoring.score`.
 
     Raises:
       UserError: an empty continuation, or a pair longer than the model's context.
     """
-    scores = []
-    for context, continuation in zip(contexts, continuations, strict=True):
-        ids, start = _encode_pair(tokenizer, context, continuation)
+    pairs = zip(contexts, continuations, strict=True)
+    sequences = [encode_pair(tokenizer, *pair) for pair in pairs]
+    for ids, _ in sequences:
         if len(ids) > max_position:
             raise UserError(f"a pair of {len(ids)} tokens doesn't fit a context of {max_position}")
-        scores.append(_score(graph, params, ids, start))
-    return scores
+    scored = score(graph, params, sequences, token_budget=token_budget)
+    return [(sum(each.logprobs), all(each.greedy)) for each in scored]
 
 
-def _encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
+def encode_pair(
+    tokenizer: Tokenizer, context: str, continuation: str, *, special: bool = False
+) -> tuple[list[int], int]:
+    """The ids of both texts and where the continuation begins among them.
+
+    The two are encoded together and cut where the context, encoded alone, ends; white space at the
+    context's end belongs to the continuation. Where no token would be before the continuation, BOS
+    or EOS stands there. All as in EleutherAI's evaluation harness (`TemplateLM._encode_pair`), but
+    for a continuation that is swallowed by the context's last token: that token is then scored.
+
+    Args:
+      special: whether strings of special tokens in the texts are parsed as such.
+
+    Raises:
+      UserError: the continuation is empty.
+    """
     if not continuation:
         raise UserError("a continuation is empty")
-    whole = tokenizer.encode(context + continuation)
-    # A continuation may be swallowed by the context's last token, which then is what it scores.
-    start = min(len(tokenizer.encode(context)), len(whole) - 1)
-    if start > 0 and not tokenizer.adds_bos:
+    whole = tokenizer.encode(context + continuation, special=special)
+    before = tokenizer.encode(context.rstrip(), special=special)
+    start = min(len(before), len(whole) - 1)
+    if start > 0 and (not tokenizer.adds_bos or whole[0] == tokenizer.bos_id):
         return whole, start
+    return [prefix_id(tokenizer), *whole], start + 1
+
+
+def prefix_id(tokenizer: Tokenizer) -> int:
+    """The token that a text without a context comes after: BOS, or EOS where there is none."""
     first = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
     if first is None:
         raise UserError("a continuation without a context needs a tokenizer with BOS or EOS")
-    return [first, *whole], start + 1
-
-
-def _score(graph: Any, params: Params, ids: list[int], start: int) -> tuple[float, bool]:
-    length = _SMALLEST_ROW
-    while length < len(ids):
-        length *= 2
-    tokens = np.zeros((1, length), np.int32)
-    tokens[0, : len(ids)] = ids
-    segments = (np.arange(length)[None] < len(ids)).astype(np.int32)
-    scored = (np.arange(length)[None] >= start) & (segments > 0)
-    total, greedy = _score_rows(graph, params, tokens, segments, scored)
-    return float(total[0]), bool(greedy[0])
-
-
-@partial(jax.jit, static_argnames=("graph",))
-def _score_rows(
-    graph: Any,
-    params: Params,
-    tokens: Int[Array, "rows length"],
-    segments: Int[Array, "rows length"],
-    scored: Bool[Array, "rows length"],
-) -> tuple[Float[Array, " rows"], Bool[Array, " rows"]]:
-    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
-    logits = packed_logits(graph, params, tokens, positions, segments)[:, :-1]
-    targets, counted = tokens[:, 1:], scored[:, 1:]
-    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    logprobs = chosen - jax.nn.logsumexp(logits, axis=-1)
-    greedy = (jnp.argmax(logits, axis=-1) == targets) | ~counted
-    return jnp.sum(jnp.where(counted, logprobs, 0.0), axis=-1), jnp.all(greedy, axis=-1)
+    return first
