@@ -33,8 +33,8 @@ class Settings:
       seeds, steps: decide the draw.
       bias_ids, bias_values: see `vcjax.generate.adjust.bias`.
       mask: a bit for each token that may come next; see `vcjax.generate.adjust.unpack_mask`.
-      penalised, biased, constrained, drawn, truncated: whether any row has a penalty, a bias, a
-        mask, a temperature, a top-k, top-p or min-p; otherwise that work is skipped.
+      penalised, biased, constrained, filtered, drawn: whether any row has a penalty, a bias, a
+        mask, a top-k, top-p or min-p, a temperature; otherwise that work is skipped.
     """
 
     temperature: Float[Array, " rows"]
