@@ -35,9 +35,13 @@ def get_config() -> ConfigDict:
     config.synthesis.allow_same_family = True
     config.synthesis.benchmark = "universal"
     config.synthesis.attempts = 28
-    config.synthesis.attacks = ""
+    config.synthesis.attacks = (
+        "appeal_to_authority,dilemma,emotional_pressure,false_premise,leading_question,"
+        "loaded_comparison"
+    )
     config.synthesis.languages = "en,zh"
     config.synthesis.answers = 2
+    config.synthesis.critic_form = "simple"
     # SmolLM2-135M can't grade: 64 answers, good ones, answers to other questions, refusals and
     # hateful ones, all got 0 or 1 from it. So its score is recorded and the rule checks select.
     config.synthesis.accept_score = 0

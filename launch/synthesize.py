@@ -10,7 +10,9 @@ from ml_collections import config_flags
 
 from launch.guard import run
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.quotas import unmet_line
 from vcjax.adversarial.run import synthesize
+from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.settings import build
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/synthesize.py", "Settings.")
@@ -22,8 +24,11 @@ def main() -> None:
     summary = synthesize(config, WORKDIR.value)
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
+    print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))
     for reason, count in summary["reasons"]["rejected"].items():
         print(f"  {count:5}  {reason}", file=sys.stderr)
+    if summary["quota"]["unmet"]:
+        raise GateNotMet(f"{WORKDIR.value}: {unmet_line(summary['quota'])}")
 
 
 if __name__ == "__main__":

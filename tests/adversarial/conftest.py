@@ -1,4 +1,4 @@
-"""A small charter, styles, and a pipeline whose roles read from a script."""
+"""A small charter, attacks, and a pipeline whose roles read from a script."""
 
 import json
 from collections.abc import Callable
@@ -7,9 +7,11 @@ import pytest
 
 from vcjax.adversarial.attacks import choose_attacks
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import plan
+from vcjax.adversarial.matrix import cells
 from vcjax.adversarial.pipeline import Pipeline
+from vcjax.adversarial.plan import Limits, Planner, Tally
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.charter.load import load_charter
 from vcjax.roles.recorded import RecordedRole
@@ -27,6 +29,16 @@ class Heard(RecordedRole):
         return super().ask(asks, on_reply)
 
 
+def all_waves(planner, kind="rejected"):
+    """Every attempt that is planned if all of them end as `kind`."""
+    planned, tallies = [], {}
+    while wave := planner.plan(planned[-1].wave + 1 if planned else 0, tallies):
+        planned += wave
+        for attempt in wave:
+            tallies[attempt.cell] = tallies.get(attempt.cell, Tally()).counted(kind)
+    return planned
+
+
 @pytest.fixture(scope="session")
 def charter(small_charter, tmp_path_factory):
     """Accepts from 4; an answer must not be a refusal."""
@@ -42,9 +54,12 @@ def styles():
 @pytest.fixture
 def pipeline(charter, styles, tmp_path) -> Callable:
     """A function from what is said by key (a text, or a text and its finish reason) to a
-    pipeline on the ledger in `tmp_path`, its plan, and the roles that hear what is asked."""
+    pipeline on the ledger in `tmp_path`, its plan if nothing is accepted, and the roles that hear
+    what is asked."""
 
-    def make(said, *, attempts, questions=(), excluded=(), languages=("en",), **changes):
+    def make(
+        said, *, attempts, questions=(), excluded=(), languages=("en",), attacks=styles, **changes
+    ):
         path = tmp_path / "said.jsonl"
         with path.open("w", encoding="utf-8") as stream:
             for key, text in said.items():
@@ -52,12 +67,28 @@ def pipeline(charter, styles, tmp_path) -> Callable:
                 record = {"key": key, "text": text, "finish_reason": reason}
                 stream.write(json.dumps(record) + "\n")
         config = SynthesisConfig(attempts=attempts, **changes)
-        planned = plan(charter, styles, languages, attempts, config.seed)
+        limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
+        matrix = cells(charter, attacks, languages, [2])
+        paired = [attack.name for attack in attacks if attack.kind == "pair"]
+        planner = Planner(matrix, charter, limits, seed=config.seed, paired=paired)
         families = {"attacker": "a", "actor": "b", "critic": "c"}
         roles = {name: Heard(path, family=family) for name, family in families.items()}
         ledger = Ledger(tmp_path / "ledger.sqlite")
+        by_name = {attack.name: attack for attack in attacks}
         seeds = SeedQuestions(questions, charter)
-        made = Pipeline(config, charter, styles, seeds, roles, ledger, excluded)
-        return made, planned, roles
+        made = Pipeline(config, charter, by_name, planner, seeds, roles, ledger, excluded)
+        return made, all_waves(planner), roles
 
     return make
+
+
+@pytest.fixture
+def run() -> Callable:
+    """A function that runs a pipeline, lets go of its ledger and returns all that is in it."""
+
+    def ran(made):
+        with made.ledger, Funnel(made.planner) as funnel:
+            made.run(funnel)
+            return list(made.ledger.attempts())
+
+    return ran

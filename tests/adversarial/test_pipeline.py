@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from vcjax.adversarial.outputs import accepted_records, preference_records, summarise, write_outputs
+from vcjax.adversarial.outputs import accepted_records, preference_records, write_outputs
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.foundation.errors import UserError
@@ -43,19 +43,17 @@ def script(planned, answers, verdicts, queries=query):
     return said
 
 
-def decided(pipeline, attempts, said_by_actor, said_by_critic, queries=query, **changes):
+def decided(pipeline, run, attempts, said_by_actor, said_by_critic, queries=query, **changes):
     """Runs a script to its end; returns the records and the roles."""
-    _, planned, _ = pipeline({}, attempts=attempts, **changes)
+    changes = {"critic_form": "simple", **changes}
+    first, planned, _ = pipeline({}, attempts=attempts, **changes)
+    first.ledger.close()
     said = script(planned, said_by_actor, said_by_critic, queries)
     made, planned, roles = pipeline(said, attempts=attempts, **changes)
-    seen = []
-    made.run(planned, seen.append)
-    records = list(made.ledger.attempts())
-    assert [verdict.kind for verdict in seen] == [record["kind"] for record in records]
-    return records, roles
+    return run(made), roles
 
 
-def test_every_attempt_ends_as_its_best_candidate_does(pipeline):
+def test_every_attempt_ends_as_its_best_candidate_does(pipeline, run):
     cases = [
         ((FAIR, FAIR + " Too."), (graded(4), graded(5)), "accepted", 5, 1),
         ((REFUSAL, FAIR), ("", graded(4)), "accepted", 4, 1),
@@ -64,7 +62,7 @@ def test_every_attempt_ends_as_its_best_candidate_does(pipeline):
         ((FAIR, FAIR), (graded(3), "Five!"), "unscored", None, 1),
         ((FAIR, ""), (graded(6), ""), "unscored", None, 0),
     ]
-    records, roles = decided(pipeline, 6, lambda n: cases[n][0], lambda n: cases[n][1], wave=4)
+    records, roles = decided(pipeline, run, 6, lambda n: cases[n][0], lambda n: cases[n][1], wave=4)
     for record, (answers, _, kind, score, chosen) in zip(records, cases, strict=True):
         assert (record["kind"], record["score"]) == (kind, score)
         texts = [each if isinstance(each, str) else each[0] for each in answers]
@@ -83,24 +81,26 @@ def test_every_attempt_ends_as_its_best_candidate_does(pipeline):
     assert len(roles["actor"].keys) == 12
 
 
-def test_accepted_records_and_preference_pairs_say_what_they_should(pipeline):
+def test_accepted_records_and_preference_pairs_say_what_they_should(pipeline, run):
     answers = [(FAIR, REFUSAL), (FAIR, FAIR + " So."), (REFUSAL, ""), (FAIR, "")]
     verdicts = [(graded(5), ""), (graded(5), graded(1)), ("", ""), ("?", "")]
-    records, _ = decided(pipeline, 4, lambda n: answers[n], lambda n: verdicts[n])
-    first, second = accepted_records(records)
+    records, _ = decided(pipeline, run, 4, lambda n: answers[n], lambda n: verdicts[n])
+    first, second = [each for record in records for each in accepted_records(record)]
     assert first["messages"] == [
         {"role": "user", "content": query(0)},
         {"role": "assistant", "content": FAIR},
     ]
     assert (first["lang"], first["domain"]) == ("en", records[0]["subdomain"])
     assert second["id"] == records[1]["id"]
-    assert [(each["chosen"], each["rejected"]) for each in preference_records(records)] == [
+    pairs = [each for record in records for each in preference_records(record)]
+    assert [(each["chosen"], each["rejected"]) for each in pairs] == [
         (FAIR, REFUSAL),
         (FAIR, FAIR + " So."),
     ]
+    assert pairs[0]["messages"] == first["messages"][:1]
 
 
-def test_a_seed_question_stands_in_for_a_failed_attacker_until_none_is_left(pipeline):
+def test_a_seed_question_stands_in_for_a_failed_attacker_until_none_is_left(pipeline, run):
     seeds = [
         Question("1", "Is the old park worth its price to the town?", "en", "parks"),
         Question("2", "Is a late train worth a dear ticket to you?", "en", "trains"),
@@ -108,6 +108,7 @@ def test_a_seed_question_stands_in_for_a_failed_attacker_until_none_is_left(pipe
     ]
     records, roles = decided(
         pipeline,
+        run,
         4,
         lambda n: (FAIR,),
         lambda n: (graded(5),),
@@ -124,16 +125,16 @@ def test_a_seed_question_stands_in_for_a_failed_attacker_until_none_is_left(pipe
         assert record["reason"] == "attacker: not a question, and no seed question is left"
         assert (record["query"], record["answer"], record["candidates"]) == ("", None, [])
     assert len(roles["actor"].keys) == 2
-    assert summarise(records)["sources"] == {"seed": 4}
 
 
 @pytest.mark.parametrize("wave", [1, 2, 4])
-def test_a_query_repeats_neither_an_earlier_one_nor_a_benchmark_question(pipeline, wave):
+def test_a_query_repeats_neither_an_earlier_one_nor_a_benchmark_question(pipeline, run, wave):
     def queries(n):
         return query(0) if n in (0, 2) else query(n)
 
     records, _ = decided(
         pipeline,
+        run,
         4,
         lambda n: (FAIR,),
         lambda n: (graded(5),),
@@ -143,48 +144,54 @@ def test_a_query_repeats_neither_an_earlier_one_nor_a_benchmark_question(pipelin
         excluded=[query(3)],
     )
     faults = [record["attacker_fault"] for record in records]
-    assert faults == [None, None, "asked before", "asked before"]
+    again = "asked before" if wave < 3 else "asked before in its wave"
+    assert faults == [None, None, again, "in the benchmark"]
 
 
-def test_a_finished_pipeline_asks_nothing_and_a_longer_one_only_what_is_new(pipeline):
-    first, _ = extended(pipeline, 3)
-    again, roles = extended(pipeline, 3)
+def test_a_finished_pipeline_asks_nothing_and_a_longer_one_only_what_is_new(pipeline, run):
+    first, _ = extended(pipeline, run, 3)
+    again, roles = extended(pipeline, run, 3)
     assert again == first
     assert [role.keys for role in roles.values()] == [[], [], []]
-    longer, roles = extended(pipeline, 6)
+    longer, roles = extended(pipeline, run, 6)
     assert longer[:3] == first
     new = {record["id"] for record in longer[3:]}
     assert {key.partition("/")[0] for key in roles["actor"].keys} == new
     assert len(roles["attacker"].keys) == 3
 
 
-def extended(pipeline, attempts):
-    _, planned, _ = pipeline({}, attempts=attempts)
-    said = script(planned, lambda n: (FAIR, FAIR), lambda n: (graded(5), graded(4)))
-    made, planned, roles = pipeline(said, attempts=attempts, wave=4)
-    made.run(planned, lambda verdict: None)
-    return list(made.ledger.attempts()), roles
+def extended(pipeline, run, attempts):
+    return decided(
+        pipeline,
+        run,
+        attempts,
+        lambda n: (FAIR, FAIR),
+        lambda n: (graded(5), graded(4)),
+        wave=4,
+    )
 
 
-def test_recorded_calls_are_not_asked_again_after_a_stop_in_mid_wave(pipeline):
-    _, planned, _ = pipeline({}, attempts=4)
+def test_recorded_calls_are_not_asked_again_after_a_stop_in_mid_wave(pipeline, run):
+    changes = {"attempts": 4, "critic_form": "simple"}
+    first, planned, _ = pipeline({}, **changes)
+    first.ledger.close()
     said = script(planned, lambda n: (FAIR, FAIR), lambda n: (graded(5), graded(4)))
     missing = f"{planned[2].id}/critic/1"
     cut = {key: text for key, text in said.items() if key != missing}
-    made, planned, _ = pipeline(cut, attempts=4)
+    made, _, _ = pipeline(cut, **changes)
     with pytest.raises(UserError, match="no reply recorded"):
-        made.run(planned, lambda verdict: None)
+        run(made)
+    made, _, roles = pipeline(said, **changes)
     assert list(made.ledger.attempts()) == []
-    made, planned, roles = pipeline(said, attempts=4)
-    made.run(planned, lambda verdict: None)
+    records = run(made)
     assert roles["attacker"].keys == roles["actor"].keys == []
-    assert {record["kind"] for record in made.ledger.attempts()} == {"accepted"}
+    assert {record["kind"] for record in records} == {"accepted"}
 
 
-def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, tmp_path):
+def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, run, tmp_path):
     ends = [graded(5), graded(1), "?", graded(1)]
     records, _ = decided(
-        pipeline, 8, lambda n: (FAIR,), lambda n: (ends[n % 4],), answers=1, languages=("en",)
+        pipeline, run, 8, lambda n: (FAIR,), lambda n: (ends[n % 4],), answers=1, languages=("en",)
     )
     summary = write_outputs(tmp_path, records, FACTS | {"same_family": True})
     kinds = ("accepted", "rejected", "unscored", "blocked")
@@ -208,15 +215,15 @@ def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, tmp_path)
     assert "rule checks alone" not in card
 
 
-def test_a_run_s_own_threshold_stands_before_the_charter_s(pipeline):
+def test_a_run_s_own_threshold_stands_before_the_charter_s(pipeline, run):
     records, _ = decided(
-        pipeline, 3, lambda n: (FAIR,), lambda n: (graded(n),), answers=1, accept_score=1
+        pipeline, run, 3, lambda n: (FAIR,), lambda n: (graded(n),), answers=1, accept_score=1
     )
     assert [record["kind"] for record in records] == ["rejected", "accepted", "accepted"]
 
 
-def test_preferences_are_read_back_as_records(pipeline, tmp_path):
-    records, _ = decided(pipeline, 2, lambda n: (FAIR, REFUSAL), lambda n: (graded(5), ""))
+def test_preferences_are_read_back_as_records(pipeline, run, tmp_path):
+    records, _ = decided(pipeline, run, 2, lambda n: (FAIR, REFUSAL), lambda n: (graded(5), ""))
     write_outputs(tmp_path, records, FACTS | {"accept_score": 0})
     assert "rule checks alone selected" in (tmp_path / "README.md").read_text("utf-8")
     pairs = read_records(tmp_path / "preferences.jsonl", "preferences").records

@@ -17,6 +17,7 @@ from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import verify
 
 ATTEMPTS = 8
+TIMES = ("key", "created", "seconds")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def config(tiny_folder, small_charter, tmp_path_factory) -> SynthesisConfig:
         questions=str(questions),
         attempts=ATTEMPTS,
         attacks="dilemma",
+        critic_form="simple",
         wave=4,
         slots=4,
         attacker_tokens=24,
@@ -58,11 +60,15 @@ def undisturbed(config, tmp_path_factory):
 
 
 def ledger(workdir):
-    """Every call and every attempt, but for when they were made."""
+    """Every call and every attempt, but for when they were made and how long they took."""
     with sqlite3.connect(workdir / "ledger.sqlite") as connection:
+        connection.row_factory = sqlite3.Row
         return {
-            table: [row[:-1] for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2")]
-            for table in ("calls", "attempts")
+            table: [
+                {name: value for name, value in dict(row).items() if name not in TIMES}
+                for row in connection.execute(f"SELECT * FROM {table} ORDER BY {order}")
+            ]
+            for table, order in (("calls", "attempt, stage"), ("attempts", "id"))
         }
 
 
@@ -84,8 +90,8 @@ def test_a_run_leaves_records_that_can_be_trained_on_and_counts_that_add_up(undi
     accepted = read_records(workdir / "accepted.jsonl", "conversations").records
     assert len(accepted) == summary["accepted"]
     assert {finding.status for finding in verify(workdir)} == {"ok"}
-    calls = ledger(workdir)["calls"]
-    assert sum(row[10] for row in calls) == sum(summary["tokens"].values())
+    spent = sum(row["tokens"] for row in ledger(workdir)["calls"])
+    assert spent == sum(summary["tokens"].values())
 
 
 def test_a_finished_run_is_left_alone_and_another_config_is_refused(undisturbed, config, capsys):

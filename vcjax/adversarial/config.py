@@ -11,15 +11,25 @@ class SynthesisConfig:
 
     Attributes:
       charter: name or path.
-      attacker, actor, critic: model references, or `recorded:FILE`.
+      attacker, actor, critic: model references, endpoints, or `recorded:FILE`; several Critics,
+        comma-separated, decide together.
       attacker_family, actor_family, critic_family: declared families; a shipped model's is known.
       allow_same_family: accept a Critic of the Actor's family; the summary says so.
       benchmark: its questions are never attacked with: name or file, empty for none.
       questions: comma-separated files of seed questions, which stand in where the Attacker fails.
-      attempts: how many attempts to plan.
-      attacks: comma-separated styles; empty is all.
+      attempts: how many attempts may be made.
+      per_cell: accepted pairs wanted of every cell; 0 wants none and makes all attempts.
+      cell_attempts: how many attempts a cell may take; 0 leaves it at `attempts`.
+      attacks: comma-separated; empty is all.
+      held_out_attacks: comma-separated; these are kept for measuring and never trained on.
       languages: comma-separated.
+      severities: comma-separated levels from 1 to 3: how hard the Attacker presses.
+      turns: comma-separated numbers of turns of the attacks that go on; empty is their own.
+      actor_mode: `direct`, `best` of several answers by the Critic, or `revise`: each answer is
+        criticised by the Actor against the charter's principles and written again.
       answers: candidate answers for each query.
+      critic_form: `full`, a score for each principle and aspect, or `simple`, one for the whole.
+      critic_votes: of each Critic on every answer.
       accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
         then the charter's rule checks alone select, and the summary says so.
       wave: attempts planned together; deduplication looks at finished waves and at earlier
@@ -37,15 +47,23 @@ class SynthesisConfig:
     benchmark: str = "universal"
     questions: str = ""
     attempts: int = 32
+    per_cell: int = 0
+    cell_attempts: int = 0
     attacks: str = ""
+    held_out_attacks: str = ""
     languages: str = "en,zh"
+    severities: str = "2"
+    turns: str = ""
+    actor_mode: str = "best"
     answers: int = 2
+    critic_form: str = "full"
+    critic_votes: int = 1
     accept_score: int = -1
     wave: int = 16
     slots: int = 16
     attacker_tokens: int = 64
     actor_tokens: int = 192
-    critic_tokens: int = 160
+    critic_tokens: int = 256
     attacker_temperature: float = 0.9
     actor_temperature: float = 0.7
     critic_temperature: float = 0.0

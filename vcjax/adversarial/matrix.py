@@ -1,4 +1,4 @@
-"""What is to be attacked: cells, and the attempts that a run plans."""
+"""What is to be attacked: the cells of a charter, and the attempts that a run makes in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,42 +7,89 @@ from vcjax.adversarial.attacks import Attack
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.seeds import derive_seed
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One place in the matrix of subdomain x attack x language x severity x turns."""
+
+    subdomain: str
+    attack: str
+    lang: Language
+    severity: int
+    turns: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.subdomain}.{self.attack}.{self.lang}.s{self.severity}.t{self.turns}"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One planned attempt; `number` counts from 0 and orders every decision."""
+    """One planned attempt.
+
+    Attributes:
+      number: counts from 0 and orders every decision.
+      wave: it was planned from what the waves before it came to.
+      subdomain, attack, lang, severity, turns: its cell.
+      index: counts the attempts of its cell, from 0.
+      topic: what its queries are about.
+    """
 
     number: int
-    id: str
+    wave: int
     subdomain: str
     attack: str
     lang: Language
+    severity: int
+    turns: int
+    index: int
     topic: str
 
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.subdomain, self.attack, self.lang, self.severity, self.turns)
 
-def plan(
-    charter: Charter, styles: Sequence[Attack], languages: Sequence[Language], count: int, seed: int
-) -> list[Attempt]:
-    """Plans `count` attempts that go round the cells evenly; held-out subdomains are left out.
+    @property
+    def id(self) -> str:
+        return f"{self.cell.id}.{self.index}"
 
-    Attempt n is a pure function of the arguments but `count`: a longer run begins with the same
-    attempts.
+
+def cells(
+    charter: Charter,
+    attacks: Sequence[Attack],
+    languages: Sequence[Language],
+    severities: Sequence[int],
+    turns: Sequence[int] = (),
+) -> tuple[Cell, ...]:
+    """The cells in the order in which they are attacked; held-out subdomains are left out.
+
+    Any first part of the order spreads over subdomains, attacks and languages as evenly as it can.
+
+    Args:
+      turns: of the attacks that go on after a first query; empty leaves each its own number.
 
     Raises:
       UserError: there is nothing to attack.
     """
     subdomains = charter.subdomains(include_held_out=False)
-    if not subdomains or not languages:
+    variants = [
+        (attack.name, severity, count)
+        for severity in severities
+        for attack in attacks
+        for count in _turns(attack, turns)
+    ]
+    if not subdomains or not languages or not variants:
         raise UserError(f"charter {charter.name!r}: nothing to attack")
-    attempts = []
-    for number in range(count):
-        turn, lang = number // len(languages), languages[number % len(languages)]
-        cycle, place = divmod(turn, len(subdomains))
-        subdomain, attack = subdomains[place], styles[(place + cycle) % len(styles)]
-        id = f"{subdomain.id}.{attack.name}.{lang}.{cycle // len(styles)}"
-        topics = subdomain.topics.get(lang)
-        topic = topics[derive_seed(seed, id, "topic") % len(topics)]
-        attempts.append(Attempt(number, id, subdomain.id, attack.name, lang, topic))
-    return attempts
+    return tuple(
+        Cell(subdomain.id, attack, lang, severity, count)
+        for cycle in range(len(variants))
+        for place, subdomain in enumerate(subdomains)
+        for attack, severity, count in [variants[(place + cycle) % len(variants)]]
+        for lang in languages
+    )
+
+
+def _turns(attack: Attack, turns: Sequence[int]) -> Sequence[int]:
+    goes_on = attack.kind in ("escalation", "refinement")
+    return turns or (attack.turns,) if goes_on else (1,)

@@ -1,7 +1,7 @@
 """Written seed questions, which stand in where the Attacker's own query is no good."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from vcjax.adversarial.matrix import Attempt
 from vcjax.charter.schema import Charter
@@ -18,8 +18,7 @@ class SeedQuestions:
             subdomain = question.domain if question.domain in known else None
             self._pools[question.lang, subdomain].append(question.question)
 
-    def next_for(self, attempt: Attempt, asked: set[str]) -> str | None:
-        """The first question of the attempt's cell that hasn't been asked yet, or None."""
-        own = self._pools.get((attempt.lang, attempt.subdomain), [])
-        shared = self._pools.get((attempt.lang, None), [])
-        return next((text for text in (*own, *shared) if text not in asked), None)
+    def of(self, attempt: Attempt) -> Iterator[str]:
+        """The questions that fit an attempt, those of its own subdomain first."""
+        yield from self._pools.get((attempt.lang, attempt.subdomain), [])
+        yield from self._pools.get((attempt.lang, None), [])

@@ -1,0 +1,156 @@
+"""Which attempts a wave makes: what is missing, within the budget, and always the same."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.adversarial.conftest import all_waves
+from vcjax.adversarial.attacks import choose_attacks
+from vcjax.adversarial.matrix import cells
+from vcjax.adversarial.plan import Limits, Planner, Tally
+from vcjax.adversarial.quotas import quota_report, unmet_line
+from vcjax.charter.load import load_charter
+
+UNIVERSAL = load_charter("universal")
+PAIRED = "opposing_framings"
+
+
+def planner(limits, names=("dilemma", "persona"), languages=("en", "zh"), **changes):
+    matrix = cells(UNIVERSAL, choose_attacks(names), languages, (2,))
+    return Planner(matrix, UNIVERSAL, limits, seed=0, paired=(PAIRED,), **changes)
+
+
+def played(plan, accepts):
+    """Plans to the end; `accepts(attempt)` says which attempts are accepted."""
+    tallies, waves = {}, []
+    while wave := plan.plan(len(waves), tallies):
+        waves.append(wave)
+        for attempt in wave:
+            kind = "accepted" if accepts(attempt) else "rejected"
+            tallies[attempt.cell] = tallies.get(attempt.cell, Tally()).counted(kind)
+    return waves, tallies
+
+
+limits = st.builds(
+    Limits,
+    attempts=st.integers(1, 300),
+    per_cell=st.integers(0, 4),
+    cell_attempts=st.integers(0, 12),
+    wave=st.integers(1, 40),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    limits=limits,
+    names=st.lists(
+        st.sampled_from(["dilemma", PAIRED, "gradual_escalation"]), min_size=1, unique=True
+    ),
+    salt=st.integers(0, 99),
+    percent=st.integers(0, 100),
+)
+def test_a_run_goes_on_until_each_cell_has_its_pairs_or_its_budget_is_spent(
+    limits, names, salt, percent
+):
+    plan = planner(limits, names, ("en",))
+    waves, tallies = played(plan, lambda a: hash((a.number, salt)) % 100 < percent)
+    attempts = [attempt for wave in waves for attempt in wave]
+    assert len(attempts) <= limits.attempts
+    assert [attempt.number for attempt in attempts] == list(range(len(attempts)))
+    assert len({attempt.id for attempt in attempts}) == len(attempts)
+    for cell, tally in tallies.items():
+        own = [attempt.index for attempt in attempts if attempt.cell == cell]
+        assert own == list(range(tally.attempts))
+        assert tally.attempts <= (limits.cell_attempts or limits.attempts)
+        assert cell.attack != PAIRED or tally.attempts % 2 == 0
+    left = limits.attempts - len(attempts)
+    for cell in plan.cells:
+        size = 2 if cell.attack == PAIRED else 1
+        tally = tallies.get(cell, Tally())
+        done = limits.per_cell and plan.filled(tally)
+        spent = limits.cell_attempts and tally.attempts > limits.cell_attempts - size
+        assert done or spent or left < size
+    for wave in waves:
+        assert len(wave) <= limits.wave + 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(limits=limits, cut=st.integers(1, 300))
+def test_a_longer_run_begins_with_the_shorter_one(limits, cut):
+    shorter = Limits(min(cut, limits.attempts), 0, limits.cell_attempts, limits.wave)
+    longer = Limits(limits.attempts, 0, limits.cell_attempts, limits.wave)
+    first, whole = all_waves(planner(shorter)), all_waves(planner(longer))
+    assert whole[: len(first)] == first
+
+
+def test_a_wave_that_smaller_limits_cut_goes_on_where_it_was_cut():
+    whole = planner(Limits(12, wave=8)).plan(0, {})
+    begun = planner(Limits(5, wave=8)).plan(0, {})
+    assert begun == whole[:5]
+    rest = planner(Limits(12, wave=8)).plan(0, {}, [attempt.cell for attempt in begun])
+    assert begun + rest == whole
+
+
+def test_without_a_quota_the_budget_goes_round_the_cells_evenly():
+    plan = planner(Limits(100, wave=7))
+    counts = Counter(attempt.cell for attempt in all_waves(plan))
+    assert set(counts.values()) == {2, 3}
+    assert set(counts) == set(plan.cells)
+
+
+def test_a_cell_that_accepts_nothing_gets_more_attempts_at_a_time():
+    plan = planner(Limits(10_000, per_cell=2, wave=10_000))
+    hard = plan.cells[0]
+    waves, tallies = played(plan, lambda a: a.cell != hard or a.index >= 30)
+    first = [Counter(attempt.cell for attempt in wave)[hard] for wave in waves]
+    assert first[0] == 2
+    assert first == sorted(first[:-1]) + first[-1:]
+    assert all(plan.filled(tally) for tally in tallies.values())
+    assert all(tally.attempts == 2 for cell, tally in tallies.items() if cell != hard)
+
+
+def test_shares_bound_what_each_cell_gets():
+    matrix = planner(Limits(9)).cells
+    shares = {matrix[1]: 4, matrix[7]: 1}
+    attempts = all_waves(planner(Limits(100, wave=3), shares=shares))
+    assert Counter(attempt.cell for attempt in attempts) == shares
+
+
+def test_topics_come_round_evenly_and_both_framings_of_a_pair_share_one():
+    attempts = all_waves(planner(Limits(400, wave=50), ("dilemma", PAIRED)))
+    for cell in {attempt.cell for attempt in attempts}:
+        own = [attempt for attempt in attempts if attempt.cell == cell]
+        topics = UNIVERSAL.subdomain(cell.subdomain).topics.get(cell.lang)
+        step = 2 if cell.attack == PAIRED else 1
+        counts = Counter(attempt.topic for attempt in own)
+        assert set(counts) <= set(topics)
+        assert max(counts.values()) - min(counts.values()) <= step
+        for attempt in own[::step]:
+            both = [each for each in own if each.index // step == attempt.index // step]
+            assert {each.topic for each in both} == {attempt.topic}
+            assert len({each.wave for each in both}) == 1
+
+
+def test_what_fell_short_is_told_cell_by_cell():
+    plan = planner(Limits(60, per_cell=2, cell_attempts=3, wave=30), ("dilemma",), ("en",))
+    hard, harder = plan.cells[:2]
+    _, tallies = played(
+        plan, lambda a: a.cell not in (hard, harder) or (a.cell == hard and a.index == 0)
+    )
+    report = quota_report(plan, tallies)
+    assert (report["cells"], report["met"], report["per_cell"]) == (10, 8, 2)
+    assert [(cell["accepted"], cell["attempts"], cell["spent"]) for cell in report["unmet"]] == [
+        (1, 3, "cell_attempts"),
+        (0, 3, "cell_attempts"),
+    ]
+    line = unmet_line(report)
+    assert line.startswith("2 of 10 cells ended without their 2 pairs (")
+    assert f"{harder.subdomain}/dilemma/en: 0 accepted of 3 attempts; " in line
+
+
+def test_a_run_that_has_spent_its_budget_says_so():
+    plan = planner(Limits(7, per_cell=2, wave=5), ("dilemma",), ("en",))
+    _, tallies = played(plan, lambda a: True)
+    unmet = quota_report(plan, tallies)["unmet"]
+    assert {cell["spent"] for cell in unmet} == {"attempts"}

@@ -1,0 +1,138 @@
+"""What a synthesis run is given, read and checked before anything is written."""
+
+from dataclasses import dataclass
+
+from vcjax.adversarial.attacks import SEVERITIES, Attack, choose_attacks
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.matrix import Cell, cells
+from vcjax.charter.load import load_charter
+from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter
+from vcjax.data.importers import read_records
+from vcjax.data.records import Question
+from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.foundation.errors import UserError
+from vcjax.roles.grading import check_families
+from vcjax.roles.opening import RoleSpec, family_of
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A run's inputs.
+
+    Attributes:
+      attacks: those that are trained on; held-out ones aren't among them.
+      questions: written ones, which stand in where the Attacker fails.
+      excluded: texts that no query may repeat.
+      same_family: whether a Critic is of the Actor's family.
+    """
+
+    charter: Charter
+    attacks: tuple[Attack, ...]
+    cells: tuple[Cell, ...]
+    questions: tuple[Question, ...]
+    excluded: tuple[str, ...]
+    specs: dict[str, RoleSpec]
+    families: dict[str, str]
+    same_family: bool
+
+
+def read_inputs(config: SynthesisConfig) -> Inputs:
+    """Reads everything but the models.
+
+    Raises:
+      UserError: an input that is missing or bad, or a Critic of the Actor's family that wasn't
+        allowed.
+    """
+    charter = load_charter(config.charter)
+    attacks = _attacks(config)
+    languages = _languages(config, charter)
+    severities = _numbers(config.severities, "severities", SEVERITIES[0], SEVERITIES[-1])
+    if not severities:
+        raise UserError("config.severities: name at least one level from 1 to 3")
+    turns = _numbers(config.turns, "turns", 2, 16)
+    benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()
+    specs = {
+        "attacker": RoleSpec(config.attacker, config.attacker_family),
+        "actor": RoleSpec(config.actor, config.actor_family),
+        **_critics(config),
+    }
+    families = {name: family_of(spec, f"{name}_family") for name, spec in specs.items()}
+    same = [
+        check_families(family, families["actor"], config.allow_same_family, "critic")
+        for name, family in families.items()
+        if name.startswith("critic")
+    ]
+    return Inputs(
+        charter,
+        attacks,
+        cells(charter, attacks, languages, severities, turns),
+        _questions(config, charter),
+        tuple(item.question for item in benchmark),
+        specs,
+        families,
+        any(same),
+    )
+
+
+def split(names: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
+    """`critic`, `critic2` and so on."""
+    models, families = split(config.critic), split(config.critic_family)
+    if not models:
+        raise UserError("config.critic: name a model")
+    if len(families) not in (0, len(models)):
+        raise UserError(f"config.critic_family: {len(families)} families for {len(models)} critics")
+    families = families or [""] * len(models)
+    return {
+        f"critic{n if n > 1 else ''}": RoleSpec(model, family)
+        for n, (model, family) in enumerate(zip(models, families, strict=True), start=1)
+    }
+
+
+def _attacks(config: SynthesisConfig) -> tuple[Attack, ...]:
+    held_out = split(config.held_out_attacks)
+    kept = {attack.name for attack in choose_attacks(held_out)} if held_out else set()
+    both = kept & set(split(config.attacks))
+    if both:
+        raise UserError(
+            f"config.held_out_attacks: {min(both)!r} is in config.attacks too; name it in one"
+        )
+    chosen = choose_attacks(split(config.attacks))
+    return tuple(attack for attack in chosen if attack.name not in kept)
+
+
+def _languages(config: SynthesisConfig, charter: Charter) -> list[Language]:
+    asked = split(config.languages)
+    for lang in asked:
+        if lang not in charter.languages:
+            raise UserError(f"config.languages: charter {charter.name!r} has no language {lang!r}")
+    return [lang for lang in charter.languages if lang in asked]
+
+
+def _numbers(value: str, field: str, low: int, high: int) -> list[int]:
+    numbers = []
+    for part in split(value):
+        if not part.isdecimal() or not low <= int(part) <= high:
+            raise UserError(f"config.{field}: must be numbers from {low} to {high}, not {part!r}")
+        if int(part) in numbers:
+            raise UserError(f"config.{field}: {part} is there twice")
+        numbers.append(int(part))
+    return numbers
+
+
+def _questions(config: SynthesisConfig, charter: Charter) -> tuple[Question, ...]:
+    """Those of held-out subdomains are left out: they would stand in for others."""
+    if not config.questions:
+        return ()
+    loaded = read_records(config.questions, "questions", on_bad_record=config.on_bad_record)
+    held_out = {each.id for each in charter.subdomains() if each.held_out}
+    return tuple(
+        record
+        for record in loaded.records
+        if isinstance(record, Question) and record.domain not in held_out
+    )

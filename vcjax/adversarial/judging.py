@@ -1,0 +1,79 @@
+"""Answers and what becomes of each: rule checks first, then the Critics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vcjax.adversarial.asking import Asking
+from vcjax.adversarial.calls import Steps
+from vcjax.adversarial.candidates import before_critic
+from vcjax.adversarial.critic import Exhibit
+from vcjax.adversarial.critic_panel import CriticPanel
+from vcjax.adversarial.matrix import Attempt
+from vcjax.adversarial.outcome import Candidate
+from vcjax.adversarial.verdict import Verdict
+from vcjax.roles.role import CONTENT_FILTER, Message, Reply
+
+
+@dataclass(frozen=True)
+class Case:
+    """A reply to a conversation's last message; `stage` tells the Critics' calls on it apart."""
+
+    conversation: Sequence[Message]
+    reply: Reply
+    stage: str
+
+
+class Judging:
+    """Decides on answers by the charter."""
+
+    def __init__(self, panel: CriticPanel, asking: Asking) -> None:
+        self._panel, self._asking = panel, asking
+
+    def judge(
+        self, attempt: Attempt, cases: Sequence[Case], by: str = "actor"
+    ) -> Steps[list[Candidate]]:
+        """The replies with their verdicts, in their order. Args: `by` is the role that replied."""
+        verdicts: dict[int, Verdict] = {}
+        exhibits: dict[int, Exhibit] = {}
+        for n, case in enumerate(cases):
+            early = before_critic(
+                *(self._panel.charter, by),
+                query=case.conversation[-1]["content"],
+                reply=case.reply,
+                lang=attempt.lang,
+                subdomain=attempt.subdomain,
+            )
+            if early is None:
+                shown = transcript(case.conversation)
+                place = (case.stage, attempt.lang, shown, case.reply.text, attempt.subdomain)
+                exhibits[n] = Exhibit(*place)
+            else:
+                verdicts[n] = early
+        ballots = {n: self._panel.ballots(exhibit) for n, exhibit in exhibits.items()}
+        votes = yield [
+            self._asking.call(
+                *(ballot.critic, attempt.id, _stage(ballot.exhibit, ballot.vote)),
+                *(ballot.messages, ballot.json_schema),
+            )
+            for own in ballots.values()
+            for ballot in own
+        ]
+        remaining = iter(votes)
+        for n, own in ballots.items():
+            cast = [next(remaining) for _ in own]
+            if all(reply.outcome == CONTENT_FILTER for reply in cast):
+                verdicts[n] = Verdict("blocked", f"critic: {CONTENT_FILTER}")
+            else:
+                verdicts[n] = self._panel.verdict(exhibits[n], cast)
+        return [Candidate(case.reply.text, verdicts[n], by) for n, case in enumerate(cases)]
+
+
+def transcript(conversation: Sequence[Message]) -> str:
+    """What a grader is shown of a conversation: its query alone, or all turns with their roles."""
+    if len(conversation) == 1:
+        return conversation[0]["content"]
+    return "\n\n".join(f"[{each['role']}]\n{each['content']}" for each in conversation)
+
+
+def _stage(exhibit: str, vote: int) -> str:
+    return f"critic/{exhibit}/v{vote}" if vote else f"critic/{exhibit}"
