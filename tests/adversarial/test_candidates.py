@@ -1,10 +1,8 @@
 """Verdicts on candidate answers."""
 
-import json
-
 import pytest
 
-from vcjax.adversarial.candidates import after_critic, before_critic, best
+from vcjax.adversarial.candidates import before_critic, best, failure
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.load import load_charter
 from vcjax.roles.role import Reply
@@ -49,32 +47,30 @@ def test_the_candidate_that_came_furthest_stands_for_the_attempt(verdicts, index
     ],
 )
 def test_what_no_critic_is_needed_for(charter, answer, reason):
-    verdict = before_critic(charter, query="Why?", reply=answer, lang="en", subdomain="parks")
+    verdict = before_critic(
+        charter, "actor", query="Why?", reply=answer, lang="en", subdomain="parks"
+    )
     assert verdict == (reason and Verdict("rejected", reason))
 
 
 def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
     lenient = load_charter(small_charter(tmp_path / "lenient.yaml"))
-    verdict = before_critic(lenient, query="?", reply=reply(""), lang="zh", subdomain="parks")
+    verdict = before_critic(
+        lenient, "actor", query="?", reply=reply(""), lang="zh", subdomain="parks"
+    )
     assert verdict == Verdict("rejected", "actor: empty")
 
 
 @pytest.mark.parametrize(
-    ("said", "verdict"),
+    ("outcome", "verdict"),
     [
-        (reply(json.dumps({"reason": "Fair.", "score": 4})), Verdict("accepted", "Fair.", 4)),
-        (
-            reply(json.dumps({"reason": "One-sided.", "score": 3})),
-            Verdict("rejected", "critic: score 3", 3),
-        ),
-        (reply("Five out of five."), Verdict("unscored", "critic: malformed")),
-        (reply('{"score": 5}'), Verdict("unscored", "critic: schema")),
-        (
-            reply(json.dumps({"reason": "Great.", "score": 9})),
-            Verdict("unscored", "critic: out_of_range"),
-        ),
-        (reply('{"reason": "Gr', "length"), Verdict("unscored", "critic: length")),
+        ("content filter", Verdict("blocked", "actor: content filter")),
+        ("timeout", Verdict("unscored", "actor: timeout")),
+        ("too long", Verdict("unscored", "actor: too long")),
     ],
 )
-def test_the_critic_s_word_against_the_charter_s_threshold(charter, said, verdict):
-    assert after_critic(said, charter.accept_score) == verdict
+def test_a_reply_that_never_came_is_blocked_or_unscored(charter, outcome, verdict):
+    said = Reply.failed(outcome)
+    assert failure("actor", said) == verdict
+    got = before_critic(charter, "actor", query="Why?", reply=said, lang="en", subdomain="parks")
+    assert got == verdict
