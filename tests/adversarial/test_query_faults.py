@@ -61,7 +61,9 @@ def test_a_query_that_is_to_mix_languages_must(query, lang, named):
 def test_a_query_neither_copies_its_prompt_nor_repeats_what_is_known(query, lang):
     varied = query.upper().replace(" ", "  ")
     other = {"en": "Is a new tram worth a higher tax?", "zh": "新电车值得加税吗？你怎么看？"}[lang]
-    assert fault(query, lang, shown=[other, varied]) == "copies its prompt"
+    long = f"{other}\n\n{other} {varied} {other}"
+    for shown in (varied, long):
+        assert fault(query, lang, shown=[other, shown]) == "copies its prompt"
     assert fault(query, lang, shown=[other]) is None
     known = {"asked before": NearDuplicates(0.7, [other]), "in the benchmark": Quoted([varied])}
     assert fault(query, lang, known=known) == "in the benchmark"

@@ -6,17 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
-from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
+import numpy as np
+from jaxtyping import UInt16
+from rensa import RMinHash  # type: ignore[attr-defined]
 
+from vcjax.adversarial.sketches import SLOTS, Sketches
 from vcjax.data.language import HAN
 
 _GRAM = 5
 _NOT_WORD = re.compile(r"[\W_]+")
 _HAN_RUN = re.compile(f"{HAN.pattern}+")
-# Four rows to a band and twenty bands: two texts of Jaccard similarity s share a band with
-# probability 1 - (1 - s^4)^20, which is 99.6 % at 0.7 and 3 % at 0.2 (Leskovec, Rajaraman and
-# Ullman, "Mining of Massive Datasets", section 3.4).
-_ROWS, _BANDS = 4, 20
 _SEED = 1
 
 
@@ -33,33 +32,36 @@ class NearDuplicates:
 
     What is found is a pure function of the texts and their order. There is no false match: the
     sketches (Broder, 1997, by rensa's R-MinHash) only propose, and each proposal is checked on the
-    texts. About one pair in 250 at the threshold, and fewer above, is missed. A million queries
-    take about a gigabyte; `scale.measure_near_duplicates` says how much, and how long.
+    texts. Under one pair in a hundred is missed at the threshold, and next to none far above it.
+    `scale.measure_near_duplicates` measures a million: memory, seconds, and what is missed.
     """
 
     def __init__(self, threshold: float = 0.7, texts: Iterable[str] = ()) -> None:
         """Args: `threshold` is the least `similarity` of a match; it is meant for 0.7 and more."""
         self.threshold = threshold
-        self._sketches = RMinHashLSH(threshold, _ROWS * _BANDS, _BANDS)
+        self._sketches = Sketches()
         self._texts: list[str] = []
-        for text in texts:
-            self.add(text)
+        self.add_all(texts)
 
     def __len__(self) -> int:
         return len(self._texts)
 
     def add(self, text: str) -> int:
         """Takes a text in and returns its place, counted from 0."""
-        plain, place = _plain(text), len(self._texts)
-        self._sketches.insert(place, _sketch(_grams(plain)))
+        plain = _plain(text)
         self._texts.append(plain)
-        return place
+        return self._sketches.add(_sketch(_grams(plain)))
+
+    def add_all(self, texts: Iterable[str]) -> None:
+        """Takes texts in, in their order."""
+        for text in texts:
+            self.add(text)
 
     def first_match(self, text: str) -> int | None:
         """The place of the earliest text that is at least `threshold` similar, or None."""
         grams = _grams(_plain(text))
         own = frozenset(grams)
-        for place in sorted(self._sketches.query(_sketch(grams))):
+        for place in self._sketches.like(_sketch(grams), self.threshold):
             if _jaccard(own, frozenset(_grams(self._texts[place]))) >= self.threshold:
                 return place
         return None
@@ -77,14 +79,14 @@ class Quoted:
         self._sizes: list[int] = []
         self._places: dict[str, list[int]] = defaultdict(list)
         for place, text in enumerate(texts):
-            grams = frozenset(_grams(_plain(text)))
+            grams = _gram_set(text)
             self._sizes.append(len(grams))
             for gram in grams:
                 self._places[gram].append(place)
 
     def first_match(self, text: str) -> int | None:
         """The place of the first text that is quoted, or None."""
-        grams = frozenset(_grams(_plain(text)))
+        grams = _gram_set(text)
         shared = Counter(place for gram in grams for place in self._places.get(gram, ()))
         quoted = (place for place, n in shared.items() if n >= self.threshold * self._sizes[place])
         return min(quoted, default=None)
@@ -96,13 +98,19 @@ def similarity(a: str, b: str) -> float:
     Case, spaces and punctuation don't count. A Chinese character counts for two, so that a gram is
     a short English word or two to three Chinese characters, wherever a text changes between them.
     """
-    return _jaccard(frozenset(_grams(_plain(a))), frozenset(_grams(_plain(b))))
+    return _jaccard(_gram_set(a), _gram_set(b))
 
 
-def _sketch(grams: list[str]) -> RMinHash:
-    sketch = RMinHash(_ROWS * _BANDS, _SEED)
+def share_quoted(text: str, source: str) -> float:
+    """The share, 0 to 1, of a text's n-grams that are in a source, which may be much longer."""
+    grams = _gram_set(text)
+    return len(grams & _gram_set(source)) / len(grams)
+
+
+def _sketch(grams: list[str]) -> UInt16[np.ndarray, "80"]:
+    sketch = RMinHash(SLOTS, _SEED)
     sketch.update(grams)
-    return sketch
+    return np.array(sketch.digest(), np.uint32).astype(np.uint16)
 
 
 def _plain(text: str) -> str:
@@ -112,6 +120,10 @@ def _plain(text: str) -> str:
 
 def _grams(plain: str) -> list[str]:
     return [plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))]
+
+
+def _gram_set(text: str) -> frozenset[str]:
+    return frozenset(_grams(_plain(text)))
 
 
 def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from vcjax.adversarial.language import mixes, speaks
-from vcjax.adversarial.near_duplicates import Texts, similarity
+from vcjax.adversarial.near_duplicates import Texts, share_quoted, similarity
 from vcjax.charter.registry import Language
 
 _LENGTH = {"en": (5, 60), "zh": (8, 120)}  # words; characters
-_NEAR_COPY = 0.7
+# Like a text that it was shown, or taken nearly whole from a longer one.
+_NEAR_COPY, _TAKEN = 0.7, 0.8
 # Without a question mark: a request by its first word, or a question by its first or last.
 _ASKS = {
     "en": re.compile(
@@ -55,7 +56,11 @@ def query_fault(
         return "not in two languages"
     if not mixed and not speaks(query, lang):
         return "wrong language"
-    if any(similarity(query, text) >= _NEAR_COPY for text in shown):
+    if any(_copies(query, text) for text in shown):
         return "copies its prompt"
     matches = {fault: texts.first_match(query) for fault, texts in known.items()}
     return next((fault for fault, place in matches.items() if place is not None), None)
+
+
+def _copies(query: str, text: str) -> bool:
+    return similarity(query, text) >= _NEAR_COPY or share_quoted(query, text) >= _TAKEN
