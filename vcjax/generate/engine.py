@@ -78,9 +78,10 @@ class Engine:
           part; None runs all that there is a slot for, which is best for the whole and bad for
           whoever watches a row.
         """
-        self.config, self.slots, self.dtype = config, slots, dtype
+        self.config, self.slots = config, slots
+        self.dtype, self.weights = jnp.dtype(dtype), weights
         on = None if mesh is None else OnMesh(mesh, ShardingRules())
-        self._placing = Placing(config, jnp.dtype(dtype), weights, lora, on)
+        self._placing = Placing(config, self.dtype, weights, lora, on)
         self.graph, self.params = self._placing.graph, self._placing.place(params)
         self._part, self._step_tokens = part, step_tokens
         self._prefixes = Prefixes(prefix_tokens // BLOCK)
@@ -117,7 +118,7 @@ class Engine:
           UserError: they are of another shape.
           RuntimeError: requests are under way.
         """
-        if self._waiting or self._seated:
+        if not self.idle:
             raise RuntimeError("parameters can't change while requests are under way")
         self.params = self._placing.place(params)
         self._prefixes.clear()
@@ -132,6 +133,15 @@ class Engine:
         self._waiting.clear()
         self._prefixes.clear()
         self._memory.release()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not (self._waiting or self._seated)
+
+    def planned_bytes(self, context: int) -> int:
+        """Bytes beside the parameters, with `context` tokens in every slot."""
+        return self._memory.planned_bytes(min(context, self.config.max_position))
 
     def stats(self) -> EngineStats:
         """Counts so far."""

@@ -37,6 +37,13 @@ class Memory:
         self._pool: Any = None
         self._roomy = 0
 
+    def planned_bytes(self, context: int) -> int:
+        """Bytes that it takes with rows of `context` tokens and a full pool."""
+        config, token = self._placing.config, self._placing.dtype.itemsize
+        token *= 2 * config.num_layers * config.num_kv_heads * config.head_dim
+        held = self._slots * self.window(context) + self._places * BLOCK
+        return held * token + 2 * 4 * self._slots * config.vocab_size
+
     @property
     def context(self) -> int:
         """Tokens that a row can hold now."""

@@ -75,17 +75,10 @@ class Placing:
                 f"and the engine's {expected.get(wrong, 'absent')}"
             )
         if self.on is None:
-            return jax.tree.map(
-                lambda leaf, to: jax.device_put(_cast(leaf, to)), params, self.shapes
-            )
+            return jax.tree.map(_put, params, self.shapes)
         axes = logical_axes(self.config, **self._options)
         places = shardings(self.on.mesh, self.on.rules, axes, self.shapes)
-        return jax.tree.map(
-            lambda leaf, to, place: jax.device_put(_cast(leaf, to), place),
-            params,
-            self.shapes,
-            places,
-        )
+        return jax.tree.map(_put, params, self.shapes, places)
 
     @cached_property
     def _abstract(self) -> tuple[Any, nnx.State]:
@@ -97,8 +90,13 @@ class Placing:
         return {"dtype": self.dtype, "param_dtype": self.dtype, "stacked": False, "lora": lora}
 
 
-def _cast(leaf: Any, to: jax.ShapeDtypeStruct) -> Any:
-    return leaf if leaf.dtype == to.dtype else jnp.asarray(leaf).astype(to.dtype)
+def _put(leaf: Any, to: jax.ShapeDtypeStruct, place: Any = None) -> jax.Array:
+    """The leaf itself where it is what it is to be."""
+    if leaf.dtype != to.dtype:
+        leaf = jnp.asarray(leaf).astype(to.dtype)
+    if isinstance(leaf, jax.Array) and place in (None, leaf.sharding):
+        return leaf
+    return jax.device_put(leaf, place)
 
 
 def _sizes(params: Params) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,92 @@
+"""Models side by side: one plan for their memory, one copy of a base that adapters share."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.adapted import write_run
+from vcjax.foundation.errors import UserError
+from vcjax.generate.engine import Engine
+from vcjax.generate.pool import Pool
+from vcjax.generate.text import Sampling, TextEngine
+from vcjax.model.lora import LoraConfig
+from vcjax.weights.bundle import load_bundle
+
+PROMPTS = ["Why?", "为什么？"]
+SMALL = {"slots": 2, "prefix_tokens": 64, "context": 128, "dtype": "float32"}
+
+
+@pytest.fixture(scope="module")
+def adapted(tiny_folder, tmp_path_factory) -> list[str]:
+    """Two runs' adapters of the same base."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, rank in (("one", 2), ("other", 4)):
+        write_run(folder / name, tiny_folder, LoraConfig(rank, 8.0, "q|v|down"))
+    return [str(folder / "one"), str(folder / "other")]
+
+
+def size(tree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def test_adapters_share_their_base_and_answer_as_if_merged(tiny_folder, adapted):
+    pool = Pool(**SMALL)
+    base, *others = [pool.get(reference).text for reference in (str(tiny_folder), *adapted)]
+    kernel = lambda text: text.engine.params["layers"][1]["gate"]["kernel"]  # noqa: E731
+    assert all(kernel(text) is kernel(base) for text in others)
+    weights = [one.weights for one in pool.plan()]
+    assert weights[0] == size(base.engine.params)
+    assert max(weights[1:]) < 0.2 * weights[0]
+    answers = [text.generate(PROMPTS, Sampling(12)) for text in (base, *others)]
+    for reference, answer in zip((str(tiny_folder), *adapted), answers, strict=True):
+        merged = load_bundle(reference, "float32")
+        alone = TextEngine(merged, Engine(merged.config, merged.params, slots=2))
+        assert answer == alone.generate(PROMPTS, Sampling(12))
+    assert len({tuple(answer) for answer in answers}) == 3
+
+
+def test_an_adapter_alone_loads_its_base(adapted):
+    pool = Pool(**SMALL)
+    one, other = (pool.get(reference).text.engine.params for reference in adapted)
+    assert one["embedding"] is other["embedding"]
+
+
+def test_a_model_is_loaded_once(tiny_folder):
+    pool = Pool(**SMALL)
+    assert pool.get(str(tiny_folder)) is pool.get(str(tiny_folder))
+
+
+def test_the_least_recently_asked_model_makes_room_but_not_one_that_answers(
+    tiny_folder, tmp_path, adapted
+):
+    full = write_run(tmp_path / "full", tiny_folder, None)
+    assert size(full) > 0
+    names = [str(tiny_folder), str(tmp_path / "full")]
+    first = Pool(**SMALL)
+    first.get(names[0])
+    room = sum(one.weights + one.rows for one in first.plan())
+    pool = Pool(memory=int(1.5 * room), **SMALL)
+    pool.get(names[0])
+    pool.get(names[1])
+    assert [one.reference for one in pool.plan()] == [names[1]]
+    text = pool.get(names[1]).text
+    events = text.engine.stream(text.request("Why?", Sampling(20)))
+    next(events)
+    with pytest.raises(UserError, match=r"with it the models take .* GiB.*lower the slots"):
+        pool.get(names[0])
+    assert len(list(events)) > 1
+    assert pool.get(names[1]).text is text
+
+
+def test_the_plan_is_what_the_engine_takes(tiny_folder):
+    pool = Pool(**SMALL)
+    engine = pool.get(str(tiny_folder)).text.engine
+    engine.generate(
+        [pool.get(str(tiny_folder)).text.request("x" * 60, Sampling(20)) for _ in range(2)]
+    )
+    memory = engine._memory
+    held = size([memory._cache, memory._pool, memory._logits, memory._counts])
+    assert pool.plan()[0].rows == held
+    engine.release()
+    assert memory._cache is None
+    np.testing.assert_equal(engine.generate([]), [])
