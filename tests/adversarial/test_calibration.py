@@ -43,11 +43,12 @@ def test_agreement_is_that_of_the_two_columns():
     agreement = report["agreement"]
     gold = ["accept"] * 50 + ["reject"] * 50
     said = ["accept"] * 40 + ["reject"] * 10 + ["accept"] * 5 + ["reject"] * 45
-    assert agreement["rate"]["value"] == 0.85
+    assert agreement["rate"]["rate"] == 0.85
     assert agreement["kappa"]["value"] == pytest.approx(cohen_kappa(gold, said))
     codes = [[label == "accept" for label in column] for column in (gold, said)]
     assert agreement["alpha"]["value"] == pytest.approx(krippendorff_alpha(codes))
-    for name in ("rate", "kappa", "alpha", "kappa_of_all"):
+    assert agreement["rate"]["low"] < 0.85 < agreement["rate"]["high"]
+    for name in ("kappa", "alpha", "kappa_of_all"):
         found = agreement[name]
         assert found["low"] < found["value"] < found["high"]
     assert json.loads(json.dumps(report)) == report
@@ -83,7 +84,7 @@ def test_people_are_compared_where_both_said_something():
     labelled = [item(n, "a", "a", annotators=row) for n, row in enumerate(rows)]
     people = calibrate(labelled, positive="a")["annotators"]
     assert set(people["pairs"]) == {"1-2", "1-3", "2-3"}
-    assert people["pairs"]["1-2"]["rate"]["value"] == 3 / 4
+    assert people["pairs"]["1-2"]["rate"]["rate"] == 3 / 4
     assert people["pairs"]["1-2"]["kappa"]["value"] == pytest.approx(cohen_kappa("aabb", "abbb"))
     assert people["pairs"]["2-3"]["rate"]["n"] == 3
     assert people["alpha"]["n"] == 5
@@ -136,7 +137,7 @@ def test_accept_rates_are_corrected_by_each_group_s_own_errors():
     rates = corrected_rates(report, counts)
     en = rates["languages"]["en"]
     expected = corrected_rate(Share(200, 500), Share(45, 50), Share(40, 50))
-    assert (en["accepted"], en["judged"], en["seen"]["value"]) == (200, 500, 0.4)
+    assert (en["seen"]["k"], en["seen"]["n"], en["seen"]["rate"]) == (200, 500, 0.4)
     assert en["corrected"]["value"] == pytest.approx((0.4 + 0.8 - 1) / 0.7)
     assert (en["corrected"]["low"], en["corrected"]["high"]) == (expected.low, expected.high)
     assert en["corrected"]["high"] - en["corrected"]["low"] > en["seen"]["high"] - en["seen"]["low"]

@@ -76,7 +76,7 @@ def test_xstest(tmp_path, answers, rate, people, judge):
     report = calibrate(read(tmp_path / "labels.jsonl", records), positive=COMPLIANCE)
     pair = report["annotators"]["pairs"]["1-2"]
     assert (pair["rate"]["n"], pair["kappa"]["n"]) == (450, 450)
-    assert pair["rate"]["value"] == pytest.approx(rate, abs=5e-4)
+    assert pair["rate"]["rate"] == pytest.approx(rate, abs=5e-4)
     assert pair["kappa"]["value"] == pytest.approx(people, abs=5e-4)
     assert pair["kappa"]["low"] < people < pair["kappa"]["high"]
     gold = [record["gold"] for record in records]

@@ -7,9 +7,10 @@ from math import nan
 from typing import Any
 
 from vcjax.adversarial.calibration_labels import ACCEPT, Label, Labelled
+from vcjax.adversarial.intervals import interval_record, rate_record
 from vcjax.evaluation.agreement import Level, alpha_interval, kappa_interval
 from vcjax.evaluation.prevalence import Share, corrected_rate
-from vcjax.evaluation.statistics import Interval, rate_interval
+from vcjax.evaluation.statistics import Interval
 from vcjax.foundation.seeds import derive_seed
 
 LEAST_LABELS = 20
@@ -80,7 +81,9 @@ def calibrate(
         "agreement": {
             **_pair(truth, said, settings, "critic"),
             "alpha": _alpha([truth, said], level, settings("critic/alpha")),
-            "kappa_of_all": _estimate(kappa_interval(truth, with_unscored, **settings("all"))),
+            "kappa_of_all": interval_record(
+                kappa_interval(truth, with_unscored, **settings("all"))
+            ),
         },
         "annotators": _annotators(items, level, settings),
         "sensitivity": rates(True),
@@ -132,8 +135,8 @@ def corrected_rates(
         answers that the Critic accepted, and answers that it gave a verdict on. What rules turned
         down before it and what is unscored don't count.
 
-    Returns the same tree of `{accepted, judged, seen, corrected}`, rates with their intervals;
-    `corrected` is None where the true rate can't be known.
+    Returns the same tree of `{seen, corrected}`, rates with their intervals; `corrected` is None
+    where the true rate can't be known.
     """
 
     def one(pair: tuple[int, int], place: Callable[[Any], Any]) -> dict[str, Any]:
@@ -142,10 +145,8 @@ def corrected_rates(
         known = [Share(0, 0) if s is None else Share(s["k"], s["n"]) for s in shares]
         corrected = corrected_rate(Share(accepted, judged), known[0], known[1], confidence)
         return {
-            "accepted": accepted,
-            "judged": judged,
-            "seen": _estimate(rate_interval(accepted, judged, confidence)),
-            "corrected": None if corrected.mean is None else _estimate(corrected),
+            "seen": rate_record(accepted, judged, confidence),
+            "corrected": None if corrected.mean is None else interval_record(corrected),
         }
 
     def group(name: str) -> dict[str, Any]:
@@ -189,8 +190,8 @@ def _pair(
     if both:
         kappa = kappa_interval([x for x, _ in both], [y for _, y in both], **settings(name))
     return {
-        "rate": _estimate(rate_interval(same, len(both), confidence)),
-        "kappa": _estimate(kappa),
+        "rate": rate_record(same, len(both), confidence),
+        "kappa": interval_record(kappa),
     }
 
 
@@ -204,8 +205,8 @@ def _alpha(
         codes = {label: float(label) for label in labels}
     ratings = [[nan if label is None else codes[label] for label in column] for column in columns]
     if not any(sum(label is not None for label in item) > 1 for item in zip(*columns, strict=True)):
-        return _estimate(Interval(None, None, None, 0))
-    return _estimate(alpha_interval(ratings, level, **settings))
+        return interval_record(Interval(None, None, None, 0))
+    return interval_record(alpha_interval(ratings, level, **settings))
 
 
 def _grouped(
@@ -218,18 +219,7 @@ def _grouped(
 
 
 def _share(right: Sequence[tuple[Labelled, bool]], confidence: float) -> dict[str, Any]:
-    k, n = sum(passed for _, passed in right), len(right)
-    interval = rate_interval(k, n, confidence)
-    return {"k": k, "n": n, "rate": interval.mean, "low": interval.low, "high": interval.high}
-
-
-def _estimate(interval: Interval) -> dict[str, Any]:
-    return {
-        "value": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "n": interval.n,
-    }
+    return rate_record(sum(passed for _, passed in right), len(right), confidence)
 
 
 def _counts(names: Iterable[Any]) -> dict[str, int]:
