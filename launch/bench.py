@@ -3,6 +3,8 @@
 python -m launch.bench train             4 x 512 tokens in float32
 python -m launch.bench train --full      both shapes, both dtypes, all peers
 python -m launch.bench data              from records to batches
+python -m launch.bench generate          the engine: decoding, prefill, prefixes, long tails, JSON
+python -m launch.bench generate --full   other dtypes too, and more rounds
 
 The first took 4 min 57 s with `--rounds=3` on two cores of an AMD EPYC.
 
@@ -22,9 +24,11 @@ from launch.guard import run
 from vcjax.bench.accelerator import SHAPES, bench_accelerator
 from vcjax.bench.bounds import require
 from vcjax.bench.data import DataBench, bench_data
+from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases
+from vcjax.bench.generate_cases import CASES
 from vcjax.bench.machine import apart, device
 from vcjax.bench.record import circumstances, read_record, write_section
-from vcjax.bench.table import data_table, train_table
+from vcjax.bench.table import data_table, generate_table, train_table
 from vcjax.bench.train import TrainBench, bench_train, parse_cases
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.foundation.hardware import hardware_of
@@ -32,29 +36,35 @@ from vcjax.foundation.hardware import hardware_of
 FIRST_CASE = "4x512:float32"
 ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
 
-WHAT = flags.DEFINE_string("what", None, "train or data; its flag may be left out.")
+WHAT = flags.DEFINE_string("what", None, "train, data or generate; its flag may be left out.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/bench", "Where bench.json is kept.")
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "A model reference.")
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each contender.", lower_bound=1)
-FULL = flags.DEFINE_bool("full", False, "train: both shapes, both dtypes, all peers.")
-CASES = flags.DEFINE_string("cases", None, f"train: of {ALL_CASES!r}, or others of that form.")
+ROUNDS = flags.DEFINE_integer(
+    "rounds", None, "Turns of each contender; unless given 5, generate: 3.", lower_bound=1
+)
+FULL = flags.DEFINE_bool(
+    "full", False, "train: both shapes, both dtypes, all peers. generate: all dtypes, more rounds."
+)
+CASE_NAMES = flags.DEFINE_string(
+    "cases", None, f"train: of {ALL_CASES!r}, or others of that form. generate: {','.join(CASES)}."
+)
 REMAT = flags.DEFINE_string("remat", None, "train: what our step computes again.")
 ATTENTION = flags.DEFINE_string("attention", None, "train: our step's attention.")
 PEER_PYTHON = flags.DEFINE_string(
-    "peer_python", "", "train: an interpreter with PyTorch and transformers."
+    "peer_python", "", "train, generate: an interpreter with PyTorch and transformers."
 )
 TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
 MEGABYTES = flags.DEFINE_float("megabytes", 20.0, "data: of text.", lower_bound=0.001)
 
-NAMES = ("train", "data")
+USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3}
 
 
 def main() -> None:
-    known = ", ".join(NAMES)
+    known = ", ".join(USUAL_ROUNDS)
     if WHAT.value is None:
         raise UserError(f"say what to measure, as in `launch.bench train` (known: {known})")
-    if WHAT.value not in NAMES:
-        hint = suggest(WHAT.value, NAMES)
+    if WHAT.value not in USUAL_ROUNDS:
+        hint = suggest(WHAT.value, USUAL_ROUNDS)
         raise UserError(f"unknown bench {WHAT.value!r} (known: {known}){hint}")
     workdir = Path(WORKDIR.value)
     read_record(workdir)  # a file that can't take the result is found before it is made
@@ -63,12 +73,17 @@ def main() -> None:
         platform, kind = apart(device)
         section = _train(platform, kind, workdir)
         table = train_table(section)
-    else:
+    elif WHAT.value == "data":
         batch, length = 4, 512
         section = bench_data(
-            DataBench(MODEL.value, MEGABYTES.value, batch, length, ROUNDS.value), workdir
+            DataBench(MODEL.value, MEGABYTES.value, batch, length, _rounds()), workdir
         )
         table = data_table(section)
+    else:
+        cases = choose_cases(CASE_NAMES.value or "")
+        bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
+        section = bench_generate(bench, workdir)
+        table = generate_table(section)
     write_section(workdir, WHAT.value, {**about, **section})
     print(table)
     require(section["bounds"])
@@ -79,11 +94,15 @@ def _train(platform: str, kind: str, workdir: Path) -> dict[str, Any]:
     if platform != "cpu":
         known = hardware_of(kind)
         peak = None if known is None else known.flops
-        return bench_accelerator(SHAPES, settings, ROUNDS.value, peak, workdir)
-    cases = parse_cases(CASES.value or (ALL_CASES if FULL.value else FIRST_CASE))
+        return bench_accelerator(SHAPES, settings, _rounds(), peak, workdir)
+    cases = parse_cases(CASE_NAMES.value or (ALL_CASES if FULL.value else FIRST_CASE))
     python = {"torch": PEER_PYTHON.value, "tunix": TUNIX_PYTHON.value}
-    bench = TrainBench(MODEL.value, settings, cases, FULL.value, ROUNDS.value, python)
+    bench = TrainBench(MODEL.value, settings, cases, FULL.value, _rounds(), python)
     return bench_train(bench, workdir)
+
+
+def _rounds() -> int:
+    return ROUNDS.value or USUAL_ROUNDS[WHAT.value]
 
 
 def _settings() -> dict[str, Any]:

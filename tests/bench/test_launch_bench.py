@@ -6,8 +6,8 @@ from tests.processes import launched
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "say what to measure, as in `launch.bench train` (known: train, data)"),
-        (["trian"], "unknown bench 'trian' (known: train, data); did you mean 'train'?"),
+        ([], "say what to measure, as in `launch.bench train` (known: train, data, generate)"),
+        (["trian"], "unknown bench 'trian' (known: train, data, generate); did you mean 'train'?"),
         (["train", "data"], "unexpected argument 'data'; settings are given as --name=value"),
     ],
 )

@@ -11,8 +11,9 @@ from vcjax.bench import peers
 from vcjax.bench.accelerator import Shape, bench_accelerator
 from vcjax.bench.contenders import ours
 from vcjax.bench.contenders.batches import token_batches
+from vcjax.bench.model_folder import as_folder
 from vcjax.bench.table import train_table
-from vcjax.bench.train import Case, TrainBench, as_folder, bench_train, parse_cases
+from vcjax.bench.train import Case, TrainBench, bench_train, parse_cases
 from vcjax.foundation.errors import UserError
 from vcjax.model.flops import step_flops
 from vcjax.weights.bundle import load_bundle, write_bundle

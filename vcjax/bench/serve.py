@@ -2,7 +2,8 @@
 
 One JSON object a line. The bench writes what to set up; the answer tells how that went. Then
 `{"steps": n}` is answered with `{"seconds": [n times]}`, after one more step that isn't timed, and
-`{"stop": true}` with `{"peak_bytes": n}`, which is the end; so is the end of the input.
+`{"stop": true}` with `{"peak_bytes": n, "measured": {...}}`, which is the end; so is the end of
+the input.
 
 Peers' interpreters import this: it needs the standard library and nothing else.
 """
@@ -40,11 +41,16 @@ class Contender:
       step: runs a step to its end; returns its loss, or None where it has none.
       facts: what it is: versions and choices.
       peak: most memory that it has held so far, in bytes.
+      brief: where a step takes many seconds, less work that meets every program of a step. It
+        stands for the first two, and no step that isn't timed goes before the others.
+      measured: what it knows besides when all steps are done.
     """
 
     step: Callable[[], float | None]
     facts: dict[str, Any] = field(default_factory=dict)
     peak: Callable[[], int] = peak_resident
+    brief: Callable[[], object] | None = None
+    measured: Callable[[], dict[str, Any]] = dict
 
 
 def serve(setup: Callable[[dict[str, Any]], Contender]) -> None:
@@ -65,27 +71,33 @@ def _serve(setup: Callable[[dict[str, Any]], Contender], answers: TextIO) -> Non
     begun = time.perf_counter()
     contender = setup(asked)
     ready = time.perf_counter()
-    losses = [contender.step()]
-    first = time.perf_counter()
+    losses: list[float | None] = []
+    times = [ready]
     # Allocators and the optimiser's state settle in the first step: the second is like the others.
-    losses.append(contender.step())
-    second = time.perf_counter()
+    for _ in range(2 if contender.brief is None else 1):
+        if contender.brief is None:
+            losses.append(contender.step())
+        else:
+            contender.brief()
+        times.append(time.perf_counter())
     _answer(
         answers,
         setup_seconds=ready - begun,
-        first_step_seconds=first - ready,
-        second_step_seconds=second - first,
+        first_step_seconds=times[1] - ready,
+        second_step_seconds=times[2] - times[1] if contender.brief is None else None,
         losses=losses,
         facts=contender.facts,
     )
     for line in sys.stdin:
         asked = json.loads(line)
         if "stop" in asked:
-            _answer(answers, peak_bytes=contender.peak())
+            peak = contender.peak()  # before what measuring takes
+            _answer(answers, peak_bytes=peak, measured=contender.measured())
             return
         # Caches, and on a virtual machine free memory, are others' while a contender waits. What
         # getting them back takes isn't a part of a step that follows another.
-        contender.step()
+        if contender.brief is None:
+            contender.step()
         seconds = []
         for _ in range(asked["steps"]):
             begun = time.perf_counter()

@@ -5,6 +5,19 @@ from typing import Any
 
 GiB = 2**30
 HEAD = ("", "s/step", "low - high", "tokens/s", "GFLOP/s", "1st step", "GiB", "loss", "ours is")
+GENERATE_HEAD = (
+    "",
+    "s/run",
+    "low - high",
+    "tokens/s",
+    "1st run",
+    "1st token",
+    "ms/step",
+    "host",
+    "compiled",
+    "GiB",
+    "the first is",
+)
 
 
 def train_table(section: Mapping[str, Any]) -> str:
@@ -21,6 +34,44 @@ def data_table(section: Mapping[str, Any]) -> str:
         rows.append((step, f"{seconds['median']:.3g}", between, f"{rate:,.0f}"))
     size = f"{section['tokens']:,} tokens in {section['rows']:,} rows of {section['length']}"
     return "\n".join([size, *aligned(rows), *_bounds(section["bounds"])])
+
+
+def generate_table(section: Mapping[str, Any]) -> str:
+    """Cases with their contenders, then the bounds."""
+    return "\n".join([*_generate_cases(section["cases"]), *_bounds(section["bounds"])])
+
+
+def _generate_cases(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for case in cases:
+        rows: list[tuple[str, ...]] = [GENERATE_HEAD]
+        first = next(iter(case["contenders"]))
+        for name, one in case["contenders"].items():
+            seconds, measured = one["seconds"], one["measured"]
+            ratio = case["ratios"].get(f"{first} / {name}")
+            compiled = measured.get("compilations")
+            rows.append(
+                (
+                    name,
+                    f"{seconds['median']:.3g}",
+                    f"{seconds['low']:.3g} - {seconds['high']:.3g}",
+                    f"{one['tokens_per_second']:.0f}",
+                    f"{one['first_step_seconds']:.1f}",
+                    _median(measured, "first_token_seconds", "{:.3f}"),
+                    _median(measured, "step_seconds", "{:.1f}", 1e3),
+                    _median(measured, "host_share", "{:.1%}"),
+                    "" if compiled is None else f"{compiled['first']} + {compiled['later']}",
+                    f"{one['peak_bytes'] / GiB:.2f}",
+                    "" if ratio is None else _ratio(ratio),
+                )
+            )
+        yield f"\n{case['name']}: {case['title']}"
+        yield from aligned(rows)
+        for name, reason in case["skipped"].items():
+            yield f"  left out: {name}: {reason}"
+
+
+def _median(measured: Mapping[str, Any], name: str, form: str, scale: float = 1.0) -> str:
+    return form.format(measured[name]["median"] * scale) if name in measured else ""
 
 
 def _cases(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,24 +3,22 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vcjax.bench.bounds import Bound, tell
+from vcjax.bench.contest import hold
 from vcjax.bench.machine import apart, cores
+from vcjax.bench.model_folder import as_folder
 from vcjax.bench.peers import PEERS, Peer, absent, interpreter
-from vcjax.bench.rounds import Round, rate_ratio, summarise, take_turns
-from vcjax.bench.worker import CONTENDERS, ContenderFailed, Entry, Worker
+from vcjax.bench.rounds import rate_ratio, summarise
+from vcjax.bench.worker import CONTENDERS, Entry
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, replaced_folder
-from vcjax.foundation.lineage import content_hash
+from vcjax.foundation.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import step_flops
 from vcjax.train.config import TrainConfig
-from vcjax.weights.bundle import load_located, write_bundle
-from vcjax.weights.resolve import resolve
 from vcjax.weights.shipped import SHIPPED
 
 OURS, LIMIT = "ours", "matmul-only"
@@ -112,65 +110,29 @@ def bench_train(bench: TrainBench, workdir: Path) -> dict[str, Any]:
     return {"model": bench.model, "rounds": bench.rounds, "cases": cases, "bounds": bounds}
 
 
-def as_folder(reference: str, folder: Path) -> Path:
-    """A Hugging Face folder of a model in float32, which every contender can read.
-
-    Made below `folder` unless the reference is one or an earlier bench has made it.
-    """
-    located = resolve(reference)
-    if located.kind == "hf":
-        return located.path.absolute()
-    made = (folder / content_hash(located.path)[:16]).absolute()
-    if not made.is_dir():
-        with replaced_folder(made) as temporary:
-            write_bundle(temporary, load_located(located, "float32"), form="hf", dtype="float32")
-    return made
-
-
 def _measure(
     case: Case, bench: TrainBench, folder: Path, pythons: Mapping[str, Path | None], logs: Path
 ) -> dict[str, Any]:
-    """One case. Ours and the limit stay; the peers join them one after the other, so that no more
-    than three models are in memory at once."""
+    """One case. Ours and the limit stay; the peers join them one after the other."""
     config = _config(case, bench, str(folder))
     model = LlamaConfig.from_hf(read_json(folder / "config.json"))
     counts = case.batch * case.length, step_flops(model, case.batch, case.length)
 
-    def worker(name: str, module: str, python: Path, options: Mapping[str, Any]) -> Worker:
-        log = logs / f"{case.batch}x{case.length} {case.dtype} {name}.log"
-        return Worker(
-            Entry(name, python, f"{CONTENDERS}.{module}", {"config": config, **options}), log
-        )
+    def entry(name: str, module: str, python: Path, options: Mapping[str, Any]) -> Entry:
+        return Entry(name, python, f"{CONTENDERS}.{module}", {"config": config, **options})
 
-    rounds: list[Round] = []
-    ready: dict[str, Mapping[str, Any]] = {}
-    peaks: dict[str, int] = {}
-    skipped: dict[str, str] = {}
-    with ExitStack() as held:
-        anchors = []
-        for name, module in ((OURS, "ours"), (LIMIT, "matmul")):
-            _note(case, name)
-            anchors.append(held.enter_context(worker(name, module, Path(sys.executable), {})))
-            ready[name] = anchors[-1].ready
-        for peer in _peers(case, bench):
-            python = pythons[peer.library]
-            if python is None:
-                skipped[peer.name] = absent(peer.library)
-                continue
-            _note(case, peer.name)
+    ours = Path(sys.executable)
+    anchors = [entry(OURS, "ours", ours, {}), entry(LIMIT, "matmul", ours, {})]
+    beside, skipped = [], {}
+    for peer in _peers(case, bench):
+        python = pythons[peer.library]
+        if python is None:
+            skipped[peer.name] = absent(peer.library)
+        else:
             options = {**peer.options, "cores": cores()}
-            try:
-                with worker(peer.name, peer.module, python, options) as beside:
-                    rounds += take_turns([*anchors, beside], bench.rounds)
-                    ready[peer.name], peaks[peer.name] = beside.ready, beside.stop()
-            except ContenderFailed as error:
-                if error.name != peer.name:
-                    raise
-                skipped[peer.name] = error.reason
-        if not rounds:
-            rounds = take_turns(anchors, bench.rounds)
-        peaks |= {anchor.entry.name: anchor.stop() for anchor in anchors}
-    others = [name for name in ready if name != OURS]
+            beside.append(entry(peer.name, peer.module, python, options))
+    contest = hold(case.name, anchors, beside, bench.rounds, logs)
+    others = [name for name in contest.ready if name != OURS]
     return {
         "name": case.name,
         "batch": case.batch,
@@ -179,16 +141,18 @@ def _measure(
         "tokens_per_step": counts[0],
         "flops_per_step": counts[1],
         "contenders": {
-            name: summarise(
-                ready[name], [one[name] for one in rounds if name in one], peaks[name], *counts
-            )
-            for name in ready
+            name: summarise(ready, contest.seconds(name), contest.peaks[name], *counts)
+            for name, ready in contest.ready.items()
         },
-        "ratios": {f"{OURS} / {other}": rate_ratio(rounds, OURS, other) for other in others},
+        "ratios": {
+            f"{OURS} / {other}": rate_ratio(contest.rounds, OURS, other) for other in others
+        },
         "memory_ratios": {
-            f"{OURS} / {other}": peaks[OURS] / peaks[other] for other in others if other != LIMIT
+            f"{OURS} / {other}": contest.peaks[OURS] / contest.peaks[other]
+            for other in others
+            if other != LIMIT
         },
-        "skipped": skipped,
+        "skipped": {**skipped, **contest.skipped},
     }
 
 
@@ -206,7 +170,3 @@ def _figures(case: Mapping[str, Any]) -> dict[str, float]:
     rates = {name: ratio["median"] for name, ratio in case["ratios"].items()}
     memory = {f"peak memory, {name}": ratio for name, ratio in case["memory_ratios"].items()}
     return {**rates, **memory}
-
-
-def _note(case: Case, name: str) -> None:
-    print(f"{case.name}: setting up {name}", file=sys.stderr, flush=True)

@@ -59,10 +59,11 @@ class Worker:
         """`log` gets what the contender prints."""
         self.entry, self._log = entry, log
         self.ready: dict[str, Any] = {}
+        self.measured: dict[str, Any] = {}
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        """Starts it and waits until two steps are done.
+        """Starts it and waits until two steps are done, or what stands for them.
 
         Raises:
           ContenderFailed: it can't be set up.
@@ -82,7 +83,7 @@ class Worker:
             )
             self._held.callback(self._end)
             self.ready = self._ask(self.entry.setup)
-            self._step_seconds = self.ready["second_step_seconds"]
+            self._step_seconds = self.ready["second_step_seconds"] or TURN_S
             self._held = self._held.pop_all()
         return self
 
@@ -104,8 +105,10 @@ class Worker:
         return seconds
 
     def stop(self) -> int:
-        """Ends it; its peak memory in bytes."""
-        return self._ask({"stop": True})["peak_bytes"]
+        """Ends it; its peak memory in bytes. `measured` is then what it knows besides."""
+        ended = self._ask({"stop": True})
+        self.measured = ended["measured"]
+        return ended["peak_bytes"]
 
     def _ask(self, what: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None

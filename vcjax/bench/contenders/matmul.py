@@ -9,7 +9,7 @@ Generous to the limit, so that no step is held up by the form of its products al
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +34,12 @@ def setup(asked: dict[str, Any]) -> Contender:
     """Args: `config` of `TrainConfig`, whose model is a Hugging Face folder."""
     config, dtype = asked["config"], jnp.dtype(asked["config"]["dtype"])
     model = LlamaConfig.from_hf(read_json(Path(config["model"]) / "config.json"))
-    todo = list(step_multiplications(model, config["batch_size"], config["length"]))
+    return limit(step_multiplications(model, config["batch_size"], config["length"]), dtype)
+
+
+def limit(multiplications: Iterable[Multiplication], dtype: Any) -> Contender:
+    """One whose step is all these multiplications."""
+    todo = list(multiplications)
     layouts = {one.name: _fastest_layout(one.shape, dtype) for one in todo}
     runs = [_repeated(one, layouts[one.name], dtype) for one in todo]
 
