@@ -105,9 +105,9 @@ Alternatives = tuple[tuple[int, float], ...]
 class Event:
     """One token of one request, or its end.
 
-    `token` is None where the request ended without one (an EOS id, or a constraint that is met);
-    `finish_reason` is None while it goes on, then `stop`, `length`, `error` (its constraint can't
-    go on) or `cancelled`.
+    `token` is None where the request ended without one (an EOS id, which is `eos` then, or a
+    constraint that is met); `finish_reason` is None while it goes on, then `stop`, `length`,
+    `error` (its constraint can't go on) or `cancelled`.
     """
 
     index: int
@@ -115,6 +115,7 @@ class Event:
     logprob: float
     finish_reason: str | None
     top: Alternatives = ()
+    eos: int | None = None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class Service:
         self._asked: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._open: set[Ticket] = set()
-        self._closing, self._ready, self._faults = False, False, 0
+        self._closing, self._faults = False, 0
+        self._warm: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -47,7 +48,11 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether the first compilation is done."""
-        return self._ready
+        return self._warm.done() and self._warm.exception() is None
+
+    def wait_ready(self) -> None:
+        """Waits for the first compilation, and raises what it raised."""
+        self._warm.result()
 
     @property
     def faults(self) -> int:
@@ -130,8 +135,12 @@ class Service:
         on_event(event)
 
     def _run(self) -> None:
-        self.engine.generate([Request((0,), 2)])
-        self._ready = True
+        try:
+            self.engine.generate([Request((0,), 2)])
+        except BaseException as error:
+            self._warm.set_exception(error)
+            return
+        self._warm.set_result(None)
         more = False
         while True:
             with self._changed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.seeds import derive_seed
@@ -15,7 +15,7 @@ from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle
 
 Conversation = Sequence[dict[str, str]]
-Prompt = str | Conversation
+Prompt = str | Conversation | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,12 @@ class TextEngine:
 
 def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> tuple[int, ...]:
     """Ids to continue: a text as it stands (after BOS, where the tokenizer adds one); a
-    conversation rendered with the model's chat template, up to the assistant's turn."""
+    conversation rendered with the model's chat template, up to the assistant's turn; ids as they
+    are."""
     if isinstance(prompt, str):
         bos = tokenizer.bos_id if tokenizer.adds_bos else None
         return (*(() if bos is None else (bos,)), *tokenizer.encode(prompt))
-    return render_conversation(tokenizer, prompt, add_generation_prompt=True).ids
+    if prompt and isinstance(prompt[0], int):
+        return tuple(cast(Sequence[int], prompt))
+    conversation = cast(Conversation, prompt)
+    return render_conversation(tokenizer, conversation, add_generation_prompt=True).ids

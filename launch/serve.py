@@ -1,0 +1,74 @@
+"""Serves models over HTTP, as OpenAI's API: chat, completions, scores of given texts.
+
+python -m launch.serve --model=smollm2-135m-instruct --port=8000
+
+Clients may connect at once; /health says when the model is ready. SIGTERM (or Ctrl-C) finishes what
+is under way.
+"""
+
+import os
+
+from absl import flags
+
+from launch.guard import run
+from vcjax.charter.load import load_charter
+from vcjax.foundation.errors import UserError
+from vcjax.serve.config import ServeConfig
+from vcjax.serve.run import serve
+from vcjax.weights.bundle import DTYPES
+
+MODEL = flags.DEFINE_list("model", "smollm2-135m-instruct", "Any model references, with commas.")
+NAME = flags.DEFINE_list("name", "", "How requests call them; default: as --model does.")
+HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is all of them.")
+PORT = flags.DEFINE_integer("port", 8000, "0 is any free one.", lower_bound=0)
+SLOTS = flags.DEFINE_integer("slots", 16, "Requests that decode together.")
+MAX_WAITING = flags.DEFINE_integer("max_waiting", 256, "Requests that may wait beyond those.")
+MAX_BODY_MB = flags.DEFINE_float("max_body_mb", 4.0, "Bound of a request's body.")
+MAX_TOKENS = flags.DEFINE_integer(
+    "max_tokens", 0, "Most new tokens of an answer; 0: what the context leaves."
+)
+TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "Bound of a request's time, in seconds.")
+API_KEY_ENV = flags.DEFINE_string(
+    "api_key_env", None, "The environment variable that holds the key which callers must present."
+)
+DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
+WEIGHTS = flags.DEFINE_enum("weights", "", ["", "int8"], "Form of the projections' kernels.")
+CHARTER = flags.DEFINE_string(
+    "charter", None, "Its persona is the system message of conversations that have none."
+)
+LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
+
+
+def main() -> None:
+    lang = "zh" if LANG.value == "zh" else "en"
+    serve(
+        ServeConfig(
+            models=tuple(MODEL.value),
+            names=tuple(NAME.value),
+            host=HOST.value,
+            port=PORT.value,
+            slots=SLOTS.value,
+            max_waiting=MAX_WAITING.value,
+            max_body_mb=MAX_BODY_MB.value,
+            max_tokens=MAX_TOKENS.value,
+            timeout_s=TIMEOUT_S.value,
+            api_key=_key(),
+            dtype=DTYPE.value,
+            weights=WEIGHTS.value,
+            persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
+        )
+    )
+
+
+def _key() -> str:
+    name = API_KEY_ENV.value
+    if not name:
+        return ""
+    key = os.environ.get(name, "")
+    if not key:
+        raise UserError(f"--api_key_env: the environment has no {name}, or it is empty")
+    return key
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,225 @@
+"""The bodies of requests: OpenAI's fields and those that the engine adds; any other is an error.
+
+Types are decided here; bounds of sampling settings by `vcjax.generate.requests`.
+"""
+
+import secrets
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
+
+from vcjax.foundation.errors import UserError
+from vcjax.generate.requests import MOST_TOP
+from vcjax.generate.text import Sampling
+
+MOST_CHOICES = 128
+MOST_PROMPTS = 2048
+"""As many as OpenAI's API takes."""
+_SAME = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "min_tokens",
+    "logit_bias",
+    "regex",
+)
+"""Fields that a request and `Sampling` call the same."""
+
+
+class _Body(BaseModel):
+    """Unknown fields are errors; null stands for absent, as clients write it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
+
+
+def _ids(value: Any) -> Any:
+    """JSON's keys are strings."""
+    if not isinstance(value, dict):
+        return value
+    if not all(key.isascii() and key.isdigit() for key in value):
+        raise ValueError("must have token ids as keys")
+    return {int(key): bias for key, bias in value.items()}
+
+
+def _texts(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _prompts(value: Any) -> list[str | list[int]]:
+    """All four forms as a list of texts or ids."""
+    many = value if isinstance(value, list) and value and not isinstance(value[0], int) else [value]
+    if all(isinstance(one, str) for one in many) or all(_is_prompt_of_ids(one) for one in many):
+        return many
+    raise ValueError("must be a text, a list of texts, a list of token ids or a list of such lists")
+
+
+def _is_prompt_of_ids(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(type(token) is int and token >= 0 for token in value)
+    )
+
+
+class StreamOptions(_Body):
+    """Attributes: `include_usage` asks for one more chunk, with the counts of tokens."""
+
+    include_usage: bool = False
+
+
+class TextPart(_Body):
+    """A part of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, str):
+        return [{"type": "text", "text": value}]
+    if not isinstance(value, list):
+        raise ValueError("must be a text or a list of text parts")
+    return value
+
+
+class ChatMessage(_Body):
+    """One turn. A `developer` is what OpenAI calls the system now."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[list[TextPart], BeforeValidator(_parts)]
+
+    def plain(self) -> dict[str, str]:
+        """As the chat template takes it."""
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": "".join(part.text for part in self.content)}
+
+
+class JsonSchema(_Body):
+    """A named schema; it is always held to, so `strict` changes nothing."""
+
+    name: str
+    schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "object"}, alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(_Body):
+    """What the text must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def schema_of_text(self) -> dict[str, Any] | None:
+        """The JSON schema that the text is held to, or None."""
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise UserError("response_format: json_schema comes with type 'json_schema' alone")
+        if self.json_schema is not None:
+            return self.json_schema.schema_
+        return {"type": "object"} if self.type == "json_object" else None
+
+
+class _Generation(_Body):
+    """What both kinds of requests have.
+
+    `user` is taken and changes nothing. `top_k`, `min_p`, `repetition_penalty`, `min_tokens`,
+    `regex` and `choices` aren't OpenAI's.
+    """
+
+    model: str = ""
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: Annotated[list[str], BeforeValidator(_texts)] = []
+    temperature: FiniteFloat = 1.0
+    top_p: FiniteFloat | None = None
+    presence_penalty: FiniteFloat | None = None
+    frequency_penalty: FiniteFloat | None = None
+    logit_bias: Annotated[dict[int, FiniteFloat], BeforeValidator(_ids)] | None = None
+    response_format: ResponseFormat | None = None
+    user: str | None = None
+    top_k: int | None = None
+    min_p: FiniteFloat | None = None
+    repetition_penalty: FiniteFloat | None = None
+    min_tokens: int | None = None
+    regex: str | None = None
+    choices: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _streams(self) -> "_Generation":
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options come with stream=true alone")
+        return self
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with the counts of tokens."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def chosen_seed(self) -> int:
+        """The request's seed, or a new one."""
+        return secrets.randbits(32) if self.seed is None else self.seed
+
+    def sampling(self, max_tokens: int, seed: int, top_logprobs: int) -> Sampling:
+        """How one choice is continued.
+
+        Raises:
+          UserError: two constraints at once.
+        """
+        given = {name: getattr(self, name) for name in _SAME}
+        schema = self.response_format.schema_of_text() if self.response_format else None
+        return Sampling(
+            max_tokens=max_tokens,
+            seed=seed,
+            stop=tuple(self.stop),
+            json_schema=schema,
+            choices=None if self.choices is None else tuple(self.choices),
+            top_logprobs=top_logprobs,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+
+
+class ChatRequest(_Generation):
+    """`/v1/chat/completions`."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_completion_tokens: int | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ChatRequest":
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs come with logprobs=true alone")
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise ValueError("max_tokens and max_completion_tokens are one setting; give one")
+        return self
+
+
+class CompletionRequest(_Generation):
+    """`/v1/completions`. `logprobs` is the number of alternatives told beside each token."""
+
+    prompt: Annotated[
+        list[str | list[int]], BeforeValidator(_prompts), Field(max_length=MOST_PROMPTS)
+    ]
+    echo: bool = False
+    logprobs: Annotated[int, Field(ge=0, le=MOST_TOP)] | None = None

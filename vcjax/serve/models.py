@@ -1,0 +1,115 @@
+"""The models that a server holds, loaded while it already answers."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+
+from vcjax.generate.engine import Engine
+from vcjax.generate.service import Service
+from vcjax.generate.text import TextEngine
+from vcjax.serve.config import ServeConfig
+from vcjax.serve.errors import ApiError, unavailable
+from vcjax.serve.scoring import Scorer
+from vcjax.weights.bundle import load_located
+from vcjax.weights.resolve import Located, resolve
+
+STEP_TOKENS = 512
+"""Tokens of prompts run between two steps, so that a long prompt doesn't halt the streams."""
+
+
+class Loaded:
+    """A model that can be asked."""
+
+    def __init__(self, located: Located, config: ServeConfig) -> None:
+        bundle = load_located(located, config.dtype)
+        engine = Engine(
+            bundle.config,
+            bundle.params,
+            slots=config.slots,
+            dtype=jnp.dtype(bundle.dtype),
+            weights=config.weights,
+            step_tokens=STEP_TOKENS,
+        )
+        self.text = TextEngine(bundle, engine)
+        self.context, self.vocab_size = bundle.config.max_position, bundle.config.vocab_size
+        self.service = Service(engine, max_waiting=config.max_waiting)
+        self.scorer = Scorer(self.service)
+
+
+class Served:
+    """One model under the name that requests give."""
+
+    def __init__(self, name: str, located: Located) -> None:
+        self.name, self.located = name, located
+        self.loaded: Loaded | None = None
+        self.created = int(time.time())
+
+    @property
+    def status(self) -> str:
+        """`loading`, then `warming` (compiling), then `ready`."""
+        if self.loaded is None:
+            return "loading"
+        return "ready" if self.loaded.service.ready else "warming"
+
+    def ready(self) -> Loaded:
+        """The model, or an ApiError while it can't be asked."""
+        loaded = self.loaded
+        if loaded is None or not loaded.service.ready:
+            raise unavailable(f"model {self.name!r} is {self.status}; try again soon", "warming")
+        return loaded
+
+
+class Models:
+    """All models of a server."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        """Finds them; loads nothing.
+
+        Raises:
+          UserError: a reference that leads nowhere.
+        """
+        self._config = config
+        pairs = zip(config.called, config.models, strict=True)
+        self.all = tuple(Served(name, resolve(reference)) for name, reference in pairs)
+        self.failure: Exception | None = None
+
+    def load(self, on_end: Callable[[], None]) -> None:
+        """Loads them one after the other in a thread, which at last calls `on_end`.
+
+        What kept a model from being loaded or compiled is in `failure` then.
+        """
+
+        def work() -> None:
+            try:
+                for served in self.all:
+                    served.loaded = Loaded(served.located, self._config)
+                    served.loaded.service.wait_ready()
+            except Exception as error:
+                self.failure = error
+            on_end()
+
+        threading.Thread(target=work, name="loader", daemon=True).start()
+
+    @property
+    def status(self) -> str:
+        """`ready` once all models are."""
+        return next((each.status for each in self.all if each.status != "ready"), "ready")
+
+    def named(self, name: str) -> Served:
+        """The model of a request; no name stands for the only model.
+
+        Raises:
+          ApiError: there is none of this name.
+        """
+        for served in self.all:
+            if served.name == name or (not name and len(self.all) == 1):
+                return served
+        names = ", ".join(served.name for served in self.all)
+        message = f"model: there is no {name!r} here (there are: {names})"
+        raise ApiError(404, message, param="model", code="model_not_found")
+
+    def services(self) -> Sequence[Service]:
+        """Those of the models that are loaded."""
+        return [served.loaded.service for served in self.all if served.loaded is not None]
