@@ -41,7 +41,8 @@ class NearDuplicates:
         self.threshold = threshold
         self._sketches = Sketches()
         self._texts: list[str] = []
-        self.add_all(texts)
+        for text in texts:
+            self.add(text)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -51,11 +52,6 @@ class NearDuplicates:
         plain = _plain(text)
         self._texts.append(plain)
         return self._sketches.add(_sketch(_grams(plain)))
-
-    def add_all(self, texts: Iterable[str]) -> None:
-        """Takes texts in, in their order."""
-        for text in texts:
-            self.add(text)
 
     def first_match(self, text: str) -> int | None:
         """The place of the earliest text that is at least `threshold` similar, or None."""
