@@ -1,6 +1,7 @@
 """Who is asked: a transcript, the local engine, and how a config names them."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -9,6 +10,8 @@ from tests.tiny import CONTEXT
 from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import write_json
+from vcjax.foundation.lineage import content_hash
+from vcjax.generate.pool import Pool
 from vcjax.generate.text import Sampling
 from vcjax.roles.grading import check_families, grading_messages
 from vcjax.roles.local import LocalRole
@@ -45,13 +48,6 @@ def test_a_transcript_may_say_how_an_ask_ended_and_what_it_cost(tmp_path):
         tmp_path / "said.jsonl",
         {"key": "a", "outcome": "timeout", "detail": "after 9 s", "seconds": 9},
         {"key": "b", "text": "One.\ud800", "tokens": 3, "prompt_tokens": 7, "cost": 0.5},
-            "key": "b",
-            "text": "One.\ud800",
-            "tokens": 3,
-            "prompt_tokens": 7,
-            "cost": 0.5,
-            "model": "m",
-        },
     )
     timeout, one = RecordedRole(path).ask([Ask("a", ASKED, 5), Ask("b", ASKED, 5)])
     assert timeout == Reply.failed("timeout", "after 9 s")
@@ -86,8 +82,8 @@ def test_a_key_that_was_never_recorded_is_a_mistake_before_anything_is_told(tmp_
     assert told == []
 
 
-def test_a_local_role_replies_in_the_order_asked_whatever_ends_first(tiny):
-    role = LocalRole(tiny, family="tiny", slots=4)
+def test_a_local_role_replies_in_the_order_asked_whatever_ends_first(tiny_folder):
+    role = LocalRole(Pool(slots=4), str(tiny_folder), family="tiny")
     asks = [Ask(f"{n}", ASKED, 2 + 5 * (n % 3), temperature=1.0, seed=n) for n in range(6)]
     told = {}
     replies = role.ask(asks, lambda index, reply: told.__setitem__(index, reply))
@@ -99,8 +95,22 @@ def test_a_local_role_replies_in_the_order_asked_whatever_ends_first(tiny):
     assert all(reply.tokens <= ask.max_tokens for ask, reply in zip(asks, replies, strict=True))
 
 
-def test_an_ask_that_does_not_fit_the_context_ends_as_too_long_and_the_others_go_on(tiny):
-    role, told = LocalRole(tiny, family="tiny", slots=2), []
+def test_models_that_do_not_fit_together_answer_in_turns(tiny_folder, tmp_path):
+    other = shutil.copytree(tiny_folder, tmp_path / "other")
+    alone = Pool(slots=2)
+    first = LocalRole(alone, str(tiny_folder), family="tiny")
+    asks = [Ask("a", ASKED, 6)]
+    wanted = first.ask(asks)
+    room = sum(one.weights + one.rows for one in alone.plan())
+    pool = Pool(memory=int(1.5 * room), slots=2)
+    roles = [LocalRole(pool, str(folder), family="tiny") for folder in (tiny_folder, other)]
+    for role in (*roles, *roles):
+        assert role.ask(asks)[0].text == wanted[0].text
+        assert [one.reference for one in pool.plan()] == [role.model]
+
+
+def test_an_ask_that_does_not_fit_the_context_ends_as_too_long_and_the_others_go_on(tiny_folder):
+    role, told = LocalRole(Pool(slots=2), str(tiny_folder), family="tiny"), []
     long = ({"role": "user", "content": "why " * CONTEXT},)
     asks = [Ask("a", ASKED, 3), Ask("b", long, 3), Ask("c", ASKED, CONTEXT), Ask("d", ASKED, 3)]
     replies = role.ask(asks, lambda *each: told.append(each))
@@ -112,12 +122,12 @@ def test_an_ask_that_does_not_fit_the_context_ends_as_too_long_and_the_others_go
     assert f"{CONTEXT} new ones, of a context of {CONTEXT}" in replies[2].detail
 
 
-def test_a_local_reply_says_which_weights_it_is_from_and_its_share_of_the_time(tiny):
-    role = LocalRole(tiny, family="tiny", slots=2)
+def test_a_local_reply_says_which_weights_it_is_from_and_its_share_of_the_time(tiny_folder):
+    role = LocalRole(Pool(slots=2), str(tiny_folder), family="tiny")
     begun = time.monotonic()
     replies = role.ask([Ask(f"{n}", ASKED, 4, seed=n) for n in range(4)])
     assert 0 < sum(reply.seconds for reply in replies) <= time.monotonic() - begun
-    assert {reply.model for reply in replies} == {tiny.origin.hash}
+    assert {reply.model for reply in replies} == {content_hash(tiny_folder)}
 
 
 def test_a_family_is_declared_or_known(tmp_path):

@@ -1,16 +1,13 @@
 """A role played by a model on the local engine."""
 
-import copy
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 
-from vcjax.generate.engine import Engine
+from vcjax.generate.pool import Pool
 from vcjax.generate.requests import Request, Result
 from vcjax.generate.text import Sampling, TextEngine, encode_prompt
 from vcjax.roles.alternatives import number_alternatives
 from vcjax.roles.role import TOO_LONG, Alternatives, Ask, Reply
-from vcjax.weights.bundle import Bundle
 
 ENGINE_ERROR = "engine error"
 """Outcome of an ask that the engine gave up, such as one whose JSON schema can't be met."""
@@ -19,22 +16,34 @@ ENGINE_ERROR = "engine error"
 class LocalRole:
     """One model that answers on this machine's devices. Several roles may share one."""
 
-    def __init__(self, bundle: Bundle, *, family: str, slots: int = 16) -> None:
-        """Args: `family` is declared by the caller, e.g. `smollm2`."""
-        self.family, self.model = family, bundle.origin.reference
-        self.text = TextEngine(bundle, Engine(bundle.config, bundle.params, slots=slots))
-        self._hash = bundle.origin.hash
+    def __init__(self, pool: Pool, reference: str, *, family: str) -> None:
+        """Loads the model, unless the pool holds it.
 
-    def as_family(self, family: str) -> Self:
-        """A role played by the same engine, declared as of another family."""
-        other = copy.copy(self)
-        other.family = family
-        return other
+        Args:
+          family: declared by the caller, e.g. `smollm2`.
+
+        Raises:
+          UserError: no such model, or one that doesn't fit the pool.
+        """
+        self.family, self._pool, self._reference = family, pool, reference
+        self.origin = pool.get(reference).origin
+
+    @property
+    def model(self) -> str:
+        """The model reference; a hub id with its commit."""
+        return self.origin.reference
+
+    @property
+    def text(self) -> TextEngine:
+        """What answers. The pool may have given it up for another model since it was asked last,
+        and loads it again."""
+        return self._pool.get(self._reference).text
 
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
     ) -> list[Reply]:
         """Answers all asks in one batch; see `Role.ask`. One that is too long is told at once."""
+        text = self.text
         replies: dict[int, Reply] = {}
         requests: dict[int, Request] = {}
         last = time.monotonic()
@@ -47,43 +56,46 @@ class LocalRole:
         def finished(place: int, result: Result) -> None:
             nonlocal last
             index, now = places[place], time.monotonic()
-            told(index, self._reply(asks[index], requests[index], result, now - last))
+            told(index, self._reply(text, asks[index], requests[index], result, now - last))
             last = now
 
+        context = text.engine.config.max_position
         for index, ask in enumerate(asks):
-            length = len(encode_prompt(self.text.tokenizer, ask.messages))
-            if length + ask.max_tokens > self.text.engine.config.max_position:
-                told(index, self._too_long(ask, length))
+            length = len(encode_prompt(text.tokenizer, ask.messages))
+            if length + ask.max_tokens > context:
+                told(index, self._too_long(ask, length, context))
             else:
-                requests[index] = self.text.request(ask.messages, _sampling(ask))
+                requests[index] = text.request(ask.messages, _sampling(ask))
         places = list(requests)
-        self.text.engine.generate(list(requests.values()), finished)
+        text.engine.generate(list(requests.values()), finished)
         return [replies[index] for index in range(len(asks))]
 
-    def _too_long(self, ask: Ask, length: int) -> Reply:
-        context = self.text.engine.config.max_position
+    def _too_long(self, ask: Ask, length: int, context: int) -> Reply:
         detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"
-        return Reply.failed(TOO_LONG, detail, prompt_tokens=length, model=self._hash)
+        return Reply.failed(TOO_LONG, detail, prompt_tokens=length, model=self.origin.hash)
 
-    def _reply(self, ask: Ask, request: Request, result: Result, seconds: float) -> Reply:
+    def _reply(
+        self, text: TextEngine, ask: Ask, request: Request, result: Result, seconds: float
+    ) -> Reply:
         known = {
             "prompt_tokens": len(request.prompt),
             "tokens": len(result.tokens),
-            "model": self._hash,
+            "model": self.origin.hash,
             "seconds": seconds,
         }
         if result.finish_reason not in ("stop", "length"):
             return Reply.failed(ENGINE_ERROR, f"it ended by {result.finish_reason!r}", **known)
-        text = self.text.text(request, result).strip()
-        alternatives = self._alternatives(ask, result)
-        return Reply(text, result.finish_reason, alternatives=alternatives, **known)
+        said = text.text(request, result).strip()
+        alternatives = _alternatives(text, ask, result)
+        return Reply(said, result.finish_reason, alternatives=alternatives, **known)
 
-    def _alternatives(self, ask: Ask, result: Result) -> tuple[Alternatives, ...]:
-        if not ask.top_logprobs or ask.json_schema is None:
-            return ()
-        decode = self.text.tokenizer.decode
-        tops = [tuple((decode([id]), logprob) for id, logprob in top) for top in result.top]
-        return number_alternatives([decode([id]) for id in result.tokens], tops)
+
+def _alternatives(text: TextEngine, ask: Ask, result: Result) -> tuple[Alternatives, ...]:
+    if not ask.top_logprobs or ask.json_schema is None:
+        return ()
+    decode = text.tokenizer.decode
+    tops = [tuple((decode([id]), logprob) for id, logprob in top) for top in result.top]
+    return number_alternatives([decode([id]) for id in result.tokens], tops)
 
 
 def _sampling(ask: Ask) -> Sampling:

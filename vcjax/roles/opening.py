@@ -1,19 +1,18 @@
 """From what a config says about roles to roles that can be asked; one model is loaded once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_text, read_json
 from vcjax.foundation.lineage import Parent
+from vcjax.generate.pool import Pool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
-from vcjax.weights.bundle import load_located
-from vcjax.weights.resolve import Located, resolve
 from vcjax.weights.shipped import SHIPPED
 
 RECORDED = "recorded:"
@@ -68,11 +67,11 @@ def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Rol
     roles: dict[str, Role] = {}
     opened: dict[tuple[str, str], Role] = {}
     parents: list[Parent] = []
-    engines = _Engines(slots)
+    pool = Pool(dtype="float32", slots=slots)
     for name, spec in specs.items():
         family = family_of(spec, f"{name}_family")
         if (spec.model, family) not in opened:
-            role, parent = _open(name, spec.model, family, engines)
+            role, parent = _open(name, spec.model, family, pool)
             opened[spec.model, family] = role
             if parent.reference not in {each.reference for each in parents}:
                 parents.append(parent)
@@ -80,7 +79,7 @@ def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Rol
     return roles, parents
 
 
-def _open(name: str, model: str, family: str, engines: "_Engines") -> tuple[Role, Parent]:
+def _open(name: str, model: str, family: str, pool: Pool) -> tuple[Role, Parent]:
     if model.startswith(RECORDED):
         path = model.removeprefix(RECORDED)
         return RecordedRole(path, family=family), Parent.of(name, path, model)
@@ -89,28 +88,5 @@ def _open(name: str, model: str, family: str, engines: "_Engines") -> tuple[Role
         role.check()
         # What is behind an endpoint can't be hashed; the ledger has the model that it reports.
         return role, Parent(name, role.model, hash_text(role.model))
-    role, origin = engines.role(model, family)
-    return role, Parent(name, origin.reference, origin.hash, origin.path)
-
-
-class _Engines:
-    """The engines of local models: one for each model, whatever its names and roles.
-
-    Adapters are merged into a base of their own. `Engine` takes them unmerged, too (`lora`), with
-    the base's arrays shared: this is the place to do it, where two references have one base.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._roles: dict[Located, tuple[LocalRole, Parent]] = {}
-
-    def role(self, reference: str, family: str) -> tuple[LocalRole, Parent]:
-        """A model's role, as of a family, and where the model came from."""
-        located = resolve(reference)
-        place = Located(located.kind, located.path.resolve(), "", located.step)
-        if place not in self._roles:
-            bundle = load_located(located, "float32")
-            role = LocalRole(bundle, family=family, slots=self._slots)
-            self._roles[place] = (role, bundle.origin)
-        role, origin = self._roles[place]
-        return role.as_family(family), origin
+    role = LocalRole(pool, model, family=family)
+    return role, replace(role.origin, role=name)
