@@ -81,6 +81,7 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
             "benchmark": "",
             "attempts": 6,
             "attacks": "dilemma",
+            "critic_form": "simple",
             "slots": 4,
             "attacker_tokens": 16,
             "actor_tokens": 48,
