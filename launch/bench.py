@@ -102,7 +102,7 @@ def _train(platform: str, kind: str, workdir: Path) -> dict[str, Any]:
 
 
 def _rounds() -> int:
-    return ROUNDS.value or USUAL_ROUNDS[WHAT.value]
+    return ROUNDS.value or USUAL_ROUNDS[str(WHAT.value)]
 
 
 def _settings() -> dict[str, Any]:

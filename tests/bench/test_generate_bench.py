@@ -1,6 +1,7 @@
 """The generate bench on the tiny model: what it leaves, not how fast it is."""
 
 import json
+from importlib import import_module
 
 import jax
 import numpy as np
@@ -10,9 +11,10 @@ from vcjax.bench import generate_cases, peers
 from vcjax.bench.bounds import tell
 from vcjax.bench.contenders import constrained, engine
 from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases, figures_of
-from vcjax.bench.generate_cases import CASES, LIMIT, OURS, PEER
+from vcjax.bench.generate_cases import CASES, LIMIT, OURS, PEER, Case
 from vcjax.bench.generate_work import Work
 from vcjax.bench.table import generate_table
+from vcjax.bench.worker import CONTENDERS
 from vcjax.foundation.errors import UserError
 from vcjax.generate.requests import Request
 
@@ -36,15 +38,10 @@ def no_peers(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cases() -> list:
-    """The cases of the bench with little work."""
-    return [
-        generate_cases.decode("small", Work(requests=2, prompt=5, new=4), least=0.5, aim=0.8),
-        generate_cases.prefill(Work(requests=2, prompt=40, new=1)),
-        generate_cases.prefix(Work(requests=3, prompt=3, new=2, shared=70)),
-        generate_cases.tail(Work(requests=6, prompt=3, new=8, shortest=2), slots=2),
-        generate_cases.json(2),
-    ]
+def cases() -> list[Case]:
+    """Two cases of the bench with little work."""
+    work = Work(requests=2, prompt=5, new=4)
+    return [generate_cases.decode("small", work, least=0.5, aim=0.8), generate_cases.json(2)]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +85,27 @@ def test_every_case_is_measured_and_can_tell_its_bounds(section, cases):
         assert all(PEER in figure for figure in absent)
         assert bounds
     assert section["bounds"] == []  # they are for the shipped model alone
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        generate_cases.prefill(Work(requests=2, prompt=40, new=1)),
+        generate_cases.prefix(Work(requests=3, prompt=3, new=2, shared=70)),
+        generate_cases.tail(Work(requests=6, prompt=3, new=8, shortest=2), slots=2),
+    ],
+    ids=lambda case: case.name,
+)
+def test_contenders_of_the_other_cases_run_and_their_brief_step_meets_all_programs(
+    case, tiny_folder
+):
+    for runner in case.runners:
+        module = import_module(f"{CONTENDERS}.{runner.module}")
+        contender = module.setup({**runner.options, "model": str(tiny_folder)})
+        (contender.brief or contender.step)()
+        contender.step()
+        compiled = contender.measured().get("compilations", {"later": 0})
+        assert compiled["later"] == 0, runner.name
 
 
 def test_a_ratio_is_between_rates_of_tokens(section):
@@ -146,7 +164,7 @@ def test_free_and_constrained_requests_make_the_same_number_of_tokens(tiny_folde
 def test_cases_are_chosen_by_name_and_mistakes_named():
     assert [case.name for case in choose_cases("tail, batch1")] == ["tail", "batch1"]
     assert choose_cases("") == list(CASES.values())
-    with pytest.raises(UserError, match="--cases: unknown 'prefil' .* did you mean 'prefill'"):
+    with pytest.raises(UserError, match=r"--cases: unknown 'prefil' .* did you mean 'prefill'"):
         choose_cases("prefil")
 
 

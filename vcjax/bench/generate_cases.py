@@ -112,7 +112,7 @@ def prefix(work: Work) -> Case:
 def tail(work: Work, slots: int = SLOTS) -> Case:
     """Answers of very different lengths, joining as others leave or in batches."""
     static = f"{OURS}, static batches"
-    options = {"brief": work.requests, "slots": slots}
+    options: dict[str, Any] = {"brief": work.requests, "slots": slots}
     return Case(
         "tail",
         f"{work.requests} x {work.prompt} prompt tokens, {work.shortest} to {work.new} new ones; "
