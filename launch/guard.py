@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import jax
 from absl import app, flags
@@ -24,16 +25,25 @@ from vcjax.foundation.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.weights.shipped import cache_folder
 
 DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
-_OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """No code is at fault, and a traceback would only hide the line that says so."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags, runs `main`, and exits with the code that its end calls for."""
-    app.run(lambda _: sys.exit(_guarded(main)), flags_parser=_parse)
+def run(main: Callable[..., None], *, operands: bool = False) -> None:
+    """Parses the flags, runs `main`, and exits with the code that its end calls for.
+
+    Args:
+      operands: `main` takes a list of the arguments that are no flags, and flags may follow them.
+    """
+    flags.FLAGS.set_gnu_getopt(operands)
+
+    def start(rest: list[str]) -> None:
+        sys.exit(_guarded(partial(main, rest[1:]) if operands else main))
+
+    app.run(start, flags_parser=partial(_parse, operands=operands))
 
 
-def _parse(arguments: list[str]) -> list[str]:
+def _parse(arguments: list[str], operands: bool) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
@@ -51,7 +61,7 @@ def _parse(arguments: list[str]) -> list[str]:
         _stop(_one_line(error))
     except UserError as error:
         _stop(str(error))
-    if len(rest) > 1:
+    if len(rest) > 1 and not operands:
         _stop(f"unexpected argument {rest[1]!r}; settings are given as --name=value")
     return rest
 
@@ -78,7 +88,7 @@ def _guarded(main: Callable[[], None]) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        if error.errno not in _OUT_OF_ROOM:
+        if error.errno not in _DISK_ERRORS:
             traceback.print_exc()
         print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return FAULT

@@ -34,7 +34,7 @@ _FIND_CALL = (
 )
 _FIND_SETUP = f"SELECT key FROM setups WHERE ({', '.join(SETUP)}) = ({', '.join('?' * len(SETUP))})"
 _SPENT = (
-    "SELECT count(*) AS calls, coalesce(sum(prompt_tokens), 0) AS prompt_tokens, "
+    "SELECT count(*) AS call_count, coalesce(sum(prompt_tokens), 0) AS prompt_tokens, "
     "coalesce(sum(tokens), 0) AS tokens, total(seconds) AS seconds, total(cost) AS cost "
     "FROM calls WHERE attempt = ?"
 )

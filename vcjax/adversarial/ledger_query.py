@@ -21,7 +21,7 @@ _OPERATORS = {
 }
 _CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)(.*)", re.DOTALL)
 _NUMBERS = {
-    *("number", "round", "wave", "severity", "turns", "score", "calls", "prompt_tokens"),
+    *("number", "round", "wave", "severity", "turns", "score", "call_count", "prompt_tokens"),
     *("tokens", "seconds", "cost", "created", "seed"),
 }
 _OF_CALL = "call."

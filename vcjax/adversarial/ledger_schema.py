@@ -29,7 +29,7 @@ CALL = (
 )
 ATTEMPT = (
     *("number", "id", "round", "wave", "subdomain", "attack", "lang", "severity", "turns"),
-    *("topic", "source", "attacker_fault", "query", "kind", "reason", "score", "calls"),
+    *("topic", "source", "attacker_fault", "query", "kind", "reason", "score", "call_count"),
     *("prompt_tokens", "tokens", "seconds", "cost", "charter", "created"),
 )
 DETAIL = ("answer", "conversation", "candidates")
@@ -58,7 +58,7 @@ _TABLES = (
   round INTEGER NOT NULL, wave INTEGER NOT NULL, subdomain TEXT NOT NULL, attack TEXT NOT NULL,
   lang TEXT NOT NULL, severity INTEGER NOT NULL, turns INTEGER NOT NULL, topic TEXT NOT NULL,
   source TEXT NOT NULL, attacker_fault TEXT, query TEXT NOT NULL, kind TEXT NOT NULL,
-  reason TEXT NOT NULL, score NUMERIC, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+  reason TEXT NOT NULL, score NUMERIC, call_count INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
   tokens INTEGER NOT NULL, seconds REAL NOT NULL, cost REAL NOT NULL, charter TEXT NOT NULL,
   created INTEGER NOT NULL
 )""",

@@ -182,9 +182,11 @@ def _hash_files(folder: Path) -> dict[str, str]:
 
 
 def _ignored(name: Path) -> bool:
-    """Lineage itself, hidden files and TensorBoard's copy of the metrics prove nothing."""
+    """Lineage itself, hidden files, TensorBoard's copy of the metrics and what SQLite keeps beside
+    a database that is being read prove nothing."""
     hidden = any(part.startswith(".") for part in name.parts)
-    return hidden or name.name == NAME or name.name.startswith("events.out.tfevents")
+    beside = name.name.endswith((".sqlite-wal", ".sqlite-shm"))
+    return hidden or beside or name.name == NAME or name.name.startswith("events.out.tfevents")
 
 
 def _combine(files: dict[str, str]) -> str:

@@ -1,0 +1,183 @@
+"""Looks into the ledger of a synthesis run, while it goes on or after; merges those of its shards.
+
+python -m launch.ledger --ledger=W/ledger.sqlite                     the first attempts
+python -m launch.ledger query --ledger=W/ledger.sqlite --where kind=rejected --where "reason~score"
+python -m launch.ledger query --ledger=W/ledger.sqlite --where lang=zh --by=attack,kind
+python -m launch.ledger show ID --ledger=W/ledger.sqlite             every stage of one attempt
+python -m launch.ledger export --ledger=W/ledger.sqlite --where outcome=timeout --out=F.jsonl
+python -m launch.ledger merge --into=W/ledger.sqlite A.sqlite B.sqlite
+
+A condition is FIELD=VALUE, or with != < <= > >= or ~ (contains) in place of =. All must be met. The
+fields are those of an attempt (`kind`, `reason`, `score`, `attack`, `query`, ...) and of its calls
+(`stage`, `model`, `outcome`, `text`, ...; `call.tokens` where both have one), of which one must
+meet all that are about calls.
+
+The exit code is 3 where ledgers that are merged tell differently of an attempt.
+"""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from absl import flags
+
+from launch.guard import run
+from vcjax.adversarial.ledger_merge import merge
+from vcjax.adversarial.ledger_query import (
+    OWN_FIELDS,
+    Condition,
+    attempts,
+    check_fields,
+    counts,
+    whole,
+)
+from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.bench.table import aligned
+from vcjax.foundation.errors import GateNotMet, UserError, suggest
+from vcjax.foundation.files import write_jsonl
+
+LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")
+WHERE = flags.DEFINE_multi_string("where", [], "A condition, such as kind=accepted or score>=4.")
+COUNT = flags.DEFINE_bool("count", False, "query: how many there are.")
+BY = flags.DEFINE_list("by", [], "query: how many there are of each value of these fields.")
+FIELDS = flags.DEFINE_list("fields", ["id", "kind", "score", "reason", "query"], "query: shown.")
+LIMIT = flags.DEFINE_integer("limit", 20, "query: attempts that are shown.", lower_bound=0)
+OUT = flags.DEFINE_string("out", None, "export: the JSONL file to write.")
+CALLS = flags.DEFINE_bool("calls", False, "export: with the calls of each attempt.")
+INTO = flags.DEFINE_string("into", None, "merge: the ledger to add to; made if need be.")
+
+_ABOUT_CALL = (
+    *("outcome", "detail", "model", "revision", "family", "finish_reason", "prompt_tokens"),
+    *("tokens", "seconds", "cost", "seed", "parameters", "prompt_hash", "alternatives", "created"),
+)
+
+
+def main(operands: list[str]) -> None:
+    verb, *operands = operands or ["query"]
+    verbs: dict[str, Callable[[list[str]], None]] = {
+        "query": _query,
+        "show": _show,
+        "export": _export,
+        "merge": _merge,
+    }
+    if verb not in verbs:
+        known = ", ".join(verbs)
+        raise UserError(f"{verb!r}: no such verb{suggest(verb, verbs)} (known: {known})")
+    verbs[verb](operands)
+
+
+def _query(operands: list[str]) -> None:
+    _takes("query", operands, 0)
+    conditions = [Condition.parse(text) for text in WHERE.value]
+    check_fields(FIELDS.value, OWN_FIELDS)
+    with opened_to_read(_ledger()) as connection:
+        if COUNT.value or BY.value:
+            rows = counts(connection, BY.value, conditions)
+            if not BY.value:
+                print(rows[0]["attempts"])
+                return
+            _print_table([*BY.value, "attempts"], rows)
+            return
+        rows = list(attempts(connection, conditions, limit=LIMIT.value))
+        (found,) = counts(connection, [], conditions)
+    _print_table(FIELDS.value, rows)
+    print(f"{len(rows):,} of {found['attempts']:,} attempts")
+
+
+def _show(operands: list[str]) -> None:
+    _takes("show", operands, 1, "the attempt's id")
+    with opened_to_read(_ledger()) as connection:
+        found = whole(connection, operands[0])
+    if found is None:
+        raise UserError(f"{LEDGER.value}: no attempt {operands[0]!r}")
+    calls = found.pop("calls")
+    conversation, candidates = found.pop("conversation", []), found.pop("candidates", [])
+    if "kind" not in found:
+        print("not decided yet")
+    for name, value in found.items():
+        print(f"{name:15} {_told(name, value)}")
+    for turn in conversation:
+        _print_block(f"turn of the {turn['role']}", turn["content"])
+    for n, candidate in enumerate(candidates):
+        _print_block(f"candidate {n}", json.dumps(candidate, ensure_ascii=False, indent=1))
+    for call in calls:
+        about = (f"{name} {_told(name, call[name])}" for name in _ABOUT_CALL if call[name])
+        _print_block(f"call {call['stage']}: {', '.join(about)}", call["text"])
+
+
+def _export(operands: list[str]) -> None:
+    _takes("export", operands, 0)
+    if not OUT.value:
+        raise UserError("--out: name the file to write")
+    conditions = [Condition.parse(text) for text in WHERE.value]
+    with opened_to_read(_ledger()) as connection:
+        rows = attempts(connection, conditions)
+        if CALLS.value:
+            rows = ({**row, **_calls(connection, row["id"])} for row in rows)
+        write_jsonl(OUT.value, rows)
+        (found,) = counts(connection, [], conditions)
+    print(f"{OUT.value}: {found['attempts']:,} attempts")
+
+
+def _merge(operands: list[str]) -> None:
+    if not INTO.value:
+        raise UserError("--into: name the ledger to add to")
+    merged = merge(INTO.value, operands, lambda source: print(f"merging {source}", flush=True))
+    print(
+        f"{INTO.value}: {merged.attempts:,} attempts and {merged.calls:,} calls added, "
+        f"{merged.known:,} attempts known, {len(merged.conflicts):,} in conflict"
+    )
+    if merged.conflicts:
+        few = ", ".join(merged.conflicts[:5])
+        raise GateNotMet(
+            f"{INTO.value}: {len(merged.conflicts)} attempt(s) are told differently and were left "
+            f"as they stood there: {few}{', ...' if len(merged.conflicts) > 5 else ''}"
+        )
+
+
+def _calls(connection: sqlite3.Connection, id: str) -> dict[str, Any]:
+    found = whole(connection, id)
+    return {"calls": [] if found is None else found["calls"]}
+
+
+def _ledger() -> str:
+    if not LEDGER.value:
+        raise UserError("--ledger: name the ledger, e.g. --ledger=W/ledger.sqlite")
+    return LEDGER.value
+
+
+def _takes(verb: str, operands: Sequence[str], wanted: int, what: str = "nothing") -> None:
+    if len(operands) != wanted:
+        given = f", not {' '.join(operands)!r}" if operands else ""
+        raise UserError(f"{verb}: takes {what} beside its flags{given}")
+
+
+def _print_table(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    room = max(60, shutil.get_terminal_size((160, 24)).columns) // max(2, len(names) - 1)
+    table = [tuple(names)]
+    for row in rows:
+        cells = (_told(name, row[name]).replace("\n", " ") for name in names)
+        table.append(tuple(cell if len(cell) <= room else f"{cell[: room - 1]}…" for cell in cells))
+    print("\n".join(aligned(table)))
+
+
+def _print_block(title: str, text: str) -> None:
+    print(f"\n--- {title}")
+    print("\n".join(f"    {line}" for line in text.splitlines()))
+
+
+def _told(name: str, value: Any) -> str:
+    if name == "created":
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    run(main, operands=True)
