@@ -112,6 +112,7 @@ def test_a_long_answer_is_shown_clipped_and_a_missing_score_not_at_all():
 def test_a_judge_of_relevance_sees_topic_and_query():
     attack = attacks()["tree_of_attacks"]
     system, user = on_topic_messages(attack, "zh", TOPIC["zh"], "老公园该拆吗？")
-    assert system["content"] == attack.on_topic["zh"]
+    assert system["content"].startswith(attack.on_topic["zh"])
+    assert '{"on_topic": true}' in system["content"]
     assert user["content"] == "话题：老公园\n问题：老公园该拆吗？"
     assert ON_TOPIC_SCHEMA["required"] == ["on_topic"]

@@ -17,6 +17,10 @@ _LABELS = {
     },
     "zh": {"topic": "话题：{}", "query": "问题：{}", "answer": "回答：{}", "score": "得分：{}"},
 }
+_YES_OR_NO = {
+    "en": 'Reply with JSON only: {"on_topic": true} or {"on_topic": false}.',
+    "zh": '只回复 JSON：{"on_topic": true} 或 {"on_topic": false}。',
+}
 _ONLY = {"en": "Only the question.", "zh": "只写问题。"}
 # An answer is shown as far as its point can be seen; a small model's context is short.
 _SHOWN_CHARACTERS = {"en": 600, "zh": 200}
@@ -82,7 +86,7 @@ def on_topic_messages(
     """What a judge is asked about a refined query, who replies by `ON_TOPIC_SCHEMA`."""
     assert attack.on_topic is not None, attack.name
     return (
-        {"role": "system", "content": attack.on_topic[lang]},
+        {"role": "system", "content": f"{attack.on_topic[lang]} {_YES_OR_NO[lang]}"},
         {"role": "user", "content": _labelled(lang, topic=topic, query=query)},
     )
 
