@@ -56,7 +56,8 @@ class Condition:
             raise UserError(f"--where={text}: write FIELD=VALUE; other comparisons: {known}")
         field, operator, value = matched.groups()
         check_fields([field], FIELDS)
-        if field.removeprefix(_OF_CALL) not in _NUMBERS or operator == "~" or not value:
+        absent = not value and operator in ("=", "!=")
+        if field.removeprefix(_OF_CALL) not in _NUMBERS or operator == "~" or absent:
             return cls(field, operator, value)
         try:
             return cls(field, operator, float(value))
