@@ -97,7 +97,11 @@ def _invalid(error: ValidationError, fields: Collection[str]) -> ApiError:
     if kind == "missing":
         text = f"{where}: this field is missing"
         return ApiError(400, text, param=param, code="missing_required_parameter")
-    message = message.removeprefix("Value error, ").replace("Input should", "must")
+    message = (
+        message.removeprefix("Value error, ")
+        .replace("Input should", "must")
+        .replace("valid array", "list")
+    )
     code = "invalid_type" if kind.endswith("_type") else "invalid_value"
     return ApiError(400, f"{where or 'the body'}: {message}", param=param, code=code)
 

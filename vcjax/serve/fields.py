@@ -167,7 +167,7 @@ class _Generation(_Body):
     @model_validator(mode="after")
     def _streams(self) -> "_Generation":
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options come with stream=true alone")
+            raise UserError("stream_options come with stream=true alone")
         return self
 
     @property
@@ -209,9 +209,9 @@ class ChatRequest(_Generation):
     @model_validator(mode="after")
     def _consistent(self) -> "ChatRequest":
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs come with logprobs=true alone")
+            raise UserError("top_logprobs come with logprobs=true alone")
         if self.max_tokens is not None and self.max_completion_tokens is not None:
-            raise ValueError("max_tokens and max_completion_tokens are one setting; give one")
+            raise UserError("max_tokens and max_completion_tokens are one setting; give one")
         return self
 
 

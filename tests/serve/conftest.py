@@ -1,0 +1,24 @@
+"""One server for most tests."""
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.serve.servers import KEY, Server
+
+
+@pytest.fixture(scope="session")
+def server(tiny_folder, script_cache) -> Iterator[Server]:
+    """Asks for a key; four slots, fewer than most tests' requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINY_KEY", KEY)
+        flags = ["--slots=4", "--max_waiting=200", "--max_body_mb=1", "--api_key_env=TINY_KEY"]
+        server = Server.start(tiny_folder, script_cache, [*flags, "--max_tokens=3000"])
+    yield server.wait_ready()
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> openai.OpenAI:
+    return server.client()
