@@ -1,52 +1,76 @@
-"""JSON-schema constraints: which tokens may come next, decided by `llguidance` on the host."""
+"""What a text must be: JSON of a schema, a regex's, one of several; `llguidance` on the host."""
 
 import json
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import llguidance
 import llguidance.hf
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import UInt32
 
 from vcjax.foundation.errors import UserError
+from vcjax.generate.requests import ConstraintFault
 from vcjax.text.tokenizer import Tokenizer
+
+# A fifth of the usual fuel for a regex: (a{1000}){1000} would hold up all requests for seconds
+# before it runs out. Thousands of choices or fields still fit.
+_LIMITS = llguidance.LLParserLimits(initial_lexer_fuel=200_000, verbose_errors=False)
 
 
 class Constraint:
     """The state of one constrained generation."""
 
     def __init__(self, matcher: llguidance.LLMatcher, words: int) -> None:
-        self._matcher, self._words = matcher, words
+        self._matcher = matcher
+        self._bits = np.zeros((words,), np.uint32)
 
-    def mask(self) -> Int32[np.ndarray, " words"]:
-        """Bit mask of the tokens that may come next, 32 a word."""
-        bits = np.zeros((self._words,), np.int32)
-        self._matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+    def mask(self) -> UInt32[np.ndarray, " words"]:
+        """Bit mask of the tokens that may come next, 32 a word; the next call writes over it.
+
+        EOS is among them where the text may end.
+
+        Raises:
+          ConstraintFault: this takes more than `llguidance` allows.
+        """
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         self._raise_fault()
-        return bits
+        return self._bits
 
     def accept(self, token: int) -> bool:
-        """Moves past a token that `mask` allowed; True when nothing more may follow."""
+        """Moves past a token that `mask` allowed; True when nothing more may follow.
+
+        Raises:
+          ConstraintFault: as `mask`, or the token wasn't allowed.
+        """
         self._matcher.consume_token(token)
         self._raise_fault()
         return self._matcher.is_stopped()
 
     def _raise_fault(self) -> None:
         if self._matcher.is_error():
-            raise RuntimeError(f"llguidance: {self._matcher.get_error()}")
+            raise ConstraintFault(_reason(self._matcher.get_error()))
 
 
 class Constraints:
     """Makes constraints for one tokenizer and one vocabulary size."""
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_ids: tuple[int, ...]) -> None:
-        """`vocab_size` is the model's, which may be padded beyond the tokenizer's."""
+        """`vocab_size` is the model's, which may be padded beyond the tokenizer's.
+
+        Raises:
+          UserError: the tokenizer isn't of a kind whose tokens' bytes can be told.
+        """
         self._words = (vocab_size + 31) // 32
-        self._tokenizer = llguidance.hf.from_tokenizer(
-            tokenizer.backend, n_vocab=vocab_size, eos_token=list(eos_ids) or None
-        )
-        self._grammar = lru_cache(maxsize=64)(_grammar)
+        self._ends = [token for token in eos_ids if token < vocab_size]
+        try:
+            self._tokenizer = llguidance.hf.from_tokenizer(
+                tokenizer.backend, n_vocab=vocab_size, eos_token=self._ends or None
+            )
+        except ValueError as error:
+            raise UserError(
+                f"texts can't be constrained with this tokenizer ({_reason(str(error))})"
+            ) from None
 
     def json(self, schema: dict[str, Any]) -> Constraint:
         """A constraint to JSON of a schema: compact, with the properties in the schema's order.
@@ -54,17 +78,68 @@ class Constraints:
         Raises:
           UserError: the schema can't be compiled.
         """
-        grammar = self._grammar(json.dumps(schema, ensure_ascii=False))
-        matcher = llguidance.LLMatcher(self._tokenizer, grammar)
+        what = "JSON schema"
+        try:
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(
+                json.dumps(schema), overrides={"whitespace_flexible": False}
+            )
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _uncompiled(what, str(error)) from None
+        return self._start(what, grammar)
+
+    def regex(self, pattern: str) -> Constraint:
+        """A constraint to what a regular expression, in Rust's syntax, matches as a whole.
+
+        Digits (`\\d`) are 0 to 9 alone, as in JSON Schema; the other classes are Unicode's.
+
+        Raises:
+          UserError: the expression can't be compiled.
+        """
+        try:
+            ascii_digits = llguidance.regex_to_lark(pattern, "d")
+            grammar = llguidance.LLMatcher.grammar_from_regex(ascii_digits)
+        except UnicodeEncodeError as error:
+            raise _uncompiled("regex", str(error)) from None
+        return self._start("regex", grammar)
+
+    def choices(self, choices: Sequence[str]) -> Constraint:
+        """A constraint to one of several texts.
+
+        Raises:
+          UserError: there are none, one is empty, or one isn't Unicode.
+        """
+        if isinstance(choices, str) or not choices or not all(choices):
+            raise UserError(f"choices must be a list of texts that aren't empty, not {choices!r}")
+        either = "|".join("".join(f"\\x{{{ord(c):x}}}" for c in choice) for choice in choices)
+        return self._start("choices", llguidance.LLMatcher.grammar_from_regex(either))
+
+    def token_bytes(self, token: int) -> bytes:
+        """What a token stands for, which may be part of a character; a special token's name."""
+        return self._tokenizer.decode_bytes([token])
+
+    def _start(self, what: str, grammar: str) -> Constraint:
+        if not self._ends:
+            raise UserError(
+                f"{what}: the model has no EOS token, by which a constrained text can end; "
+                "name one as eos_token_id in its generation_config.json"
+            )
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar, log_level=0, limits=_LIMITS)
         if matcher.is_error():
-            raise UserError(f"JSON schema can't be compiled: {matcher.get_error()}")
-        return Constraint(matcher, self._words)
+            raise _uncompiled(what, matcher.get_error())
+        constraint = Constraint(matcher, self._words)
+        try:
+            constraint.mask()
+        except ConstraintFault as error:  # such as a schema that refers to itself alone
+            raise _uncompiled(what, f"no text can begin ({error})") from None
+        return constraint
 
 
-def _grammar(schema: str) -> str:
-    try:
-        return llguidance.LLMatcher.grammar_from_json_schema(
-            schema, overrides={"whitespace_flexible": False}
-        )
-    except ValueError as error:
-        raise UserError(f"JSON schema can't be compiled: {error}") from None
+def _uncompiled(what: str, message: str) -> UserError:
+    return UserError(f"{what} can't be compiled: {_reason(message)}")
+
+
+def _reason(message: str) -> str:
+    """The line of a message of `llguidance`, or of its regex engine within, that says why."""
+    lines = message.strip().splitlines() or [""]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines)[0]
