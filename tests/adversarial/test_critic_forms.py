@@ -14,6 +14,7 @@ from vcjax.generate.pool import Pool
 from vcjax.roles.alternatives import number_alternatives
 from vcjax.roles.local import LocalRole
 from vcjax.roles.role import Ask, Reply
+from vcjax.roles.verdict import HIGHEST, LOWEST
 
 CHARTER = load_charter("universal")
 FULL, SIMPLE = FORMS["full"], FORMS["simple"]
@@ -129,9 +130,9 @@ def test_free_text_never_becomes_a_verdict(text):
 def test_expected_scores_belong_to_their_aspects_in_any_order(form):
     value = form.filled(CHARTER, EN, 4, 'Rated "5" of 5.')
     value = dict(reversed(value.items()))
-    tokens = [*json.dumps(value)]
+    tokens = [(text, -1.0) for text in json.dumps(value)]
     # Of every number: as likely one lower.
-    top = [((t, -1.0), (str(int(t) - 1), -1.0)) if t.isdigit() else () for t in tokens]
+    top = [((str(int(text) - 1), -1.0),) if text.isdigit() else () for text, _ in tokens]
     told = reply(value, alternatives=number_alternatives(tokens, top))
     verdict = form.read(CHARTER, EN, told)
     assert verdict.expected == {name: score - 0.5 for name, score in verdict.scores.items()}
@@ -142,9 +143,9 @@ def test_expected_scores_belong_to_their_aspects_in_any_order(form):
 
 def test_expected_scores_follow_a_reply_that_has_another_order():
     value = {"facts": 1, **{k: v for k, v in filled().items() if k != "facts"}}
-    tokens = [*json.dumps(value)]
-    top = [((t, -1.0),) if t.isdigit() else () for t in tokens]
-    verdict = FULL.read(CHARTER, EN, reply(value, alternatives=number_alternatives(tokens, top)))
+    tokens = [(text, -1.0) for text in json.dumps(value)]
+    found = number_alternatives(tokens, [()] * len(tokens))
+    verdict = FULL.read(CHARTER, EN, reply(value, alternatives=found))
     assert verdict.expected == verdict.scores
 
 
@@ -169,6 +170,7 @@ def test_under_its_constraint_even_a_random_model_fills_the_form(critic, name):
             temperature=1.0,
             seed=seed,
             json_schema=FULL.schema(charter, exhibit),
+            top_logprobs=20,
         )
         for seed, exhibit in enumerate(exhibits)
     ]
@@ -177,3 +179,5 @@ def test_under_its_constraint_even_a_random_model_fills_the_form(critic, name):
         assert verdict.unscored is None, told.text
         assert len(verdict.reason) <= REASON_CHARACTERS[exhibit.lang]
         assert set(verdict.broken) <= set(FLOOR)
+        assert verdict.expected.keys() == verdict.scores.keys()
+        assert all(LOWEST <= mean <= HIGHEST for mean in verdict.expected.values())

@@ -27,8 +27,9 @@ def cut(text, places):
 def test_every_number_has_the_alternatives_of_the_token_that_begins_it(reason, scores, places):
     text = json.dumps({"reason": reason, "more": scores}, ensure_ascii=False)
     tokens = cut(text, places)
-    top = [((token, -0.1), (f"{token}#", -3.0)) for token in tokens]
-    found = number_alternatives(tokens, top)
+    chosen = [(token, -0.1) for token in tokens]
+    top = [(each, (f"{each[0]}#", -3.0)) for each in chosen]
+    found = number_alternatives(chosen, top)
     assert len(found) == len(scores)
     for score, alternatives in zip(scores.values(), found, strict=True):
         (text, logprob), (other, _) = alternatives
@@ -38,18 +39,27 @@ def test_every_number_has_the_alternatives_of_the_token_that_begins_it(reason, s
 
 
 def test_what_stands_before_a_number_in_its_token_is_left_out():
-    top = [(), ((":4", -0.5), (":3", -1.0), (' "4"', -2.0))]
-    assert number_alternatives(['{"score"', ":4", "}"], [*top, ()]) == ((("4", -0.5), ("3", -1.0)),)
+    tokens = [('{"score"', -0.1), (":4", -0.5), ("}", 0.0)]
+    top = [(), ((":4", -0.5), (":3", -1.0), (' "4"', -2.0)), ()]
+    assert number_alternatives(tokens, top) == ((("4", -0.5), ("3", -1.0)),)
+
+
+def test_the_chosen_token_is_among_the_alternatives_where_it_was_not_likely():
+    tokens = [('{"score"', -0.1), (":4", -9.0), ("}", 0.0)]
+    assert number_alternatives(tokens, [(), (("x", -0.1), (":5", -0.2)), ()]) == (
+        (("5", -0.2), ("4", -9.0)),
+    )
 
 
 def test_a_digit_in_a_string_is_no_number():
-    tokens = ['{"reason":"', '5 \\" of 5 ', '\ufffd\ufffd","score":', "2", "}"]
+    texts = ['{"reason":"', '5 \\" of 5 ', '\ufffd\ufffd","score":', "2", "}"]
+    tokens = [(text, -3.0) for text in texts]
     assert number_alternatives(tokens, [(), DIGITS, (), DIGITS, ()]) == (DIGITS,)
 
 
 def test_alternatives_are_needed_for_every_token():
     with pytest.raises(ValueError, match="3 tokens, but alternatives for 1"):
-        number_alternatives(["{", "}", ""], [()])
+        number_alternatives([("{", 0.0)] * 3, [()])
 
 
 def test_the_expected_score_is_the_mean_by_probability():

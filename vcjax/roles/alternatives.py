@@ -11,37 +11,40 @@ _WHOLE_NUMBER = re.compile(r"\s*(\d+)\D*")
 
 
 def number_alternatives(
-    tokens: Sequence[str], top: Sequence[Alternatives]
+    tokens: Sequence[tuple[str, float]], top: Sequence[Alternatives]
 ) -> tuple[Alternatives, ...]:
     """For each number in a JSON reply, in the reply's order, the texts that might have begun it.
 
     Only these are kept of a reply's alternatives: a score is one token, a reply has hundreds.
 
     Args:
-      tokens: the text of each token of the reply. Bytes of a character that several tokens share
-        may be U+FFFD: they stand in strings alone.
+      tokens: the text of each token of the reply and its log-probability. Bytes of a character
+        that several tokens share may be U+FFFD: they stand in strings alone.
       top: for each token the likeliest texts in its place, with their log-probabilities.
 
-    Returns the alternatives without what they share with the chosen token before the number (a
-    token may be `:4`); those that begin otherwise are left out.
+    Returns the alternatives, the chosen token among them: a constraint may choose one that isn't
+    likely. They come without what they share with it before the number (a token may be `:4`);
+    those that begin otherwise are left out.
     """
     if len(tokens) != len(top):
         raise ValueError(f"{len(tokens)} tokens, but alternatives for {len(top)}")
+    texts = [text for text, _ in tokens]
     starts, length = [], 0
-    for text in tokens:
+    for text in texts:
         starts.append(length)
         length += len(text)
     found, place = [], 0
-    for match in _STRING_OR_NUMBER.finditer("".join(tokens)):
+    for match in _STRING_OR_NUMBER.finditer("".join(texts)):
         if match.group().startswith('"'):
             continue
         while place + 1 < len(starts) and starts[place + 1] <= match.start():
             place += 1
-        before = tokens[place][: match.start() - starts[place]]
+        before = texts[place][: match.start() - starts[place]]
+        chosen = () if texts[place] in dict(top[place]) else (tokens[place],)
         found.append(
             tuple(
                 (text.removeprefix(before), logprob)
-                for text, logprob in top[place]
+                for text, logprob in (*top[place], *chosen)
                 if text.startswith(before)
             )
         )

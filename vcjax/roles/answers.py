@@ -189,4 +189,5 @@ def _alternatives(choice: _Choice, ask: Ask) -> tuple:
         tuple((writable(each.token), each.logprob) for each in place.top_logprobs)
         for place in places
     ]
-    return number_alternatives([writable(place.token) for place in places], top)
+    tokens = [(writable(place.token), place.logprob) for place in places]
+    return number_alternatives(tokens, top)

@@ -95,7 +95,8 @@ def _alternatives(text: TextEngine, ask: Ask, result: Result) -> tuple[Alternati
         return ()
     decode = text.tokenizer.decode
     tops = [tuple((decode([id]), logprob) for id, logprob in top) for top in result.top]
-    return number_alternatives([decode([id]) for id in result.tokens], tops)
+    chosen = zip(result.tokens, result.logprobs, strict=True)
+    return number_alternatives([(decode([id]), logprob) for id, logprob in chosen], tops)
 
 
 def _sampling(ask: Ask) -> Sampling:
