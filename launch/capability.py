@@ -1,0 +1,68 @@
+"""Runs tasks of EleutherAI's evaluation harness on any model reference, or on an endpoint.
+
+python -m launch.capability --model=smollm2-135m-instruct --tasks=arc_easy --workdir=runs/capability
+
+The harness's own tasks fetch their data from the hub; those of `--task_path` may read local files.
+A task may name Python functions in files beside it, and they are run: take tasks from people you
+trust. Needs the extra `eval`.
+"""
+
+import logging
+
+from absl import flags
+
+from launch.guard import run
+from vcjax.foundation.errors import UserError
+from vcjax.weights.bundle import DTYPES
+
+MODEL = flags.DEFINE_string(
+    "model", None, "Any model reference, or http://HOST:PORT/v1#NAME.", required=True
+)
+TASKS = flags.DEFINE_list("tasks", None, "Tasks, groups, tags or YAML files.", required=True)
+TASK_PATH = flags.DEFINE_string("task_path", None, "A folder with tasks as YAML files.")
+LIMIT = flags.DEFINE_float("limit", None, "Documents a task; below 1: their share. Default: all.")
+NUM_FEWSHOT = flags.DEFINE_integer(
+    "num_fewshot", None, "Examples before each document; default: what each task says."
+)
+APPLY_CHAT_TEMPLATE = flags.DEFINE_bool(
+    "apply_chat_template", False, "Put documents to the model as turns of a conversation."
+)
+TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "A model reference with the tokenizer of an endpoint."
+)
+DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
+SLOTS = flags.DEFINE_integer("slots", 16, "Texts that are made together.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 1234, "Of the examples and of sampled texts.", lower_bound=0)
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+
+
+def main() -> None:
+    try:
+        from vcjax.capability.results import lines
+        from vcjax.capability.run import CapabilityConfig, measure_capability
+    except ModuleNotFoundError as error:
+        if error.name != "lm_eval":
+            raise
+        raise UserError(
+            "the evaluation harness isn't installed: pip install 'vcjax[eval]'"
+        ) from None
+    for name in ("lm_eval", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    config = CapabilityConfig(
+        model=MODEL.value,
+        tasks=tuple(TASKS.value),
+        task_path=TASK_PATH.value,
+        tokenizer=TOKENIZER.value,
+        limit=LIMIT.value,
+        num_fewshot=NUM_FEWSHOT.value,
+        apply_chat_template=APPLY_CHAT_TEMPLATE.value,
+        dtype=DTYPE.value,
+        slots=SLOTS.value,
+        seed=SEED.value,
+    )
+    for line in lines(measure_capability(config, WORKDIR.value)):
+        print(line)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,62 @@
+"""A model behind an OpenAI-compatible endpoint, through the harness's `local-completions`."""
+
+import tempfile
+from importlib.util import find_spec
+
+from lm_eval.api.model import LM
+from lm_eval.api.registry import get_model
+
+from vcjax.foundation.errors import UserError
+from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec
+from vcjax.text.templates import default_template
+from vcjax.text.tokenizer import MissingTokenizer
+from vcjax.weights.bundle import open_located
+from vcjax.weights.resolve import resolve
+
+_NEEDED = ("aiohttp", "requests")
+
+
+def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
+    """The model as the harness asks it, `spec.concurrency` prompts a call.
+
+    For tasks that want log-probabilities the endpoint must give those of prompts (`/completions`
+    with `echo` and `logprobs`).
+
+    Args:
+      tokenizer: a model reference with the endpoint's context and its tokenizer: prompts are sent
+        as ids.
+
+    Raises:
+      UserError: nobody answers there, no tokenizer is given, a bound is set that wouldn't be kept,
+        or a package is missing.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{spec.reference}: needs {', '.join(missing)}: pip install 'vcjax[eval]'")
+    if spec.max_tokens or spec.max_cost:
+        raise UserError(f"{spec.reference}: max_tokens and max_cost aren't kept by the harness")
+    if tokenizer is None:
+        raise UserError(f"{spec.reference}: say with --tokenizer which model's tokenizer it has")
+    own = open_located(resolve(tokenizer))
+    if own.tokenizer is None:
+        raise MissingTokenizer(f"{tokenizer}: this model has no tokenizer")
+    EndpointRole(spec, family="").check()
+    key = spec.key()
+    with tempfile.TemporaryDirectory() as folder:
+        template = own.tokenizer.chat_template or default_template(own.tokenizer)
+        own.tokenizer.with_template(template).save(folder)
+        settings = {
+            "base_url": f"{spec.url.removesuffix('/completions')}/completions",
+            "model": spec.model,
+            "tokenizer": folder,
+            "tokenizer_backend": "huggingface",
+            "add_bos_token": own.tokenizer.adds_bos,
+            "batch_size": spec.concurrency,
+            "max_length": own.config.max_position,
+            "max_retries": spec.tries,
+            "timeout": spec.timeout,
+            # Without one the harness sends the environment's OPENAI_API_KEY to whoever is there.
+            "header": {"Authorization": f"Bearer {key}"} if key else {"Accept": "*/*"},
+        }
+        return get_model("local-completions").create_from_arg_obj(settings)
