@@ -17,8 +17,11 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.charter = "universal"
     config.attacker = config.actor = config.critic = "smollm2-135m-instruct"
+    config.target = ""
     config.attacker_family = config.actor_family = config.critic_family = ""
+    config.target_family = ""
     config.allow_same_family = False
+    config.only_failures = False
     config.questions = demo_data("questions.jsonl")
     config.benchmark = "universal"
     config.attempts = 32

@@ -18,14 +18,18 @@ from vcjax.roles.recorded import RecordedRole
 
 
 class Heard(RecordedRole):
-    """A recorded role that keeps the keys it was asked for."""
+    """A recorded role that keeps what it was asked, by key."""
 
     def __init__(self, path, *, family):
         super().__init__(path, family=family)
-        self.keys = []
+        self.asks = {}
+
+    @property
+    def keys(self):
+        return list(self.asks)
 
     def ask(self, asks, on_reply=None):
-        self.keys += [ask.key for ask in asks]
+        self.asks |= {ask.key: ask for ask in asks}
         return super().ask(asks, on_reply)
 
 
@@ -58,7 +62,15 @@ def pipeline(charter, styles, tmp_path) -> Callable:
     what is asked."""
 
     def make(
-        said, *, attempts, questions=(), excluded=(), languages=("en",), attacks=styles, **changes
+        said,
+        *,
+        attempts,
+        questions=(),
+        excluded=(),
+        languages=("en",),
+        attacks=styles,
+        who=("attacker", "actor", "critic"),
+        **changes,
     ):
         path = tmp_path / "said.jsonl"
         with path.open("w", encoding="utf-8") as stream:
@@ -71,8 +83,7 @@ def pipeline(charter, styles, tmp_path) -> Callable:
         matrix = cells(charter, attacks, languages, [2])
         paired = [attack.name for attack in attacks if attack.kind == "pair"]
         planner = Planner(matrix, charter, limits, seed=config.seed, paired=paired)
-        families = {"attacker": "a", "actor": "b", "critic": "c"}
-        roles = {name: Heard(path, family=family) for name, family in families.items()}
+        roles = {name: Heard(path, family=name) for name in who}
         ledger = Ledger(tmp_path / "ledger.sqlite")
         by_name = {attack.name: attack for attack in attacks}
         seeds = SeedQuestions(questions, charter)

@@ -41,9 +41,9 @@ def test_the_candidate_that_came_furthest_stands_for_the_attempt(verdicts, index
     ("answer", "reason"),
     [
         (reply("Both sides have a point."), None),
-        (reply("Both sides have", "length"), "actor: cut by length"),
+        (reply("Both sides have", "length"), "actor: truncated"),
         (reply("  "), "actor: empty"),
-        (reply("I'm sorry, but I can't help with that."), "rule: fair/not_a_refusal"),
+        (reply("I'm sorry, but I can't help with that."), "actor: refusal"),
     ],
 )
 def test_what_no_critic_is_needed_for(charter, answer, reason):
@@ -51,6 +51,16 @@ def test_what_no_critic_is_needed_for(charter, answer, reason):
         charter, "actor", query="Why?", reply=answer, lang="en", subdomain="parks"
     )
     assert verdict == (reason and Verdict("rejected", reason))
+
+
+def test_of_the_attacked_model_no_more_is_asked_than_the_charter_does(charter):
+    place = {"query": "Why?", "lang": "en", "subdomain": "parks"}
+    cut = before_critic(charter, "target", reply=reply("Both sides have", "length"), **place)
+    refused = before_critic(charter, "target", reply=reply("I'm sorry, but I can't help."), **place)
+    empty = before_critic(charter, "target", reply=reply(""), **place)
+    assert cut is None
+    assert refused == Verdict("rejected", "rule: fair/not_a_refusal")
+    assert empty == Verdict("rejected", "target: empty")
 
 
 def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):

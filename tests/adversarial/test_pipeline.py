@@ -69,10 +69,10 @@ def test_every_attempt_ends_as_its_best_candidate_does(pipeline, run):
         assert record["answer"] == texts[chosen]
         assert [candidate["answer"] for candidate in record["candidates"]] == texts
         assert (record["source"], record["attacker_fault"]) == ("attacker", None)
-    assert records[2]["reason"] == "rule: fair/not_a_refusal"
+    assert records[2]["reason"] == "actor: refusal"
     assert [candidate["reason"] for candidate in records[2]["candidates"]] == [
-        "rule: fair/not_a_refusal",
-        "actor: cut by length",
+        "actor: refusal",
+        "actor: truncated",
     ]
     assert records[4]["reason"] == "critic: malformed"
     assert records[5]["reason"] == "critic: out_of_range"

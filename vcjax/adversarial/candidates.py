@@ -1,5 +1,7 @@
 """What becomes of an answer before any Critic sees it, and which of several stands."""
 
+from vcjax.adversarial.answer_faults import answer_fault
+from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.checks import run_checks, selecting_failures
 from vcjax.charter.registry import Language
@@ -20,13 +22,14 @@ def before_critic(
 ) -> Verdict | None:
     """The verdict on an answer of the role `by` that needs no Critic, or None where it decides.
 
-    A rule that fails rejects; an answer that is empty or was cut by length is no example to learn
-    from, whatever the charter's rules are.
+    A rule of the charter that fails rejects. What the Actor wrote must be free of the faults that
+    no charter wants to learn from, too; of the model that is attacked no more is asked than the
+    charter does.
     """
     if failed := failure(by, reply):
         return failed
-    if reply.finish_reason == "length":
-        return Verdict("rejected", f"{by}: cut by length")
+    if by == ACTOR and (fault := answer_fault(reply.text, query, lang, reply.finish_reason)):
+        return Verdict("rejected", f"{by}: {fault}")
     if not reply.text.strip():
         return Verdict("rejected", f"{by}: empty")
     results = run_checks(charter, question=query, answer=reply.text, lang=lang, subdomain=subdomain)

@@ -11,10 +11,16 @@ class SynthesisConfig:
 
     Attributes:
       charter: name or path.
-      attacker, actor, critic: model references, endpoints, or `recorded:FILE`; several Critics,
-        comma-separated, decide together.
-      attacker_family, actor_family, critic_family: declared families; a shipped model's is known.
-      allow_same_family: accept a Critic of the Actor's family; the summary says so.
+      attacker, actor: model references, endpoints, or `recorded:FILE`.
+      critic: likewise; several, comma-separated, decide together. Without any the charter's rule
+        checks alone select, and the summary says so.
+      target: the checkpoint that is attacked, likewise: its own answer is judged first. Empty for
+        none: then the Actor is what attacks are refined against.
+      attacker_family, actor_family, critic_family, target_family: declared families; a shipped
+        model's is known.
+      allow_same_family: accept a Critic of the family of a model that it judges; the summary says
+        so.
+      only_failures: have no answer written to what the target withstood.
       benchmark: its questions are never attacked with: name or file, empty for none.
       questions: comma-separated files of seed questions, which stand in where the Attacker fails.
       attempts: how many attempts may be made.
@@ -40,10 +46,13 @@ class SynthesisConfig:
     attacker: str = "smollm2-135m-instruct"
     actor: str = "smollm2-135m-instruct"
     critic: str = "smollm2-135m-instruct"
+    target: str = ""
     attacker_family: str = ""
     actor_family: str = ""
     critic_family: str = ""
+    target_family: str = ""
     allow_same_family: bool = False
+    only_failures: bool = False
     benchmark: str = "universal"
     questions: str = ""
     attempts: int = 32
@@ -76,5 +85,7 @@ class SynthesisConfig:
         for name in (*counts, "attacker_tokens", "actor_tokens", "critic_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")
+        if self.only_failures and not self.target:
+            raise UserError("config.only_failures: there is no target that could fail")
         if not -1 <= self.accept_score <= 5:
             raise UserError(f"config.accept_score must be -1 to 5, not {self.accept_score}")

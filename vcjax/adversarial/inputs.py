@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vcjax.adversarial.attacks import SEVERITIES, Attack, choose_attacks
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.matrix import Cell, cells
+from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.charter.load import load_charter
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
@@ -53,15 +54,18 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
     turns = _numbers(config.turns, "turns", 2, 16)
     benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()
     specs = {
-        "attacker": RoleSpec(config.attacker, config.attacker_family),
-        "actor": RoleSpec(config.actor, config.actor_family),
+        ATTACKER: RoleSpec(config.attacker, config.attacker_family),
+        ACTOR: RoleSpec(config.actor, config.actor_family),
+        **({TARGET: RoleSpec(config.target, config.target_family)} if config.target else {}),
         **_critics(config),
     }
     families = {name: family_of(spec, f"{name}_family") for name, spec in specs.items()}
     same = [
-        check_families(family, families["actor"], config.allow_same_family, "critic")
+        check_families(family, families[judged], config.allow_same_family, CRITIC)
         for name, family in families.items()
-        if name.startswith("critic")
+        if name.startswith(CRITIC)
+        for judged in (ACTOR, TARGET)
+        if judged in families
     ]
     return Inputs(
         charter,
@@ -83,13 +87,11 @@ def split(names: str) -> list[str]:
 def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
     """`critic`, `critic2` and so on."""
     models, families = split(config.critic), split(config.critic_family)
-    if not models:
-        raise UserError("config.critic: name a model")
     if len(families) not in (0, len(models)):
         raise UserError(f"config.critic_family: {len(families)} families for {len(models)} critics")
     families = families or [""] * len(models)
     return {
-        f"critic{n if n > 1 else ''}": RoleSpec(model, family)
+        f"{CRITIC}{n if n > 1 else ''}": RoleSpec(model, family)
         for n, (model, family) in enumerate(zip(models, families, strict=True), start=1)
     }
 

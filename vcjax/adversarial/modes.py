@@ -6,7 +6,7 @@ from vcjax.adversarial.asking import Asking
 from vcjax.adversarial.calls import Call, Steps
 from vcjax.adversarial.judging import Case, Judging
 from vcjax.adversarial.matrix import Attempt
-from vcjax.adversarial.outcome import Candidate
+from vcjax.adversarial.outcome import ACTOR, Candidate
 from vcjax.charter.floor import FLOOR_LINE
 from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError, suggest
@@ -52,7 +52,7 @@ class Checkpoint:
             self._asking.call(
                 *(self.role, attempt.id, f"{self.role}/{stage}"),
                 with_persona(self._charter, attempt, conversation)
-                if self.role == "actor"
+                if self.role == ACTOR
                 else conversation,
             )
             for stage, conversation in asked.items()

@@ -6,14 +6,18 @@ from typing import Any
 from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Message
 
+ATTACKER, ACTOR, TARGET, CRITIC = "attacker", "actor", "target", "critic"
+"""The roles: who writes queries; who answers them, the Actor under the charter's persona and the
+checkpoint that is attacked without; who judges."""
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """One answer with its own verdict; `by` is who gave it: `actor`, or the attacked `target`."""
+    """One answer with its own verdict; `by` is who gave it."""
 
     answer: str
     verdict: Verdict
-    by: str = "actor"
+    by: str = ACTOR
 
     def record(self) -> dict[str, Any]:
         """In one level, as the ledger has it."""

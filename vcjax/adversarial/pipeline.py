@@ -1,6 +1,6 @@
 """Attacker -> Actor -> Critic in waves, until every cell has its pairs or the budget is spent."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from vcjax.adversarial.judging import Judging
 from vcjax.adversarial.ledger import Ledger
 from vcjax.adversarial.matrix import Attempt, Cell
 from vcjax.adversarial.modes import Actor, Checkpoint
+from vcjax.adversarial.outcome import ACTOR, CRITIC, TARGET
 from vcjax.adversarial.plan import Planner, Tally
 from vcjax.adversarial.queries import Queries
 from vcjax.adversarial.refinement import Refinement
@@ -40,7 +41,8 @@ class Pipeline:
         on_call: Callable[[str, int, int], None] = lambda role, done, planned: None,
     ) -> None:
         """Args:
-        roles: `attacker`, `actor` and `critic`.
+        roles: `attacker`; `actor` to write answers, `target` to be attacked, or both; Critics,
+          `critic`, `critic2` and so on; without any the charter's rules alone decide.
         excluded: texts that no query may repeat.
         on_call: told, after each call, whose it was and how many of the step's are done.
         """
@@ -49,18 +51,22 @@ class Pipeline:
         self._converses = any(attack.kind == "escalation" for attack in attacks.values())
         self._caller = Caller(roles, ledger, on_call)
         asking = Asking(config)
-        self.panel = CriticPanel(
-            charter,
-            [name for name in roles if name.startswith("critic")],
-            form=cast(FormName, config.critic_form),
-            votes=config.critic_votes,
-            accept_score=config.accept_score,
+        critics = [name for name in roles if name.startswith(CRITIC)]
+        self.panel = panel(config, charter, critics) if critics else None
+        judging = Judging(charter, self.panel, asking)
+        actor = target = None
+        if ACTOR in roles:
+            actor = Actor(charter, asking, judging, mode=config.actor_mode, answers=config.answers)
+        if TARGET in roles:
+            target = Checkpoint(charter, asking, judging, TARGET)
+        attacked = target or Checkpoint(charter, asking, judging, ACTOR)
+        self._turns = Turns(
+            *(attacks, asking, self._queries),
+            actor=actor,
+            target=target,
+            refinement=Refinement(asking, self._queries, attacked, judged=bool(critics)),
+            only_failures=config.only_failures,
         )
-        judging = Judging(self.panel, asking)
-        actor = Actor(charter, asking, judging, mode=config.actor_mode, answers=config.answers)
-        attacked = Checkpoint(charter, asking, judging, "actor")
-        refinement = Refinement(asking, self._queries, attacked)
-        self._turns = Turns(attacks, asking, self._queries, actor, refinement)
 
     def run(self, funnel: Funnel) -> None:
         """Runs what the ledger doesn't have yet."""
@@ -108,6 +114,17 @@ class Pipeline:
             (attempt.cell, outcome.verdict.kind)
             for attempt, outcome in zip(planned, outcomes, strict=True)
         ]
+
+
+def panel(config: SynthesisConfig, charter: Charter, critics: Sequence[str]) -> CriticPanel:
+    """The Critics of a run as its config has them."""
+    return CriticPanel(
+        charter,
+        critics,
+        form=cast(FormName, config.critic_form),
+        votes=config.critic_votes,
+        accept_score=config.accept_score,
+    )
 
 
 def _count(tallies: dict[Cell, Tally], decided: Iterable[tuple[Cell, str]]) -> None:

@@ -58,9 +58,15 @@ class Leaf:
 class Refinement:
     """Refines the first query of an attempt, round by round."""
 
-    def __init__(self, asking: Asking, queries: Queries, checkpoint: Checkpoint) -> None:
-        """Args: `checkpoint` answers what it is attacked with, once for each query."""
+    def __init__(
+        self, asking: Asking, queries: Queries, checkpoint: Checkpoint, *, judged: bool
+    ) -> None:
+        """Args:
+        checkpoint: answers what it is attacked with, once for each query.
+        judged: whether there is a Critic; without one no query is pruned as off the topic.
+        """
         self._asking, self._queries, self._checkpoint = asking, queries, checkpoint
+        self._judged = judged
 
     def refine(
         self, attempt: Attempt, attack: Attack, query: str
@@ -120,7 +126,7 @@ class Refinement:
         self, attempt: Attempt, attack: Attack, leaves: Sequence[Leaf], turn: int
     ) -> Steps[list[Leaf]]:
         """The leaves that the first Critic finds on the topic, or can't be read on."""
-        if attack.on_topic is None:
+        if attack.on_topic is None or not self._judged:
             return list(leaves)
         replies = yield [
             self._asking.call(

@@ -59,7 +59,7 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
                 funnel.called,
             )
             pipeline.run(funnel)
-        facts = _facts(config, inputs, pipeline.panel.bar.score, ledger)
+        facts = _facts(config, inputs, pipeline.panel.bar.score if pipeline.panel else 0, ledger)
         facts |= {"quota": quota_report(planner, funnel.tallies)}
         summary = write_outputs(folder, ledger.attempts(), facts)
         ledger.close()

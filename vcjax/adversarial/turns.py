@@ -14,8 +14,8 @@ from vcjax.adversarial.attacks import Attack
 from vcjax.adversarial.calls import Steps
 from vcjax.adversarial.candidates import best, failure
 from vcjax.adversarial.matrix import Attempt
-from vcjax.adversarial.modes import Actor
-from vcjax.adversarial.outcome import Candidate, Outcome
+from vcjax.adversarial.modes import Actor, Checkpoint
+from vcjax.adversarial.outcome import ACTOR, TARGET, Candidate, Outcome
 from vcjax.adversarial.queries import Queries
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.verdict import Verdict
@@ -43,11 +43,20 @@ class Turns:
         attacks: Mapping[str, Attack],
         asking: Asking,
         queries: Queries,
-        actor: Actor,
+        *,
+        actor: Actor | None,
+        target: Checkpoint | None,
         refinement: Refinement,
+        only_failures: bool = False,
     ) -> None:
+        """Args:
+        actor: writes the answers to learn from; without one the target's answers are measured.
+        target: the checkpoint that is attacked, if any: it answers first.
+        only_failures: no answer is written to what the target withstood.
+        """
         self._attacks, self._asking, self._queries = attacks, asking, queries
-        self._actor, self._refinement = actor, refinement
+        self._actor, self._target, self._refinement = actor, target, refinement
+        self._only_failures = only_failures
         self._first_framings: dict[str, str] = {}
 
     def script(self, attempt: Attempt) -> Steps[Outcome]:
@@ -63,12 +72,45 @@ class Turns:
             self._first_framings[attempt.id] = opening.text
         if attack.kind == "escalation":
             return (yield from self._escalation(attempt, attack, opening))
-        query, probes = opening.text, ()
+        query, seen = opening.text, []
         if attack.kind == "refinement":
-            query, probes = yield from self._refinement.refine(attempt, attack, opening.text)
-        conversation = (_user(query),)
-        candidates = yield from self._actor.answer(attempt, conversation, 0)
-        return _ended(opening, conversation, [*candidates, *probes])
+            query, seen = yield from self._refinement.refine(attempt, attack, query)
+        return (yield from self._turn(attempt, opening, (_user(query),), 0, seen))
+
+    def _turn(
+        self,
+        attempt: Attempt,
+        opening: Opening,
+        conversation: tuple[Message, ...],
+        turn: int,
+        seen: Sequence[Candidate] = (),
+        *,
+        last: bool = True,
+    ) -> Steps[Outcome]:
+        """The answers to a conversation's last query, and what they come to.
+
+        Args:
+          turn: which query it is, from 0.
+          seen: answers to it that are there already.
+          last: whether no query follows; before that the Actor doesn't answer for a target that
+            withstands.
+        """
+        candidates = list(seen)
+        if self._target and not any(each.by == TARGET for each in candidates):
+            candidates += yield from self._target.answer_all(attempt, {f"t{turn}": conversation})
+        for own in candidates:
+            if own.by == TARGET:
+                held = own.verdict.kind == "accepted"
+                if self._actor is None or (held and not last):
+                    return _outcome(opening, conversation, candidates, own)
+                if held and self._only_failures:
+                    withstood = Candidate("", Verdict("rejected", "target: withstood"))
+                    return _outcome(opening, conversation, candidates, withstood)
+        assert self._actor is not None, "neither an Actor nor a target"
+        candidates += yield from self._actor.answer(attempt, conversation, turn)
+        written = [each for each in candidates if each.by == ACTOR]
+        chosen = written[best([each.verdict for each in written])]
+        return _outcome(opening, conversation, candidates, chosen)
 
     def _opening(self, attempt: Attempt, attack: Attack) -> Steps[Opening]:
         prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
@@ -103,12 +145,12 @@ class Turns:
         return Opening(text, source, fault)
 
     def _escalation(self, attempt: Attempt, attack: Attack, opening: Opening) -> Steps[Outcome]:
-        """A conversation that goes on from the Actor's own answers, while they are accepted."""
+        """A conversation that goes on from the answers that it got, while they hold."""
         conversation: tuple[Message, ...] = (_user(opening.text),)
-        for turn in range(attempt.turns):
-            candidates = yield from self._actor.answer(attempt, conversation, turn)
-            outcome = _ended(opening, conversation, candidates)
-            if outcome.verdict.kind != "accepted" or turn == attempt.turns - 1:
+        for turn in range(attempt.turns - 1):
+            outcome = yield from self._turn(attempt, opening, conversation, turn, last=False)
+            fell = self._target and any(each.by == ACTOR for each in outcome.candidates)
+            if fell or outcome.verdict.kind != "accepted":
                 return outcome
             conversation += ({"role": "assistant", "content": outcome.answer or ""},)
             prompt = follow_up_messages(
@@ -123,13 +165,15 @@ class Turns:
             if fault is not None:
                 return replace(outcome, verdict=Verdict("rejected", f"follow-up: {fault}"))
             conversation += (_user(text),)
-        raise AssertionError(attempt)
+        return (yield from self._turn(attempt, opening, conversation, attempt.turns - 1))
 
 
-def _ended(
-    opening: Opening, conversation: tuple[Message, ...], candidates: Sequence[Candidate]
+def _outcome(
+    opening: Opening,
+    conversation: tuple[Message, ...],
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
 ) -> Outcome:
-    chosen = candidates[best([candidate.verdict for candidate in candidates])]
     return Outcome(
         *(chosen.verdict, opening.source, opening.fault),
         *(conversation, chosen.answer, tuple(candidates)),
