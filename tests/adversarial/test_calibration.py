@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcjax.adversarial.calibration import LEAST_LABELS, calibrate, corrected_rates, gate
+from vcjax.adversarial.calibration import (
+    LEAST_LABELS,
+    calibrate,
+    corrected_rates,
+    critic_counts,
+    gate,
+)
 from vcjax.adversarial.calibration_labels import Labelled, judged, read_calibration
 from vcjax.adversarial.critic_panel import CriticPanel
 from vcjax.charter.load import load_charter
@@ -144,6 +150,18 @@ def test_accept_rates_are_corrected_by_each_group_s_own_errors():
     assert rates["overall"]["corrected"]["value"] == pytest.approx((0.3 + 0.88 - 1) / 0.73)
     assert rates["domains"]["elsewhere"]["corrected"] is None
     assert json.loads(json.dumps(rates)) == rates
+
+
+def test_a_run_s_verdicts_are_counted_by_group():
+    ends = [("en", "gender", "accepted"), ("en", "race", "rejected"), ("zh", "race", "accepted")]
+    others = [("zh", "race", "unscored"), ("en", "gender", "blocked")]
+    assert critic_counts([*ends, *others]) == {
+        "overall": (2, 3),
+        "languages": {"en": (1, 2), "zh": (1, 1)},
+        "domains": {"gender": (1, 1), "race": (1, 2)},
+    }
+    report = calibrate(items(45, 5, 10, 40))
+    assert corrected_rates(report, critic_counts([]))["overall"]["corrected"] is None
 
 
 @settings(deadline=None, max_examples=25)

@@ -118,6 +118,25 @@ def gate(report: Mapping[str, Any], minimum: float) -> dict[str, Any]:
     return {**known, "met": not why, "why": why}
 
 
+def critic_counts(judged: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+    """The counts that `corrected_rates` takes, of the answers that came before the Critic.
+
+    Args:
+      judged: language, subdomain and verdict's kind of each; those without a verdict don't count.
+    """
+    counts: dict[str, Any] = {"overall": (0, 0), "languages": {}, "domains": {}}
+
+    def more(pair: tuple[int, int], kind: str) -> tuple[int, int]:
+        return pair[0] + (kind == "accepted"), pair[1] + 1
+
+    for lang, domain, kind in judged:
+        if kind in ("accepted", "rejected"):
+            counts["overall"] = more(counts["overall"], kind)
+            for group, name in (("languages", lang), ("domains", domain)):
+                counts[group][name] = more(counts[group].get(name, (0, 0)), kind)
+    return counts
+
+
 def corrected_rates(
     report: Mapping[str, Any],
     counts: Mapping[str, Any],
@@ -132,8 +151,8 @@ def corrected_rates(
     Args:
       report: of `calibrate`.
       counts: `{"overall": (accepted, judged), "languages": {name: ...}, "domains": {name: ...}}`:
-        answers that the Critic accepted, and answers that it gave a verdict on. What rules turned
-        down before it and what is unscored don't count.
+        answers that the Critic accepted, and answers that it gave a verdict on; `critic_counts`.
+        What rules turned down before it doesn't count.
 
     Returns the same tree of `{seen, corrected}`, rates with their intervals; `corrected` is None
     where the true rate can't be known.
