@@ -1,4 +1,5 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -309,3 +310,13 @@ def test_any_content_decodes_to_the_rendering_and_the_mask_to_the_answers(
         assert trained(tokenizer, rendered) == "".join(answer + end for _, answer in contents)
         ends = [id for id in rendered.ids if id == tokenizer.special_tokens[end]]
         assert len(ends) == text.count(end) - sum(m["content"].count(end) for m in messages)
+
+
+def test_threads_render_side_by_side(chatml):
+    def render(number: int) -> Rendered:
+        asked = turns(*(f"{turn}? " * number for turn in range(1 + number)))
+        return render_conversation(chatml, asked, template=CHATML, add_generation_prompt=True)
+
+    alone = [render(number) for number in range(1, 9)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(render, [*range(1, 9)] * 20)) == alone * 20

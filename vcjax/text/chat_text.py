@@ -6,6 +6,7 @@ single character that occurs nowhere else; afterwards it is put back and its spa
 """
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +21,9 @@ from vcjax.text.tokenizer import Tokenizer
 
 Message = Mapping[str, str]
 Span = tuple[int, int]  # characters, half-open
+
+# transformers keeps one compiled template, which tracks the spans, for all threads.
+_RENDERING = threading.Lock()
 
 _GENERATION_MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 
@@ -166,13 +170,14 @@ class _Template:
         self, messages: list[dict], add_generation_prompt: bool, markers: bool = False
     ) -> tuple[str, list[Span]]:
         try:
-            texts, spans = render_jinja_template(
-                conversations=[messages],
-                chat_template=self._source,
-                return_assistant_tokens_mask=markers,
-                add_generation_prompt=add_generation_prompt,
-                **self._variables,
-            )
+            with _RENDERING:
+                texts, spans = render_jinja_template(
+                    conversations=[messages],
+                    chat_template=self._source,
+                    return_assistant_tokens_mask=markers,
+                    add_generation_prompt=add_generation_prompt,
+                    **self._variables,
+                )
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages) or "no messages"
             raise UserError(f"chat template: it fails on ({roles}): {error}") from error
