@@ -5,6 +5,7 @@ python -m launch.bench train --full      both shapes, both dtypes, all peers
 python -m launch.bench data              from records to batches
 python -m launch.bench generate          the engine: decoding, prefill, prefixes, long tails, JSON
 python -m launch.bench generate --full   other dtypes too, and more rounds
+python -m launch.bench ledger            a million adversarial attempts: ledger and near-duplicates
 
 The first took 4 min 57 s with `--rounds=3` on two cores of an AMD EPYC.
 
@@ -21,6 +22,7 @@ from absl import flags
 
 from configs.common import base
 from launch.guard import run
+from vcjax.adversarial.ledger_scale import bench_ledger
 from vcjax.bench.accelerator import SHAPES, bench_accelerator
 from vcjax.bench.bounds import require
 from vcjax.bench.data import DataBench, bench_data
@@ -28,7 +30,7 @@ from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases
 from vcjax.bench.generate_cases import CASES
 from vcjax.bench.machine import apart, device
 from vcjax.bench.record import circumstances, read_record, write_section
-from vcjax.bench.table import data_table, generate_table, train_table
+from vcjax.bench.table import data_table, figures_table, generate_table, train_table
 from vcjax.bench.train import TrainBench, bench_train, parse_cases
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.foundation.hardware import hardware_of
@@ -36,7 +38,9 @@ from vcjax.foundation.hardware import hardware_of
 FIRST_CASE = "4x512:float32"
 ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
 
-WHAT = flags.DEFINE_string("what", None, "train, data or generate; its flag may be left out.")
+WHAT = flags.DEFINE_string(
+    "what", None, "train, data, generate or ledger; its flag may be left out."
+)
 WORKDIR = flags.DEFINE_string("workdir", "runs/bench", "Where bench.json is kept.")
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "A model reference.")
 ROUNDS = flags.DEFINE_integer(
@@ -55,8 +59,9 @@ PEER_PYTHON = flags.DEFINE_string(
 )
 TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
 MEGABYTES = flags.DEFINE_float("megabytes", 20.0, "data: of text.", lower_bound=0.001)
+ATTEMPTS = flags.DEFINE_integer("attempts", 10**6, "ledger: how many.", lower_bound=1)
 
-USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3}
+USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3, "ledger": 1}
 
 
 def main() -> None:
@@ -79,6 +84,9 @@ def main() -> None:
             DataBench(MODEL.value, MEGABYTES.value, batch, length, _rounds()), workdir
         )
         table = data_table(section)
+    elif WHAT.value == "ledger":
+        section = bench_ledger(ATTEMPTS.value, workdir)
+        table = figures_table(section)
     else:
         cases = choose_cases(CASE_NAMES.value or "")
         bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)

@@ -41,6 +41,15 @@ def generate_table(section: Mapping[str, Any]) -> str:
     return "\n".join([*_generate_cases(section["cases"]), *_bounds(section["bounds"])])
 
 
+def figures_table(section: Mapping[str, Any]) -> str:
+    """Figures by name, then the bounds."""
+    rows = [
+        (name, f"{figure:,}" if isinstance(figure, int) else f"{figure:,.3f}")
+        for name, figure in section["figures"].items()
+    ]
+    return "\n".join([*aligned(rows), *_bounds(section["bounds"])])
+
+
 def _generate_cases(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for case in cases:
         rows: list[tuple[str, ...]] = [GENERATE_HEAD]
