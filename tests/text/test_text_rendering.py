@@ -1,4 +1,5 @@
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -318,5 +319,10 @@ def test_threads_render_side_by_side(chatml):
         return render_conversation(chatml, asked, template=CHATML, add_generation_prompt=True)
 
     alone = [render(number) for number in range(1, 9)]
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(render, [*range(1, 9)] * 20)) == alone * 20
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # often enough for threads to meet within a template
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(render, [*range(1, 9)] * 20)) == alone * 20
+    finally:
+        sys.setswitchinterval(interval)
