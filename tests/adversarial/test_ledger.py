@@ -103,12 +103,15 @@ def test_an_attempt_comes_back_with_what_its_calls_have_cost(path):
         decide(ledger, planned, verdict=rejected, conversation=turns, round=1)
         (found,) = ledger.attempts()
         (row,) = ledger.decided()
+        decide(ledger, attempt(4))
+        first = list(ledger.openings())
     expected = {"id": planned.id, "number": 3, "wave": 0, "round": 1, "severity": 3, "turns": 2}
     expected |= {"kind": "rejected", "reason": "critic: score 2", "score": 2, "topic": "old parks"}
     expected |= {"call_count": 3, "prompt_tokens": 12, "tokens": 6, "seconds": 1.5, "cost": 0.75}
     assert expected.items() <= row.items() <= found.items()
     assert found.keys() - row.keys() == {"answer", "conversation", "candidates"}
     assert found["conversation"] == turns
+    assert first == ["So?", "Why 4?"]
     assert found["candidates"] == [{"answer": "因为。", "kind": "accepted"}]
 
 

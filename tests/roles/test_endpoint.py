@@ -209,6 +209,14 @@ def test_it_can_be_asked_from_within_another_event_loop(server):
     assert asyncio.run(cell())[0].text == GOOD
 
 
+def test_no_proxy_stands_between_us_and_this_machine(server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    role = role_of(server)
+    role.check()
+    assert role.ask(asks("good"))[0].text == GOOD
+
+
 def test_opening_one_checks_that_somebody_is_there(server):
     spec = f"endpoint:{server.url}#m#concurrency=2"
     specs = {"attacker": RoleSpec(spec, "a"), "critic": RoleSpec(spec, "a")}

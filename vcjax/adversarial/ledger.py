@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vcjax.adversarial.ledger_query import attempts, counts, usage
+from vcjax.adversarial.ledger_query import attempts, counts, openings, usage
 from vcjax.adversarial.ledger_schema import (
     ATTEMPT,
     CALL,
@@ -217,6 +217,10 @@ class Ledger:
     def decided(self) -> Iterator[dict[str, Any]]:
         """As `attempts`, without answer, conversation and candidates: a million in seconds."""
         return attempts(self._connection, details=False)
+
+    def openings(self) -> Iterator[str]:
+        """What each decided attempt asked first: its query, where there was one turn."""
+        return openings(self._connection)
 
     def counts(self, by: Sequence[str] = (*CELL, "kind")) -> list[dict[str, Any]]:
         """How many attempts there are of each of the values that they have in the fields `by`."""

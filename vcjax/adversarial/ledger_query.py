@@ -132,6 +132,15 @@ def counts(
     return [dict(row) for row in rows]
 
 
+def openings(connection: sqlite3.Connection) -> Iterator[str]:
+    """What each attempt asked first, in the order of their numbers."""
+    rows = connection.execute(
+        "SELECT coalesce(json_extract(conversation, '$[0].content'), query) FROM attempts "
+        "JOIN details USING (key) ORDER BY number, id"
+    )
+    return (text for (text,) in rows)
+
+
 def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     """What calls have cost, by the role and by the model that answered; see `Ledger.usage`."""
     rows = connection.execute(

@@ -1,32 +1,38 @@
 """One synthesis run: check everything, then open the workdir, run, and write what it leaves."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.card import card
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.inputs import Inputs, read_inputs, split
 from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.outputs import write_outputs
+from vcjax.adversarial.outputs import write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, Planner
 from vcjax.adversarial.quotas import quota_report
+from vcjax.adversarial.reliability import canary_report, measure_agreement, reliability
 from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.adversarial.tallies import Tallies
 from vcjax.charter.load import charter_file
 from vcjax.evaluation.benchmark import benchmark_path
-from vcjax.foundation.files import read_json
+from vcjax.foundation.files import read_json, write_json, write_jsonl, write_text
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.roles.opening import open_roles
+from vcjax.roles.role import Role
 
-EXTENDABLE = ("attempts", "per_cell", "cell_attempts")
+EXTENDABLE = ("attempts", "per_cell", "cell_attempts", "force_export")
 
 
 def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
-    Whether every quota was met is in the summary's `quota`; the outputs are the same either way.
+    The summary tells whether every quota was met (`quota`) and whether the pairs were exported
+    (`exported`); `shortfall` says what of that is to be told to the user.
 
     Raises:
       UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
@@ -40,41 +46,73 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         print(f"{workdir}: already finished ({summary['attempts']} attempts)")
         return summary
     roles, parents = open_roles(inputs.specs, config.slots)
+    parents += _files(config)
     with opened(workdir, settings, extendable=EXTENDABLE) as folder:
         done.unlink(missing_ok=True)  # a run that is being extended isn't finished
-        ledger = Ledger(folder / "ledger.sqlite")
-        limits = Limits(config.attempts, config.per_cell, config.cell_attempts, config.wave)
-        paired = [attack.name for attack in inputs.attacks if attack.kind == "pair"]
-        planner = Planner(inputs.cells, inputs.charter, limits, seed=config.seed, paired=paired)
-        with Funnel(planner) as funnel:
-            pipeline = Pipeline(
-                config,
-                inputs.charter,
-                {attack.name: attack for attack in inputs.attacks},
-                planner,
-                SeedQuestions(inputs.questions, inputs.charter),
-                roles,
-                ledger,
-                inputs.excluded,
-                funnel.called,
-            )
-            pipeline.run(funnel)
-        facts = _facts(config, inputs, pipeline.panel.bar.score if pipeline.panel else 0, ledger)
-        facts |= {"quota": quota_report(planner, funnel.tallies)}
-        summary = write_outputs(folder, ledger.attempts(), facts)
-        ledger.close()
-        parents += [Parent.of("charter", charter_file(config.charter), config.charter)]
-        if config.benchmark:
-            path = benchmark_path(config.benchmark)
-            parents += [Parent.of("benchmark", path, config.benchmark)]
-        parents += [Parent.of("questions", path) for path in split(config.questions)]
+        if inputs.quarantined:
+            write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
+        with Ledger(folder / "ledger.sqlite", charter=inputs.charter.content_hash) as ledger:
+            summary = _run(config, inputs, roles, parents, ledger, folder)
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary
 
 
-def _facts(
-    config: SynthesisConfig, inputs: Inputs, accept_score: int, ledger: Ledger
+def _run(
+    config: SynthesisConfig,
+    inputs: Inputs,
+    roles: dict[str, Role],
+    parents: Sequence[Parent],
+    ledger: Ledger,
+    folder: Path,
 ) -> dict[str, Any]:
+    limits = Limits(config.attempts, config.per_cell, config.cell_attempts, config.wave)
+    paired = [attack.name for attack in inputs.attacks if attack.kind == "pair"]
+    planner = Planner(inputs.cells, inputs.charter, limits, seed=config.seed, paired=paired)
+    with Funnel(planner) as funnel:
+        pipeline = Pipeline(
+            *(config, inputs.charter, {attack.name: attack for attack in inputs.attacks}),
+            *(planner, SeedQuestions(inputs.questions, inputs.charter), roles, ledger),
+            *(inputs.excluded, funnel.called),
+        )
+        agreement = canaries = None
+        if inputs.labelled:
+            agreement = measure_agreement(
+                *(list(inputs.labelled), pipeline.panel, pipeline.poll, config.critic),
+                seed=config.seed,
+            )
+        pipeline.run(funnel)
+        if config.canaries and pipeline.panel:
+            canaries = canary_report(
+                *(ledger.attempts(), pipeline.panel, pipeline.poll),
+                size=config.canaries,
+                seed=config.seed,
+            )
+    tallies = Tallies(paired)
+    for attempt in ledger.attempts():
+        tallies.add(attempt)
+    calibration = agreement and reliability(agreement, config.min_kappa, tallies.judged)
+    exported = calibration is None or calibration["gate"]["met"] or config.force_export
+    summary = {
+        **_facts(config, inputs),
+        "accept_score": pipeline.panel.bar.score if pipeline.panel else 0,
+        "exported": exported,
+        "quota": quota_report(planner, funnel.tallies),
+        "calibration": calibration,
+        "canaries": canaries,
+        **tallies.summary(),
+        "records": write_records(folder, ledger.attempts(), export=exported),
+        "tokens": ledger.tokens(),
+        "usage": ledger.usage(),
+        "parents": [
+            {"role": each.role, "reference": each.reference, "hash": each.hash} for each in parents
+        ],
+    }
+    write_text(folder / "README.md", card(summary))
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _facts(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
     charter = inputs.charter
     return {
         "charter": {
@@ -83,9 +121,17 @@ def _facts(
             "hash": charter.content_hash,
         },
         "same_family": inputs.same_family,
-        "accept_score": accept_score,
-        **{name: spec.model for name, spec in inputs.specs.items()},
+        **{name: getattr(config, name) for name in ("attacker", "actor", "critic", "target")},
         "families": inputs.families,
-        "tokens": ledger.tokens(),
         "seed": config.seed,
     }
+
+
+def _files(config: SynthesisConfig) -> list[Parent]:
+    """The files that a run is made from, as parents in its lineage."""
+    files = [Parent.of("charter", charter_file(config.charter), config.charter)]
+    if config.benchmark:
+        files.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
+    files += [Parent.of("questions", path) for path in split(config.questions)]
+    files += [Parent.of("calibration", path) for path in split(config.calibration)]
+    return files

@@ -45,7 +45,9 @@ class EndpointRole:
         """
         url = f"{self.spec.url}/models"
         try:
-            answer = httpx2.get(url, headers=self._headers, timeout=_CHECK_SECONDS)
+            answer = httpx2.get(
+                url, headers=self._headers, timeout=_CHECK_SECONDS, trust_env=not self.spec.is_here
+            )
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise UserError(f"{self.model}: nobody answers there ({error})") from None
         except httpx2.HTTPError:
@@ -75,7 +77,8 @@ class EndpointRole:
         waiting, stopped = iter(enumerate(asks)), []
         limits = httpx2.Limits(max_connections=self.spec.concurrency)
         # Timeouts are ours: httpx2's are of single reads, of which a slow answer has many.
-        async with httpx2.AsyncClient(headers=self._headers, limits=limits, timeout=None) as client:
+        options = {"limits": limits, "timeout": None, "trust_env": not self.spec.is_here}
+        async with httpx2.AsyncClient(headers=self._headers, **options) as client:
             works = (
                 self._work(client, waiting, tell, stopped) for _ in range(self.spec.concurrency)
             )

@@ -54,6 +54,11 @@ class EndpointSpec:
         """How records name it."""
         return f"{self.url}#{self.model}"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine: a proxy that the environment names isn't asked then."""
+        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+
     @classmethod
     def parse(cls, text: str) -> "EndpointSpec":
         """Raises: UserError for a bad URL, no model's name, or a bad option."""

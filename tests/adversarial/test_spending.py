@@ -1,0 +1,22 @@
+from tests.adversarial.attempts import ASK, fill
+from tests.roles.failing import serving
+from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.spending import charge_earlier
+from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec
+
+
+def test_what_earlier_processes_spent_counts_towards_an_endpoint_s_bounds(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    fill(path, range(3))  # by a model that isn't an endpoint
+    with serving() as server:
+        spec = EndpointSpec.parse(f"{server.url}#m#price=10#prompt_price=2")
+        first = EndpointRole(spec, family="a")
+        (reply,) = first.ask([ASK])
+        with Ledger(path) as ledger:
+            ledger.record_call("x", "actor", ASK, reply, model=first.model, family="a")
+        again = EndpointRole(spec, family="a")
+        with Ledger(path) as ledger:
+            charge_earlier([again, again], ledger)
+    assert again.account.tokens == first.account.tokens == 15
+    assert again.account.cost == first.account.cost > 0
