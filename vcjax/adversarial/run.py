@@ -16,6 +16,7 @@ from vcjax.adversarial.plan import Limits, Planner
 from vcjax.adversarial.quotas import quota_report
 from vcjax.adversarial.reliability import canary_report, measure_agreement, reliability
 from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.adversarial.spending import charge_earlier
 from vcjax.adversarial.tallies import Tallies
 from vcjax.charter.load import charter_file
 from vcjax.evaluation.benchmark import benchmark_path
@@ -52,6 +53,7 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         if inputs.quarantined:
             write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
         with Ledger(folder / "ledger.sqlite", charter=inputs.charter.content_hash) as ledger:
+            charge_earlier(roles.values(), ledger)
             summary = _run(config, inputs, roles, parents, ledger, folder)
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary
