@@ -80,6 +80,7 @@ def test_an_answer_without_a_text_is_a_reply_that_says_so(answer, outcome):
             False,
         ),
         (400, {"error": {"code": "context_length_exceeded"}}, "too long", False),
+        (400, {"error": {"message": "the maximum context length is 9"}}, "too long", False),
         (413, b"", "too long", False),
         (400, {"error": {"message": "no such option"}}, "bad request", False),
         (422, {"detail": "?"}, "bad request", False),

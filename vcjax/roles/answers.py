@@ -5,6 +5,7 @@ The format: https://platform.openai.com/docs/api-reference/chat
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,9 @@ NO_ANSWER = (RATE_LIMITED, SERVER_ERROR, TIMEOUT, CUT_OFF)
 
 _FILTERED = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
+_TOO_LONG_WORDS = re.compile(r"context (length|window|size)|model's context", re.IGNORECASE)
+"""vLLM, llama.cpp and `launch.serve` say it in words alone."""
+
 _LONGEST_DETAIL = 500
 
 
@@ -93,7 +97,7 @@ def _refuse(status: int, headers: Mapping[str, str], text: str) -> None:
         raise Fault(SERVER_ERROR, detail, again=True, wait=_wait(headers))
     if status == 408:
         raise Fault(TIMEOUT, detail, again=True)
-    if codes & _TOO_LONG or status == 413:
+    if codes & _TOO_LONG or status == 413 or _TOO_LONG_WORDS.search(message):
         raise Fault(TOO_LONG, detail, again=False)
     raise Fault(BAD_REQUEST, detail, again=False)
 
