@@ -55,6 +55,9 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end():
     decoder.accept(TOKENIZER.encode("😀")[0])
     assert decoder.take() == ""
     assert decoder.finish() == TOKENIZER.decode(TOKENIZER.encode("😀")[:1])
+    text = decoder.text
+    assert decoder.finish() == ""
+    assert decoder.text == text
 
 
 @pytest.mark.parametrize(("stop", "message"), [(("",), "empty"), (("a",) * 17, "17 strings")])

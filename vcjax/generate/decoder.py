@@ -45,8 +45,9 @@ class Decoder:
         return self._release(len(self.text) - held)
 
     def finish(self) -> str:
-        """The rest of the text: no token follows."""
+        """The rest of the text: no token follows. Once more it has nothing to add."""
         before, now = self._decode(self._told), self._decode(len(self._tokens))
+        self._told = len(self._tokens)
         if not self.stopped:
             self._add(now[len(before) :])
         return self._release(len(self.text))
