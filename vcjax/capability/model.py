@@ -77,14 +77,15 @@ class VcjaxLM(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continues each `(context, settings)` up to a string of `settings["until"]`, EOS or
         `max_gen_toks` tokens; each text is told to the cache hook as it comes."""
-        asked = [self._request(request) for request in requests]
+        asked = [self.request(request) for request in requests]
+        texts: dict[int, str] = {}
 
         def finished(index: int, result: Result) -> None:
-            text = self.text.text(asked[index], result)
-            self.cache_hook.add_partial("generate_until", requests[index].arguments, text)
+            texts[index] = self.text.text(asked[index], result)
+            self.cache_hook.add_partial("generate_until", requests[index].arguments, texts[index])
 
-        results = self.text.engine.generate(asked, finished)
-        return [self.text.text(*pair) for pair in zip(asked, results, strict=True)]
+        self.text.engine.generate(asked, finished)
+        return [texts[index] for index in range(len(requests))]
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -105,6 +106,44 @@ class VcjaxLM(LM):
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """The template's source; None where no template is to be used."""
         return self._template if chat_template else None
+
+    def request(self, request: Instance) -> Request:
+        """What the engine is asked for `(context, settings)`.
+
+        Raises:
+          UserError: a setting that is unknown or can't be met.
+        """
+        context, given = request.arguments
+        settings: dict[str, Any] = dict(normalize_gen_kwargs(given))
+        for name in settings:
+            if name not in _KNOWN or (name == "num_beams" and settings[name] != 1):
+                raise UserError(
+                    f"{_name(request)}: generation_kwargs: {name}={settings[name]!r} can't be "
+                    f"done{suggest(name, _KNOWN)}"
+                )
+        room = self._context - settings["max_gen_toks"]
+        if room < 1:
+            raise UserError(
+                f"{_name(request)}: {settings['max_gen_toks']} new tokens don't fit the model's "
+                f"context of {self._context}"
+            )
+        special = self._tokenizer.special_tokens
+        until = [stop for stop in settings["until"] if stop]
+        return Request(
+            prompt=tuple(self.prompt(context)[-room:]),
+            max_tokens=settings["max_gen_toks"],
+            eos_ids=(*self.text.eos_ids, *(special[stop] for stop in until if stop in special)),
+            watch=Decoder(self._tokenizer, [stop for stop in until if stop not in special]),
+            **{name: settings[name] for name in _SAMPLING if name in settings},
+        )
+
+    def prompt(self, context: str) -> list[int]:
+        """The ids of a text to continue, BOS included where it belongs."""
+        tokenizer = self._tokenizer
+        ids = tokenizer.encode(context, special=True)
+        if not ids or (tokenizer.adds_bos and ids[0] != tokenizer.bos_id):
+            return [prefix_id(tokenizer), *ids]
+        return ids
 
     @property
     def tokenizer_name(self) -> str:
@@ -146,38 +185,6 @@ class VcjaxLM(LM):
             context_len=1,
         )
         return [make_disjoint_window(window) for window in windows]
-
-    def _request(self, request: Instance) -> Request:
-        context, given = request.arguments
-        settings: dict[str, Any] = dict(normalize_gen_kwargs(given))
-        for name in settings:
-            if name not in _KNOWN or (name == "num_beams" and settings[name] != 1):
-                raise UserError(
-                    f"{_name(request)}: generation_kwargs: {name}={settings[name]!r} can't be "
-                    f"done{suggest(name, _KNOWN)}"
-                )
-        room = self._context - settings["max_gen_toks"]
-        if room < 1:
-            raise UserError(
-                f"{_name(request)}: {settings['max_gen_toks']} new tokens don't fit the model's "
-                f"context of {self._context}"
-            )
-        special = self._tokenizer.special_tokens
-        until = [stop for stop in settings["until"] if stop]
-        return Request(
-            prompt=tuple(self._prompt(context)[-room:]),
-            max_tokens=settings["max_gen_toks"],
-            eos_ids=(*self.text.eos_ids, *(special[stop] for stop in until if stop in special)),
-            watch=Decoder(self._tokenizer, [stop for stop in until if stop not in special]),
-            **{name: settings[name] for name in _SAMPLING if name in settings},
-        )
-
-    def _prompt(self, context: str) -> list[int]:
-        tokenizer = self._tokenizer
-        ids = tokenizer.encode(context, special=True)
-        if not ids or (tokenizer.adds_bos and ids[0] != tokenizer.bos_id):
-            return [prefix_id(tokenizer), *ids]
-        return ids
 
 
 register_model("vcjax")(VcjaxLM)

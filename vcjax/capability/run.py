@@ -107,12 +107,8 @@ def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Pare
     """The model, what identifies it, and its part of the lineage."""
     if is_endpoint(config.model):
         spec = EndpointSpec.parse(config.model)
-        lm = open_endpoint(spec, config.tokenizer)
-        return (
-            lm,
-            {"reference": spec.reference},
-            [Parent("model", spec.reference, hash_text(spec.reference))],
-        )
+        parent = Parent("model", spec.reference, hash_text(spec.reference))
+        return open_endpoint(spec, config.tokenizer), {"reference": spec.reference}, [parent]
     bundle = load_bundle(config.model, config.dtype)
     origin = bundle.origin
     about = {"reference": origin.reference, "hash": origin.hash, "dtype": bundle.dtype}
