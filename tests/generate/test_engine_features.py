@@ -194,3 +194,21 @@ def test_every_eos_id_is_masked_as_long_as_it_may_not_come(engine):
     )
     assert len(result.tokens) == 40
     assert not set(result.tokens) & set(EOS_IDS)
+
+
+class Full:
+    """A constraint that lets nothing but an EOS id come."""
+
+    def mask(self) -> np.ndarray:
+        bits = np.zeros((23,), np.uint32)
+        bits[0] = 1
+        return bits
+
+    def accept(self, token: int) -> bool:
+        return True
+
+
+def test_a_constraint_that_is_met_ends_a_request_before_min_tokens(engine):
+    request = Request(prompt(1, 5), 12, min_tokens=6, eos_ids=EOS_IDS, constraint=Full())
+    (result,) = engine.generate([request])
+    assert (result.tokens, result.finish_reason) == ((), "stop")

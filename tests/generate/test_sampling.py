@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from vcjax.generate.adjust import bias, penalise, unpack_mask
-from vcjax.generate.sampling import BIAS, Settings, _adjusted, _invert, _pick, count, draw
+from vcjax.generate.requests import MOST_BIASES
+from vcjax.generate.sampling import Settings, _adjusted, _invert, _pick, count, draw
 from vcjax.generate.truncate import lowest_kept, top_k_floor, top_p_floor
 
 VOCAB = 12
@@ -40,8 +41,8 @@ def plain(values, rows=1, **changes):
         "frequency_penalty": np.zeros((rows,), np.float32),
         "seeds": np.arange(rows, dtype=np.uint32),
         "steps": np.zeros((rows,), np.int32),
-        "bias_ids": np.full((rows, BIAS), vocab, np.int32),
-        "bias_values": np.zeros((rows, BIAS), np.float32),
+        "bias_ids": np.full((rows, MOST_BIASES), vocab, np.int32),
+        "bias_values": np.zeros((rows, MOST_BIASES), np.float32),
         "mask": np.full((rows, (vocab + 31) // 32), FREE, np.uint32),
     }
     counts = jnp.asarray(changes.pop("counts", np.zeros((rows, vocab), np.int32)))
@@ -146,7 +147,7 @@ def test_greedy_rows_stay_greedy_beside_sampled_ones():
 
 def test_a_token_that_is_not_allowed_is_never_drawn_however_likely_or_biased():
     mask = words([[0, 1, 0, 1]] * 256)
-    ids = np.full((256, BIAS), 4)
+    ids = np.full((256, MOST_BIASES), 4)
     ids[:, 0] = 0
     tokens = drawn(*plain([30.0, 0, 20, 0.5], 256, mask=mask, bias_ids=ids, bias_values=99)).tokens
     assert set(tokens.tolist()) == {1, 3}
@@ -198,8 +199,8 @@ def everything(rows, vocab, rng):
         "repetition_penalty": rng.uniform(1.1, 1.5, rows),
         "presence_penalty": rng.uniform(0.1, 1, rows),
         "frequency_penalty": rng.uniform(0.1, 1, rows),
-        "bias_ids": rng.integers(0, vocab, (rows, BIAS)),
-        "bias_values": rng.uniform(-5, 5, (rows, BIAS)),
+        "bias_ids": rng.integers(0, vocab, (rows, MOST_BIASES)),
+        "bias_values": rng.uniform(-5, 5, (rows, MOST_BIASES)),
         "mask": rng.integers(1, FREE, (rows, (vocab + 31) // 32)),
     }
 

@@ -14,8 +14,6 @@ from jaxtyping import Array, Bool, Float, Int, UInt
 from vcjax.generate.adjust import bias, constrain, penalise
 from vcjax.generate.truncate import lowest_kept
 
-BIAS = 300
-"""Tokens that a row can bias: as many as OpenAI's API takes."""
 _BLOCK = 256
 """Tokens whose weights are summed before one of them is drawn."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vcjax.generate.requests import ConstraintFault, Event, Request
-from vcjax.generate.sampling import BIAS, Settings
+from vcjax.generate.requests import MOST_BIASES, ConstraintFault, Event, Request
+from vcjax.generate.sampling import Settings
 
 _FREE = 0xFFFFFFFF
 """A word of the mask that allows each of its 32 tokens."""
@@ -74,8 +74,8 @@ class Table:
         self.seeds = np.zeros((slots,), np.uint32)
         self.steps = np.zeros((slots,), np.int32)
         self.positions = np.full((slots,), NOWHERE, np.int32)
-        self.bias_ids = np.full((slots, BIAS), vocab, np.int32)
-        self.bias_values = np.zeros((slots, BIAS), np.float32)
+        self.bias_ids = np.full((slots, MOST_BIASES), vocab, np.int32)
+        self.bias_values = np.zeros((slots, MOST_BIASES), np.float32)
         self.mask = np.full((slots, (vocab + 31) // 32), _FREE, np.uint32)
         self.top = np.zeros((slots,), np.int32)
         self._constrained = np.zeros((slots,), np.bool_)
@@ -105,14 +105,18 @@ class Table:
                 self.mask[slot], self._constrained[slot] = _FREE, False
             return
         self._constrained[slot] = True
-        if request.constraint is None:
-            self.mask[slot] = _FREE
-        else:
-            self.mask[slot] = request.constraint.mask().view(np.uint32)
+        self.mask[slot] = _FREE if request.constraint is None else request.constraint.mask()
         if early:
-            for token in request.eos_ids:
-                if token < self.vocab:
-                    self.mask[slot, token >> 5] &= np.uint32(_FREE ^ (1 << (token & 31)))
+            self._without(slot, request.eos_ids)
+
+    def _without(self, slot: int, eos_ids: tuple[int, ...]) -> None:
+        """Takes ids out of a row's mask, unless nothing else may come."""
+        before = self.mask[slot].copy()
+        for token in eos_ids:
+            if token < self.vocab:
+                self.mask[slot, token >> 5] &= np.uint32(_FREE ^ (1 << (token & 31)))
+        if not self.mask[slot].any():
+            self.mask[slot] = before
 
     def clear(self, slot: int) -> None:
         """A free slot draws greedily, from all tokens, and writes nothing into the cache."""
