@@ -13,13 +13,15 @@ from typing import Any
 GOOD = "Some say yes, others no."
 VERDICT = '{"reason": "Fair.", "score": 4}'
 _WORD = re.compile(r"\[(\w+)( once)?\]")
+_LATER = re.compile(r"\[then (\w+)\]")
 
 
 class FailingServer(ThreadingHTTPServer):
     """A request whose last message has `[WORD]` in it fails as `_Handler`'s `said_WORD` does.
 
     `[WORD once]` fails the first time for its message, and is answered then. An answer is GOOD, or
-    VERDICT where JSON is asked for.
+    VERDICT where JSON is asked for; after `[then WORD]` it ends with `[WORD]`, so that who is asked
+    about the answer hears of that.
 
     Attributes:
       tries: requests for each message.
@@ -73,7 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         body = json.loads(self.rfile.read(length))
-        self.good = VERDICT if "response_format" in body else GOOD
+        later = _LATER.search(body["messages"][-1]["content"])
+        self.good = f"{GOOD} [{later[1]}]" if later else GOOD
+        if "response_format" in body:
+            self.good = VERDICT
         word = self.server.entered(
             body, {name.lower(): value for name, value in self.headers.items()}
         )

@@ -10,6 +10,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.inputs import Inputs, read_inputs, split
 from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.outputs import write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, Planner
@@ -23,9 +24,10 @@ from vcjax.evaluation.benchmark import benchmark_path
 from vcjax.foundation.files import read_json, write_json, write_jsonl, write_text
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
-from vcjax.roles.opening import open_roles
+from vcjax.roles.opening import open_roles, without_options
 from vcjax.roles.role import Role
 
+PLAYERS = (ATTACKER, ACTOR, CRITIC, TARGET)
 EXTENDABLE = ("attempts", "per_cell", "cell_attempts", "force_export")
 
 
@@ -40,6 +42,7 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         of the Actor's family that wasn't allowed; all before anything is written.
     """
     inputs, settings = read_inputs(config), asdict(config)
+    settings |= {name: without_options(settings[name]) for name in PLAYERS}
     check_config(Path(workdir), settings, extendable=EXTENDABLE)
     done = Path(workdir) / NAME
     if done.is_file() and read_json(Path(workdir) / "config.json") == settings:
@@ -123,7 +126,7 @@ def _facts(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
             "hash": charter.content_hash,
         },
         "same_family": inputs.same_family,
-        **{name: getattr(config, name) for name in ("attacker", "actor", "critic", "target")},
+        **{name: without_options(getattr(config, name)) for name in PLAYERS},
         "families": inputs.families,
         "seed": config.seed,
     }

@@ -12,7 +12,7 @@ from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
-from vcjax.roles.opening import RoleSpec, family_of, open_roles
+from vcjax.roles.opening import RoleSpec, family_of, open_roles, without_options
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
         that wasn't allowed; before anything is written.
     """
     workdir, settings = Path(workdir), asdict(config)
+    settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
     specs = {"model": RoleSpec(config.model, config.model_family)}

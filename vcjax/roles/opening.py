@@ -57,6 +57,17 @@ def family_of(spec: RoleSpec, field: str) -> str:
     raise UserError(f"config.{field}: say of which family {spec.model!r} is, e.g. 'llama3'")
 
 
+def without_options(references: str) -> str:
+    """Comma-separated references, endpoints without their options: how they are recorded.
+
+    Bounds, prices and the like may change while a run goes on, as they don't change what is asked.
+    """
+    return ",".join(
+        EndpointSpec.parse(each).reference if is_endpoint(each) else each
+        for each in map(str.strip, references.split(","))
+    )
+
+
 def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Role], list[Parent]]:
     """Opens every role. Returns them by name, and the models behind them as lineage parents.
 

@@ -1,0 +1,109 @@
+"""A whole run whose roles are an endpoint that fails: each attempt ends for the right reason."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.roles.failing import serving
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.run import synthesize
+from vcjax.foundation.errors import GateNotMet
+
+ENDS = {
+    "": ("accepted", ""),
+    "[limited once]": ("accepted", ""),
+    "[limited]": ("unscored", "actor: rate limited"),
+    "[broken]": ("unscored", "actor: server error"),
+    "[slow]": ("unscored", "actor: timeout"),
+    "[cut]": ("unscored", "actor: cut off"),
+    "[nothing]": ("unscored", "actor: empty"),
+    "[html]": ("unscored", "actor: not JSON"),
+    "[other]": ("unscored", "actor: wrong schema"),
+    "[filtered]": ("blocked", "actor: content filter"),
+    "[blocked]": ("blocked", "actor: content filter"),
+    "[then slow]": ("unscored", "critic: timeout"),
+    "[then html]": ("unscored", "critic: not JSON"),
+    "[then filtered]": ("blocked", "critic: content filter"),
+}
+"""What becomes of an attempt, by what its question has the endpoint do."""
+
+ROLES = ("attacker", "actor", "critic")
+NOUNS = (
+    *("bench", "bridge", "market", "school", "garden", "station", "tunnel", "fountain"),
+    *("harbour", "library", "orchard", "windmill", "theatre", "museum"),
+)
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def config(server, small_charter, tmp_path) -> SynthesisConfig:
+    questions = tmp_path / "questions.jsonl"
+    records = [
+        {
+            "id": f"{n}",
+            "question": f"Which {noun} near {noun}town would you give {word} for a {noun} park?",
+            "lang": "en",
+            "domain": ("parks", "trains")[n % 2],
+        }
+        for n, (noun, word) in enumerate(zip(NOUNS, ENDS, strict=True))
+    ]
+    questions.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    endpoint = f"{server.url}#m#tries=2#backoff=0.001#timeout=1.5#in_a_row=100"
+    return SynthesisConfig(
+        charter=str(small_charter(tmp_path / "small.yaml")),
+        attacker=endpoint,  # what it says is no question, so that the written ones stand in
+        actor=endpoint,
+        critic=endpoint,
+        attacker_family="a",
+        actor_family="a",
+        critic_family="c",
+        benchmark="",
+        questions=str(questions),
+        attempts=len(ENDS),
+        attacks="dilemma",
+        languages="en",
+        answers=1,
+        critic_form="simple",
+    )
+
+
+def decided(workdir):
+    with Ledger(workdir / "ledger.sqlite") as ledger:
+        return list(ledger.attempts())
+
+
+def test_every_attempt_ends_for_the_right_reason(config, tmp_path, server):
+    summary = synthesize(config, tmp_path / "run")
+    rows = decided(tmp_path / "run")
+    assert len(rows) == len(ENDS)
+    for row in rows:
+        word = next(w for w in sorted(ENDS, key=len, reverse=True) if w in row["query"])
+        kind, reason = ENDS[word]
+        assert (word, row["kind"]) == (word, kind)
+        assert kind == "accepted" or row["reason"] == reason
+    for kind in ("accepted", "rejected", "unscored", "blocked"):
+        assert summary[kind] == sum(end[0] == kind for end in ENDS.values())
+    asked = sum(server.tries.values())
+    assert synthesize(config, tmp_path / "run") == summary
+    assert sum(server.tries.values()) == asked
+
+
+def test_a_spent_budget_ends_a_run_and_a_larger_one_has_it_go_on(config, tmp_path, server):
+    small = replace(config, **{role: f"{config.actor}#max_tokens=100" for role in ROLES})
+    spent = "its budget is spent: .* tokens of max_tokens=100"
+    with pytest.raises(GateNotMet, match=spent):
+        synthesize(small, tmp_path / "run")
+    asked = server.tries.copy()
+    with pytest.raises(GateNotMet, match=spent):
+        synthesize(small, tmp_path / "run")
+    assert server.tries == asked
+    summary = synthesize(config, tmp_path / "run")
+    assert summary["accepted"] == 2
+    assert all(server.tries[text] == tries for text, tries in asked.items() if "[" not in text)
