@@ -96,8 +96,8 @@ def test_every_attempt_ends_for_the_right_reason(config, tmp_path, server):
 
 
 def test_a_spent_budget_ends_a_run_and_a_larger_one_has_it_go_on(config, tmp_path, server):
-    small = replace(config, **{role: f"{config.actor}#max_tokens=100" for role in ROLES})
-    spent = "its budget is spent: .* tokens of max_tokens=100"
+    small = replace(config, **{role: f"{config.actor}#token_budget=100" for role in ROLES})
+    spent = "its budget is spent: .* tokens of token_budget=100"
     with pytest.raises(GateNotMet, match=spent):
         synthesize(small, tmp_path / "run")
     asked = server.tries.copy()

@@ -133,7 +133,7 @@ def test_no_wait_reaches_beyond_the_time_of_an_ask(server):
 
 
 @pytest.mark.parametrize(
-    ("options", "bound"), [("max_tokens=40", "40 of|45 tokens"), ("max_cost=0.00003", "cost")]
+    ("options", "bound"), [("token_budget=40", "40 of|45 tokens"), ("cost_budget=0.00003", "cost")]
 )
 def test_a_spent_budget_ends_the_run_and_keeps_what_was_answered(server, options, bound):
     role, told = role_of(server, f"{QUICK}#concurrency=1#price=2#{options}"), {}
@@ -245,7 +245,7 @@ def test_opening_one_checks_that_somebody_is_there(server):
         ("http://host/v1#m#tries=two", "tries must be an integer, not 'two'"),
         ("http://host/v1#m#tries=0", "tries can't be 0"),
         ("http://host/v1#m#timeout=0", "timeout can't be 0"),
-        ("http://host/v1#m#max_cost=-1", "max_cost can't be -1"),
+        ("http://host/v1#m#cost_budget=-1", "cost_budget can't be -1"),
         ("http://host/v1#m#price=nan", "price can't be nan"),
     ],
 )

@@ -41,10 +41,10 @@ class Account:
     def check_budget(self) -> None:
         """Raises GateNotMet where all that the run may spend is spent."""
         spec = self._spec
-        if spec.max_tokens and self.tokens >= spec.max_tokens:
-            spent, bound = f"{self.tokens:,} tokens", f"max_tokens={spec.max_tokens}"
-        elif spec.max_cost and self.cost >= spec.max_cost:
-            spent, bound = f"a cost of {self.cost:.2f}", f"max_cost={spec.max_cost:g}"
+        if spec.token_budget and self.tokens >= spec.token_budget:
+            spent, bound = f"{self.tokens:,} tokens", f"token_budget={spec.token_budget}"
+        elif spec.cost_budget and self.cost >= spec.cost_budget:
+            spent, bound = f"a cost of {self.cost:.2f}", f"cost_budget={spec.cost_budget:g}"
         else:
             return
         raise GateNotMet(f"{spec.reference}: its budget is spent: {spent} of {bound}")

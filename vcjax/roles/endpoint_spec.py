@@ -31,8 +31,8 @@ class EndpointSpec:
       backoff: seconds before the second try where the endpoint doesn't say; doubled each time.
       in_a_row: a run ends when so many asks fail, one after the other, for want of any answer.
       prompt_price, price: cost of a million tokens asked and answered.
-      max_tokens, max_cost: what a run may spend, tokens asked and answered together; 0 is no bound.
-        Asks that are under way then are finished.
+      token_budget, cost_budget: what a run may spend, tokens asked and answered together; 0 is no
+        bound. Asks that are under way by then are finished.
     """
 
     url: str
@@ -46,8 +46,8 @@ class EndpointSpec:
     in_a_row: int = 20
     prompt_price: float = 0.0
     price: float = 0.0
-    max_tokens: int = 0
-    max_cost: float = 0.0
+    token_budget: int = 0
+    cost_budget: float = 0.0
 
     @property
     def reference(self) -> str:
