@@ -123,6 +123,8 @@ def test_what_is_no_ledger_is_named_and_nothing_of_it_is_taken(tmp_path, shards)
         with pytest.raises(UserError, match=message):
             merge(path, sources)
         assert not path.exists()
+    with pytest.raises(UserError, match=r"all\.sqlite: there is no folder .*nowhere"):
+        merge(tmp_path / "nowhere" / "all.sqlite", shards)
     merge(path, shards[:1])
     with pytest.raises(UserError, match=r"text\.sqlite: not a ledger"):
         merge(path, [text])

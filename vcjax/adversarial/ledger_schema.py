@@ -77,8 +77,10 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
       patience: seconds to wait for a database that another program has locked.
 
     Raises:
-      UserError: another run has it, it isn't a ledger, or one of another version.
+      UserError: no such folder, another run has it, it isn't a ledger, or one of another version.
     """
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}")
     lock = hold(path.with_name(f".{path.name}.lock"), f"{path}: another run is using this ledger")
     uri = path.resolve().as_uri()
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
