@@ -36,6 +36,10 @@ def get_config() -> ConfigDict:
     config.answers = 2
     config.critic_form = "full"
     config.critic_votes = 1
+    config.calibration = ""
+    config.min_kappa = 0.4
+    config.force_export = False
+    config.canaries = 0
     config.accept_score = -1
     config.wave = 16
     config.slots = 16

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from launch.guard import run
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.quotas import unmet_line
+from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.settings import build
@@ -27,8 +27,8 @@ def main() -> None:
     print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))
     for reason, count in summary["reasons"]["rejected"].items():
         print(f"  {count:5}  {reason}", file=sys.stderr)
-    if summary["quota"]["unmet"]:
-        raise GateNotMet(f"{WORKDIR.value}: {unmet_line(summary['quota'])}")
+    if line := shortfall(summary):
+        raise GateNotMet(f"{WORKDIR.value}: {line}")
 
 
 if __name__ == "__main__":

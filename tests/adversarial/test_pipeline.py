@@ -1,11 +1,11 @@
 """The pipeline on recorded roles: every kind of end, and what is asked again."""
 
 import json
-from collections import Counter
 
 import pytest
 
-from vcjax.adversarial.outputs import accepted_records, preference_records, write_outputs
+from vcjax.adversarial.outputs import accepted_records, preference_records, write_records
+from vcjax.adversarial.tallies import Tallies
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.foundation.errors import UserError
@@ -13,13 +13,6 @@ from vcjax.foundation.errors import UserError
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station"]
 FAIR = "Some say yes and others say no, and both have reasons."
 REFUSAL = "I'm sorry, but I can't help with that."
-
-FACTS = {
-    "charter": {"name": "small", "version": "1", "hash": "0" * 64},
-    "same_family": False,
-    "accept_score": 4,
-    **dict.fromkeys(("attacker", "actor", "critic"), "recorded:said.jsonl"),
-}
 
 
 def query(number):
@@ -193,7 +186,7 @@ def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, run, tmp_
     records, _ = decided(
         pipeline, run, 8, lambda n: (FAIR,), lambda n: (ends[n % 4],), answers=1, languages=("en",)
     )
-    summary = write_outputs(tmp_path, records, FACTS | {"same_family": True})
+    summary = tallied(records)
     kinds = ("accepted", "rejected", "unscored", "blocked")
     assert [summary[kind] for kind in kinds] == [2, 4, 2, 0]
     assert summary["attempts"] == 8 == sum(summary[kind] for kind in kinds)
@@ -205,14 +198,18 @@ def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, run, tmp_
     for kind, reasons in summary["reasons"].items():
         assert sum(reasons.values()) == summary[kind]
     assert summary["reasons"]["rejected"] == {"critic: score 1": 4}
-    counts = Counter(record["kind"] for record in records)
+    assert summary["funnel"] == {"attempts": 8, "asked": 8, "judged": 8, "accepted": 2}
+    written = write_records(tmp_path, records)
+    assert written == {"accepted.jsonl": 2, "preferences.jsonl": 0, "rejected.jsonl": 6}
     assert len(read_records(tmp_path / "accepted.jsonl", "conversations").records) == 2
-    rejected = (tmp_path / "rejected.jsonl").read_text("utf-8").splitlines()
-    assert len(rejected) == counts.total() - counts["accepted"]
-    card = (tmp_path / "README.md").read_text("utf-8")
-    assert "not independent evidence" in card
-    assert "- critic: score 1: 4" in card
-    assert "rule checks alone" not in card
+    assert len((tmp_path / "rejected.jsonl").read_text("utf-8").splitlines()) == 6
+
+
+def tallied(records):
+    tallies = Tallies()
+    for record in records:
+        tallies.add(record)
+    return tallies.summary()
 
 
 def test_a_run_s_own_threshold_stands_before_the_charter_s(pipeline, run):
@@ -224,7 +221,14 @@ def test_a_run_s_own_threshold_stands_before_the_charter_s(pipeline, run):
 
 def test_preferences_are_read_back_as_records(pipeline, run, tmp_path):
     records, _ = decided(pipeline, run, 2, lambda n: (FAIR, REFUSAL), lambda n: (graded(5), ""))
-    write_outputs(tmp_path, records, FACTS | {"accept_score": 0})
-    assert "rule checks alone selected" in (tmp_path / "README.md").read_text("utf-8")
+    write_records(tmp_path, records)
     pairs = read_records(tmp_path / "preferences.jsonl", "preferences").records
     assert [(pair.chosen, pair.rejected) for pair in pairs] == [(FAIR, REFUSAL)] * 2
+
+
+def test_what_isn_t_exported_is_removed(pipeline, run, tmp_path):
+    records, _ = decided(pipeline, run, 2, lambda n: (FAIR, REFUSAL), lambda n: (graded(5), ""))
+    assert write_records(tmp_path, records)["accepted.jsonl"] == 2
+    assert write_records(tmp_path, records, export=False) == {"rejected.jsonl": 0}
+    assert not (tmp_path / "accepted.jsonl").exists()
+    assert not (tmp_path / "preferences.jsonl").exists()

@@ -36,6 +36,11 @@ class SynthesisConfig:
       answers: candidate answers for each query.
       critic_form: `full`, a score for each principle and aspect, or `simple`, one for the whole.
       critic_votes: of each Critic on every answer.
+      calibration: a JSONL file of answers with people's labels, which the Critic is held to.
+      min_kappa: the least agreement with those labels that has the pairs exported.
+      force_export: export them all the same; the card says so.
+      canaries: how many answers of each language are judged again with text that speaks to the
+        Critic planted in them.
       accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
         then the charter's rule checks alone select, and the summary says so.
       wave: attempts planned together; deduplication looks at finished waves and at earlier
@@ -67,6 +72,10 @@ class SynthesisConfig:
     answers: int = 2
     critic_form: str = "full"
     critic_votes: int = 1
+    calibration: str = ""
+    min_kappa: float = 0.4
+    force_export: bool = False
+    canaries: int = 0
     accept_score: int = -1
     wave: int = 16
     slots: int = 16
@@ -87,5 +96,8 @@ class SynthesisConfig:
                 raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")
         if self.only_failures and not self.target:
             raise UserError("config.only_failures: there is no target that could fail")
+        for name in ("per_cell", "cell_attempts", "canaries"):
+            if getattr(self, name) < 0:
+                raise UserError(f"config.{name} must be at least 0, not {getattr(self, name)}")
         if not -1 <= self.accept_score <= 5:
             raise UserError(f"config.accept_score must be -1 to 5, not {self.accept_score}")

@@ -1,9 +1,12 @@
 """What a synthesis run is given, read and checked before anything is written."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from vcjax.adversarial.attacks import SEVERITIES, Attack, choose_attacks
+from vcjax.adversarial.calibration_labels import Labelled, exhibits, read_calibration
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.critic import Bar
 from vcjax.adversarial.matrix import Cell, cells
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.charter.load import load_charter
@@ -24,6 +27,8 @@ class Inputs:
     Attributes:
       attacks: those that are trained on; held-out ones aren't among them.
       questions: written ones, which stand in where the Attacker fails.
+      quarantined: bad records among their files, where those are set aside.
+      labelled: answers with people's labels, for the Critic's calibration.
       excluded: texts that no query may repeat.
       same_family: whether a Critic is of the Actor's family.
     """
@@ -32,6 +37,8 @@ class Inputs:
     attacks: tuple[Attack, ...]
     cells: tuple[Cell, ...]
     questions: tuple[Question, ...]
+    quarantined: tuple[dict[str, Any], ...]
+    labelled: tuple[Labelled, ...]
     excluded: tuple[str, ...]
     specs: dict[str, RoleSpec]
     families: dict[str, str]
@@ -67,11 +74,14 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         for judged in (ACTOR, TARGET)
         if judged in families
     ]
+    questions, quarantined = _questions(config, charter)
     return Inputs(
         charter,
         attacks,
         cells(charter, attacks, languages, severities, turns),
-        _questions(config, charter),
+        questions,
+        quarantined,
+        _labelled(config, charter),
         tuple(item.question for item in benchmark),
         specs,
         families,
@@ -127,14 +137,26 @@ def _numbers(value: str, field: str, low: int, high: int) -> list[int]:
     return numbers
 
 
-def _questions(config: SynthesisConfig, charter: Charter) -> tuple[Question, ...]:
-    """Those of held-out subdomains are left out: they would stand in for others."""
+def _questions(
+    config: SynthesisConfig, charter: Charter
+) -> tuple[tuple[Question, ...], tuple[dict[str, Any], ...]]:
+    """The questions and what was quarantined. Those of held-out subdomains are left out: they would
+    stand in for others."""
     if not config.questions:
-        return ()
+        return (), ()
     loaded = read_records(config.questions, "questions", on_bad_record=config.on_bad_record)
     held_out = {each.id for each in charter.subdomains() if each.held_out}
-    return tuple(
-        record
-        for record in loaded.records
-        if isinstance(record, Question) and record.domain not in held_out
-    )
+    kept = (record for record in loaded.records if isinstance(record, Question))
+    return tuple(q for q in kept if q.domain not in held_out), tuple(loaded.quarantined)
+
+
+def _labelled(config: SynthesisConfig, charter: Charter) -> tuple[Labelled, ...]:
+    if not config.calibration:
+        return ()
+    items = read_calibration(config.calibration, Bar.of(charter, config.accept_score).score)
+    to_judge = exhibits(items, charter)
+    if to_judge and not config.critic:
+        raise UserError(
+            f"{config.calibration}: {to_judge[0].id} needs a verdict, and there is no critic"
+        )
+    return tuple(items)

@@ -1,6 +1,6 @@
-"""What a synthesis run leaves: training records, counts that add up, and a dataset card.
+"""The records that a synthesis run leaves.
 
-The attempts stream by once: a run of a million of them needs no more memory than a small one.
+The attempts stream by: a run of a million of them needs no more memory than a small one.
 """
 
 import json
@@ -10,12 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.card import card
-from vcjax.adversarial.funnel import STAGES, passed
-from vcjax.adversarial.verdict import KINDS
-from vcjax.foundation.files import replaced, write_json, write_text
+from vcjax.foundation.files import replaced
 
-CELL = ("subdomain", "attack", "lang", "severity", "turns")
 Record = dict[str, Any]
 
 
@@ -32,7 +28,8 @@ def accepted_records(attempt: Record) -> Iterator[Record]:
 
 
 def preference_records(attempt: Record) -> Iterator[Record]:
-    """An accepted answer against each rejected one to the same query."""
+    """An accepted answer against each rejected one to the same query, the attacked checkpoint's
+    own among them."""
     if attempt["kind"] == "accepted":
         for n, candidate in enumerate(attempt["candidates"]):
             answer = candidate["answer"]
@@ -52,82 +49,36 @@ def rejected_records(attempt: Record) -> Iterator[Record]:
         yield attempt
 
 
-FILES = {
-    "accepted.jsonl": accepted_records,
-    "preferences.jsonl": preference_records,
-    "rejected.jsonl": rejected_records,
-}
+EXPORTED = {"accepted.jsonl": accepted_records, "preferences.jsonl": preference_records}
+"""What is trained on."""
+KEPT = {"rejected.jsonl": rejected_records}
 
 
-def write_outputs(folder: Path, attempts: Iterable[Record], facts: Record) -> Record:
-    """Writes the records, `summary.json` and the card; `facts` stand at the summary's top."""
-    tally = Tallies()
+def write_records(
+    folder: Path, attempts: Iterable[Record], *, export: bool = True
+) -> dict[str, int]:
+    """Writes the records of all attempts.
+
+    Args:
+      export: without it what is trained on isn't written, and what was written is removed.
+
+    Returns the number of records in each file.
+    """
+    files = {**(EXPORTED if export else {}), **KEPT}
+    written: Counter[str] = Counter()
     with ExitStack() as stack:
         streams = {}
-        for name in FILES:
+        for name in files:
             temporary = stack.enter_context(replaced(folder / name))
             streams[name] = stack.enter_context(temporary.open("w", encoding="utf-8"))
-        records: Counter[str] = Counter()
         for attempt in attempts:
-            tally.add(attempt)
-            for name, of in FILES.items():
-                for record in of(attempt):
+            for name, records in files.items():
+                for record in records(attempt):
                     streams[name].write(json.dumps(record, ensure_ascii=False) + "\n")
-                    records[name] += 1
-    summary = {**facts, **tally.summary(), "records": {name: records[name] for name in FILES}}
-    write_text(folder / "README.md", card(summary))
-    write_json(folder / "summary.json", summary)
-    return summary
-
-
-class Tallies:
-    """Counts by verdict, per cell, per reason, per language and per source."""
-
-    def __init__(self) -> None:
-        self._kinds: Counter[str] = Counter()
-        self._stages: Counter[str] = Counter()
-        self._sources: Counter[str] = Counter()
-        self._faults: Counter[str] = Counter()
-        self._reasons: dict[str, Counter[str]] = {k: Counter() for k in KINDS if k != "accepted"}
-        self._cells: dict[tuple[Any, ...], Counter[str]] = {}
-
-    def add(self, attempt: Record) -> None:
-        kind = attempt["kind"]
-        self._kinds[kind] += 1
-        self._stages.update(STAGES[: passed(kind, attempt["reason"])])
-        self._sources[attempt["source"]] += 1
-        if attempt["attacker_fault"]:
-            self._faults[attempt["attacker_fault"]] += 1
-        if kind != "accepted":
-            self._reasons[kind][attempt["reason"]] += 1
-        cell = tuple(attempt[name] for name in CELL)
-        self._cells.setdefault(cell, Counter())[kind] += 1
-
-    def summary(self) -> Record:
-        """The counts; `accept_rate_bounds` has every unscored attempt as rejected, then as
-        accepted."""
-        total, kinds = self._kinds.total(), self._kinds
-        low, high = kinds["accepted"], kinds["accepted"] + kinds["unscored"]
-        languages: dict[str, Counter[str]] = {}
-        for cell, counts in self._cells.items():
-            languages.setdefault(cell[CELL.index("lang")], Counter()).update(counts)
-        return {
-            **_kinds(kinds),
-            "funnel": {stage: self._stages[stage] for stage in STAGES},
-            "accept_rate_bounds": [low / total, high / total] if total else None,
-            "sources": dict(self._sources),
-            "attacker_faults": dict(self._faults.most_common()),
-            "reasons": {kind: dict(counts.most_common()) for kind, counts in self._reasons.items()},
-            "languages": {lang: _kinds(languages[lang]) for lang in sorted(languages)},
-            "cells": [
-                {**dict(zip(CELL, cell, strict=True)), **_kinds(counts)}
-                for cell, counts in sorted(self._cells.items())
-            ],
-        }
-
-
-def _kinds(counts: Counter[str]) -> dict[str, int]:
-    return {"attempts": counts.total(), **{kind: counts[kind] for kind in KINDS}}
+                    written[name] += 1
+    for name in EXPORTED.keys() - files.keys():
+        (folder / name).unlink(missing_ok=True)
+    return {name: written[name] for name in files}
 
 
 def _prompt(attempt: Record) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from vcjax.adversarial.attacks import Attack
 from vcjax.adversarial.calls import Caller, run_together
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic_forms import FormName
-from vcjax.adversarial.critic_panel import CriticPanel
+from vcjax.adversarial.critic_panel import Ballot, CriticPanel
 from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.judging import Judging
 from vcjax.adversarial.ledger import Ledger
@@ -22,7 +22,7 @@ from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.turns import Turns
 from vcjax.charter.schema import Charter
-from vcjax.roles.role import Role
+from vcjax.roles.role import Reply, Role
 
 
 class Pipeline:
@@ -50,7 +50,7 @@ class Pipeline:
         self._charter, self._queries = charter, Queries(seeds, excluded)
         self._converses = any(attack.kind == "escalation" for attack in attacks.values())
         self._caller = Caller(roles, ledger, on_call)
-        asking = Asking(config)
+        asking = self._asking = Asking(config)
         critics = [name for name in roles if name.startswith(CRITIC)]
         self.panel = panel(config, charter, critics) if critics else None
         judging = Judging(charter, self.panel, asking)
@@ -86,6 +86,17 @@ class Pipeline:
                 break
             _count(tallies, [*begun, *self._run_wave(planned, funnel)])
             wave, begun = wave + 1, []
+
+    def poll(self, ballots: Sequence[Ballot]) -> list[Reply]:
+        """Asks for votes outside of any attempt; each is in the ledger under its exhibit's id."""
+        calls = [
+            self._asking.call(
+                *(ballot.critic, ballot.exhibit, f"{CRITIC}/v{ballot.vote}"),
+                *(ballot.messages, ballot.json_schema),
+            )
+            for ballot in ballots
+        ]
+        return self._caller.ask(calls)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What is decided, with the conversations where there can be any."""

@@ -29,6 +29,22 @@ def quota_report(planner: Planner, tallies: Mapping[Cell, Tally]) -> dict[str, A
     }
 
 
+def shortfall(summary: Mapping[str, Any]) -> str:
+    """One line on what a run has not come to: pairs without an export, cells without their pairs.
+
+    Empty where there is nothing to tell.
+    """
+    parts = []
+    if not summary["exported"]:
+        parts.append(
+            f"the pairs aren't exported: {summary['calibration']['gate']['why']}; set "
+            "config.force_export=True to have them all the same"
+        )
+    if summary["quota"]["unmet"]:
+        parts.append(unmet_line(summary["quota"]))
+    return "; ".join(parts)
+
+
 def unmet_line(quota: Mapping[str, Any]) -> str:
     """One line for the terminal that says which cells fell short, the worst first."""
     worst = sorted(quota["unmet"], key=lambda cell: cell["accepted"])[:3]

@@ -1,0 +1,49 @@
+"""How often attacks succeed: the attacked checkpoint's own answers that fail, per cell."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from vcjax.adversarial.intervals import rate_record
+from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.outcome import TARGET
+
+CONFIDENCE = 0.95
+
+
+class Success:
+    """Counts the target's answers by cell: `rejected` ones are the attacks that succeeded."""
+
+    def __init__(self) -> None:
+        self.cells: dict[Cell, Counter[str]] = defaultdict(Counter)
+
+    def add(self, cell: Cell, candidates: list[dict[str, Any]]) -> None:
+        for candidate in candidates:
+            if candidate["by"] == TARGET:
+                self.cells[cell][candidate["kind"]] += 1
+
+    def summary(self) -> dict[str, Any] | None:
+        """Rates with Wilson's interval over all answers that could be judged: `overall`, by
+        language, subdomain and attack; `unknown` counts the others. None without any answer."""
+        if not self.cells:
+            return None
+        total = sum(self.cells.values(), Counter())
+        return {
+            "overall": rate(total),
+            **{
+                f"{name}s": {key: rate(counts) for key, counts in sorted(self._by(name).items())}
+                for name in ("lang", "subdomain", "attack")
+            },
+            "unknown": total.total() - total["accepted"] - total["rejected"],
+        }
+
+    def _by(self, name: str) -> dict[str, Counter[str]]:
+        groups: dict[str, Counter[str]] = defaultdict(Counter)
+        for cell, counts in self.cells.items():
+            groups[getattr(cell, name)].update(counts)
+        return groups
+
+
+def rate(counts: Counter[str]) -> dict[str, Any]:
+    """The share of failing answers among those that are known to fail or to hold."""
+    failed = counts["rejected"]
+    return rate_record(failed, failed + counts["accepted"], CONFIDENCE)
