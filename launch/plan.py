@@ -4,17 +4,25 @@ python -m launch.plan --config=configs/sft.py:8b --topology=v5e-64
 
 Nothing is allocated and no data is read. The model may be a shape without weights: `llama3-8b`,
 `llama3-70b`, `llama3.2-1b`, `smollm2-135m`. Ends with exit code 3 where the run doesn't fit.
+
+python -m launch.plan --config=configs/synthesize.py --config.actor=llama3-8b \
+    --measured=runs/synthesize/summary.json --accepted=64000 --topology=h100x8
+
+What a synthesis run takes, from the tokens for each accepted pair that a small run has measured.
 """
+
+from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
 from launch.guard import run
-from vcjax.foundation.errors import GateNotMet
+from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.plan.config import plan_config
 from vcjax.plan.run import lines, make_plan
 from vcjax.plan.shape import read_shape
-from vcjax.plan.topology import read_topology
+from vcjax.plan.synthesis import plan_synthesis, read_spent, synthesis_lines
+from vcjax.plan.topology import Topology, read_topology
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
 TOPOLOGY = flags.DEFINE_string(
@@ -29,11 +37,20 @@ BESIDE = flags.DEFINE_list(
 COMPILE = flags.DEFINE_bool(
     "compile", None, "Compile the step for the topology; default: where its compiler is installed."
 )
+MEASURED = flags.DEFINE_string(
+    "measured", None, "Of a synthesis config: the summary.json of a small run."
+)
+ACCEPTED = flags.DEFINE_integer(
+    "accepted", 64_000, "Of a synthesis config: pairs wanted; the paper has 64 k.", lower_bound=1
+)
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
     topology = read_topology(TOPOLOGY.value)
+    if "attacker" in CONFIG.value:
+        _synthesis(topology)
+        return
     config = plan_config(CONFIG.value.to_dict())
     beside = tuple(read_shape(name) for name in BESIDE.value)
     plan = make_plan(read_shape(config.model), config, topology, beside, COMPILE.value)
@@ -42,6 +59,18 @@ def main() -> None:
     if not plan.fits:
         short = (plan.needed - plan.limit) / 2**30
         raise GateNotMet(f"{TOPOLOGY.value}: short of {short:.2f} GiB per device")
+
+
+def _synthesis(topology: Topology) -> None:
+    if MEASURED.value is None:
+        raise UserError(
+            "--measured: name the summary.json of a small run, which says what a pair costs"
+        )
+    config = CONFIG.value.to_dict()
+    spent = read_spent(Path(MEASURED.value))
+    shares = plan_synthesis(config, spent, ACCEPTED.value, topology)
+    for line in synthesis_lines(shares, ACCEPTED.value, config["slots"], topology):
+        print(line)
 
 
 if __name__ == "__main__":

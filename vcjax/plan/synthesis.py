@@ -1,0 +1,162 @@
+"""What a synthesis run takes on hardware that isn't here, from what a small one has spent.
+
+A run of any size spends its tokens by the pair, so the tokens for each accepted pair that a small
+run has measured, role by role, stand for the large one; how fast a role reads and writes them on
+the named hardware is a roofline of operations and memory.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json
+from vcjax.model.config import LlamaConfig
+from vcjax.model.flops import parameters
+from vcjax.plan.roofline import MEMORY, PRODUCTS
+from vcjax.plan.shape import read_shape
+from vcjax.plan.topology import Topology
+
+GiB = 2**30
+BYTES = 2
+"""Of a weight and of a number in the cache: bfloat16."""
+_FILLED = 0.9
+"""Share of a device's memory that weights and cache may take."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a role has spent in a measured run, for each accepted pair."""
+
+    role: str
+    calls: float
+    read: float
+    written: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a role takes of the planned run.
+
+    Attributes:
+      devices: that hold one copy of its model; the others hold further copies.
+      written_rate: tokens a second that all copies write together.
+      hours: on all devices, for the planned pairs.
+    """
+
+    spent: Spent
+    model: str
+    devices: int
+    written_rate: float
+    hours: float
+
+
+def read_spent(path: Path) -> list[Spent]:
+    """What a run has spent by its `summary.json`.
+
+    Raises:
+      UserError: it isn't one of a synthesis run, or no pair was accepted.
+    """
+    try:
+        summary = read_json(path)
+        rows, accepted = summary["usage"], summary["accepted"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"--measured: {path} isn't a synthesis run's summary.json ({error})"
+        ) from None
+    if not accepted:
+        raise UserError(f"--measured: {path}: no pair was accepted, so none can be priced")
+    roles = dict.fromkeys(row["role"] for row in rows)
+    return [
+        Spent(
+            role,
+            *(
+                sum(row[name] for row in rows if row["role"] == role) / accepted
+                for name in ("calls", "prompt_tokens", "tokens")
+            ),
+        )
+        for role in roles
+    ]
+
+
+def plan_synthesis(
+    config: Mapping[str, Any], spent: Sequence[Spent], accepted: int, topology: Topology
+) -> list[Share]:
+    """Each role's share of a run of `accepted` pairs; roles take turns on all devices.
+
+    Raises:
+      UserError: a role that no model plays, hardware without known peaks, or a model that doesn't
+        fit all of it.
+    """
+    return [
+        _share(_model(config, one.role), config["slots"], one, accepted, topology) for one in spent
+    ]
+
+
+def synthesis_lines(
+    shares: Sequence[Share], accepted: int, slots: int, topology: Topology
+) -> Iterator[str]:
+    """The plan as text."""
+    total = sum(share.hours for share in shares)
+    yield f"{'topology':<12}{topology.name}: {topology.text}"
+    yield f"{'pairs':<12}{accepted:,} accepted"
+    yield (
+        f"{'role':<12}{'model':<24}{'calls':>8}{'read':>10}{'written':>10}"
+        f"{'devices':>9}{'tokens/s':>12}{'hours':>10}"
+    )
+    for share in shares:
+        spent = share.spent
+        yield (
+            f"{spent.role:<12}{share.model:<24}{spent.calls:>8.1f}{spent.read:>10,.0f}"
+            f"{spent.written:>10,.0f}{share.devices:>9}{share.written_rate:>12,.0f}"
+            f"{share.hours:>10.2f}"
+        )
+    yield f"{'in all':<12}{total:.2f} h, {total * topology.devices:,.1f} device hours"
+    yield (
+        "calls, tokens read and written are for each accepted pair, as measured; devices hold one "
+        "copy of a model, tokens/s are written by all copies"
+    )
+    yield (
+        f"assumed: bfloat16, {slots} rows a copy, {PRODUCTS:.0%} of the peak in products and "
+        f"{MEMORY:.0%} in memory; no prefix is reused, links within a copy cost nothing"
+    )
+
+
+def _model(config: Mapping[str, Any], role: str) -> str:
+    """The model that plays a role: what is measured apart from the three plays the Actor's."""
+    return str(config.get(role) or config["actor"])
+
+
+def _share(reference: str, slots: int, spent: Spent, accepted: int, topology: Topology) -> Share:
+    if topology.hardware is None:
+        raise UserError(f"--topology: no table has the peaks of {topology.name}")
+    if reference.startswith(("http://", "https://", "endpoint:", "recorded:")):
+        raise UserError(
+            f"config.{spent.role}: {reference} isn't run on the hardware; name a model or its shape"
+        )
+    shape, hardware = read_shape(reference), topology.hardware
+    context = min(shape.max_position, round((spent.read + spent.written) / spent.calls))
+    weights = parameters(shape) * BYTES
+    cache = slots * context * _cache_bytes(shape)
+    devices = 1
+    while (weights + cache) / devices > _FILLED * hardware.memory:
+        devices *= 2
+        if devices > topology.devices:
+            raise UserError(
+                f"config.{spent.role}: {reference} and its cache of {slots} x {context} tokens "
+                f"take {(weights + cache) / GiB:.1f} GiB, more than {topology.name} has"
+            )
+    copies = topology.devices // devices
+    flops = PRODUCTS * devices * hardware.flops
+    bandwidth = MEMORY * devices * hardware.bandwidth
+    step = max(2 * parameters(shape) * slots / flops, (weights + cache) / bandwidth)
+    rate = copies * slots / step
+    read = 2 * parameters(shape) * spent.read / flops / copies
+    seconds = accepted * (spent.written / rate + read)
+    return Share(spent, reference, devices, rate, seconds / 3600)
+
+
+def _cache_bytes(shape: LlamaConfig) -> int:
+    """Of one token."""
+    return 2 * BYTES * shape.num_layers * shape.num_kv_heads * shape.head_dim
