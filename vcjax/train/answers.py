@@ -83,7 +83,7 @@ class Answers:
         config, dtype = self._config, jnp.dtype(self._config.dtype)
         params = plain_params(trainable, frozen, config.adapters, dtype)
         slots = min(len(self.prompts), SLOTS)
-        engine = Engine(self._model, params, slots=slots, dtype=dtype)
+        engine = Engine(self._model, params, slots=slots, dtype=dtype, prefix_tokens=0)
         bundle = Bundle(
             self._model,
             params,
