@@ -5,7 +5,8 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ KEY = "sesame"
 
 @dataclass
 class Response:
-    """What came back."""
+    """What came back; names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -35,6 +36,14 @@ class Response:
         assert set(self.json) == {"error"}
         assert set(self.json["error"]) == {"message", "type", "param", "code"}
         return self.json["error"]
+
+
+def eventually(is_so: Callable[[], bool], within: float = 60.0) -> None:
+    """Waits for what another process must do."""
+    end = time.monotonic() + within
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @dataclass
@@ -97,9 +106,16 @@ class Server:
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method or ("GET" if body is None else "POST"), path, content, given)
         response = connection.getresponse()
-        told = Response(response.status, dict(response.getheaders()), response.read())
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        told = Response(response.status, headers, response.read())
         connection.close()
         return told
+
+    def asking(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """What `HTTPConnection.request` takes to ask for a chat."""
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "Why?"}]} | changes
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+        return {"body": json.dumps(body), "headers": headers}
 
     def health(self) -> dict[str, Any]:
         return self.send("/health").json
