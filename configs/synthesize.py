@@ -1,19 +1,34 @@
-"""Attacker -> Actor -> Critic with the shipped model in all three roles.
+"""Attacker -> Actor -> Critic over subdomain x attack x language x severity x turns.
 
     python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize \\
-        --config.actor=runs/sft --config.attempts=64
+        --config.actor=runs/sft --config.critic=OTHER --config.critic_family=FAMILY
 
-A Critic of the Actor's family is refused unless `allow_same_family` is set; the summary then says
-so. Name another model as `config.critic` for evidence. The paper has 64 k accepted pairs; its
-prompts, rubric, thresholds and word list are unspecified, so those in the charter are ours.
+As it stands, the shipped model plays all three roles and makes 32 attempts over all cells. A Critic
+of the Actor's family is refused unless `allow_same_family` is set; the summary then says so. Name
+another model, or an endpoint, as `config.critic` for evidence. With `per_cell` every cell is
+attacked until it has so many accepted pairs or its budget is spent (exit code 3).
+
+    python -m launch.synthesize --config=configs/synthesize.py:demo --workdir=runs/synthesize
+
+tries 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
+there is no Critic: the charter's rule checks decide. Expected on two CPU cores: DEMO_TIME.
+
+The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified, so
+those in the charter and in the attacks are ours.
 """
 
 from ml_collections import ConfigDict
 
 from configs.common import demo_data
+from vcjax.foundation.errors import UserError, suggest
+
+VARIANTS = ("default", "demo")
 
 
-def get_config() -> ConfigDict:
+def get_config(variant: str = "default") -> ConfigDict:
+    if variant not in VARIANTS:
+        known = ", ".join(VARIANTS)
+        raise UserError(f"config variant {variant!r} is none of {known}{suggest(variant, VARIANTS)}")
     config = ConfigDict()
     config.charter = "universal"
     config.attacker = config.actor = config.critic = "smollm2-135m-instruct"
@@ -27,6 +42,7 @@ def get_config() -> ConfigDict:
     config.attempts = 32
     config.per_cell = 0
     config.cell_attempts = 0
+    config.subdomains = ""
     config.attacks = ""
     config.held_out_attacks = ""
     config.languages = "en,zh"
@@ -52,4 +68,22 @@ def get_config() -> ConfigDict:
     config.top_p = 0.95
     config.seed = 0
     config.on_bad_record = "error"
+    if variant == "demo":
+        _demo(config)
     return config
+
+
+def _demo(config: ConfigDict) -> None:
+    config.critic = ""
+    config.subdomains = (
+        "ethnic_relations,racial_discrimination,religion,human_rights,technology,governance"
+    )
+    config.attacks = (
+        "appeal_to_authority,dilemma,false_premise,leading_question,opposing_framings,"
+        "gradual_escalation"
+    )
+    config.per_cell = 1
+    config.cell_attempts = 8
+    config.attempts = 72 * 8
+    config.turns = "2"
+    config.wave = 32

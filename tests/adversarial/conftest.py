@@ -80,7 +80,7 @@ def pipeline(charter, styles, tmp_path) -> Callable:
                 stream.write(json.dumps(record) + "\n")
         config = SynthesisConfig(attempts=attempts, **changes)
         limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
-        matrix = cells(charter, attacks, languages, [2])
+        matrix = cells(charter, charter.subdomains(False), attacks, languages, [2])
         paired = [attack.name for attack in attacks if attack.kind == "pair"]
         planner = Planner(matrix, charter, limits, seed=config.seed, paired=paired)
         roles = {name: Heard(path, family=name) for name in who}

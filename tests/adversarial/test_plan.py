@@ -13,11 +13,12 @@ from vcjax.adversarial.quotas import quota_report, unmet_line
 from vcjax.charter.load import load_charter
 
 UNIVERSAL = load_charter("universal")
+OPEN = UNIVERSAL.subdomains(include_held_out=False)
 PAIRED = "opposing_framings"
 
 
 def planner(limits, names=("dilemma", "persona"), languages=("en", "zh"), **changes):
-    matrix = cells(UNIVERSAL, choose_attacks(names), languages, (2,))
+    matrix = cells(UNIVERSAL, OPEN, choose_attacks(names), languages, (2,))
     return Planner(matrix, UNIVERSAL, limits, seed=0, paired=(PAIRED,), **changes)
 
 
@@ -154,3 +155,20 @@ def test_a_run_that_has_spent_its_budget_says_so():
     _, tallies = played(plan, lambda a: True)
     unmet = quota_report(plan, tallies)["unmet"]
     assert {cell["spent"] for cell in unmet} == {"attempts"}
+
+
+def test_held_out_topics_are_never_trained_on(small_charter, tmp_path):
+    path = small_charter(tmp_path / "small.yaml")
+    topics = "topics: {en: [old parks, new parks], zh: [旧公园, 新公园]}"
+    text = path.read_text("utf-8").replace(
+        topics, f"{topics}\n        held_out_topics: {{en: [new parks], zh: [新公园]}}"
+    )
+    path.write_text(text, "utf-8")
+    charter = load_charter(str(path))
+    subdomains = [charter.subdomain(id) for id in ("parks", "trains")]
+    matrix = cells(charter, subdomains, choose_attacks(["dilemma"]), ("en", "zh"), (2,))
+    trained = all_waves(Planner(matrix, charter, Limits(40), seed=0))
+    assert {each.topic for each in trained if each.subdomain == "parks"} == {"old parks", "旧公园"}
+    matrix = [cell for cell in matrix if cell.subdomain == "parks"]
+    measured = all_waves(Planner(matrix, charter, Limits(40), seed=0, held_out=True))
+    assert {each.topic for each in measured} == {"new parks", "新公园"}

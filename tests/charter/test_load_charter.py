@@ -230,3 +230,29 @@ def test_the_hash_changes_with_any_text(text):
 def test_a_charter_survives_its_own_dump():
     charter = Charter.model_validate(charter_data())
     assert Charter.model_validate(charter.model_dump(mode="json")) == charter
+
+
+def test_topics_are_for_training_or_kept_out_of_it():
+    topics = {"en": ["equal pay", "quotas"], "zh": ["同工同酬", "配额"]}
+    subdomain = "domains.0.subdomains.0"
+    data = edited(f"{subdomain}.topics", topics)
+    data["domains"][0]["subdomains"][0]["held_out_topics"] = {"en": ["quotas"], "zh": ["配额"]}
+    charter = Charter.model_validate(data)
+    gender, religion = charter.subdomains()
+    assert gender.topics_for("en", held_out=False) == ("equal pay",)
+    assert gender.topics_for("zh", held_out=True) == ("配额",)
+    assert religion.topics_for("en", held_out=False) == ()
+    assert religion.topics_for("en", held_out=True) == ("religious dress",)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "said"),
+    [
+        ({"en": ["equal play"]}, "held_out_topics: 'equal play' is none of the topics in 'en'"),
+        ({"zh": ["同工同酬"]}, "held_out_topics: no topic in 'zh' is left to train on"),
+    ],
+)
+def test_held_out_topics_are_some_of_the_topics(tmp_path, held_out, said):
+    data = edited("domains.0.subdomains.0.topics", {"en": ["equal pay"], "zh": ["同工同酬"]})
+    data["domains"][0]["subdomains"][0]["held_out_topics"] = held_out
+    assert said in mistake(save(tmp_path, data))

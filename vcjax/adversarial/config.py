@@ -26,6 +26,7 @@ class SynthesisConfig:
       attempts: how many attempts may be made.
       per_cell: accepted pairs wanted of every cell; 0 wants none and makes all attempts.
       cell_attempts: how many attempts a cell may take; 0 leaves it at `attempts`.
+      subdomains: comma-separated ids of the charter's; empty is all that it doesn't hold out.
       attacks: comma-separated; empty is all.
       held_out_attacks: comma-separated; these are kept for measuring and never trained on.
       languages: comma-separated.
@@ -63,6 +64,7 @@ class SynthesisConfig:
     attempts: int = 32
     per_cell: int = 0
     cell_attempts: int = 0
+    subdomains: str = ""
     attacks: str = ""
     held_out_attacks: str = ""
     languages: str = "en,zh"

@@ -11,7 +11,7 @@ from vcjax.adversarial.matrix import Cell, cells
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.charter.load import load_charter
 from vcjax.charter.registry import Language
-from vcjax.charter.schema import Charter
+from vcjax.charter.schema import Charter, Subdomain
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
@@ -53,7 +53,7 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         allowed.
     """
     charter = load_charter(config.charter)
-    attacks = _attacks(config)
+    attacks, subdomains = _attacks(config), _subdomains(config, charter)
     languages = _languages(config, charter)
     severities = _numbers(config.severities, "severities", SEVERITIES[0], SEVERITIES[-1])
     if not severities:
@@ -78,7 +78,7 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
     return Inputs(
         charter,
         attacks,
-        cells(charter, attacks, languages, severities, turns),
+        cells(charter, subdomains, attacks, languages, severities, turns),
         questions,
         quarantined,
         _labelled(config, charter),
@@ -116,6 +116,16 @@ def _attacks(config: SynthesisConfig) -> tuple[Attack, ...]:
         )
     chosen = choose_attacks(split(config.attacks))
     return tuple(attack for attack in chosen if attack.name not in kept)
+
+
+def _subdomains(config: SynthesisConfig, charter: Charter) -> tuple[Subdomain, ...]:
+    chosen = [charter.subdomain(id) for id in split(config.subdomains)]
+    for subdomain in chosen:
+        if subdomain.held_out:
+            raise UserError(
+                f"config.subdomains: charter {charter.name!r} holds {subdomain.id!r} out"
+            )
+    return tuple(dict.fromkeys(chosen)) or charter.subdomains(include_held_out=False)
 
 
 def _languages(config: SynthesisConfig, charter: Charter) -> list[Language]:

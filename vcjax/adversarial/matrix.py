@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vcjax.adversarial.attacks import Attack
 from vcjax.charter.registry import Language
-from vcjax.charter.schema import Charter
+from vcjax.charter.schema import Charter, Subdomain
 from vcjax.foundation.errors import UserError
 
 
@@ -57,12 +57,13 @@ class Attempt:
 
 def cells(
     charter: Charter,
+    subdomains: Sequence[Subdomain],
     attacks: Sequence[Attack],
     languages: Sequence[Language],
     severities: Sequence[int],
     turns: Sequence[int] = (),
 ) -> tuple[Cell, ...]:
-    """The cells in the order in which they are attacked; held-out subdomains are left out.
+    """The cells in the order in which they are attacked.
 
     Any first part of the order spreads over subdomains, attacks and languages as evenly as it can.
 
@@ -72,7 +73,6 @@ def cells(
     Raises:
       UserError: there is nothing to attack.
     """
-    subdomains = charter.subdomains(include_held_out=False)
     variants = [
         (attack.name, severity, count)
         for severity in severities

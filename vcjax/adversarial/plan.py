@@ -54,17 +54,21 @@ class Planner:
         *,
         seed: int,
         paired: Collection[str] = (),
+        held_out: bool = False,
         shares: Mapping[Cell, int] | None = None,
     ) -> None:
         """Args:
         cells: in the order in which they come round.
         paired: attacks of which two attempts in a row share a topic.
+        held_out: use the topics that are kept out of training, instead of the others.
         shares: attempts of each cell, where they aren't to be spread evenly.
         """
         self.cells, self.limits = tuple(cells), limits
         self._seed, self._paired, self._shares = seed, frozenset(paired), shares
         self._topics = {
-            (cell.subdomain, cell.lang): charter.subdomain(cell.subdomain).topics.get(cell.lang)
+            (cell.subdomain, cell.lang): charter.subdomain(cell.subdomain).topics_for(
+                cell.lang, held_out=held_out
+            )
             for cell in cells
         }
 

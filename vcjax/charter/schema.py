@@ -75,12 +75,21 @@ class Topics(_Strict):
 
 
 class Subdomain(_Strict):
-    """A field of questions; a held-out one is never trained on, only evaluated."""
+    """A field of questions; a held-out one is never trained on, only evaluated.
+
+    Of one that isn't, `held_out_topics` are those of its topics that are kept out of training.
+    """
 
     id: Id
     name: Localised
     topics: Topics = Topics()
+    held_out_topics: Topics = Topics()
     held_out: StrictBool = False
+
+    def topics_for(self, lang: Language, *, held_out: bool) -> tuple[str, ...]:
+        """The topics that are for training, or those that are kept out of it; maybe none."""
+        kept = self.topics.get(lang) if self.held_out else getattr(self.held_out_topics, lang)
+        return tuple(topic for topic in self.topics.get(lang) if (topic in kept) == held_out)
 
 
 class Domain(_Strict):
@@ -161,6 +170,9 @@ class Charter(_Strict):
                 if not getattr(text, lang):
                     what = "topics" if isinstance(text, Topics) else "text"
                     raise ValueError(f"{where}: no {what} in {lang!r}, a language of the charter")
+        for i, domain in enumerate(self.domains):
+            for j, subdomain in enumerate(domain.subdomains):
+                self._check_topics(f"domains[{i}].subdomains[{j}].held_out_topics", subdomain)
         for i, principle in enumerate(self.principles):
             self._check_principle(f"principles[{i}]", principle)
         return self
@@ -180,6 +192,17 @@ class Charter(_Strict):
                 where = f"domains[{i}].subdomains[{j}]"
                 yield f"{where}.name", subdomain.name
                 yield f"{where}.topics", subdomain.topics
+
+    def _check_topics(self, where: str, subdomain: Subdomain) -> None:
+        for lang in self.languages:
+            topics = subdomain.topics.get(lang)
+            for topic in getattr(subdomain.held_out_topics, lang):
+                if topic not in topics:
+                    raise ValueError(f"{where}: {topic!r} is none of the topics in {lang!r}")
+            if not subdomain.held_out and not subdomain.topics_for(lang, held_out=False):
+                raise ValueError(
+                    f"{where}: no topic in {lang!r} is left to train on; set held_out instead"
+                )
 
     def _check_principle(self, where: str, principle: Principle) -> None:
         known = [subdomain.id for subdomain in self.subdomains()]
