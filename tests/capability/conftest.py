@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ metric_list:
   - {metric: exact_match, aggregation: mean, higher_is_better: true}
 """,
 }
+GROUPS = {
+    "made_up": "task: [colours, sayings]",
+    "averaged": "task: [colours]\naggregate_metric_list: [{metric: acc, weight_by_size: true}]",
+}
 
 
 def write_tasks(folder: Path, documents: int) -> Path:
@@ -55,16 +60,19 @@ def write_tasks(folder: Path, documents: int) -> Path:
             f"dataset_kwargs: {{data_files: {{test: {data}}}}}\n"
         )
         (folder / f"{name}.yaml").write_text(common + rest, encoding="utf-8")
-    (folder / "all.yaml").write_text("group: made_up\ntask: [colours, sayings]\n", encoding="utf-8")
+    for name, text in GROUPS.items():
+        (folder / f"{name}.yaml").write_text(f"group: {name}\n{text}\n", encoding="utf-8")
     return folder
 
 
-@pytest.fixture(autouse=True)
-def datasets_of_its_own(tmp_path_factory, monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def datasets_of_its_own(tmp_path_factory) -> Iterator[None]:
     """What `datasets` converts is kept for all the tests, and not in the user's cache."""
-    cache = tmp_path_factory.getbasetemp() / "datasets"
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(cache))
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(cache))
+    cache = str(tmp_path_factory.mktemp("datasets"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", Path(cache))
+        patch.setenv("HF_DATASETS_CACHE", cache)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,11 @@ def versions() -> dict[str, str | None]:
 def tidy(results: Mapping[str, Any]) -> dict[str, Any]:
     """Scores by task and by group.
 
-    Each is `{alias, n, n_total, num_fewshot, version, metrics}`, with `metrics` from `name,filter`
-    to `{value, stderr, higher_is_better}`; `stderr` is None where the harness gives none, and what
-    a group doesn't have is left out.
+    Each is `{alias, tasks, n, n_total, num_fewshot, version, metrics}`: `tasks` are those of a
+    group, and what it doesn't have is left out; `metrics` go from `name,filter` to
+    `{value, stderr, higher_is_better}`, with None for what the harness doesn't give.
     """
-    groups = results.get("groups", {})
+    groups = results["group_subtasks"]
     tasks = {name: _tidied(name, results) for name in results["results"] if name not in groups}
     return {"tasks": tasks, "groups": {name: _tidied(name, results) for name in groups}}
 
@@ -57,12 +57,13 @@ def _tidied(name: str, results: Mapping[str, Any]) -> dict[str, Any]:
     counts = results["n-samples"].get(name)
     about = {
         "alias": values.get("alias", name).strip(" -"),
+        "tasks": results["group_subtasks"].get(name),
         "n": counts and counts["effective"],
         "n_total": counts and counts["original"],
         "num_fewshot": results["n-shot"].get(name),
         "version": results["versions"].get(name),
     }
-    known = {field: value for field, value in about.items() if value is not None}
+    known = {field: value for field, value in about.items() if value not in (None, "N/A")}
     return {**known, "metrics": metrics}
 
 

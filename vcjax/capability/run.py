@@ -100,7 +100,7 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
         write_lineage(
             workdir, kind="capability", parents=parents, config=settings, seed=config.seed
         )
-    return summary
+    return read_json(workdir / RESULT)
 
 
 def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Parent]]:
