@@ -1,18 +1,24 @@
-"""Talks to a model: one prompt, prompts from a pipe, or a conversation in the terminal.
+"""Talks to a model: one prompt, a pipe's (one a line), or a conversation in the terminal.
 
 python -m launch.chat --model=smollm2-135m-instruct --prompt="Why do people disagree?"
+
+In the terminal /reset begins anew, Ctrl-C stops an answer, and /exit or Ctrl-D ends.
 """
 
+import contextlib
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
 from absl import flags
 
 from launch.guard import run
 from vcjax.charter.load import load_charter
+from vcjax.foundation.errors import UserError
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import Sampling, TextEngine
+from vcjax.serve.dialogue import Dialogue
 from vcjax.weights.bundle import DTYPES, load_bundle
 
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "Any model reference.")
@@ -21,41 +27,100 @@ CHARTER = flags.DEFINE_string("charter", None, "Answers under this charter's per
 LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", 256, "Bound of an answer.", lower_bound=1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
+TOP_K = flags.DEFINE_integer("top_k", 0, "Likeliest tokens to sample from; 0: all.", lower_bound=0)
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Probability mass to sample from.")
+MIN_P = flags.DEFINE_float("min_p", 0.0, "Least probability, as a share of the likeliest token's.")
+REPETITION_PENALTY = flags.DEFINE_float(
+    "repetition_penalty", 1.0, "Above 1: makes tokens that have come less likely."
+)
+STOP = flags.DEFINE_multi_string("stop", [], "A text that ends an answer; may be given again.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
 
 
 def main() -> None:
     lang = "zh" if LANG.value == "zh" else "en"
-    system = load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else None
+    system = load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else ""
+    sampling = Sampling(
+        max_tokens=MAX_TOKENS.value,
+        temperature=TEMPERATURE.value,
+        top_k=TOP_K.value,
+        top_p=TOP_P.value,
+        min_p=MIN_P.value,
+        repetition_penalty=REPETITION_PENALTY.value,
+        stop=tuple(STOP.value),
+        seed=SEED.value,
+    )
     bundle = load_bundle(MODEL.value, DTYPE.value)
     engine = Engine(bundle.config, bundle.params, slots=1, dtype=jnp.dtype(bundle.dtype))
-    text = TextEngine(bundle, engine)
-    history = [{"role": "system", "content": system}] if system else []
-    sampling = Sampling(MAX_TOKENS.value, TEMPERATURE.value, 0, TOP_P.value, SEED.value)
-    for prompt in _prompts():
-        history.append({"role": "user", "content": prompt})
-        answer = ""
-        for piece in text.stream(history, sampling):
-            print(piece, end="", flush=True)
-            answer += piece
-        print()
-        history.append({"role": "assistant", "content": answer or " "})
-
-
-def _prompts() -> Iterator[str]:
+    dialogue = Dialogue(TextEngine(bundle, engine), sampling, system, _note_forgetting)
     if PROMPT.value is not None:
-        yield PROMPT.value
-        return
-    terminal = sys.stdin.isatty()
+        _answer(dialogue, PROMPT.value)
+    elif sys.stdin.isatty():
+        _talk(dialogue)
+    else:
+        for line in sys.stdin:
+            if prompt := line.strip():
+                _answer(dialogue, prompt)
+
+
+def _talk(dialogue: Dialogue) -> None:
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (`input` then edits lines and remembers them)
     while True:
         try:
-            line = input("> " if terminal else "").strip()
+            prompt = input("> ").strip()
+            if prompt == "/exit":
+                return
+            if prompt == "/reset":
+                dialogue.reset()
+            elif prompt:
+                with _stopping() as stopped:
+                    _answer(dialogue, prompt, stopped)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print()
         except EOFError:
+            print()
             return
-        if line:
-            yield line
+
+
+def _answer(dialogue: Dialogue, prompt: str, stopped: Callable[[], bool] = lambda: False) -> None:
+    with contextlib.closing(dialogue.ask(prompt)) as pieces:
+        for piece in pieces:
+            print(piece, end="", flush=True)
+            if stopped():
+                break
+    print()
+
+
+def _note_forgetting() -> None:
+    print(
+        "the conversation has outgrown the model's context; its beginning is forgotten",
+        file=sys.stderr,
+    )
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C was pressed: the engine isn't to be interrupted.
+
+    The second time, the program ends.
+    """
+    pressed = False
+
+    def press(number: int, frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            sys.exit(128 + number)
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def started(script: str, arguments: Sequence[str], cache: Path) -> subprocess.Popen:
-    """Starts `python -m launch.SCRIPT`; compilations are kept in `cache`."""
+def started(script: str, arguments: Sequence[str], cache: Path, **streams: int) -> subprocess.Popen:
+    """Starts `python -m launch.SCRIPT`; compilations are kept in `cache`.
+
+    What it writes goes to pipes, unless `streams` (`stdin`, `stdout`, `stderr`) says otherwise.
+    """
     environment = os.environ | {"VCJAX_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, "-m", f"launch.{script}", *arguments],
         cwd=ROOT,
         env=environment,
         text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams,
     )
 
 

@@ -173,13 +173,6 @@ def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
     assert "already converted" in out
 
 
-def test_a_prompt_is_answered_once(tiny_folder, script_cache):
-    command = [f"--model={tiny_folder}", "--prompt=Why?", "--max_tokens=5"]
-    code, out, error = launched("chat", command, script_cache)
-    assert (code, error) == (0, "")
-    assert out.endswith("\n")
-
-
 def test_help_is_no_mistake(script_cache):
     code, out, error = launched("evaluate", ["--help"], script_cache)
     assert (code, error) == (0, "")

@@ -1,1 +1,1 @@
-"""An OpenAI-compatible HTTP server over the engine, on Starlette and uvicorn."""
+"""Floor 4: an OpenAI-compatible HTTP server over the engine, and a conversation in a terminal."""
