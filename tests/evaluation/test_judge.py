@@ -34,8 +34,9 @@ def prompt(charter, answer=ANSWER, item=ITEM):
     )
 
 
-def answered(text=ANSWER):
-    return {"id": ITEM.id, "answer": text, "answer_hash": hash_text(text)}
+def answered(text=ANSWER, finish_reason="stop"):
+    found = {"id": ITEM.id, "answer": text, "answer_hash": hash_text(text)}
+    return {**found, "finish_reason": finish_reason}
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -87,6 +88,15 @@ def test_without_a_judge_the_checks_are_still_run(tmp_path, charter):
     assert (record["score"], record["unscored"], record["judge"]) == (None, "no_judge", None)
     assert record["checks"]
     assert not any(record["checks"].values())
+
+
+def test_a_question_that_got_no_answer_is_not_judged(tmp_path, charter, recorded):
+    role = recorded(tmp_path / "judge.jsonl", {}, "other")  # it has no reply to anything
+    for number, judge_role in enumerate((role, None)):
+        with Store(tmp_path / f"scores{number}.jsonl", SCORE_KEY) as store:
+            (record,) = judge([ITEM], [answered("", "timeout")], judge_role, charter, store, seed=0)
+        assert (record["score"], record["checks"]) == (None, None)
+        assert record["unscored"] == "no answer: timeout"
 
 
 def test_a_verdict_is_of_one_answer_one_charter_and_one_judge(tmp_path, charter, recorded):

@@ -147,3 +147,21 @@ def test_runs_that_cant_be_compared_are_a_users_mistake():
         compare(run, [{**record, "checks": {}} for record in run])
     with pytest.raises(UserError, match="two scores"):
         compare(run, run + run[:1])
+
+
+def test_a_question_without_an_answer_is_in_no_rate_of_checks():
+    def run(passed: dict[str, bool | None]):
+        known = [{"id": id, "answer_hash": "", "domain": "gender", "lang": "en"} for id in passed]
+        answers = [{**one, "finish_reason": "stop"} for one in known]
+        checks = [None if value is None else {"p/c": value} for value in passed.values()]
+        verdict = {"judge": None, "score": None, "unscored": "no_judge"}
+        scores = [{**one, **verdict, "checks": of} for one, of in zip(known, checks, strict=True)]
+        return answers, scores
+
+    before, after = run({"a": True, "b": None, "c": False}), run({"a": True, "b": True, "c": None})
+    summary = summarise(*before)
+    assert summary["languages"]["en"]["n"] == 3
+    for rate in (summary["all_checks"]["overall"], summary["checks"]["en"]["p/c"]):
+        assert (rate["passed"], rate["n"]) == (1, 2)
+    change = compare(before[1], after[1])["languages"]["en"]
+    assert (change["all_checks"]["n"], change["checks"]["p/c"]["n"]) == (1, 1)

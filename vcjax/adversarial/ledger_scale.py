@@ -44,10 +44,8 @@ _RESUMED = "ledger gone through and index rebuilt, s"
 BOUNDS = (
     Bound("ledger, GiB resident", most=2.0),
     Bound("near-duplicates, GiB resident", most=2.0),
-    Bound(f"{_RESUMED} of the processor", most=60.0),
-    Bound(_RESUMED, most=60.0, must=False),
+    Bound(_RESUMED, most=60.0),
 )
-"""The last is what a user waits for, and a machine that is busy with other things lengthens it."""
 
 _MadeUp = tuple[Attempt, str, Verdict, list[Reply]]
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")

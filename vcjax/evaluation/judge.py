@@ -33,7 +33,8 @@ def judge(
 
     A score record is `{id, fingerprint, answer_hash, parallel_id, domain, lang, judge, family,
     score, unscored, reason, reply, checks}`: `reply` is the judge's text as it came, and `checks`
-    maps '<principle>/<check>' to whether the answer passed it.
+    maps '<principle>/<check>' to whether the answer passed it. A question that got no answer (its
+    model timed out, say) isn't judged: `unscored` says `no answer` and why, and `checks` is None.
 
     Args:
       answers: answer records, one for each of `items`, in the same order.
@@ -52,13 +53,16 @@ def judge(
 
     def record(index: int, score: Score, reply: str | None) -> None:
         item, answered = items[index], answers[index]
-        checks = run_checks(
-            charter,
-            question=item.question,
-            answer=answered["answer"],
-            lang=_language(item),
-            subdomain=item.domain,
-        )
+        checks = None
+        if _is_answered(answered):
+            results = run_checks(
+                charter,
+                question=item.question,
+                answer=answered["answer"],
+                lang=_language(item),
+                subdomain=item.domain,
+            )
+            checks = {key: result.passed for key, result in results.items()}
         store.append(
             {
                 "id": item.id,
@@ -73,7 +77,7 @@ def judge(
                 "unscored": score.unscored_reason,
                 "reason": score.reason,
                 "reply": reply,
-                "checks": {key: result.passed for key, result in checks.items()},
+                "checks": checks,
             }
         )
 
@@ -81,6 +85,9 @@ def judge(
         record(index, parse_verdict(reply), reply.text)
 
     keys = [(item.id, mark) for item, mark in zip(items, marks, strict=True)]
+    for index, key in enumerate(keys):
+        if key not in store.records and not _is_answered(answers[index]):
+            record(index, Score(None, f"no answer: {answers[index]['finish_reason']}"), None)
     done = [key in store.records for key in keys]
     if role is None:
         for index in (index for index, finished in enumerate(done) if not finished):
@@ -105,6 +112,11 @@ def _ask(item: BenchmarkItem, answer: str, charter: Charter, max_tokens: int, se
         seed=derive_seed(seed, item.id, "judge"),
         json_schema=verdict_schema(_language(item)),
     )
+
+
+def _is_answered(answered: dict[str, Any]) -> bool:
+    """Whether there is a text to judge; every other finish reason names what went wrong."""
+    return answered["finish_reason"] in ("stop", "length")
 
 
 def _language(item: BenchmarkItem) -> Language:

@@ -31,13 +31,15 @@ def summarise(
       unscored: number of unscored answers by reason.
       checks: by language and check, `{passed, n, rate, low, high}`.
       all_checks: `overall`, and `languages`, `held_out`, `trained` by language: the same for
-        answers that passed every check that applied to them.
+        answers that passed every check that applied to them. Questions that got no answer are in
+        neither.
 
     Raises:
       ValueError: the scores aren't exactly one for each answer.
     """
     rows = _joined(answers, scores)
     groups = _by_language(rows, held_out)
+    checked = [row for row in rows if row["checks"] is not None]
 
     def stats(members: Rows, *name: str) -> dict[str, Any]:
         return _score_statistics(members, derive_seed(seed, "summary", *name), confidence)
@@ -62,16 +64,16 @@ def summarise(
                 )
                 for check in _checks(members)
             }
-            for lang, members in groups["languages"].items()
+            for lang, members in _by_language(checked, held_out)["languages"].items()
         },
         "all_checks": {
-            "overall": _rate(map(_passed_all, rows), confidence),
+            "overall": _rate(map(_passed_all, checked), confidence),
             **{
                 group: {
                     lang: _rate(map(_passed_all, members), confidence)
                     for lang, members in languages.items()
                 }
-                for group, languages in groups.items()
+                for group, languages in _by_language(checked, held_out).items()
             },
         },
     }
@@ -129,7 +131,8 @@ def _paired(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -
     for id, record in old.items():
         if record["judge"] != new[id]["judge"]:
             raise UserError(f"the runs have other judges ({record['judge']}, {new[id]['judge']})")
-        if record["checks"].keys() != new[id]["checks"].keys():
+        sides = record["checks"], new[id]["checks"]
+        if None not in sides and sides[0].keys() != sides[1].keys():
             raise UserError(f"the runs have other checks of {id!r}; evaluate by one charter")
     return [
         {
@@ -138,7 +141,8 @@ def _paired(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -
             "lang": old[id]["lang"],
             "before": old[id],
             "after": new[id],
-            "checks": old[id]["checks"],
+            # None where a side has no answer: it is in no difference of checks.
+            "checks": None if new[id]["checks"] is None else old[id]["checks"],
         }
         for id in sorted(old)
     ]
@@ -213,25 +217,26 @@ def _differences(pairs: Rows, seed: int, confidence: float) -> dict[str, Any]:
 
     scores = [(pair["before"]["score"], pair["after"]["score"]) for pair in pairs]
     scored = [sides for sides in scores if None not in sides]
+    checked = [pair for pair in pairs if pair["checks"] is not None]
     return {
         "judge": {
             **difference(scored, "judge"),
             "unpaired": len(scores) - len(scored),
         },
         "all_checks": difference(
-            [(_passed_all(pair["before"]), _passed_all(pair["after"])) for pair in pairs],
+            [(_passed_all(pair["before"]), _passed_all(pair["after"])) for pair in checked],
             "all_checks",
         ),
         "checks": {
             check: difference(
                 [
                     (pair["before"]["checks"][check], pair["after"]["checks"][check])
-                    for pair in pairs
+                    for pair in checked
                     if check in pair["checks"]
                 ],
                 check,
             )
-            for check in _checks(pairs)
+            for check in _checks(checked)
         },
     }
 

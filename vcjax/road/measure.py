@@ -103,7 +103,7 @@ def read_samples(workdir: Path) -> list[dict[str, Any]]:
             "question": answers[score["id"]]["question"],
             "answer": answers[score["id"]]["answer"],
             "score": score["score"],
-            "checks": score["checks"],
+            "checks": score["checks"] or {},
         }
         for score in read_scores(workdir)
     ]
