@@ -1,20 +1,21 @@
 """A model behind an OpenAI-compatible endpoint, through the harness's `local-completions`."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
+import requests
 from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
-from vcjax.foundation.errors import UserError
+from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.text.templates import default_template
 from vcjax.text.tokenizer import MissingTokenizer
 from vcjax.weights.bundle import open_located
 from vcjax.weights.resolve import resolve
-
-_NEEDED = ("aiohttp", "requests")
 
 
 def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
@@ -28,14 +29,12 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
         as ids.
 
     Raises:
-      UserError: nobody answers there, no tokenizer is given, a bound is set that wouldn't be kept,
-        or a package is missing.
+      UserError: nobody answers there, no tokenizer is given, a budget is set, aiohttp is missing.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UserError(f"{spec.reference}: needs {', '.join(missing)}: pip install 'vcjax[eval]'")
-    if spec.max_tokens or spec.max_cost:
-        raise UserError(f"{spec.reference}: max_tokens and max_cost aren't kept by the harness")
+    if find_spec("aiohttp") is None:
+        raise UserError(f"{spec.reference}: needs aiohttp: pip install 'vcjax[eval]'")
+    if spec.token_budget or spec.cost_budget:
+        raise UserError(f"{spec.reference}: the harness keeps no token_budget or cost_budget")
     if tokenizer is None:
         raise UserError(f"{spec.reference}: say with --tokenizer which model's tokenizer it has")
     own = open_located(resolve(tokenizer))
@@ -60,3 +59,14 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
             "header": {"Authorization": f"Bearer {key}"} if key else {"Accept": "*/*"},
         }
         return get_model("local-completions").create_from_arg_obj(settings)
+
+
+@contextmanager
+def unanswered(reference: str) -> Iterator[None]:
+    """Raises: GateNotMet, with what the endpoint said, where it didn't answer however often it was
+    asked."""
+    try:
+        yield
+    except requests.RequestException as error:
+        said = str(error) if error.response is None else f"{error}: {error.response.text}"
+        raise GateNotMet(f"{reference}: {' '.join(said.split())}") from None

@@ -13,7 +13,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import Task
 from lm_eval.evaluator import simple_evaluate
 
-from vcjax.capability.endpoint import open_endpoint
+from vcjax.capability.endpoint import open_endpoint, unanswered
 from vcjax.capability.model import VcjaxLM
 from vcjax.capability.remembering import ANSWER_KEY, RememberingLM
 from vcjax.capability.results import tidy, versions
@@ -79,8 +79,9 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
     Run again after a kill it asks only what is missing.
 
     Raises:
-      UserError: a bad model, task or workdir, before anything is written; or an endpoint that
-        stopped answering.
+      UserError: a bad model, task or workdir, before anything is written; or settings of a task
+        that can't be met.
+      GateNotMet: an endpoint that stopped answering.
     """
     workdir, settings = Path(workdir), asdict(config)
     check_config(workdir, settings)
@@ -91,7 +92,8 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
     lm, about, parents = _open_model(config)
     with opened(workdir, settings), Store(workdir / "answers.jsonl", ANSWER_KEY) as store:
         identity = "/".join(about.values())
-        results = _evaluate(RememberingLM(lm, store, identity, config.seed), tasks, config)
+        with unanswered(config.model):
+            results = _evaluate(RememberingLM(lm, store, identity, config.seed), tasks, config)
         summary = {"model": about, **tidy(results), "settings": settings, "versions": versions()}
         write_json(workdir / RESULT, summary)
         if config.task_path is not None:
