@@ -27,8 +27,8 @@ VARIANTS = ("default", "demo")
 
 def get_config(variant: str = "default") -> ConfigDict:
     if variant not in VARIANTS:
-        known = ", ".join(VARIANTS)
-        raise UserError(f"config variant {variant!r} is none of {known}{suggest(variant, VARIANTS)}")
+        hint = suggest(variant, VARIANTS)
+        raise UserError(f"config variant {variant!r} is none of {', '.join(VARIANTS)}{hint}")
     config = ConfigDict()
     config.charter = "universal"
     config.attacker = config.actor = config.critic = "smollm2-135m-instruct"
@@ -50,6 +50,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.turns = ""
     config.actor_mode = "best"
     config.answers = 2
+    config.brief = False
     config.critic_form = "full"
     config.critic_votes = 1
     config.calibration = ""
@@ -74,6 +75,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def _demo(config: ConfigDict) -> None:
+    config.charter = "vcllm"  # its rules ask for nothing that the shipped model can't do
     config.critic = ""
     config.subdomains = (
         "ethnic_relations,racial_discrimination,religion,human_rights,technology,governance"
@@ -83,7 +85,9 @@ def _demo(config: ConfigDict) -> None:
         "gradual_escalation"
     )
     config.per_cell = 1
-    config.cell_attempts = 8
-    config.attempts = 72 * 8
+    config.cell_attempts = 6
+    config.attempts = 72 * 6
     config.turns = "2"
+    config.brief = True
+    config.actor_tokens = 160
     config.wave = 32

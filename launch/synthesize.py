@@ -1,9 +1,13 @@
 """Makes adversarial pairs: Attacker, Actor and Critic over the cells of a charter.
 
 python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize
+python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
+
+The second attacks, trains and attacks again, round by round.
 """
 
 import sys
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -14,14 +18,23 @@ from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.settings import build
+from vcjax.road.rounds import drive_rounds
+from vcjax.road.rounds_config import RoundsConfig
+from vcjax.road.rounds_outcome import table
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/synthesize.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 
 
 def main() -> None:
-    config = build(SynthesisConfig, CONFIG.value.to_dict(), "config")
-    summary = synthesize(config, WORKDIR.value)
+    values = CONFIG.value.to_dict()
+    if "rounds" in values:
+        print(table(drive_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
+    else:
+        _tell(synthesize(build(SynthesisConfig, values, "config"), WORKDIR.value))
+
+
+def _tell(summary: dict[str, Any]) -> None:
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
     print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))

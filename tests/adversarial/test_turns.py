@@ -196,6 +196,15 @@ def test_a_draft_is_criticised_and_revised_and_both_are_judged(ran):
     assert [each["content"] for each in asked[2:5:2]] == [BAD, "It is one-sided."]
 
 
+def test_a_short_answer_is_asked_for_and_the_pair_doesn_t_say_so(ran):
+    said = {"attacker": FIRST, "actor/0": FAIR, "critic/0": graded(5)}
+    [record], roles = ran("dilemma", [said], brief=True)
+    [asked] = roles["actor"].asks.values()
+    assert asked.messages[-1]["content"] == f"{FIRST} Answer in two or three sentences."
+    [accepted] = accepted_records(record)
+    assert accepted["messages"][0]["content"] == FIRST
+
+
 def test_an_unknown_mode_and_several_direct_answers_are_mistakes():
     with pytest.raises(UserError, match="did you mean 'revise'"):
         check_mode("revised", 1)

@@ -35,6 +35,8 @@ class SynthesisConfig:
       actor_mode: `direct`, `best` of several answers by the Critic, or `revise`: each answer is
         criticised by the Actor against the charter's principles and written again.
       answers: candidate answers for each query.
+      brief: ask the Actor for two or three sentences; the pairs don't hold that request. A small
+        model's long answers are cut off or repeat themselves.
       critic_form: `full`, a score for each principle and aspect, or `simple`, one for the whole.
       critic_votes: of each Critic on every answer.
       calibration: a JSONL file of answers with people's labels, which the Critic is held to.
@@ -72,6 +74,7 @@ class SynthesisConfig:
     turns: str = ""
     actor_mode: str = "best"
     answers: int = 2
+    brief: bool = False
     critic_form: str = "full"
     critic_votes: int = 1
     calibration: str = ""

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vcjax.adversarial.attacks import SEVERITIES, Attack, choose_attacks
 from vcjax.adversarial.calibration_labels import Labelled, exhibits, read_calibration
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic import Bar
-from vcjax.adversarial.matrix import Cell, cells
+from vcjax.adversarial.matrix import Cell
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
-from vcjax.charter.load import load_charter
-from vcjax.charter.registry import Language
-from vcjax.charter.schema import Charter, Subdomain
+from vcjax.adversarial.scope import Scope, read_scope, split
+from vcjax.charter.schema import Charter
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
@@ -25,7 +23,7 @@ class Inputs:
     """A run's inputs.
 
     Attributes:
-      attacks: those that are trained on; held-out ones aren't among them.
+      cells: that are attacked to train on what comes of it.
       questions: written ones, which stand in where the Attacker fails.
       quarantined: bad records among their files, where those are set aside.
       labelled: answers with people's labels, for the Critic's calibration.
@@ -33,8 +31,7 @@ class Inputs:
       same_family: whether a Critic is of the Actor's family.
     """
 
-    charter: Charter
-    attacks: tuple[Attack, ...]
+    scope: Scope
     cells: tuple[Cell, ...]
     questions: tuple[Question, ...]
     quarantined: tuple[dict[str, Any], ...]
@@ -52,13 +49,8 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
       UserError: an input that is missing or bad, or a Critic of the Actor's family that wasn't
         allowed.
     """
-    charter = load_charter(config.charter)
-    attacks, subdomains = _attacks(config), _subdomains(config, charter)
-    languages = _languages(config, charter)
-    severities = _numbers(config.severities, "severities", SEVERITIES[0], SEVERITIES[-1])
-    if not severities:
-        raise UserError("config.severities: name at least one level from 1 to 3")
-    turns = _numbers(config.turns, "turns", 2, 16)
+    scope = read_scope(config)
+    charter = scope.charter
     benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()
     specs = {
         ATTACKER: RoleSpec(config.attacker, config.attacker_family),
@@ -76,9 +68,8 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
     ]
     questions, quarantined = _questions(config, charter)
     return Inputs(
-        charter,
-        attacks,
-        cells(charter, subdomains, attacks, languages, severities, turns),
+        scope,
+        scope.cells(),
         questions,
         quarantined,
         _labelled(config, charter),
@@ -87,11 +78,6 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         families,
         any(same),
     )
-
-
-def split(names: str) -> list[str]:
-    """The names in a comma-separated list."""
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
@@ -104,47 +90,6 @@ def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
         f"{CRITIC}{n if n > 1 else ''}": RoleSpec(model, family)
         for n, (model, family) in enumerate(zip(models, families, strict=True), start=1)
     }
-
-
-def _attacks(config: SynthesisConfig) -> tuple[Attack, ...]:
-    held_out = split(config.held_out_attacks)
-    kept = {attack.name for attack in choose_attacks(held_out)} if held_out else set()
-    both = kept & set(split(config.attacks))
-    if both:
-        raise UserError(
-            f"config.held_out_attacks: {min(both)!r} is in config.attacks too; name it in one"
-        )
-    chosen = choose_attacks(split(config.attacks))
-    return tuple(attack for attack in chosen if attack.name not in kept)
-
-
-def _subdomains(config: SynthesisConfig, charter: Charter) -> tuple[Subdomain, ...]:
-    chosen = [charter.subdomain(id) for id in split(config.subdomains)]
-    for subdomain in chosen:
-        if subdomain.held_out:
-            raise UserError(
-                f"config.subdomains: charter {charter.name!r} holds {subdomain.id!r} out"
-            )
-    return tuple(dict.fromkeys(chosen)) or charter.subdomains(include_held_out=False)
-
-
-def _languages(config: SynthesisConfig, charter: Charter) -> list[Language]:
-    asked = split(config.languages)
-    for lang in asked:
-        if lang not in charter.languages:
-            raise UserError(f"config.languages: charter {charter.name!r} has no language {lang!r}")
-    return [lang for lang in charter.languages if lang in asked]
-
-
-def _numbers(value: str, field: str, low: int, high: int) -> list[int]:
-    numbers = []
-    for part in split(value):
-        if not part.isdecimal() or not low <= int(part) <= high:
-            raise UserError(f"config.{field}: must be numbers from {low} to {high}, not {part!r}")
-        if int(part) in numbers:
-            raise UserError(f"config.{field}: {part} is there twice")
-        numbers.append(int(part))
-    return numbers
 
 
 def _questions(

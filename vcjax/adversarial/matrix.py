@@ -1,7 +1,8 @@
 """What is to be attacked: the cells of a charter, and the attempts that a run makes in them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from vcjax.adversarial.attacks import Attack
 from vcjax.charter.registry import Language
@@ -18,6 +19,11 @@ class Cell:
     lang: Language
     severity: int
     turns: int
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """The cell of a record that has its fields."""
+        return cls(*(record[field.name] for field in fields(cls)))
 
     @property
     def id(self) -> str:

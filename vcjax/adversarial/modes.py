@@ -22,6 +22,7 @@ _REVISION = {
     "en": "Write the answer to the question again, with these points mended. Only the answer.",
     "zh": "请改正上述各点，重新回答原来的问题。只写回答。",
 }
+_BRIEFLY = {"en": "Answer in two or three sentences.", "zh": "请用两三句话回答。"}
 
 
 def check_mode(mode: str, answers: int) -> None:
@@ -68,23 +69,31 @@ class Actor:
     """Answers under the charter's persona."""
 
     def __init__(
-        self, charter: Charter, asking: Asking, judging: Judging, *, mode: str, answers: int
+        self,
+        charter: Charter,
+        asking: Asking,
+        judging: Judging,
+        *,
+        mode: str,
+        answers: int,
+        brief: bool = False,
     ) -> None:
         """Args:
         mode: one of MODES. With `best` the candidate that the Critic scores highest stands;
           `revise` has each draft criticised and rewritten by the Actor itself (Bai et al.,
           "Constitutional AI", arXiv 2212.08073, section 3.1), and drafts and revisions are judged.
         answers: candidates, or drafts.
+        brief: ask for short answers; what is learnt from doesn't say so.
         """
         check_mode(mode, answers)
         self._charter, self._asking, self._judging = charter, asking, judging
-        self._mode, self._answers = mode, answers
+        self._mode, self._answers, self._brief = mode, answers, brief
 
     def answer(
         self, attempt: Attempt, conversation: Sequence[Message], turn: int
     ) -> Steps[list[Candidate]]:
         """Judged candidates for the next turn of a conversation that ends with a query."""
-        prompt = with_persona(self._charter, attempt, conversation)
+        prompt = with_persona(self._charter, attempt, conversation, brief=self._brief)
         stages = [_stage(turn, n) for n in range(self._answers)]
         replies = yield [self._call(attempt, stage, prompt) for stage in stages]
         if self._mode == "revise":
@@ -133,10 +142,14 @@ class Actor:
 
 
 def with_persona(
-    charter: Charter, attempt: Attempt, conversation: Sequence[Message]
+    charter: Charter, attempt: Attempt, conversation: Sequence[Message], *, brief: bool = False
 ) -> list[Message]:
-    """A conversation after the charter's persona."""
-    return [_said("system", charter.system_prompt(attempt.lang)), *conversation]
+    """A conversation after the charter's persona; its last message asks for a short answer, if
+    `brief`."""
+    *earlier, last = conversation
+    if brief:
+        last = _said(last["role"], f"{last['content']} {_BRIEFLY[attempt.lang]}")
+    return [_said("system", charter.system_prompt(attempt.lang)), *earlier, last]
 
 
 def _stage(turn: int, n: int) -> str:

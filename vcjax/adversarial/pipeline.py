@@ -1,7 +1,6 @@
 """Attacker -> Actor -> Critic in waves, until every cell has its pairs or the budget is spent."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, cast
 
 from vcjax.adversarial.asking import Asking
@@ -56,7 +55,12 @@ class Pipeline:
         judging = Judging(charter, self.panel, asking)
         actor = target = None
         if ACTOR in roles:
-            actor = Actor(charter, asking, judging, mode=config.actor_mode, answers=config.answers)
+            actor = Actor(
+                *(charter, asking, judging),
+                mode=config.actor_mode,
+                answers=config.answers,
+                brief=config.brief,
+            )
         if TARGET in roles:
             target = Checkpoint(charter, asking, judging, TARGET)
         attacked = target or Checkpoint(charter, asking, judging, ACTOR)
@@ -77,7 +81,7 @@ class Pipeline:
             if row["wave"] > wave:
                 _count(tallies, begun)
                 wave, begun = row["wave"], []
-            cell = Cell(*(row[field.name] for field in fields(Cell)))
+            cell = Cell.of(row)
             begun.append((cell, row["kind"]))
             funnel.restored(cell, row["kind"], row["reason"])
         while True:

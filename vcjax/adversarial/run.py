@@ -1,21 +1,23 @@
 """One synthesis run: check everything, then open the workdir, run, and write what it leaves."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.card import card
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.funnel import Funnel
-from vcjax.adversarial.inputs import Inputs, read_inputs, split
+from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.matrix import Cell
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.outputs import write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, Planner
 from vcjax.adversarial.quotas import quota_report
 from vcjax.adversarial.reliability import canary_report, measure_agreement, reliability
+from vcjax.adversarial.scope import split
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.spending import charge_earlier
 from vcjax.adversarial.tallies import Tallies
@@ -31,11 +33,21 @@ PLAYERS = (ATTACKER, ACTOR, CRITIC, TARGET)
 EXTENDABLE = ("attempts", "per_cell", "cell_attempts", "force_export")
 
 
-def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
+def synthesize(
+    config: SynthesisConfig,
+    workdir: str | Path,
+    *,
+    shares: Mapping[Cell, int] | None = None,
+    excluded: Sequence[str] = (),
+) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
     The summary tells whether every quota was met (`quota`) and whether the pairs were exported
     (`exported`); `shortfall` says what of that is to be told to the user.
+
+    Args:
+      shares: attempts of each cell, where they aren't to go round evenly.
+      excluded: texts that no query may repeat, beside the benchmark's.
 
     Raises:
       UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
@@ -55,9 +67,10 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
         done.unlink(missing_ok=True)  # a run that is being extended isn't finished
         if inputs.quarantined:
             write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
-        with Ledger(folder / "ledger.sqlite", charter=inputs.charter.content_hash) as ledger:
+        with Ledger(folder / "ledger.sqlite", charter=inputs.scope.charter.content_hash) as ledger:
             charge_earlier(roles.values(), ledger)
-            summary = _run(config, inputs, roles, parents, ledger, folder)
+            inputs = replace(inputs, excluded=(*inputs.excluded, *excluded))
+            summary = _run(config, inputs, shares, roles, parents, ledger, folder)
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary
 
@@ -65,18 +78,22 @@ def synthesize(config: SynthesisConfig, workdir: str | Path) -> dict[str, Any]:
 def _run(
     config: SynthesisConfig,
     inputs: Inputs,
+    shares: Mapping[Cell, int] | None,
     roles: dict[str, Role],
     parents: Sequence[Parent],
     ledger: Ledger,
     folder: Path,
 ) -> dict[str, Any]:
     limits = Limits(config.attempts, config.per_cell, config.cell_attempts, config.wave)
-    paired = [attack.name for attack in inputs.attacks if attack.kind == "pair"]
-    planner = Planner(inputs.cells, inputs.charter, limits, seed=config.seed, paired=paired)
+    charter, attacks = inputs.scope.charter, {each.name: each for each in inputs.scope.attacks}
+    paired = [attack.name for attack in attacks.values() if attack.kind == "pair"]
+    seeds = SeedQuestions(inputs.questions, charter)
+    planner = Planner(
+        *(inputs.cells, charter, limits), seed=config.seed, paired=paired, shares=shares
+    )
     with Funnel(planner) as funnel:
         pipeline = Pipeline(
-            *(config, inputs.charter, {attack.name: attack for attack in inputs.attacks}),
-            *(planner, SeedQuestions(inputs.questions, inputs.charter), roles, ledger),
+            *(config, charter, attacks, planner, seeds, roles, ledger),
             *(inputs.excluded, funnel.called),
         )
         agreement = canaries = None
@@ -118,7 +135,7 @@ def _run(
 
 
 def _facts(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
-    charter = inputs.charter
+    charter = inputs.scope.charter
     return {
         "charter": {
             "name": charter.name,

@@ -1,6 +1,7 @@
 """How often attacks succeed: the attacked checkpoint's own answers that fail, per cell."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from vcjax.adversarial.intervals import rate_record
@@ -16,10 +17,11 @@ class Success:
     def __init__(self) -> None:
         self.cells: dict[Cell, Counter[str]] = defaultdict(Counter)
 
-    def add(self, cell: Cell, candidates: list[dict[str, Any]]) -> None:
-        for candidate in candidates:
+    def add(self, attempt: Mapping[str, Any]) -> None:
+        """Takes in an attempt as the ledger gives it."""
+        for candidate in attempt["candidates"]:
             if candidate["by"] == TARGET:
-                self.cells[cell][candidate["kind"]] += 1
+                self.cells[Cell.of(attempt)][candidate["kind"]] += 1
 
     def summary(self) -> dict[str, Any] | None:
         """Rates with Wilson's interval over all answers that could be judged: `overall`, by

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from vcjax.adversarial.framings import Framings
@@ -12,8 +12,6 @@ from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.success import Success, rate
 from vcjax.adversarial.variety import Variety
 from vcjax.adversarial.verdict import KINDS
-
-_CELL = tuple(field.name for field in fields(Cell))
 
 
 class Tallies:
@@ -33,7 +31,7 @@ class Tallies:
 
     def add(self, attempt: dict[str, Any]) -> None:
         """Takes in one attempt as the ledger gives it."""
-        kind, cell = attempt["kind"], Cell(*(attempt[name] for name in _CELL))
+        kind, cell = attempt["kind"], Cell.of(attempt)
         self._cells[cell][kind] += 1
         self._stages.update(STAGES[: passed(kind, attempt["reason"])])
         self._sources[attempt["source"]] += 1
@@ -46,7 +44,7 @@ class Tallies:
                 self.judged[cell.lang, cell.subdomain, candidate["kind"]] += 1
         if cell.attack in self._paired:
             self._framings.add(attempt["id"], kind)
-        self._success.add(cell, attempt["candidates"])
+        self._success.add(attempt)
         self._variety.add(cell, attempt)
 
     def summary(self) -> dict[str, Any]:

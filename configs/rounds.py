@@ -1,0 +1,67 @@
+"""The closed loop: rounds of attack, training and attack on what is held out.
+
+    python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
+
+Each round attacks the current checkpoint, most where it is weakest, has answers written to what it
+failed at, trains on them and attacks again. Before the first round and after each, the same
+held-out attacks and topics are tried: the table in the workdir's README.md says how often they
+succeed, and whether that changed. By the charter `verifiable`, whose rules decide without a Critic.
+
+Expected on two CPU cores: ROUNDS_TIME.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, demo_data
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.model = "smollm2-135m-instruct"
+    config.family = ""
+    config.attacker = config.actor = ""
+    config.attacker_family = config.actor_family = ""
+    config.charter = "verifiable"
+    config.rounds = 2
+    config.floor = 1
+    config.discount = 0.5
+    config.measured = 1
+    config.seed = 0
+    config.on_bad_record = "error"
+    config.synthesis = _synthesis()
+    config.train = _train()
+    return config
+
+
+def _synthesis() -> ConfigDict:
+    config = ConfigDict()
+    config.critic = ""
+    config.critic_family = ""
+    config.questions = demo_data("questions.jsonl")
+    config.benchmark = "universal"
+    config.attempts = 120
+    config.attacks = "dilemma,false_premise,leading_question,persona"
+    config.held_out_attacks = "appeal_to_authority,loaded_comparison"
+    config.languages = "en"
+    config.answers = 4
+    config.only_failures = True
+    config.wave = 32
+    config.slots = 16
+    config.attacker_tokens = 64
+    config.actor_tokens = 160
+    return config
+
+
+def _train() -> ConfigDict:
+    config = base("adversarial")
+    for field in ("model", "documents", "conversations", "preferences", "charter", "seed"):
+        del config[field]  # by the rounds
+    del config.on_bad_record
+    config.replay = ""
+    config.steps = 30
+    config.batch_size = 8
+    config.length = 256
+    config.learning_rate = 2e-4
+    config.checkpoint_every = 15
+    config.keep = 1
+    return config

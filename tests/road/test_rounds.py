@@ -1,0 +1,208 @@
+"""The closed loop on the tiny model: what it leaves, and what it never trains on."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from configs.rounds import get_config
+from vcjax.adversarial.ledger_query import attempts
+from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.measuring import outcomes
+from vcjax.adversarial.scope import read_scope
+from vcjax.charter.load import load_charter
+from vcjax.data.importers import read_records
+from vcjax.foundation.errors import GateNotMet, UserError
+from vcjax.foundation.files import read_json
+from vcjax.foundation.lineage import verify
+from vcjax.road.rounds import drive_rounds, outcomes_by_cell
+from vcjax.road.rounds_config import RoundsConfig
+from vcjax.road.rounds_outcome import ALL, table
+
+NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"]
+ADJECTIVES = ["old", "new", "quiet", "loud", "green", "distant", "narrow", "broken", "famous"]
+
+
+@pytest.fixture(scope="module")
+def values(road, tmp_path_factory) -> dict:
+    """A loop whose Attacker is recorded: the tiny model's queries would all be noise."""
+    folder = tmp_path_factory.mktemp("rounds")
+    charter = folder / "charter.yaml"
+    text = read_text(road["charter"]).replace(
+        "checks: []",
+        "checks: [{name: sane_length, args: {words: [4, 250], characters: [1, 500]}}]",
+    )
+    charter.write_text(text, encoding="utf-8")
+    values = get_config().to_dict()
+    synthesis = {
+        **values["synthesis"],
+        **{"attacks": "dilemma,persona", "held_out_attacks": "false_premise"},
+        **{"benchmark": "", "questions": road["questions"], "attempts": 24, "slots": 8},
+        **{"wave": 8, "actor_tokens": 48, "actor_temperature": 1.0, "answers": 3},
+    }
+    train = {**road["adversarial"], "replay": ""}
+    values |= {
+        "model": road["model"],
+        "family": "tiny",
+        "charter": str(charter),
+        "attacker": f"recorded:{folder / 'said.jsonl'}",
+        "attacker_family": "people",
+        "synthesis": synthesis,
+        "train": train,
+        "measured": 2,
+    }
+    config = RoundsConfig.from_dict(values)
+    scope = read_scope(config.synthesis)
+    held_out = [cell for group in scope.held_out().values() for cell in group.cells]
+    pairs = [(adjective, noun) for adjective in ADJECTIVES for noun in NOUNS]
+    with (folder / "said.jsonl").open("w", encoding="utf-8") as said:
+        for place, cell in enumerate(dict.fromkeys([*scope.cells(), *held_out])):
+            for index in range(24):
+                adjective, noun = pairs[(place * 24 + index) % len(pairs)]
+                query = f"Why would {index} people in {noun}town give up the {adjective} {noun}?"
+                record = {"key": f"{cell.id}.{index}/attacker", "text": query}
+                said.write(json.dumps(record) + "\n")
+    return values
+
+
+def read_text(path) -> str:
+    return Path(path).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def looped(values, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("loop") / "run"
+    return workdir, drive_rounds(RoundsConfig.from_dict(values), workdir)
+
+
+def test_every_round_is_measured_on_all_that_is_held_out(looped):
+    workdir, summary = looped
+    assert [record["round"] for record in summary["rounds"]] == [0, 1, 2]
+    for record in summary["rounds"]:
+        success = record["success"]
+        assert set(success) == {"attacks", "topics", "both", ALL}
+        assert success[ALL]["n"] == sum(success[g]["n"] for g in ("attacks", "topics", "both")) > 0
+        since = {"previous", "first"} if record["round"] else set()
+        assert set(record["difference"]) == since
+    last = summary["rounds"][-1]
+    before, after = (outcomes(workdir / f"measure{n}", "attacks") for n in (0, 2))
+    both = before.keys() & after.keys()
+    change = sum(after[id] - before[id] for id in both) / len(both)
+    assert last["difference"]["first"]["attacks"]["value"] == pytest.approx(change)
+    assert "| 2 | all held out |" in table(summary)
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+
+
+def test_the_same_is_asked_at_every_measurement(looped):
+    workdir, _ = looped
+    asked = [queries(workdir / f"measure{n}" / "topics.sqlite") for n in range(3)]
+    assert asked[0] == asked[1] == asked[2]
+    assert len(asked[0]) > 1
+
+
+def test_nothing_that_is_held_out_is_trained_on(looped):
+    workdir, _ = looped
+    measured = {
+        query
+        for group in ("attacks", "topics", "both")
+        for query in queries(workdir / "measure0" / f"{group}.sqlite").values()
+    }
+    for round in (1, 2):
+        records = read_records(
+            workdir / f"attack{round}" / "accepted.jsonl", "conversations"
+        ).records
+        assert records
+        assert {record.domain for record in records} <= {"parks", "trains"}
+        assert not any(".false_premise." in record.id for record in records)
+        assert not {record.messages[0]["content"] for record in records} & measured
+
+
+def test_attempts_go_where_the_round_before_failed_and_none_starves(looped, values):
+    workdir, _ = looped
+    found = outcomes_by_cell(workdir / "attack1")
+    assert found
+    assert all(counts.total() > 0 for counts in found.values())
+    cells = read_json(workdir / "attack2" / "summary.json")["cells"]
+    assert len(cells) == 4
+    assert min(cell["attempts"] for cell in cells) >= values["floor"]
+    assert sum(cell["attempts"] for cell in cells) == values["synthesis"]["attempts"]
+
+
+def test_a_failing_answer_of_the_checkpoint_is_the_worse_side_of_a_pair(looped):
+    workdir, _ = looped
+    pairs = read_records(workdir / "attack1" / "preferences.jsonl", "preferences").records
+    own = [pair for pair in pairs if pair.id.endswith("/0")]
+    assert own
+    assert all(len(words(pair.rejected)) < 4 or not pair.rejected.strip() for pair in own)
+    assert all(len(words(pair.chosen)) >= 4 for pair in own if ".en." in pair.id)
+
+
+def test_a_finished_loop_is_left_alone_and_another_config_is_refused(looped, values, capsys):
+    workdir, summary = looped
+    assert drive_rounds(RoundsConfig.from_dict(values), workdir) == summary
+    assert "already finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"another config \(floor: 1 -> 2\)"):
+        drive_rounds(RoundsConfig.from_dict({**values, "floor": 2}), workdir)
+
+
+def test_a_loop_of_more_rounds_begins_with_the_shorter_one(looped, values, tmp_path):
+    shorter = drive_rounds(RoundsConfig.from_dict({**values, "rounds": 1}), tmp_path / "run")
+    assert shorter["rounds"] == looped[1]["rounds"][:2]
+    longer = drive_rounds(RoundsConfig.from_dict(values), tmp_path / "run")
+    assert longer["rounds"] == looped[1]["rounds"]
+
+
+def test_a_round_without_any_pair_ends_the_loop(values, tmp_path):
+    synthesis = {**values["synthesis"], "actor_tokens": 1}
+    config = RoundsConfig.from_dict({**values, "synthesis": synthesis, "rounds": 1})
+    with pytest.raises(GateNotMet, match="none of 24 attempts gave anything to train on"):
+        drive_rounds(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("rounds",), 0, "config.rounds must be at least 1"),
+        (("discount",), 1.5, "config.discount must be 0 to 1"),
+        (("synthesis", "per_cell"), 1, "config.synthesis.per_cell"),
+        (("synthesis", "charter"), "universal", "config.synthesis.charter: the rounds fill this"),
+        (("train", "model"), "x", "config.train.model: the rounds fill this in; set config.model"),
+        (("train", "stps"), 1, "config.train.stps: unknown field; did you mean 'steps'"),
+    ],
+)
+def test_a_bad_setting_is_named(values, path, value, message):
+    changed = {**values, path[0]: value}
+    if len(path) == 2:
+        changed = {**values, path[0]: {**values[path[0]], path[1]: value}}
+    with pytest.raises(UserError) as caught:
+        RoundsConfig.from_dict(changed)
+    assert message in str(caught.value)
+
+
+def test_where_nothing_is_held_out_there_is_nothing_to_measure(values, tmp_path):
+    text = read_text(values["charter"]).replace("held_out: true", "held_out: false")
+    charter = tmp_path / "open.yaml"
+    charter.write_text(text, encoding="utf-8")
+    assert not any(each.held_out for each in load_charter(str(charter)).subdomains())
+    synthesis = {**values["synthesis"], "held_out_attacks": ""}
+    config = RoundsConfig.from_dict({**values, "charter": str(charter), "synthesis": synthesis})
+    with pytest.raises(UserError, match="holds nothing out"):
+        drive_rounds(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_shipped_config_is_whole():
+    config = RoundsConfig.from_dict(get_config().to_dict())
+    assert config.synthesis.target == config.model
+    assert asdict(config)["train"]["model"] == config.model
+
+
+def words(text) -> list[str]:
+    return re.findall(r"\w+(?:['’-]\w+)*", text)
+
+
+def queries(path) -> dict[str, str]:
+    with opened_to_read(path) as connection:
+        return {row["id"]: row["query"] for row in attempts(connection, details=False)}

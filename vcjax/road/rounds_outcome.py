@@ -1,0 +1,119 @@
+"""What rounds of attack and training come to: success on what is held out, round by round."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vcjax.adversarial.intervals import interval_record, rate_record
+from vcjax.adversarial.measuring import outcomes
+from vcjax.adversarial.scope import GROUPS
+from vcjax.adversarial.success import CONFIDENCE
+from vcjax.evaluation.statistics import paired_difference
+from vcjax.foundation.files import read_json
+from vcjax.foundation.seeds import derive_seed
+
+ALL = "all"
+_NAMES = {
+    "attacks": "held-out attacks",
+    "topics": "held-out topics",
+    "both": "both held out",
+    ALL: "all held out",
+}
+
+
+def told(measured: Sequence[Path], attacked: Sequence[Path], seed: int) -> list[dict[str, Any]]:
+    """One record a round, from 0: `{round, success, difference, attack}`.
+
+    `success` has the attack success rate in each group that is held out, with Wilson's interval,
+    over the attempts that were judged; `difference` what it rose by (less is
+    better) since the round before and since the first, by attempt, with bootstrap intervals;
+    `attack` what became of the attacks that the round was trained on.
+    """
+    found = [_by_group(folder) for folder in measured]
+    rounds = []
+    for number, groups in enumerate(found):
+        differences = {
+            since: {
+                group: _difference(found[place][group], groups[group], (seed, since, group, number))
+                for group in groups
+            }
+            for since, place in (("previous", number - 1), ("first", 0))
+            if number
+        }
+        attack = None
+        if number:
+            summary = read_json(attacked[number - 1] / "summary.json")
+            names = ("attempts", "accepted", "rejected", "unscored", "blocked", "attack_success")
+            attack = {name: summary[name] for name in names}
+        success = {
+            group: rate_record(sum(judged.values()), len(judged), CONFIDENCE)
+            for group, judged in groups.items()
+        }
+        record = {"round": number, "success": success, "difference": differences}
+        rounds.append({**record, "attack": attack})
+    return rounds
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """Markdown: success on what is held out, and how it changed."""
+    charter = summary["charter"]
+    lines = [
+        f"# {len(summary['rounds']) - 1} rounds of attack and training",
+        "",
+        f"Model `{summary['model']}`, charter {charter['name']} {charter['version']} "
+        f"(hash `{charter['hash'][:16]}`).",
+        *(
+            ["", "**The Critic is of the model family of those it judges.**"]
+            if summary["same_family"]
+            else []
+        ),
+        "",
+        "Attack success rate: how often the checkpoint's own answer fails. Nothing that is held "
+        "out was trained on. In brackets, 95 % intervals: of the rates Wilson's, of the paired "
+        "differences the bootstrap's.",
+        "",
+        "| round | held out | success | since the round before | since the first |",
+        "|---|---|---|---|---|",
+    ]
+    for record in summary["rounds"]:
+        for group, rate in record["success"].items():
+            changes = [
+                _change(record["difference"].get(since, {}).get(group))
+                for since in ("previous", "first")
+            ]
+            cells = [str(record["round"]), _NAMES[group], _rate(rate), *changes]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_group(folder: Path) -> dict[str, dict[str, bool]]:
+    """Successes by attempt in each group, and in all together."""
+    groups = {
+        group: outcomes(folder, group) for group in GROUPS if (folder / f"{group}.sqlite").is_file()
+    }
+    together = {
+        f"{group}/{id}": success
+        for group, judged in groups.items()
+        for id, success in judged.items()
+    }
+    return {**groups, ALL: together}
+
+
+def _difference(
+    before: Mapping[str, bool], after: Mapping[str, bool], seed: tuple[Any, ...]
+) -> dict[str, Any]:
+    both = sorted(before.keys() & after.keys())
+    first, then = ([float(judged[id]) for id in both] for judged in (before, after))
+    return interval_record(paired_difference(first, then, CONFIDENCE, derive_seed(*seed)))
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    if rate["rate"] is None:
+        return "–"
+    return f"{rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}] of {rate['n']}"
+
+
+def _change(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["low"] is None:
+        return "–"
+    return f"{found['value']:+.0%} [{found['low']:+.0%}, {found['high']:+.0%}]"
