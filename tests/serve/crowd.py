@@ -23,7 +23,7 @@ class Crowd:
         """What it asks. Prompts differ in length, and some share their beginning."""
         number %= 64
         beginning = "Reply with JSON only. 只用一句话回答。" * (number % 3)
-        return [{"role": "user", "content": f"{beginning} {number}? " * (1 + number % 5)}]
+        return [{"role": "user", "content": f"{beginning} {number}? " * (1 + number % 2)}]
 
     def client(self, number: int) -> str:
         """Does it; returns the answer's text, or the kind where all went as it should."""

@@ -65,8 +65,8 @@ def test_one_who_waits_for_a_slot_may_leave(server):
 
 
 def test_memory_stays_as_it_is_over_many_requests(crowd):
-    """A request that left the logits of its 24 steps behind would take 70 kB, one that left a
-    prompt's rows of the cache 32 kB and more. `tests/serve/soak.py` sends 2,000 and more."""
+    """A request that left the logits of its 24 steps behind would take 70 kB, one that left 128
+    positions of a cache 32 kB. `tests/serve/soak.py` sends 2,000 requests and more."""
 
     def ask(count: int) -> None:
         with ThreadPoolExecutor(64) as clients:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from vcjax.serve.models import Loaded
 
 @dataclass
 class Choice:
-    """One continuation so far."""
+    """One whole continuation."""
 
     text: str = ""
     events: list[Event] = field(default_factory=list)
@@ -32,11 +32,11 @@ class Choice:
         return sum(event.token is not None for event in self.events)
 
 
-def raise_fault(choice: Choice) -> None:
+def raise_fault(finish_reason: str | None) -> None:
     """Raises an ApiError where a continuation came to a bad end."""
-    if choice.finish_reason == "cancelled":  # not by its client, who would not be here
+    if finish_reason == "cancelled":  # not by its client, who would not be here
         raise unavailable("the server is shutting down", "shutting_down")
-    if choice.finish_reason == "error":
+    if finish_reason == "error":
         raise failed()
 
 
@@ -96,7 +96,7 @@ class Job:
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         """The answer in one object."""
         written = [self.format.whole(index, choice) for index, choice in enumerate(choices)]
-        usage = self.usage(choices)
+        usage = self.usage(sum(choice.tokens for choice in choices))
         return {**self._head(self.format.kind), "choices": written, "usage": usage}
 
     def chunk(self, piece: dict[str, Any]) -> dict[str, Any]:
@@ -104,14 +104,13 @@ class Job:
         usage = {"usage": None} if self.include_usage else {}
         return {**self._head(self.format.chunk_kind), "choices": [piece], **usage}
 
-    def last_chunk(self, choices: Iterable[Choice]) -> dict[str, Any]:
+    def last_chunk(self, made: int) -> dict[str, Any]:
         """The counts of tokens, as the last object of the stream."""
         head = self._head(self.format.chunk_kind)
-        return {**head, "choices": [], "usage": self.usage(choices)}
+        return {**head, "choices": [], "usage": self.usage(made)}
 
-    def usage(self, choices: Iterable[Choice]) -> dict[str, int]:
-        """Counts of tokens."""
-        made = sum(choice.tokens for choice in choices)
+    def usage(self, made: int) -> dict[str, int]:
+        """Counts of tokens; `made` are those of all choices."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": made,

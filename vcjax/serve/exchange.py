@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -62,8 +63,9 @@ class Exchange:
         except TimeoutError:
             if told is None or not out.started:
                 raise too_late(limit) from None
-            async with asyncio.timeout(1):  # a reader that takes nothing gets nothing
-                await told.end()
+            with suppress(TimeoutError):  # a reader that takes nothing gets nothing
+                async with asyncio.timeout(1):
+                    await told.end()
         except (ApiError, UserError, ValidationError, Busy, Closed) as error:
             refused = api_error(error, self._body_class.model_fields)
             if not out.started:
@@ -83,7 +85,7 @@ class Exchange:
                 for one in news:
                     choices[one.index].add(one)
         for choice in choices:
-            raise_fault(choice)
+            raise_fault(choice.finish_reason)
             choice.finish_reason = choice.finish_reason or "length"  # where no token was asked for
         return await asyncio.to_thread(job.whole, choices)
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.types import Send
 
 from vcjax.serve.answers import News
-from vcjax.serve.choices import Choice, Job, raise_fault
+from vcjax.serve.choices import Job, raise_fault
 from vcjax.serve.errors import ApiError
 
 _HEADERS = [
@@ -55,11 +55,11 @@ def _body(text: str, *, more: bool) -> dict[str, Any]:
 
 
 class Told:
-    """What has been told of a job's choices in a stream."""
+    """What has been told of a job's choices in a stream: it is sent, and not kept."""
 
     def __init__(self, job: Job, out: EventStream) -> None:
         self._job, self._out = job, out
-        self._choices = [Choice() for _ in range(job.count)]
+        self._made = 0
         self._closed: set[int] = set()
 
     async def tell(self, news: Sequence[News]) -> None:
@@ -71,24 +71,23 @@ class Told:
         await self._open()
         # Sorting is stable: a choice's tokens stay in order.
         for index, group in groupby(sorted(news, key=attrgetter("index")), attrgetter("index")):
-            each, choice = list(group), self._choices[index]
-            for one in each:
-                choice.add(one)
-            raise_fault(choice)
+            each = list(group)
             text, events = "".join(one.text for one in each), [one.event for one in each]
+            raise_fault(events[-1].finish_reason)
+            self._made += sum(event.token is not None for event in events)
             if (piece := self._job.format.piece(index, text, events)) is not None:
                 await self._out.write(self._job.chunk(piece))
-            if choice.finish_reason is not None:
-                await self._close(index, choice.finish_reason)
+            if (reason := events[-1].finish_reason) is not None:
+                await self._close(index, reason)
 
     async def end(self) -> None:
         """Ends the stream; a choice that is still open was cut."""
         await self._open()
         for index in range(self._job.count):
             if index not in self._closed:
-                await self._close(index, self._choices[index].finish_reason or "length")
+                await self._close(index, "length")
         if self._job.include_usage:
-            await self._out.write(self._job.last_chunk(self._choices))
+            await self._out.write(self._job.last_chunk(self._made))
         await self._out.end()
 
     async def _open(self) -> None:
