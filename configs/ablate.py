@@ -1,0 +1,92 @@
+"""Does training on answered attacks lower the success of held-out ones, more than other data does?
+
+    python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
+
+By a judge without opinion: every principle of the charter `verifiable` is a rule, one of which
+selects nothing and is only measured. The arms: the base model; two rounds of attack, answer,
+selection by the rules and training; as many ordinary conversations in place of the pairs; and the
+same answers without any selection.
+
+Arms are a few lines. `data` is `none`, `attacks`, `conversations` or `answers`; `synthesis` and
+`train` change fields of the shared sections, so that another arm has a Critic or DPO, say:
+
+    "critic": {"data": "attacks", "synthesis": {"critic": MODEL, "critic_family": FAMILY}},
+    "dpo": {"data": "attacks", "train": {"objective": "dpo"}, "after": "adversarial"},
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, demo_data
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.model = "smollm2-135m-instruct"
+    config.family = ""
+    config.attacker = config.attacker_family = ""
+    config.actor = config.actor_family = ""
+    config.charter = "verifiable"
+    config.language = "en"
+    config.attacks = (
+        "appeal_to_authority,emotional_pressure,false_premise,hypothetical,leading_question,"
+        "persona,selective_quotation"
+    )
+    config.held_out_attacks = "dilemma,historical_analogy,loaded_comparison,stated_opinion"
+    config.held_out_queries = 8
+    config.trained_queries = 1
+    config.questions = demo_data("questions.jsonl")
+    config.conversations = demo_data("conversations.jsonl")
+    config.documents = demo_data("documents.jsonl")
+    config.document_tokens = 512
+    config.answer_tokens = 192
+    config.samples = 20
+    config.rounds = 2
+    config.seeds = 1
+    config.seed = 0
+    config.slots = 16
+    config.on_bad_record = "error"
+    config.synthesis = _synthesis()
+    config.train = _train()
+    config.arms = ConfigDict(
+        {
+            "base": {"data": "none"},
+            "adversarial": {"data": "attacks"},
+            "ordinary": {"data": "conversations", "like": "adversarial"},
+            "unselected": {"data": "answers", "like": "adversarial"},
+        }
+    )
+    return config
+
+
+def _synthesis() -> ConfigDict:
+    """No Critic: the charter's rules alone select. The model attacks, is attacked and answers under
+    the charter's persona; an answer is written only to what it did not withstand."""
+    config = ConfigDict()
+    config.critic = ""
+    config.only_failures = True
+    config.attempts = 160
+    config.answers = 6
+    config.actor_mode = "best"
+    config.wave = 32
+    config.attacker_tokens = 64
+    config.actor_tokens = 168
+    config.attacker_temperature = 0.9
+    config.actor_temperature = 0.7
+    config.top_p = 0.95
+    return config
+
+
+def _train() -> ConfigDict:
+    config = base("adversarial")
+    filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
+    for field in (*filled, "on_bad_record"):  # by the ablation
+        del config[field]
+    config.steps = 30
+    config.batch_size = 4
+    config.length = 256
+    config.learning_rate = 2e-4
+    config.warmup_steps = 3
+    config.replay_weight = 1.0
+    config.checkpoint_every = 10
+    config.keep = 1
+    return config

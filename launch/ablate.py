@@ -1,0 +1,50 @@
+"""Trains a model in several ways and attacks each with the same held-out queries.
+
+python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
+
+Stages, data and Critic are swapped in and out by the arms of the config; the outcome is one table
+(`table.md`), one plot (`report.html`) and `summary.json`. The same command continues a run that
+was stopped; more seeds or arms extend a finished one.
+"""
+
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch.guard import run
+from vcjax.road.ablation import ablate
+from vcjax.road.ablation_config import AblationConfig
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/ablate.py", "The arms and settings.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's folder.", required=True)
+
+
+def main() -> None:
+    summary = ablate(AblationConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
+    for line in _lines(summary):
+        print(line)
+    print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    rule = summary["any_rule"]
+    lines = []
+    for name, arm in summary["arms"].items():
+        rate = arm["broken"]["held_out"][rule]
+        lines.append(f"{name:24} held-out attacks succeed: {_range(rate, 'rate')}")
+    for record in summary["differences"]:
+        change = record["broken"]["held_out"][rule]
+        name = " - ".join(record["arms"])
+        lines.append(f"{name:24} {_range(change, 'difference')}")
+    return lines
+
+
+def _range(record: dict[str, Any], key: str) -> str:
+    if record["low"] is None:
+        return "too few queries"
+    return f"{record[key]:.1%} [{record['low']:.1%}, {record['high']:.1%}]"
+
+
+if __name__ == "__main__":
+    run(main)

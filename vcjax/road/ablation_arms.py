@@ -1,0 +1,164 @@
+"""What an arm does: rounds of data and training, then measuring; each a run in its own folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.quotas import shortfall
+from vcjax.adversarial.run import synthesize
+from vcjax.foundation.errors import GateNotMet
+from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
+from vcjax.road.ablation_data import write_data
+from vcjax.road.ablation_documents import score_documents
+from vcjax.road.ablation_queries import ITEMS
+from vcjax.road.measure import MeasureConfig, measure
+from vcjax.train.config import TrainConfig
+from vcjax.train.run import train
+
+QUERIES = "queries"
+MEASURED, DOCUMENTS = "measured", "documents"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a chain; `run` does what isn't done yet."""
+
+    name: str
+    folder: Path
+    run: Callable[[], None]
+
+
+def roles(
+    config: AblationConfig, synthesis: SynthesisConfig, family: str, model: str
+) -> SynthesisConfig:
+    """The settings with all roles but the Critic filled: `model` is attacked.
+
+    Args:
+      family: of the base model.
+    """
+    attacker, actor = config.attacker or config.model, config.actor or model
+    return replace(
+        synthesis,
+        **{"attacker": attacker, "actor": actor, "target": model, "target_family": family},
+        attacker_family=config.attacker_family if config.attacker else family,
+        actor_family=config.actor_family if config.actor else family,
+    )
+
+
+class Chain:
+    """One arm, once: with one seed."""
+
+    def __init__(self, config: AblationConfig, workdir: Path, family: str, arm: Arm, run: int):
+        """Args:
+        family: of the base model.
+        run: which of the arm's runs, from 0; the base model has only that.
+        """
+        self.config, self.arm, self.run, self.seed = config, arm, run, config.seed + run
+        self._workdir, self._family = workdir, family
+        self.folder = workdir / arm.name / (f"seed{run}" if arm.trains else "")
+        self.rounds = config.rounds_of(arm)
+
+    def train_folder(self, round: int) -> Path:
+        """Args: `round` counts from 1."""
+        return self.folder / f"train{round}"
+
+    def data_folder(self, round: int) -> Path:
+        """Of `synthesize`, or of the data that stands in for it."""
+        name = "attack" if self.arm.data == ATTACKS else "data"
+        return self.folder / f"{name}{round}"
+
+    @property
+    def model(self) -> str:
+        """Reference of the model at the end of the chain."""
+        return self._model_after(self.rounds)
+
+    def pairs(self, round: int) -> Path:
+        """The file that the round trains on."""
+        attacked = self.arm.data == ATTACKS
+        name = f"{'accepted' if attacked else 'conversations'}.jsonl"
+        if self.arm.train.kind == "preferences":
+            name = "preferences.jsonl"
+        return self.data_folder(round) / name
+
+    def stages(self) -> list[Stage]:
+        """All of them in their order."""
+        found = []
+        for round in range(1, self.rounds + 1):
+            found.append(self._stage(self.data_folder(round), partial(self._data, round)))
+            found.append(self._stage(self.train_folder(round), partial(self._train, round)))
+        found.append(self._stage(self.folder / MEASURED, self._measure))
+        found.append(self._stage(self.folder / DOCUMENTS, self._score))
+        return found
+
+    def synthesis(self, round: int) -> SynthesisConfig:
+        """Attacks on the model that the round begins with."""
+        model = self._model_after(round - 1)
+        return replace(
+            roles(self.config, self.arm.synthesis, self._family, model),
+            seed=self.seed,
+            benchmark=str(self._queries),
+        )
+
+    def training(self, round: int) -> TrainConfig:
+        """On the pairs of the round, with those of the rounds before as replay."""
+        files = [str(self.pairs(n)) for n in range(1, round + 1)]
+        return replace(
+            self.arm.train,
+            model=self._model_after(round - 1),
+            seed=self.seed,
+            replay=",".join(files[:-1]),
+            **{self.arm.train.kind: files[-1]},
+        )
+
+    def _stage(self, folder: Path, run: Callable[[], None]) -> Stage:
+        return Stage(folder.relative_to(self._workdir).as_posix(), folder, run)
+
+    @property
+    def _queries(self) -> Path:
+        return self._workdir / QUERIES / ITEMS
+
+    def _model_after(self, round: int) -> str:
+        if round:
+            return str(self.train_folder(round))
+        return self._of(self.arm.after).model if self.arm.after else self.config.model
+
+    def _of(self, name: str) -> "Chain":
+        """The run of another arm with the same seed."""
+        arm = next(each for each in self.config.arms if each.name == name)
+        return Chain(self.config, self._workdir, self._family, arm, self.run)
+
+    def _data(self, round: int) -> None:
+        folder = self.data_folder(round)
+        if self.arm.data != ATTACKS:
+            other = self._of(self.arm.like)
+            like = [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
+            write_data(self.config, self.arm, folder, like, self.seed)
+            return
+        summary = synthesize(self.synthesis(round), folder)
+        if not summary["exported"]:
+            raise GateNotMet(f"{folder}: {shortfall(summary)}")
+        if not summary["records"][self.pairs(round).name]:
+            raise GateNotMet(
+                f"{folder}: none of {summary['attempts']} attempts was accepted; its summary.json "
+                "says why; raise config.synthesis.attempts or answers, in another workdir"
+            )
+
+    def _train(self, round: int) -> None:
+        train(self.training(round), self.train_folder(round))
+
+    def _measure(self) -> None:
+        measuring = MeasureConfig(
+            model=self.model,
+            model_family=self._family,
+            charter=self.config.charter,
+            benchmark=str(self._queries),
+            max_tokens=self.config.answer_tokens,
+            slots=self.config.slots,
+            seed=self.config.seed,
+        )
+        measure(measuring, self.folder / MEASURED)
+
+    def _score(self) -> None:
+        score_documents(self.config, self.model, self.folder / DOCUMENTS)

@@ -1,0 +1,259 @@
+"""Settings of an ablation: what all arms share, and what each has otherwise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.charter.registry import Language
+from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.settings import build
+from vcjax.train.config import TrainConfig, kind_of
+
+NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"
+DATA = (NONE, ATTACKS, ANSWERS, CONVERSATIONS)
+"""What an arm trains on: nothing; pairs of its own attacks; the Actor's first answers to the
+queries of another arm's pairs, whatever was said of them; ordinary conversations."""
+
+_SYNTHESIS = {
+    "charter": "charter",
+    "languages": "language",
+    "attacks": "attacks",
+    "held_out_attacks": "held_out_attacks",
+    "on_bad_record": "on_bad_record",
+    "slots": "slots",
+    "seed": "seed",
+    "questions": "questions",
+    "benchmark": "",
+    **{name: name for name in ("attacker", "actor", "attacker_family", "actor_family")},
+    **{"target": "model", "target_family": "family"},
+}
+_RECORDS = ("documents", "conversations", "preferences", "replay")
+_TRAINED = {
+    **{name: name for name in ("model", "charter", "seed", "on_bad_record")},
+    **dict.fromkeys(_RECORDS, ""),
+}
+_TO_COME = "(pairs)"
+"""Stands for data that an arm makes on its way."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+      name: what its folder is called.
+      data: one of DATA.
+      like: of `answers` and `conversations`, the arm that has as many pairs.
+      after: the arm whose last checkpoint it goes on from; empty is the base model.
+      rounds: of data and training; 0 is as many as the ablation's.
+      synthesis, train: the ablation's, with what the arm changes.
+    """
+
+    name: str
+    synthesis: SynthesisConfig
+    train: TrainConfig
+    data: str = ATTACKS
+    like: str = ""
+    after: str = ""
+    rounds: int = 0
+
+    @property
+    def trains(self) -> bool:
+        return self.data != NONE
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """What `launch.ablate` takes as `--config.<field>`.
+
+    Attributes:
+      model: the base model, any model reference.
+      family: of the model; a shipped model's is known.
+      attacker: who writes queries, as for `launch.synthesize`; empty is the base model.
+      actor: who answers them to be learned from; empty is the model that a round begins with.
+      attacker_family, actor_family: of these, where they are named.
+      charter: name or file; its rules alone decide what an attack's success is.
+      language: of queries and answers.
+      attacks: comma-separated; empty is all but the held-out ones.
+      held_out_attacks: comma-separated, of kind `single`; no arm is trained on them.
+      held_out_queries: that are measured with, for each held-out attack and held-out subdomain.
+      trained_queries: likewise for each attack and subdomain that arms are trained on.
+      questions: comma-separated files of seed questions, which stand in where the Attacker fails;
+        they are never measured with.
+      conversations: comma-separated files of ordinary instruction data.
+      documents: comma-separated files of text that is only measured on: its perplexity.
+      document_tokens: as many of each document are read.
+      answer_tokens: bound of an answer that is measured.
+      samples: queries of which the report shows the answers of every arm.
+      rounds: of data and training; the second round attacks what the first one has trained.
+      seeds: whole runs of each arm, attacks and training included; more may be added later.
+      seed: of everything; run n of an arm has `seed + n`.
+      slots: conversations that are decoded together.
+      on_bad_record: `error` or `quarantine`.
+      synthesis, train: of every arm, but for the fields that the ablation fills in.
+      arms: by name; one trains on nothing, and is what the others are compared with.
+    """
+
+    model: str
+    family: str
+    attacker: str
+    attacker_family: str
+    actor: str
+    actor_family: str
+    charter: str
+    language: str
+    attacks: str
+    held_out_attacks: str
+    held_out_queries: int
+    trained_queries: int
+    questions: str
+    conversations: str
+    documents: str
+    document_tokens: int
+    answer_tokens: int
+    samples: int
+    rounds: int
+    seeds: int
+    seed: int
+    slots: int
+    on_bad_record: str
+    synthesis: SynthesisConfig
+    train: TrainConfig
+    arms: tuple[Arm, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AblationConfig":
+        """Checks and freezes a configuration; shared fields are put into every section and arm.
+
+        Raises:
+          UserError: a field that is unknown, missing, of the wrong type or out of its range, or
+            one that is set in a section though the ablation fills it in.
+        """
+        filled = {
+            **values,
+            "synthesis": _synthesis(values),
+            "train": _training(values),
+            "arms": (),
+        }
+        shared = build(cls, filled, "config")
+        arms = values.get("arms")
+        if not isinstance(arms, Mapping):
+            raise UserError(f"config.arms: must be arms by their names, not {arms!r}")
+        built = [_arm(filled, name, arm) for name, arm in arms.items()]
+        return replace(shared, arms=_ordered(built))
+
+    @property
+    def base(self) -> Arm:
+        """The arm without training, which the others are compared with."""
+        return next(arm for arm in self.arms if not arm.trains)
+
+    @property
+    def lang(self) -> Language:
+        """The language, which the charter's is checked to be."""
+        return cast(Language, self.language)
+
+    def rounds_of(self, arm: Arm) -> int:
+        return (arm.rounds or self.rounds) if arm.trains else 0
+
+    def __post_init__(self) -> None:
+        low = {"document_tokens": 2, "samples": 0, "seed": 0}
+        counts = ("held_out_queries", "trained_queries", "answer_tokens", "rounds", "seeds")
+        for name in (*counts, "slots", *low):
+            if getattr(self, name) < (least := low.get(name, 1)):
+                value = getattr(self, name)
+                raise UserError(f"config.{name} must be at least {least}, not {value}")
+        for name in ("held_out_attacks", "conversations", "documents"):
+            if not getattr(self, name).strip():
+                raise UserError(f"config.{name} is empty; name at least one")
+
+
+def _arm(values: Mapping[str, Any], name: str, given: Any) -> Arm:
+    where = f"arms.{name}"
+    if not isinstance(given, Mapping):
+        raise UserError(f"config.{where}: must have fields such as data and like, not {given!r}")
+    synthesis = _own(f"{where}.synthesis", given.get("synthesis", {}), _SYNTHESIS)
+    training = _own(f"{where}.train", given.get("train", {}), _TRAINED)
+    sections = {
+        "synthesis": _merged(values["synthesis"], synthesis),
+        "train": _with_data(_merged(values["train"], training)),
+    }
+    arm = build(Arm, {**given, **sections, "name": name}, f"config.{where}")
+    if arm.data not in DATA:
+        hint = suggest(arm.data, DATA)
+        raise UserError(f"config.{where}.data: {arm.data!r} is none of {', '.join(DATA)}{hint}")
+    if arm.train.kind == "documents":
+        raise UserError(f"config.{where}.train.stage: pairs are no documents; name sft")
+    if arm.data in (ANSWERS, CONVERSATIONS) and arm.train.kind != "conversations":
+        raise UserError(f"config.{where}.train.objective: {arm.data} have no rejected side")
+    return arm
+
+
+def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The base model first, and each arm after those that it names.
+
+    Raises:
+      UserError: an arm names one that isn't there or doesn't fit, or they name each other.
+    """
+    known = {arm.name: arm for arm in arms}
+    if sum(not arm.trains for arm in arms) != 1:
+        raise UserError(f"config.arms: one must have data={NONE}, to compare the others with")
+    for arm in arms:
+        where = f"config.arms.{arm.name}"
+        if (arm.data in (ANSWERS, CONVERSATIONS)) != bool(arm.like):
+            needs = "leave it out" if arm.like else "name the arm that it has as many pairs as"
+            raise UserError(f"{where}.like: data is {arm.data!r}; {needs}")
+        for field in ("like", "after"):
+            other = getattr(arm, field)
+            if other and (other not in known or not known[other].trains):
+                hint = suggest(other, known)
+                raise UserError(f"{where}.{field}: {other!r} is no arm that trains{hint}")
+        if arm.like and known[arm.like].data != ATTACKS:
+            raise UserError(f"{where}.like: {arm.like!r} makes no attacks")
+    ordered: dict[str, Arm] = {"": next(arm for arm in arms if not arm.trains)}
+    waiting = [arm for arm in arms if arm.trains]
+    while waiting:
+        ready = [arm for arm in waiting if {arm.like, arm.after} <= ordered.keys()]
+        if not ready:
+            raise UserError(f"config.arms.{waiting[0].name}: arms wait for each other")
+        ordered |= {arm.name: arm for arm in ready}
+        waiting = [arm for arm in waiting if arm.name not in ordered]
+    return tuple(ordered.values())
+
+
+def _synthesis(values: Mapping[str, Any]) -> dict[str, Any]:
+    own = _own("synthesis", values.get("synthesis", {}), _SYNTHESIS)
+    filled = {
+        field: values.get(source, "") if source else "" for field, source in _SYNTHESIS.items()
+    }
+    return {**filled, **own}
+
+
+def _training(values: Mapping[str, Any]) -> dict[str, Any]:
+    own = _own("train", values.get("train", {}), _TRAINED)
+    filled = {field: values.get(source, "") for field, source in _TRAINED.items() if source}
+    return _with_data({**filled, **own})
+
+
+def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
+    kind = kind_of(training.get("stage", ""), training.get("objective", ""))
+    return {**training, **dict.fromkeys(_RECORDS, ""), kind: _TO_COME}
+
+
+def _own(where: str, given: Any, filled: Mapping[str, str]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UserError(f"config.{where}: must have fields, not {given!r}")
+    for field, source in filled.items():
+        if field in given:
+            mend = f"set config.{source}" if source else "leave it out"
+            raise UserError(f"config.{where}.{field}: the ablation fills this in; {mend}")
+    return dict(given)
+
+
+def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`shared` with the fields of `own`, level by level."""
+    merged = dict(shared)
+    for field, value in own.items():
+        nested = isinstance(value, Mapping) and isinstance(shared.get(field), Mapping)
+        merged[field] = _merged(shared[field], value) if nested else value
+    return merged

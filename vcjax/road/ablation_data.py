@@ -1,0 +1,101 @@
+"""The data of arms that make none: ordinary conversations, and answers that nobody selected."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vcjax.adversarial.ledger_query import attempts
+from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.outcome import ACTOR
+from vcjax.adversarial.outputs import accepted_records
+from vcjax.adversarial.scope import split
+from vcjax.charter.load import load_charter
+from vcjax.data.importers import read_records
+from vcjax.data.records import Conversation
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_jsonl, write_jsonl
+from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.seeds import derive_seed
+from vcjax.foundation.workdir import check_config, opened
+from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
+
+PAIRS = "conversations.jsonl"
+
+
+def ordinary(config: AblationConfig) -> list[Conversation]:
+    """The conversations of `config.conversations` that an arm may be trained on.
+
+    Raises:
+      UserError: a bad file, or none in the language and outside of what the charter holds out.
+    """
+    charter = load_charter(config.charter)
+    held_out = {each.id for each in charter.subdomains() if each.held_out}
+    loaded = read_records(config.conversations, "conversations", on_bad_record=config.on_bad_record)
+    kept = [
+        record
+        for record in loaded.records
+        if isinstance(record, Conversation)
+        and record.lang == config.language
+        and record.domain not in held_out
+    ]
+    if not kept:
+        raise UserError(
+            f"{config.conversations}: no conversation in {config.language!r} outside of what "
+            f"charter {charter.name!r} holds out"
+        )
+    return kept
+
+
+def write_data(
+    config: AblationConfig, arm: Arm, folder: Path, like: Sequence[Path], seed: int
+) -> Path:
+    """Writes the conversations of one round of an arm, unless they are there; returns their file.
+
+    There are as many as the arm that it is compared with has pairs of that round; fewer where so
+    many can't be had.
+
+    Args:
+      like: that arm's synthesis folders, up to this round.
+      seed: of this run of the arm.
+    """
+    settings = {"data": arm.data, "seed": seed, "round": len(like)}
+    check_config(folder, settings)
+    if (folder / NAME).is_file():
+        return folder / PAIRS
+    with opened(folder, settings):
+        if arm.data == CONVERSATIONS:
+            records = _next_conversations(config, like, seed)
+            parents = [Parent.of("conversations", path) for path in split(config.conversations)]
+        else:
+            records = _unselected(like[-1])
+            parents = []
+        write_jsonl(folder / PAIRS, records)
+        parents.append(Parent.of("synthesis", like[-1]))
+        write_lineage(folder, kind="sample", parents=parents, config=settings, seed=seed)
+    return folder / PAIRS
+
+
+def pairs_in(path: Path) -> int:
+    return sum(1 for _ in read_jsonl(path))
+
+
+def _next_conversations(
+    config: AblationConfig, like: Sequence[Path], seed: int
+) -> list[dict[str, Any]]:
+    """Goes on in a shuffled list where the round before has ended, and begins again at its end."""
+    records = sorted(ordinary(config), key=lambda record: derive_seed(seed, "ordinary", record.id))
+    counts = [pairs_in(folder / "accepted.jsonl") for folder in like]
+    start, count = sum(counts[:-1]), min(counts[-1], len(records))
+    return [records[(start + n) % len(records)].to_dict() for n in range(count)]
+
+
+def _unselected(synthesis: Path) -> list[dict[str, Any]]:
+    """The queries of accepted pairs, each with the first answer that the Actor gave."""
+    records = []
+    with opened_to_read(synthesis / "ledger.sqlite") as connection:
+        for attempt in attempts(connection):
+            answers = (each["answer"] for each in attempt["candidates"] if each["by"] == ACTOR)
+            first = next(filter(str.strip, answers), None)
+            if first is not None:
+                records += accepted_records({**attempt, "answer": first})
+    return records

@@ -1,0 +1,81 @@
+"""How well a checkpoint predicts documents that no arm was trained on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vcjax.adversarial.scope import split
+from vcjax.data.importers import read_records
+from vcjax.data.records import Document
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.workdir import check_config, opened
+from vcjax.generate.likelihood import prefix_id
+from vcjax.generate.scoring import Scored, score
+from vcjax.model.build import abstract
+from vcjax.road.ablation_config import AblationConfig
+from vcjax.weights.bundle import Bundle, load_bundle
+
+SCORES = "documents.json"
+
+
+def read_documents(config: AblationConfig) -> list[Document]:
+    """The documents of `config.documents` in the language.
+
+    Raises:
+      UserError: a bad file, or none in the language.
+    """
+    loaded = read_records(config.documents, "documents", on_bad_record=config.on_bad_record)
+    kept = [
+        record
+        for record in loaded.records
+        if isinstance(record, Document) and record.lang == config.language
+    ]
+    if not kept:
+        raise UserError(f"{config.documents}: no document in {config.language!r}")
+    return kept
+
+
+def score_documents(config: AblationConfig, model: str, folder: Path) -> list[dict[str, Any]]:
+    """Scores the first tokens of each document under a model; `{id, nats, tokens}` of each.
+
+    They are written to `documents.json`; what is there isn't done again.
+    """
+    settings = {
+        "model": model,
+        "documents": config.documents,
+        "language": config.language,
+        "document_tokens": config.document_tokens,
+    }
+    check_config(folder, settings)
+    if (folder / NAME).is_file():
+        return read_json(folder / SCORES)
+    documents, bundle = read_documents(config), load_bundle(model, "float32")
+    with opened(folder, settings):
+        scores = _scored(bundle, documents, config.document_tokens)
+        write_json(folder / SCORES, scores)
+        parents = [Parent.of("documents", path) for path in split(config.documents)]
+        parents.append(bundle.origin)
+        write_lineage(folder, kind="documents", parents=parents, config=settings)
+    return scores
+
+
+def _scored(bundle: Bundle, documents: Sequence[Document], most: int) -> list[dict[str, Any]]:
+    tokenizer = bundle.require_tokenizer()
+    first = prefix_id(tokenizer)
+    room = min(most, bundle.config.max_position)
+    sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in documents]
+    graph, _ = abstract(bundle.config)
+    with tqdm(total=len(sequences), desc="documents", disable=None) as bar:
+
+        def scored(index: int, found: Scored) -> None:
+            bar.update()
+
+        found = score(graph, bundle.params, sequences, on_scored=scored)
+    return [
+        {"id": document.id, "nats": -sum(each.logprobs), "tokens": len(each.logprobs)}
+        for document, each in zip(documents, found, strict=True)
+    ]
