@@ -64,9 +64,10 @@ def _synthesis() -> ConfigDict:
     config = ConfigDict()
     config.critic = ""
     config.only_failures = True
-    config.attempts = 160
+    config.attempts = 120
     config.answers = 6
     config.actor_mode = "best"
+    config.brief = True
     config.wave = 32
     config.attacker_tokens = 64
     config.actor_tokens = 168

@@ -93,10 +93,10 @@ def _check(config: AblationConfig, workdir: Path) -> tuple[Charter, str]:
         )
     groups(config)
     read_documents(config)
-    if any(arm.data == CONVERSATIONS for arm in config.arms):
-        ordinary(config)
     family = family_of(RoleSpec(config.model, config.family), "family")
     for arm in config.arms:
+        if arm.data == CONVERSATIONS:
+            ordinary(config, arm)
         if arm.data == ATTACKS:
             read_inputs(roles(config, arm.synthesis, family, config.model))
     if not (workdir / QUERIES / NAME).is_file():

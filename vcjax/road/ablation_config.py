@@ -46,6 +46,7 @@ class Arm:
       data: one of DATA.
       like: of `answers` and `conversations`, the arm that has as many pairs.
       after: the arm whose last checkpoint it goes on from; empty is the base model.
+      conversations: files of its own, instead of the ablation's.
       rounds: of data and training; 0 is as many as the ablation's.
       synthesis, train: the ablation's, with what the arm changes.
     """
@@ -56,6 +57,7 @@ class Arm:
     data: str = ATTACKS
     like: str = ""
     after: str = ""
+    conversations: str = ""
     rounds: int = 0
 
     @property
@@ -208,6 +210,8 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
             if other and (other not in known or not known[other].trains):
                 hint = suggest(other, known)
                 raise UserError(f"{where}.{field}: {other!r} is no arm that trains{hint}")
+        if arm.conversations and arm.data != CONVERSATIONS:
+            raise UserError(f"{where}.conversations: data is {arm.data!r}; leave it out")
         if arm.like and known[arm.like].data != ATTACKS:
             raise UserError(f"{where}.like: {arm.like!r} makes no attacks")
     ordered: dict[str, Arm] = {"": next(arm for arm in arms if not arm.trains)}

@@ -22,8 +22,8 @@ from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
 PAIRS = "conversations.jsonl"
 
 
-def ordinary(config: AblationConfig) -> list[Conversation]:
-    """The conversations of `config.conversations` that an arm may be trained on.
+def ordinary(config: AblationConfig, arm: Arm) -> list[Conversation]:
+    """The ordinary conversations that an arm may be trained on.
 
     Raises:
       UserError: a bad file, or none in the language and outside of what the charter holds out.
@@ -40,7 +40,7 @@ def ordinary(config: AblationConfig) -> list[Conversation]:
     ]
     if not kept:
         raise UserError(
-            f"{config.conversations}: no conversation in {config.language!r} outside of what "
+            f"{files}: no conversation in {config.language!r} outside of what "
             f"charter {charter.name!r} holds out"
         )
     return kept
@@ -58,18 +58,18 @@ def write_data(
       like: that arm's synthesis folders, up to this round.
       seed: of this run of the arm.
     """
-    settings = {"data": arm.data, "seed": seed, "round": len(like)}
+    files = split(arm.conversations or config.conversations) if arm.data == CONVERSATIONS else []
+    settings = {"data": arm.data, "files": files, "seed": seed, "round": len(like)}
     check_config(folder, settings)
     if (folder / NAME).is_file():
         return folder / PAIRS
     with opened(folder, settings):
         if arm.data == CONVERSATIONS:
-            records = _next_conversations(config, like, seed)
-            parents = [Parent.of("conversations", path) for path in split(config.conversations)]
+            records = _next_conversations(ordinary(config, arm), like, seed)
         else:
             records = _unselected(like[-1])
-            parents = []
         write_jsonl(folder / PAIRS, records)
+        parents = [Parent.of("conversations", path) for path in files]
         parents.append(Parent.of("synthesis", like[-1]))
         write_lineage(folder, kind="sample", parents=parents, config=settings, seed=seed)
     return folder / PAIRS
@@ -80,13 +80,13 @@ def pairs_in(path: Path) -> int:
 
 
 def _next_conversations(
-    config: AblationConfig, like: Sequence[Path], seed: int
+    records: Sequence[Conversation], like: Sequence[Path], seed: int
 ) -> list[dict[str, Any]]:
     """Goes on in a shuffled list where the round before has ended, and begins again at its end."""
-    records = sorted(ordinary(config), key=lambda record: derive_seed(seed, "ordinary", record.id))
+    shuffled = sorted(records, key=lambda record: derive_seed(seed, "ordinary", record.id))
     counts = [pairs_in(folder / "accepted.jsonl") for folder in like]
-    start, count = sum(counts[:-1]), min(counts[-1], len(records))
-    return [records[(start + n) % len(records)].to_dict() for n in range(count)]
+    start, count = sum(counts[:-1]), min(counts[-1], len(shuffled))
+    return [shuffled[(start + n) % len(shuffled)].to_dict() for n in range(count)]
 
 
 def _unselected(synthesis: Path) -> list[dict[str, Any]]:
