@@ -30,7 +30,8 @@ def ordinary(config: AblationConfig, arm: Arm) -> list[Conversation]:
     """
     charter = load_charter(config.charter)
     held_out = {each.id for each in charter.subdomains() if each.held_out}
-    loaded = read_records(config.conversations, "conversations", on_bad_record=config.on_bad_record)
+    files = arm.conversations or config.conversations
+    loaded = read_records(files, "conversations", on_bad_record=config.on_bad_record)
     kept = [
         record
         for record in loaded.records
