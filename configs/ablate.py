@@ -82,11 +82,11 @@ def _train() -> ConfigDict:
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
     for field in (*filled, "on_bad_record"):  # by the ablation
         del config[field]
-    config.steps = 30
+    config.steps = 40
     config.batch_size = 4
     config.length = 256
-    config.learning_rate = 2e-4
-    config.warmup_steps = 3
+    config.learning_rate = 3e-4
+    config.warmup_steps = 4
     config.replay_weight = 1.0
     config.checkpoint_every = 10
     config.keep = 1
