@@ -6,9 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.ledger_query import openings
+from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
 from vcjax.foundation.errors import GateNotMet
+from vcjax.foundation.seeds import derive_seed
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
 from vcjax.road.ablation_data import write_data
 from vcjax.road.ablation_documents import score_documents
@@ -93,11 +96,11 @@ class Chain:
         return found
 
     def synthesis(self, round: int) -> SynthesisConfig:
-        """Attacks on the model that the round begins with."""
+        """Attacks on the model that the round begins with; other ones than the rounds before."""
         model = self._model_after(round - 1)
         return replace(
             roles(self.config, self.arm.synthesis, self._family, model),
-            seed=self.seed,
+            seed=derive_seed(self.seed, "attack", round),
             benchmark=str(self._queries),
         )
 
@@ -136,7 +139,8 @@ class Chain:
             like = [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
             write_data(self.config, self.arm, folder, like, self.seed)
             return
-        summary = synthesize(self.synthesis(round), folder)
+        asked = [query for n in range(1, round) for query in _asked(self.data_folder(n))]
+        summary = synthesize(self.synthesis(round), folder, excluded=asked)
         if not summary["exported"]:
             raise GateNotMet(f"{folder}: {shortfall(summary)}")
         if not summary["records"][self.pairs(round).name]:
@@ -162,3 +166,8 @@ class Chain:
 
     def _score(self) -> None:
         score_documents(self.config, self.model, self.folder / DOCUMENTS)
+
+
+def _asked(synthesis: Path) -> list[str]:
+    with opened_to_read(synthesis / "ledger.sqlite") as connection:
+        return list(filter(None, openings(connection)))
