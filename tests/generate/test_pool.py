@@ -51,6 +51,12 @@ def test_an_adapter_alone_loads_its_base(adapted):
     assert one["embedding"] is other["embedding"]
 
 
+def test_an_adapter_is_merged_where_weights_become_codes(adapted):
+    text = Pool(**SMALL, weights="int8").get(adapted[0]).text
+    assert "lora_a" not in text.engine.params["layers"][0]["q"]
+    assert len(text.generate(PROMPTS, Sampling(4))) == 2
+
+
 def test_a_model_is_loaded_once(tiny_folder):
     pool = Pool(**SMALL)
     assert pool.get(str(tiny_folder)) is pool.get(str(tiny_folder))
@@ -76,6 +82,11 @@ def test_the_least_recently_asked_model_makes_room_but_not_one_that_answers(
         pool.get(names[0])
     assert len(list(events)) > 1
     assert pool.get(names[1]).text is text
+    keeping = Pool(memory=int(1.5 * room), keep=True, **SMALL)
+    keeping.get(names[0])
+    with pytest.raises(UserError, match="with it the models take"):
+        keeping.get(names[1])
+    assert [one.reference for one in keeping.plan()] == names[:1]
 
 
 def test_the_plan_is_what_the_engine_takes(tiny_folder):

@@ -61,16 +61,19 @@ class Pool:
         memory: int | None = None,
         context: int = 2048,
         dtype: str | None = None,
+        keep: bool = False,
         **options: Any,
     ) -> None:
         """Args:
         memory: bytes that the models may take; None is what the devices have, less a tenth.
         context: tokens that each slot is planned to hold.
         dtype: of computation, parameters and cache; None is each source's own.
+        keep: give up none for another.
         options: of every `Engine`.
         """
         self.memory = int(device_memory() * (1 - _SPARE)) if memory is None else memory
         self._context, self._dtype, self._options = context, dtype, options
+        self._keep = keep
         self._held: OrderedDict[str, Held] = OrderedDict()
 
     def get(self, reference: str) -> Held:
@@ -100,9 +103,10 @@ class Pool:
         return plan
 
     def _load(self, located: Located) -> Held:
-        if located.kind == "workdir":
+        # Adapters on codes aren't the base's own weights: they are merged, and so are those that
+        # are to become codes.
+        if located.kind == "workdir" and not self._options.get("weights"):
             trained = read_trained(located)
-            # What stands for a quantised base is merged into: it isn't the base's own weights.
             if trained.lora is not None and not trained.lora.base:
                 return self._load_adapters(located, trained, trained.lora)
         bundle = load_located(located, self._dtype)
@@ -143,7 +147,7 @@ class Pool:
             idle = (
                 reference
                 for reference, held in self._held.items()
-                if reference != kept and held.text.engine.idle
+                if reference != kept and held.text.engine.idle and not self._keep
             )
             given_up = next(idle, None)
             if given_up is None:

@@ -4,16 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import jax.numpy as jnp
-
-from vcjax.generate.engine import Engine
+from vcjax.generate.pool import Pool
 from vcjax.generate.service import Service
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.errors import ApiError, unavailable
 from vcjax.serve.scoring import Scorer
-from vcjax.weights.bundle import load_located
-from vcjax.weights.resolve import Located, resolve
+from vcjax.weights.resolve import resolve
 
 STEP_TOKENS = 512
 """Tokens of prompts run between two steps, so that a long prompt doesn't halt the streams."""
@@ -22,27 +19,18 @@ STEP_TOKENS = 512
 class Loaded:
     """A model that can be asked."""
 
-    def __init__(self, located: Located, config: ServeConfig) -> None:
-        bundle = load_located(located, config.dtype)
-        engine = Engine(
-            bundle.config,
-            bundle.params,
-            slots=config.slots,
-            dtype=jnp.dtype(bundle.dtype),
-            weights=config.weights,
-            step_tokens=STEP_TOKENS,
-        )
-        self.text = TextEngine(bundle, engine)
-        self.context, self.vocab_size = bundle.config.max_position, bundle.config.vocab_size
-        self.service = Service(engine, max_waiting=config.max_waiting)
+    def __init__(self, text: TextEngine, max_waiting: int) -> None:
+        self.text, shape = text, text.engine.config
+        self.context, self.vocab_size = shape.max_position, shape.vocab_size
+        self.service = Service(text.engine, max_waiting=max_waiting)
         self.scorer = Scorer(self.service)
 
 
 class Served:
     """One model under the name that requests give."""
 
-    def __init__(self, name: str, located: Located) -> None:
-        self.name, self.located = name, located
+    def __init__(self, name: str, reference: str) -> None:
+        self.name, self.reference = name, reference
         self.loaded: Loaded | None = None
         self.created = int(time.time())
 
@@ -72,7 +60,9 @@ class Models:
         """
         self._config = config
         pairs = zip(config.called, config.models, strict=True)
-        self.all = tuple(Served(name, resolve(reference)) for name, reference in pairs)
+        self.all = tuple(Served(*pair) for pair in pairs)
+        for served in self.all:
+            resolve(served.reference)
         self.failure: Exception | None = None
 
     def load(self, on_end: Callable[[], None]) -> None:
@@ -81,10 +71,20 @@ class Models:
         What kept a model from being loaded or compiled is in `failure` then.
         """
 
+        config = self._config
+
         def work() -> None:
             try:
+                pool = Pool(
+                    dtype=config.dtype,
+                    keep=True,
+                    slots=config.slots,
+                    weights=config.weights,
+                    step_tokens=STEP_TOKENS,
+                )
                 for served in self.all:
-                    served.loaded = Loaded(served.located, self._config)
+                    text = pool.get(served.reference).text
+                    served.loaded = Loaded(text, config.max_waiting)
                     served.loaded.service.wait_ready()
             except Exception as error:
                 self.failure = error
