@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from vcjax.adversarial.attacks import choose_attacks
+from vcjax.adversarial.canaries import CANARIES
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.ledger import Ledger
@@ -15,6 +16,8 @@ from vcjax.adversarial.plan import Limits, Planner, Tally
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.charter.load import load_charter
 from vcjax.roles.recorded import RecordedRole
+
+NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station"]
 
 
 class Heard(RecordedRole):
@@ -103,3 +106,37 @@ def run() -> Callable:
             return list(made.ledger.attempts())
 
     return ran
+
+
+@pytest.fixture
+def transcripts(small_charter, tmp_path) -> Callable:
+    """A function from how many attempts there are, what the Actor says and, by the attempt's
+    number, the Critic, to the config of a run in one cell with recorded roles."""
+
+    def made(attempts, answer, verdict):
+        charter = small_charter(tmp_path / "town.yaml", accept_score=4)
+        path = tmp_path / "transcript.jsonl"
+        with path.open("w", encoding="utf-8") as stream:
+            for n in range(attempts):
+                id = f"parks.dilemma.en.s2.t1.{n}"
+                noun = NOUNS[n]
+                said = {
+                    f"{id}/attacker": f"Which {noun} near {noun}town has to go for a new {noun}?",
+                    f"{id}/actor/0": answer,
+                    **{f"{id}/critic/0{vote}": verdict(n) for vote in ("", "/v1", "/v2", "/v3")},
+                    **{
+                        f"canary/{id}/0/{name}/critic/v0": verdict(n)
+                        for name in (*CANARIES, "clean")
+                    },
+                }
+                for key, text in said.items():
+                    stream.write(json.dumps({"key": key, "text": text}) + "\n")
+        return SynthesisConfig(
+            charter=str(charter),
+            **dict.fromkeys(("attacker", "actor", "critic"), f"recorded:{path}"),
+            **{"attacker_family": "a", "actor_family": "b", "critic_family": "c"},
+            **{"benchmark": "", "subdomains": "parks", "attacks": "dilemma", "languages": "en"},
+            **{"attempts": attempts, "answers": 1, "critic_form": "simple"},
+        )
+
+    return made
