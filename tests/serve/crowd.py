@@ -6,6 +6,7 @@ from typing import Any
 from tests.serve.servers import Server
 
 CHAT = "/v1/chat/completions"
+_LONG = 2500
 _KINDS = ("asks", "streams", "asks", "leaves", "streams", "garbles", "asks", "mistakes")
 
 
@@ -57,11 +58,16 @@ class Crowd:
         """Breaks off a long answer, in its midst or before anything of it has come."""
         connection = self.server.connect()
         stream = number % 64 < 32
-        long = {"messages": self.messages(number), "max_tokens": 2500, "min_tokens": 2500}
+        long = {"messages": self.messages(number), "max_tokens": _LONG, "min_tokens": _LONG}
         connection.request("POST", CHAT, **self.server.asking(long | {"stream": stream}))
         if stream:
             assert connection.getresponse().readline().startswith(b"data: ")
         connection.close()
+
+    def compile(self) -> None:
+        """Has the server compile what the crowd may need: one who leaves late has come far."""
+        long = {"messages": self.messages(0), "max_tokens": _LONG, "min_tokens": _LONG}
+        assert self.server.send(CHAT, {"model": "tiny", **long}).status == 200
 
     def resident(self) -> float:
         """Bytes of the server's process that are in memory."""

@@ -72,6 +72,7 @@ def test_memory_stays_as_it_is_over_many_requests(crowd):
         with ThreadPoolExecutor(64) as clients:
             assert all(outcome is not None for outcome in clients.map(crowd.client, range(count)))
 
+    crowd.compile()
     ask(256)
     before = crowd.resident()
     ask(512)
