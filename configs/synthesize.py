@@ -58,6 +58,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.force_export = False
     config.canaries = 0
     config.accept_score = -1
+    config.shard = ""
     config.wave = 16
     config.slots = 16
     config.attacker_tokens = 64

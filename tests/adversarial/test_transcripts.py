@@ -9,6 +9,7 @@ import pytest
 from tests.adversarial.test_synthesize import flags
 from tests.processes import launched
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.ledger_merge import merge
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.scope import read_scope
 from vcjax.data.importers import read_records
@@ -189,3 +190,58 @@ def test_bad_records_are_an_error_or_set_aside(config, tmp_path):
     synthesize(replace(given, on_bad_record="quarantine"), tmp_path / "run")
     [(_, aside)] = read_jsonl(tmp_path / "run" / "quarantined.jsonl")
     assert (aside["line"], aside["raw"]) == (2, '{"question": 3}')
+
+
+def test_shards_cover_the_plan_and_their_merged_ledgers_are_one_run(config, tmp_path):
+    given = config()
+    whole = synthesize(given, tmp_path / "whole")
+    parts = [synthesize(replace(given, shard=f"{n}/3"), tmp_path / f"shard{n}") for n in (1, 2, 3)]
+    assert [part["quota"]["cells"] for part in parts] == [24, 24, 24]
+    assert sum(part["attempts"] for part in parts) == whole["attempts"]
+    (tmp_path / "merged").mkdir()
+    ledgers = [tmp_path / f"shard{n}" / "ledger.sqlite" for n in (1, 2, 3)]
+    merge(tmp_path / "merged" / "ledger.sqlite", ledgers)
+    merged = synthesize(given, tmp_path / "merged")
+    assert merged["tokens"] == whole["tokens"]
+    for name in ("attempts", "accepted", "quota", "languages", "cells", "reasons"):
+        assert merged[name] == whole[name]
+    ids = [
+        sorted(record.id for record in read_records(path, "conversations").records)
+        for path in (tmp_path / "merged" / "accepted.jsonl", tmp_path / "whole" / "accepted.jsonl")
+    ]
+    assert ids[0] == ids[1]
+
+
+def test_what_two_shards_asked_is_taken_once(config, tmp_path):
+    given = config()
+    path = tmp_path / "said.jsonl"
+    records = [record for _, record in read_jsonl(path)]
+    first, second = (
+        cell
+        for cell in read_scope(given).cells()
+        if cell.id.startswith("gender.dilemma.") or cell.id.startswith("technology.dilemma.")
+        if cell.lang == "en"
+    )
+    texts = {record["key"]: record["text"] for record in records}
+    texts[f"{second.id}.0/attacker"] = texts[f"{first.id}.0/attacker"]
+    lines = [json.dumps({"key": key, "text": text}) for key, text in texts.items()]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    for cell in (first, second):
+        own = replace(given, subdomains=cell.subdomain, attacks=cell.attack, languages="en")
+        assert synthesize(own, tmp_path / cell.subdomain)["accepted"] == 1
+    (tmp_path / "merged").mkdir()
+    ledgers = [tmp_path / cell.subdomain / "ledger.sqlite" for cell in (first, second)]
+    merge(tmp_path / "merged" / "ledger.sqlite", ledgers)
+    both = replace(given, subdomains="gender,technology", attacks="dilemma", languages="en")
+    merged = synthesize(both, tmp_path / "merged")
+    assert merged["reasons"]["rejected"] == {"attacker: asked in another shard": 1}
+    assert merged["quota"]["met"] == 2  # the one that is missing was made
+    accepted = read_records(tmp_path / "merged" / "accepted.jsonl", "conversations").records
+    assert len(accepted) == merged["accepted"] == merged["attempts"] - 1
+    assert len({record.messages[0]["content"] for record in accepted}) == len(accepted)
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/99"])
+def test_a_shard_that_can_t_be_is_a_mistake(config, tmp_path, shard):
+    with pytest.raises(UserError, match=r"config\.shard"):
+        synthesize(replace(config(), shard=shard), tmp_path / "run")

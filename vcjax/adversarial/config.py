@@ -46,6 +46,8 @@ class SynthesisConfig:
         Critic planted in them.
       accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
         then the charter's rule checks alone select, and the summary says so.
+      shard: `1/4` is the first of four parts of the plan, each for a process or host of its own,
+        in another workdir; see `vcjax.adversarial.shards`.
       wave: attempts planned together; deduplication looks at finished waves and at earlier
         attempts of the same wave.
     """
@@ -82,6 +84,7 @@ class SynthesisConfig:
     force_export: bool = False
     canaries: int = 0
     accept_score: int = -1
+    shard: str = ""
     wave: int = 16
     slots: int = 16
     attacker_tokens: int = 64

@@ -9,6 +9,7 @@ from vcjax.adversarial.critic import Bar
 from vcjax.adversarial.matrix import Cell
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.scope import Scope, read_scope, split
+from vcjax.adversarial.shards import Shard
 from vcjax.charter.schema import Charter
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
@@ -32,6 +33,7 @@ class Inputs:
     """
 
     scope: Scope
+    shard: Shard
     cells: tuple[Cell, ...]
     questions: tuple[Question, ...]
     quarantined: tuple[dict[str, Any], ...]
@@ -67,10 +69,12 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         if judged in families
     ]
     questions, quarantined = _questions(config, charter)
+    shard = Shard.parse(config.shard)
     return Inputs(
         scope,
-        scope.cells(),
-        questions,
+        shard,
+        shard.cells(scope.cells()),
+        tuple(shard.part(questions)),
         quarantined,
         _labelled(config, charter),
         tuple(item.question for item in benchmark),

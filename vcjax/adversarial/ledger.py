@@ -222,6 +222,14 @@ class Ledger:
         """What each decided attempt asked first: its query, where there was one turn."""
         return openings(self._connection)
 
+    def merged(self) -> bool:
+        """Whether it holds attempts of several runs: each has numbers of its own."""
+        with explained(self.path):
+            row = self._connection.execute(
+                "SELECT count(*) > count(DISTINCT number) FROM attempts"
+            ).fetchone()
+        return bool(row[0])
+
     def counts(self, by: Sequence[str] = (*CELL, "kind")) -> list[dict[str, Any]]:
         """How many attempts there are of each of the values that they have in the fields `by`."""
         return counts(self._connection, by)

@@ -19,9 +19,12 @@ from vcjax.adversarial.plan import Planner, Tally
 from vcjax.adversarial.queries import Queries
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.adversarial.shards import REPEAT
 from vcjax.adversarial.turns import Turns
 from vcjax.charter.schema import Charter
 from vcjax.roles.role import Reply, Role
+
+_REPEATED = {"kind": "rejected", "reason": REPEAT}
 
 
 class Pipeline:
@@ -47,6 +50,7 @@ class Pipeline:
         """
         self.ledger, self.planner = ledger, planner
         self._charter, self._queries = charter, Queries(seeds, excluded)
+        self._repeats: set[str] = set()
         self._converses = any(attack.kind == "escalation" for attack in attacks.values())
         self._caller = Caller(roles, ledger, on_call)
         asking = self._asking = Asking(config)
@@ -74,16 +78,7 @@ class Pipeline:
 
     def run(self, funnel: Funnel) -> None:
         """Runs what the ledger doesn't have yet."""
-        tallies: dict[Cell, Tally] = {}
-        wave, begun = 0, []
-        self._queries.finish_wave(map(_opening, self._rows()))
-        for row in self.ledger.decided():
-            if row["wave"] > wave:
-                _count(tallies, begun)
-                wave, begun = row["wave"], []
-            cell = Cell.of(row)
-            begun.append((cell, row["kind"]))
-            funnel.restored(cell, row["kind"], row["reason"])
+        tallies, wave, begun = self._restore(funnel)
         while True:
             planned = self.planner.plan(wave, tallies, [cell for cell, _ in begun])
             if not planned and not begun:
@@ -102,9 +97,30 @@ class Pipeline:
         ]
         return self._caller.ask(calls)
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        """What is decided, with the conversations where there can be any."""
-        return self.ledger.attempts() if self._converses else self.ledger.decided()
+    def decided(self) -> Iterator[dict[str, Any]]:
+        """All attempts in the order of their numbers, as `Ledger.attempts` gives them; those that
+        repeat what another shard asked are rejected."""
+        for row in self.ledger.attempts():
+            yield {**row, **_REPEATED} if row["id"] in self._repeats else row
+
+    def _restore(self, funnel: Funnel) -> tuple[dict[Cell, Tally], int, list[tuple[Cell, str]]]:
+        """What the ledger has: the tallies before its last wave, that wave, and what is in it."""
+        tallies: dict[Cell, Tally] = {}
+        wave, begun, merged = 0, [], self.ledger.merged()
+        # Only a conversation's first query isn't what the ledger has as the query.
+        rows = self.ledger.attempts() if self._converses else self.ledger.decided()
+        for row in rows:
+            if row["wave"] > wave:
+                _count(tallies, begun)
+                wave, begun = row["wave"], []
+            text = _opening(row)
+            if merged and row["kind"] == "accepted" and self._queries.asked(text):
+                self._repeats.add(row["id"])
+                row |= _REPEATED
+            self._queries.finish_wave([text])
+            begun.append((Cell.of(row), row["kind"]))
+            funnel.restored(Cell.of(row), row["kind"], row["reason"])
+        return tallies, wave, begun
 
     def _run_wave(self, planned: list[Attempt], funnel: Funnel) -> list[tuple[Cell, str]]:
         scripts = [self._turns.script(attempt) for attempt in planned]

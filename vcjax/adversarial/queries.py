@@ -25,6 +25,10 @@ class Queries:
             self._past.add(text)
         self._wave = NearDuplicates()
 
+    def asked(self, text: str) -> bool:
+        """Whether a finished wave has asked this."""
+        return self._past.first_match(text) is not None
+
     def take(self, text: str) -> None:
         """Keeps the rest of the wave from asking this."""
         self._wave.add(text)

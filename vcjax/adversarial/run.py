@@ -84,7 +84,8 @@ def _run(
     ledger: Ledger,
     folder: Path,
 ) -> dict[str, Any]:
-    limits = Limits(config.attempts, config.per_cell, config.cell_attempts, config.wave)
+    attempts = inputs.shard.share(config.attempts)
+    limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
     charter, attacks = inputs.scope.charter, {each.name: each for each in inputs.scope.attacks}
     paired = [attack.name for attack in attacks.values() if attack.kind == "pair"]
     seeds = SeedQuestions(inputs.questions, charter)
@@ -105,12 +106,12 @@ def _run(
         pipeline.run(funnel)
         if config.canaries and pipeline.panel:
             canaries = canary_report(
-                *(ledger.attempts(), pipeline.panel, pipeline.poll),
+                *(pipeline.decided(), pipeline.panel, pipeline.poll),
                 size=config.canaries,
                 seed=config.seed,
             )
     tallies = Tallies(paired)
-    for attempt in ledger.attempts():
+    for attempt in pipeline.decided():
         tallies.add(attempt)
     calibration = agreement and reliability(agreement, config.min_kappa, tallies.judged)
     exported = calibration is None or calibration["gate"]["met"] or config.force_export
@@ -122,7 +123,7 @@ def _run(
         "calibration": calibration,
         "canaries": canaries,
         **tallies.summary(),
-        "records": write_records(folder, ledger.attempts(), export=exported),
+        "records": write_records(folder, pipeline.decided(), export=exported),
         "tokens": ledger.tokens(),
         "usage": ledger.usage(),
         "parents": [
