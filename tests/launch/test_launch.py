@@ -12,6 +12,7 @@ from tests.processes import launched, started
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.data.importers import read_records
 from vcjax.foundation.files import read_json, write_json
+from vcjax.road.ablation_config import AblationConfig
 from vcjax.road.config import RoadConfig
 from vcjax.road.measure import MeasureConfig
 from vcjax.train.config import TrainConfig
@@ -189,6 +190,7 @@ def test_help_is_no_mistake(script_cache):
         ("synthesize", SynthesisConfig),
         ("evaluate", MeasureConfig),
         ("demo", RoadConfig),
+        ("ablate", AblationConfig),
     ],
 )
 def test_a_shipped_config_offers_every_field_to_change(config, cls):
@@ -201,6 +203,14 @@ def test_the_demonstration_s_data_is_good():
     for kind in ("documents", "conversations", "questions"):
         assert read_records(config[kind], kind).records
     RoadConfig.from_dict(config.to_dict())
+
+
+def test_the_shipped_ablation_compares_attacks_with_ordinary_data():
+    config = importlib.import_module("configs.ablate").get_config()
+    arms = {arm.name: arm for arm in AblationConfig.from_dict(config.to_dict()).arms}
+    assert next(iter(arms)) == "base"
+    assert arms["ordinary"].like == "adversarial"
+    assert arms["ordinary"].train == arms["adversarial"].train
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads it of a process")
