@@ -134,6 +134,28 @@ def test_a_bad_input_is_named_before_anything_is_written(config, tmp_path, chang
     assert not (tmp_path / "run").exists()
 
 
+def test_a_charter_without_topics_is_refused_by_name(config, small_charter, tmp_path):
+    charter = small_charter(tmp_path / "bare.yaml")
+    text = charter.read_text("utf-8").replace("topics: {en: [old parks, new parks], ", "topics: {")
+    charter.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"bare\.yaml: domains\[0\]\.subdomains\[0\]\.topics: no"):
+        synthesize(replace(config, charter=str(charter)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_held_out_can_t_be_attacked_to_train_on(config, tmp_path):
+    for changes, message in (
+        ({"subdomains": "music"}, "charter 'small' holds 'music' out"),
+        ({"held_out_attacks": "dilemma"}, "'dilemma' is in config.attacks too"),
+        ({"severities": "2,4"}, "must be numbers from 1 to 3, not '4'"),
+        ({"turns": "3,3"}, "config.turns: 3 is there twice"),
+    ):
+        with pytest.raises(UserError) as caught:
+            synthesize(replace(config, **changes), tmp_path / "run")
+        assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_longer_run_begins_with_the_shorter_one(config, undisturbed, tmp_path):
     shorter = synthesize(replace(config, attempts=5), tmp_path)
     assert shorter["attempts"] == 5

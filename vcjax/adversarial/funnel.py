@@ -1,6 +1,7 @@
 """The funnel: how many attempts came how far. Live on the terminal, and in the summary."""
 
 import sys
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,9 @@ from vcjax.adversarial.verdict import KINDS
 _ENDS = {"attacker": 0, "follow-up": 1, "target": 1, "actor": 1, "rule": 1, "critic": 2}
 STAGES = ("attempts", "asked", "judged", "accepted")
 """All; those with a query; those with an answer that came before the Critic; accepted ones."""
+
+_PAUSE, _LOG_PAUSE = 0.2, 15.0
+"""Seconds between two looks at the funnel, on a terminal and in a log."""
 
 
 def passed(kind: str, reason: str) -> int:
@@ -30,7 +34,11 @@ class Funnel:
         self._full = 0
         self._stages: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
-        self._bar = tqdm(total=planner.limits.attempts, desc="attempts", file=sys.stderr)
+        pause = _PAUSE if sys.stderr.isatty() else _LOG_PAUSE
+        self._bar = tqdm(
+            total=planner.limits.attempts, desc="attempts", file=sys.stderr, mininterval=pause
+        )
+        self._pause, self._shown = pause, time.monotonic()
 
     def restored(self, cell: Cell, kind: str, reason: str) -> None:
         """Counts an attempt that the ledger had already."""
@@ -46,7 +54,10 @@ class Funnel:
 
     def called(self, role: str, done: int, planned: int) -> None:
         """Shows how far the current step is."""
-        self._bar.set_description(f"attempts ({role} {done}/{planned})")
+        self._bar.set_description(f"attempts ({role} {done}/{planned})", refresh=False)
+        if time.monotonic() - self._shown >= self._pause:
+            self._shown = time.monotonic()
+            self._bar.refresh()
 
     def _count(self, cell: Cell, kind: str, reason: str) -> None:
         self._stages.update(STAGES[: passed(kind, reason)])
