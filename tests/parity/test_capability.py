@@ -6,7 +6,10 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.serve.servers import KEY, Server
+from vcjax.capability.endpoint import open_endpoint
 from vcjax.capability.model import VcjaxLM
+from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.weights.bundle import load_bundle, write_bundle
 
 NAME = "smollm2-135m-instruct"
@@ -47,20 +50,42 @@ def requests(kind: str, *arguments: tuple) -> list[Instance]:
     return [Instance(kind, {}, each, 0, ("parity", n, 1)) for n, each in enumerate(arguments)]
 
 
-def test_log_likelihoods_are_those_of_transformers(ours, theirs):
+@pytest.fixture(scope="module")
+def pairs(ours) -> list[Instance]:
     chat = ours.apply_chat_template(CHAT)
-    pairs = [(context, end) for context, ends in QUESTIONS.items() for end in ends]
-    pairs += [(chat, "Paris."), (chat, "The capital of France is Paris.<|im_end|>")]
-    asked = requests("loglikelihood", *pairs)
-    expected = theirs.loglikelihood(asked, disable_tqdm=True)
+    given = [(context, end) for context, ends in QUESTIONS.items() for end in ends]
+    given += [(chat, "Paris."), (chat, "The capital of France is Paris.<|im_end|>")]
+    return requests("loglikelihood", *given)
+
+
+@pytest.fixture(scope="module")
+def expected(theirs, pairs) -> list[tuple[float, bool]]:
+    return theirs.loglikelihood(pairs, disable_tqdm=True)
+
+
+def compare(results, expected, pairs) -> None:
     worst = 0.0
     for pair, (total, greedy), (its_total, its_greedy) in zip(
-        pairs, ours.loglikelihood(asked), expected, strict=True
+        pairs, results, expected, strict=True
     ):
         worst = max(worst, abs(total - its_total))
-        assert total == pytest.approx(its_total, abs=1e-3), pair
-        assert greedy == its_greedy, pair
+        assert total == pytest.approx(its_total, abs=1e-3), pair.arguments
+        assert greedy == its_greedy, pair.arguments
     print(f"\n{len(pairs)} pairs: log-likelihoods differ by {worst:.1e} at most")
+
+
+def test_log_likelihoods_are_those_of_transformers(ours, pairs, expected):
+    compare(ours.loglikelihood(pairs), expected, pairs)
+
+
+def test_log_likelihoods_through_the_server_are_those_of_transformers(
+    pairs, expected, script_cache, monkeypatch
+):
+    monkeypatch.setenv("PARITY_KEY", KEY)
+    server = Server.start(NAME, script_cache, ["--dtype=float32", "--api_key_env=PARITY_KEY"])
+    spec = EndpointSpec.parse(f"{server.wait_ready().address}#tiny#key_env=PARITY_KEY#timeout=600")
+    compare(open_endpoint(spec, NAME).loglikelihood(pairs), expected, pairs)
+    assert server.stop() == 0
 
 
 def test_whole_texts_score_as_in_transformers(ours, theirs):

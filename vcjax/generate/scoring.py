@@ -19,7 +19,7 @@ from vcjax.generate.requests import Alternatives
 from vcjax.generate.rows import CHUNK, Call, Sequences, calls, power_of_two, shared_rows
 from vcjax.model.build import Params
 
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 2048
 """Tokens a call, padding included."""
 
 T = TypeVar("T")
