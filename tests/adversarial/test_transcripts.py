@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import replace
 
+import datasets
 import pytest
 
 from tests.adversarial.test_synthesize import flags
@@ -123,6 +124,16 @@ def test_every_cell_fills(config, tmp_path):
     assert turns == {4}
     pairs = read_records(tmp_path / "run" / "preferences.jsonl", "preferences").records
     assert len(pairs) == 12  # the answers that refinement was against
+
+
+def test_the_records_load_by_name_in_datasets(config, tmp_path):
+    summary = synthesize(config(), tmp_path / "run")
+    for name in ("accepted", "preferences"):
+        loaded = datasets.load_dataset(
+            str(tmp_path / "run"), name, split="train", cache_dir=str(tmp_path / "cache")
+        )
+        assert len(loaded) == summary["records"][f"{name}.jsonl"]
+        assert {"id", "messages"} <= set(loaded.column_names)
 
 
 def test_what_can_t_be_met_ends_with_code_3_all_outputs_and_the_reasons(
