@@ -1,6 +1,6 @@
 """One server for most tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import openai
 import pytest
@@ -22,3 +22,18 @@ def server(tiny_folder, script_cache) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def client(server: Server) -> openai.OpenAI:
     return server.client()
+
+
+@pytest.fixture
+def start(tiny_folder, script_cache) -> Iterator[Callable[..., Server]]:
+    """A function that starts a server of one's own, with flags."""
+    servers: list[Server] = []
+
+    def start(*flags: str) -> Server:
+        servers.append(Server.start(tiny_folder, script_cache, flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:  # where a test failed before it ended its server
+        server.process.kill()
+        server.process.wait()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import launched, started
 from tests.serve.crowd import CHAT
-from tests.serve.servers import Server, eventually
+from tests.serve.servers import eventually
 from vcjax.foundation.errors import UserError
 from vcjax.serve.config import ServeConfig
 
@@ -19,8 +19,8 @@ LONG = {"max_tokens": 4000, "min_tokens": 4000}
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "Why?"}]}
 
 
-def test_it_answers_while_it_loads_and_ends_there_when_told(tiny_folder, script_cache):
-    server = Server.start(tiny_folder, script_cache, [])
+def test_it_answers_while_it_loads_and_ends_there_when_told(start):
+    server = start()
     response = server.send("/health")
     assert response.status == 503
     assert response.json["status"] in ("loading", "warming")
@@ -33,8 +33,8 @@ def test_it_answers_while_it_loads_and_ends_there_when_told(tiny_folder, script_
     assert server.stop() == 0
 
 
-def test_who_waits_too_long_is_told_so(tiny_folder, script_cache):
-    server = Server.start(tiny_folder, script_cache, ["--timeout_s=1"]).wait_ready()
+def test_who_waits_too_long_is_told_so(start):
+    server = start("--timeout_s=1").wait_ready()
     response = server.send(CHAT, ASKED | LONG)
     assert response.status == 504
     assert response.error["code"] == "timeout"
@@ -51,8 +51,8 @@ def test_who_waits_too_long_is_told_so(tiny_folder, script_cache):
     assert server.stop() == 0
 
 
-def test_a_full_server_turns_others_away_and_at_sigterm_finishes_its_own(tiny_folder, script_cache):
-    server = Server.start(tiny_folder, script_cache, ["--slots=1", "--max_waiting=1"]).wait_ready()
+def test_a_full_server_turns_others_away_and_at_sigterm_finishes_its_own(start):
+    server = start("--slots=1", "--max_waiting=1").wait_ready()
     assert server.send(CHAT, ASKED | {"n": 2, "max_tokens": 2}).status == 200
     assert server.send(CHAT, ASKED | {"n": 3, "max_tokens": 2}).status == 400
     answers: list[str] = []
@@ -83,8 +83,8 @@ def test_a_full_server_turns_others_away_and_at_sigterm_finishes_its_own(tiny_fo
         server.send("/health")
 
 
-def test_a_second_signal_ends_at_once(tiny_folder, script_cache):
-    server = Server.start(tiny_folder, script_cache, []).wait_ready()
+def test_a_second_signal_ends_at_once(start):
+    server = start().wait_ready()
     connection = server.connect()
     connection.request("POST", CHAT, **server.asking(LONG | {"n": 16}))
     eventually(lambda: server.health()["models"]["tiny"]["decoding"] == 16)
