@@ -138,7 +138,7 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
         "arms": {
             "base": {"data": "none"},
             "adversarial": {"data": "attacks"},
-            "ordinary": {"data": "conversations", "like": "adversarial"},
+            "ordinary": {"data": "conversations", "like": "adversarial", "rounds": 1},
         },
     }
 
@@ -214,9 +214,10 @@ def test_arms_that_are_compared_have_as_many_pairs_and_steps(done):
         arms["adversarial"]["runs"], arms["ordinary"]["runs"], strict=True
     ):
         assert attacked["seed"] == ordinary["seed"]
-        for one, other in zip(attacked["rounds"], ordinary["rounds"], strict=True):
-            assert one["pairs"] > 0
-            assert (one["pairs"], one["steps"]) == (other["pairs"], other["steps"])
+        one, other = attacked["rounds"][0], ordinary["rounds"][0]
+        assert one["pairs"] > 0
+        assert (one["pairs"], one["steps"]) == (other["pairs"], other["steps"])
+        assert len(attacked["rounds"]) == 2
     assert arms["base"]["runs"] == [{"seed": 3, "rounds": []}]
 
 
@@ -232,9 +233,15 @@ def test_the_second_round_attacks_what_the_first_one_has_trained(done):
     assert config["replay"].endswith("attack1/accepted.jsonl")
 
 
-def test_ordinary_rounds_take_other_conversations(done):
-    run = done[0] / "ordinary" / "seed0"
-    rounds = [lines(run / f"data{n}" / "conversations.jsonl") for n in (1, 2)]
+def test_ordinary_rounds_take_other_conversations(done, values, tmp_path):
+    config = AblationConfig.from_dict(values)
+    arm = next(each for each in config.arms if each.name == "ordinary")
+    like = [done[0] / "adversarial" / "seed0" / f"attack{n}" for n in (1, 2)]
+    rounds = [lines(write_data(config, arm, tmp_path / str(n), like[:n], 3)) for n in (1, 2)]
+    assert rounds[0] == lines(done[0] / "ordinary" / "seed0" / "data1" / "conversations.jsonl")
+    assert [len(records) for records in rounds] == [
+        len(lines(folder / "accepted.jsonl")) for folder in like
+    ]
     ids = [record["id"] for records in rounds for record in records]
     assert len(set(ids)) == min(len(ids), TALKS)
 
@@ -338,6 +345,8 @@ def test_a_killed_ablation_goes_on_to_the_same_end(values, done, tmp_path, scrip
             "config.arms.ordinary.like: 'adversary' is no arm that trains; did you mean",
         ),
         (("arms", "ordinary", "like"), "", "config.arms.ordinary.like: data is 'conversations'"),
+        (("arms", "queries"), {"data": "attacks"}, "config.arms.queries: an arm's folder can't"),
+        (("arms", "../out"), {"data": "attacks"}, "config.arms.../out: an arm's folder can't"),
         (("arms", "base", "data"), "nothing", "config.arms.base.data: 'nothing' is none of"),
         (("arms", "base", "data"), "attacks", "config.arms: one must have data=none"),
         (

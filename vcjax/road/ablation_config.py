@@ -174,6 +174,8 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> Arm:
     where = f"arms.{name}"
     if not isinstance(given, Mapping):
         raise UserError(f"config.{where}: must have fields such as data and like, not {given!r}")
+    if not name.isidentifier() or name == "queries":
+        raise UserError(f"config.{where}: an arm's folder can't be called {name!r}; use letters")
     synthesis = _own(f"{where}.synthesis", given.get("synthesis", {}), _SYNTHESIS)
     training = _own(f"{where}.train", given.get("train", {}), _TRAINED)
     sections = {
