@@ -46,7 +46,7 @@ def main() -> None:
         raise UserError(
             "the evaluation harness isn't installed: pip install 'vcjax[eval]'"
         ) from None
-    for name in ("lm_eval", "datasets"):
+    for name in ("lm_eval", "datasets", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
     config = CapabilityConfig(
         model=MODEL.value,

@@ -54,6 +54,22 @@ def test_a_task_that_cannot_be_loaded_is_named_with_its_fault(tmp_path, change, 
         load_tasks(["colours"], str(folder))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("metric: acc,", "metric: bleurt,"), "metric bleurt, which the harness doesn't bring"),
+        (("doc_to_text:", "unsafe_code: true\ndoc_to_text:"), "what the model writes is run"),
+        (("doc_to_text:", "doc_to_image: [picture]\ndoc_to_text:"), "images or sounds"),
+    ],
+)
+def test_a_task_that_wants_what_is_not_done_is_refused(tmp_path, change, message):
+    folder = write_tasks(tmp_path / "tasks", 2)
+    path = folder / "colours.yaml"
+    path.write_text(path.read_text("utf-8").replace(*change), encoding="utf-8")
+    with pytest.raises(UserError, match=f"task colours: wants .*{message}"):
+        load_tasks(["colours"], str(folder))
+
+
 def test_code_beside_a_task_leaves_nothing_behind(tmp_path):
     folder = write_tasks(tmp_path / "tasks", 2)
     (folder / "shorten.py").write_text("def text(doc):\n    return doc['question'][:9]\n")

@@ -1,6 +1,7 @@
 """Which of the harness's tasks to run, and the data behind them."""
 
 import difflib
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,9 @@ def load_tasks(names: Sequence[str], folder: str | None) -> list[Task | Group]:
       folder: of YAML files, which may name functions in Python files beside them.
 
     Raises:
-      UserError: there is no such task (with the closest names), it can't be loaded, or it is asked
-        for twice.
+      UserError: there is no such task (with the closest names), it can't be loaded, it is asked for
+        twice, or it wants what isn't done here: images or sounds, metrics from the hub, and running
+        what a model writes.
     """
     if folder is not None:
         _check_folder(Path(folder))
@@ -40,6 +42,8 @@ def load_tasks(names: Sequence[str], folder: str | None) -> list[Task | Group]:
     for name, times in Counter(task.task_name for task in leaves(loaded)).items():
         if times > 1:
             raise UserError(f"tasks: {name!r} is asked for {times} times")
+    for task in leaves(loaded):
+        _check(task)
     return loaded
 
 
@@ -72,6 +76,7 @@ def _check_folder(folder: Path) -> None:
 
 def _load(name: str, manager: TaskManager) -> list[Task | Group]:
     sys.dont_write_bytecode = True  # the folder is in the lineage, and stays as it is
+    os.environ["HF_EVALUATE_OFFLINE"] = "1"  # a metric that it doesn't know is code from the hub
     try:
         loaded = manager.load([name])
     except Exception as error:  # whatever a task's own code or its data's reader raises
@@ -80,6 +85,19 @@ def _load(name: str, manager: TaskManager) -> list[Task | Group]:
     inner = {child for group in groups.values() for child in group.child_names}
     everything = {**groups, **loaded["tasks"]}
     return [item for key, item in everything.items() if key not in inner]
+
+
+def _check(task: Task) -> None:
+    metrics = {} if task.get_config("process_results") else getattr(task, "_metric_fn_list", {})
+    unknown = [name for name, function in metrics.items() if function is None]
+    wants = {
+        f"metric {', '.join(unknown)}, which the harness doesn't bring along": bool(unknown),
+        "that what the model writes is run": getattr(task, "UNSAFE_CODE", False),
+        "images or sounds": getattr(task, "MULTIMODAL", False),
+    }
+    for what, wanted in wants.items():
+        if wanted:
+            raise UserError(f"task {task.task_name}: wants {what}")
 
 
 def _data_files(task: Task) -> Iterator[str]:
