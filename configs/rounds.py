@@ -43,12 +43,13 @@ def _synthesis() -> ConfigDict:
     config.attacks = "dilemma,false_premise,leading_question,persona"
     config.held_out_attacks = "appeal_to_authority,loaded_comparison"
     config.languages = "en"
-    config.answers = 4
+    config.answers = 6
+    config.brief = True
     config.only_failures = True
     config.wave = 32
     config.slots = 16
     config.attacker_tokens = 64
-    config.actor_tokens = 160
+    config.actor_tokens = 168
     return config
 
 
@@ -58,10 +59,11 @@ def _train() -> ConfigDict:
         del config[field]  # by the rounds
     del config.on_bad_record
     config.replay = ""
-    config.steps = 30
-    config.batch_size = 8
+    config.steps = 40
+    config.batch_size = 4
     config.length = 256
-    config.learning_rate = 2e-4
-    config.checkpoint_every = 15
+    config.learning_rate = 3e-4
+    config.replay_weight = 1.0
+    config.checkpoint_every = 20
     config.keep = 1
     return config
