@@ -48,6 +48,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.languages = "en,zh"
     config.severities = "2"
     config.turns = ""
+    config.attacker_tries = 1
     config.actor_mode = "best"
     config.answers = 2
     config.brief = False
@@ -89,6 +90,7 @@ def _demo(config: ConfigDict) -> None:
     config.cell_attempts = 6
     config.attempts = 72 * 6
     config.turns = "2"
+    config.attacker_tries = 3
     config.brief = True
     config.actor_tokens = 160
     config.wave = 32

@@ -105,6 +105,23 @@ def test_both_framings_are_answered_by_themselves_and_the_second_knows_the_first
     assert FIRST in shown
 
 
+def test_the_attacker_may_try_again_and_the_second_framing_waits_for_the_first(ran):
+    sides = [
+        {"attacker": "No.", "attacker/1": FIRST, "actor/0": FAIR, "critic/0": graded(5)},
+        {"attacker": SECOND, "actor/0": FAIR, "critic/0": graded(5)},
+    ]
+    records, _ = ran("opposing_framings", sides, 2, attacker_tries=2)
+    assert [record["query"] for record in records] == [FIRST, SECOND]
+    assert [record["attacker_fault"] for record in records] == [None, None]
+
+
+def test_a_seed_question_stands_in_after_the_last_try(ran):
+    said = {"attacker": "No.", "attacker/1": "Never.", "attacker/2": "A bench."}
+    [record], roles = ran("dilemma", [said], attacker_tries=3)
+    assert record["reason"] == "attacker: not a question, and no seed question is left"
+    assert len(roles["attacker"].keys) == 3
+
+
 def test_without_a_first_framing_there_is_no_second(ran):
     records, roles = ran("opposing_framings", [{"attacker": "No."}, {}], 2)
     assert records[1]["reason"] == "attacker: no first framing"

@@ -32,6 +32,7 @@ class SynthesisConfig:
       languages: comma-separated.
       severities: comma-separated levels from 1 to 3: how hard the Attacker presses.
       turns: comma-separated numbers of turns of the attacks that go on; empty is their own.
+      attacker_tries: how often the Attacker may write one query, before a seed question stands in.
       actor_mode: `direct`, `best` of several answers by the Critic, or `revise`: each answer is
         criticised by the Actor against the charter's principles and written again.
       answers: candidate answers for each query.
@@ -74,6 +75,7 @@ class SynthesisConfig:
     languages: str = "en,zh"
     severities: str = "2"
     turns: str = ""
+    attacker_tries: int = 1
     actor_mode: str = "best"
     answers: int = 2
     brief: bool = False
@@ -98,7 +100,7 @@ class SynthesisConfig:
     on_bad_record: str = "error"
 
     def __post_init__(self) -> None:
-        counts = ("attempts", "answers", "wave", "slots")
+        counts = ("attempts", "answers", "attacker_tries", "critic_votes", "wave", "slots")
         for name in (*counts, "attacker_tokens", "actor_tokens", "critic_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")

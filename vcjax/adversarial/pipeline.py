@@ -73,6 +73,7 @@ class Pipeline:
             actor=actor,
             target=target,
             refinement=Refinement(asking, self._queries, attacked, judged=bool(critics)),
+            tries=config.attacker_tries,
             only_failures=config.only_failures,
         )
 

@@ -34,7 +34,7 @@ class Queries:
         self._wave.add(text)
 
     def fault(
-        self, text: str, attempt: Attempt, attack: Attack, prompt: Iterable[Message]
+        self, attempt: Attempt, attack: Attack, prompt: Iterable[Message], text: str
     ) -> str | None:
         """Why a first or refined query of the Attacker's is no good, or None."""
         known: dict[str, Texts] = {
@@ -45,7 +45,7 @@ class Queries:
         return _fault(text, attempt, attack, prompt, known)
 
     def fault_in_conversation(
-        self, text: str, attempt: Attempt, attack: Attack, prompt: Iterable[Message]
+        self, attempt: Attempt, attack: Attack, prompt: Iterable[Message], text: str
     ) -> str | None:
         """Why a later query of a conversation is no good, or None.
 

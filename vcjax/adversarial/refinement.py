@@ -118,7 +118,7 @@ class Refinement:
         grown: dict[str, Leaf] = {}
         for call, parent, reply in zip(calls, parents, replies, strict=True):
             text = extract_query(reply.text)
-            if self._queries.fault(text, attempt, attack, call.ask.messages) is None:
+            if self._queries.fault(attempt, attack, call.ask.messages, text) is None:
                 grown.setdefault(text, Leaf(text, parent.turns()))
         return (yield from self._on_topic(attempt, attack, list(grown.values()), turn))
 

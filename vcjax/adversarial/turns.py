@@ -1,7 +1,8 @@
 """What an attempt does, step by step, by the kind of its attack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from vcjax.adversarial.asking import Asking
 from vcjax.adversarial.attacker import (
@@ -15,7 +16,7 @@ from vcjax.adversarial.calls import Steps
 from vcjax.adversarial.candidates import best, failure
 from vcjax.adversarial.matrix import Attempt
 from vcjax.adversarial.modes import Actor, Checkpoint
-from vcjax.adversarial.outcome import ACTOR, TARGET, Candidate, Outcome
+from vcjax.adversarial.outcome import ACTOR, ATTACKER, TARGET, Candidate, Outcome
 from vcjax.adversarial.queries import Queries
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.verdict import Verdict
@@ -35,6 +36,15 @@ class Opening:
     end: Verdict | None = None
 
 
+@dataclass(frozen=True)
+class Written:
+    """A text of the Attacker's; `fault` is why it is no good, `failed` why there is none."""
+
+    text: str
+    fault: str | None = None
+    failed: Verdict | None = None
+
+
 class Turns:
     """Makes the script of every attempt of a run."""
 
@@ -47,16 +57,18 @@ class Turns:
         actor: Actor | None,
         target: Checkpoint | None,
         refinement: Refinement,
+        tries: int = 1,
         only_failures: bool = False,
     ) -> None:
         """Args:
         actor: writes the answers to learn from; without one the target's answers are measured.
         target: the checkpoint that is attacked, if any: it answers first.
+        tries: how often the Attacker may write one query.
         only_failures: no answer is written to what the target withstood.
         """
         self._attacks, self._asking, self._queries = attacks, asking, queries
         self._actor, self._target, self._refinement = actor, target, refinement
-        self._only_failures = only_failures
+        self._tries, self._only_failures = tries, only_failures
         self._first_framings: dict[str, str] = {}
 
     def script(self, attempt: Attempt) -> Steps[Outcome]:
@@ -114,35 +126,59 @@ class Turns:
 
     def _opening(self, attempt: Attempt, attack: Attack) -> Steps[Opening]:
         prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
-        return (yield from self._written(attempt, attack, "attacker", prompt))
+        return (yield from self._written(attempt, attack, prompt))
 
     def _second_framing(self, attempt: Attempt, attack: Attack) -> Steps[Opening]:
         """The query of the attempt before this one, framed for the other side."""
-        yield []  # it is known after the first step
-        first = self._first_framings.pop(f"{attempt.cell.id}.{attempt.index - 1}", "")
+        first_id = f"{attempt.cell.id}.{attempt.index - 1}"
+        for _ in range(self._tries):
+            yield []  # the first framing takes as many steps at most
+        first = self._first_framings.pop(first_id, "")
         if not first:
-            return Opening("", "attacker", None, Verdict("rejected", "attacker: no first framing"))
+            return Opening("", ATTACKER, None, Verdict("rejected", "attacker: no first framing"))
         prompt = follow_up_messages(
             attack, attempt.lang, attempt.topic, attempt.severity, [Turn(first)]
         )
-        return (yield from self._written(attempt, attack, "attacker", prompt))
+        return (yield from self._written(attempt, attack, prompt))
 
     def _written(
-        self, attempt: Attempt, attack: Attack, stage: str, prompt: Sequence[Message]
+        self, attempt: Attempt, attack: Attack, prompt: Sequence[Message]
     ) -> Steps[Opening]:
-        """What the Attacker writes, or a seed question where that is no good."""
-        [reply] = yield [self._asking.call("attacker", attempt.id, stage, prompt)]
-        if failed := failure("attacker", reply):
-            return Opening("", "attacker", None, failed)
-        text, source = extract_query(reply.text), "attacker"
-        fault = self._queries.fault(text, attempt, attack, prompt)
-        if fault is not None:
+        """A first query of the Attacker's, or a seed question where it wrote none that is good."""
+
+        text, source = "", ATTACKER
+        written = yield from self._asked(
+            *(attempt, ATTACKER, prompt), partial(self._queries.fault, *(attempt, attack, prompt))
+        )
+        if written.failed is not None:
+            return Opening("", source, None, written.failed)
+        if written.fault is None:
+            text = written.text
+        else:
             text, source = self._queries.seed(attempt) or "", "seed"
         if not text:
-            reason = f"attacker: {fault}, and no seed question is left"
-            return Opening("", source, fault, Verdict("rejected", reason))
+            reason = f"attacker: {written.fault}, and no seed question is left"
+            return Opening("", source, written.fault, Verdict("rejected", reason))
         self._queries.take(text)
-        return Opening(text, source, fault)
+        return Opening(text, source, written.fault)
+
+    def _asked(
+        self,
+        attempt: Attempt,
+        stage: str,
+        prompt: Sequence[Message],
+        fault_of: Callable[[str], str | None],
+    ) -> Steps[Written]:
+        """What the Attacker writes: the first text without a fault, or the last."""
+        written = Written("")
+        for n in range(self._tries):
+            place = f"{stage}/{n}" if n else stage
+            [reply] = yield [self._asking.call(ATTACKER, attempt.id, place, prompt)]
+            text = extract_query(reply.text)
+            written = Written(text, fault_of(text), failure(ATTACKER, reply))
+            if written.fault is None or written.failed is not None:
+                break
+        return written
 
     def _escalation(self, attempt: Attempt, attack: Attack, opening: Opening) -> Steps[Outcome]:
         """A conversation that goes on from the answers that it got, while they hold."""
@@ -156,15 +192,16 @@ class Turns:
             prompt = follow_up_messages(
                 *(attack, attempt.lang, attempt.topic, attempt.severity), _turns(conversation)
             )
-            stage = f"attacker/t{turn + 1}"
-            [reply] = yield [self._asking.call("attacker", attempt.id, stage, prompt)]
-            text = extract_query(reply.text)
-            fault = self._queries.fault_in_conversation(text, attempt, attack, prompt)
-            if failed := failure("attacker", reply):
-                return replace(outcome, verdict=failed)
-            if fault is not None:
-                return replace(outcome, verdict=Verdict("rejected", f"follow-up: {fault}"))
-            conversation += (_user(text),)
+            written = yield from self._asked(
+                *(attempt, f"{ATTACKER}/t{turn + 1}", prompt),
+                partial(self._queries.fault_in_conversation, *(attempt, attack, prompt)),
+            )
+            if written.failed is not None:
+                return replace(outcome, verdict=written.failed)
+            if written.fault is not None:
+                end = Verdict("rejected", f"follow-up: {written.fault}")
+                return replace(outcome, verdict=end)
+            conversation += (_user(written.text),)
         return (yield from self._turn(attempt, opening, conversation, attempt.turns - 1))
 
 

@@ -158,7 +158,7 @@ class _Writing:
         prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
         [reply] = yield [self._asking.call(ATTACKER, attempt.id, _CALL, prompt)]
         text = extract_query(reply.text)
-        if failure(ATTACKER, reply) or self._queries.fault(text, attempt, attack, prompt):
+        if failure(ATTACKER, reply) or self._queries.fault(attempt, attack, prompt, text):
             return ""
         self._queries.take(text)
         return text
