@@ -42,6 +42,7 @@ def get_config() -> ConfigDict:
     config.synthesis.languages = "en,zh"
     config.synthesis.answers = 2
     config.synthesis.critic_form = "simple"
+    config.synthesis.brief = True  # longer answers of so small a model are cut off or loop
     # SmolLM2-135M can't grade: 64 answers, good ones, answers to other questions, refusals and
     # hateful ones, all got 0 or 1 from it. So its score is recorded and the rule checks select.
     config.synthesis.accept_score = 0
