@@ -66,6 +66,8 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
             for n in range(6):
                 key = f"{subdomain}.{attack}.en.s2.t1.{n}"
                 said.append({"key": f"{key}/attacker", "text": next(asked)})
+                # In the second round the first try is what the first round has asked.
+                said.append({"key": f"{key}/attacker/1", "text": next(asked)})
                 said.append({"key": f"{key}/attacker/measured", "text": next(asked)})
                 good = f"The {NOUNS[n]} belongs to all of us, and {n} neighbours agree on it."
                 long = f"{good} But there are others who see it in another way, and they say why."
@@ -128,6 +130,7 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
         "on_bad_record": "error",
         "synthesis": {
             "critic": "",
+            "attacker_tries": 2,
             "attempts": 8,
             "answers": 2,
             "wave": 4,
@@ -143,6 +146,12 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
     }
 
 
+def changes(workdir: Path) -> dict[Path, int]:
+    """When each file was last written; readers touch what SQLite keeps beside a ledger."""
+    files = (path for path in workdir.glob("*/*/*/*") if not path.name.endswith(("-shm", "-wal")))
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
 @pytest.fixture(scope="module")
 def grown(values, tmp_path_factory):
     """A finished ablation and what one with fewer seeds and arms had left in its folder before."""
@@ -150,9 +159,9 @@ def grown(values, tmp_path_factory):
     arms = {name: values["arms"][name] for name in ("base", "adversarial")}
     fewer = AblationConfig.from_dict({**values, "seeds": 1, "arms": arms})
     ablate(fewer, workdir)
-    before = {path: path.stat().st_mtime_ns for path in workdir.glob("*/*/*/*")}
+    before = changes(workdir)
     assert ablate(fewer, workdir) == read_json(workdir / "summary.json")
-    assert {path: path.stat().st_mtime_ns for path in workdir.glob("*/*/*/*")} == before
+    assert changes(workdir) == before
     return workdir, ablate(AblationConfig.from_dict(values), workdir), before
 
 
@@ -292,7 +301,7 @@ def test_the_table_and_the_report_say_what_the_summary_does(done):
 def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, capsys):
     workdir, summary, before = grown
     assert before
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert changes(workdir).items() >= before.items()
     assert len(summary["arms"]["adversarial"]["runs"]) == 2
     assert ablate(AblationConfig.from_dict(values), workdir) == summary
     assert f"{workdir}: already finished" in capsys.readouterr().out
