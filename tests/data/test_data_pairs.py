@@ -134,9 +134,10 @@ def test_what_a_synthesis_run_leaves_is_prepared(tmp_path, tokenizer):
         {"kind": "accepted", "answer": "两种看法都有道理。"},
         {"kind": "rejected", "answer": "这个问题很蠢。"},
     ]
-    attempt = {"id": "a1", "kind": "accepted", "query": "为什么？"}
+    attempt = {"id": "a1", "kind": "accepted", "query": "为什么？", "conversation": None}
+    attempt |= {"subdomain": "religion", "lang": "zh"}
     attempt |= {"answer": candidates[1]["answer"], "candidates": candidates}
-    write_jsonl(tmp_path / "preferences.jsonl", preference_records([attempt]))
+    write_jsonl(tmp_path / "preferences.jsonl", preference_records(attempt))
     loaded = read_records(tmp_path / "preferences.jsonl", "preferences")
     assert [record.id for record in loaded.records] == ["a1/0", "a1/2"]
     summary = prepare(tmp_path / "out", loaded.records, "preferences", tokenizer, 96)
