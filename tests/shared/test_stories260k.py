@@ -1,6 +1,7 @@
 """A trained model, small enough for any test, against what transformers gave for it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ from safetensors import safe_open
 
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request
+from vcjax.generate.text import Sampling, TextEngine
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.bundle import load_bundle, write_bundle
 
@@ -68,3 +70,54 @@ def test_the_files_come_back_bit_for_bit_through_a_checkpoint(bundle, tmp_path):
     text = "Once upon a time, Lily 人"
     ids = load_bundle(str(tmp_path / "hf")).require_tokenizer().encode(text)
     assert ids == bundle.require_tokenizer().encode(text)
+
+
+@pytest.fixture(scope="module")
+def text(bundle):
+    return TextEngine(bundle, Engine(bundle.config, bundle.params, slots=4))
+
+
+@pytest.fixture(scope="module")
+def asked(text) -> list[Request]:
+    """More requests than slots, with a common beginning of several blocks."""
+    begin = "Once upon a time there was a little girl named Lily. She loved to play outside. " * 3
+    ends = ("One day", "Her mom said", "It was", "Then", "She saw a big dog", "The sun")
+    return [
+        text.request(begin + end, Sampling(24, temperature=n % 2, seed=n))
+        for n, end in enumerate(ends)
+    ]
+
+
+def test_every_request_gets_what_it_gets_alone_and_without_kept_prefixes(bundle, text, asked):
+    together = text.engine.generate(asked)
+    assert text.engine.stats().pooled_tokens > 0
+    plain = Engine(bundle.config, bundle.params, slots=1, prefix_tokens=0)
+    for request, result in zip(asked, together, strict=True):
+        (alone,) = plain.generate([request])
+        assert (alone.tokens, alone.finish_reason) == (result.tokens, result.finish_reason)
+        np.testing.assert_allclose(alone.logprobs, result.logprobs, atol=1e-4)
+    assert [one.tokens for one in text.engine.generate(asked[::-1])[::-1]] == [
+        one.tokens for one in together
+    ]
+
+
+def test_decoding_is_the_full_forward_pass(bundle, text, asked):
+    graph, _ = abstract(bundle.config)
+    (result,) = text.engine.generate(asked[:1])
+    ids = [*asked[0].prompt, *result.tokens]
+    scores = np.asarray(plain_logits(graph, bundle.params, np.asarray([ids], np.int32)))[0]
+    chosen = scores[len(asked[0].prompt) - 1 : -1].argmax(-1)
+    assert tuple(chosen.tolist()) == result.tokens
+
+
+def test_stop_strings_and_each_eos_end_a_story(text):
+    prompt = "Once upon a time"
+    (whole,) = text.generate([prompt], Sampling(60))
+    stop = whole[20:23]
+    assert text.generate([prompt], Sampling(60, stop=(stop,))) == [whole[: whole.index(stop)]]
+    request = text.request(prompt, Sampling(60))
+    (result,) = text.engine.generate([request])
+    for eos in (result.tokens[5], result.tokens[40]):
+        (cut,) = text.engine.generate([replace(request, eos_ids=(10**6, eos))])
+        assert cut.tokens == result.tokens[: result.tokens.index(eos)]
+        assert cut.finish_reason == "stop"
