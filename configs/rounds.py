@@ -7,7 +7,7 @@ failed at, trains on them and attacks again. Before the first round and after ea
 held-out attacks and topics are tried: the table in the workdir's README.md says how often they
 succeed, and whether that changed. By the charter `verifiable`, whose rules decide without a Critic.
 
-Expected on two CPU cores: ROUNDS_TIME.
+How long it takes on two CPU cores hasn't been measured to its end.
 """
 
 from ml_collections import ConfigDict
