@@ -11,7 +11,10 @@ attacked until it has so many accepted pairs or its budget is spent (exit code 3
     python -m launch.synthesize --config=configs/synthesize.py:demo --workdir=runs/synthesize
 
 tries 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
-there is no Critic: the charter's rule checks decide. Expected on two CPU cores: DEMO_TIME.
+there is no Critic: the charter's rule checks decide. Expected: English cells fill (28 of 45 English
+attempts were accepted in a run that was ended after 96 attempts and 6 minutes of processor time);
+Chinese ones end with their budget spent and exit code 3 (none of 51 was accepted: the model's
+Chinese is cut off or loops). How long the whole takes hasn't been measured to its end.
 
 The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified, so
 those in the charter and in the attacks are ours.
