@@ -1,6 +1,7 @@
 """The generate bench on the tiny model: what it leaves, not how fast it is."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import jax
@@ -12,10 +13,14 @@ from vcjax.bench.bounds import tell
 from vcjax.bench.contenders import constrained, engine
 from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases, figures_of
 from vcjax.bench.generate_cases import CASES, LIMIT, OURS, PEER, Case
+from vcjax.bench.generate_watch import programs_at_most
 from vcjax.bench.generate_work import Work
 from vcjax.bench.table import generate_table
 from vcjax.bench.worker import CONTENDERS
 from vcjax.foundation.errors import UserError
+from vcjax.generate import programs
+from vcjax.generate.engine import Engine
+from vcjax.generate.placing import Placing
 from vcjax.generate.requests import Request
 
 
@@ -90,6 +95,7 @@ def test_every_case_is_measured_and_can_tell_its_bounds(section, cases):
 @pytest.mark.parametrize(
     "case",
     [
+        Case("full", "", [one for one in CASES["batch1"].runners if one.full and not one.library]),
         generate_cases.prefill(Work(requests=2, prompt=40, new=1)),
         generate_cases.prefix(Work(requests=3, prompt=3, new=2, shared=70)),
         generate_cases.tail(Work(requests=6, prompt=3, new=8, shortest=2), slots=2),
@@ -128,6 +134,17 @@ def test_tokens_are_timed_and_compilations_counted(section):
                 compiled = one["measured"]["compilations"]
                 assert compiled["first"] > 0
                 assert compiled["later"] == 0, (case["name"], name)
+
+
+def test_an_engine_never_compiles_more_programs_than_are_told(tiny):
+    config = replace(tiny.config, max_position=300)
+    part, counted = 64, (programs.prefill, programs.extend)
+    before = sum(program._cache_size() for program in counted)
+    made = Engine(config, tiny.params, slots=2, part=part)
+    for length in (1, 20, 40, 70, 130, 250):
+        made.generate([Request((5,) * length, new) for new in (2, 290 - length)])
+    most = programs_at_most(Placing(config, made.dtype, made.weights), part)
+    assert 4 < sum(program._cache_size() for program in counted) - before <= most < 30
 
 
 def test_peers_that_are_not_installed_are_named_with_the_mend(section):

@@ -8,7 +8,7 @@ from typing import Any
 
 from vcjax.bench.bounds import tell
 from vcjax.bench.contest import Contest, hold
-from vcjax.bench.generate_cases import CASES, HOST_SHARE, OURS, Case, Runner
+from vcjax.bench.generate_cases import ALONE, CASES, HOST_SHARE, LIMIT, OURS, Case, Runner
 from vcjax.bench.machine import apart, cores
 from vcjax.bench.model_folder import as_folder
 from vcjax.bench.peers import absent, interpreter
@@ -124,7 +124,10 @@ def _told(name: str, contest: Contest, tokens: int) -> dict[str, Any]:
 def figures_of(case: Mapping[str, Any]) -> dict[str, float]:
     """The figures of a case by the names that bounds give them."""
     figures = {name: ratio["median"] for name, ratio in case["ratios"].items()}
-    measured = case["contenders"].get(OURS, {}).get("measured", {})
-    if "host_share" in measured:
+    contenders = case["contenders"]
+    measured = contenders.get(OURS, {}).get("measured", {})
+    if "host_share" in measured:  # a case of decoding
         figures[HOST_SHARE] = measured["host_share"]["median"]
+        limit = contenders[LIMIT]["seconds"]["median"]
+        figures[ALONE] = limit / measured["step_seconds"]["median"]
     return {f"{case['name']}: {name}": figure for name, figure in figures.items()}

@@ -9,8 +9,11 @@ from vcjax.bench.generate_work import Work
 
 OURS, LIMIT, PEER = "ours", "matmul-only", "transformers"
 HOST_SHARE = "share of a step in which the device waits for the host"
+ALONE = f"{OURS}, decode steps alone / {LIMIT}"
 SLOTS = 16
 """Requests that decode together, at most."""
+PART = 512
+"""Tokens of a prompt that are run together, at most."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class Case:
 
 
 def decode(name: str, work: Work, least: float, aim: float) -> Case:
-    """One batch to its end; `least` and `aim` are shares of the limit."""
+    """One batch to its end; `least` and `aim` are shares of the limit.
+
+    The limit is that of decode steps. What the prompts take counts against us, but for ALONE.
+    """
     limit = {
         "batch": work.requests,
         "context": work.prompt + work.new // 2,
@@ -76,6 +82,7 @@ def decode(name: str, work: Work, least: float, aim: float) -> Case:
         [
             Bound(to_limit, least=least),
             Bound(to_limit, least=aim, must=False),
+            Bound(f"{name}: {ALONE}", least=aim, must=False),
             Bound(to_peer, least=1.0),
             Bound(to_peer, least=1.5, must=False),
             Bound(f"{to_peer}, bfloat16", least=1.0, must=False),
@@ -112,7 +119,7 @@ def prefix(work: Work) -> Case:
 def tail(work: Work, slots: int = SLOTS) -> Case:
     """Answers of very different lengths, joining as others leave or in batches."""
     static = f"{OURS}, static batches"
-    options: dict[str, Any] = {"brief": work.requests, "slots": slots}
+    options: dict[str, Any] = {"brief": work.requests // 2, "slots": slots}
     return Case(
         "tail",
         f"{work.requests} x {work.prompt} prompt tokens, {work.shortest} to {work.new} new ones; "
@@ -142,7 +149,8 @@ def _ours(work: Work, name: str = OURS, *, full: bool = False, **options: Any) -
     """Our engine; `options` are `static`, `brief` and `host` of its module and those of an
     `Engine`."""
     own = {option: options.pop(option, 0) for option in ("static", "brief", "host")}
-    engine = {"slots": min(work.requests, SLOTS), "dtype": "float32", **options}
+    slots = min(work.requests, SLOTS)
+    engine = {"slots": slots, "dtype": "float32", "part": PART, **options}
     return Runner(
         name, "engine", {"work": asdict(work), "engine": engine, **own}, work.tokens, full=full
     )

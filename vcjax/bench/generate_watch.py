@@ -9,6 +9,8 @@ import jax
 
 from vcjax.bench.rounds import spread
 from vcjax.generate.engine import Engine
+from vcjax.generate.memory import SMALLEST_PART, Memory
+from vcjax.generate.placing import Placing
 from vcjax.generate.requests import Request
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -33,6 +35,24 @@ class Compilations:
 
     def _hear(self, event: str, duration_secs: float, **_: Any) -> None:
         self._count += event == _COMPILED
+
+
+def programs_at_most(placing: Placing, part: int) -> int:
+    """How many programs with the model in them an engine can compile, whatever it is asked.
+
+    One for decode steps in each length of the cache, and one for each length of a prompt's part,
+    of what that looks at and of the cache.
+
+    Args:
+      part: the engine's.
+    """
+    memory = Memory(placing, 1, 0)
+    windows = {memory.window(length) for length in range(1, placing.config.max_position + 1)}
+    parts = {min(SMALLEST_PART << doublings, part) for doublings in range(part.bit_length())}
+    prefills = sum(
+        size <= window <= context for size in parts for window in windows for context in windows
+    )
+    return len(windows) + prefills
 
 
 class Clock:

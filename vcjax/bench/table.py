@@ -75,6 +75,9 @@ def _generate_cases(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
         yield f"\n{case['name']}: {case['title']}"
         yield from aligned(rows)
+        compiled = case["contenders"][first]["measured"]["compilations"]
+        if "at_most" in compiled:
+            yield f"  programs with the model in them: never more than {compiled['at_most']}"
         for name, reason in case["skipped"].items():
             yield f"  left out: {name}: {reason}"
 

@@ -6,10 +6,9 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from vcjax.bench.generate_host import device_step_seconds
-from vcjax.bench.generate_watch import Clock, Compilations
+from vcjax.bench.generate_watch import Clock, Compilations, programs_at_most
 from vcjax.bench.generate_work import Work
 from vcjax.bench.rounds import spread
 from vcjax.bench.serve import Contender, serve
@@ -30,6 +29,7 @@ def setup(asked: dict[str, Any]) -> Contender:
     bundle = load_bundle(asked["model"], "float32")
     engine = Engine(bundle.config, bundle.params, **asked["engine"])
     del bundle
+    placing = Placing(engine.config, engine.dtype, engine.weights)
     work, count = Work(**asked["work"]), 0
 
     def run(most: int) -> None:
@@ -48,12 +48,11 @@ def setup(asked: dict[str, Any]) -> Contender:
             compilations.settle()
 
     def measured() -> dict[str, Any]:
-        told = {**clock.told(), "compilations": compilations.told()}
+        most = programs_at_most(placing, asked["engine"]["part"])
+        told = {**clock.told(), "compilations": {**compilations.told(), "at_most": most}}
         return {**told, "host_share": spread(host_shares())} if asked["host"] else told
 
     def host_shares() -> Iterator[float]:
-        options = asked["engine"]
-        placing = Placing(engine.config, jnp.dtype(options["dtype"]), options.get("weights", ""))
         for _ in range(HOST_TRIES):
             clock.clear()
             run(work.requests)
