@@ -1,10 +1,16 @@
 """The bench's contenders do the same work: the same losses from the same rows, step by step."""
 
+from dataclasses import asdict
+
 import pytest
 
 from configs.common import base
-from vcjax.bench.contenders import ours, pytorch
+from vcjax.bench.contenders import ours, pytorch, transformers_generate
+from vcjax.bench.generate_work import Work
 from vcjax.bench.peers import PEERS
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request
+from vcjax.weights.bundle import load_bundle
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +40,14 @@ def test_transformers_takes_the_same_steps(config, dtype, near):
     losses = [mine.step() for _ in range(5)]
     assert losses == pytest.approx([theirs.step() for _ in range(5)], rel=near)
     assert losses[0] != pytest.approx(losses[-1], rel=10 * near)
+
+
+def test_transformers_generates_the_same_tokens(tiny_folder):
+    work = Work(requests=2, prompt=7, new=12)
+    asked = {"model": str(tiny_folder), "work": asdict(work), "dtype": "float32", "cores": 1}
+    theirs = transformers_generate.generator(asked)
+    bundle = load_bundle(str(tiny_folder), "float32")
+    prompts = work.prompts(0, bundle.config.vocab_size).tolist()
+    requests = [Request(tuple(prompt), work.new) for prompt in prompts]
+    results = Engine(bundle.config, bundle.params, slots=2).generate(requests)
+    assert theirs() == [list(result.tokens) for result in results]
