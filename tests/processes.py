@@ -29,3 +29,14 @@ def launched(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, s
     process = started(script, arguments, cache)
     out, error = process.communicate(timeout=300)
     return process.returncode, out, error
+
+
+def rest_of(process: subprocess.Popen) -> tuple[str, str]:
+    """Waits for a process of which lines were read; returns its further output and its error.
+
+    `communicate` would pass over what `readline` took from the pipe without giving it out.
+    """
+    assert process.stdout is not None and process.stderr is not None
+    out, error = process.stdout.read(), process.stderr.read()
+    process.wait(timeout=300)
+    return out, error

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.processes import ROOT
+from tests.processes import ROOT, rest_of
 from vcjax.foundation.files import write_json
 from vcjax.foundation.lineage import read_lineage
 from vcjax.train.checkpoints import Checkpoints
@@ -77,12 +77,13 @@ def test_both_of_two_processes_save_at_one_step_when_one_is_preempted(tmp_path):
         for rank in range(2)
     ]
     assert processes[1].stdout is not None
-    while processes[1].stdout.readline() not in ("6\n", ""):
+    while (line := processes[1].stdout.readline()) not in ("6\n", ""):
         pass
     processes[1].terminate()
     steps = []
-    for process in processes:
-        out, errors = process.communicate(timeout=300)
+    for process, taken in zip(processes, ("", line), strict=True):
+        out, errors = rest_of(process)
+        out = taken + out
         assert process.returncode == 128 + signal.SIGTERM, errors
         assert f"stopped by SIGTERM at step {out.split()[-1]}" in errors.splitlines()
         steps.append(int(out.split()[-1]))

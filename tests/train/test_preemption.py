@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from tests.processes import ROOT
+from tests.processes import ROOT, rest_of
 from vcjax.train.preemption import watched
 
 
@@ -62,9 +62,10 @@ def test_a_preempted_script_says_so_in_one_line_and_exits_as_a_signal_would():
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
+    first = process.stdout.readline()
+    assert first == "1\n"
     process.terminate()
-    out, error = process.communicate(timeout=300)
+    out, error = rest_of(process)
     assert process.returncode == 128 + signal.SIGTERM
-    last = out.split()[-1]
+    last = (first + out).split()[-1]
     assert error == f"stopped by SIGTERM at step {last}; the same command continues\n"
