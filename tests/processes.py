@@ -36,7 +36,8 @@ def rest_of(process: subprocess.Popen) -> tuple[str, str]:
 
     `communicate` would pass over what `readline` took from the pipe without giving it out.
     """
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     out, error = process.stdout.read(), process.stderr.read()
     process.wait(timeout=300)
     return out, error
