@@ -3,7 +3,6 @@
 import sys
 import time
 from collections import Counter
-from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
@@ -78,10 +77,5 @@ class Funnel:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.close()
