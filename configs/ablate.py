@@ -16,7 +16,7 @@ Arms are a few lines. `data` is `none`, `attacks`, `conversations` or `answers`;
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data
+from configs.common import base, demo_data, hold
 
 
 def get_config() -> ConfigDict:
@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
     config.rounds = 2
     config.seeds = 1
     config.seed = 0
-    config.slots = 16
+    hold(config)
     config.on_bad_record = "error"
     config.synthesis = _synthesis()
     config.train = _train()

@@ -81,6 +81,14 @@ def at_scale(config: ConfigDict, size: str) -> None:
     config.charter = "vcllm"
 
 
+def hold(config: ConfigDict) -> None:
+    """Adds how models that are asked are held; see `vcjax.generate.holding`."""
+    config.slots = 16
+    config.dtype = "float32"
+    config.weights = ""
+    config.tensor = 1
+
+
 def demo_data(name: str) -> str:
     """Path of a file of the shipped demonstration data."""
     return str(files("vcjax.data") / "demo" / name)

@@ -13,7 +13,7 @@ The paper's numbers for these settings, where it states any, are in `configs/cpt
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data
+from configs.common import base, demo_data, hold
 
 
 def get_config() -> ConfigDict:
@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
     # hateful ones, all got 0 or 1 from it. So its score is recorded and the rule checks select.
     config.synthesis.accept_score = 0
     config.synthesis.wave = 16
-    config.synthesis.slots = 16
+    hold(config.synthesis)
     config.synthesis.attacker_tokens = 64
     config.synthesis.actor_tokens = 160
     config.synthesis.critic_tokens = 160
@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
     config.evaluation.persona = False
     config.evaluation.max_tokens = 160
     config.evaluation.judge_tokens = 256
-    config.evaluation.slots = 16
+    hold(config.evaluation)
     return config
 
 

@@ -9,6 +9,8 @@ refused unless `allow_same_family` is set. The paper's judge and rubric are unsp
 
 from ml_collections import ConfigDict
 
+from configs.common import hold
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -22,6 +24,6 @@ def get_config() -> ConfigDict:
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384
-    config.slots = 16
+    hold(config)
     config.seed = 0
     return config

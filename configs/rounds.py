@@ -12,7 +12,7 @@ How long it takes on two CPU cores hasn't been measured to its end.
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data
+from configs.common import base, demo_data, hold
 
 
 def get_config() -> ConfigDict:
@@ -47,7 +47,7 @@ def _synthesis() -> ConfigDict:
     config.brief = True
     config.only_failures = True
     config.wave = 32
-    config.slots = 16
+    hold(config)
     config.attacker_tokens = 64
     config.actor_tokens = 168
     return config

@@ -22,7 +22,7 @@ those in the charter and in the attacks are ours.
 
 from ml_collections import ConfigDict
 
-from configs.common import demo_data
+from configs.common import demo_data, hold
 from vcjax.foundation.errors import UserError, suggest
 
 VARIANTS = ("default", "demo")
@@ -64,7 +64,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.accept_score = -1
     config.shard = ""
     config.wave = 16
-    config.slots = 16
+    hold(config)
     config.attacker_tokens = 64
     config.actor_tokens = 192
     config.critic_tokens = 256

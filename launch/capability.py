@@ -13,6 +13,7 @@ from absl import flags
 
 from launch.guard import run
 from vcjax.foundation.errors import UserError
+from vcjax.generate.placing import FORMS
 from vcjax.weights.bundle import DTYPES
 
 MODEL = flags.DEFINE_string(
@@ -31,6 +32,10 @@ TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "A model reference with the tokenizer of an endpoint."
 )
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
+WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
+TENSOR = flags.DEFINE_integer(
+    "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1
+)
 SLOTS = flags.DEFINE_integer("slots", 16, "Texts that are made together.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 1234, "Of the examples and of sampled texts.", lower_bound=0)
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
@@ -56,8 +61,10 @@ def main() -> None:
         limit=LIMIT.value,
         num_fewshot=NUM_FEWSHOT.value,
         apply_chat_template=APPLY_CHAT_TEMPLATE.value,
-        dtype=DTYPE.value,
+        dtype=DTYPE.value or "",
+        weights=WEIGHTS.value,
         slots=SLOTS.value,
+        tensor=TENSOR.value,
         seed=SEED.value,
     )
     for line in lines(measure_capability(config, WORKDIR.value)):

@@ -10,13 +10,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-import jax.numpy as jnp
 from absl import flags
 
 from launch.guard import run
 from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
-from vcjax.generate.engine import Engine
+from vcjax.generate.holding import Holding
+from vcjax.generate.placing import FORMS
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.serve.dialogue import Dialogue
 from vcjax.weights.bundle import DTYPES, load_bundle
@@ -37,6 +37,11 @@ STOP = flags.DEFINE_multi_string("stop", [], "A text that ends an answer; may be
 SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
 
+WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
+TENSOR = flags.DEFINE_integer(
+    "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1
+)
+
 
 def main() -> None:
     lang = "zh" if LANG.value == "zh" else "en"
@@ -51,9 +56,10 @@ def main() -> None:
         stop=tuple(STOP.value),
         seed=SEED.value,
     )
+    holding = Holding(slots=1, weights=WEIGHTS.value, tensor=TENSOR.value)
     bundle = load_bundle(MODEL.value, DTYPE.value)
-    engine = Engine(bundle.config, bundle.params, slots=1, dtype=jnp.dtype(bundle.dtype))
-    dialogue = Dialogue(TextEngine(bundle, engine), sampling, system, _note_forgetting)
+    text = TextEngine(bundle, holding.engine(bundle))
+    dialogue = Dialogue(text, sampling, system, _note_forgetting)
     if PROMPT.value is not None:
         _answer(dialogue, PROMPT.value)
     elif sys.stdin.isatty():

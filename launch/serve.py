@@ -13,6 +13,7 @@ from absl import flags
 from launch.guard import run
 from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
+from vcjax.generate.placing import FORMS
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.run import serve
 from vcjax.weights.bundle import DTYPES
@@ -32,7 +33,10 @@ API_KEY_ENV = flags.DEFINE_string(
     "api_key_env", None, "The environment variable that holds the key which callers must present."
 )
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", ["", "int8"], "Form of the projections' kernels.")
+WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
+TENSOR = flags.DEFINE_integer(
+    "tensor", 1, "Devices that share each model, the first ones of this machine.", lower_bound=1
+)
 CHARTER = flags.DEFINE_string(
     "charter", None, "Its persona is the system message of conversations that have none."
 )
@@ -53,8 +57,9 @@ def main() -> None:
             max_tokens=MAX_TOKENS.value,
             timeout_s=TIMEOUT_S.value,
             api_key=_key(),
-            dtype=DTYPE.value,
+            dtype=DTYPE.value or "",
             weights=WEIGHTS.value,
+            tensor=TENSOR.value,
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
         )
     )

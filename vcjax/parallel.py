@@ -134,6 +134,11 @@ class OnMesh:
             name for entry in axes for name in ((entry,) if isinstance(entry, str) else entry or ())
         }
 
+    def copies(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> int:
+        """How many devices hold each part of a tensor."""
+        parts = int(np.prod([self.parts(entry) for entry in self.spec(axes, shape)]))
+        return int(np.prod(list(self.mesh.shape.values()))) // parts
+
     def parts(self, axes: tuple[str, ...] | str | None) -> int:
         """In how many parts these mesh axes, an entry of a spec, divide a tensor."""
         return int(np.prod([self.mesh.shape[name] for name in self.names(axes)]))

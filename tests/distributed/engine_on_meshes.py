@@ -10,8 +10,11 @@ import jax
 import numpy as np
 
 from tests.distributed.gradients_on_meshes import MODEL
+from tests.tiny import tiny_bundle
 from vcjax.generate import programs
 from vcjax.generate.engine import Engine
+from vcjax.generate.holding import Holding
+from vcjax.generate.memory import Memory
 from vcjax.generate.requests import Request
 from vcjax.model.build import initialise
 from vcjax.parallel import make_mesh
@@ -41,6 +44,17 @@ def told(engine: Engine) -> dict:
     }
 
 
+def _held(memory: Memory) -> int:
+    """Bytes on all devices; logits and counts once, as the plan counts them."""
+    leaves = jax.tree.leaves([memory._cache, memory._pool])
+    cached = sum(shard.data.nbytes for leaf in leaves for shard in leaf.addressable_shards)
+    return cached + memory._logits.nbytes + memory._counts.nbytes
+
+
+def _norm(engine: Engine) -> jax.sharding.Sharding:
+    return engine.params["norm"]["weight"].sharding
+
+
 def main() -> None:
     params = jax.tree.map(np.asarray, initialise(MODEL, 3))
     params["embedding"] = params["embedding"] * 10
@@ -55,9 +69,16 @@ def main() -> None:
             {
                 **told(engine),
                 "held": kernel.addressable_shards[0].data.size / kernel.size,
+                "planned": engine.planned_bytes(engine._memory.context) / _held(engine._memory),
                 "compiled": programs.extend._cache_size() - before,
             }
         )
+    bundle, asked = tiny_bundle(), [Request((5, 6, 7), 8)]
+    engines = [Holding(slots=2, tensor=tensor).engine(bundle) for tensor in (1, 2)]
+    report["shared"] = [
+        {"tokens": engine.generate(asked)[0].tokens, "devices": len(_norm(engine).device_set)}
+        for engine in engines
+    ]
     print(json.dumps(report))
 
 

@@ -31,4 +31,11 @@ def test_a_mesh_gives_the_tokens_of_one_device(report, number):
     for scores, expected in zip(found["logprobs"], report["alone"]["logprobs"], strict=True):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert found["held"] == 1 / (sizes.get("tensor", 1) * sizes.get("fsdp", 1))
+    assert found["planned"] == 1
     assert found["compiled"] == 1
+
+
+def test_as_many_devices_share_a_model_as_its_holding_says(report):
+    assert [one["devices"] for one in report["shared"]] == [1, 2]
+    first, second = (one["tokens"] for one in report["shared"])
+    assert first == second

@@ -7,13 +7,14 @@ import pytest
 from tests.adapted import write_run
 from vcjax.foundation.errors import UserError
 from vcjax.generate.engine import Engine
+from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.bundle import load_bundle
 
 PROMPTS = ["Why?", "为什么？"]
-SMALL = {"slots": 2, "prefix_tokens": 64, "context": 128, "dtype": "float32"}
+SMALL = {"holding": Holding(slots=2, dtype="float32"), "prefix_tokens": 64, "context": 128}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_an_adapter_alone_loads_its_base(adapted):
 
 
 def test_an_adapter_is_merged_where_weights_become_codes(adapted):
-    text = Pool(**SMALL, weights="int8").get(adapted[0]).text
+    text = Pool(**SMALL | {"holding": Holding(slots=2, weights="int8")}).get(adapted[0]).text
     assert "lora_a" not in text.engine.params["layers"][0]["q"]
     assert len(text.generate(PROMPTS, Sampling(4))) == 2
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from vcjax.foundation.errors import UserError
+from vcjax.generate.holding import Holding
 
 
 @dataclass(frozen=True)
-class SynthesisConfig:
-    """What `launch.synthesize` takes as `--config.<field>`.
+class SynthesisConfig(Holding):
+    """What `launch.synthesize` takes as `--config.<field>`, beside the fields of `Holding`.
 
     Attributes:
       charter: name or path.
@@ -88,7 +89,6 @@ class SynthesisConfig:
     accept_score: int = -1
     shard: str = ""
     wave: int = 16
-    slots: int = 16
     attacker_tokens: int = 64
     actor_tokens: int = 192
     critic_tokens: int = 256
@@ -98,9 +98,11 @@ class SynthesisConfig:
     top_p: float = 0.95
     seed: int = 0
     on_bad_record: str = "error"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        counts = ("attempts", "answers", "attacker_tries", "critic_votes", "wave", "slots")
+        super().__post_init__()
+        counts = ("attempts", "answers", "attacker_tries", "critic_votes", "wave")
         for name in (*counts, "attacker_tokens", "actor_tokens", "critic_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")

@@ -57,7 +57,7 @@ def measure_attacks(
         print(f"{folder}: already finished")
         return read_json(folder / "summary.json")
     specs = {name: spec for name, spec in inputs.specs.items() if name != ACTOR}
-    roles, parents = open_roles(specs, config.slots)
+    roles, parents = open_roles(specs, config)
     with opened(folder, settings):
         found = {}
         for group, held_out in groups.items():

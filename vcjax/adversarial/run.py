@@ -61,7 +61,7 @@ def synthesize(
         summary = read_json(Path(workdir) / "summary.json")
         print(f"{workdir}: already finished ({summary['attempts']} attempts)")
         return summary
-    roles, parents = open_roles(inputs.specs, config.slots)
+    roles, parents = open_roles(inputs.specs, config)
     parents += _files(config)
     with opened(workdir, settings, extendable=EXTENDABLE) as folder:
         done.unlink(missing_ok=True)  # a run that is being extended isn't finished

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import jinja2
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -13,7 +12,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.generate.decoder import Decoder
-from vcjax.generate.engine import Engine
+from vcjax.generate.holding import Holding
 from vcjax.generate.likelihood import encode_pair, prefix_id
 from vcjax.generate.requests import Request, Result
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
@@ -39,14 +38,16 @@ class VcjaxLM(LM):
         *,
         dtype: str | None = None,
         slots: int = 16,
+        weights: str = "",
+        tensor: int = 1,
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         """Args: `pretrained` is any model reference, or a loaded one; the others are those of
-        `load_bundle`, `Engine` and `score`."""
+        `load_bundle`, `Holding` and `score`."""
         super().__init__()
         bundle = load_bundle(pretrained, dtype) if isinstance(pretrained, str) else pretrained
-        engine = Engine(bundle.config, bundle.params, slots=slots, dtype=jnp.dtype(bundle.dtype))
-        self.text = TextEngine(bundle, engine)
+        holding = Holding(slots=slots, weights=weights, tensor=tensor)
+        self.text = TextEngine(bundle, holding.engine(bundle))
         self.origin, self.token_budget = bundle.origin, token_budget
 
     def loglikelihood(

@@ -23,8 +23,9 @@ from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_text, read_json, write_json
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
+from vcjax.generate.holding import Holding
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
-from vcjax.weights.bundle import check_dtype, load_bundle
+from vcjax.weights.bundle import load_bundle
 
 RESULT = "capability.json"
 _RESAMPLES = 1000
@@ -32,8 +33,8 @@ _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class CapabilityConfig:
-    """What `launch.capability` takes.
+class CapabilityConfig(Holding):
+    """What `launch.capability` takes, beside the fields of `Holding`.
 
     Attributes:
       model: a model reference, or an OpenAI-compatible endpoint; see `EndpointSpec`.
@@ -43,8 +44,6 @@ class CapabilityConfig:
       limit: documents a task, below 1 their share; None is all of them.
       num_fewshot: examples before each document; None is what each task says.
       apply_chat_template: put each document to the model as a user's turn.
-      dtype: of the weights; None is the source's own.
-      slots: texts that are made together.
       seed: of the choice of examples and of sampled texts.
     """
 
@@ -55,12 +54,11 @@ class CapabilityConfig:
     limit: float | None = None
     num_fewshot: int | None = None
     apply_chat_template: bool = False
-    dtype: str | None = None
-    slots: int = 16
     seed: int = 1234
 
     def __post_init__(self) -> None:
         """Raises: UserError for a value that is out of its range."""
+        super().__post_init__()
         if not self.tasks:
             raise UserError("tasks: name at least one")
         if self.limit is not None and self.limit <= 0:
@@ -69,8 +67,6 @@ class CapabilityConfig:
             raise UserError(f"limit: {self.limit} is neither a number of documents nor a share")
         if self.num_fewshot is not None and self.num_fewshot < 0:
             raise UserError(f"num_fewshot: {self.num_fewshot} is below 0")
-        if self.dtype is not None:
-            check_dtype(self.dtype)
 
 
 def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[str, Any]:
@@ -111,10 +107,11 @@ def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Pare
         spec = EndpointSpec.parse(config.model)
         parent = Parent("model", spec.reference, hash_text(spec.reference))
         return open_endpoint(spec, config.tokenizer), {"reference": spec.reference}, [parent]
-    bundle = load_bundle(config.model, config.dtype)
+    bundle = load_bundle(config.model, config.dtype or None)
     origin = bundle.origin
     about = {"reference": origin.reference, "hash": origin.hash, "dtype": bundle.dtype}
-    return VcjaxLM(bundle, slots=config.slots), about, [origin]
+    held = {name: getattr(config, name) for name in ("slots", "weights", "tensor")}
+    return VcjaxLM(bundle, **held), about, [origin]
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the devices hold for an engine beside the parameters: its rows and the pool of prefixes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,10 +40,16 @@ class Memory:
 
     def planned_bytes(self, context: int) -> int:
         """Bytes that it takes with rows of `context` tokens and a full pool."""
-        config, token = self._placing.config, self._placing.dtype.itemsize
-        token *= 2 * config.num_layers * config.num_kv_heads * config.head_dim
-        held = self._slots * self.window(context) + self._places * BLOCK
-        return held * token + 2 * 4 * self._slots * config.vocab_size
+        rows = self._cached(programs.CACHE_AXES, self._slots, self.window(context))
+        pool = self._cached(programs.POOL_AXES, self._places, BLOCK)
+        return rows + pool + 2 * 4 * self._slots * self._placing.config.vocab_size
+
+    def _cached(self, axes: tuple[str, ...], rows: int, length: int) -> int:
+        """Bytes of keys and values on all devices together."""
+        config, on = self._placing.config, self._placing.on
+        shape = rows, config.num_kv_heads, length, config.head_dim
+        one = math.prod(shape) * self._placing.dtype.itemsize
+        return 2 * config.num_layers * one * (1 if on is None else on.copies(axes, shape))
 
     @property
     def context(self) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.hardware import GiB
 from vcjax.foundation.lineage import Parent
-from vcjax.generate.engine import Engine
+from vcjax.generate.holding import Holding
 from vcjax.generate.text import TextEngine
 from vcjax.model.build import Params
 from vcjax.model.llama import unstack
@@ -57,23 +57,26 @@ class Pool:
 
     def __init__(
         self,
+        holding: Holding,
         *,
         memory: int | None = None,
         context: int = 2048,
-        dtype: str | None = None,
         keep: bool = False,
         **options: Any,
     ) -> None:
         """Args:
-        memory: bytes that the models may take; None is what the devices have, less a tenth.
+        memory: bytes that the models may take; None is what their devices have, less a tenth.
         context: tokens that each slot is planned to hold.
-        dtype: of computation, parameters and cache; None is each source's own.
         keep: give up none for another.
-        options: of every `Engine`.
+        options: of every `Engine`, beside what `holding` says.
+
+        Raises:
+          UserError: the machine hasn't the devices.
         """
-        self.memory = int(device_memory() * (1 - _SPARE)) if memory is None else memory
-        self._context, self._dtype, self._options = context, dtype, options
-        self._keep = keep
+        own = holding.devices()
+        self.memory = int(device_memory(own) * (1 - _SPARE)) if memory is None else memory
+        self._holding, self._context, self._keep = holding, context, keep
+        self._options = options
         self._held: OrderedDict[str, Held] = OrderedDict()
 
     def get(self, reference: str) -> Held:
@@ -96,7 +99,7 @@ class Pool:
         plan = []
         for reference, held in self._held.items():
             engine = held.text.engine
-            own = {id(leaf): leaf.nbytes for leaf in jax.tree.leaves(engine.params)}
+            own = {id(leaf): _bytes(leaf) for leaf in jax.tree.leaves(engine.params)}
             weights = sum(size for place, size in own.items() if place not in seen)
             seen |= own.keys()
             plan.append(Planned(reference, weights, engine.planned_bytes(self._context)))
@@ -105,18 +108,18 @@ class Pool:
     def _load(self, located: Located) -> Held:
         # Adapters on codes aren't the base's own weights: they are merged, and so are those that
         # are to become codes.
-        if located.kind == "workdir" and not self._options.get("weights"):
+        if located.kind == "workdir" and not self._holding.weights:
             trained = read_trained(located)
             if trained.lora is not None and not trained.lora.base:
                 return self._load_adapters(located, trained, trained.lora)
-        bundle = load_located(located, self._dtype)
-        engine = self._engine(bundle, None)
+        bundle = load_located(located, self._holding.dtype or None)
+        engine = self._holding.engine(bundle, **self._options)
         return Held(TextEngine(bundle, engine), bundle.origin, bundle.origin.hash)
 
     def _load_adapters(self, located: Located, trained: Trained, lora: LoraConfig) -> Held:
         folder = located.path
         base = next(one.hash for one in read_sources(folder) if one.role == "model")
-        dtype = self._dtype or trained.stored_dtype
+        dtype = self._holding.dtype or trained.stored_dtype
         shared = next(self._bases(base, dtype), None)
         if shared is None:
             shared = unstack(load_base(folder).params)
@@ -129,7 +132,8 @@ class Pool:
             trained.stored_dtype,
             trained.origin,
         )
-        return Held(TextEngine(bundle, self._engine(bundle, lora)), trained.origin, base)
+        engine = self._holding.engine(bundle, lora, **self._options)
+        return Held(TextEngine(bundle, engine), trained.origin, base)
 
     def _bases(self, base: str, dtype: str) -> Iterator[Params]:
         """Parameters of that base which an engine holds, without adapters."""
@@ -137,10 +141,6 @@ class Pool:
             engine = held.text.engine
             if held.base == base and engine.dtype == jnp.dtype(dtype) and not engine.weights:
                 yield split_adapters(engine.params)[1]
-
-    def _engine(self, bundle: Bundle, lora: LoraConfig | None) -> Engine:
-        dtype = jnp.dtype(bundle.dtype)
-        return Engine(bundle.config, bundle.params, dtype=dtype, lora=lora, **self._options)
 
     def _make_room(self, kept: str) -> None:
         while (wanted := sum(one.weights + one.rows for one in self.plan())) > self.memory:
@@ -160,9 +160,14 @@ class Pool:
             self._held.pop(given_up).text.engine.release()
 
 
-def device_memory() -> int:
-    """Bytes that the local devices have together: a CPU's are the machine's."""
-    known = [device.memory_stats() for device in jax.local_devices()]
+def _bytes(leaf: jax.Array) -> int:
+    """What it takes on all devices together."""
+    return sum(shard.data.nbytes for shard in leaf.addressable_shards)
+
+
+def device_memory(devices: Sequence[Any]) -> int:
+    """Bytes that the devices have together: a CPU's are the machine's."""
+    known = [device.memory_stats() for device in devices]
     if all(stats and "bytes_limit" in stats for stats in known):
         return sum(stats["bytes_limit"] for stats in known if stats)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -17,9 +17,9 @@ from vcjax.model.build import Params
 from vcjax.model.llama import Cache, init_cache
 from vcjax.parallel import OnMesh, sharding
 
-_CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
+CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
 """Of a layer's keys: slots over the copies of the model, heads over its shards."""
-_POOL_AXES = ("layers", *_CACHE_AXES[1:])
+POOL_AXES = ("layers", *CACHE_AXES[1:])
 _LOGITS_AXES = ("batch", "head_dim")
 
 
@@ -57,7 +57,7 @@ def prefill(
         lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (slot, 0, 0, 0)), cache, own
     )
     logits = jax.lax.dynamic_update_slice(logits, model.logits(last)[:, 0], (slot, 0))
-    return _placed(on, _CACHE_AXES, cache), _placed(on, _LOGITS_AXES, logits)
+    return _placed(on, CACHE_AXES, cache), _placed(on, _LOGITS_AXES, logits)
 
 
 @partial(jax.jit, static_argnames=("graph", "on"), donate_argnames=("cache", "logits"))
@@ -76,7 +76,7 @@ def extend(
     """
     model = nnx.merge(graph, params)
     hidden, cache = model.extend(tokens[:, None], positions[:, None], cache)
-    return _placed(on, _CACHE_AXES, cache), _placed(on, _LOGITS_AXES, model.logits(hidden[:, 0]))
+    return _placed(on, CACHE_AXES, cache), _placed(on, _LOGITS_AXES, model.logits(hidden[:, 0]))
 
 
 @partial(jax.jit, static_argnames=("top",), donate_argnames=("counts",))
@@ -118,7 +118,7 @@ def keep(
         apart = row.reshape(shape[1], len(blocks), size, shape[3])
         return into.at[blocks].set(jnp.moveaxis(apart, 1, 0), mode="drop")
 
-    return _placed(on, _POOL_AXES, jax.tree.map(kept, pool, cache))
+    return _placed(on, POOL_AXES, jax.tree.map(kept, pool, cache))
 
 
 @partial(jax.jit, static_argnames=("on",), donate_argnames=("cache",))
@@ -135,7 +135,7 @@ def recall(
         row = jnp.moveaxis(held[blocks], 0, 1).reshape(1, leaf.shape[1], -1, leaf.shape[3])
         return jax.lax.dynamic_update_slice(leaf, row, (slot, 0, 0, 0))
 
-    return _placed(on, _CACHE_AXES, jax.tree.map(recalled, cache, pool))
+    return _placed(on, CACHE_AXES, jax.tree.map(recalled, cache, pool))
 
 
 @partial(jax.jit, static_argnames=("on", "context"))
@@ -148,12 +148,12 @@ def resized(on: OnMesh | None, cache: Cache, context: int) -> Cache:
             return whole[:, :, :context]
         return jnp.pad(whole, ((0, 0), (0, 0), (0, more), (0, 0)))
 
-    return _placed(on, _CACHE_AXES, jax.tree.map(leaf, cache))
+    return _placed(on, CACHE_AXES, jax.tree.map(leaf, cache))
 
 
 def new_cache(config: Any, on: OnMesh | None, slots: int, context: int, dtype: Any) -> Cache:
     """An empty cache where it is to lie."""
-    return _made(config, on, _CACHE_AXES, slots, context, dtype)
+    return _made(config, on, CACHE_AXES, slots, context, dtype)
 
 
 @partial(jax.jit, static_argnames=("on", "slots", "vocab"))
@@ -164,7 +164,7 @@ def new_logits(on: OnMesh | None, slots: int, vocab: int) -> Float[Array, "slots
 
 def new_pool(config: Any, on: OnMesh | None, blocks: int, size: int, dtype: Any) -> Cache:
     """Empty blocks, each of `size` tokens, for beginnings of rows."""
-    return _made(config, on, _POOL_AXES, blocks, size, dtype)
+    return _made(config, on, POOL_AXES, blocks, size, dtype)
 
 
 @partial(jax.jit, static_argnames=("config", "on", "axes", "rows", "context", "dtype"))

@@ -160,6 +160,9 @@ class Chain:
             benchmark=str(self._queries),
             max_tokens=self.config.answer_tokens,
             slots=self.config.slots,
+            dtype=self.config.dtype,
+            weights=self.config.weights,
+            tensor=self.config.tensor,
             seed=self.config.seed,
         )
         measure(measuring, self.folder / MEASURED)

@@ -8,6 +8,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.charter.registry import Language
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.foundation.settings import build
+from vcjax.generate.holding import Holding
 from vcjax.train.config import TrainConfig, kind_of
 
 NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"
@@ -21,7 +22,7 @@ _SYNTHESIS = {
     "attacks": "attacks",
     "held_out_attacks": "held_out_attacks",
     "on_bad_record": "on_bad_record",
-    "slots": "slots",
+    **{name: name for name in ("slots", "dtype", "weights", "tensor")},
     "seed": "seed",
     "questions": "questions",
     "benchmark": "",
@@ -66,8 +67,8 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class AblationConfig:
-    """What `launch.ablate` takes as `--config.<field>`.
+class AblationConfig(Holding):
+    """What `launch.ablate` takes as `--config.<field>`, beside the fields of `Holding`.
 
     Attributes:
       model: the base model, any model reference.
@@ -91,7 +92,6 @@ class AblationConfig:
       rounds: of data and training; the second round attacks what the first one has trained.
       seeds: whole runs of each arm, attacks and training included; more may be added later.
       seed: of everything; run n of an arm has `seed + n`.
-      slots: conversations that are decoded together.
       on_bad_record: `error` or `quarantine`.
       synthesis, train: of every arm, but for the fields that the ablation fills in.
       arms: by name; one trains on nothing, and is what the others are compared with.
@@ -118,7 +118,6 @@ class AblationConfig:
     rounds: int
     seeds: int
     seed: int
-    slots: int
     on_bad_record: str
     synthesis: SynthesisConfig
     train: TrainConfig
@@ -159,9 +158,10 @@ class AblationConfig:
         return (arm.rounds or self.rounds) if arm.trains else 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low = {"document_tokens": 2, "samples": 0, "seed": 0}
         counts = ("held_out_queries", "trained_queries", "answer_tokens", "rounds", "seeds")
-        for name in (*counts, "slots", *low):
+        for name in (*counts, *low):
             if getattr(self, name) < (least := low.get(name, 1)):
                 value = getattr(self, name)
                 raise UserError(f"config.{name} must be at least {least}, not {value}")

@@ -87,7 +87,7 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     if (folder / NAME).is_file():
         return
     charter = load_charter(config.charter)
-    roles, parents = open_roles({ATTACKER: attacker}, config.slots)
+    roles, parents = open_roles({ATTACKER: attacker}, config)
     with opened(folder, settings):
         with Ledger(folder / "ledger.sqlite") as ledger:
             writing = _Writing(config, charter, Caller(roles, ledger))

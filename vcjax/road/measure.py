@@ -10,14 +10,15 @@ from vcjax.evaluation.run import Settings, evaluate, read_scores
 from vcjax.foundation.files import read_json, read_jsonl
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
+from vcjax.generate.holding import Holding
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of, open_roles, without_options
 
 
 @dataclass(frozen=True)
-class MeasureConfig:
-    """What `launch.evaluate` takes as `--config.<field>`.
+class MeasureConfig(Holding):
+    """What `launch.evaluate` takes as `--config.<field>`, beside the fields of `Holding`.
 
     Attributes:
       model, judge: model references, or `recorded:FILE`; an empty judge runs the charter's rule
@@ -41,8 +42,8 @@ class MeasureConfig:
     max_tokens: int = 256
     judge_tokens: int = 384
     allow_same_family: bool = False
-    slots: int = 16
     seed: int = 0
+    dtype: str = "float32"
 
 
 def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
     if (workdir / NAME).is_file():
         print(f"{workdir}: already finished")
         return read_json(workdir / "summary.json")
-    roles, parents = open_roles(specs, config.slots)
+    roles, parents = open_roles(specs, config)
     personas = {lang: charter.system_prompt(lang) for lang in charter.languages}
     with opened(workdir, settings):
         summary = evaluate(

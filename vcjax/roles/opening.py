@@ -7,6 +7,7 @@ from pathlib import Path
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_text, read_json
 from vcjax.foundation.lineage import Parent
+from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
@@ -68,7 +69,9 @@ def without_options(references: str) -> str:
     )
 
 
-def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Role], list[Parent]]:
+def open_roles(
+    specs: Mapping[str, RoleSpec], holding: Holding
+) -> tuple[dict[str, Role], list[Parent]]:
     """Opens every role. Returns them by name, and the models behind them as lineage parents.
 
     Raises:
@@ -78,7 +81,7 @@ def open_roles(specs: Mapping[str, RoleSpec], slots: int) -> tuple[dict[str, Rol
     roles: dict[str, Role] = {}
     opened: dict[tuple[str, str], Role] = {}
     parents: list[Parent] = []
-    pool = Pool(dtype="float32", slots=slots)
+    pool = Pool(holding)
     for name, spec in specs.items():
         family = family_of(spec, f"{name}_family")
         if (spec.model, family) not in opened:

@@ -3,26 +3,24 @@
 from dataclasses import dataclass
 
 from vcjax.foundation.errors import UserError
-from vcjax.weights.bundle import check_dtype
+from vcjax.generate.holding import Holding
 
 
 @dataclass(frozen=True)
-class ServeConfig:
-    """One server.
+class ServeConfig(Holding):
+    """One server, beside the fields of `Holding`.
 
     Attributes:
       models: model references; each gets an engine of its own.
       names: how requests call them; empty: as `models` does.
       host, port: where it listens; port 0 is any free one.
-      slots: requests that a model decodes together.
-      max_waiting: requests that may wait beyond those; further ones are told to try again.
+      max_waiting: requests that may wait beyond those in slots; further ones are told to try
+        again.
       max_body_mb: bound of a request's body, in 2**20 bytes.
       max_tokens: most new tokens of an answer, and what a chat gets that names no bound; 0 is what
         the model's context leaves.
       timeout_s: seconds that one HTTP request may take, waiting included.
       api_key: what callers must present as `Authorization: Bearer`; empty asks for none.
-      dtype: of the weights; None is the source's own.
-      weights: '' or 'int8', the form of the projections' kernels; see `Engine`.
       persona: system message of conversations that have none; empty adds none.
     """
 
@@ -30,26 +28,22 @@ class ServeConfig:
     names: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
-    slots: int = 16
     max_waiting: int = 256
     max_body_mb: float = 4.0
     max_tokens: int = 0
     timeout_s: float = 600.0
     api_key: str = ""
-    dtype: str | None = None
-    weights: str = ""
     persona: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.models or "" in self.models:
             raise UserError("model: name one model at least")
         if self.names and len(self.names) != len(self.models):
             raise UserError(f"name: {len(self.names)} names for {len(self.models)} models")
         if len(set(self.called)) < len(self.called) or "" in self.called:
             raise UserError("name: models need names, each its own")
-        if self.dtype is not None:
-            check_dtype(self.dtype)
-        for field, least in (("slots", 1), ("max_waiting", 0), ("max_tokens", 0)):
+        for field, least in (("max_waiting", 0), ("max_tokens", 0)):
             if getattr(self, field) < least:
                 raise UserError(f"{field} must be at least {least}, not {getattr(self, field)}")
         for field in ("max_body_mb", "timeout_s"):

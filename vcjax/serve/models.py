@@ -75,13 +75,7 @@ class Models:
 
         def work() -> None:
             try:
-                pool = Pool(
-                    dtype=config.dtype,
-                    keep=True,
-                    slots=config.slots,
-                    weights=config.weights,
-                    step_tokens=STEP_TOKENS,
-                )
+                pool = Pool(config, keep=True, step_tokens=STEP_TOKENS)
                 for served in self.all:
                     text = pool.get(served.reference).text
                     served.loaded = Loaded(text, config.max_waiting)
