@@ -7,6 +7,10 @@ selects nothing and is only measured. The arms: the base model; two rounds of at
 selection by the rules and training; as many ordinary conversations in place of the pairs; and the
 same answers without any selection.
 
+36 minutes on two CPU cores that other work shared. Expected: held-out attacks succeed less often by
+37 percentage points [28 to 47] than on the base model and by 35 [24 to 45] than after as many
+ordinary conversations; perplexity on other text rises from 58 to 90.
+
 Arms are a few lines. `data` is `none`, `attacks`, `conversations` or `answers`; `synthesis` and
 `train` change fields of the shared sections, so that another arm has a Critic or DPO, say:
 

@@ -32,20 +32,22 @@ def blockwise_attention(
 
 
 def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window: Any) -> tuple:
-    rows, keys, values = _rows(query, key), key.swapaxes(1, 2), value.swapaxes(1, 2)
+    rows, keys, values = _rows(query, key), key.transpose(0, 2, 3, 1), value.swapaxes(1, 2)
     mixed, norms = [], []
     for start, end in _blocks(query.shape[1]):
-        scores = _scores(rows[:, :, start:end], keys[:, :, :end])
-        scores = jnp.where(_mask(segment_ids, window, start, end), scores, -jnp.inf)
+        seen = _mask(segment_ids, window, start, end, rows.shape[3])
+        scores = _product("bkqh,bkhs->bkqs", _flat(rows, start, end), keys[..., :end])
+        scores = jnp.where(seen, scores * query.shape[3] ** -0.5, -jnp.inf)
         largest = jnp.max(scores, axis=-1, keepdims=True)
         weights = jnp.exp(scores - largest)
         total = jnp.sum(weights, axis=-1, keepdims=True)
-        out = _product("bktgs,bksh->bktgh", weights.astype(value.dtype), values[:, :, :end])
+        out = _product("bkqs,bksh->bkqh", weights.astype(value.dtype), values[:, :, :end])
         mixed.append((out / total).astype(value.dtype))
         norms.append(largest + jnp.log(total))
     # What the backward pass needs has the name by which remat policies keep it.
-    attended = checkpoint_name(_tokens(jnp.concatenate(mixed, axis=2)), "attended")
-    norm = checkpoint_name(jnp.concatenate(norms, axis=2), "attended")
+    attended = _tokens(_apart(jnp.concatenate(mixed, axis=2), rows))
+    attended = checkpoint_name(attended, "attended")
+    norm = checkpoint_name(_apart(jnp.concatenate(norms, axis=2), rows), "attended")
     return attended, (query, key, value, segment_ids, window, attended, norm)
 
 
@@ -62,15 +64,14 @@ def _backward(kept: tuple, gradient: Array) -> tuple:
     for start, end in _blocks(query.shape[1]):
         here, above_here = _flat(rows, start, end), _flat(above, start, end)
         norm_here, dot = (_flat(array, start, end).swapaxes(2, 3) for array in (norm, dots))
-        group = rows.shape[3]
-        seen = jnp.repeat(_mask(segment_ids, window, start, end)[:, 0, :, 0], group, axis=1)
+        seen = _mask(segment_ids, window, start, end, rows.shape[3]).swapaxes(2, 3)
         scores = _product("bksh,bkqh->bksq", keys[:, :, :end], here) * query.shape[3] ** -0.5
-        weights = jnp.where(seen.swapaxes(1, 2)[:, None], jnp.exp(scores - norm_here), 0.0)
+        weights = jnp.where(seen, jnp.exp(scores - norm_here), 0.0)
         d_weights = _product("bksh,bkqh->bksq", values[:, :, :end], above_here)
         d_scores = weights * (d_weights - dot) * query.shape[3] ** -0.5
         weights, d_scores = weights.astype(value.dtype), d_scores.astype(value.dtype)
         d_here = _product("bksh,bksq->bkhq", keys[:, :, :end], d_scores)
-        d_rows.append(d_here.swapaxes(2, 3).reshape(rows[:, :, start:end].shape))
+        d_rows.append(_apart(d_here.swapaxes(2, 3), rows))
         d_keys = d_keys.at[:, :, :end].add(_product("bksq,bkqh->bksh", d_scores, here))
         d_values = d_values.at[:, :, :end].add(_product("bksq,bkqh->bksh", weights, above_here))
     d_query = _tokens(jnp.concatenate(d_rows, axis=2)).astype(query.dtype)
@@ -97,14 +98,15 @@ def _flat(rows: Array, start: int, end: int) -> Array:
     return part.reshape(*part.shape[:2], -1, part.shape[4])
 
 
+def _apart(flat: Array, rows: Array) -> Array:
+    """The reverse of `_flat`, for some of the queries of `rows`."""
+    return flat.reshape(*flat.shape[:2], -1, rows.shape[3], flat.shape[3])
+
+
 def _tokens(rows: Array) -> Array:
     """The reverse of `_rows`."""
     batch, kv_heads, length, group, size = rows.shape
     return rows.swapaxes(1, 2).reshape(batch, length, kv_heads * group, size)
-
-
-def _scores(rows: Array, keys: Array) -> Float[Array, "batch kv_heads queries group context"]:
-    return _product("bktgh,bksh->bktgs", rows, keys) * rows.shape[-1] ** -0.5
 
 
 def _product(shape: str, left: Array, right: Array) -> Array:
@@ -112,11 +114,12 @@ def _product(shape: str, left: Array, right: Array) -> Array:
 
 
 def _mask(
-    segment_ids: Array, window: Any, start: int, end: int
-) -> Bool[Array, "batch 1 queries 1 context"]:
+    segment_ids: Array, window: Any, start: int, end: int, group: int
+) -> Bool[Array, "batch 1 queries context"]:
+    """What the queries of `_flat` see."""
     order = np.arange(end)
     behind = jnp.asarray(order[start:, None] - order)
     seen = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
     if window is not None:
         seen = seen & (behind < window)
-    return seen[:, None, :, None]
+    return jnp.repeat(seen, group, axis=1)[:, None]
