@@ -10,8 +10,7 @@ from flax import nnx
 
 from tests.parity.random_models import CASES, LLAMA3_ROPE, tokens
 from vcjax.model.build import abstract, initialise, logical_axes, packed_logits, shapes
-from vcjax.model.cache import init_cache
-from vcjax.model.llama import unstack
+from vcjax.model.llama import init_cache, unstack
 from vcjax.model.rope import FREQUENCIES, RopeConfig
 
 LENGTH, WINDOW, CHUNK = 40, 12, 16

@@ -13,7 +13,6 @@ from vcjax.generate.placing import Placing
 from vcjax.generate.prefixes import BLOCK
 from vcjax.generate.sampling import Drawn, Settings
 from vcjax.model.build import Params
-from vcjax.model.cache import context_of
 
 SMALLEST_WINDOW = 128
 SMALLEST_PART = 32
@@ -55,7 +54,7 @@ class Memory:
     @property
     def context(self) -> int:
         """Tokens that a row can hold now."""
-        return 0 if self._cache is None else context_of(self._cache)
+        return 0 if self._cache is None else self._cache[0][0].shape[2]
 
     def fit(self, need: int, *, empty: bool) -> None:
         """Sees to it that rows hold `need` tokens, and not many times as many.

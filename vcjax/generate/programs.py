@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.generate.sampling import Drawn, Settings, count, draw
 from vcjax.model.build import Params
-from vcjax.model.cache import Cache, context_of, init_cache, map_cache
+from vcjax.model.llama import Cache, init_cache
 from vcjax.parallel import OnMesh, sharding
 
 CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
@@ -45,11 +45,13 @@ def prefill(
     """
     model = nnx.merge(graph, params)
 
-    def row(axis: int, leaf: Array) -> Array:
-        return _beginning(axis, leaf, slot, window)
+    def row(leaf: Array) -> Array:
+        return jax.lax.dynamic_slice(
+            leaf, (slot, 0, 0, 0), (1, leaf.shape[1], window, leaf.shape[3])
+        )
 
     positions = start + jnp.arange(tokens.shape[1])[None]
-    hidden, own = model.extend(tokens, positions, map_cache(row, cache))
+    hidden, own = model.extend(tokens, positions, jax.tree.map(row, cache))
     last = jax.lax.dynamic_slice_in_dim(hidden, number - 1, 1, axis=1)
     cache = jax.tree.map(
         lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (slot, 0, 0, 0)), cache, own
@@ -108,14 +110,15 @@ def keep(
     blocks: Int[Array, " blocks"],
 ) -> Cache:
     """Copies the beginning of a slot's row into blocks of the pool; a block beyond it is none."""
-    size = context_of(pool)
+    size = pool[0][0].shape[2]
 
-    def kept(axis: int, into: Array, leaf: Array) -> Array:
-        row = _beginning(axis, leaf, slot, len(blocks) * size)
-        apart = row.reshape(*row.shape[1:axis], len(blocks), size, *row.shape[axis + 1 :])
-        return into.at[blocks].set(jnp.moveaxis(apart, axis - 1, 0), mode="drop")
+    def kept(into: Array, leaf: Array) -> Array:
+        shape = 1, leaf.shape[1], len(blocks) * size, leaf.shape[3]
+        row = jax.lax.dynamic_slice(leaf, (slot, 0, 0, 0), shape)[0]
+        apart = row.reshape(shape[1], len(blocks), size, shape[3])
+        return into.at[blocks].set(jnp.moveaxis(apart, 1, 0), mode="drop")
 
-    return _placed(on, POOL_AXES, map_cache(kept, pool, cache))
+    return _placed(on, POOL_AXES, jax.tree.map(kept, pool, cache))
 
 
 @partial(jax.jit, static_argnames=("on",), donate_argnames=("cache",))
@@ -128,25 +131,24 @@ def recall(
 ) -> Cache:
     """Copies blocks of the pool to the beginning of a slot's row."""
 
-    def recalled(axis: int, leaf: Array, held: Array) -> Array:
-        apart = jnp.moveaxis(held[blocks], 0, axis - 1)
-        row = apart.reshape(1, *leaf.shape[1:axis], -1, *leaf.shape[axis + 1 :])
+    def recalled(leaf: Array, held: Array) -> Array:
+        row = jnp.moveaxis(held[blocks], 0, 1).reshape(1, leaf.shape[1], -1, leaf.shape[3])
         return jax.lax.dynamic_update_slice(leaf, row, (slot, 0, 0, 0))
 
-    return _placed(on, CACHE_AXES, map_cache(recalled, cache, pool))
+    return _placed(on, CACHE_AXES, jax.tree.map(recalled, cache, pool))
 
 
 @partial(jax.jit, static_argnames=("on", "context"))
 def resized(on: OnMesh | None, cache: Cache, context: int) -> Cache:
     """The cache with longer or shorter rows."""
 
-    def changed(axis: int, whole: Array) -> Array:
-        more = context - whole.shape[axis]
+    def leaf(whole: Array) -> Array:
+        more = context - whole.shape[2]
         if more <= 0:
-            return jax.lax.slice_in_dim(whole, 0, context, axis=axis)
-        return jnp.pad(whole, [(0, more if place == axis else 0) for place in range(4)])
+            return whole[:, :, :context]
+        return jnp.pad(whole, ((0, 0), (0, 0), (0, more), (0, 0)))
 
-    return _placed(on, CACHE_AXES, map_cache(changed, cache))
+    return _placed(on, CACHE_AXES, jax.tree.map(leaf, cache))
 
 
 def new_cache(config: Any, on: OnMesh | None, slots: int, context: int, dtype: Any) -> Cache:
@@ -170,12 +172,6 @@ def _made(
     config: Any, on: OnMesh | None, axes: tuple[str, ...], rows: int, context: int, dtype: Any
 ) -> Cache:
     return _placed(on, axes, init_cache(config, rows, context, dtype))
-
-
-def _beginning(axis: int, leaf: Array, slot: Int[Array, ""], length: int) -> Array:
-    """The first `length` tokens of one row of a cache, of which `axis` is the context's."""
-    sizes = (1, *leaf.shape[1:axis], length, *leaf.shape[axis + 1 :])
-    return jax.lax.dynamic_slice(leaf, (slot, 0, 0, 0), sizes)
 
 
 def _placed(on: OnMesh | None, axes: tuple[str, ...], tree: Any) -> Any:

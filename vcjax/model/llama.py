@@ -19,7 +19,6 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from vcjax.model.attention import attend, cached_mask, windowed
-from vcjax.model.cache import Cache, context_of
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig, drop
 from vcjax.model.packed import attend_packed, choose_backend
@@ -27,6 +26,9 @@ from vcjax.model.quantised import QuantisedKernel
 from vcjax.model.remat import rematerialised
 from vcjax.model.rope import rotate, rotation
 from vcjax.parallel import OnMesh
+
+Cache = tuple[tuple[Array, Array], ...]
+"""Per layer, keys and values, each [batch, kv_heads, context, head_dim]."""
 
 _INIT = jax.nn.initializers.normal(0.02)
 
@@ -283,7 +285,7 @@ class Llama(nnx.Module):
         """
         x = self.embedding[...].astype(self.dtype)[tokens]
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
-        mask = cached_mask(positions, context_of(cache))
+        mask = cached_mask(positions, cache[0][0].shape[2])
         rows = jnp.arange(tokens.shape[0])[:, None]
         layers = []
         for block, window, (keys, values) in zip(self.layers, self._windows(), cache, strict=True):
@@ -291,7 +293,7 @@ class Llama(nnx.Module):
 
             def attention(query, key, value, keys=keys, values=values, seen=seen):
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-                keys = keys.at[rows, :, :, positions].set(key.astype(keys.dtype))
+                keys = keys.at[rows, :, positions].set(key.astype(keys.dtype))
                 values = values.at[rows, :, positions].set(value.astype(values.dtype))
                 layers.append((keys, values))
                 return attend(query, keys.astype(self.dtype), values.astype(self.dtype), seen)
@@ -317,6 +319,14 @@ def unstack(params: dict) -> dict:
     count = jax.tree.leaves(params["layers"])[0].shape[0]
     layers = {n: jax.tree.map(lambda leaf, n=n: leaf[n], params["layers"]) for n in range(count)}
     return {**params, "layers": layers}
+
+
+def init_cache(config: LlamaConfig, batch: int, context: int, dtype: Any) -> Cache:
+    """An empty cache: per layer, zeros for keys and values."""
+    shape = (batch, config.num_kv_heads, context, config.head_dim)
+    return tuple(
+        (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
+    )
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -74,7 +74,7 @@ def attend_packed(
 
 def _reference(query: Array, key: Array, value: Array, segment_ids: Array, window: Any) -> Array:
     mask = _mask(segment_ids, window)
-    return attend(query, key.transpose(0, 2, 3, 1), value.swapaxes(1, 2), mask)
+    return attend(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask)
 
 
 def _fused(
