@@ -16,7 +16,7 @@ from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of, open_roles, without_options
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasureConfig(Holding):
     """What `launch.evaluate` takes as `--config.<field>`, beside the fields of `Holding`.
 
