@@ -6,6 +6,7 @@ PARITY := .venv-parity
 TPU := .venv-tpu
 TUNIX := .venv-tunix
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
 .PHONY: demo test parity tpu bench lint format record clean
 
@@ -13,7 +14,7 @@ demo: $(VENV)/ready
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
 
 # Live, against transformers and PyTorch, in an environment of its own.
 parity: $(PARITY)/ready

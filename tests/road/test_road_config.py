@@ -34,7 +34,7 @@ def test_what_is_said_once_is_filled_into_every_stage(road):
         (("sft", "lora"), {"rank": 2}, "config.sft.lora.alpha: this field is missing"),
         (("synthesis", "attempts"), 0, "config.synthesis.attempts must be at least 1, not 0"),
         (("synthesis", "atempts"), 4, "config.synthesis.atempts: unknown field; did you mean"),
-        (("evaluation",), 5, "config.evaluation: must have the fields model, judge"),
+        (("evaluation",), 5, "config.evaluation: must have the fields slots, dtype"),
         (("chartre",), "x", "config.chartre: unknown field; did you mean 'charter'?"),
         (("cpt", "seed"), 1, "config.cpt.seed: the road fills this in; set config.seed"),
         (("sft", "documents"), "x", "config.sft.documents: the road fills this in; leave it out"),

@@ -50,7 +50,10 @@ def programs_at_most(placing: Placing, part: int) -> int:
     windows = {memory.window(length) for length in range(1, placing.config.max_position + 1)}
     parts = {min(SMALLEST_PART << doublings, part) for doublings in range(part.bit_length())}
     prefills = sum(
-        size <= window <= context for size in parts for window in windows for context in windows
+        size < 2 * window and window <= context
+        for size in parts
+        for window in windows
+        for context in windows
     )
     return len(windows) + prefills
 

@@ -83,8 +83,12 @@ class Memory:
             self._counts = jnp.zeros(size, jnp.int32)
 
     def window(self, length: int) -> int:
-        """The smallest power of two >= SMALLEST_WINDOW that holds `length`, if the model has it."""
-        return min(_power(length, SMALLEST_WINDOW), self._longest)
+        """The smallest room that holds `length`, if the model has it: 128, 256, and from there on
+        powers of two and what lies halfway between them."""
+        window = _power(length, SMALLEST_WINDOW)
+        if window > 2 * SMALLEST_WINDOW and length <= 3 * window // 4:
+            window = 3 * window // 4
+        return min(window, self._longest)
 
     def prefill(self, params: Params, part: np.ndarray, start: int, slot: int, most: int) -> None:
         """Runs a part of a prompt, of at most `most` tokens; see `programs.prefill`."""

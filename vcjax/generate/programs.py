@@ -1,7 +1,7 @@
 """What the devices run for the engine: compiled once for each shape, shared by engines.
 
-The cache holds a row for each slot. A *window* is how much of the rows a program looks at, a power
-of two, so that the number of shapes stays bounded.
+The cache holds a row for each slot. A *window* is how much of the rows a program looks at; there
+are few of them, so that the number of shapes stays bounded.
 """
 
 from functools import partial

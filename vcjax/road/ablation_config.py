@@ -1,7 +1,7 @@
 """Settings of an ablation: what all arms share, and what each has otherwise."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from vcjax.adversarial.config import SynthesisConfig
@@ -16,13 +16,14 @@ DATA = (NONE, ATTACKS, ANSWERS, CONVERSATIONS)
 """What an arm trains on: nothing; pairs of its own attacks; the Actor's first answers to the
 queries of another arm's pairs, whatever was said of them; ordinary conversations."""
 
+_HELD = tuple(field.name for field in fields(Holding))
 _SYNTHESIS = {
     "charter": "charter",
     "languages": "language",
     "attacks": "attacks",
     "held_out_attacks": "held_out_attacks",
     "on_bad_record": "on_bad_record",
-    **{name: name for name in ("slots", "dtype", "weights", "tensor")},
+    **{name: name for name in _HELD},
     "seed": "seed",
     "questions": "questions",
     "benchmark": "",
@@ -66,7 +67,7 @@ class Arm:
         return self.data != NONE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AblationConfig(Holding):
     """What `launch.ablate` takes as `--config.<field>`, beside the fields of `Holding`.
 
@@ -122,6 +123,7 @@ class AblationConfig(Holding):
     synthesis: SynthesisConfig
     train: TrainConfig
     arms: tuple[Arm, ...]
+    dtype: str = "float32"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AblationConfig":
@@ -230,7 +232,9 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
 def _synthesis(values: Mapping[str, Any]) -> dict[str, Any]:
     own = _own("synthesis", values.get("synthesis", {}), _SYNTHESIS)
     filled = {
-        field: values.get(source, "") if source else "" for field, source in _SYNTHESIS.items()
+        field: values.get(source, "") if source else ""
+        for field, source in _SYNTHESIS.items()
+        if source in values or source not in _HELD  # these may be left out
     }
     return {**filled, **own}
 
