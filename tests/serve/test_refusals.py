@@ -137,7 +137,7 @@ def test_a_conversation_that_does_not_fit_is_told_with_the_numbers(server):
         assert str(CONTEXT) in response.error["message"]
     response = server.send(TEXT, {"prompt": [100] * CONTEXT, "max_tokens": 1})
     assert response.error["code"] == "context_length_exceeded"
-    fits = {"prompt": [100] * (CONTEXT - 1), "max_tokens": 1}
+    fits = {"prompt": [100] * (CONTEXT - 1), "max_tokens": 1, "min_tokens": 1}
     assert server.send(TEXT, fits).json["usage"]["total_tokens"] == CONTEXT
 
 
