@@ -11,10 +11,9 @@ attacked until it has so many accepted pairs or its budget is spent (exit code 3
     python -m launch.synthesize --config=configs/synthesize.py:demo --workdir=runs/synthesize
 
 tries 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
-there is no Critic: the charter's rule checks decide. Expected: English cells fill (28 of 45 English
-attempts were accepted in a run that was ended after 96 attempts and 6 minutes of processor time);
-Chinese ones end with their budget spent and exit code 3 (none of 51 was accepted: the model's
-Chinese is cut off or loops). How long the whole takes hasn't been measured to its end.
+there is no Critic: the charter's rule checks decide. 30 minutes on two CPU cores that other work
+shared. Expected: all 36 English cells fill, in 60 attempts; of the Chinese ones 2 fill in 352 and 34
+end with their budget spent (answers cut off or looping, queries that are no questions); exit code 3.
 
 The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified, so
 those in the charter and in the attacks are ours.
@@ -90,8 +89,8 @@ def _demo(config: ConfigDict) -> None:
         "gradual_escalation"
     )
     config.per_cell = 1
-    config.cell_attempts = 6
-    config.attempts = 72 * 6
+    config.cell_attempts = 10
+    config.attempts = 72 * 10
     config.turns = "2"
     config.attacker_tries = 3
     config.brief = True
