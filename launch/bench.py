@@ -7,7 +7,8 @@ python -m launch.bench generate          the engine: decoding, prefill, prefixes
 python -m launch.bench generate --full   other dtypes too, and more rounds
 python -m launch.bench ledger            a million adversarial attempts: ledger and near-duplicates
 
-The first took 4 min 57 s with `--rounds=3` on two cores of an AMD EPYC.
+The first took 4 min 57 s with `--rounds=3` on two cores of an AMD EPYC, `generate --full` 22 min
+with `--rounds=2` and `ledger` 5 min 21 s.
 
 Each leaves its section of `bench.json` in the workdir, in place of its earlier one, and prints a
 table. Machines differ and drift, so only the ratios within a run mean something, and only where
