@@ -12,8 +12,9 @@ attacked until it has so many accepted pairs or its budget is spent (exit code 3
 
 tries 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
 there is no Critic: the charter's rule checks decide. 30 minutes on two CPU cores that other work
-shared. Expected: all 36 English cells fill, in 60 attempts; of the Chinese ones 2 fill in 352 and 34
-end with their budget spent (answers cut off or looping, queries that are no questions); exit code 3.
+shared. Expected: all 36 English cells fill, in 60 attempts; of the Chinese ones 2 fill and 34 end
+with their budget spent, after 352 attempts (answers cut off or looping, queries that are no
+questions); exit code 3.
 
 The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified, so
 those in the charter and in the attacks are ours.
