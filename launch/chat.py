@@ -36,7 +36,6 @@ REPETITION_PENALTY = flags.DEFINE_float(
 STOP = flags.DEFINE_multi_string("stop", [], "A text that ends an answer; may be given again.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-
 WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
 TENSOR = flags.DEFINE_integer(
     "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1

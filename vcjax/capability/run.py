@@ -110,8 +110,7 @@ def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Pare
     bundle = load_bundle(config.model, config.dtype or None)
     origin = bundle.origin
     about = {"reference": origin.reference, "hash": origin.hash, "dtype": bundle.dtype}
-    held = {name: getattr(config, name) for name in ("slots", "weights", "tensor")}
-    return VcjaxLM(bundle, **held), about, [origin]
+    return VcjaxLM(bundle, **config.held), about, [origin]
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 A prompt is prefilled alone, in parts of power-of-two lengths, into a free slot of the cache, behind
 what the pool holds of its beginning; then all slots decode together, one token a step, and requests
 join and leave as slots come free. What a row gets therefore never depends on what the other rows
-hold. (The pool sets how a prompt is parted, which moves the last bits of the logits. So may, but on
-a CPU with four slots or more, the longest row, which sets how much of the cache is read.)
+hold. (The pool sets how a prompt is parted, which moves the last bits of the logits. So may the
+longest row, which sets how much of the cache is read; on a CPU, at the sizes of real models and
+with four slots or more, it doesn't.)
 
 In a step the device draws a token for each row and runs it at once; meanwhile the host looks at
 what was drawn, tells of it and works out what may come next.

@@ -1,6 +1,6 @@
 """How the models of a run are held on this machine's devices, as its config says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -52,6 +52,11 @@ class Holding:
         if self.tensor > len(here):
             raise UserError(f"tensor={self.tensor}: this machine has {len(here)} device(s)")
         return here[: self.tensor]
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """The fields, for another config that holds its models alike."""
+        return {field.name: getattr(self, field.name) for field in fields(Holding)}
 
     def engine(self, bundle: Bundle, lora: LoraConfig | None = None, **options: Any) -> Engine:
         """An engine on a model that was loaded in `dtype`; `options` are of `Engine`."""

@@ -159,11 +159,8 @@ class Chain:
             charter=self.config.charter,
             benchmark=str(self._queries),
             max_tokens=self.config.answer_tokens,
-            slots=self.config.slots,
-            dtype=self.config.dtype,
-            weights=self.config.weights,
-            tensor=self.config.tensor,
             seed=self.config.seed,
+            **self.config.held,
         )
         measure(measuring, self.folder / MEASURED)
 

@@ -23,7 +23,11 @@ def setup(asked: dict[str, Any]) -> Contender:
     low = config["dtype"] == "bfloat16"
     weights = torch.bfloat16 if asked["low_weights"] else torch.float32
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        config["model"], dtype=weights, attn_implementation="sdpa"
+        config["model"],
+        dtype=weights,
+        attn_implementation="sdpa",
+        local_files_only=True,
+        use_safetensors=True,
     )
     model.train()
     parameters = list(model.parameters())

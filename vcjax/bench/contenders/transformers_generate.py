@@ -37,7 +37,9 @@ def generator(asked: dict[str, Any]) -> Callable[[], list[list[int]]]:
     """
     torch.set_num_threads(asked["cores"])
     work, dtype, steps = Work(**asked["work"]), getattr(torch, asked["dtype"]), count()
-    model = transformers.AutoModelForCausalLM.from_pretrained(asked["model"], dtype=dtype).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        asked["model"], dtype=dtype, local_files_only=True, use_safetensors=True
+    ).eval()
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
 
