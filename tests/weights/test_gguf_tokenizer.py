@@ -1,4 +1,4 @@
-"""Tokenizers rebuilt from metadata alone; real vocabularies are tested in tests/shared."""
+"""Tokenizers rebuilt from metadata alone; real vocabularies are tested in tests/external."""
 
 from pathlib import Path
 

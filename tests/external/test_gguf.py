@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 import gguf
 import numpy as np
@@ -11,13 +10,11 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from transformers import AutoTokenizer
 
+from tests.external.outside import DATA
 from vcjax.weights.gguf import GGUFSource
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LLAMA2 = DATA / "llama2_tiny_random_gguf" / "llama-2-tiny-random.gguf"
 MINIMIND = DATA / "minimind_tokenizer"
-
-pytestmark = pytest.mark.skipif(not LLAMA2.exists(), reason="needs ../shared")
 
 TEXTS = [
     "Hello world",

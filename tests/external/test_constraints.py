@@ -1,15 +1,14 @@
 """Constraints on the tokenizers of published models: byte level, SentencePiece, GGUF."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.external.outside import DATA, MODELS
 from tests.generate.writer import Writer, assert_holds
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.bundle import load_bundle
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -25,12 +24,12 @@ SCHEMA = {
 @pytest.fixture(scope="module", params=["stories260k", "minimind", "gguf"])
 def writer(request) -> Writer:
     if request.param == "gguf":
-        folder = SHARED / "data" / "llama2_tiny_random_gguf"
+        folder = DATA / "llama2_tiny_random_gguf"
         tokenizer = load_bundle(str(folder / "llama-2-tiny-random.gguf")).require_tokenizer()
     elif request.param == "minimind":
-        tokenizer = load_tokenizer(SHARED / "data" / "minimind_tokenizer")
+        tokenizer = load_tokenizer(DATA / "minimind_tokenizer")
     else:
-        tokenizer = load_tokenizer(SHARED / "models" / "stories260k")
+        tokenizer = load_tokenizer(MODELS / "stories260k")
     return Writer(tokenizer, (tokenizer.eos_id,))
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-ANSWERS = Path("../shared/data/safetybench_zh_subset/test_answers_zh_subset.json")
+ANSWERS = Path("outside/data/safetybench_zh_subset/test_answers_zh_subset.json")
 
 
 def with_answers(documents):

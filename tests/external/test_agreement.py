@@ -2,18 +2,14 @@
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.external.outside import DATA
 from vcjax.evaluation.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 
-TABLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "agreement_reference_tables"
-
-if not TABLES.is_dir():
-    pytest.skip("needs ../shared/data", allow_module_level=True)
-
+TABLES = DATA / "agreement_reference_tables"
 EXPECTED = json.loads((TABLES / "expected.json").read_text())
 
 

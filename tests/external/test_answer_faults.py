@@ -1,16 +1,13 @@
 """Refusals and lectures against human labels (XSTest, Röttger et al., arXiv 2308.01263)."""
 
 import csv
-from pathlib import Path
 
 import pytest
 
+from tests.external.outside import DATA
 from vcjax.adversarial.answer_faults import answer_fault
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "xstest"
-
-if not FOLDER.is_dir():
-    pytest.skip("needs ../shared/data", allow_module_level=True)
+FOLDER = DATA / "xstest"
 
 
 # The cues were written with these answers in view: the bounds say that they fit, not that they

@@ -1,4 +1,4 @@
-"""The harness's tasks on `../shared`'s data, by the model class and through the server."""
+"""The harness's tasks on outside data, by the model class and through the server."""
 
 import json
 import math
@@ -8,31 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.external.outside import DATA, MODELS, OUTSIDE
 from tests.serve.servers import KEY, Server
 from vcjax.capability.run import CapabilityConfig, measure_capability
 from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.foundation.files import read_jsonl
 
-SHARED = ROOT.parent / "shared"
-MODEL = SHARED / "models" / "stories260k"
-TASKS = Path("tests/shared/tasks")
-
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+MODEL = MODELS / "stories260k"
+TASKS = Path(__file__).resolve().parent / "tasks"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def at_the_root(tmp_path_factory) -> Iterator[None]:
-    """Where the task files' paths begin; what `datasets` converts is not kept."""
+def at_the_data(tmp_path_factory) -> Iterator[None]:
+    """A folder from which the task files' paths lead to the data; what `datasets` converts isn't
+    kept."""
     cache = str(tmp_path_factory.mktemp("datasets"))
+    folder = tmp_path_factory.mktemp("tasks")
+    (folder / "outside").symlink_to(OUTSIDE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
+        patch.chdir(folder)
         patch.setattr("datasets.config.HF_DATASETS_CACHE", Path(cache))
         yield
 
 
 @pytest.fixture(scope="module")
-def server(script_cache, at_the_root) -> Iterator[Server]:
+def server(script_cache, at_the_data) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINY_KEY", KEY)
         server = Server.start(MODEL, script_cache, ["--slots=4", "--api_key_env=TINY_KEY"])
@@ -99,7 +99,7 @@ def test_class_and_server_give_the_same_scores(stories, address, tmp_path):
             assert greedy == its_greedy
 
 
-def test_class_and_server_agree_on_shared_data(address, tmp_path):
+def test_class_and_server_agree_on_outside_data(address, tmp_path):
     by = {}
     for name, model, tokenizer in (("class", MODEL, None), ("server", address, str(MODEL))):
         config = CapabilityConfig(
@@ -123,7 +123,7 @@ def test_a_document_of_many_contexts_has_a_perplexity(tmp_path):
     summary = measure_capability(config, tmp_path / "run")
     metrics = summary["tasks"]["udhr"]["metrics"]
     ((total,),) = answers(tmp_path / "run").values()
-    text = (SHARED / "data" / "udhr" / "udhr2__eng.txt").read_text(encoding="utf-8")
+    text = (DATA / "udhr" / "udhr2__eng.txt").read_text(encoding="utf-8")
     bits = -total / math.log(2) / len(text.encode())
     assert metrics["bits_per_byte,none"]["value"] == pytest.approx(bits, rel=1e-3)
     assert 1 < bits < 8

@@ -1,6 +1,7 @@
 """Trains by DPO on real preferences and says, as JSON, what it did to pairs that were held out.
 
-    python -m tests.shared.dpo_on_hh WORKDIR [--model=REFERENCE] [--steps=30] [--held_out=150]
+    VCJAX_TEST_DATA=FOLDER python -m tests.external.dpo_on_hh WORKDIR [--model=REFERENCE] \\
+        [--steps=30] [--held_out=150]
 
 Accuracy is the share of pairs whose chosen answer the model finds likelier, whole and by token;
 the intervals are those of the paired difference over the held-out pairs.
@@ -12,7 +13,7 @@ from pathlib import Path
 from absl import app, flags
 
 from configs.common import base
-from tests.shared.test_data_shared import DATA
+from tests.external.outside import DATA
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import open_prepared, prepare
 from vcjax.evaluation.statistics import paired_difference

@@ -6,17 +6,12 @@ import csv
 import json
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.external.outside import DATA
 from vcjax.adversarial.calibration import calibrate, gate
 from vcjax.adversarial.calibration_labels import read_calibration
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-if not DATA.is_dir():
-    pytest.skip("needs ../shared/data", allow_module_level=True)
 
 COMPLIANCE = "1_full_compliance"
 

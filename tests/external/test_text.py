@@ -1,17 +1,13 @@
-from pathlib import Path
-
 import pytest
 
+from tests.external.outside import DATA, MODELS
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.text.rendering import render_conversation
 from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-STORIES = SHARED / "models" / "stories260k"
-MINIMIND = SHARED / "data" / "minimind_tokenizer"
-
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared beside the repository")
+STORIES = MODELS / "stories260k"
+MINIMIND = DATA / "minimind_tokenizer"
 
 MESSAGES = [
     {"role": "system", "content": "Be kind."},
@@ -119,4 +115,4 @@ def test_reasoning_that_the_generation_prompt_rules_out_is_refused(minimind):
 
 def test_a_folder_of_data_has_no_tokenizer():
     with pytest.raises(MissingTokenizer):
-        load_tokenizer(SHARED / "data" / "udhr")
+        load_tokenizer(DATA / "udhr")

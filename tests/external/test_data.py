@@ -1,22 +1,16 @@
 """The importers and the packing on public data sets, as published."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests.external.outside import DATA
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import open_prepared, prepare
 from vcjax.foundation.errors import UserError
 from vcjax.text.tokenizer import load_tokenizer
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-DATA = SHARED / "data"
 DEMO = DATA / "llamafactory_demo"
-
-if not DATA.is_dir():
-    pytest.skip("needs ../shared/data", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

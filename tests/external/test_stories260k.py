@@ -2,22 +2,20 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from safetensors import safe_open
 
+from tests.external.outside import MODELS
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.bundle import load_bundle, write_bundle
 
-FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "models" / "stories260k"
-
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs ../shared")
+FOLDER = MODELS / "stories260k"
 
 
 @pytest.fixture(scope="module")
