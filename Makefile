@@ -7,14 +7,25 @@ TPU := .venv-tpu
 TUNIX := .venv-tunix
 BIN := $(VENV)/bin
 WORKERS ?= 2
+INSTALL := -m pip install --quiet --disable-pip-version-check
+PINS := requirements
 
-.PHONY: demo test parity tpu bench lint format record clean
+.PHONY: demo test external slow parity tpu bench lint format record clean
 
-demo: $(VENV)/ready
+demo: $(VENV)/run
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
 
-test: $(VENV)/ready
+# Tests of outside data run where VCJAX_TEST_DATA names it (tests/external/outside.py).
+test: $(VENV)/test
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
+
+# Those alone.
+external: $(VENV)/test
+	$(BIN)/python -m pytest tests/external
+
+# What takes longer or needs system packages: chromium, debootstrap; each test says which.
+slow: $(VENV)/test
+	$(BIN)/python -m pytest tests/slow
 
 # Live, against transformers and PyTorch, in an environment of its own.
 parity: $(PARITY)/ready
@@ -25,17 +36,17 @@ tpu: $(TPU)/ready
 	PYTHONPATH=$(TPU) JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/tpu
 
 # How fast it is, beside transformers. For `launch.bench train --full` there is $(TUNIX)/ready too.
-bench: $(VENV)/ready $(PARITY)/ready
+bench: $(VENV)/run $(PARITY)/ready
 	$(BIN)/python -m launch.bench train
 	$(BIN)/python -m launch.bench data
 
-lint: $(VENV)/ready
+lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-format: $(VENV)/ready
+format: $(VENV)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -43,29 +54,38 @@ format: $(VENV)/ready
 record: $(PARITY)/ready
 	$(PARITY)/bin/python -m tests.parity.record
 
-$(VENV)/ready: requirements.txt setup.cfg pyproject.toml
+# Each purpose installs what it adds to the one before.
+$(VENV)/run: $(PINS)/run.txt setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "vcjax needs Python >= 3.11"'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python $(INSTALL) -r $(PINS)/run.txt
+	$(BIN)/python $(INSTALL) --no-deps -e .
 	touch $@
 
-$(PARITY)/ready: requirements.txt setup.cfg pyproject.toml
+$(VENV)/test: $(VENV)/run $(PINS)/eval.txt $(PINS)/test.txt
+	$(BIN)/python $(INSTALL) -r $(PINS)/eval.txt -r $(PINS)/test.txt
+	touch $@
+
+# The type checker reads what the other purposes install.
+$(VENV)/lint: $(VENV)/test $(PINS)/lint.txt
+	$(BIN)/python $(INSTALL) -r $(PINS)/lint.txt
+	touch $@
+
+$(PARITY)/ready: $(wildcard $(PINS)/*.txt) setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 accelerate==1.15.0 peft==0.21.2
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PARITY)/bin/python $(INSTALL) torch==2.13.0 accelerate==1.15.0 peft==0.21.2
+	$(PARITY)/bin/python $(INSTALL) -r $(PINS)/run.txt -r $(PINS)/eval.txt -r $(PINS)/test.txt
+	$(PARITY)/bin/python $(INSTALL) --no-deps -e .
 	touch $@
 
 # The compiler that jax[tpu] pins, in a folder of its own: JAX looks for a TPU wherever it finds it.
-$(TPU)/ready: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
-		--target $(TPU) libtpu==0.0.42.1
+$(TPU)/ready: $(VENV)/test
+	$(BIN)/python $(INSTALL) --no-deps --upgrade --target $(TPU) libtpu==0.0.42.1
 	touch $@
 
 $(TUNIX)/ready:
 	$(PYTHON) -m venv $(TUNIX)
-	$(TUNIX)/bin/python -m pip install --quiet --disable-pip-version-check google-tunix==0.1.7
+	$(TUNIX)/bin/python $(INSTALL) google-tunix==0.1.7
 	touch $@
 
 clean:

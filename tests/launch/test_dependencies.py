@@ -1,0 +1,128 @@
+"""What setup.cfg declares, what the code imports and what is pinned are the same."""
+
+import ast
+import configparser
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.processes import ROOT
+
+OURS = ("vcjax", "launch", "configs")
+
+# Declared for what imports them at run time.
+FOR_OTHERS = {
+    "aiohttp": "the harness's client of endpoints",
+    "array-record": "TFDS, to read and write its files",
+    "sentencepiece": "transformers, to read a tokenizer.model",
+}
+PURPOSES = ("run", "eval", "test", "lint")
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict[str, list[Requirement]]:
+    """The requirements of the package ("run") and of each extra."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    parts = {
+        "run": config["options"]["install_requires"],
+        **config["options.extras_require"],
+    }
+    return {
+        name: [
+            Requirement(line)
+            for line in text.split("\n")
+            if line.strip() and not line.lstrip().startswith("#")
+        ]
+        for name, text in parts.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, dict[str, str]]:
+    """The version of each distribution, by purpose."""
+    return {
+        purpose: {
+            canonicalize_name(name): version
+            for name, version in re.findall(
+                r"^([\w.-]+)==(\S+)$", (ROOT / f"requirements/{purpose}.txt").read_text(), re.M
+            )
+        }
+        for purpose in PURPOSES
+    }
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level modules that a file imports, the standard library's and ours left out."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module.partition(".")[0])
+    return {name for name in modules if name not in sys.stdlib_module_names and name not in OURS}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared):
+    of_module = {**metadata.packages_distributions(), "torch": ["torch"], "tunix": ["google-tunix"]}
+    files = [path for name in OURS for path in (ROOT / name).rglob("*.py")]
+    assert len(files) > 100
+    used = {
+        canonicalize_name(name)
+        for path in files
+        for module in imported(path)
+        for name in of_module[module]
+    }
+    wanted = {
+        part: {canonicalize_name(requirement.name) for requirement in declared[part]}
+        for part in ("run", "eval", "bench", "wandb", "trackio")
+    }
+    assert used <= set().union(*wanted.values())
+    optional = wanted["wandb"] | wanted["trackio"]
+    assert set().union(*wanted.values()) - used - optional == set(FOR_OTHERS)
+
+
+def test_each_declared_dependency_is_pinned_within_its_bounds(declared, pins):
+    for purpose in PURPOSES:
+        for requirement in declared[purpose]:
+            name = canonicalize_name(requirement.name)
+            version = pins[purpose].get(name) or pins["run"].get(name)
+            assert version is not None, f"{name} has no pin in requirements/{purpose}.txt"
+            assert requirement.specifier.contains(version), f"{name}=={version}: {requirement}"
+
+
+def test_a_distribution_is_pinned_for_one_purpose_only(pins):
+    names = [name for purpose in PURPOSES for name in pins[purpose]]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("purpose", ["run", "eval", "test"])
+def test_whatever_a_dependency_needs_is_pinned_too(purpose, declared, pins):
+    """Else a set-up of tomorrow would install something else than one of today."""
+    before = PURPOSES[: PURPOSES.index(purpose) + 1]
+    pinned = set().union(*(pins[each] for each in before))
+    missing = closure(declared[purpose]) - pinned - {"setuptools"}
+    assert not missing
+
+
+def closure(requirements: list[Requirement]) -> set[str]:
+    """The distributions that these need here, by what the installed ones declare."""
+    found: set[tuple[str, frozenset[str]]] = set()
+    waiting = list(requirements)
+    while waiting:
+        requirement = waiting.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in found:
+            continue
+        found.add(key)
+        for line in metadata.requires(requirement.name) or []:
+            needed = Requirement(line)
+            extras = requirement.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in extras):
+                waiting.append(needed)
+    return {name for name, _ in found}
