@@ -13,14 +13,15 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch.guard import run
-from vcjax.road.ablation import ablate
-from vcjax.road.ablation_config import AblationConfig
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/ablate.py", "The arms and settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's folder.", required=True)
 
 
 def main() -> None:
+    from vcjax.road.ablation import ablate
+    from vcjax.road.ablation_config import AblationConfig
+
     summary = ablate(AblationConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in _lines(summary):
         print(line)

@@ -23,16 +23,11 @@ from absl import flags
 
 from configs.common import base
 from launch.guard import run
-from vcjax.adversarial.ledger_scale import bench_ledger
-from vcjax.bench.accelerator import SHAPES, bench_accelerator
 from vcjax.bench.bounds import require
-from vcjax.bench.data import DataBench, bench_data
-from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases
 from vcjax.bench.generate_cases import CASES
 from vcjax.bench.machine import apart, device
 from vcjax.bench.record import circumstances, read_record, write_section
 from vcjax.bench.table import data_table, figures_table, generate_table, train_table
-from vcjax.bench.train import TrainBench, bench_train, parse_cases
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.foundation.hardware import hardware_of
 
@@ -80,15 +75,21 @@ def main() -> None:
         section = _train(platform, kind, workdir)
         table = train_table(section)
     elif WHAT.value == "data":
+        from vcjax.bench.data import DataBench, bench_data
+
         batch, length = 4, 512
         section = bench_data(
             DataBench(MODEL.value, MEGABYTES.value, batch, length, _rounds()), workdir
         )
         table = data_table(section)
     elif WHAT.value == "ledger":
+        from vcjax.adversarial.ledger_scale import bench_ledger
+
         section = bench_ledger(ATTEMPTS.value, workdir)
         table = figures_table(section)
     else:
+        from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases
+
         cases = choose_cases(CASE_NAMES.value or "")
         bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
         section = bench_generate(bench, workdir)
@@ -99,6 +100,9 @@ def main() -> None:
 
 
 def _train(platform: str, kind: str, workdir: Path) -> dict[str, Any]:
+    from vcjax.bench.accelerator import SHAPES, bench_accelerator
+    from vcjax.bench.train import TrainBench, bench_train, parse_cases
+
     settings = _settings()
     if platform != "cpu":
         known = hardware_of(kind)

@@ -13,8 +13,8 @@ from absl import flags
 
 from launch.guard import run
 from vcjax.foundation.errors import UserError
-from vcjax.generate.placing import FORMS
-from vcjax.weights.bundle import DTYPES
+from vcjax.generate import FORMS
+from vcjax.weights import DTYPES
 
 MODEL = flags.DEFINE_string(
     "model", None, "Any model reference, or http://HOST:PORT/v1#NAME.", required=True

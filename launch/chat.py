@@ -9,17 +9,17 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from launch.guard import run
-from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
-from vcjax.generate.holding import Holding
-from vcjax.generate.placing import FORMS
-from vcjax.generate.text import Sampling, TextEngine
-from vcjax.serve.dialogue import Dialogue
-from vcjax.weights.bundle import DTYPES, load_bundle
+from vcjax.generate import FORMS
+from vcjax.weights import DTYPES
+
+if TYPE_CHECKING:
+    from vcjax.serve.dialogue import Dialogue
 
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "Any model reference.")
 PROMPT = flags.DEFINE_string("prompt", None, "Asks this once and exits.")
@@ -43,6 +43,12 @@ TENSOR = flags.DEFINE_integer(
 
 
 def main() -> None:
+    from vcjax.charter.load import load_charter
+    from vcjax.generate.holding import Holding
+    from vcjax.generate.text import Sampling, TextEngine
+    from vcjax.serve.dialogue import Dialogue
+    from vcjax.weights.bundle import load_bundle
+
     lang = "zh" if LANG.value == "zh" else "en"
     system = load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else ""
     sampling = Sampling(
@@ -69,7 +75,7 @@ def main() -> None:
                 _answer(dialogue, prompt)
 
 
-def _talk(dialogue: Dialogue) -> None:
+def _talk(dialogue: "Dialogue") -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (`input` then edits lines and remembers them)
     while True:
@@ -91,7 +97,7 @@ def _talk(dialogue: Dialogue) -> None:
             return
 
 
-def _answer(dialogue: Dialogue, prompt: str, stopped: Callable[[], bool] = lambda: False) -> None:
+def _answer(dialogue: "Dialogue", prompt: str, stopped: Callable[[], bool] = lambda: False) -> None:
     with contextlib.closing(dialogue.ask(prompt)) as pieces:
         for piece in pieces:
             print(piece, end="", flush=True)

@@ -10,11 +10,8 @@ from pathlib import Path
 from absl import flags
 
 from launch.guard import run
-from vcjax.api import save_model
 from vcjax.foundation.lineage import NAME, content_hash, read_lineage
-from vcjax.weights.bundle import DTYPES, open_located
-from vcjax.weights.peft import save_adapters
-from vcjax.weights.resolve import resolve
+from vcjax.weights import DTYPES
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
 DST = flags.DEFINE_string("dst", None, "The folder to write.", required=True)
@@ -28,6 +25,11 @@ DTYPE = flags.DEFINE_enum(
 
 
 def main() -> None:
+    from vcjax.api import save_model
+    from vcjax.weights.bundle import open_located
+    from vcjax.weights.peft import save_adapters
+    from vcjax.weights.resolve import resolve
+
     located, target = resolve(SRC.value), Path(DST.value)
     if (target / NAME).is_file():
         made = read_lineage(target)

@@ -9,14 +9,15 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch.guard import run
-from vcjax.road.config import RoadConfig
-from vcjax.road.run import drive
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "The road's settings.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Where everything is written.")
 
 
 def main() -> None:
+    from vcjax.road.config import RoadConfig
+    from vcjax.road.run import drive
+
     summary = drive(RoadConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in _lines(summary):
         print(line)

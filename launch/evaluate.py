@@ -10,13 +10,14 @@ from ml_collections import config_flags
 
 from launch.guard import run
 from vcjax.foundation.settings import build
-from vcjax.road.measure import MeasureConfig, measure
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/evaluate.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 
 
 def main() -> None:
+    from vcjax.road.measure import MeasureConfig, measure
+
     measure(build(MeasureConfig, CONFIG.value.to_dict(), "config"), WORKDIR.value)
     print(f"{WORKDIR.value}/report.html", file=sys.stderr)
 

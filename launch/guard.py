@@ -14,12 +14,8 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-import jax
 from absl import app, flags
 from absl import logging as absl_logging
-
-# Set before transformers is imported: it would note on every start that PyTorch is absent.
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from vcjax.foundation.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.weights.shipped import cache_folder
@@ -69,8 +65,7 @@ def _parse(arguments: list[str], operands: bool) -> list[str]:
 def _guarded(main: Callable[[], None]) -> int:
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compilation"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    _set_up_libraries()
     try:
         main()
     except UserError as error:
@@ -93,6 +88,18 @@ def _guarded(main: Callable[[], None]) -> int:
         print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return FAULT
     return DONE
+
+
+def _set_up_libraries() -> None:
+    """Settings that libraries read when they are imported; a user's own stand.
+
+    Scripts import them in `main`, after the flags are parsed: nobody waits for JAX to read a help
+    text or to learn of a misspelled flag. What JAX compiles is kept for the next run.
+    """
+    # It would note on every start that PyTorch is absent.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compilation"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
 def _stop(message: str) -> None:

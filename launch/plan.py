@@ -12,17 +12,16 @@ What a synthesis run takes, from the tokens for each accepted pair that a small 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 from ml_collections import config_flags
 
 from launch.guard import run
 from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.plan.config import plan_config
-from vcjax.plan.run import lines, make_plan
-from vcjax.plan.shape import read_shape
-from vcjax.plan.synthesis import plan_synthesis, read_spent, synthesis_lines
-from vcjax.plan.topology import Topology, read_topology
+
+if TYPE_CHECKING:
+    from vcjax.plan.topology import Topology
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
 TOPOLOGY = flags.DEFINE_string(
@@ -47,6 +46,11 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
+    from vcjax.plan.config import plan_config
+    from vcjax.plan.run import lines, make_plan
+    from vcjax.plan.shape import read_shape
+    from vcjax.plan.topology import read_topology
+
     topology = read_topology(TOPOLOGY.value)
     if "attacker" in CONFIG.value:
         _synthesis(topology)
@@ -61,7 +65,9 @@ def main() -> None:
         raise GateNotMet(f"{TOPOLOGY.value}: short of {short:.2f} GiB per device")
 
 
-def _synthesis(topology: Topology) -> None:
+def _synthesis(topology: "Topology") -> None:
+    from vcjax.plan.synthesis import plan_synthesis, read_spent, synthesis_lines
+
     if MEASURED.value is None:
         raise UserError(
             "--measured: name the summary.json of a small run, which says what a pair costs"

@@ -11,12 +11,9 @@ import os
 from absl import flags
 
 from launch.guard import run
-from vcjax.charter.load import load_charter
 from vcjax.foundation.errors import UserError
-from vcjax.generate.placing import FORMS
-from vcjax.serve.config import ServeConfig
-from vcjax.serve.run import serve
-from vcjax.weights.bundle import DTYPES
+from vcjax.generate import FORMS
+from vcjax.weights import DTYPES
 
 MODEL = flags.DEFINE_list("model", "smollm2-135m-instruct", "Any model references, with commas.")
 NAME = flags.DEFINE_list("name", "", "How requests call them; default: as --model does.")
@@ -44,6 +41,10 @@ LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
 
 
 def main() -> None:
+    from vcjax.charter.load import load_charter
+    from vcjax.serve.config import ServeConfig
+    from vcjax.serve.run import serve
+
     lang = "zh" if LANG.value == "zh" else "en"
     serve(
         ServeConfig(

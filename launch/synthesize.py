@@ -13,14 +13,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from launch.guard import run
-from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.quotas import shortfall
-from vcjax.adversarial.run import synthesize
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.settings import build
-from vcjax.road.rounds import drive_rounds
-from vcjax.road.rounds_config import RoundsConfig
-from vcjax.road.rounds_outcome import table
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/synthesize.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
@@ -29,12 +23,25 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=Tru
 def main() -> None:
     values = CONFIG.value.to_dict()
     if "rounds" in values:
-        print(table(drive_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
+        _attack_and_train(values)
     else:
-        _tell(synthesize(build(SynthesisConfig, values, "config"), WORKDIR.value))
+        _attack(values)
 
 
-def _tell(summary: dict[str, Any]) -> None:
+def _attack_and_train(values: dict[str, Any]) -> None:
+    from vcjax.road.rounds import drive_rounds
+    from vcjax.road.rounds_config import RoundsConfig
+    from vcjax.road.rounds_outcome import table
+
+    print(table(drive_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
+
+
+def _attack(values: dict[str, Any]) -> None:
+    from vcjax.adversarial.config import SynthesisConfig
+    from vcjax.adversarial.quotas import shortfall
+    from vcjax.adversarial.run import synthesize
+
+    summary = synthesize(build(SynthesisConfig, values, "config"), WORKDIR.value)
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
     print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))

@@ -6,13 +6,10 @@ python -m launch.train --config=configs/sft.py --workdir=runs/sft
 import os
 import sys
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
 from launch.guard import run
-from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
@@ -28,6 +25,9 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
+    from vcjax.train.config import TrainConfig
+    from vcjax.train.run import train
+
     if DISTRIBUTED.value:
         _join()
     summary = train(TrainConfig.from_dict(CONFIG.value), WORKDIR.value, profile=PROFILE.value)
@@ -37,6 +37,8 @@ def main() -> None:
 
 def _join() -> None:
     """Joins the other processes; must come before anything asks for devices."""
+    import jax
+
     count, index = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
     if count is None:
         jax.distributed.initialize()

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.processes import launched
+from tests.scripts import ran
 
 KNOWN = "train, data, generate, ledger"
 
@@ -21,6 +21,6 @@ KNOWN = "train, data, generate, ledger"
 )
 def test_mistakes_end_in_one_line(script_cache, tmp_path, arguments, line):
     where = f"--workdir={tmp_path / 'out'}"
-    code, out, error = launched("bench", [*arguments, where], script_cache)
+    code, out, error = ran("bench", [*arguments, where], script_cache)
     assert (code, out, error) == (2, "", f"error: {line}\n")
     assert not (tmp_path / "out").exists()

@@ -2,13 +2,15 @@
 
 import importlib
 import json
+import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from tests.processes import launched, started
+from tests.processes import ROOT, launched, started
+from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.data.importers import read_records
 from vcjax.foundation.files import read_json, write_json
@@ -27,7 +29,7 @@ def mistake(script_cache, tmp_path):
 
     def run(script: str, *arguments: str) -> str:
         before = sorted(tmp_path.rglob("*"))
-        code, out, error = launched(script, arguments, script_cache)
+        code, out, error = ran(script, arguments, script_cache)
         assert code == 2, (out, error)
         (line,) = error.splitlines()
         assert line.startswith("error: ")
@@ -133,7 +135,7 @@ def test_a_charter_without_domains_is_named(mistake, small_charter, tmp_path):
 def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path, script_cache):
     quarantine = {"conversations": data["silent"], "on_bad_record": "quarantine"}
     workdir = tmp_path / "run"
-    code, _, error = launched("train", training(**quarantine), script_cache)
+    code, _, error = ran("train", training(**quarantine), script_cache)
     assert code == 0, error
     assert f"{workdir}: 2 steps, loss " in error
     (bad,) = [
@@ -145,21 +147,21 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
     assert bad["reason"] == "conversation without an assistant turn"
     files = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
-    code, out, error = launched("train", training(**quarantine), script_cache)
+    code, out, error = ran("train", training(**quarantine), script_cache)
     assert code == 0, error
     assert "already finished (2 steps)" in out
 
-    code, _, error = launched("train", training(**quarantine, seed=5), script_cache)
+    code, _, error = ran("train", training(**quarantine, seed=5), script_cache)
     assert code == 2
     (line,) = error.splitlines()
     assert line.startswith(f"error: {workdir}: holds a run of another config (seed: 0 -> 5)")
     assert files == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
-    code, out, error = launched("verify", [str(workdir)], script_cache)
+    code, out, error = ran("verify", [str(workdir)], script_cache)
     assert (code, error) == (0, "")
     assert all(line.startswith("ok ") for line in out.splitlines())
     (workdir / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
-    code, out, error = launched("verify", ["--folder", str(workdir)], script_cache)
+    code, out, error = ran("verify", ["--folder", str(workdir)], script_cache)
     assert code == 3
     assert error.startswith(f"not met: {workdir}: 1 link")
     assert f"changed  {workdir / 'metrics.jsonl'}" in out
@@ -167,18 +169,33 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
 
 def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
     command = [f"--src={tiny_folder}", f"--dst={tmp_path / 'out'}", "--to=checkpoint"]
-    code, _, error = launched("convert", command, script_cache)
+    code, _, error = ran("convert", command, script_cache)
     assert (code, error.strip()) == (0, f"{tmp_path / 'out'}: checkpoint, float32")
-    code, out, error = launched("convert", command, script_cache)
+    code, out, error = ran("convert", command, script_cache)
     assert (code, error) == (0, "")
     assert "already converted" in out
 
 
-def test_help_is_no_mistake(script_cache):
-    code, out, error = launched("evaluate", ["--help"], script_cache)
-    assert (code, error) == (0, "")
-    assert "launch.evaluate --config=configs/evaluate.py" in out
-    assert "--workdir" in out
+SCRIPTS = sorted(path.stem for path in (ROOT / "launch").glob("[!_]*.py") if path.stem != "guard")
+SLOW_IMPORTS = {"flax", "grain", "jax", "matplotlib", "orbax", "pyarrow", "scipy"}
+SLOW_IMPORTS |= {"httpx2", "pydantic", "starlette", "tensorflow_datasets", "transformers"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_no_mistake_and_waits_for_no_large_library(script, script_cache, monkeypatch):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    code, out, error = launched(script, ["--help"], script_cache)
+    assert code == 0
+    assert f"python -m launch.{script} " in out
+    imported = {line.rpartition("|")[2].strip() for line in error.splitlines()}
+    assert "absl.flags" in imported  # the list is one of imports
+    assert not imported & SLOW_IMPORTS
+
+
+def test_a_script_ends_alike_in_a_process_of_its_own(training, script_cache):
+    """What the other tests see of scripts, they see inside their own process."""
+    for arguments in (["--help"], ["--confg=x"], training(documnts="x")):
+        assert launched("train", arguments, script_cache) == ran("train", arguments, script_cache)
 
 
 @pytest.mark.parametrize(
@@ -214,18 +231,23 @@ def test_the_shipped_ablation_compares_attacks_with_ordinary_data():
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads it of a process")
-def test_the_allocator_is_asked_for_huge_pages_unless_the_user_tunes_it(script_cache, monkeypatch):
-    def tunables(count: int) -> str | None:
-        """Of a starting script, once it says so or has ended."""
-        process = started("chat", ["--help"], script_cache / str(count))
-        seen = ""
-        while process.poll() is None and "GLIBC_TUNABLES" not in seen:
-            seen = Path(f"/proc/{process.pid}/environ").read_text()
-        process.communicate()
-        names = dict(one.partition("=")[::2] for one in seen.split("\0"))
-        return names.get("GLIBC_TUNABLES")
-
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, "glibc.malloc.hugetlb=1"), ("glibc.malloc.check=0", "glibc.malloc.check=0")],
+)
+def test_the_allocator_is_asked_for_huge_pages_unless_the_user_tunes_it(
+    given, expected, script_cache, tmp_path, monkeypatch
+):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert tunables(0) == "glibc.malloc.hugetlb=1"
-    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
-    assert tunables(1) == "glibc.malloc.check=0"
+    if given is not None:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+    config = tmp_path / "config.py"
+    os.mkfifo(config)
+    arguments = [f"--config={config}", f"--workdir={tmp_path / 'run'}"]
+    with started("train", arguments, script_cache) as process:
+        # Opens when the script opens it to read: it has begun anew by then, if it does at all.
+        with config.open("w"):
+            environment = Path(f"/proc/{process.pid}/environ").read_text()
+        process.kill()
+    names = dict(one.partition("=")[::2] for one in environment.split("\0"))
+    assert names.get("GLIBC_TUNABLES") == expected

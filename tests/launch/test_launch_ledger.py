@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.adversarial.attempts import attempt, call, decide, fill
-from tests.processes import launched
+from tests.scripts import ran
 from vcjax.adversarial.ledger import Ledger
 from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Reply
@@ -16,15 +16,15 @@ from vcjax.roles.role import Reply
 def run(script_cache):
     """Runs `launch.ledger`; returns its lines, and its line of error where it isn't to end well."""
 
-    def ran(*arguments: object, code: int = 0) -> list[str]:
+    def lines(*arguments: object, code: int = 0) -> list[str]:
         given = [str(argument) for argument in arguments]
-        ended, out, error = launched("ledger", given, script_cache)
+        ended, out, error = ran("ledger", given, script_cache)
         assert ended == code, (out, error)
         if code == 2:
             assert out == ""
         return (out if code == 0 else error).splitlines()
 
-    return ran
+    return lines
 
 
 @pytest.fixture

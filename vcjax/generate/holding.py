@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from vcjax.foundation.errors import UserError
+from vcjax.generate import FORMS
 from vcjax.generate.engine import Engine
-from vcjax.generate.placing import FORMS
 from vcjax.model.lora import LoraConfig
 from vcjax.parallel import make_mesh
 from vcjax.weights.bundle import Bundle, check_dtype

@@ -9,15 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vcjax.foundation.errors import UserError
+from vcjax.generate import FORMS
 from vcjax.model.build import Params, abstract, logical_axes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
 from vcjax.model.lora import LoraConfig
 from vcjax.model.quantised import quantise_base
 from vcjax.parallel import OnMesh, shardings
-
-FORMS = ("", "int8")
-"""Of the projections' kernels: plain, or 8 bits a weight with a scale for each output."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
+from vcjax.weights import DTYPES
 from vcjax.weights.checkpoint import write_params
 from vcjax.weights.hf import write_weights
 from vcjax.weights.mapping import ParamsSource, Source, check_tensors, import_params
 from vcjax.weights.resolve import Located, resolve
 from vcjax.weights.stored import GENERATION, StoredModel, eos_ids, open_stored
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)

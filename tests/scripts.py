@@ -1,0 +1,74 @@
+"""Launch scripts inside the test's own process: what they do, without the wait for a new start.
+
+For what only a process shows (signals, kills, pipes, environment read at the start) there is
+`tests.processes`.
+"""
+
+import io
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+import jax
+from absl import app, flags
+
+from tests.processes import ROOT
+
+
+def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, str]:
+    """Runs `python -m launch.SCRIPT` to its end; returns exit code, standard output and error.
+
+    The script begins as it does in a process of its own: module run as `__main__`, no flag defined
+    or set by another, its own `sys.argv`, and the repository's root as the working directory.
+    Afterwards flags, environment and JAX's settings are what they were.
+    """
+    out, error = io.StringIO(), io.StringIO()
+    home = Path.cwd()
+    with (
+        _own_flags(),
+        _same_settings(),
+        mock.patch.dict(os.environ, {"VCJAX_CACHE": str(cache)}),
+        mock.patch.object(sys, "argv", [script, *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(error),
+    ):
+        try:
+            os.chdir(ROOT)
+            runpy.run_module(f"launch.{script}", run_name="__main__", alter_sys=True)
+            raise AssertionError(f"launch.{script} returned without an exit code")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            os.chdir(home)
+    return code, out.getvalue(), error.getvalue()
+
+
+@contextmanager
+def _own_flags() -> Iterator[None]:
+    """Takes the flags away that the script defines, so that the next one can define its own."""
+    app.define_help_flags()  # which happens once a process, so they have to stay
+    values = flags.FLAGS
+    before = set(values)
+    try:
+        yield
+    finally:
+        for name in set(values) - before:
+            delattr(values, name)
+        values.unparse_flags()
+        for name in before:
+            values[name].unparse()
+
+
+@contextmanager
+def _same_settings() -> Iterator[None]:
+    before = dict(jax.config.values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if jax.config.values[name] != value:
+                jax.config.update(name, value)
