@@ -18,7 +18,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from vcjax.foundation.errors import GateNotMet, Preempted, UserError, suggest
-from vcjax.weights.shipped import cache_folder
+from vcjax.foundation.files import cache_folder
 
 DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -1,6 +1,10 @@
 """What a folder was made from, and whether it still is."""
 
+import os
 import shutil
+import sqlite3
+import time
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +89,104 @@ def test_a_parent_made_anew_is_another_parent(chain):
 def test_a_changed_parent_that_is_a_file_is_found(chain):
     (chain / "raw.txt").write_text("cooked")
     assert _found(chain / "last")[-1] == ("changed", f"data {chain / 'raw.txt'}")
+
+
+def test_a_child_records_the_bytes_of_a_parent_that_changed_after_its_own_record(chain):
+    before = content_hash(chain / "middle")
+    (chain / "middle" / "a.txt").write_text("another")
+    parent = Parent.of("model", chain / "middle")
+    assert parent.hash != before
+    (chain / "child").mkdir()
+    write_lineage(chain / "child", kind="test", parents=[parent], config={})
+    assert _found(chain / "child") == [
+        ("ok", str(chain / "child")),
+        ("changed", str(chain / "middle" / "a.txt")),
+        ("ok", f"data {chain / 'raw.txt'}"),
+    ]
+
+
+@pytest.mark.parametrize("place", ["raw.txt", "middle/a.txt", "middle/inner/b.txt", "last/a.txt"])
+def test_verify_finds_a_byte_that_changed_without_a_trace_in_time_or_size(chain, place):
+    path = chain / place
+    times = path.stat()
+    flipped = bytearray(path.read_bytes())
+    flipped[0] ^= 1
+    path.write_bytes(flipped)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "changed" in {status for status, _ in _found(chain / "last")}
+
+
+@pytest.mark.parametrize("folder", ["middle", "last"])
+def test_verify_finds_every_changed_byte_of_a_lineage(chain, folder):
+    path = chain / folder / "lineage.json"
+    good = path.read_bytes()
+    for index in range(len(good)):
+        path.write_bytes(good[:index] + bytes([good[index] ^ 1]) + good[index + 1 :])
+        assert ("changed", str(path)) in _found(chain / "last"), good[index - 9 : index + 9]
+
+
+def test_verify_finds_a_changed_lineage_inside_a_folder(chain):
+    write_lineage(chain / "last" / "inner", kind="test", parents=[], config={"x": 1})
+    write_lineage(chain / "last", kind="test", parents=[], config={})
+    inner = chain / "last" / "inner" / "lineage.json"
+    inner.write_text(inner.read_text().replace('"x": 1', '"x": 2'))
+    assert _found(chain / "last") == [("changed", str(inner))]
+
+
+def test_files_added_to_a_parent_leave_what_was_made_from_it_proven(chain):
+    (chain / "middle" / "notes.txt").write_text("seen")
+    assert {status for status, _ in _found(chain / "last")} == {"ok"}
+
+
+def test_of_a_shared_folder_only_the_named_files_count(chain):
+    shared = chain / "shared"
+    shared.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (shared / name).write_text(name)
+    parent = Parent.of("model", shared, files=("a.txt",))
+    write_lineage(chain / "last", kind="test", parents=[parent], config={})
+    (shared / "b.txt").write_text("another")
+    (shared / "README.md").write_text("news")
+    assert Parent.of("model", shared, files=("a.txt",)) == parent
+    assert _found(chain / "last")[-1] == ("ok", f"model {shared}")
+    (shared / "a.txt").write_text("b.txt")
+    assert _found(chain / "last")[-1] == ("changed", f"model {shared}")
+    (shared / "a.txt").unlink()
+    assert _found(chain / "last")[-1] == ("changed", f"model {shared}")
+
+
+def _large(path: Path, byte: bytes, age: float = 60.0) -> Path:
+    path.write_bytes(byte * 2**20)
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_a_large_file_is_read_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("VCJAX_CACHE", str(tmp_path / "cache"))
+    path = _large(tmp_path / "weights", b"a")
+    first = content_hash(path)
+    with sqlite3.connect(tmp_path / "cache" / "hashes.sqlite") as database:
+        assert database.execute("SELECT hash FROM files").fetchall() == [(first,)]
+        database.execute("UPDATE files SET hash = 'remembered'")
+    assert content_hash(path) == "remembered"
+    assert content_hash(_large(path, b"b", age=50.0)) not in ("remembered", first)
+    assert content_hash(_large(path, b"a", age=40.0)) == first
+
+
+def test_a_file_that_may_still_be_changing_is_not_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("VCJAX_CACHE", str(tmp_path / "cache"))
+    first = content_hash(_large(tmp_path / "weights", b"a", age=0.0))
+    with sqlite3.connect(tmp_path / "cache" / "hashes.sqlite") as database:
+        assert database.execute("SELECT hash FROM files").fetchall() == []
+    assert content_hash(_large(tmp_path / "weights", b"b", age=0.0)) != first
+
+
+def test_without_a_cache_folder_hashes_are_made_anew(tmp_path, monkeypatch, caplog):
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("VCJAX_CACHE", str(tmp_path / "cache"))
+    path = _large(tmp_path / "weights", b"a")
+    assert content_hash(path) == content_hash(path)
+    assert "hashes.sqlite" in caplog.text
 
 
 def test_an_absent_parent_leaves_its_part_unproven(chain):

@@ -13,6 +13,12 @@ from typing import Any
 from vcjax.foundation.errors import UserError
 
 
+def cache_folder() -> Path:
+    """`$VCJAX_CACHE`, else `vcjax` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vcjax"
+    return Path(os.environ.get("VCJAX_CACHE", default))
+
+
 @contextmanager
 def replaced(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its name when the block ends well.
@@ -38,9 +44,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(value: Any) -> str:
+    """Indented JSON with a newline at its end: the text that `write_json` writes."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes indented UTF-8 JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
 
 
 def write_jsonl(path: str | os.PathLike, records: Iterable[Mapping[str, Any]]) -> None:

@@ -136,6 +136,5 @@ def _recorded_base(folder: Path) -> Parent | None:
         return None
     for parent in read_lineage(folder)["parents"]:
         if parent["role"] == BASE:
-            path = parent["path"] and str((folder.resolve() / parent["path"]).resolve())
-            return Parent(**{**parent, "path": path})
+            return Parent.from_record(parent, folder)
     return None

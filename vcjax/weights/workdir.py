@@ -9,8 +9,7 @@ trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax
 """
 
 import logging
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,21 +128,12 @@ def load_base(folder: Path) -> Bundle:
 
 def read_sources(folder: Path) -> list[Parent]:
     """What a run was made from, as it was when the run began."""
-    records, root = read_json(folder / SOURCES), folder.resolve()
-    return [
-        Parent(**{**each, "path": each["path"] and os.path.normpath(root / each["path"])})
-        for each in records
-    ]
+    return [Parent.from_record(each, folder) for each in read_json(folder / SOURCES)]
 
 
 def write_sources(folder: Path, parents: list[Parent]) -> None:
     """Writes the parents with paths relative to `folder`, so that a tree of runs can be moved."""
-    root = folder.resolve()
-    records = [
-        {**asdict(parent), "path": parent.path and os.path.relpath(parent.path, root)}
-        for parent in parents
-    ]
-    write_json(folder / SOURCES, records)
+    write_json(folder / SOURCES, [parent.to_record(folder) for parent in parents])
 
 
 def _good(place: Path) -> Path:
