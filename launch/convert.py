@@ -34,7 +34,9 @@ def main() -> None:
     if (target / NAME).is_file():
         made = read_lineage(target)
         source = made["parents"][0]["hash"] if made["parents"] else None
-        same = made["config"].get("form") == TO.value and source == content_hash(located.path)
+        same = made["config"].get("form") == TO.value and source == content_hash(
+            located.path, located.files
+        )
         if same and DTYPE.value in (None, made["config"].get("dtype")):
             print(f"{target}: already converted from {SRC.value}")
             return

@@ -157,7 +157,8 @@ def test_of_a_shared_folder_only_the_named_files_count(chain):
 
 def _large(path: Path, byte: bytes, age: float = 60.0) -> Path:
     path.write_bytes(byte * 2**20)
-    os.utime(path, (time.time() - age,) * 2)
+    then = time.time() - age
+    os.utime(path, (then, then))
     return path
 
 

@@ -16,7 +16,7 @@ def as_folder(reference: str, folder: Path) -> Path:
     located = resolve(reference)
     if located.kind == "hf":
         return located.path.absolute()
-    made = (folder / content_hash(located.path)[:16]).absolute()
+    made = (folder / content_hash(located.path, located.files)[:16]).absolute()
     if not made.is_dir():
         with replaced_folder(made) as temporary:
             write_bundle(temporary, load_located(located, "float32"), form="hf", dtype="float32")

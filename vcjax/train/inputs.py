@@ -17,7 +17,7 @@ from vcjax.train.parameter_groups import check_groups
 from vcjax.train.sinks import check_sink
 from vcjax.train.sources import Source, check_sources
 from vcjax.weights.bundle import Bundle, load_bundle
-from vcjax.weights.workdir import SOURCES, read_sources
+from vcjax.weights.workdir import SOURCES, as_begun, read_sources
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     check_offload(config, list(mesh.devices.flat))
     check_sink(config.sink)
     parents = _charter(config)
-    bundle = load_bundle(config.model, "float32")
+    bundle = load_bundle(as_begun(config.model, workdir), "float32")
     _check_model(config, bundle)
     platform = mesh.devices.flat[0].platform
     choose_backend(config.attention, config.dtype, platform, bundle.config.windows)

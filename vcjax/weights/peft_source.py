@@ -46,7 +46,7 @@ def open_adapted(located: Located) -> StoredModel:
         tokenizer,
         read_json(generation) if generation.is_file() else base.generation_config,
         base.stored_dtype,
-        Parent.of("model", folder, located.reference),
+        Parent.of("model", folder, located.reference, located.files),
     )
 
 

@@ -1,18 +1,16 @@
 """One function from a model reference to files on this machine."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.model.named import NAMED
+from vcjax.weights.hub import HUB_ID, fetch, is_snapshot, snapshot_files
 from vcjax.weights.shipped import SHIPPED, fetch_shipped
 
 CHECKPOINT_MARK = "vcjax_checkpoint.json"
 ADAPTER_CONFIG = "adapter_config.json"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
-_HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "*.jinja")
 
 
 @dataclass(frozen=True)
@@ -24,18 +22,20 @@ class Located:
       path: the folder, or the GGUF file.
       reference: what the user wrote; a hub id with the commit it resolved to.
       step: of a workdir, the checkpoint that was asked for; None is the last good one.
+      files: names of the files in the folder that are the model, where they aren't all.
     """
 
     kind: str
     path: Path
     reference: str
     step: int | None = None
+    files: tuple[str, ...] | None = None
 
 
-def resolve(reference: str, wanted: Sequence[str] = _HUB_FILES) -> Located:
+def resolve(reference: str, wanted: Sequence[str] | None = None) -> Located:
     """Finds a model by folder, GGUF file, training workdir, adapter, shipped name or hub id.
 
-    `wanted` are patterns of the files that are fetched from the hub.
+    `wanted` are patterns of the files that are fetched from the hub; None is the whole model.
 
     `WORKDIR/checkpoints/STEP` is the model of a training run as of that step.
 
@@ -49,13 +49,15 @@ def resolve(reference: str, wanted: Sequence[str] = _HUB_FILES) -> Located:
         home = path.resolve().parent
         if path.resolve().name.isdecimal() and home.name == "checkpoints":
             return Located("workdir", home.parent, reference, int(path.resolve().name))
-        return Located(_folder_kind(path), path, reference)
+        files = snapshot_files(path) if is_snapshot(path.resolve()) else None
+        return Located(_folder_kind(path), path, reference, files=files)
     if path.is_file():
         if path.suffix != ".gguf":
             raise UserError(f"{reference}: not a model (a folder or a .gguf file is)")
         return Located("gguf", path, reference)
-    if _HUB_ID.fullmatch(reference):
-        return _from_hub(reference, wanted)
+    if HUB_ID.fullmatch(reference):
+        folder, at_commit = fetch(reference, wanted)
+        return Located(_folder_kind(folder), folder, at_commit, files=snapshot_files(folder))
     if reference in NAMED:
         raise UserError(
             f"{reference}: a shape without weights, for launch.plan; name a model by its folder, "
@@ -76,20 +78,3 @@ def _folder_kind(path: Path) -> str:
     if (path / ADAPTER_CONFIG).is_file():
         return "peft"
     raise UserError(f"{path}: no config.json: not a model folder")
-
-
-def _from_hub(reference: str, wanted: Sequence[str]) -> Located:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.utils import httpx  # under the name that its releases share
-
-    name, _, revision = reference.partition("@")
-    try:
-        commit = HfApi().model_info(name, revision=revision or None).sha
-        path = snapshot_download(name, revision=commit, allow_patterns=list(wanted))
-    except (httpx.HTTPError, OSError) as error:  # the hub's own errors are among these
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{reference}: no such folder, and not to be had from the hub ({reason})"
-        ) from None
-    adapter = (Path(path) / ADAPTER_CONFIG).is_file() and not (Path(path) / "config.json").is_file()
-    return Located("peft" if adapter else "hf", Path(path), f"{name}@{commit}")

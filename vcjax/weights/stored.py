@@ -60,7 +60,7 @@ def open_stored(located: Located) -> StoredModel:
       UserError: see `LlamaConfig.from_hf`, `HFSource`, `GGUFSource` and `CheckpointSource`.
     """
     path = located.path
-    origin = Parent.of("model", path, located.reference)
+    origin = Parent.of("model", path, located.reference, located.files)
     if located.kind == "gguf":
         gguf = GGUFSource(path)
         tokenizer = Tokenizer(gguf.tokenizer())

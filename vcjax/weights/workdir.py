@@ -131,6 +131,20 @@ def read_sources(folder: Path) -> list[Parent]:
     return [Parent.from_record(each, folder) for each in read_json(folder / SOURCES)]
 
 
+def as_begun(reference: str, folder: Path) -> str:
+    """A hub id at the commit with which the run in `folder` began; else the reference itself.
+
+    So a run goes on with the model that it has, whatever its repository has become.
+    """
+    if (folder / SOURCES).is_file():
+        name = reference.partition("@")[0]
+        for parent in read_sources(folder):
+            of_hub = parent.role == "model" and parent.files is not None
+            if of_hub and parent.reference.partition("@")[0] == name:
+                return parent.reference
+    return reference
+
+
 def write_sources(folder: Path, parents: list[Parent]) -> None:
     """Writes the parents with paths relative to `folder`, so that a tree of runs can be moved."""
     write_json(folder / SOURCES, [parent.to_record(folder) for parent in parents])
