@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import replaced_folder
-from vcjax.foundation.lineage import NAME, Parent, read_lineage, write_lineage
+from vcjax.foundation.lineage import NAME, read_lineage, write_lineage
 from vcjax.generate.engine import Engine
 from vcjax.generate.likelihood import log_likelihood
 from vcjax.generate.text import Conversation, Sampling, TextEngine
@@ -20,7 +20,7 @@ from vcjax.model.build import plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
-from vcjax.weights.card import model_card
+from vcjax.weights.card import charter_of, model_card
 from vcjax.weights.stored import StoredModel
 
 
@@ -95,13 +95,11 @@ def save_model(
     form: str,
     dtype: str | None = None,
     card: str | None = None,
-    parents: Sequence[Parent] = (),
 ) -> None:
     """Writes a model folder with its model card and lineage, whole or not at all.
 
     Args:
-      card: the model card; None writes that of a mere conversion.
-      parents: what the model was made from, beside its own source.
+      card: the model card; None writes the one that its lineage gives.
     """
     if path.exists():
         raise UserError(f"{path}: exists; choose another folder")
@@ -109,6 +107,6 @@ def save_model(
         write_bundle(folder, model, form=form, dtype=dtype)
         (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")
         config = {"form": form, "dtype": dtype or model.stored_dtype}
-        write_lineage(
-            folder, kind="convert", parents=[model.origin, *parents], config=config, target=path
-        )
+        charter = charter_of(model.origin)
+        parents = [model.origin, *([charter] if charter else [])]
+        write_lineage(folder, kind="convert", parents=parents, config=config, target=path)

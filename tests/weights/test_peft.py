@@ -82,11 +82,11 @@ def test_tensors_are_named_and_turned_as_peft_has_them(exported, run, tiny):
 def test_card_and_lineage_say_where_adapters_come_from(exported, run, tiny_folder):
     card = (exported / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: peft\n")
-    assert "aligned to the charter **universal (hash " in card
+    assert "aligned to the charter **universal 1" in card
     assert "The floor rules bind every charter" in card
     assert str(tiny_folder) in card
     parents = read_lineage(exported)["parents"]
-    assert [parent["role"] for parent in parents] == ["model", "base"]
+    assert [parent["role"] for parent in parents] == ["model", "base", "charter"]
     assert parents[0]["reference"] == str(run[0])
     assert {finding.status for finding in verify(exported)} == {"ok"}
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vcjax.api import save_model
-from vcjax.charter.load import charter_file, load_charter
-from vcjax.foundation.lineage import NAME, Parent
+from vcjax.charter.load import load_charter
+from vcjax.foundation.lineage import NAME
 from vcjax.model.build import abstract, plain_logits
 from vcjax.text import render_conversation
 from vcjax.weights.bundle import Bundle, load_bundle, open_located
@@ -33,15 +33,13 @@ def export(source: Path, folder: Path, base: str, reference: str) -> float:
     """
     bundle, charter = load_bundle(str(source), "float32"), load_charter(reference)
     if not (folder / NAME).is_file():
-        name = f"{charter.name} {charter.version} (hash {charter.content_hash[:16]})"
         notes = (
             f"Base model: `{base}`.",
             "Trained by vcjax: continued pre-training, instruction tuning, adversarial tuning.",
         )
         title = f"{base}, aligned to the charter {charter.name}"
-        card = model_card(bundle, title=title, charter=name, notes=notes)
-        given = Parent.of("charter", charter_file(reference), reference)
-        save_model(bundle, folder, form="hf", dtype="float32", card=card, parents=[given])
+        card = model_card(bundle, title=title, notes=notes)
+        save_model(bundle, folder, form="hf", dtype="float32", card=card)
     reloaded = load_bundle(str(folder), "float32")
     return float(np.max(np.abs(_logits(bundle) - _logits(reloaded))))
 

@@ -1,31 +1,81 @@
-"""The model card of an exported model. It always says which charter the model was given."""
+"""The model card of a written model. It always says which charter the model was aligned to.
 
+That is read from the chain of lineages behind the model, so a card says it however the model comes
+to be written.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vcjax.charter.load import load_charter
+from vcjax.foundation.lineage import NAME as LINEAGE
+from vcjax.foundation.lineage import Parent, content_hash, read_lineage
 from vcjax.weights.bundle import Bundle
 from vcjax.weights.stored import StoredModel
+from vcjax.weights.workdir import SOURCES, read_sources
+
+CHARTER = "charter"
+"""Role of the charter in a lineage."""
+_MODELS = ("model", "base")
+"""Roles of the models that another is made from."""
+
+
+def charter_of(origin: Parent) -> Parent | None:
+    """The charter that a model was aligned to: the nearest in the chain of models behind it."""
+    found = (one for parents in _chain(origin) for one in parents if one.role == CHARTER)
+    return next(found, None)
+
+
+def _chain(origin: Parent) -> Iterator[list[Parent]]:
+    """What each of the models in the chain was made from, the nearest first."""
+    todo, seen = [origin], set()
+    while todo:
+        path = todo.pop(0).path
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        parents = _parents(Path(path))
+        yield parents
+        todo += [one for one in parents if one.role in _MODELS]
+
+
+def _parents(folder: Path) -> list[Parent]:
+    """As a training run has recorded them, finished or not, or another folder's lineage."""
+    if (folder / SOURCES).is_file():
+        return read_sources(folder)
+    if (folder / LINEAGE).is_file():
+        return [Parent.from_record(one, folder) for one in read_lineage(folder)["parents"]]
+    return []
+
+
+def _named(charter: Parent) -> str:
+    """Name, version and hash of a charter; where its file has changed, as it was recorded."""
+    path = Path(charter.path) if charter.path else None
+    if path is None or not path.is_file() or content_hash(path) != charter.hash:
+        return f"{charter.reference} (hash {charter.hash[:16]})"
+    read = load_charter(str(path))
+    return f"{read.name} {read.version} (hash {read.content_hash[:16]})"
 
 
 def model_card(
     model: Bundle | StoredModel,
     *,
     title: str | None = None,
-    charter: str | None = None,
     notes: tuple[str, ...] = (),
     front: tuple[str, ...] = ("library_name: transformers",),
-    made: str = "converted",
 ) -> str:
     """Markdown with the front matter that model hubs read.
 
     Args:
       title: None is the name of the source.
-      charter: name, version and hash of the charter the model was aligned to; None for none.
       notes: sentences about how it was made and what was measured.
       front: lines of the front matter.
-      made: what was done to it, where it wasn't aligned.
     """
+    charter = charter_of(model.origin)
     aligned = (
-        f"This model was aligned to the charter **{charter}**."
+        f"This model was aligned to the charter **{_named(charter)}**."
         if charter
-        else f"This model was not aligned to a charter by vcjax; it was only {made}."
+        else "This model was not aligned to a charter by vcjax."
     )
     config = model.config
     lines = [

@@ -3,6 +3,7 @@
 Source of the format: https://huggingface.co/docs/peft/developer_guides/checkpoint
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vcjax.foundation.lineage import Parent, write_lineage
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.bundle import check_dtype, write_companions
-from vcjax.weights.card import model_card
+from vcjax.weights.card import charter_of, model_card
 from vcjax.weights.mapping import places
 from vcjax.weights.resolve import ADAPTER_CONFIG, Located
 from vcjax.weights.safetensors_file import write_file
@@ -56,8 +57,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
             f"{located.reference}: was trained with lora.rank 0, so it has no adapters to write "
             "for peft; write the whole model (hf)"
         )
-    sources = read_sources(located.path)
-    base = next(parent for parent in sources if parent.role == "model")
+    base = next(one for one in read_sources(located.path) if one.role == "model")
     adapters = StoredModel(
         trained.config,
         AdapterSource(trained),
@@ -70,9 +70,10 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
         _write_tensors(folder / ADAPTER_WEIGHTS, adapters)
         write_json(folder / ADAPTER_CONFIG, _config(trained.lora, base))
         write_companions(folder, adapters)
-        card = _card(adapters, trained.lora, sources, base)
+        card = _card(adapters, trained.lora, base)
         (folder / "README.md").write_text(card, encoding="utf-8")
-        parents = [trained.origin, Parent(BASE, base.reference, base.hash, base.path)]
+        charter = charter_of(trained.origin)
+        parents = [trained.origin, replace(base, role=BASE), *([charter] if charter else [])]
         config = {"form": "peft", "dtype": held}
         write_lineage(folder, kind="convert", parents=parents, config=config, target=path)
     return held
@@ -152,7 +153,7 @@ def _base_name(base: Parent) -> tuple[str, str | None]:
     return base.path, None
 
 
-def _card(adapters: StoredModel, lora: LoraConfig, sources: list[Parent], base: Parent) -> str:
+def _card(adapters: StoredModel, lora: LoraConfig, base: Parent) -> str:
     name, revision = _base_name(base)
     notes = [
         f"These are adapters (LoRA, rank {lora.rank}, alpha {lora.alpha:g}) of the base model "
@@ -168,14 +169,9 @@ def _card(adapters: StoredModel, lora: LoraConfig, sources: list[Parent], base: 
             f"They were trained on top of the base's projections held in {lora.base}, and fit "
             "those best; on top of the base as it is, answers differ a little."
         )
-    charters = [
-        f"{one.reference} (hash {one.hash[:16]})" for one in sources if one.role == "charter"
-    ]
     return model_card(
         adapters,
         title=f"Adapters of {adapters.origin.reference}",
-        charter=charters[0] if charters else None,
         notes=tuple(notes),
         front=("library_name: peft", *([f"base_model: {name}"] if revision else [])),
-        made="trained",
     )
