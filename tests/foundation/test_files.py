@@ -112,7 +112,9 @@ def test_json_keeps_chinese_readable(tmp_path):
     ("content", "message"),
     [
         (None, "a.json: no such file"),
-        (b'{\n "a": 1,\n}', "a.json:3: not JSON"),
+        (b'{\n "a": 1,\n "b" 2\n}', "a.json:3: not JSON (Expecting ':' delimiter)"),
+        (b'{\n "a": 1,\n}', "a.json:2: not JSON (Illegal trailing comma before end of object)"),
+        (b"[1\n,\n\n]", "a.json:2: not JSON (Illegal trailing comma before end of array)"),
         (b'{"a": "\xff"}', "a.json: not UTF-8 (invalid start byte at byte 7)"),
     ],
 )

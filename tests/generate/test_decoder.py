@@ -1,7 +1,7 @@
 """Text from tokens as they come: whole characters, and stop strings wherever tokens part them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.tiny import tiny_tokenizer
@@ -10,11 +10,12 @@ from vcjax.generate.decoder import Decoder
 
 TOKENIZER = tiny_tokenizer()
 TEXT = st.text(st.sampled_from("ab é公平😀\n"), max_size=20)
+STOPS = st.lists(st.text(st.sampled_from("ab é公平😀"), min_size=1, max_size=3), max_size=3)
 
 
-def run(text: str, stop=()) -> tuple[list[str], Decoder]:
+def run(text: str, stop=(), min_tokens: int = 0) -> tuple[list[str], Decoder]:
     """What is released token by token, up to the stop string if one comes."""
-    decoder, pieces = Decoder(TOKENIZER, stop), []
+    decoder, pieces = Decoder(TOKENIZER, stop, min_tokens), []
     for token in TOKENIZER.encode(text):
         stopped = decoder.accept(token)
         pieces.append(decoder.take())
@@ -31,13 +32,53 @@ def test_pieces_add_up_to_the_text_and_never_end_within_a_character(text):
     assert not any("\ufffd" in piece for piece in pieces)
 
 
-@given(TEXT, st.lists(st.text(st.sampled_from("ab é公平😀"), min_size=1, max_size=3), max_size=3))
-def test_a_text_ends_before_its_first_stop_string(text, stop):
+def cut(text: str, stop: list[str], begin: int = 0) -> int | None:
+    """Where a text ends, found a character at a time: before the first stop string to be complete
+    after `begin` characters, and of those complete at once the first of the list."""
+    ends = range(begin + 1, len(text) + 1)
+    found = (end - len(one) for end in ends for one in stop if text[:end].endswith(one))
+    return next(found, None)
+
+
+@given(TEXT, STOPS)
+@example("a平a", ["平", "a平a"])
+def test_a_text_ends_before_the_stop_string_that_is_complete_first(text, stop):
     pieces, decoder = run(text, tuple(stop))
-    places = [text.index(one) for one in stop if one in text]
-    expected = text[: min(places)] if places else text
-    assert "".join(pieces) == decoder.text == expected
-    assert decoder.stopped == bool(places)
+    end = cut(text, stop)
+    assert "".join(pieces) == decoder.text == text[:end]
+    assert decoder.stopped == (end is not None)
+
+
+@pytest.mark.parametrize(
+    ("stop", "left"),
+    [
+        (("平", "a平a"), "a"),  # complete a character earlier
+        (("a平a", "平"), "a"),
+        (("平", "a平"), "a"),  # complete at once: the first of the list
+        (("a平", "平"), ""),
+    ],
+)
+def test_which_of_several_stop_strings_is_the_first(stop, left):
+    pieces, decoder = run("a平a", stop)
+    assert "".join(pieces) == decoder.text == left
+
+
+def test_of_stop_strings_within_one_token_the_one_complete_first_counts():
+    words = ((token, TOKENIZER.decode([token])) for token in range(300, TOKENIZER.vocab_size))
+    token, word = next((t, w) for t, w in words if len(set(w)) == len(w) >= 3 and w.isascii())
+    decoder = Decoder(TOKENIZER, (word, word[1]))
+    assert decoder.accept(token)
+    assert decoder.finish() == word[0]
+
+
+@given(TEXT, STOPS, st.integers(0, 20))
+@example("a平a", ["平"], 5)
+def test_a_stop_string_that_is_complete_before_min_tokens_is_ordinary_text(text, stop, least):
+    pieces, decoder = run(text, tuple(stop), least)
+    early = TOKENIZER.decode(TOKENIZER.encode(text)[: max(0, least - 1)]).rstrip("\ufffd")
+    end = cut(text, stop, len(early))
+    assert "".join(pieces) == decoder.text == text[:end]
+    assert decoder.stopped == (end is not None)
 
 
 def test_what_may_begin_a_stop_string_waits():
@@ -60,7 +101,10 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end():
     assert decoder.text == text
 
 
-@pytest.mark.parametrize(("stop", "message"), [(("",), "empty"), (("a",) * 17, "17 strings")])
+@pytest.mark.parametrize(
+    ("stop", "message"),
+    [(("",), "empty"), (("a",) * 17, "17 strings"), (("a" * 1001,), "1001 characters")],
+)
 def test_stop_strings_that_make_no_sense_are_refused(stop, message):
     with pytest.raises(UserError, match=message):
         Decoder(TOKENIZER, stop)

@@ -117,12 +117,18 @@ def test_no_requests_give_no_results(engine):
     [
         ({"prompt": ()}, "prompt is empty"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, not 0"),
-        ({"temperature": -0.5}, "temperature must be at least 0, not -0.5"),
-        ({"temperature": float("nan")}, "temperature must be at least 0, not nan"),
-        ({"temperature": float("inf")}, "temperature must be at least 0, not inf"),
+        ({"temperature": -0.5}, "temperature must be at least 0 and at most 10000, not -0.5"),
+        (
+            {"temperature": float("nan")},
+            "temperature must be at least 0 and at most 10000, not nan",
+        ),
+        (
+            {"temperature": float("inf")},
+            "temperature must be at least 0 and at most 10000, not inf",
+        ),
         ({"top_p": 0.0}, "top_p must be above 0 and at most 1, not 0.0"),
         ({"top_p": 1.5}, "top_p must be above 0 and at most 1, not 1.5"),
-        ({"top_k": -1}, "top_k must be at least 0, not -1"),
+        ({"top_k": -1}, "top_k must be at least 0 and at most 2147483647, not -1"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 2**32}, "seed must be at least 0"),
     ],

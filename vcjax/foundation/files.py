@@ -70,7 +70,21 @@ def read_json(path: str | os.PathLike) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+        line, reason = json_error(error)
+        raise UserError(f"{path}:{line}: not JSON ({reason})") from None
+
+
+def json_error(error: json.JSONDecodeError) -> tuple[int, str]:
+    """The line of an error and what is wrong there.
+
+    A comma that nothing follows is the error itself, as Python says from 3.13 on; older versions
+    name the bracket after it, which may stand lines below.
+    """
+    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :]
+    if before.endswith(",") and after[:1] in ("}", "]"):
+        what = "object" if after[0] == "}" else "array"
+        return before.count("\n") + 1, f"Illegal trailing comma before end of {what}"
+    return error.lineno, error.msg
 
 
 def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
@@ -86,7 +100,7 @@ def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
             except UnicodeDecodeError as error:
                 raise UserError(f"{path}:{number}: not UTF-8 ({error.reason})") from None
             except json.JSONDecodeError as error:
-                raise UserError(f"{path}:{number}: not JSON ({error.msg})") from None
+                raise UserError(f"{path}:{number}: not JSON ({json_error(error)[1]})") from None
 
 
 def hash_text(text: str) -> str:

@@ -10,12 +10,17 @@ with four slots or more, it doesn't.)
 In a step the device draws a token for each row and runs it at once; meanwhile the host looks at
 what was drawn, tells of it and works out what may come next.
 
+What is raised on behalf of one request (its prompt runs, its settings are entered, its constraint
+and its watch see a token, the cache is to grow for it) ends that request alone, with the finish
+reason `error`. What is raised in a program that all rows share comes out of `step`.
+
 Sources: Yu et al., Orca, OSDI 2022 (continuous batching); Agrawal et al., arXiv 2308.16369 (prompts
 in parts).
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +32,7 @@ from vcjax.foundation.errors import UserError
 from vcjax.generate.memory import Memory
 from vcjax.generate.placing import Placing
 from vcjax.generate.prefixes import BLOCK, Prefixes
-from vcjax.generate.requests import MOST_TOP, ConstraintFault, Event, Request, Result
+from vcjax.generate.requests import MOST_TOP, Alternatives, ConstraintFault, Event, Request, Result
 from vcjax.generate.slots import Table, Ticket
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
@@ -101,11 +106,12 @@ class Engine:
                 f"a prompt of {len(request.prompt)} tokens and {request.max_tokens} new ones "
                 f"don't fit the model's context of {self.config.max_position}"
             )
-        if max(request.prompt) >= self.config.vocab_size:
-            raise UserError(
-                f"token {max(request.prompt)} isn't in the model's vocabulary of "
-                f"{self.config.vocab_size}; tokenizer and model don't belong together"
-            )
+        for token in (min(request.prompt), max(request.prompt)):
+            if not 0 <= token < self.config.vocab_size:
+                raise UserError(
+                    f"token {token} isn't in the model's vocabulary of "
+                    f"{self.config.vocab_size}; tokenizer and model don't belong together"
+                )
         for token in request.logit_bias:
             if not 0 <= token < self.config.vocab_size:
                 raise UserError(
@@ -178,7 +184,8 @@ class Engine:
     def events(self, requests: Sequence[Request]) -> Iterator[Event]:
         """Yields tokens as they are made, from all requests, interleaved.
 
-        Requests that are open when the caller stops looking are cancelled.
+        Requests that are open when the caller stops looking are cancelled. What was raised on
+        behalf of one of them is raised here: they have one caller.
         """
         for request in requests:
             self.check(request)
@@ -191,7 +198,10 @@ class Engine:
             while not all(ticket.ended for ticket in tickets):
                 self.step()
                 while told:
-                    yield told.popleft()
+                    event = told.popleft()
+                    if event.cause is not None:
+                        raise event.cause
+                    yield event
         finally:
             for ticket in tickets:
                 self.cancel(ticket)
@@ -201,7 +211,7 @@ class Engine:
         return self.events([request])
 
     def submit(self, request: Request, on_event: Callable[[Event], None]) -> Ticket:
-        """Queues a request; `on_event` is told of its tokens during `step`.
+        """Queues a request; `on_event` is told of its tokens during `step`, and must not raise.
 
         Raises:
           UserError: it doesn't fit the model.
@@ -223,6 +233,11 @@ class Engine:
                 self._waiting.remove(ticket)
             self._end(ticket, Event(ticket.index, None, 0.0, "cancelled"))
 
+    def fail(self, ticket: Ticket, cause: BaseException) -> None:
+        """Ends a request that is under way with the finish reason `error`."""
+        if not ticket.ended:
+            self._end(ticket, Event(ticket.index, None, 0.0, "error", cause=cause))
+
     def step(self) -> bool:
         """Runs prompts into free slots, then decodes one token of every row.
 
@@ -232,22 +247,53 @@ class Engine:
             if self._waiting and slot not in self._seated:
                 ticket = self._waiting.popleft()
                 ticket.slot, self._seated[slot] = slot, ticket
-        if not self._seated:
-            return False
-        needs = (len(t.request.prompt) + t.made + 1 for t in self._seated.values())
-        self._memory.fit(max(needs), empty=not any(t.prefilled for t in self._seated.values()))
+        if not self._fit():
+            return bool(self._waiting)
         self._prefill()
         decoding = [ticket for ticket in self._seated.values() if ticket.decoding]
         if decoding:
             self._decode(decoding)
         return bool(self._seated or self._waiting)
 
+    def _fit(self) -> bool:
+        """Sees to it that the cache holds every row; False where none is left.
+
+        Where it can't grow, the longest row ends.
+        """
+        while self._seated:
+            rows = list(self._seated.values())
+            longest = max(rows, key=_need)
+            try:
+                self._memory.fit(_need(longest), empty=not any(row.prefilled for row in rows))
+            except Exception as error:  # such as out of memory
+                if _need(longest) <= self._memory.context:
+                    raise
+                self.fail(longest, error)
+            else:
+                return True
+        return False
+
+    @contextmanager
+    def _on_behalf(self, ticket: Ticket) -> Iterator[None]:
+        """What is raised within ends the request, unless other rows' memory went with it."""
+        try:
+            yield
+        except ConstraintFault:
+            self._end(ticket, Event(ticket.index, None, 0.0, "error"))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in a library of Rust's is no Exception
+            if not self._memory.is_whole:
+                raise
+            self.fail(ticket, error)
+
     def _prefill(self) -> None:
         left = self._step_tokens
         for ticket in list(self._seated.values()):
             while not (ticket.decoding or ticket.ended) and (left is None or left > 0):
-                done = self._prefill_part(ticket)
-                left = None if left is None else left - done
+                with self._on_behalf(ticket):
+                    done = self._prefill_part(ticket)
+                    left = None if left is None else left - done
 
     def _prefill_part(self, ticket: Ticket) -> int:
         """Runs the next part of a prompt; the number of its tokens."""
@@ -273,12 +319,12 @@ class Engine:
         request = ticket.request
         places = self._prefixes.add(request.prompt)
         if any(place is not None for place in places):
-            self._memory.keep(slot, places)
-        try:
-            self._table.seat(slot, request)
-        except ConstraintFault:
-            self._end(ticket, Event(ticket.index, None, 0.0, "error"))
-            return
+            try:
+                self._memory.keep(slot, places)
+            except BaseException:
+                self._prefixes.clear()  # it names blocks that nothing was copied to
+                raise
+        self._table.seat(slot, request)
         if _is_penalised(request):
             self._memory.enter(np.asarray(request.prompt, np.int32), slot)
 
@@ -296,19 +342,31 @@ class Engine:
                 continue
             count = row.request.top_logprobs
             ids, scores = top_ids[slot, :count].tolist(), top_logprobs[slot, :count].tolist()
-            event = row.advance(tokens[slot], logprobs[slot], tuple(zip(ids, scores, strict=True)))
-            self._new_tokens += event.token is not None
-            if event.finish_reason is None:
-                table.steps[slot] += 1
-                table.positions[slot] += 1
-                try:
-                    table.constrain(slot, row.request, row.made)
-                except ConstraintFault:
-                    event = replace(event, finish_reason="error")
+            top = tuple(zip(ids, scores, strict=True))
+            event: Event | None = None
+            with self._on_behalf(row):
+                event = self._advance(row, slot, tokens[slot], logprobs[slot], top)
+            if event is None:
+                continue
             if event.finish_reason is None:
                 row.on_event(event)
             else:
                 self._end(row, event)
+
+    def _advance(
+        self, row: Ticket, slot: int, token: int, logprob: float, top: Alternatives
+    ) -> Event:
+        """What a drawn token means for its row, which is made ready for the next one."""
+        event = row.advance(token, logprob, top)
+        self._new_tokens += event.token is not None
+        if event.finish_reason is None:
+            self._table.steps[slot] += 1
+            self._table.positions[slot] += 1
+            try:
+                self._table.constrain(slot, row.request, row.made)
+            except ConstraintFault:
+                return replace(event, finish_reason="error")
+        return event
 
     def _end(self, ticket: Ticket, event: Event) -> None:
         """Frees a request's slot and tells its end."""
@@ -317,6 +375,11 @@ class Engine:
             self._table.clear(ticket.slot)
         ticket.slot, ticket.ended = None, True
         ticket.on_event(event)
+
+
+def _need(ticket: Ticket) -> int:
+    """Tokens that a row must hold in the next step."""
+    return len(ticket.request.prompt) + ticket.made + 1
 
 
 def _is_penalised(request: Request) -> bool:

@@ -52,6 +52,12 @@ class Memory:
         return 2 * config.num_layers * one * (1 if on is None else on.copies(axes, shape))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all rows are as they were: no program failed after it had begun to overwrite."""
+        leaves = jax.tree.leaves((self._cache, self._logits, self._counts, self._pool))
+        return not any(leaf.is_deleted() for leaf in leaves)
+
+    @property
     def context(self) -> int:
         """Tokens that a row can hold now."""
         return 0 if self._cache is None else self._cache[0][0].shape[2]

@@ -13,6 +13,11 @@ MOST_BIASES = 300
 """Entries of `logit_bias`: as many as OpenAI's API takes."""
 MOST_TOP = 20
 """Alternatives of a token that can be asked for, as in OpenAI's API."""
+_MOST_TOP_K = 2**31 - 1
+_MOST_TEMPERATURE = 10_000
+_REPETITION = (0.001, 1000)
+"""Bounds within which the device's int32 and float32 hold a setting and what is computed with it:
+a quotient of logits that overflows is infinite, and the draw is NaN."""
 
 
 class ConstraintFault(Exception):
@@ -45,7 +50,7 @@ class Request:
       logit_bias: added to the logits of these ids.
       eos_ids: each of these ends the continuation and isn't part of it.
       constraint: fresh state of a constraint, used up by this request.
-      watch: told of each token, from `min_tokens` on obeyed; used up as well.
+      watch: sees each token, and is obeyed from `min_tokens` on; used up as well.
       top_logprobs: how many of the most likely tokens are told beside each one.
     """
 
@@ -71,13 +76,12 @@ class Request:
             raise UserError("prompt is empty")
         _within("max_tokens", self.max_tokens, 1)
         _within("min_tokens", self.min_tokens, 0, self.max_tokens)
-        _within("temperature", self.temperature, 0)
-        _within("top_k", self.top_k, 0)
+        _within("temperature", self.temperature, 0, _MOST_TEMPERATURE)
+        _within("top_k", self.top_k, 0, _MOST_TOP_K)
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         _within("min_p", self.min_p, 0, 1)
-        if not 0 < self.repetition_penalty < math.inf:
-            raise UserError(f"repetition_penalty must be above 0, not {self.repetition_penalty}")
+        _within("repetition_penalty", self.repetition_penalty, *_REPETITION)
         _within("presence_penalty", self.presence_penalty, -2, 2)
         _within("frequency_penalty", self.frequency_penalty, -2, 2)
         if len(self.logit_bias) > MOST_BIASES:
@@ -107,7 +111,7 @@ class Event:
 
     `token` is None where the request ended without one (an EOS id, which is `eos` then, or a
     constraint that is met); `finish_reason` is None while it goes on, then `stop`, `length`,
-    `error` (its constraint can't go on) or `cancelled`.
+    `error` (its constraint can't go on, or `cause` was raised on its behalf) or `cancelled`.
     """
 
     index: int
@@ -116,6 +120,7 @@ class Event:
     finish_reason: str | None
     top: Alternatives = ()
     eos: int | None = None
+    cause: BaseException | None = None
 
 
 @dataclass(frozen=True)

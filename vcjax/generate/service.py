@@ -56,7 +56,7 @@ class Service:
 
     @property
     def faults(self) -> int:
-        """Steps that failed; each ended the requests that were under way."""
+        """Errors that ended one request, or, where all rows were lost, those under way."""
         return self._faults
 
     def stats(self) -> EngineStats:
@@ -65,6 +65,8 @@ class Service:
 
     def submit(self, request: Request, on_event: Callable[[Event], None]) -> Ticket:
         """Queues a request; `on_event` is called in the engine's thread, so it must be short.
+
+        If it raises, the request ends with the finish reason `error`.
 
         Raises:
           UserError: it doesn't fit the model.
@@ -132,7 +134,19 @@ class Service:
         if event.finish_reason is not None:
             with self._changed:
                 self._open.discard(ticket)
-        on_event(event)
+        if event.cause is not None:
+            self._count(event.cause)
+        try:
+            on_event(event)
+        except BaseException as error:  # one caller's, which the others mustn't notice
+            if ticket.ended:
+                self._count(error)
+            else:
+                self.engine.fail(ticket, error)
+
+    def _count(self, error: BaseException) -> None:
+        traceback.print_exception(error)
+        self._faults += 1
 
     def _run(self) -> None:
         try:
@@ -158,8 +172,7 @@ class Service:
     def _step(self) -> bool:
         try:
             return self.engine.step()
-        except Exception:  # e.g. out of memory: those under way are told, the next ones served
-            traceback.print_exc()
-            self._faults += 1
+        except BaseException as error:  # e.g. out of memory: all under way end, the next are served
+            self._count(error)
             self.engine.release()
             return False

@@ -23,7 +23,8 @@ class Sampling:
     """How to continue a text; see `vcjax.generate.requests.Request`.
 
     Attributes:
-      stop: strings that end the text, which they aren't part of.
+      stop: strings that end the text, which they aren't part of, once it has `min_tokens` tokens;
+        see `vcjax.generate.decoder.Decoder` for which of several does.
       json_schema, regex, choices: what the text must be, one of them at most.
     """
 
@@ -69,7 +70,7 @@ class TextEngine:
         request = Request(
             prompt=encode_prompt(self.tokenizer, prompt),
             eos_ids=self.eos_ids,
-            watch=Decoder(self.tokenizer, sampling.stop) if sampling.stop else None,
+            watch=self._watch(sampling) if sampling.stop else None,
             **{name: getattr(sampling, name) for name in _SHARED},
         )
         self.engine.check(request)
@@ -120,13 +121,16 @@ class TextEngine:
         request = self.request(prompt, sampling)
         decoder = request.watch
         if not isinstance(decoder, Decoder):
-            decoder = Decoder(self.tokenizer)
+            decoder = self._watch(sampling)
             request = replace(request, watch=decoder)
         for _ in self.engine.stream(request):
             if piece := decoder.take():
                 yield piece
         if piece := decoder.finish():
             yield piece
+
+    def _watch(self, sampling: Sampling) -> Decoder:
+        return Decoder(self.tokenizer, sampling.stop, sampling.min_tokens)
 
     def _constraint(self, sampling: Sampling) -> Constraint | None:
         if sampling.json_schema is not None:

@@ -85,6 +85,10 @@ class Answers:
         """In the engine's thread, right after the decoder has seen the token."""
         if self._left:
             return
-        text = decoder.take() if event.finish_reason is None else decoder.finish()
+        if event.finish_reason is None:
+            text = decoder.take()
+        else:
+            # A request that failed is told no more text; the decoder may be what failed.
+            text = "" if event.finish_reason == "error" else decoder.finish()
         self._news.append(News(index, event, text))
         self._loop.call_soon_threadsafe(self._changed.set)

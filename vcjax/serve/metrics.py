@@ -91,7 +91,9 @@ class _Engines(Collector):
         for name, text in counters.items():
             families[name] = CounterMetricFamily(f"vcjax_{name}", text, labels=["model"])
         ready = GaugeMetricFamily("vcjax_ready", "Whether it can be asked.", labels=["model"])
-        faults = CounterMetricFamily("vcjax_faults", "Steps that failed.", labels=["model"])
+        faults = CounterMetricFamily(
+            "vcjax_faults", "Errors that ended requests.", labels=["model"]
+        )
         for served in self._models.all:
             ready.add_metric([served.name], served.status == "ready")
             if served.loaded is None:

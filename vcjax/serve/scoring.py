@@ -47,15 +47,21 @@ class Scorer:
             if asked.future.set_running_or_notify_cancel():  # else the client has gone
                 together.append(asked)
                 tokens += len(asked.ids)
-        if not together:
-            return
+        if together:
+            self._score(together)
+
+    def _score(self, together: Sequence[_Asked]) -> None:
+        """Scores them in one call, or, where that raises, each alone: one's error is its own."""
         try:
             engine, top = self._service.engine, max(asked.top for asked in together)
             sequences = [(asked.ids, 1) for asked in together]
             results = score(engine.graph, engine.params, sequences, top=top)
         except Exception as error:
-            for asked in together:
-                asked.future.set_exception(error)
+            if len(together) == 1:
+                together[0].future.set_exception(error)
+            else:
+                for asked in together:
+                    self._score([asked])
             return
         for asked, scored in zip(together, results, strict=True):
             top = tuple(each[: asked.top] for each in scored.top) if asked.top else ()
