@@ -7,6 +7,7 @@ is under way.
 """
 
 import os
+import sys
 
 from absl import flags
 
@@ -46,7 +47,7 @@ def main() -> None:
     from vcjax.serve.run import serve
 
     lang = "zh" if LANG.value == "zh" else "en"
-    serve(
+    ended = serve(
         ServeConfig(
             models=tuple(MODEL.value),
             names=tuple(NAME.value),
@@ -64,6 +65,10 @@ def main() -> None:
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
         )
     )
+    if not ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _key() -> str:

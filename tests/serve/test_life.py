@@ -33,6 +33,14 @@ def test_it_answers_while_it_loads_and_ends_there_when_told(start):
     assert server.stop() == 0
 
 
+def test_a_signal_in_the_first_moment_of_loading_ends_it_without_a_crash(start):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = start()
+        server.process.send_signal(number)
+        assert server.process.wait(60) == 0
+        assert len(server.lines) <= 3  # what it listens at, the signal, and the end of the stream
+
+
 def test_who_waits_too_long_is_told_so(start):
     server = start("--timeout_s=1").wait_ready()
     response = server.send(CHAT, ASKED | LONG)

@@ -64,6 +64,12 @@ class Models:
         for served in self.all:
             resolve(served.reference)
         self.failure: Exception | None = None
+        self._loader: threading.Thread | None = None
+
+    @property
+    def are_loading(self) -> bool:
+        """Whether the thread of `load` is at work."""
+        return self._loader is not None and self._loader.is_alive()
 
     def load(self, on_end: Callable[[], None]) -> None:
         """Loads them one after the other in a thread, which at last calls `on_end`.
@@ -84,7 +90,8 @@ class Models:
                 self.failure = error
             on_end()
 
-        threading.Thread(target=work, name="loader", daemon=True).start()
+        self._loader = threading.Thread(target=work, name="loader", daemon=True)
+        self._loader.start()
 
     @property
     def status(self) -> str:

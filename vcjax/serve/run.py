@@ -20,10 +20,15 @@ from vcjax.serve.models import Models
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(config: ServeConfig) -> None:
+def serve(config: ServeConfig) -> bool:
     """Serves until SIGTERM or SIGINT: then it lets no one in and finishes what is under way.
 
     A second signal ends the process at once.
+
+    Returns:
+      Whether the engines have ended. Otherwise the signal came while a model was being loaded or
+      compiled, which can't be interrupted and may take minutes; the process must then end without
+      the interpreter's own end, which would take away what that thread works on.
 
     Raises:
       UserError: a model that can't be found or loaded, or a port that can't be had.
@@ -61,10 +66,13 @@ def serve(config: ServeConfig) -> None:
             _say(f"listening at {address}, loading {', '.join(config.models)}")
             models.load(loaded)
             server.run(sockets=[listener])
+    if models.are_loading and models.failure is None:
+        return False
     for service in models.services():
         service.close(drain=False)
     if models.failure is not None:
         raise models.failure
+    return True
 
 
 class _Server(uvicorn.Server):
