@@ -1,0 +1,144 @@
+"""The wheel, installed as a user installs it, far from the checkout: scripts, configs, a road."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+from tests.tiny import write_charter
+
+QUESTIONS = {"en": "Is the old {} number {} worth it?", "zh": "第{1}个老{0}值得保留吗？"}
+STAGES = ("cpt", "sft", "adversarial")
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs a script with the interpreter of an environment that has the wheel and no checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, dist, environment = folder / "source", folder / "dist", folder / "environment"
+    # Of a copy: setuptools would leave files of an earlier build in a checkout, and pack them.
+    for package in ("vcjax", "launch", "configs"):
+        shutil.copytree(ROOT / package, source / package)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
+    _run([sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", str(dist), str(source)])
+    (wheel,) = dist.glob("vcjax-*.whl")
+    _run([sys.executable, "-m", "venv", str(environment)])
+    python = str(environment / "bin" / "python")
+    # The pins are constraints: what is installed at all is what the wheel declares.
+    pins = ROOT / "requirements" / "run.txt"
+    _run([python, *pip, "install", "--constraint", str(pins), str(wheel)])
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    clean |= {"JAX_PLATFORMS": "cpu", "VCJAX_CACHE": str(folder / "cache")}
+
+    def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [python, "-m", f"launch.{script}", *arguments],
+            cwd=elsewhere,
+            env=clean,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    return launch
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd="/")
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def write_lines(path: Path, records: list[dict]) -> str:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return str(path)
+
+
+def test_every_script_explains_itself(launch):
+    scripts = sorted(
+        path.stem
+        for path in (ROOT / "launch").glob("*.py")
+        if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
+    )
+    assert {"demo", "train", "convert"} <= set(scripts)
+    for script in scripts:
+        shown = launch(script, "--help")
+        assert shown.returncode == 0, (script, shown.stderr)
+        assert f"launch.{script}" in shown.stdout or "flags:" in shown.stdout
+
+
+def test_a_model_is_converted(launch, tiny_folder, tmp_path):
+    made = launch("convert", f"--src={tiny_folder}", f"--dst={tmp_path}/c", "--to=checkpoint")
+    assert made.returncode == 0, made.stderr
+    back = launch("convert", f"--src={tmp_path}/c", f"--dst={tmp_path}/hf", "--to=hf")
+    assert back.returncode == 0, back.stderr
+    assert (tmp_path / "hf" / "model.safetensors").is_file()
+
+
+def test_a_config_that_no_package_has_ends_in_one_line(launch):
+    ended = launch("demo", "--config=configs/dome.py")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert "configs/dome.py" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_whole_road_on_the_packaged_config(launch, tiny_folder, tmp_path):
+    places = [
+        (lang, domain, number, text.format(domain, number))
+        for domain in ("parks", "trains", "music")
+        for number in range(3)
+        for lang, text in QUESTIONS.items()
+    ]
+    questions = [
+        {"id": f"{domain}{number}{lang}", "question": text, "lang": lang, "domain": domain}
+        for lang, domain, number, text in places
+        if domain != "music"
+    ]
+    items = [
+        {
+            "id": f"{domain}{lang}",
+            "parallel_id": domain,
+            "domain": domain,
+            "lang": lang,
+            "question": f"{text} {text}",
+        }
+        for lang, domain, number, text in places
+        if number == 0
+    ]
+    settings = {
+        "model": str(tiny_folder),
+        "family": "tiny",
+        "charter": str(write_charter(tmp_path / "charter.yaml")),
+        "questions": write_lines(tmp_path / "questions.jsonl", questions),
+        **{f"{stage}.steps": "3" for stage in STAGES},
+        **{f"{stage}.checkpoint_every": "2" for stage in STAGES},
+        "synthesis.benchmark": "",
+        "synthesis.attempts": "6",
+        "synthesis.attacks": "dilemma",
+        "synthesis.answers": "1",
+        "synthesis.actor_tokens": "48",
+        "synthesis.actor_temperature": "1.0",
+        "synthesis.critic_tokens": "400",
+        "evaluation.benchmark": write_lines(tmp_path / "benchmark.jsonl", items),
+        "evaluation.max_tokens": "16",
+        "evaluation.judge_tokens": "400",
+    }
+    given = [f"--config.{name}={value}" for name, value in settings.items()]
+    workdir = tmp_path / "road"
+    road = ["--config=configs/demo.py", f"--workdir={workdir}", *given]
+    first = launch("demo", *road)
+    assert first.returncode == 0, first.stderr
+    assert (workdir / "report.html").is_file()
+    again = launch("demo", *road)
+    assert again.returncode == 0, again.stderr
+    assert launch("verify", str(workdir / "adversarial")).returncode == 0
