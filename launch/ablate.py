@@ -10,11 +10,10 @@ was stopped; more seeds or arms extend a finished one.
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch.guard import run
+from launch.guard import define_config, run
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/ablate.py", "The arms and settings.")
+CONFIG = define_config("configs/ablate.py", "The arms and settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's folder.", required=True)
 
 

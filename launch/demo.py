@@ -6,11 +6,10 @@ python -m launch.demo --workdir=runs/demo
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch.guard import run
+from launch.guard import define_config, run
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/demo.py", "The road's settings.")
+CONFIG = define_config("configs/demo.py", "The road's settings.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Where everything is written.")
 
 

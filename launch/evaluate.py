@@ -6,12 +6,11 @@ python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch.guard import run
+from launch.guard import define_config, run
 from vcjax.foundation.settings import build
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/evaluate.py", "Settings.")
+CONFIG = define_config("configs/evaluate.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 
 

@@ -13,16 +13,26 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import config_flags
 
+import configs
 from vcjax.foundation.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.foundation.files import cache_folder
+
+flags.disclaim_key_flags()  # `--help` lists what is defined here as the calling script's own
 
 DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """No code is at fault, and a traceback would only hide the line that says so."""
+
+
+def define_config(default: str | None, help: str) -> flags.FlagHolder:
+    """Defines `--config`, a file whose `get_config` returns the settings; see `_packaged`."""
+    return config_flags.DEFINE_config_file("config", default and _packaged(default), help)
 
 
 def run(main: Callable[..., None], *, operands: bool = False) -> None:
@@ -41,7 +51,7 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
 
 def _parse(arguments: list[str], operands: bool) -> list[str]:
     try:
-        rest = flags.FLAGS(arguments)
+        rest = flags.FLAGS(_with_packaged_config(arguments))
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             # ml_collections puts off the error of a missing file until a field is read.
             _ = flags.FLAGS["config"].value.to_dict
@@ -100,6 +110,32 @@ def _set_up_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compilation"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def _with_packaged_config(arguments: list[str]) -> list[str]:
+    """The arguments, with the value of `--config=PATH` or `--config PATH` as `_packaged` has it."""
+    found = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        flag, equals, path = argument.rpartition("=") if argument.startswith("-") else ("", "", "")
+        if flag.lstrip("-") == "config":
+            argument = f"{flag}{equals}{_packaged(path)}"
+        elif before in ("--config", "-config"):
+            argument = _packaged(argument)
+        found.append(argument)
+    return found
+
+
+def _packaged(path: str) -> str:
+    """The path of a config, `configs/X.py` or `configs/X.py:VARIANT`.
+
+    Ours are installed with the scripts, so where the current folder has no file of that name, the
+    installed one is meant.
+    """
+    file, colon, variant = path.partition(":")
+    installed = Path(configs.__path__[0]).parent / file
+    if file.startswith("configs/") and not Path(file).is_file() and installed.is_file():
+        return f"{installed}{colon}{variant}"
+    return path
 
 
 def _stop(message: str) -> None:

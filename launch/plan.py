@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch.guard import run
+from launch.guard import define_config, run
 from vcjax.foundation.errors import GateNotMet, UserError
 
 if TYPE_CHECKING:
     from vcjax.plan.topology import Topology
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
+CONFIG = define_config(None, "The stage: a file in configs/.")
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,

@@ -10,13 +10,12 @@ import sys
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch.guard import run
+from launch.guard import define_config, run
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.settings import build
 
-CONFIG = config_flags.DEFINE_config_file("config", "configs/synthesize.py", "Settings.")
+CONFIG = define_config("configs/synthesize.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 
 

@@ -7,11 +7,10 @@ import os
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch.guard import run
+from launch.guard import define_config, run
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The stage: a file in configs/.")
+CONFIG = define_config(None, "The stage: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",

@@ -126,6 +126,8 @@ def test_the_whole_road_on_the_packaged_config(launch, tiny_folder, tmp_path):
         "synthesis.attempts": "6",
         "synthesis.attacks": "dilemma",
         "synthesis.answers": "1",
+        "synthesis.brief": "False",
+        "synthesis.top_p": "1.0",
         "synthesis.actor_tokens": "48",
         "synthesis.actor_temperature": "1.0",
         "synthesis.critic_tokens": "400",
