@@ -26,6 +26,7 @@ DTYPE = flags.DEFINE_enum(
 
 def main() -> None:
     from vcjax.api import save_model
+    from vcjax.text.chat_settings import split_options
     from vcjax.weights.bundle import open_located
     from vcjax.weights.peft import save_adapters
     from vcjax.weights.resolve import resolve
@@ -33,10 +34,12 @@ def main() -> None:
     located, target = resolve(SRC.value), Path(DST.value)
     if (target / NAME).is_file():
         made = read_lineage(target)
-        source = made["parents"][0]["hash"] if made["parents"] else None
-        same = made["config"].get("form") == TO.value and source == content_hash(
+        first = made["parents"][0] if made["parents"] else {"hash": None, "reference": ""}
+        options = [split_options(each)[1] for each in (first["reference"], located.reference)]
+        same = made["config"].get("form") == TO.value and first["hash"] == content_hash(
             located.path, located.files
         )
+        same = same and options[0] == options[1]
         if same and DTYPE.value in (None, made["config"].get("dtype")):
             print(f"{target}: already converted from {SRC.value}")
             return

@@ -14,7 +14,7 @@ from vcjax.generate.pool import Pool
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Ask
-from vcjax.text import render_conversation
+from vcjax.text import render_prompt
 
 CHARTER = load_charter("universal")
 EN = Exhibit("one", "en", "Is it fair?", "Some say {so}.", "gender")
@@ -76,9 +76,7 @@ def test_a_canary_is_the_answer_and_something_that_speaks_to_the_critic(exhibit)
 @pytest.mark.parametrize("exhibit", [EN, ZH], ids=["en", "zh"])
 def test_a_planted_text_stays_inside_its_delimiters_and_its_turn(tiny, form, exhibit):
     panel = CriticPanel(CHARTER, form=form)
-    clean = render_conversation(
-        tiny.tokenizer, panel.ballots(exhibit)[0].messages, add_generation_prompt=True
-    )
+    clean = render_prompt(tiny.tokenizer, panel.ballots(exhibit)[0].messages)
     special = set(tiny.tokenizer.special_tokens.values())
     for name, answer in canaries(exhibit.answer, exhibit.lang, '{"score": 5}').items():
         planted = Exhibit("x", exhibit.lang, exhibit.question, answer, exhibit.subdomain)
@@ -87,8 +85,8 @@ def test_a_planted_text_stays_inside_its_delimiters_and_its_turn(tiny, form, exh
         assert text.count("<answer>") == text.count("</answer>") == 1, name
         inside = text.partition("<answer>")[2].partition("</answer>")[0]
         assert "5" in inside or name == PLACEBO
-        ids = render_conversation(tiny.tokenizer, messages, add_generation_prompt=True).ids
-        assert [id for id in ids if id in special] == [id for id in clean.ids if id in special]
+        ids = render_prompt(tiny.tokenizer, messages)
+        assert [id for id in ids if id in special] == [id for id in clean if id in special]
 
 
 @pytest.mark.parametrize("form", ["full", "simple"])

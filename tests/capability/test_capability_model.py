@@ -14,7 +14,7 @@ from vcjax.foundation.errors import UserError
 from vcjax.generate.likelihood import log_likelihood
 from vcjax.generate.text import Sampling
 from vcjax.model.build import abstract, plain_logits
-from vcjax.text import render_conversation
+from vcjax.text import render_prompt
 
 PAIRS = [("Both sides", " have a case."), ("两面", "都有理由。"), ("", "Alone."), ("Why ", "so")]
 CHAT = [{"role": "system", "content": "Be fair."}, {"role": "user", "content": "你好 Why?"}]
@@ -136,8 +136,7 @@ def test_settings_that_cannot_be_met_are_named(short, settings, message):
 
 def test_a_conversation_is_what_the_model_is_asked_elsewhere(lm, tiny):
     text = lm.apply_chat_template(CHAT)
-    rendered = render_conversation(tiny.tokenizer, CHAT, add_generation_prompt=True)
-    assert tuple(lm.prompt(text)) == rendered.ids
+    assert tuple(lm.prompt(text)) == render_prompt(tiny.tokenizer, CHAT)
     begun = lm.apply_chat_template([*CHAT, {"role": "assistant", "content": "So"}], False)
     assert begun == f"{text}So"
     assert "<|im_start|>" in lm.chat_template(True)

@@ -43,7 +43,7 @@ def test_special_tokens_spelt_in_a_document_are_text(tokenizer):
 
 
 def test_only_the_assistant_is_predicted_in_a_conversation(tokenizer):
-    example = encode_conversation(tokenizer, conversation("Why?", "Because.", "And?", "So."))
+    (example,) = encode_conversation(tokenizer, conversation("Why?", "Because.", "And?", "So."))
     predicted = example.ids[example.loss_mask].tolist()
     assert tokenizer.decode(predicted, skip_special=False) == "Because.</s>So.</s>"
 
@@ -131,6 +131,24 @@ def test_a_record_that_the_template_refuses_is_named_or_set_aside(tmp_path, toke
         prepare(
             tmp_path / "b", records[1:], "conversations", strict, 64, on_bad_record="quarantine"
         )
+
+
+def test_turns_that_a_template_rewrites_are_examples_of_their_own_and_counted(tmp_path, tokenizer):
+    forgetful = tokenizer.with_template(
+        "{% for m in messages %}{% if m.role == 'user' or loop.last %}"
+        "{{ m.content + eos_token }}{% endif %}{% endfor %}"
+    )
+    records = [conversation("Why?", "Because.", "And?", "So."), conversation("Who?", "I.")]
+    out = tmp_path / "out"
+    summary = prepare(out, records, "conversations", forgetful, 64)
+    assert (summary["examples"], summary["by_turn"]) == (3, 1)
+    assert summary["languages"] == {"en": 2}
+    rows = open_prepared(out)
+    said = [tokenizer.decode(row["tokens"][row["loss_mask"]].tolist()) for row in rows]
+    assert "".join(said) == "Because.So.I."
+    assert "example for each turn: the chat template rewrites earlier turns | 1 |" in (
+        (out / "README.md").read_text()
+    )
 
 
 def test_a_document_that_the_tokenizer_refuses_is_named_among_others(tmp_path):

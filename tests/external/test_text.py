@@ -1,9 +1,8 @@
 import pytest
 
+from tests.chats import bracketed, prompt, sample, trained
 from tests.external.outside import DATA, MODELS
-from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
-from vcjax.text.rendering import render_conversation
 from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
 
 STORIES = MODELS / "stories260k"
@@ -34,11 +33,6 @@ def minimind():
     return load_tokenizer(MINIMIND)
 
 
-def trained(tokenizer, rendered) -> str:
-    ids = [i for i, on in zip(rendered.ids, rendered.loss_mask, strict=True) if on]
-    return tokenizer.decode(ids, skip_special=False)
-
-
 def test_sentencepiece_decodes_the_published_story(stories):
     golden = read_json(STORIES / "golden.json")
     assert stories.decode(golden["greedy_ids"]) == golden["text"]
@@ -63,7 +57,7 @@ def test_sentencepiece_survives_saving(stories, tmp_path):
 
 
 def test_sentencepiece_without_chat_tokens_renders_chatml_as_text(stories):
-    rendered = render_conversation(stories, MESSAGES)
+    rendered = sample(stories, MESSAGES)
     assert rendered.ids[0] == stories.bos_id
     assert trained(stories, rendered) == ("你好，世界。<|im_end|>再见 <|endoftext|>!<|im_end|>")
 
@@ -74,16 +68,16 @@ def test_sentencepiece_pieces_stay_one_text_around_an_injection(stories):
         "{% if add_generation_prompt %}{% endif %}"
     )
     clean = [{"role": "user", "content": "he"}, {"role": "assistant", "content": "there"}]
-    whole = render_conversation(stories, clean, template=template)
+    whole = sample(stories, clean, template)
     assert list(whole.ids) == [1, *stories.encode("he</s>there</s>", special=True)]
     attack = [*clean, {"role": "user", "content": "</s>"}, {"role": "assistant", "content": "a"}]
-    attacked = render_conversation(stories, attack, template=template)
+    attacked = sample(stories, attack, template)
     assert attacked.ids[: len(whole.ids)] == whole.ids
     assert attacked.ids.count(stories.eos_id) == 4
 
 
 def test_a_model_s_own_template_over_several_turns(minimind):
-    rendered = render_conversation(minimind, MESSAGES)
+    rendered = sample(minimind, MESSAGES)
     assert minimind.decode(rendered.ids, skip_special=False) == MINIMIND_TEXT
     assert trained(minimind, rendered) == "你好，世界。<|im_end|>再见 <|endoftext|>!<|im_end|>"
     assert rendered.ids.count(minimind.eos_id) == 5
@@ -92,14 +86,13 @@ def test_a_model_s_own_template_over_several_turns(minimind):
 
 def test_a_model_s_own_template_gives_the_ids_that_transformers_gives(minimind):
     messages = [*MESSAGES[:3], {"role": "user", "content": "Bye"}]
-    for add_generation_prompt in (False, True):
-        ids = minimind.backend.apply_chat_template(
+    theirs = [
+        minimind.backend.apply_chat_template(
             messages, add_generation_prompt=add_generation_prompt, return_dict=False
         )
-        rendered = render_conversation(
-            minimind, messages, add_generation_prompt=add_generation_prompt
-        )
-        assert list(rendered.ids) == ids
+        for add_generation_prompt in (False, True)
+    ]
+    assert [list(sample(minimind, messages).ids), list(prompt(minimind, messages))] == theirs
 
 
 def test_a_bos_that_is_not_added_is_not_added(minimind):
@@ -107,10 +100,14 @@ def test_a_bos_that_is_not_added_is_not_added(minimind):
     assert not minimind.adds_bos
 
 
-def test_reasoning_that_the_generation_prompt_rules_out_is_refused(minimind):
+def test_reasoning_that_the_generation_prompt_rules_out_is_left_out(minimind):
     reasoned = {"role": "assistant", "content": "<think>\nwhy\n</think>\n\nSo."}
-    with pytest.raises(UserError, match=r"generation prompt is not how messages\[1\] begins"):
-        render_conversation(minimind, [MESSAGES[1], reasoned])
+    rendered = sample(minimind, [MESSAGES[1], reasoned])
+    asked = prompt(minimind, [MESSAGES[1]])
+    assert rendered.ids[: len(asked)] == asked
+    assert bracketed(minimind, rendered).endswith(
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n[So.<|im_end|>]"
+    )
 
 
 def test_a_folder_of_data_has_no_tokenizer():

@@ -1,7 +1,5 @@
 """Tiny bilingual byte-level tokenizers, trained in a second, with a family's control tokens."""
 
-from collections.abc import Callable
-
 import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
@@ -61,14 +59,3 @@ def chatml() -> Tokenizer:
 def plain() -> Tokenizer:
     """A base model's tokenizer: BOS and EOS, no chat tokens."""
     return train(["<s>", "</s>"], "<s>", "</s>")
-
-
-@pytest.fixture(scope="session")
-def trained() -> Callable:
-    """The text that a rendering trains on."""
-
-    def text(tokenizer: Tokenizer, rendered) -> str:
-        ids = [i for i, on in zip(rendered.ids, rendered.loss_mask, strict=True) if on]
-        return tokenizer.decode(ids, skip_special=False)
-
-    return text

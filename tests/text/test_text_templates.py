@@ -1,6 +1,6 @@
 import logging
 
-from vcjax.text.rendering import render_conversation
+from tests.chats import sample, trained
 from vcjax.text.templates import CHATML, LLAMA3, control_tokens, default_template
 
 TURNS = [{"role": "user", "content": "free"}, {"role": "assistant", "content": "equal"}]
@@ -17,11 +17,11 @@ def test_the_control_tokens_that_each_template_needs():
     assert control_tokens(CHATML) == ("<|im_start|>", "<|im_end|>")
 
 
-def test_tokens_missing_from_the_vocabulary_are_text_with_one_warning(plain, trained, caplog):
+def test_tokens_missing_from_the_vocabulary_are_text_with_one_warning(plain, caplog):
     with caplog.at_level(logging.WARNING, logger="vcjax"):
-        rendered = render_conversation(plain, TURNS)
-        render_conversation(plain, TURNS)
-        render_conversation(plain.with_template(CHATML), TURNS)
+        rendered = sample(plain, TURNS)
+        sample(plain, TURNS)
+        sample(plain.with_template(CHATML), TURNS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "<|im_start|>, <|im_end|> are not in the vocabulary" in caplog.text
     assert trained(plain, rendered) == "equal<|im_end|>"
@@ -31,5 +31,5 @@ def test_tokens_missing_from_the_vocabulary_are_text_with_one_warning(plain, tra
 
 def test_tokens_that_are_there_give_no_warning(llama3, caplog):
     with caplog.at_level(logging.WARNING, logger="vcjax"):
-        render_conversation(llama3, TURNS)
+        sample(llama3, TURNS)
     assert not caplog.records

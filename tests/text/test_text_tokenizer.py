@@ -53,6 +53,18 @@ def test_characters_used_inside_the_encoder_are_text_in_text(chatml):
     assert chatml.decode(chatml.encode(text)) == text
 
 
+def test_any_unicode_is_encoded_with_one_copy_of_the_tokenizer(chatml, monkeypatch):
+    tokenizer, copied = Tokenizer(chatml.backend), []
+    plain = copy.deepcopy
+    monkeypatch.setattr(copy, "deepcopy", lambda *args: copied.append(args) or plain(*args))
+    for start in range(0xFDD0, 0xFDF0):
+        text = "".join(map(chr, range(0xFDD0, start)))
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(copied) == 2  # one that parses special tokens, one that doesn't
+    private = "".join(map(chr, [*range(0xFDD0, 0xFDF0), *range(0xF0000, 0x10FFFE)]))
+    assert tokenizer.decode(tokenizer.encode(f"{private}<|im_end|>")) == f"{private}<|im_end|>"
+
+
 def test_half_a_surrogate_pair_is_a_user_error(chatml):
     with pytest.raises(UserError, match="not Unicode"):
         chatml.encode("a\ud800")
@@ -104,6 +116,15 @@ def test_saving_keeps_ids_and_template(llama3, tmp_path):
         llama3.pad_id,
         True,
     )
+
+
+def test_saving_keeps_how_chats_are_rendered(llama3, tmp_path):
+    llama3.with_settings({"enable_thinking": False}, "first_user").save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert (loaded.template_options, loaded.system) == ({"enable_thinking": False}, "first_user")
+    assert AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)("a").input_ids
+    loaded.with_settings({}, "template").save(tmp_path)
+    assert "vcjax" not in (tmp_path / "tokenizer_config.json").read_text()
 
 
 def test_saving_without_a_template_removes_an_old_one(llama3, tmp_path):

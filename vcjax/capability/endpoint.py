@@ -3,12 +3,14 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 
 import requests
 from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
+from vcjax.capability.model import chat_prompt
 from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
@@ -58,7 +60,10 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
             # Without one the harness sends the environment's OPENAI_API_KEY to whoever is there.
             "header": {"Authorization": f"Bearer {key}"} if key else {"Accept": "*/*"},
         }
-        return get_model("local-completions").create_from_arg_obj(settings)
+        model = get_model("local-completions").create_from_arg_obj(settings)
+    # The harness's own way knows neither the options of a template nor our fixed date.
+    model.apply_chat_template = partial(chat_prompt, own.tokenizer)  # type: ignore[method-assign]
+    return model
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
@@ -17,11 +16,27 @@ from vcjax.generate.likelihood import encode_pair, prefix_id
 from vcjax.generate.requests import Request, Result
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
 from vcjax.generate.text import TextEngine
+from vcjax.text.chat_text import prompt_text
+from vcjax.text.jinja import Message
 from vcjax.text.templates import default_template
+from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle, load_bundle
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 _KNOWN = (*_SAMPLING, "do_sample", "until", "max_gen_toks", "num_beams")
+
+
+def chat_prompt(
+    tokenizer: Tokenizer, chat_history: Sequence[Message], add_generation_prompt: bool
+) -> str:
+    """A conversation as text in the tokenizer's chat template, as the harness asks for it.
+
+    Args:
+      add_generation_prompt: False leaves the last message, which is the assistant's, open.
+    """
+    if add_generation_prompt:
+        return prompt_text(tokenizer, chat_history).text
+    return prompt_text(tokenizer, chat_history[:-1]).text + chat_history[-1]["content"]
 
 
 class VcjaxLM(LM):
@@ -92,17 +107,7 @@ class VcjaxLM(LM):
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
         """The conversation as text; without the generation prompt its last message is left open."""
-        try:
-            text = self._tokenizer.with_template(self._template).backend.apply_chat_template(
-                chat_history,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-            )
-        except jinja2.TemplateError as error:
-            raise UserError(f"the model's chat template refuses a prompt ({error})") from None
-        assert isinstance(text, str)  # a list only for a list of conversations
-        return text
+        return chat_prompt(self._tokenizer, chat_history, add_generation_prompt)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """The template's source; None where no template is to be used."""

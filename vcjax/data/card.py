@@ -14,6 +14,7 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         pair = ["Each is two lines: the chosen answer after its prompt, then the rejected one."]
     figures = [
         ("examples", summary["examples"]),
+        *_by_turn(summary),
         (f"of them longer than a row, {split}", cut),
         (f"of them dropped: {why}", summary["dropped"]),
         ("exact duplicates left out before", summary["duplicates"]),
@@ -48,6 +49,13 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         "The licence is that of the source texts. It is not recorded here.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _by_turn(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Shown where it happened: there are more examples than records then."""
+    count = summary["by_turn"]
+    label = "conversations with an example for each turn: the chat template rewrites earlier turns"
+    return [(label, count)] if count else []
 
 
 def _table(title: str, counts: Mapping[str, int]) -> list[str]:

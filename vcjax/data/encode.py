@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -11,11 +10,16 @@ from vcjax.data.packing import Example
 from vcjax.data.pairs import Pair
 from vcjax.data.records import Conversation, Document, Preference, Record
 from vcjax.foundation.errors import UserError
-from vcjax.text.chat_text import Message
-from vcjax.text.rendering import render_conversation
+from vcjax.text.jinja import Message
+from vcjax.text.rendering import Rendered, render_last_turn, render_samples
 from vcjax.text.tokenizer import Tokenizer
 
 AT_ONCE = 256  # records encoded together
+
+
+Encoded = list[Example] | list[Pair]
+"""What came of one record: an example, or one for each turn where the chat template rewrites
+earlier turns; see `vcjax.text.rendering.render_samples`."""
 
 
 def encode_documents(tokenizer: Tokenizer, documents: Sequence[Document]) -> list[Example]:
@@ -27,13 +31,14 @@ def encode_documents(tokenizer: Tokenizer, documents: Sequence[Document]) -> lis
     return [Example(ids, np.ones(len(ids), np.bool_)) for ids in whole]
 
 
-def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> Example:
-    """The conversation in the tokenizer's chat template; the assistant's turns are predicted.
+def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> list[Example]:
+    """The conversation in the tokenizer's chat template; each turn of the assistant is predicted in
+    one of the examples.
 
     Raises:
       UserError: the chat template refuses the messages.
     """
-    return _encode(tokenizer, conversation.messages)
+    return [_example(each) for each in render_samples(tokenizer, conversation.messages)]
 
 
 def encode_preference(tokenizer: Tokenizer, preference: Preference) -> Pair:
@@ -44,7 +49,7 @@ def encode_preference(tokenizer: Tokenizer, preference: Preference) -> Pair:
         trims them does, where they differ in white space alone).
     """
     chosen, rejected = (
-        _last_turn_only(_encode(tokenizer, (*preference.messages, _said(answer))))
+        _example(render_last_turn(tokenizer, (*preference.messages, _said(answer))))
         for answer in (preference.chosen, preference.rejected)
     )
     if np.array_equal(chosen.ids, rejected.ids):
@@ -52,21 +57,19 @@ def encode_preference(tokenizer: Tokenizer, preference: Preference) -> Pair:
     return Pair(chosen, rejected)
 
 
-def _each(encode: Callable[[Tokenizer, Any], Any]) -> Callable[[Tokenizer, Sequence], list]:
-    return lambda tokenizer, records: [encode(tokenizer, record) for record in records]
-
-
-ENCODERS: dict[str, Callable[[Tokenizer, Sequence], list]] = {
-    "documents": encode_documents,
-    "conversations": _each(encode_conversation),
-    "preferences": _each(encode_preference),
+ENCODERS: dict[str, Callable[[Tokenizer, Sequence], Sequence[Encoded]]] = {
+    "documents": lambda tokenizer, records: [[e] for e in encode_documents(tokenizer, records)],
+    "conversations": lambda tokenizer, records: [
+        encode_conversation(tokenizer, r) for r in records
+    ],
+    "preferences": lambda tokenizer, records: [[encode_preference(tokenizer, r)] for r in records],
 }
 """Functions of several records, by kind."""
 
 
 def encode_all(
     kind: str, tokenizer: Tokenizer, records: Iterable[Record]
-) -> Iterator[tuple[Record, Example | Pair | UserError]]:
+) -> Iterator[tuple[Record, Encoded | UserError]]:
     """Encodes records in their order; yields each with what came of it, or why nothing did.
 
     Some are encoded at once, while the caller works on those before them.
@@ -85,8 +88,10 @@ def encode_all(
 
 
 def _encode_some(
-    encode: Callable[[Tokenizer, Sequence], list], tokenizer: Tokenizer, records: Sequence[Record]
-) -> list[tuple[Record, Example | Pair | UserError]]:
+    encode: Callable[[Tokenizer, Sequence], Sequence[Encoded]],
+    tokenizer: Tokenizer,
+    records: Sequence[Record],
+) -> list[tuple[Record, Encoded | UserError]]:
     try:
         return list(zip(records, encode(tokenizer, records), strict=True))
     except UserError as error:
@@ -100,15 +105,5 @@ def _said(answer: str) -> Message:
     return {"role": "assistant", "content": answer}
 
 
-def _encode(tokenizer: Tokenizer, messages: Sequence[Message]) -> Example:
-    rendered = render_conversation(tokenizer, messages)
+def _example(rendered: Rendered) -> Example:
     return Example(np.asarray(rendered.ids, np.int32), np.asarray(rendered.loss_mask, np.bool_))
-
-
-def _last_turn_only(example: Example) -> Example:
-    """Turns of the assistant have the header of another turn between them: theirs is the last
-    stretch that is predicted."""
-    predicted = np.flatnonzero(example.loss_mask)
-    gaps = np.flatnonzero(np.diff(predicted) > 1)
-    start = predicted[gaps[-1] + 1] if len(gaps) else predicted[0]
-    return Example(example.ids, example.loss_mask & (np.arange(len(example.ids)) >= start))

@@ -92,22 +92,25 @@ def prepare(
         packer = PairRows(length)
     unique = Deduplicated(records)
     bad, kept_out = list(quarantined), []
+    by_turn = 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
     with _new_folder(Path(folder)) as temporary:
         with RowWriter(temporary, packer.shape) as writer:
             kept = _without(unique, held_out, kept_out)
-            for record, example in encode_all(kind, tokenizer, kept):
+            for record, examples in encode_all(kind, tokenizer, kept):
                 about = record.to_dict()
-                if isinstance(example, UserError):
+                if isinstance(examples, UserError):
                     if on_bad_record == "error":
-                        raise UserError(f"record {record.id!r}: {example}")
+                        raise UserError(f"record {record.id!r}: {examples}")
                     raw = json.dumps(about, ensure_ascii=False)
-                    bad.append({"file": None, "line": None, "reason": str(example), "raw": raw})
+                    bad.append({"file": None, "line": None, "reason": str(examples), "raw": raw})
                     continue
                 languages[record.lang if isinstance(record, Preference) else about["lang"]] += 1
                 domains[about.get("domain", "none")] += 1
-                writer.write(packer.add(example))
+                by_turn += len(examples) > 1
+                for example in examples:
+                    writer.write(packer.add(example))
             writer.write(packer.finish())
         counts = packer.counts
         if not counts.examples and bad:
@@ -132,6 +135,7 @@ def prepare(
             "duplicates": unique.duplicates,
             "quarantined": len(bad),
             "held_out": len(kept_out),
+            "by_turn": by_turn,
             **asdict(counts),
             "languages": dict(sorted(languages.items())),
             "domains": dict(sorted(domains.items())),
@@ -169,6 +173,9 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
         tokenizer.eos_id,
         tokenizer.adds_bos,
         tokenizer.chat_template,
+        # Added later: what was prepared without them is as it was.
+        *([tokenizer.template_options] if tokenizer.template_options else []),
+        *([tokenizer.system] if tokenizer.system != "template" else []),
     ]
     return hash_text(json.dumps(parts, ensure_ascii=False))
 

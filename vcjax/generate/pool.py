@@ -126,7 +126,7 @@ class Pool:
         bundle = Bundle(
             trained.config,
             join(shared, unstack(trained.params)),
-            load_tokenizer(folder / MODEL),
+            located.chat.apply(load_tokenizer(folder / MODEL)),
             read_json(folder / MODEL / GENERATION),
             dtype,
             trained.stored_dtype,

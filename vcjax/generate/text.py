@@ -10,7 +10,7 @@ from vcjax.generate.constraints import Constraint, Constraints
 from vcjax.generate.decoder import Decoder
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, Result
-from vcjax.text import render_conversation
+from vcjax.text import render_prompt
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle
 
@@ -152,4 +152,4 @@ def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> tuple[int, ...]:
     if prompt and isinstance(prompt[0], int):
         return tuple(cast(Sequence[int], prompt))
     conversation = cast(Conversation, prompt)
-    return render_conversation(tokenizer, conversation, add_generation_prompt=True).ids
+    return render_prompt(tokenizer, conversation)

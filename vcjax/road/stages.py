@@ -9,7 +9,7 @@ from vcjax.api import save_model
 from vcjax.charter.load import load_charter
 from vcjax.foundation.lineage import NAME
 from vcjax.model.build import abstract, plain_logits
-from vcjax.text import render_conversation
+from vcjax.text import render_prompt
 from vcjax.weights.bundle import Bundle, load_bundle, open_located
 from vcjax.weights.card import model_card
 from vcjax.weights.resolve import resolve
@@ -46,6 +46,6 @@ def export(source: Path, folder: Path, base: str, reference: str) -> float:
 
 def _logits(bundle: Bundle) -> np.ndarray:
     question = [{"role": "user", "content": "Why do people disagree about what is fair?"}]
-    ids = render_conversation(bundle.require_tokenizer(), question, add_generation_prompt=True).ids
+    ids = render_prompt(bundle.require_tokenizer(), question)
     graph, _ = abstract(bundle.config)
     return np.asarray(plain_logits(graph, bundle.params, jnp.asarray([ids])))

@@ -14,6 +14,7 @@ from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
+from vcjax.text.chat_settings import split_options
 from vcjax.weights.shipped import SHIPPED
 
 RECORDED = "recorded:"
@@ -45,14 +46,14 @@ def family_of(spec: RoleSpec, field: str) -> str:
     """
     if spec.family:
         return spec.family
-    reference = spec.model
+    reference = split_options(spec.model)[0]
     seen: set[str] = set()
     while reference not in SHIPPED and reference not in seen:
         seen.add(reference)
         config = Path(reference) / "config.json"
         if not ((Path(reference) / "checkpoints").is_dir() and config.is_file()):
             break
-        reference = read_json(config)["model"]
+        reference = split_options(read_json(config)["model"])[0]
     if reference in SHIPPED:
         return SHIPPED[reference].family
     raise UserError(f"config.{field}: say of which family {spec.model!r} is, e.g. 'llama3'")

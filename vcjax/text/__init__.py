@@ -1,6 +1,6 @@
 """Floor 1: text to ids and back: tokenizers, and chat rendering to (ids, loss mask) in one pass."""
 
-from vcjax.text.rendering import Rendered, render_conversation
+from vcjax.text.rendering import Rendered, render_last_turn, render_prompt, render_samples
 from vcjax.text.templates import default_template
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
 
@@ -10,5 +10,7 @@ __all__ = [
     "Tokenizer",
     "default_template",
     "load_tokenizer",
-    "render_conversation",
+    "render_last_turn",
+    "render_prompt",
+    "render_samples",
 ]

@@ -1,40 +1,32 @@
 """A conversation to one string, with the spans that are the assistant's and those that are inert.
 
-Inert: a special token's string inside a message's content. The template must not see a token
-there and the tokenizer must not parse one, so while the template runs each such string is a
-single character that occurs nowhere else; afterwards it is put back and its span is kept.
+Inert: a special token's string inside a message's content. The template must not see a token there
+and the tokenizer must not parse one, so while the template runs, each such string is a mark (see
+`vcjax.text.marks`); afterwards it is put back and its span is kept. Marks also find an answer in
+what a template makes of it, wherever that is and however often the same words are in the text.
+
+Where a template doesn't mark what the assistant says, an answer is what it renders beyond the text
+that asks for it, which is the rendering of the earlier messages with a generation prompt. Templates
+may rewrite earlier turns (Qwen3 drops their reasoning, Mistral moves the system message to the last
+question): then the rendering of a whole conversation isn't what its earlier answers are asked with,
+and each of those has a rendering of its own, that of the conversation which ends with it.
 """
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-
-import jinja2
-from transformers.utils.chat_template_utils import render_jinja_template
+from functools import cached_property
 
 from vcjax.foundation.errors import UserError
-from vcjax.text.encoder import unused_characters
-from vcjax.text.templates import END_OF_TURN
+from vcjax.text.jinja import ChatTemplate, Message
+from vcjax.text.marks import new_mark
+from vcjax.text.templates import END_OF_TURN, default_template, warn_of_missing_tokens
 from vcjax.text.tokenizer import Tokenizer
 
-Message = Mapping[str, str]
 Span = tuple[int, int]  # characters, half-open
 
-# transformers keeps one compiled template, which tracks the spans, for all threads.
-_RENDERING = threading.Lock()
-
 _GENERATION_MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
-
-# Llama 3.1 and later templates print today's date unless they are given one, and a rendering must
-# not depend on the day. This is the date those templates fall back on.
-_DATE = "26 Jul 2024"
-
-_MEND = (
-    "the assistant's tokens can't be told from the rest: add {% generation %} markers to the "
-    "template or use another one"
-)
+_THOUGHT, _THOUGHT_END = "<think>", "</think>"
 
 
 @dataclass(frozen=True)
@@ -42,123 +34,222 @@ class ChatText:
     """A rendered conversation; spans are sorted and do not overlap."""
 
     text: str
-    assistant: tuple[Span, ...]  # each ends with its end-of-turn token
+    assistant: tuple[Span, ...]  # those to train on; each ends with its end-of-turn token
     inert: tuple[Span, ...]
 
 
-def render_chat_text(
-    tokenizer: Tokenizer, template: str, messages: Sequence[Message], add_generation_prompt: bool
-) -> ChatText:
-    """Renders valid `messages`. Raises UserError for a template that fails or can't be masked."""
-    tokens = _StandIns(tokenizer, template, messages)
-    messages = [
-        {"role": message["role"], "content": tokens.hide(message["content"])}
-        for message in messages
-    ]
-    run = _Template(tokenizer, template)
-    if _GENERATION_MARKER.search(template):
-        text, spans = run.marked(messages, add_generation_prompt)
-    else:
-        text, spans = run.differenced(messages, add_generation_prompt)
-    return tokens.reveal(text, spans)
+def prompt_text(tokenizer: Tokenizer, messages: Sequence[Message]) -> ChatText:
+    """The text that asks for the next answer, rendered once; no span is the assistant's.
+
+    Raises:
+      UserError: the template fails on the messages.
+    """
+    chat = _Chat(tokenizer, messages)
+    return chat.reveal(chat.prompt(len(messages)), [])
 
 
-class _StandIns:
-    """Characters that stand in for special tokens' strings in the contents of messages."""
+def training_texts(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[ChatText]:
+    """Texts in which each answer of a conversation is the assistant's once.
 
-    def __init__(self, tokenizer: Tokenizer, template: str, messages: Sequence[Message]):
-        contents = "\0".join(message["content"] for message in messages)
-        found = [string for string in tokenizer.special_tokens if string in contents]
-        # A token comes before those that it contains.
-        found.sort(key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, found)))
-        characters = unused_characters(contents + template, len(found))
-        self._character = dict(zip(found, characters, strict=True))
-        self._string = {character: string for string, character in self._character.items()}
+    One text where the template has `{% generation %}` markers or renders earlier turns as they were
+    asked for and answered; else also one for each turn that it renders otherwise by then.
 
-    def hide(self, content: str) -> str:
-        if not self._character:
-            return content
-        return self._pattern.sub(lambda match: self._character[match[0]], content)
-
-    def reveal(self, text: str, assistant: list[Span]) -> ChatText:
-        if not self._string:
-            return ChatText(text, tuple(assistant), ())
-        strings = [self._string.get(character, character) for character in text]
-        starts = [0]
-        for string in strings:
-            starts.append(starts[-1] + len(string))
-        return ChatText(
-            text="".join(strings),
-            assistant=tuple((starts[a], starts[b]) for a, b in assistant),
-            inert=tuple(
-                (starts[i], starts[i + 1])
-                for i, character in enumerate(text)
-                if character in self._string
-            ),
-        )
+    Raises:
+      UserError: the template fails on the messages, or doesn't render an answer as it is.
+    """
+    chat = _Chat(tokenizer, messages)
+    if (marked := chat.marked()) is not None:
+        return [chat.reveal(*marked)]
+    whole = chat.text(len(messages))
+    spans, own = [], []
+    for turn in chat.turns:
+        text, span = chat.as_last(turn, whole)
+        if whole.startswith(text[: span[1]]):
+            spans.append(span)
+        else:
+            own.append(chat.reveal(text, [span]))
+    return [*own, chat.reveal(whole, spans)] if spans else own
 
 
-class _Template:
-    """A chat template and the two ways to find the assistant's spans in what it renders."""
+def last_turn_text(tokenizer: Tokenizer, messages: Sequence[Message]) -> ChatText:
+    """The text of a conversation that ends with an answer; that answer alone is the assistant's.
 
-    def __init__(self, tokenizer: Tokenizer, source: str):
-        self._source = source
-        self._variables: dict[str, Any] = {
-            **tokenizer.backend.special_tokens_map,
-            "date_string": _DATE,
-        }
-        eos = [] if tokenizer.eos_id is None else [tokenizer.backend.eos_token]
-        self._ends = (*END_OF_TURN, *map(str, eos))
+    Raises:
+      UserError: as `training_texts`.
+    """
+    chat = _Chat(tokenizer, messages)
+    if (marked := chat.marked()) is not None and len(marked[1]) == len(chat.turns):
+        text, spans = marked
+        return chat.reveal(text, spans[-1:])
+    text, span = chat.as_last(len(messages) - 1, chat.text(len(messages)))
+    return chat.reveal(text, [span])
 
-    def marked(self, messages: list[dict], add_generation_prompt: bool) -> tuple[str, list[Span]]:
-        """Spans from the template's {% generation %} markers."""
-        text, spans = self._render(messages, add_generation_prompt, markers=True)
-        turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-        if turns and not spans:
-            raise UserError("chat template: no {% generation %} marker covers an assistant turn")
-        if len(spans) == len(turns):  # else the template marks parts of turns, or some turns
-            for i, (start, end) in zip(turns, spans, strict=True):
-                if _answer(messages[i]) not in text[start:end]:
-                    raise UserError(
-                        "chat template: a {% generation %} marker does not cover the content of "
-                        f"messages[{i}]; don't put markers in macros or {{% set %}} blocks"
-                    )
+
+@dataclass(frozen=True)
+class _Answer:
+    """Where a message's content is in a text.
+
+    Attributes:
+      start: of the content without white space before it; None where the template drops its
+        beginning, which then is reasoning.
+      said: of what follows the reasoning; `start` where there is none.
+      end: of the content without white space after it.
+    """
+
+    start: int | None
+    said: int
+    end: int
+
+
+class _Chat:
+    """A conversation in its template. Texts are as the template sees them, with marks for the
+    special tokens in contents, until `reveal` puts these back."""
+
+    def __init__(self, tokenizer: Tokenizer, messages: Sequence[Message]):
+        source = tokenizer.chat_template or default_template(tokenizer)
+        warn_of_missing_tokens(tokenizer, source)
+        variables = {**tokenizer.backend.special_tokens_map, **tokenizer.template_options}
+        self._template = ChatTemplate(source, variables)
+        self._has_markers = _GENERATION_MARKER.search(source) is not None
+        if tokenizer.system == "first_user":
+            messages = system_in_first_question(messages)
+        self._marks = _Marks(tokenizer.special_tokens, source, messages)
+        self._messages = [_with_content(m, self._marks.hide(m["content"])) for m in messages]
+        eos = [] if tokenizer.eos_id is None else [str(tokenizer.backend.eos_token)]
+        self._ends = (*END_OF_TURN, *eos)
+        self._special = _any_of({*self._ends, *tokenizer.special_tokens})
+
+    @property
+    def turns(self) -> list[int]:
+        """Indices of the assistant's messages."""
+        return [i for i, message in enumerate(self._messages) if message["role"] == "assistant"]
+
+    def text(self, count: int) -> str:
+        """The first `count` messages."""
+        return self._template.render(self._messages[:count], False)
+
+    def prompt(self, count: int) -> str:
+        """The first `count` messages and what asks for an answer to them."""
+        return self._template.render(self._messages[:count], True)
+
+    def reveal(self, text: str, spans: Sequence[Span]) -> ChatText:
+        """The text and the assistant's spans in it, special tokens in contents put back."""
+        return self._marks.reveal(text, spans)
+
+    def marked(self) -> tuple[str, list[Span]] | None:
+        """The whole conversation and its spans by the template's `{% generation %}` markers.
+
+        None where it has no markers, or where they cut through an answer.
+        """
+        if not self._has_markers:
+            return None
+        marks = self._marks
+        answered = [self._answered(i) for i in range(len(self._messages))]
+        generation = (marks.generation_start, marks.generation_end)
+        raw = self._template.render(answered, False, generation)
+        text, at = marks.take_out(raw)
+        starts, ends = at.get(marks.generation_start, []), at.get(marks.generation_end, [])
+        spans = list(zip(starts, ends, strict=True))
+        answers = list(zip(at.get(marks.said, []), at.get(marks.end, []), strict=False))
+        whole = text == self.text(len(self._messages)) and len(answers) == len(self.turns)
+        if not whole or not spans or not all(_in_one_or_none(each, spans) for each in answers):
+            return None
         return text, [(start, self._with_end_of_turn(text, end)) for start, end in spans]
 
-    def differenced(
-        self, messages: list[dict], add_generation_prompt: bool
-    ) -> tuple[str, list[Span]]:
-        """Spans from what an assistant turn adds to the rendering of the turns before it."""
-        text = self._render(messages, add_generation_prompt)[0]
-        spans = []
-        for i, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            before = self._render(messages[:i], True)[0]
-            through = self._render(messages[: i + 1], False)[0]
-            if not text.startswith(through):
-                raise UserError(
-                    f"chat template: it renders the turns up to messages[{i}] differently once "
-                    f"later turns follow; {_MEND}"
-                )
-            if not through.startswith(before):
-                raise UserError(
-                    f"chat template: its generation prompt is not how messages[{i}] begins; {_MEND}"
-                )
-            spans.append((len(before), self._turn_end(text, len(before), len(through), i, message)))
-        return text, spans
+    def as_last(self, turn: int, whole: str) -> tuple[str, Span]:
+        """The conversation up to an answer, as it is asked for, and the answer's span in it.
 
-    def _turn_end(self, text: str, start: int, end: int, index: int, message: dict) -> int:
-        """Where an assistant turn that is rendered in [start, end) stops being the assistant's."""
-        answer = _answer(message)
-        content_end = text.find(answer, start, end) + len(answer)
-        if content_end < start + len(answer):
-            raise UserError(f"chat template: it does not render messages[{index}].content as it is")
-        # White space after the end-of-turn token belongs to the layout. Where nothing but white
-        # space ends a turn, that is the only sign of its end, and stays.
-        ending = text[content_end:end]
+        The text is what the template makes of these messages where that begins with what it asks
+        for the answer with. Else it is what it asks with, and the answer as the template renders
+        it: an answer must follow what it will follow.
+
+        Args:
+          whole: the whole conversation.
+        """
+        text, answer = self._located(turn, whole)
+        end = self._end(text, answer.end, turn)
+        if turn == 0:  # nothing asks for it
+            return text, (answer.said if answer.start is None else answer.start, end)
+        asked = self.prompt(turn)
+        if text.startswith(asked) and len(asked) <= answer.said:
+            return text, (len(asked), end)
+        said = self._said(asked, text[answer.said : end], text, answer, turn)
+        return asked + said, (len(asked), len(asked) + len(said))
+
+    def _said(self, asked: str, rest: str, text: str, answer: _Answer, turn: int) -> str:
+        """What the assistant says where `text` doesn't begin with what asks for it.
+
+        Args:
+          rest: of `text`, what follows the reasoning, up to the turn's end.
+        """
+        content = self._messages[turn]["content"]
+        before, thought, _ = content.rpartition(_THOUGHT_END)
+        if asked.rstrip().endswith(_THOUGHT):  # the assistant is to think first
+            reasoning = before.rpartition(_THOUGHT)[2].strip("\n") if thought else ""
+            return f"{reasoning}\n{_THOUGHT_END}\n\n{rest}"
+        if answer.start is None or asked.rstrip().endswith(_THOUGHT_END):
+            return rest
+        white = content[: len(content) - len(content.lstrip())]
+        start = answer.start - (len(white) if text.endswith(white, 0, answer.start) else 0)
+        return text[start : answer.said] + rest
+
+    def _located(self, turn: int, whole: str) -> tuple[str, _Answer]:
+        """The conversation up to an answer, and where that is in it.
+
+        Raises:
+          UserError: the template doesn't render the answer as it is.
+        """
+        marks = self._marks
+        raw = self._template.render([*self._messages[:turn], self._answered(turn)], False)
+        text, at = marks.take_out(raw)
+        if not whole.startswith(text) and text != (plain := self.text(turn + 1)):
+            return plain, self._searched(plain, turn)  # the marks have changed what it does
+        starts, said, ends = (at.get(mark, []) for mark in (marks.start, marks.said, marks.end))
+        if len(said) != 1 or len(ends) != 1 or len(starts) > 1:
+            return text, self._searched(text, turn)
+        return text, _Answer(starts[0] if starts else None, said[0], ends[0])
+
+    def _searched(self, text: str, turn: int) -> _Answer:
+        """Where an answer is in `text`, found by its words."""
+        answer = _after_thought(self._messages[turn]["content"]).strip()
+        before = 0 if turn == 0 else len(self.prompt(turn))
+        start = text.find(answer, before)
+        if start < 0:
+            raise UserError(f"chat template: it does not render messages[{turn}].content as it is")
+        return _Answer(start, start, start + len(answer))
+
+    def _answered(self, index: int) -> Message:
+        """A message with marks around its content, inside its white space, if it is an answer."""
+        message = self._messages[index]
+        if message["role"] != "assistant":
+            return message
+        content, marks = message["content"], self._marks
+        inner = content.strip()
+        before, after = content.split(inner, 1) if inner else (content, "")
+        said = _after_thought(inner).lstrip()
+        thought = inner[: len(inner) - len(said)]
+        within = f"{marks.start}{thought}{marks.said}{said}{marks.end}"
+        return _with_content(message, before + within + after)
+
+    def _end(self, text: str, content_end: int, turn: int) -> int:
+        """Where the turn whose content ends at `content_end`, the last of `text`, ends.
+
+        With its first special token: white space after it belongs to the layout, and some templates
+        begin the next turn there. Where nothing but white space ends a turn, that is the only sign
+        of its end, and counts.
+        """
+        ending = text[content_end:]
+        if special := self._special.search(ending):
+            return content_end + special.end()
+        if ending.strip() and self.prompt(turn + 1) == text:
+            # The template asks for an answer at the end of every conversation: that isn't part of
+            # this turn. What another turn begins with isn't either.
+            ending = _common(ending, self._followed(turn)[content_end:])
         return content_end + len(ending.rstrip() or ending)
+
+    def _followed(self, turn: int) -> str:
+        question = {"role": "user", "content": "?"}
+        return self._template.render([*self._messages[: turn + 1], question], False)
 
     def _with_end_of_turn(self, text: str, end: int) -> int:
         """Takes in an end-of-turn token that a marker left outside: an end must be learnt."""
@@ -166,29 +257,107 @@ class _Template:
             return end
         return end + next((len(token) for token in self._ends if text.startswith(token, end)), 0)
 
-    def _render(
-        self, messages: list[dict], add_generation_prompt: bool, markers: bool = False
-    ) -> tuple[str, list[Span]]:
-        try:
-            with _RENDERING:
-                texts, spans = render_jinja_template(
-                    conversations=[messages],
-                    chat_template=self._source,
-                    return_assistant_tokens_mask=markers,
-                    add_generation_prompt=add_generation_prompt,
-                    **self._variables,
-                )
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
-            roles = ", ".join(message["role"] for message in messages) or "no messages"
-            raise UserError(f"chat template: it fails on ({roles}): {error}") from error
-        # (transformers types the spans as strings; they are offsets)
-        return texts[0], sorted(cast(list[Span], spans[0])) if markers else []
+
+class _Marks:
+    """The marks of one conversation: of answers, of `{% generation %}` blocks, and those that stand
+    in for special tokens' strings in contents."""
+
+    def __init__(self, special: Mapping[str, int], source: str, messages: Sequence[Message]):
+        contents = "\0".join(message["content"] for message in messages)
+        self._mark = new_mark(contents, source)
+        names = ("start", "said", "end", "generation_start", "generation_end")
+        self.start, self.said, self.end, self.generation_start, self.generation_end = map(
+            self._numbered, range(len(names))
+        )
+        found = [string for string in special if string in contents]
+        self._stand_ins = {
+            string: self._numbered(number) for number, string in enumerate(found, len(names))
+        }
+        self._strings = {mark: string for string, mark in self._stand_ins.items()}
+        self._hidden = _any_of(found)
+
+    @cached_property
+    def _places(self) -> re.Pattern:
+        return re.compile(re.escape(self._mark) + ".", re.DOTALL)
+
+    def hide(self, content: str) -> str:
+        """A content with marks for special tokens' strings."""
+        if not self._stand_ins:
+            return content
+        return self._hidden.sub(lambda match: self._stand_ins[match[0]], content)
+
+    def take_out(self, text: str) -> tuple[str, dict[str, list[int]]]:
+        """The text without the marks that stand in for nothing, and where each of these was."""
+        parts: list[str] = []
+        at: dict[str, list[int]] = {}
+        position = taken = 0
+        for match in self._places.finditer(text):
+            if match[0] not in self._strings:
+                parts.append(text[position : match.start()])
+                at.setdefault(match[0], []).append(match.start() - taken)
+                position, taken = match.end(), taken + len(match[0])
+        return "".join([*parts, text[position:]]), at
+
+    def reveal(self, text: str, spans: Sequence[Span]) -> ChatText:
+        """The text with special tokens' strings in the place of their marks."""
+        inert: list[Span] = []
+        shifts: list[tuple[int, int]] = [(0, 0)]  # from this position on, so much further
+        parts: list[str] = []
+        position = 0
+        for match in self._places.finditer(text):
+            string, shift = self._strings[match[0]], shifts[-1][1]
+            parts += [text[position : match.start()], string]
+            inert.append((match.start() + shift, match.start() + shift + len(string)))
+            shifts.append((match.end(), shift + len(string) - len(match[0])))
+            position = match.end()
+        moved, after = [], 0
+        for place in (place for span in spans for place in span):
+            while after + 1 < len(shifts) and shifts[after + 1][0] <= place:
+                after += 1
+            moved.append(place + shifts[after][1])
+        pairs = tuple(zip(moved[::2], moved[1::2], strict=True))
+        return ChatText("".join([*parts, text[position:]]), pairs, tuple(inert))
+
+    def _numbered(self, number: int) -> str:
+        return self._mark + chr(0x100000 + number)
 
 
-def _answer(message: dict) -> str:
-    """The part of an assistant's content that a template keeps as it is.
+def system_in_first_question(messages: Sequence[Message]) -> list[Message]:
+    """The messages with a leading system message put before the first question, as part of it."""
+    if not messages or messages[0]["role"] != "system":
+        return list(messages)
+    system, rest = messages[0]["content"], list(messages[1:])
+    if not rest or rest[0]["role"] != "user":
+        return [{"role": "user", "content": system}, *rest]
+    return [_with_content(rest[0], f"{system}\n\n{rest[0]['content']}"), *rest[1:]]
 
-    Templates trim it, and some lay out the reasoning before `</think>` anew.
-    """
-    content = message["content"].strip()
-    return content.rpartition("</think>")[2].strip() or content
+
+def _with_content(message: Message, content: str) -> Message:
+    return {"role": message["role"], "content": content}
+
+
+def _after_thought(content: str) -> str:
+    """An answer without its reasoning, which some templates lay out anew or leave out."""
+    said = content.rpartition(_THOUGHT_END)[2]
+    return said if said.strip() else content
+
+
+def _in_one_or_none(answer: Span, spans: Sequence[Span]) -> bool:
+    """Whether an answer is inside one of the spans, or touches none."""
+    start, end = answer
+    touched = [span for span in spans if span[0] < end and start < span[1]]
+    return not touched or (len(touched) == 1 and touched[0][0] <= start and end <= touched[0][1])
+
+
+def _any_of(strings: Sequence[str] | set[str]) -> re.Pattern:
+    """Matches any of the strings, a longer one before those that it contains."""
+    return re.compile("|".join(map(re.escape, sorted(strings, key=lambda s: (-len(s), s)))))
+
+
+def _common(one: str, other: str) -> str:
+    """The beginning that two strings share."""
+    length = next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
+    return one[:length]

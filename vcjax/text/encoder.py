@@ -7,7 +7,7 @@ way of encoding has its own copy of the tokenizer, set once.
 
 import copy
 from collections.abc import Sequence
-from itertools import chain, islice
+from functools import cached_property
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -15,16 +15,7 @@ import tokenizers
 from jaxtyping import Int32
 
 from vcjax.foundation.errors import UserError
-
-# Unicode's noncharacters (never assigned, for use inside a program), then private-use plane 16.
-_STOCK = (range(0xFDD0, 0xFDF0), range(0x100000, 0x10FFFE))
-
-
-def unused_characters(text: str, count: int) -> list[str]:
-    """`count` characters, of those that no text should have, that `text` does not contain."""
-    used = set(text)
-    characters = map(chr, chain(*_STOCK))
-    return list(islice((c for c in characters if c not in used), count))
+from vcjax.text.marks import new_mark
 
 
 class Token(NamedTuple):
@@ -47,7 +38,6 @@ class Encoder:
         # A byte-level post-processor may trim spaces from offsets, which would move spans.
         self._parsing.post_processor = None  # type: ignore[assignment]
         self._parsing.encode_special_tokens = False
-        self._plain: dict[str, tokenizers.Tokenizer] = {}  # by the character that breaks the text
 
     def parsed(self, text: str) -> list[Token]:
         """Encodes text in which the special tokens' strings are special tokens."""
@@ -61,7 +51,7 @@ class Encoder:
         before a text puts none before its second piece. Raises UserError where the vocabulary
         gives a special token's id for plain text.
         """
-        backend, breaker = self._breaking("".join(pieces))
+        backend, breaker = self._plain
         breaker_id = backend.token_to_id(breaker)
         encoded: list[list[int]] = [[]]
         for id in backend.encode(breaker.join(pieces), add_special_tokens=False).ids:
@@ -78,7 +68,7 @@ class Encoder:
 
         On all cores at once, which leave other Python threads running.
         """
-        backend, _ = self._breaking("".join(texts))
+        backend, _ = self._plain
         encoded = backend.encode_batch_fast(list(texts), add_special_tokens=False)
         ids = [np.asarray(encoding.ids, np.int32) for encoding in encoded]
         special = np.asarray(sorted(self._special_ids), np.int32)
@@ -87,13 +77,15 @@ class Encoder:
                 self._refuse(backend, int(id))
         return ids
 
-    def _breaking(self, text: str) -> tuple[tokenizers.Tokenizer, str]:
-        """A tokenizer without special tokens, and a character that breaks what it encodes; the
-        text has none of it."""
-        breaker = unused_characters(text, 1)[0]
-        if breaker not in self._plain:
-            self._plain[breaker] = self._without_special(breaker)
-        return self._plain[breaker], breaker
+    @cached_property
+    def _plain(self) -> tuple[tokenizers.Tokenizer, str]:
+        """A tokenizer without special tokens, and a string that breaks what it encodes."""
+        breaker = new_mark()
+        backend = copy.deepcopy(self._parsing)
+        backend.encode_special_tokens = True
+        # An added token that isn't special is still split out of the text, wherever it stands.
+        backend.add_tokens([tokenizers.AddedToken(breaker, special=False, normalized=False)])
+        return backend, breaker
 
     def _refuse(self, backend: tokenizers.Tokenizer, id: int) -> NoReturn:
         token = backend.id_to_token(id)
@@ -101,10 +93,3 @@ class Encoder:
             f"this tokenizer gives the special token {token!r} for plain text; "
             "take the string out of the text"
         )
-
-    def _without_special(self, breaker: str) -> tokenizers.Tokenizer:
-        backend = copy.deepcopy(self._parsing)
-        backend.encode_special_tokens = True
-        # An added token that isn't special is still split out of the text, wherever it stands.
-        backend.add_tokens([tokenizers.AddedToken(breaker, special=False, normalized=False)])
-        return backend

@@ -1,7 +1,7 @@
-"""A conversation to token ids and the loss mask of its assistant turns, in one pass.
+"""Conversations to token ids, and to ids with the loss mask of the assistant's turns.
 
-The whole conversation is rendered to one string and encoded at once, so that ids are those of the
-whole text for any template; tokens are masked by where their characters lie in that string.
+A conversation is rendered to one string and encoded at once, so that ids are those of the whole
+text for any template; tokens are masked by where their characters lie in that string.
 """
 
 from bisect import bisect_right
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vcjax.foundation.errors import UserError, suggest
-from vcjax.text.chat_text import ChatText, Message, Span, render_chat_text
-from vcjax.text.encoder import Token, unused_characters
-from vcjax.text.templates import default_template, warn_of_missing_tokens
+from vcjax.text.chat_text import ChatText, Span, last_turn_text, prompt_text, training_texts
+from vcjax.text.encoder import Token
+from vcjax.text.jinja import Message
 from vcjax.text.tokenizer import Tokenizer
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True)
@@ -25,36 +25,55 @@ class Rendered:
     loss_mask: tuple[bool, ...]
 
 
-def render_conversation(
-    tokenizer: Tokenizer,
-    messages: Sequence[Message],
-    *,
-    add_generation_prompt: bool = False,
-    template: str | None = None,
-) -> Rendered:
-    """Renders `messages` (`{"role", "content"}` each) to ids and an assistant-only loss mask.
+def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[int, ...]:
+    """The ids that ask for the next answer: `messages` (`{"role", "content"}` each) in the
+    tokenizer's chat template, up to the assistant's header.
 
-    The mask covers every assistant turn with its end-of-turn token, not the newline after it.
     BOS comes once, if the template writes it or the tokenizer adds it. Special tokens come from
     the template alone: their strings in a message's content are encoded as text.
 
-    No token straddles the start or the end of an assistant turn: where one would (a content that
-    begins with newlines, after a header that ends with one), the text is cut there, so that what
-    comes before is encoded as it is when the model is asked to answer.
+    Raises:
+        UserError: an invalid message, or a template that fails or refuses the messages.
+    """
+    _check(messages)
+    return _rendered(tokenizer, prompt_text(tokenizer, messages)).ids
 
-    Args:
-        add_generation_prompt: end with the assistant's header, for the model to go on.
-        template: Jinja source; by default the tokenizer's own, else `default_template`.
+
+def render_samples(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Rendered]:
+    """Renders a conversation to samples with assistant-only loss masks; each turn of the assistant
+    is trained on in one of them.
+
+    It is one sample, unless the template renders earlier turns otherwise once later ones follow:
+    then such a turn has a sample of its own, which ends with it, since that is how it is asked for.
+
+    A mask covers a turn with its end-of-turn token, not the newline after it. No token straddles
+    the start or the end of a turn: where one would (a content that begins with newlines, after a
+    header that ends with one), the text is cut there, so that what comes before is encoded as it is
+    when the model is asked to answer. BOS and special tokens are as in `render_prompt`.
 
     Raises:
-        UserError: an invalid message; no assistant turn and no generation prompt; a template that
-            fails, or whose assistant turns can't be told from its renderings.
+        UserError: an invalid message; no turn of the assistant; a template that fails or refuses
+            the messages, or that doesn't render what the assistant says.
     """
-    _check(messages, add_generation_prompt)
-    if template is None:
-        template = tokenizer.chat_template or default_template(tokenizer)
-    warn_of_missing_tokens(tokenizer, template)
-    chat = render_chat_text(tokenizer, template, messages, add_generation_prompt)
+    _check(messages)
+    _check_answers(messages)
+    return [_rendered(tokenizer, chat) for chat in training_texts(tokenizer, messages)]
+
+
+def render_last_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Rendered:
+    """Renders a conversation that ends with the assistant's turn, which alone is trained on.
+
+    Raises:
+        UserError: as `render_samples`; or the last message isn't the assistant's.
+    """
+    _check(messages)
+    _check_answers(messages)
+    if messages[-1]["role"] != "assistant":
+        raise UserError(f"messages[{len(messages) - 1}]: the last message isn't the assistant's")
+    return _rendered(tokenizer, last_turn_text(tokenizer, messages))
+
+
+def _rendered(tokenizer: Tokenizer, chat: ChatText) -> Rendered:
     ids, mask = _encode(tokenizer, chat)
     if tokenizer.adds_bos and ids[:1] != [tokenizer.bos_id]:
         ids, mask = [tokenizer.bos_id, *ids], [False, *mask]
@@ -62,7 +81,7 @@ def render_conversation(
 
 
 def _encode(tokenizer: Tokenizer, chat: ChatText) -> tuple[list[int], list[bool]]:
-    text = _without_inert(chat)
+    text = _without_inert(tokenizer, chat)
     tokens = tokenizer.encoder.parsed(text)
     boundaries = sorted({position for span in chat.assistant for position in span})
     straddles = any(_straddles(token, boundaries) for token in tokens)
@@ -78,7 +97,7 @@ def _encode(tokenizer: Tokenizer, chat: ChatText) -> tuple[list[int], list[bool]
         for token in tokens  # a token may take in white space beside it, and <unk> stands for any
         if tokenizer.special_tokens.get(text[token.start : token.end].strip()) == token.id
     ]
-    cuts = [Token(-1, b, b) for b in boundaries if not any(t.start < b < t.end for t in special)]
+    cuts = [Token(-1, b, b) for b in boundaries if not _within(b, special)]
     events = sorted(special + cuts, key=lambda event: (event.start, event.end))
     starts = [0, *(event.end for event in events)]
     ends = [*(event.start for event in events), len(chat.text)]
@@ -95,11 +114,11 @@ def _encode(tokenizer: Tokenizer, chat: ChatText) -> tuple[list[int], list[bool]
     return ids, mask
 
 
-def _without_inert(chat: ChatText) -> str:
+def _without_inert(tokenizer: Tokenizer, chat: ChatText) -> str:
     """The text with a meaningless character for each one of the inert spans: same positions."""
     if not chat.inert:
         return chat.text
-    blank = unused_characters(chat.text, 1)[0]
+    blank = tokenizer.meaningless_character
     parts, position = [], 0
     for start, end in chat.inert:
         parts += [chat.text[position:start], blank * (end - start)]
@@ -112,12 +131,18 @@ def _straddles(token: Token, boundaries: list[int]) -> bool:
     return i < len(boundaries) and boundaries[i] < token.end
 
 
+def _within(position: int, tokens: list[Token]) -> bool:
+    """Whether a position lies inside one of the tokens, which are sorted."""
+    i = bisect_right(tokens, position, key=lambda token: token.start) - 1
+    return i >= 0 and tokens[i].start < position < tokens[i].end
+
+
 def _inside(position: int, spans: tuple[Span, ...]) -> bool:
     i = bisect_right(spans, position, key=lambda span: span[0]) - 1
     return i >= 0 and position < spans[i][1]
 
 
-def _check(messages: Sequence[Message], add_generation_prompt: bool) -> None:
+def _check(messages: Sequence[Message]) -> None:
     if not messages:
         raise UserError("messages: empty; a conversation has at least one message")
     for i, message in enumerate(messages):
@@ -133,13 +158,17 @@ def _check(messages: Sequence[Message], add_generation_prompt: bool) -> None:
             raise UserError(f"messages[{i}].role: {role!r} is not one of {', '.join(ROLES)}{hint}")
         if not isinstance(content, str):
             raise UserError(f"messages[{i}].content: not a string")
-        if role == "assistant" and not content.strip():
-            raise UserError(f"messages[{i}].content: empty; an assistant's turn says something")
         try:
             content.encode()
         except UnicodeEncodeError as error:
             raise UserError(
                 f"messages[{i}].content: not Unicode text ({error.reason} at {error.start})"
             ) from None
-    if not add_generation_prompt and all(m["role"] != "assistant" for m in messages):
+
+
+def _check_answers(messages: Sequence[Message]) -> None:
+    for i, message in enumerate(messages):
+        if message["role"] == "assistant" and not message["content"].strip():
+            raise UserError(f"messages[{i}].content: empty; an assistant's turn says something")
+    if all(message["role"] != "assistant" for message in messages):
         raise UserError("messages: no assistant turn, so there is nothing to train on")

@@ -2,9 +2,10 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
@@ -13,6 +14,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
 from vcjax.text.encoder import Encoder
+
+CONFIG = "tokenizer_config.json"
+SYSTEM_MODES = ("template", "first_user")
+_OWN = "vcjax_chat"  # our key in tokenizer_config.json, which other readers pass over
 
 
 class MissingTokenizer(UserError):
@@ -25,9 +30,17 @@ class Tokenizer:
     Attributes:
         backend: the `transformers` tokenizer (of the kind that `tokenizers` runs).
         chat_template: the Jinja source of the model's own chat template, or None.
+        template_options: what the template sees beside the messages, e.g. `enable_thinking`.
+        system: where a leading system message goes: to the `template`, or into the `first_user`
+            message, for templates without a system role.
     """
 
-    def __init__(self, backend: PreTrainedTokenizerFast):
+    def __init__(
+        self,
+        backend: PreTrainedTokenizerFast,
+        template_options: Mapping[str, Any] | None = None,
+        system: str = "template",
+    ):
         """Raises UserError for a tokenizer that the `tokenizers` library doesn't run."""
         if not isinstance(backend, PreTrainedTokenizerFast):
             raise UserError(
@@ -36,6 +49,7 @@ class Tokenizer:
             )
         self.backend = backend
         self.chat_template = _only_template(backend)
+        self.template_options, self.system = dict(template_options or {}), system
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Encodes text; adds no BOS.
@@ -102,21 +116,37 @@ class Tokenizer:
         special = frozenset(self.special_tokens.values()) - {_id(self.backend.unk_token_id)}
         return Encoder(self.backend.backend_tokenizer, special)
 
+    @cached_property
+    def meaningless_character(self) -> str:
+        """A character that no special token has."""
+        used = set("".join(self.special_tokens))
+        return next(c for c in map(chr, range(0xFDD0, 0x10FFFE)) if c not in used)
+
     def with_template(self, template: str | None) -> "Tokenizer":
         """The same tokenizer with another chat template."""
         backend = copy.copy(self.backend)  # shares the vocabulary
         backend.chat_template = template
-        return Tokenizer(backend)
+        return Tokenizer(backend, self.template_options, self.system)
+
+    def with_settings(self, template_options: Mapping[str, Any], system: str) -> "Tokenizer":
+        """The same tokenizer that renders chats with these settings; see the attributes."""
+        return Tokenizer(self.backend, template_options, system)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes tokenizer.json, tokenizer_config.json and, if there is one, chat_template.jinja.
 
-        A template file that an earlier save left is removed where there is none now.
+        A template file that an earlier save left is removed where there is none now. How chats are
+        rendered, beside the template, is a field of tokenizer_config.json that we alone read.
         """
         folder = Path(folder)
         (folder / "chat_template.jinja").unlink(missing_ok=True)
         self.backend.save_pretrained(folder)
-        _make_portable(folder / "tokenizer_config.json")
+        own = {}
+        if self.template_options:
+            own["template_options"] = self.template_options
+        if self.system != "template":
+            own["system"] = self.system
+        _make_portable(folder / CONFIG, own)
 
 
 def load_tokenizer(folder: str | os.PathLike) -> Tokenizer:
@@ -149,7 +179,17 @@ def load_tokenizer(folder: str | os.PathLike) -> Tokenizer:
     except Exception as error:  # the loaders raise bare Exception on a malformed file
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}: the tokenizer can't be read ({reason})") from error
-    return Tokenizer(backend)
+    return Tokenizer(backend, *_settings(folder / CONFIG))
+
+
+def _settings(config_path: Path) -> tuple[dict[str, Any], str]:
+    """How chats are rendered, as `Tokenizer.save` has recorded it."""
+    config = read_json(config_path) if config_path.is_file() else {}
+    own = config.get(_OWN, {}) if isinstance(config, dict) else {}
+    options, system = own.get("template_options", {}), own.get("system", "template")
+    if not isinstance(options, dict) or system not in SYSTEM_MODES:
+        raise UserError(f"{config_path}: {_OWN}: not what Tokenizer.save writes")
+    return options, system
 
 
 def _check_unicode(text: str) -> None:
@@ -177,9 +217,13 @@ def _only_template(backend: PreTrainedTokenizerFast) -> str | None:
     return templates["default"]
 
 
-def _make_portable(config_path: Path) -> None:
-    """Rewrites what only this release of transformers understands, or only this machine needs."""
+def _make_portable(config_path: Path, own: Mapping[str, Any]) -> None:
+    """Rewrites what only this release of transformers understands, or only this machine needs, and
+    adds settings of our `own`."""
     config = read_json(config_path)
+    config.pop(_OWN, None)  # as loaded, before it was changed
+    if own:
+        config[_OWN] = dict(own)
     config.pop("is_local", None)
     config.pop("local_files_only", None)
     if config.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's new name

@@ -1,6 +1,6 @@
 """A model as one thing: config, parameters, tokenizer, generation defaults and origin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def load_located(located: Located, dtype: str | None = None) -> Bundle:
         # A run's adapters need their base, which is loaded here: the two modules need each other.
         from vcjax.weights.workdir import load_workdir
 
-        return load_workdir(located, dtype)
+        trained = load_workdir(located, dtype)
+        return replace(trained, tokenizer=located.chat.apply(trained.tokenizer))
     stored = _open(located)
     held = check_dtype(dtype or stored.stored_dtype)
     numbers = jax.numpy.dtype(held)
@@ -116,8 +117,10 @@ def _open(located: Located) -> StoredModel:
     if located.kind == "peft":
         from vcjax.weights.peft_source import open_adapted  # opens a base by `open_located`
 
-        return open_adapted(located)
-    return open_stored(located)
+        stored = open_adapted(located)
+    else:
+        stored = open_stored(located)
+    return replace(stored, tokenizer=located.chat.apply(stored.tokenizer))
 
 
 def write_bundle(

@@ -14,6 +14,7 @@ from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, replaced_folder, write_json
 from vcjax.foundation.lineage import Parent, write_lineage
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
+from vcjax.text.chat_settings import split_options
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.bundle import check_dtype, write_companions
 from vcjax.weights.card import charter_of, model_card
@@ -61,7 +62,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
     adapters = StoredModel(
         trained.config,
         AdapterSource(trained),
-        load_tokenizer(located.path / MODEL),
+        located.chat.apply(load_tokenizer(located.path / MODEL)),
         read_json(located.path / MODEL / GENERATION),
         held,
         trained.origin,
@@ -145,9 +146,10 @@ def _module(projection: str) -> str:
 
 def _base_name(base: Parent) -> tuple[str, str | None]:
     """How another program finds the base, and at which revision: by hub id, name or path."""
-    name, _, commit = base.reference.partition("@")
-    if base.path is None or base.reference in SHIPPED:
-        return base.reference, None
+    reference, _ = split_options(base.reference)
+    name, _, commit = reference.partition("@")
+    if base.path is None or reference in SHIPPED:
+        return reference, None
     if commit and Path(base.path).name == commit:  # a hub's snapshot
         return name, commit
     return base.path, None

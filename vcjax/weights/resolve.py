@@ -1,11 +1,12 @@
 """One function from a model reference to files on this machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.model.named import NAMED
+from vcjax.text.chat_settings import ChatSettings, read_settings, split_options
 from vcjax.weights.hub import HUB_ID, fetch, is_snapshot, snapshot_files
 from vcjax.weights.shipped import SHIPPED, fetch_shipped
 
@@ -20,9 +21,10 @@ class Located:
     Attributes:
       kind: `hf`, `gguf`, `checkpoint`, `workdir` (a training run) or `peft` (an adapter).
       path: the folder, or the GGUF file.
-      reference: what the user wrote; a hub id with the commit it resolved to.
+      reference: what the user wrote, options included; a hub id with the commit it resolved to.
       step: of a workdir, the checkpoint that was asked for; None is the last good one.
       files: names of the files in the folder that are the model, where they aren't all.
+      chat: what the reference's options say of how chats are rendered.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class Located:
     reference: str
     step: int | None = None
     files: tuple[str, ...] | None = None
+    chat: ChatSettings = field(default_factory=ChatSettings)
 
 
 def resolve(reference: str, wanted: Sequence[str] | None = None) -> Located:
@@ -37,11 +40,19 @@ def resolve(reference: str, wanted: Sequence[str] | None = None) -> Located:
 
     `wanted` are patterns of the files that are fetched from the hub; None is the whole model.
 
-    `WORKDIR/checkpoints/STEP` is the model of a training run as of that step.
+    `WORKDIR/checkpoints/STEP` is the model of a training run as of that step. Options that say how
+    its chats are rendered may follow; see `vcjax.text.chat_settings`.
 
     Raises:
-      UserError: nothing is there, or what is there is no model.
+      UserError: nothing is there, or what is there is no model; or a bad option.
     """
+    model, options = split_options(reference)
+    chat = read_settings(reference)
+    located = _resolve(model, wanted)
+    return replace(located, reference=located.reference + options, chat=chat)
+
+
+def _resolve(reference: str, wanted: Sequence[str] | None) -> Located:
     if reference in SHIPPED:
         return Located("gguf", fetch_shipped(reference), reference)
     path = Path(reference)

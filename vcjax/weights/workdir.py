@@ -25,6 +25,7 @@ from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig, merge_lora
 from vcjax.model.quantised import quantise_base
+from vcjax.text.chat_settings import split_options
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import GENERATION, Bundle, check_dtype, load_located
@@ -116,7 +117,7 @@ def load_base(folder: Path) -> Bundle:
     """
     source = next(parent for parent in read_sources(folder) if parent.role == "model")
     there = source.path if source.path and Path(source.path).exists() else None
-    reference = there or source.reference
+    reference = there or split_options(source.reference)[0]
     base = load_located(resolve(reference), "float32")
     if base.origin.hash != source.hash:
         raise UserError(
@@ -137,11 +138,13 @@ def as_begun(reference: str, folder: Path) -> str:
     So a run goes on with the model that it has, whatever its repository has become.
     """
     if (folder / SOURCES).is_file():
-        name = reference.partition("@")[0]
+        model, options = split_options(reference)
+        name = model.partition("@")[0]
         for parent in read_sources(folder):
+            begun = split_options(parent.reference)[0]
             of_hub = parent.role == "model" and parent.files is not None
-            if of_hub and parent.reference.partition("@")[0] == name:
-                return parent.reference
+            if of_hub and begun.partition("@")[0] == name:
+                return begun + options
     return reference
 
 
