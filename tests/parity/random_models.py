@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vcjax.weights.mapping import Source
+
 VOCAB, LENGTH = 128, 520
 # Both sides of the windows (48) and of llama3's original context (64), and the last one.
 POSITIONS = (0, 1, 5, 17, 46, 47, 48, 49, 62, 63, 64, 65, 95, 128, 191, 255, 256, 300, 333)
@@ -111,7 +113,7 @@ def tensors(raw: Mapping[str, Any], salt: str = "") -> dict[str, np.ndarray]:
     return {name: _tensor(name, shape, salt) for name, shape in shapes.items()}
 
 
-class TensorSource:
+class TensorSource(Source):
     """Tensors in memory, as `vcjax.weights.mapping.import_params` reads them."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:

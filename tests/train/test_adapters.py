@@ -11,11 +11,13 @@ from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.loss import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.run import train
-from vcjax.train.state import init_adapters, make_layout, place, place_base
+from vcjax.train.state import init_adapters, make_layout, place
 from vcjax.train.step import make_gradients, make_step
 from vcjax.weights.adapters import join
 from vcjax.weights.bundle import load_bundle
+from vcjax.weights.mapping import ParamsSource
 from vcjax.weights.resolve import resolve
+from vcjax.weights.sharded import load_sharded
 from vcjax.weights.workdir import read_trained
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -33,7 +35,7 @@ def test_adapters_learn_on_top_of_a_quantised_base(
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, MESH, RULES)
     louder = {**params, "embedding": 10 * params["embedding"]}  # else all logits are near zero
-    frozen = place_base(louder, config, layout.frozen)
+    frozen = load_sharded(ParamsSource(louder, model_config), model_config, layout.frozen)
     dtypes = {path[-1]: leaf.dtype.name for path, leaf in flatten_dict(frozen).items()}
     codes = {"int8": "int8", "nf4": "uint8"}[base]
     low = dict.fromkeys(("embedding", "weight"), "bfloat16")
@@ -59,7 +61,11 @@ def dropping(model_config, params, make_config):
     layout = make_layout(model_config, config, optimizer, MESH, RULES)
     draw = np.random.default_rng(0).normal
     random = jax.tree.map(lambda leaf: draw(0, 0.1, leaf.shape), layout.trainable)
-    return layout, optimizer, (random, place_base(params, config, layout.frozen))
+    return (
+        layout,
+        optimizer,
+        (random, load_sharded(ParamsSource(params, model_config), model_config, layout.frozen)),
+    )
 
 
 def test_a_step_drops_by_its_number_and_its_seed(dropping, make_config, random_batch):

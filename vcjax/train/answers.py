@@ -20,13 +20,14 @@ from vcjax.text.tokenizer import load_tokenizer
 from vcjax.train.config import TrainConfig
 from vcjax.weights.adapters import join
 from vcjax.weights.bundle import GENERATION, Bundle
+from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import MODEL
 
 FIELD = "validation.prompts"
 SLOTS = 16  # prompts that are answered together, at most
 
 
-def check_prompts(config: TrainConfig, bundle: Bundle) -> tuple[str, ...]:
+def check_prompts(config: TrainConfig, model: StoredModel | Bundle) -> tuple[str, ...]:
     """The prompts of `config.validation.prompts`, one a line; blank lines are none.
 
     Raises:
@@ -45,7 +46,7 @@ def check_prompts(config: TrainConfig, bundle: Bundle) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"config.{FIELD}: {path}: not UTF-8 ({error.reason})") from None
-    tokenizer, most = bundle.require_tokenizer(), bundle.config.max_position
+    tokenizer, most = model.require_tokenizer(), model.config.max_position
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -16,7 +16,8 @@ from vcjax.train.offload import check_offload
 from vcjax.train.parameter_groups import check_groups
 from vcjax.train.sinks import check_sink
 from vcjax.train.sources import Source, check_sources
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.bundle import Bundle, open_model
+from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, as_begun, read_sources
 
 
@@ -25,7 +26,7 @@ class Inputs:
     """What `check_inputs` found.
 
     Attributes:
-      bundle: the base model, in float32, in the host's memory.
+      model: the base model; its tensors are read when the run needs them.
       sources: data to train on.
       measured: data to measure on.
       parents: all of it, for the lineage.
@@ -33,14 +34,14 @@ class Inputs:
 
     mesh: Mesh
     rules: ShardingRules
-    bundle: Bundle
+    model: StoredModel | Bundle
     sources: list[Source]
     measured: Measured
     parents: list[Parent]
 
 
 def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
-    """Loads the model, opens or reads the data, and holds all of it against the config.
+    """Opens the model, opens or reads the data, and holds all of it against the config.
 
     Raises:
       UserError: an input that doesn't hold, or that changed since the run began.
@@ -50,17 +51,17 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     check_offload(config, list(mesh.devices.flat))
     check_sink(config.sink)
     parents = _charter(config)
-    bundle = load_bundle(as_begun(config.model, workdir), "float32")
-    _check_model(config, bundle)
+    model = open_model(as_begun(config.model, workdir))
+    _check_model(config, model)
     platform = mesh.devices.flat[0].platform
-    choose_backend(config.attention, config.dtype, platform, bundle.config.windows)
-    check_groups(config, bundle.config)
-    sources = check_sources(config, bundle.require_tokenizer(), workdir)
-    measured = check_measuring(config, bundle, workdir)
-    parents = [bundle.origin, *parents, *(one for source in sources for one in source.parents)]
+    choose_backend(config.attention, config.dtype, platform, model.config.windows)
+    check_groups(config, model.config)
+    sources = check_sources(config, model.require_tokenizer(), workdir)
+    measured = check_measuring(config, model, workdir)
+    parents = [model.origin, *parents, *(one for source in sources for one in source.parents)]
     parents += measured.parents
     _check_parents(workdir, parents)
-    return Inputs(mesh, rules, bundle, sources, measured, parents)
+    return Inputs(mesh, rules, model, sources, measured, parents)
 
 
 def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
@@ -78,17 +79,17 @@ def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
         )
 
 
-def _check_model(config: TrainConfig, bundle: Bundle) -> None:
-    if config.length > bundle.config.max_position:
+def _check_model(config: TrainConfig, model: StoredModel | Bundle) -> None:
+    if config.length > model.config.max_position:
         raise UserError(
-            f"config.length: {config.length} is beyond the {bundle.config.max_position} positions "
+            f"config.length: {config.length} is beyond the {model.config.max_position} positions "
             f"of {config.model}"
         )
-    tokens = bundle.require_tokenizer().vocab_size
-    if tokens > bundle.config.vocab_size:
+    tokens = model.require_tokenizer().vocab_size
+    if tokens > model.config.vocab_size:
         raise UserError(
             f"{config.model}: its tokenizer has {tokens} tokens, its config.json says "
-            f"vocab_size {bundle.config.vocab_size}; they don't belong together"
+            f"vocab_size {model.config.vocab_size}; they don't belong together"
         )
 
 

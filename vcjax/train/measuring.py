@@ -14,6 +14,7 @@ from vcjax.train.stopping import replay
 from vcjax.train.validation import Validation
 from vcjax.train.validation_data import GroupSource, check_groups
 from vcjax.weights.bundle import Bundle
+from vcjax.weights.stored import StoredModel
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Measured:
     parents: tuple[Parent, ...]
 
 
-def check_measuring(config: TrainConfig, bundle: Bundle, workdir: Path) -> Measured:
+def check_measuring(config: TrainConfig, model: StoredModel | Bundle, workdir: Path) -> Measured:
     """Reads what `config.validation` names; writes nothing.
 
     Raises:
@@ -33,11 +34,11 @@ def check_measuring(config: TrainConfig, bundle: Bundle, workdir: Path) -> Measu
     """
     given, measured = config.validation, Measured(GroupSource(), (), ())
     if given.every and given.data.strip():
-        data = check_groups(config, bundle.require_tokenizer(), workdir)
+        data = check_groups(config, model.require_tokenizer(), workdir)
         measured = Measured(data, (), data.parents)
     if given.every and given.prompts.strip():
         asked = Parent.of(PROMPTS, given.prompts)
-        prompts, parents = check_prompts(config, bundle), (*measured.parents, asked)
+        prompts, parents = check_prompts(config, model), (*measured.parents, asked)
         measured = replace(measured, prompts=prompts, parents=parents)
     return measured
 

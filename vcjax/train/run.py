@@ -62,7 +62,7 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
         print(f"{workdir}: already finished ({summary['steps']} steps)")
         return summary
     inputs = check_inputs(config, workdir)
-    mesh, rules, model = inputs.mesh, inputs.rules, inputs.bundle.config
+    mesh, rules, model = inputs.mesh, inputs.rules, inputs.model.config
 
     with (
         _held(workdir, config),
@@ -73,7 +73,7 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
         # Where the run stands, what a step does, what is measured of it.
         # -----------------------------------------------------------------------------------------
         run = start(config, workdir, inputs, saved)
-        del inputs  # with the host's copy of the model
+        del inputs
         done, trainable, state, frozen = run.done, run.trainable, run.state, run.frozen
         step = make_step(
             run.layout, run.loss, run.optimizer, run.schedule, config.microbatches, mesh, rules

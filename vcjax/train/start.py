@@ -21,12 +21,14 @@ from vcjax.train.optim import Optimizer, make_optimizer, make_schedule
 from vcjax.train.reference import FOLDER as REFERENCE
 from vcjax.train.reference import with_reference
 from vcjax.train.sources import DATA, prepare_sources
-from vcjax.train.state import Layout, init_adapters, make_layout, place, place_base, sharding_of
+from vcjax.train.state import Layout, init_adapters, make_layout, sharding_of
 from vcjax.train.static import write_static
 from vcjax.train.validation import Validation
 from vcjax.train.validation_data import datasets, prepare_groups, with_datasets
 from vcjax.weights.adapters import join
 from vcjax.weights.bundle import Bundle
+from vcjax.weights.sharded import load_sharded
+from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, write_sources
 
 
@@ -61,21 +63,21 @@ def start(config: TrainConfig, workdir: Path, inputs: Inputs, saved: Checkpoints
     The state is that of the last checkpoint, else that of the base model. Where an objective has a
     reference, it is computed here.
     """
-    mesh, rules, bundle = inputs.mesh, inputs.rules, inputs.bundle
+    mesh, rules, model = inputs.mesh, inputs.rules, inputs.model
     _write_files(config, workdir, inputs)
-    tokenizer = bundle.require_tokenizer()
+    tokenizer = model.require_tokenizer()
     parts = prepare_sources(inputs.sources, config, tokenizer, workdir)
     groups = prepare_groups(inputs.measured.data, config, tokenizer, workdir)
 
     optimizer, loss = make_optimizer(config), make_loss(config)
-    layout = make_layout(bundle.config, config, optimizer, mesh, rules)
-    frozen = place_base(bundle.params, config, layout.frozen) if config.adapters else {}
+    layout = make_layout(model.config, config, optimizer, mesh, rules)
+    frozen = load_sharded(model.source, model.config, layout.frozen) if config.adapters else {}
     if config.objective == "dpo":
         training = {f"training-{number:03}": part for number, (part, _) in enumerate(parts)}
         referred = with_reference(
             {**training, **datasets(groups)},
             workdir / DATA / REFERENCE,
-            lambda: join(_first(config, bundle, layout), frozen),
+            lambda: join(_first(config, model, layout), frozen),
             layout.graph,
             config.batch_size // config.microbatches,
             mesh,
@@ -88,11 +90,11 @@ def start(config: TrainConfig, workdir: Path, inputs: Inputs, saved: Checkpoints
     if (resumed := saved.restore_latest(layout)) is not None:
         done, trainable, state = resumed
     else:
-        done, trainable = 0, _first(config, bundle, layout)
+        done, trainable = 0, _first(config, model, layout)
         state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     validation = Validation(groups, config, layout, loss, mesh, rules) if groups else None
     prompts = inputs.measured.prompts
-    answers = Answers(prompts, config, bundle.config, workdir) if prompts else None
+    answers = Answers(prompts, config, model.config, workdir) if prompts else None
     return Start(
         layout,
         loss,
@@ -116,11 +118,11 @@ def _write_files(config: TrainConfig, workdir: Path, inputs: Inputs) -> None:
         (workdir / name).unlink(missing_ok=True)
     if not (workdir / SOURCES).is_file():
         write_sources(workdir, inputs.parents)
-    write_static(workdir, inputs.bundle, chat=config.kind != "documents")
+    write_static(workdir, inputs.model, chat=config.kind != "documents")
 
 
-def _first(config: TrainConfig, bundle: Bundle, layout: Layout) -> Params:
+def _first(config: TrainConfig, model: StoredModel | Bundle, layout: Layout) -> Params:
     """What is trained, before the first step."""
     if config.adapters:
-        return init_adapters(bundle.config, config, layout.trainable)
-    return place(bundle.params, layout.trainable)
+        return init_adapters(model.config, config, layout.trainable)
+    return load_sharded(model.source, model.config, layout.trainable)

@@ -16,7 +16,6 @@ from vcjax.foundation.seeds import derive_seed
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama
-from vcjax.model.quantised import quantise_base
 from vcjax.parallel import OnMesh, ShardingRules, put, replicated, shardings
 from vcjax.train.config import TrainConfig
 from vcjax.train.offload import HOST
@@ -83,11 +82,6 @@ def place(params: Params, layout: Params) -> Params:
         params,
         layout,
     )
-
-
-def place_base(params: Params, config: TrainConfig, layout: Params) -> Params:
-    """Puts a plain model's parameters where the layout of the frozen leaves says, in its form."""
-    return place(quantise_base(params, config.lora.base), layout)
 
 
 def init_adapters(model: LlamaConfig, config: TrainConfig, layout: Params) -> Params:

@@ -6,10 +6,11 @@ from pathlib import Path
 from vcjax.foundation.files import replaced_folder, write_json
 from vcjax.text.templates import END_OF_TURN, default_template
 from vcjax.weights.bundle import Bundle, write_companions
+from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import MODEL
 
 
-def write_static(workdir: Path, bundle: Bundle, *, chat: bool) -> None:
+def write_static(workdir: Path, model: StoredModel | Bundle, *, chat: bool) -> None:
     """Writes config, tokenizer, chat template and generation defaults, as a whole.
 
     Args:
@@ -18,14 +19,14 @@ def write_static(workdir: Path, bundle: Bundle, *, chat: bool) -> None:
     """
     if (workdir / MODEL).is_dir():
         return
-    tokenizer = bundle.require_tokenizer()
+    tokenizer = model.require_tokenizer()
     if chat and tokenizer.chat_template is None:
         tokenizer = tokenizer.with_template(default_template(tokenizer))
         core = tokenizer.backend.backend_tokenizer
         found = (core.token_to_id(token) for token in END_OF_TURN)
-        ends = [*bundle.eos_ids, *(end for end in found if end is not None)]
-        generation = {**bundle.generation_config, "eos_token_id": list(dict.fromkeys(ends))}
-        bundle = replace(bundle, tokenizer=tokenizer, generation_config=generation)
+        ends = [*model.eos_ids, *(end for end in found if end is not None)]
+        generation = {**model.generation_config, "eos_token_id": list(dict.fromkeys(ends))}
+        model = replace(model, tokenizer=tokenizer, generation_config=generation)
     with replaced_folder(workdir / MODEL) as folder:
-        write_json(folder / "config.json", bundle.config.to_hf(bundle.stored_dtype))
-        write_companions(folder, bundle)
+        write_json(folder / "config.json", model.config.to_hf(model.stored_dtype))
+        write_companions(folder, model)

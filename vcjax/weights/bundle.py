@@ -11,13 +11,13 @@ from vcjax.foundation.files import write_json
 from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
-from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
+from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights import DTYPES
 from vcjax.weights.checkpoint import write_params
 from vcjax.weights.hf import write_weights
 from vcjax.weights.mapping import ParamsSource, Source, check_tensors, import_params
 from vcjax.weights.resolve import Located, resolve
-from vcjax.weights.stored import GENERATION, StoredModel, eos_ids, open_stored
+from vcjax.weights.stored import GENERATION, StoredModel, eos_ids, open_stored, required
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class Bundle:
 
     def require_tokenizer(self) -> Tokenizer:
         """The tokenizer, or a UserError that says the source has none."""
-        if self.tokenizer is None:
-            raise MissingTokenizer(f"{self.origin.reference}: this model has no tokenizer")
-        return self.tokenizer
+        return required(self.tokenizer, self.origin)
 
 
 def check_dtype(dtype: str) -> str:
@@ -101,8 +99,13 @@ def load_located(located: Located, dtype: str | None = None) -> Bundle:
     )
 
 
+def open_model(reference: str) -> StoredModel | Bundle:
+    """Opens any model reference; see `open_located`."""
+    return open_located(resolve(reference))
+
+
 def open_located(located: Located) -> StoredModel | Bundle:
-    """Opens what `resolve` found for a conversion, its tensors left on disk and checked.
+    """Opens what `resolve` found, its tensors left on disk and checked.
 
     A training workdir is loaded: its adapters are merged in memory.
     """

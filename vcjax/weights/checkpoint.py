@@ -23,7 +23,7 @@ from vcjax.weights.resolve import CHECKPOINT_MARK
 PARAMS = "params"
 
 
-class CheckpointSource:
+class CheckpointSource(Source):
     """A checkpoint's parameters as tensors, each read when it is asked for."""
 
     def __init__(self, folder: Path, config: LlamaConfig) -> None:

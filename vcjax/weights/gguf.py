@@ -18,6 +18,7 @@ from vcjax.foundation.errors import UserError, suggest
 from vcjax.weights.gguf_metadata import open_gguf
 from vcjax.weights.gguf_rope import ROPE_FACTORS, rope_scaling
 from vcjax.weights.gguf_tokenizer import build_tokenizer
+from vcjax.weights.mapping import Source
 
 # general.architecture -> the class name in config.json. Mistral files are labelled llama.
 ARCHITECTURES = {
@@ -58,7 +59,7 @@ _ROWS = 8192  # dequantised at a time
 _END_OF_TURN = ("<|eot_id|>", "<|eom_id|>", "<|im_end|>")
 
 
-class GGUFSource:
+class GGUFSource(Source):
     """One GGUF file. Tensors are read, dequantised and renamed one at a time, when asked for.
 
     Raises:

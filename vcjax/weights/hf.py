@@ -12,13 +12,20 @@ from tqdm import tqdm
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
 from vcjax.model.config import LlamaConfig
-from vcjax.weights.mapping import Source, places
-from vcjax.weights.safetensors_file import DTYPES, Stored, read_header, read_tensor, write_file
+from vcjax.weights.mapping import Bounds, Source, places
+from vcjax.weights.safetensors_file import (
+    DTYPES,
+    Stored,
+    read_header,
+    read_part,
+    read_tensor,
+    write_file,
+)
 
 SHARD_BYTES = 5 * 1000**3
 
 
-class HFSource:
+class HFSource(Source):
     """A folder with `config.json` and one or more safetensors files; tensors stay on disk."""
 
     quantised = False
@@ -73,6 +80,10 @@ class HFSource:
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor in its stored dtype."""
         return read_tensor(self._stored[name])
+
+    def part(self, name: str, bounds: Bounds) -> np.ndarray:
+        """Reads what is between `bounds` of one tensor, in its stored dtype."""
+        return read_part(self._stored[name], bounds)
 
     @property
     def dtype(self) -> str:

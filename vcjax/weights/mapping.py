@@ -40,17 +40,36 @@ _TOP = {
 }
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
+_ROWS = 8192
+"""Of a redundant matrix, compared at a time."""
 _INV_FREQ = re.compile(r"(model\.layers\.\d+\.self_attn|model)\.rotary_emb\.inv_freq")
 
 
+Bounds = tuple[tuple[int, int], ...]
+"""A box in an array: where it starts and stops, [start, stop), along each axis."""
+
+
 class Source(Protocol):
-    """Tensors by Hugging Face name, each read when it is asked for."""
+    """Tensors by Hugging Face name, each read when it is asked for.
 
-    def names(self) -> list[str]: ...
+    A class that can read a part of a tensor by itself does so in `part`.
+    """
 
-    def shape(self, name: str) -> tuple[int, ...]: ...
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        ...
 
-    def tensor(self, name: str) -> np.ndarray: ...
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        ...
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Reads one tensor."""
+        ...
+
+    def part(self, name: str, bounds: Bounds) -> np.ndarray:
+        """Reads what is between `bounds` of one tensor."""
+        return self.tensor(name)[_slices(bounds)]
 
 
 class Place(NamedTuple):
@@ -82,6 +101,28 @@ class Place(NamedTuple):
     def leaf(self, tensor: np.ndarray) -> np.ndarray:
         """The tensor as the tree holds it: a view."""
         return (tensor.T if self._transposed else tensor).reshape(self.shape)
+
+    def read(self, source: Source, bounds: Bounds) -> np.ndarray:
+        """Reads what is between `bounds` of the leaf, and nothing else of the tensor.
+
+        Only the first of the axes that the tensor has as one can be read in part; the others are
+        read whole and cut here.
+        """
+        groups = [bounds]  # of the leaf's axes, one for each axis of the tensor
+        if self._transposed or self.path[-1] == "embedding":
+            split = len(self.shape) - 1 if self.path[-2:-1] == ("o",) else 1
+            groups = [bounds[:split], bounds[split:]]
+        sizes, wanted, cut = iter(self.shape), [], []
+        for (start, stop), *rest in groups:
+            next(sizes)
+            inner = [next(sizes) for _ in rest]
+            wanted.append((start * math.prod(inner), stop * math.prod(inner)))
+            cut.append(((stop - start, *inner), (slice(None), *_slices(tuple(rest)))))
+        order = wanted[::-1] if self._transposed else wanted
+        part = source.part(self.name, tuple(order))
+        shape = sum((sizes for sizes, _ in cut), ())
+        part = (part.T if self._transposed else part).reshape(shape)
+        return part[sum((slices for _, slices in cut), ())]
 
     def tensor(self, leaf: np.ndarray) -> np.ndarray:
         """The leaf as Hugging Face holds it: a view, where `leaf` is in C order."""
@@ -139,7 +180,7 @@ def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -
     return tree
 
 
-class ParamsSource:
+class ParamsSource(Source):
     """A stacked parameter tree in memory as a source: what `import_params` read, given back."""
 
     def __init__(self, params: Params, config: LlamaConfig) -> None:
@@ -195,10 +236,20 @@ def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
 def _agrees(source: Source, config: LlamaConfig, name: str) -> bool:
     """Whether a redundant tensor equals what it must."""
     if name == _HEAD:
-        return np.array_equal(source.tensor(name), source.tensor(_EMBEDDING))
+        if (shape := source.shape(name)) != source.shape(_EMBEDDING):
+            return False
+        rows, width = shape
+        boxes = (((start, min(start + _ROWS, rows)), (0, width)) for start in range(0, rows, _ROWS))
+        return all(
+            np.array_equal(source.part(name, box), source.part(_EMBEDDING, box)) for box in boxes
+        )
     wanted = FREQUENCIES[config.rope.rope_type](config.rope, config.head_dim)
     found = np.asarray(source.tensor(name), np.float32)
     return found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-2)
+
+
+def _slices(bounds: Bounds) -> tuple[slice, ...]:
+    return tuple(slice(start, stop) for start, stop in bounds)
 
 
 def _more(names: list[str]) -> str:

@@ -18,7 +18,7 @@ from vcjax.text.chat_settings import split_options
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.bundle import check_dtype, write_companions
 from vcjax.weights.card import charter_of, model_card
-from vcjax.weights.mapping import places
+from vcjax.weights.mapping import Source, places
 from vcjax.weights.resolve import ADAPTER_CONFIG, Located
 from vcjax.weights.safetensors_file import write_file
 from vcjax.weights.shipped import SHIPPED
@@ -80,7 +80,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
     return held
 
 
-class AdapterSource:
+class AdapterSource(Source):
     """A run's adapters as tensors under the names that `peft` gives them, float32.
 
     It holds both matrices transposed: `lora_A` is [rank, inputs], `lora_B` [outputs, rank].

@@ -12,7 +12,7 @@ from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import NAME, Parent, read_lineage
 from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
 from vcjax.weights.bundle import Bundle, open_located
-from vcjax.weights.mapping import Source
+from vcjax.weights.mapping import Bounds, Source
 from vcjax.weights.peft import ADAPTER_WEIGHTS, BASE, PREFIX
 from vcjax.weights.resolve import ADAPTER_CONFIG, Located, resolve
 from vcjax.weights.safetensors_file import Stored, read_header, read_tensor
@@ -50,7 +50,7 @@ def open_adapted(located: Located) -> StoredModel:
     )
 
 
-class MergedSource:
+class MergedSource(Source):
     """The base's tensors with the adapters' products added, in float32 where there is one."""
 
     def __init__(self, base: Source, folder: Path, raw: dict[str, Any]) -> None:
@@ -89,12 +89,18 @@ class MergedSource:
 
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor, adapted."""
-        tensor = self._base.tensor(name)
+        return self.part(name, tuple((0, size) for size in self.shape(name)))
+
+    def part(self, name: str, bounds: Bounds) -> np.ndarray:
+        """Reads what is between `bounds` of one tensor, adapted."""
+        part = self._base.part(name, bounds)
         if name not in self._pairs:
-            return tensor
+            return part
         a, b = (read_tensor(self._pairs[name][one]).astype(np.float32) for one in "AB")
         root = len(a) ** 0.5 if self._raw.get("use_rslora") else len(a)
-        return tensor.astype(np.float32) + np.float32(self._raw["lora_alpha"] / root) * (b @ a)
+        (top, bottom), (left, right) = bounds
+        product = b[top:bottom] @ a[:, left:right]
+        return part.astype(np.float32) + np.float32(self._raw["lora_alpha"] / root) * product
 
 
 def _check(path: Path, raw: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +19,12 @@ from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
 from vcjax.foundation.errors import UserError
+from vcjax.weights.mapping import Bounds
 
 NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
 BLOCK_BYTES = 64 * 1024**2
+PIECE_BYTES = 64 * 1024
 
 
 class Stored(NamedTuple):
@@ -63,13 +65,36 @@ def read_tensor(stored: Stored) -> np.ndarray:
     Raises:
       UserError: a dtype that weights don't have.
     """
-    path, kind, shape, offset = stored
-    if kind not in DTYPES:
-        raise UserError(f"{path.parent}: tensors of type {kind} are not supported")
-    dtype = jnp.dtype(DTYPES[kind])
-    # As bytes: NumPy's file functions know no bfloat16.
-    data = np.fromfile(path, np.uint8, math.prod(shape) * dtype.itemsize, offset=offset)
-    return data.view(dtype).reshape(shape)
+    return _read(stored, 0, stored.shape)
+
+
+def read_part(stored: Stored, bounds: Bounds) -> np.ndarray:
+    """Reads what is between `bounds` of a tensor of one or two axes, in its stored dtype.
+
+    Columns of at least PIECE_BYTES are read a row at a time, and nothing beside them. Narrower
+    ones are cut from blocks of whole rows: a disk reads those as fast, a bucket much faster.
+
+    Raises:
+      UserError: a dtype that weights don't have.
+    """
+    (first, last), *columns = bounds
+    if not columns:
+        return _read(stored, first, (last - first,))
+    ((start, stop),), width = columns, stored.shape[1]
+    if stop - start == width:
+        return _read(stored, first * width, (last - first, width))
+    size = _dtype(stored).itemsize
+    part = np.empty((last - first, stop - start), _dtype(stored))
+    if part[:1].nbytes >= PIECE_BYTES:
+        for row in range(first, last):
+            part[row - first] = _read(stored, row * width + start, (stop - start,))
+        return part
+    rows = max(1, BLOCK_BYTES // (width * size))
+    for begin in range(first, last, rows):
+        end = min(begin + rows, last)
+        block = _read(stored, begin * width, (end - begin, width))
+        part[begin - first : end - first] = block[:, start:stop]
+    return part
 
 
 def write_file(
@@ -102,6 +127,21 @@ def write_file(
             for block in _blocks(tensor(name), dtype):
                 stream.write(block)
                 bar.update(len(block))
+
+
+def _dtype(stored: Stored) -> Any:
+    if stored.dtype not in DTYPES:
+        folder = stored.path.parent
+        raise UserError(f"{folder}: tensors of type {stored.dtype} are not supported")
+    return jnp.dtype(DTYPES[stored.dtype])
+
+
+def _read(stored: Stored, begin: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Elements in C order, from the one numbered `begin` on."""
+    dtype = _dtype(stored)
+    # As bytes: NumPy's file functions know no bfloat16.
+    size, offset = math.prod(shape) * dtype.itemsize, stored.offset + begin * dtype.itemsize
+    return np.fromfile(stored.path, np.uint8, size, offset=offset).view(dtype).reshape(shape)
 
 
 def _blocks(tensor: np.ndarray, dtype: str) -> Iterator[memoryview]:

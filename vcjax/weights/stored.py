@@ -43,6 +43,21 @@ class StoredModel:
         """Every id that ends a generation."""
         return eos_ids(self.generation_config, self.config)
 
+    def require_tokenizer(self) -> Tokenizer:
+        """The tokenizer, or a UserError that says the source has none."""
+        return required(self.tokenizer, self.origin)
+
+
+def required(tokenizer: Tokenizer | None, origin: Parent) -> Tokenizer:
+    """Returns a model's tokenizer.
+
+    Raises:
+      MissingTokenizer: the source has none.
+    """
+    if tokenizer is None:
+        raise MissingTokenizer(f"{origin.reference}: this model has no tokenizer")
+    return tokenizer
+
 
 def eos_ids(generation_config: dict[str, Any], config: LlamaConfig) -> tuple[int, ...]:
     """Every id that ends a generation, from `generation_config.json`, else from `config.json`."""

@@ -1,0 +1,121 @@
+"""A stored model laid over a mesh: each process reads what its own devices will hold, once.
+
+The stacked arrays are filled a layer at a time, on the host, in the dtype that they will have; no
+process ever has the whole model, or a tensor of it in a second dtype beside the first.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vcjax.model.build import Params
+from vcjax.model.config import LlamaConfig
+from vcjax.model.quantised import quantise
+from vcjax.weights.mapping import Bounds, Place, Source, places
+
+_FORMS = {"int8": "int8", "uint8": "nf4"}
+"""The form of quantised kernels, by the dtype of their codes."""
+
+
+def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
+    """Reads a model onto a mesh.
+
+    Every process calls it, with the same layout. Of a tensor it reads the smallest box that has
+    what its devices hold: with fully sharded parameters over N processes, a N-th. A kernel that
+    will be quantised is read with all of its inputs, since they share scales.
+
+    Args:
+      source: tensors that `check_tensors` has found to be those of `config`.
+      layout: `jax.ShapeDtypeStruct`s with shardings, in the tree of the model's parameters. In the
+        place of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
+    """
+    stacked: dict[tuple[str, ...], list[Place]] = defaultdict(list)
+    for place in places(config):
+        stacked[place.path].append(place)
+    flat: dict[tuple[str, ...], Any] = flatten_dict(layout)
+    loaded = {}
+    for path, layers in stacked.items():
+        if path in flat:
+            pieces = _Pieces(flat[path])
+            for place in layers:
+                bounds = pieces.hull[len(pieces.hull) - len(place.shape) :]
+                pieces.fill(place.layer, place.read(source, bounds), bounds)
+            loaded[path] = pieces.array()
+        else:
+            parts = [(*path, name) for name in ("codes", "scales")]
+            arrays = _load_quantised(source, layers, *(flat[part] for part in parts))
+            loaded.update(zip(parts, arrays, strict=True))
+    return unflatten_dict(loaded)
+
+
+def _load_quantised(
+    source: Source, layers: Sequence[Place], *layout: jax.ShapeDtypeStruct
+) -> list[jax.Array]:
+    """Codes and scales of one projection, quantised on the host a layer at a time."""
+    parts = [_Pieces(like) for like in layout]
+    codes, scales = parts
+    shape, count = layers[0].shape, 2 if layers[0].path[-2] == "o" else 1
+    inputs = tuple((0, size) for size in shape[:count])
+    both = zip(codes.hull[1 + count :], scales.hull[2:], strict=True)
+    outputs = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in both)
+    form = _FORMS[codes.like.dtype.name]
+    compiled = jax.jit(partial(quantise, form=form, inputs=count))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        for place in layers:
+            kernel = place.read(source, (*inputs, *outputs)).astype(jnp.float32)
+            made = compiled(kernel)
+            for part, name in zip(parts, ("codes", "scales"), strict=True):
+                value = np.asarray(made[name])
+                whole = ((0, size) for size in value.shape[: value.ndim - len(outputs)])
+                part.fill(place.layer, value, (*whole, *outputs))
+    return [part.array() for part in parts]
+
+
+class _Pieces:
+    """The parts of one array that the devices of this process hold, while they are read."""
+
+    def __init__(self, like: jax.ShapeDtypeStruct) -> None:
+        self.like = like
+        held = like.sharding.addressable_devices_indices_map(like.shape).values()
+        boxes = {_bounds(index, like.shape) for index in held}
+        self._parts = {
+            box: np.empty([stop - start for start, stop in box], like.dtype) for box in boxes
+        }
+
+    @property
+    def hull(self) -> Bounds:
+        """The smallest box with all parts in it."""
+        axes = zip(*self._parts, strict=True)
+        return tuple((min(a for a, _ in axis), max(b for _, b in axis)) for axis in axes)
+
+    def fill(self, layer: int | None, value: np.ndarray, bounds: Bounds) -> None:
+        """Takes what is between `bounds` of one layer, or of an array that isn't stacked."""
+        for box, part in self._parts.items():
+            own, target = box, part
+            if layer is not None:
+                (first, last), *rest = box
+                if not first <= layer < last:
+                    continue
+                own, target = tuple(rest), part[layer - first]
+            pairs = zip(own, bounds, strict=True)
+            target[...] = value[
+                tuple(slice(start - low, stop - low) for (start, stop), (low, _) in pairs)
+            ]
+
+    def array(self) -> jax.Array:
+        """The array over all processes, once all of them have filled their parts."""
+        shape, sharding = self.like.shape, self.like.sharding
+        return jax.make_array_from_callback(
+            shape, sharding, lambda index: self._parts[_bounds(index, shape)]
+        )
+
+
+def _bounds(index: tuple[slice, ...] | None, shape: tuple[int, ...]) -> Bounds:
+    slices = zip(index or (), shape, strict=True)
+    return tuple(one.indices(size)[:2] for one, size in slices)
