@@ -9,7 +9,7 @@ from vcjax.charter.load import charter_file, load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import ShardingRules, leads, make_mesh
 from vcjax.train.config import TrainConfig
 from vcjax.train.measuring import Measured, check_measuring
 from vcjax.train.offload import check_offload
@@ -103,7 +103,7 @@ def _charter(config: TrainConfig) -> list[Parent]:
 
 def _check_parents(workdir: Path, parents: list[Parent]) -> None:
     """A run goes on with what it began with, or not at all."""
-    if not (workdir / SOURCES).is_file():
+    if not leads() or not (workdir / SOURCES).is_file():
         return
     begun = {(one.role, one.reference, one.hash) for one in read_sources(workdir)}
     for parent in parents:

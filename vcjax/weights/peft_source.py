@@ -10,13 +10,14 @@ import numpy as np
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import NAME, Parent, read_lineage
+from vcjax.parallel import leads
 from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
 from vcjax.weights.bundle import Bundle, open_located
 from vcjax.weights.mapping import Bounds, Source
 from vcjax.weights.peft import ADAPTER_WEIGHTS, BASE, PREFIX
 from vcjax.weights.resolve import ADAPTER_CONFIG, Located, resolve
 from vcjax.weights.safetensors_file import Stored, read_header, read_tensor
-from vcjax.weights.stored import GENERATION, StoredModel
+from vcjax.weights.stored import GENERATION, StoredModel, origin_of
 
 _MATRIX = re.compile(re.escape(PREFIX) + r"(?P<module>.+)\.lora_(?P<matrix>[AB])\.weight")
 _UNSUPPORTED = ("use_dora", "use_qalora", "fan_in_fan_out", "alpha_pattern", "layer_replication")
@@ -46,7 +47,7 @@ def open_adapted(located: Located) -> StoredModel:
         tokenizer,
         read_json(generation) if generation.is_file() else base.generation_config,
         base.stored_dtype,
-        Parent.of("model", folder, located.reference, located.files),
+        origin_of(located),
     )
 
 
@@ -131,7 +132,7 @@ def _open_base(folder: Path, raw: dict[str, Any]) -> StoredModel | Bundle:
         base = open_located(resolve(reference))
     except UserError as error:
         raise UserError(f"{path}: base_model_name_or_path: {error}") from None
-    if recorded is not None and base.origin.hash != recorded.hash:
+    if leads() and recorded is not None and base.origin.hash != recorded.hash:
         raise UserError(f"{reference}: changed since the adapters in {folder} were trained on it")
     return base
 

@@ -8,6 +8,7 @@ from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import Parent
 from vcjax.model.config import LlamaConfig
+from vcjax.parallel import leads
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
 from vcjax.weights.checkpoint import CheckpointSource
 from vcjax.weights.gguf import GGUFSource
@@ -74,8 +75,7 @@ def open_stored(located: Located) -> StoredModel:
     Raises:
       UserError: see `LlamaConfig.from_hf`, `HFSource`, `GGUFSource` and `CheckpointSource`.
     """
-    path = located.path
-    origin = Parent.of("model", path, located.reference, located.files)
+    path, origin = located.path, origin_of(located)
     if located.kind == "gguf":
         gguf = GGUFSource(path)
         tokenizer = Tokenizer(gguf.tokenizer())
@@ -90,6 +90,20 @@ def open_stored(located: Located) -> StoredModel:
     generation = read_json(path / GENERATION) if (path / GENERATION).is_file() else {}
     source = CheckpointSource(path, config)
     return StoredModel(config, source, _tokenizer(path), generation, stored, origin)
+
+
+def origin_of(located: Located, path: Path | None = None) -> Parent:
+    """A model as a parent in a lineage. Where several processes run, only the main one hashes it.
+
+    The others, which write no lineage, have '' for its hash.
+
+    Args:
+      path: the part of what `resolve` found that is meant; None is all of it.
+    """
+    path = located.path if path is None else path
+    if leads():
+        return Parent.of("model", path, located.reference, located.files)
+    return Parent("model", located.reference, "", str(path.resolve()), located.files)
 
 
 def _config(raw: dict[str, Any], located: Located) -> LlamaConfig:

@@ -25,12 +25,14 @@ from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig, merge_lora
 from vcjax.model.quantised import quantise_base
+from vcjax.parallel import leads
 from vcjax.text.chat_settings import split_options
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import GENERATION, Bundle, check_dtype, load_located
 from vcjax.weights.resolve import Located, resolve
 from vcjax.weights.steps import META, PARAMS, check_tree, flaw, newest_good, step_folder
+from vcjax.weights.stored import origin_of
 
 MODEL = "model"
 SOURCES = "sources.json"
@@ -75,7 +77,7 @@ def read_trained(located: Located) -> Trained:
     lora = read_json(folder / "config.json")["lora"]
     adapters = LoraConfig(**lora) if lora["rank"] else None
     place = _last_good(folder) if step is None else _good(step_folder(folder, step))
-    origin = Parent.of("model", folder if step is None else place, located.reference)
+    origin = origin_of(located, folder if step is None else place)
     params = _read_params(place, config, adapters)
     return Trained(config, adapters, params, raw["torch_dtype"], origin)
 
@@ -119,7 +121,7 @@ def load_base(folder: Path) -> Bundle:
     there = source.path if source.path and Path(source.path).exists() else None
     reference = there or split_options(source.reference)[0]
     base = load_located(resolve(reference), "float32")
-    if base.origin.hash != source.hash:
+    if leads() and base.origin.hash != source.hash:
         raise UserError(
             f"{base.origin.reference}: changed since {folder} was trained on top of it; "
             "its adapters fit the earlier model only"
