@@ -97,6 +97,18 @@ def test_parameters_optimiser_and_gradients_are_as_large_as_counted():
     assert size == pytest.approx(held.optimizer, rel=0.1)
 
 
+def test_an_offloaded_state_is_never_on_the_device():
+    """Moments come a layer at a time, once the backward pass has given its memory back."""
+    needed = {}
+    for offload in (False, True):
+        setting = setting_of("v5e-4", batch_size=4, length=1024, lora=FULL, offload=offload)
+        held = count_memory(setting)
+        needed[offload] = compile_step(setting, held).needed
+        if not offload:
+            state = held.optimizer
+    assert needed[False] - needed[True] == pytest.approx(state, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("mesh", "heads", "head_dim", "window"),
     [

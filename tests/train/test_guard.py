@@ -9,7 +9,7 @@ from vcjax.foundation.errors import GateNotMet
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.guard import SkipGuard
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.state import make_layout, place
+from vcjax.train.state import make_layout, place, sharding_of
 from vcjax.train.step import make_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -64,14 +64,15 @@ def test_a_resume_anywhere_ends_at_the_same_step(done):
     assert ended_at(resumed, skipped[done:], done + 1) == ended_at(SkipGuard(2), skipped) == 8
 
 
-@pytest.fixture(scope="module")
-def trained(model_config, params, make_config):
+@pytest.fixture(scope="module", params=[False, True], ids=["device", "offloaded"])
+def trained(model_config, params, make_config, request):
     """A function that takes steps on batches of these kinds: (parameters, state, metrics)."""
-    config, mesh, rules = make_config(optimizer="muon"), make_mesh({"fsdp": -1}), ShardingRules()
+    config = make_config(optimizer="muon", offload=request.param)
+    mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, rules)
     step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1, mesh, rules)
-    init = jax.jit(optimizer.init)
+    init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
 
     def train(*kinds, counts=None):
         trainable = place(params, layout.trainable)

@@ -14,7 +14,7 @@ from vcjax.foundation.errors import UserError
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.parameter_groups import check_groups
-from vcjax.train.state import make_layout, place
+from vcjax.train.state import make_layout, place, sharding_of
 from vcjax.train.step import make_gradients, make_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -48,12 +48,15 @@ def test_multipliers_scale_rate_and_decay_and_the_first_match_decides(params, ma
         np.testing.assert_allclose(changed[path], wanted, atol=1e-6, err_msg=path)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
+@pytest.mark.parametrize(
+    ("optimizer", "offload"),
+    [("adamw", False), ("adafactor", False), ("muon", False), ("muon", True)],
+)
 def test_a_rate_of_zero_freezes_bit_for_bit_without_state(
-    model_config, params, make_config, optimizer
+    model_config, params, make_config, optimizer, offload
 ):
     groups = [group("embedding", 0.0), group(r"layers\.(q|o)\..*", 0.0)]
-    config = make_config(optimizer=optimizer, groups=groups)
+    config = make_config(optimizer=optimizer, groups=groups, offload=offload)
     mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
     made = make_optimizer(config)
     layout = make_layout(model_config, config, made, mesh, rules)
@@ -66,7 +69,7 @@ def test_a_rate_of_zero_freezes_bit_for_bit_without_state(
     counted = [leaf for path, leaf in flatten_dict(slopes, sep=".").items() if path not in still]
     step = make_step(layout, cheap_loss, made, make_schedule(config), 1, mesh, rules)
     trainable = place(params, layout.trainable)
-    state = jax.jit(made.init)(trainable)
+    state = jax.jit(made.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     for count in range(2):
         trainable, state, metrics = step(trainable, state, {}, batch, count)
         if not count:

@@ -1,19 +1,31 @@
-"""The optimiser's state in the host's memory, and on the device only while it is used.
+"""The optimiser's state in the host's memory, and a small part of it at a time on the device.
 
-A leaf is held where its sharding says (`pinned_host`); a step fetches it and stores it again.
+A moment is stored where its sharding says (`pinned_host`). A step fetches, updates and stores the
+state of one layer after the other, then that of each leaf outside of the layers, so that the device
+never has more than such a part of it.
+
 See https://docs.jax.dev/en/latest/notebooks/host-offloading.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+from jaxtyping import Array, Bool, Float
 
 from vcjax.foundation.errors import UserError
+from vcjax.model.build import Params
 from vcjax.train.config import TrainConfig
+from vcjax.train.optim import Optimizer
+from vcjax.train.parameter_groups import split_frozen
+from vcjax.weights.adapters import join
 
 HOST = "pinned_host"
 _DEVICE = "device"
+_LAYERS = "layers"
 
 
 def check_offload(config: TrainConfig, devices: Sequence[Any]) -> None:
@@ -30,20 +42,113 @@ def check_offload(config: TrainConfig, devices: Sequence[Any]) -> None:
             )
 
 
-def fetch(state: Any, shardings: Any) -> Any:
-    """Inside of a compiled step: the state on the device."""
-    return _moved(state, shardings, to_host=False)
+def is_offloaded(shardings: Any) -> bool:
+    """Whether any leaf of a state is stored in the host's memory."""
+    return any(each.memory_kind == HOST for each in jax.tree.leaves(shardings))
 
 
-def store(state: Any, shardings: Any) -> Any:
-    """Inside of a compiled step: the state where it is held."""
-    return _moved(state, shardings, to_host=True)
+def update_by_parts(
+    optimizer: Optimizer,
+    gradients: Params,
+    norm: Float[Array, ""],
+    state: Any,
+    trainable: Params,
+    learning_rate: Float[Array, ""],
+    count: Float[Array, ""],
+    wanted: Bool[Array, ""],
+    shardings: Any,
+) -> tuple[Params, Any]:
+    """`Optimizer.update` inside of a compiled step, for a state in the host's memory.
+
+    Every optimiser treats each leaf by itself and, where it works on matrices, each layer by
+    itself (see `vcjax.train.matrices`), so an update may be made of as many as one likes. Each
+    part is a loop that runs 0 times where the update isn't `wanted`: nothing is moved then, and
+    parameters and state stay as they are. Since the compiler doesn't know how often a loop runs,
+    it can't fetch anything before the loop begins, that is, before the gradients are there.
+
+    Args:
+      gradients, norm, count: see `Optimizer.update`.
+      shardings: of the state, which say where each leaf is stored.
+    """
+    trained, still = split_frozen(optimizer.groups, trainable)
+    gradients, _ = split_frozen(optimizer.groups, gradients)
+
+    def is_tree(node: Any) -> bool:
+        return isinstance(node, dict) and node.keys() == trained.keys()
+
+    def cut(tree: Any, name: str) -> Any:
+        return jax.tree.map(
+            lambda node: {name: node[name]} if is_tree(node) else node, tree, is_leaf=is_tree
+        )
+
+    moved, parts = {}, []
+    for name, leaves in trained.items():
+        places = cut(shardings, name)
+        whole, stored = {name: leaves}, cut(state, name)
+        slopes = {name: gradients[name]}
+        times = jax.tree.leaves(leaves)[0].shape[0] if name == _LAYERS else 1
+        change = partial(optimizer.update, norm=norm, learning_rate=learning_rate, count=count)
+        update = _update_of_part(change, slopes, stored, places)
+        whole, stored = jax.lax.fori_loop(0, jnp.where(wanted, times, 0), update, (whole, stored))
+        moved |= whole
+        parts.append(stored)
+
+    def merged(node: Any, *parts: Any) -> Any:
+        if not is_tree(node):
+            return parts[-1]
+        return {name: leaf for part in parts for name, leaf in part.items()}
+
+    return join(moved, still), jax.tree.map(merged, state, *parts, is_leaf=is_tree)
 
 
-def _moved(state: Any, shardings: Any, *, to_host: bool) -> Any:
-    def move(leaf: jax.Array, held: jax.sharding.NamedSharding) -> jax.Array:
-        if held.memory_kind != HOST:
-            return leaf
-        return jax.device_put(leaf, held if to_host else held.with_memory_kind(_DEVICE))
+def _update_of_part(
+    change: Callable[..., tuple[Params, Any]], gradients: Params, state: Any, shardings: Any
+) -> Callable[[Array, tuple[Params, Any]], tuple[Params, Any]]:
+    """The body of the loop over the slices of a part: of `layers` each layer, of others the whole.
 
-    return jax.tree.map(move, state, shardings)
+    Args:
+      change: an `Optimizer.update` of whatever it is given.
+      gradients: of the part, a dict with its one name; the trees of parameters in `state` and
+        `shardings` are so too.
+      state: as before the loop; its counts hold for every slice.
+    """
+
+    def is_tree(node: Any) -> bool:
+        return isinstance(node, dict) and node.keys() == gradients.keys()
+
+    def update(index: Array, carry: tuple[Params, Any]) -> tuple[Params, Any]:
+        whole, stored = carry
+
+        def take(leaf: Array) -> Array:
+            if _LAYERS not in gradients:
+                return leaf
+            return jax.lax.dynamic_slice_in_dim(leaf, index, 1)
+
+        def put(leaf: Array, new: Array) -> Array:
+            if _LAYERS not in gradients:
+                return new
+            return jax.lax.dynamic_update_slice_in_dim(leaf, new, index, 0)
+
+        def fetched(node: Any, before: Any, places: Any) -> Any:
+            if not is_tree(node):
+                return before
+            return jax.tree.map(lambda leaf, at: _on_device(take(leaf), at), node, places)
+
+        def kept(node: Any, new: Any, places: Any) -> Any:
+            if not is_tree(node):
+                return new
+            return jax.tree.map(
+                lambda leaf, new, at: put(leaf, jax.device_put(new, at)), node, new, places
+            )
+
+        near = jax.tree.map(fetched, stored, state, shardings, is_leaf=is_tree)
+        slopes, slices = jax.tree.map(take, gradients), jax.tree.map(take, whole)
+        slices, near = change(slopes, state=near, trainable=slices)
+        stored = jax.tree.map(kept, stored, near, shardings, is_leaf=is_tree)
+        return jax.tree.map(put, whole, slices), stored
+
+    return update
+
+
+def _on_device(leaf: Array, at: NamedSharding) -> Array:
+    return jax.device_put(leaf, at.with_memory_kind(_DEVICE))

@@ -85,10 +85,17 @@ class Optimizer:
         state: Any,
         trainable: Params,
         learning_rate: Float[Array, ""],
+        count: Float[Array, ""] | float = 1.0,
     ) -> tuple[Params, Any]:
-        """Returns (trainable, state) after an update; `norm` is that of the gradients."""
+        """Returns (trainable, state) after an update.
+
+        Args:
+          gradients: of a loss that is summed over `count` terms; those of the mean loss would be a
+            second copy of them in memory.
+          norm: of the gradients of the mean loss.
+        """
         trained, still = split_frozen(self.groups, trainable)
-        scale = jnp.minimum(1.0, self.clip_norm / norm)
+        scale = jnp.minimum(1.0, self.clip_norm / norm) / count
         clipped = optax.tree.scale(scale, split_frozen(self.groups, gradients)[0])
         changes, state = self.transform.update(clipped, state, trained)
         moved = jax.tree.map(lambda leaf, change: leaf + learning_rate * change, trained, changes)

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from vcjax.model.build import Params
 from vcjax.parallel import ShardingRules, replicated
 from vcjax.train.objective import Loss
-from vcjax.train.offload import fetch, store
+from vcjax.train.offload import is_offloaded, update_by_parts
 from vcjax.train.optim import Optimizer
 from vcjax.train.placement import batch_spec
 from vcjax.train.state import Layout, sharding_of
@@ -41,7 +41,7 @@ def make_step(
     `loss` sums up. Where loss or gradient norm isn't finite the update is skipped: parameters and
     state stay as they are, bit for bit.
     """
-    gradients = make_gradients(layout, loss, microbatches, mesh, rules)
+    sums = make_sums(layout, loss, microbatches, mesh, rules)
     held = sharding_of(layout.optimizer)
 
     def step(
@@ -50,17 +50,22 @@ def make_step(
         drop_key = None
         if layout.drop_seed is not None:
             drop_key = jax.random.fold_in(jax.random.key(layout.drop_seed), count)
-        means, _, grads = gradients(trainable, frozen, batch, drop_key)
-        norm, rate = optimizer.norm(grads), jnp.asarray(schedule(count))
+        # Gradients stay sums: what is divided lies beside what isn't, a second time in memory.
+        means, whole, grads = sums(trainable, frozen, batch, drop_key)
+        whole = jnp.maximum(whole, 1).astype(jnp.float32)
+        norm, rate = optimizer.norm(grads) / whole, jnp.asarray(schedule(count))
         finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
 
         def update(trainable: Params, state: Any) -> tuple[Params, Any]:
-            return optimizer.update(grads, norm, state, trainable, rate)
+            return optimizer.update(grads, norm, state, trainable, rate, whole)
 
-        # Both branches work in place; `where` would hold the old and the new values at once.
-        trainable, state = jax.lax.cond(
-            finite, update, lambda *same: same, trainable, fetch(state, held)
-        )
+        if is_offloaded(held):
+            trainable, state = update_by_parts(
+                optimizer, grads, norm, state, trainable, rate, whole, finite, held
+            )
+        else:
+            # Both branches work in place; `where` would hold the old and the new values at once.
+            trainable, state = jax.lax.cond(finite, update, lambda *same: same, trainable, state)
         metrics = {
             **means,
             "loss_tokens": jnp.sum(batch["loss_mask"]),
@@ -69,7 +74,7 @@ def make_step(
             "learning_rate": rate,
             "skipped": 1 - finite.astype(jnp.int32),
         }
-        return trainable, store(state, held), metrics
+        return trainable, state, metrics
 
     out = sharding_of(layout.trainable), held, replicated(mesh)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
@@ -80,9 +85,29 @@ def make_gradients(
 ) -> Callable[..., tuple[dict[str, Array], Array, Params]]:
     """Returns `(trainable, frozen, batch, drop_key) -> (means, count, gradient of mean loss)`.
 
-    `means` has `loss` and what else `loss` sums up. Sums, count and gradient are summed over the
-    microbatches (and devices) and divided once, so that rows with few predicted tokens weigh no
-    more than others. `drop_key` is the step's key of dropout, None for none.
+    See `make_sums`. Sums, count and gradient are divided once, so that rows with few predicted
+    tokens weigh no more than others.
+    """
+    sums = make_sums(layout, loss, microbatches, mesh, rules)
+
+    def gradients(
+        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None = None
+    ) -> tuple[dict[str, Array], Array, Params]:
+        means, count, grads = sums(trainable, frozen, batch, drop_key)
+        whole = jnp.maximum(count, 1).astype(jnp.float32)
+        return means, count, jax.tree.map(lambda leaf: leaf / whole, grads)
+
+    return gradients
+
+
+def make_sums(
+    layout: Layout, loss: Loss, microbatches: int, mesh: Mesh, rules: ShardingRules
+) -> Callable[..., tuple[dict[str, Array], Array, Params]]:
+    """Returns `(trainable, frozen, batch, drop_key) -> (means, count, gradient of summed loss)`.
+
+    `means` has `loss` and what else `loss` sums up. All are summed over the microbatches (and
+    devices); `means` are divided by `count` after that. `drop_key` is the step's key of dropout,
+    None for none.
     """
 
     def summed(
@@ -94,8 +119,8 @@ def make_gradients(
 
     part = jax.value_and_grad(summed, has_aux=True)
 
-    def gradients(
-        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None = None
+    def summed_gradients(
+        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
     ) -> tuple[dict[str, Array], Array, Params]:
         if microbatches == 1:
             (total, sums), grads = part(trainable, frozen, batch, drop_key)
@@ -118,6 +143,6 @@ def make_gradients(
         count = sums.pop("count")
         whole = jnp.maximum(count, 1).astype(jnp.float32)  # a batch may have nothing to predict
         means = {name: value / whole for name, value in {"loss": total, **sums}.items()}
-        return means, count, jax.tree.map(lambda leaf: leaf / whole, grads)
+        return means, count, grads
 
-    return gradients
+    return summed_gradients
