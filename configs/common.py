@@ -54,7 +54,15 @@ def base(stage: str) -> ConfigDict:
     config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1, "sequence": 1})
     config.preference = ConfigDict({"beta": 0.1, "odds_weight": 0.1})
     config.validation = ConfigDict(
-        {"data": "", "every": 0, "batches": 8, "patience": 0, "prompts": "", "max_tokens": 64}
+        {
+            "data": "",
+            "every": 0,
+            "batches": 8,
+            "patience": 0,
+            "prompts": "",
+            "max_tokens": 64,
+            "similarity": 0.8,
+        }
     )
     config.checkpoint_every = 20
     config.keep = 2
@@ -62,6 +70,9 @@ def base(stage: str) -> ConfigDict:
     config.sink = ""
     config.seed = 0
     config.on_bad_record = "error"
+    config.columns = ""
+    config.tool_turns = "leave_out"
+    config.require_domain = False
     return config
 
 

@@ -1,9 +1,11 @@
 """Mesh, and the one table that maps logical axes of tensors to axes of the mesh."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,7 +19,10 @@ from jax.sharding import (
     PartitionSpec,
 )
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.errors import GateNotMet, UserError, suggest
+
+_Result = TypeVar("_Result")
+_ENDS = {end.__name__: end for end in (UserError, GateNotMet)}
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 """Mesh axes: copies of the model, shards of every parameter, shards of each matrix product, and
@@ -159,6 +164,84 @@ def meet(place: str) -> None:
     """Waits until every process has come to `place`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(place)
+
+
+def on_main_process(work: Callable[[], _Result]) -> _Result:
+    """Returns on every process what `work` returns on the main process, while the others wait.
+
+    What only the main process may decide, or reads from files that the others needn't see.
+
+    Args:
+      work: returns what JSON can hold.
+
+    Raises:
+      UserError, GateNotMet: the one that `work` raised, on every process.
+    """
+    if jax.process_count() == 1:
+        return work()
+    outcome: dict[str, Any] = {}
+    if leads():
+        try:
+            outcome = {"result": work()}
+        except tuple(_ENDS.values()) as end:
+            outcome = _as_outcome(end)
+    outcome = _broadcast(outcome, source=0)
+    _raise_end(outcome)
+    return outcome["result"]
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """Every process ends where any of them ends in the block, by its UserError or GateNotMet.
+
+    For what each process does for itself, without waiting for others in between.
+    """
+    end = None
+    try:
+        yield
+    except tuple(_ENDS.values()) as error:
+        if jax.process_count() == 1:
+            raise
+        end = error
+    if jax.process_count() > 1:
+        ended = multihost_utils.process_allgather(np.asarray(end is not None))
+        if np.any(ended):
+            own = {} if end is None else _as_outcome(end)
+            _raise_end(_broadcast(own, source=int(np.argmax(ended))))
+
+
+@contextmanager
+def entered_on_main_process(
+    make: Callable[[], AbstractContextManager[_Result]],
+) -> Iterator[_Result | None]:
+    """Enters a context on the main process alone, where it yields its value; elsewhere None.
+
+    Raises:
+      UserError, GateNotMet: the one that entering it raised, on every process.
+    """
+    with ExitStack() as stack:
+        entered: list[_Result] = []
+        on_main_process(lambda: entered.append(stack.enter_context(make())))
+        yield entered[0] if entered else None
+
+
+def _as_outcome(end: Exception) -> dict[str, str]:
+    return {"end": type(end).__name__, "message": str(end)}
+
+
+def _raise_end(outcome: dict[str, Any]) -> None:
+    if "end" in outcome:
+        raise _ENDS[outcome["end"]](outcome["message"])
+
+
+def _broadcast(value: Any, source: int) -> Any:
+    """Sends JSON from one process to all."""
+    data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    is_source = jax.process_index() == source
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(data.size), is_source=is_source))
+    sent = data if is_source else np.zeros(size, np.uint8)
+    received = multihost_utils.broadcast_one_to_all(sent, is_source=is_source)
+    return json.loads(np.asarray(received).tobytes())
 
 
 def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:

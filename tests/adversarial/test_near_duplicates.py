@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.adversarial.attacks import attacks
-from vcjax.adversarial.near_duplicates import NearDuplicates, Quoted, similarity
 from vcjax.adversarial.scale import made_up_queries, measure_near_duplicates
+from vcjax.data.near_duplicates import NearDuplicates, Quoted, similarity
 
 SHOWN = [
     (lang, example.question)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vcjax.adversarial.near_duplicates import NearDuplicates, Quoted
 from vcjax.adversarial.query_faults import query_fault
+from vcjax.data.near_duplicates import NearDuplicates, Quoted
 
 EN = "Why should my town keep the old park when nobody walks there?"
 ZH = "为什么没有人去的老公园还要继续保留下去呢？"

@@ -24,6 +24,7 @@ from vcjax.train.state import make_layout, place
 from vcjax.train.validation import Validation, perplexity
 from vcjax.train.validation_data import (
     check_groups,
+    check_raw_groups,
     datasets,
     prepare_groups,
     spread,
@@ -211,7 +212,7 @@ def test_bad_validation_data_is_refused(make_config, held_out, tokenizer, tmp_pa
     def refused(match, data, **changes):
         config = make_config(validation={"data": str(data), "every": 1}, **changes)
         with pytest.raises(UserError, match=match):
-            check_groups(config, tokenizer, tmp_path)
+            check_raw_groups(check_groups(config, tokenizer, tmp_path), config, bool)
 
     records = read_records(held_out, "documents").records
     prepare(tmp_path / "a" / "zh", records, "documents", tokenizer, 48)
@@ -229,7 +230,9 @@ def test_what_the_charter_holds_out_is_not_measured(make_config, tokenizer, tmp_
     raw.write_text("\n".join(map(json.dumps, lines)))
     config = make_config(validation={"data": str(raw), "every": 1}, charter="universal")
     source = check_groups(config, tokenizer, tmp_path)
-    assert [record.domain for record in source.raw.records] == ["religion"]
+    seen = []
+    check_raw_groups(source, config, seen.append)
+    assert [record.domain for record in seen] == ["religion"]
 
 
 def test_a_group_of_which_nothing_can_be_predicted_is_named(make_config, tokenizer, tmp_path):

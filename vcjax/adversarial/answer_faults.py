@@ -6,9 +6,9 @@ The charter's checks decide what a principle wants; these name what no charter w
 import re
 
 from vcjax.adversarial.language import speaks
-from vcjax.adversarial.near_duplicates import share_quoted
 from vcjax.charter.checks import no_repetition, not_a_refusal
 from vcjax.charter.registry import Language
+from vcjax.data.near_duplicates import share_quoted
 
 FAULTS = ("empty", "refusal", "off-language", "echo", "repetitive", "lecture", "truncated")
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from vcjax.adversarial.attacks import Attack
 from vcjax.adversarial.matrix import Attempt
-from vcjax.adversarial.near_duplicates import NearDuplicates, Quoted, Texts
 from vcjax.adversarial.query_faults import query_fault
 from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.data.near_duplicates import NearDuplicates, Quoted, Texts
 from vcjax.roles.role import Message
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from vcjax.adversarial.language import mixes, speaks
-from vcjax.adversarial.near_duplicates import Texts, share_quoted, similarity
 from vcjax.charter.registry import Language
+from vcjax.data.near_duplicates import Texts, share_quoted, similarity
 
 _LENGTH = {"en": (5, 60), "zh": (8, 120)}  # words; characters
 # Like a text that it was shown, or taken nearly whole from a longer one.

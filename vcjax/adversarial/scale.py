@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from vcjax.adversarial.attacks import attacks
-from vcjax.adversarial.near_duplicates import NearDuplicates, similarity
 from vcjax.bench.serve import peak_resident
 from vcjax.charter.load import load_charter
 from vcjax.data.language import HAN
+from vcjax.data.near_duplicates import NearDuplicates, similarity
 from vcjax.foundation.seeds import derive_seed
 
 _LOOKUPS = 5000

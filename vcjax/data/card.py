@@ -20,6 +20,9 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         ("exact duplicates left out before", summary["duplicates"]),
         ("bad records set aside before", summary["quarantined"]),
         ("records of held-out domains, left out", summary["held_out"]),
+        *((f"rows {reason}, left out", count) for reason, count in summary["left_out"].items()),
+        ("labelled answers without a pair, left out", summary["unpaired"]),
+        *((f"tool turns {what.replace('_', ' ')}", n) for what, n in summary["tool_turns"].items()),
         ("rows", summary["rows"]),
         ("tokens in a row", summary["length"]),
         ("tokens without padding", summary["tokens"]),
@@ -36,6 +39,11 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         *(f"| {label} | {value} |" for label, value in figures),
         *_table("language", summary["languages"]),
         *_table("domain", summary["domains"]),
+        *(
+            _table("column not read", unread, "rows")
+            if (unread := summary["columns_not_read"])
+            else []
+        ),
         "",
         "A row has `tokens`, `loss_mask`, `segment_ids` and `positions`. `loss_mask` is true where",
         "the token is to be predicted; segments count from 1, and 0 is padding.",
@@ -58,6 +66,42 @@ def _by_turn(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [(label, count)] if count else []
 
 
-def _table(title: str, counts: Mapping[str, int]) -> list[str]:
+def _table(title: str, counts: Mapping[str, int], what: str = "examples") -> list[str]:
     rows = [f"| {name} | {count} |" for name, count in counts.items()]
-    return ["", f"| {title} | examples |", "|---|---|", *rows]
+    return ["", f"| {title} | {what} |", "|---|---|", *rows]
+
+
+def losses(summary: Mapping[str, Any], held_out: bool = False) -> list[str]:
+    """What is not in the rows though it was in the data, one line each; for the screen.
+
+    Args:
+      summary: of a prepared dataset; those of earlier versions lack some counts.
+      held_out: whether domains are held out; a record without one can't be.
+    """
+    kind, examples = summary["kind"], summary["examples"]
+    cut = summary["truncated"]
+    lines = [
+        f"{cut} of {examples} {kind} ({cut / max(1, examples):.0%}) are longer than a row of "
+        f"{summary['length']} tokens: their end is cut off; raise the length"
+    ] * bool(cut)
+    for field, what in (
+        ("dropped", "dropped: nothing to learn is left of them in a row"),
+        ("quarantined", "set aside as bad records: see quarantined.jsonl"),
+        ("duplicates", "left out as exact duplicates"),
+        ("held_out", "left out: the charter holds their domains out"),
+        ("unpaired", "labelled answers left out: no answer to their prompt has the other label"),
+    ):
+        if count := summary.get(field, 0):
+            lines.append(f"{count} {what}")
+    lines += [f"{n} rows left out: {why}" for why, n in summary.get("left_out", {}).items()]
+    for what, count in summary.get("tool_turns", {}).items():
+        lines.append(f"{count} tool turns {what.replace('_', ' ')} (config.tool_turns)")
+    if unread := summary.get("columns_not_read", {}):
+        named = ", ".join(f"{name} ({count} rows)" for name, count in unread.items())
+        lines.append(f"columns not read: {named}")
+    if held_out and (without := summary["domains"].get("none", 0)):
+        lines.append(
+            f"{without} of {examples} {kind} have no domain: none of them can be held out "
+            "(config.require_domain=True makes that an error)"
+        )
+    return lines

@@ -1,9 +1,13 @@
-"""Exact deduplication by normalised text."""
+"""What is left out before rows are made: exact duplicates, and bad records set aside."""
 
 import hashlib
+import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Self, TextIO
 
+from vcjax.data.digests import SIZE, Digests
 from vcjax.data.records import Record
 
 
@@ -26,17 +30,50 @@ class Deduplicated:
       duplicates: how many records have been left out so far.
     """
 
-    def __init__(self, records: Iterable[Record]):
-        self._records = records
+    def __init__(self, records: Iterable[Record], kept: BinaryIO | None = None):
+        """Args: `kept` is given the digest of each record that is left, SIZE bytes each."""
+        self._records, self._kept = records, kept
         self.duplicates = 0
 
     def __iter__(self) -> Iterator[Record]:
-        seen: set[bytes] = set()
         self.duplicates = 0
-        for record in self._records:
-            key = fingerprint(record)
-            if key in seen:
-                self.duplicates += 1
-            else:
-                seen.add(key)
-                yield record
+        with Digests() as seen:
+            for record in self._records:
+                digest = fingerprint(record)
+                if seen.add(digest):
+                    if self._kept is not None:
+                        self._kept.write(digest[:SIZE])
+                    yield record
+                else:
+                    self.duplicates += 1
+
+
+class SetAside:
+    """Writes bad records into a file as they come; it is made with its first line.
+
+    Attributes:
+      count: of all so far.
+      first: the reason of the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: TextIO | None = None
+        self.count = 0
+        self.first = ""
+
+    def add(self, bad: Mapping[str, Any]) -> None:
+        """Writes `{file, line, reason, raw}`."""
+        if self._stream is None:
+            # Half of a surrogate pair may be what is wrong: it becomes the escape of JSON for it.
+            self._stream = self._path.open("w", encoding="utf-8", errors="backslashreplace")
+            self.first = bad["reason"]
+        self._stream.write(json.dumps(bad, ensure_ascii=False) + "\n")
+        self.count += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._stream is not None:
+            self._stream.close()

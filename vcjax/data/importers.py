@@ -1,17 +1,253 @@
 """Data files -> records: formats, public layouts, and what is done with a bad record."""
 
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+from vcjax.data.digests import LabelledAnswers
+from vcjax.data.files import DataFile, Names, find_files
 from vcjax.data.items import Item, read_items
-from vcjax.data.layouts import LAYOUTS, Layout, convert
+from vcjax.data.layouts import (
+    LAYOUTS,
+    TOOLS,
+    Layout,
+    LeftOut,
+    convert,
+    known_columns,
+    parse_columns,
+    renamed,
+    unread,
+)
+from vcjax.data.messages import TOOL_TURNS, settle_tools
 from vcjax.data.records import KINDS, BadRecord, Record
 from vcjax.foundation.errors import UserError, suggest
 
 ON_BAD_RECORD = ("error", "quarantine")
+SetAside = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class ReadCounts:
+    """What became of the rows that were read.
+
+    Attributes:
+      records: the good records.
+      quarantined: bad ones.
+      first: the first of these, as it is set aside.
+      left_out: rows that no record is made of though they are right, by reason.
+      unpaired: labelled answers (KTO) to whose prompt there is no answer with the other label.
+      columns_not_read: rows that have something in a column that nothing is made of, by column.
+      tool_turns: calls of tools and their results that are `trained` on, or `left_out`.
+      no_domain: records without a domain, of the kinds that have one.
+    """
+
+    records: int = 0
+    quarantined: int = 0
+    first: dict[str, Any] | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
+    unpaired: int = 0
+    columns_not_read: Counter[str] = field(default_factory=Counter)
+    tool_turns: Counter[str] = field(default_factory=Counter)
+    no_domain: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """The part of a prepared dataset's summary."""
+        return {
+            "left_out": dict(sorted(self.left_out.items())),
+            "unpaired": self.unpaired,
+            "columns_not_read": dict(sorted(self.columns_not_read.items())),
+            "tool_turns": dict(sorted(self.tool_turns.items())),
+        }
+
+
+class Records:
+    """The records of data files, read anew each time it is iterated over; none is kept.
+
+    Attributes:
+      counts: of the last iteration, as far as it has come.
+      set_aside: is given one `{file, line, reason, raw}` for each bad record, where they are
+        quarantined. `line` is the item's number for formats without lines (arrays, Parquet).
+    """
+
+    def __init__(
+        self,
+        paths: Names,
+        kind: str,
+        *,
+        on_bad_record: str = "error",
+        columns: str = "",
+        tool_turns: str = "leave_out",
+        require_domain: bool = False,
+    ) -> None:
+        """Finds the files; reads none of them.
+
+        Args:
+          paths: comma-separated names, or a list of names: files, folders, globs, URLs.
+          kind: `documents`, `conversations`, `preferences`, `questions` or `benchmark`.
+          on_bad_record: `error` ends at the first bad record; `quarantine` sets them aside.
+          columns: the files' names for ours, `question:prompt,answer:response`.
+          tool_turns: what is done with calls of tools; see `vcjax.data.messages.settle_tools`.
+          require_domain: a record without a domain is a bad one.
+
+        Raises:
+          UserError: a name that nothing is found under, an unknown format or choice.
+        """
+        check_choice("kind", kind, KINDS)
+        check_choice("on_bad_record", on_bad_record, ON_BAD_RECORD)
+        check_choice("tool_turns", tool_turns, TOOL_TURNS)
+        self.kind = kind
+        self.files = find_files(paths)
+        self.counts = ReadCounts()
+        self.set_aside: SetAside = _ignore
+        self._patience = 1 if on_bad_record == "error" else 100
+        self._columns = parse_columns(columns)
+        self._found: set[str] = set()  # our names of columns that a row had
+        self._tool_turns = tool_turns
+        self._has_domain = "domain" in KINDS[kind].field_names()
+        self._require_domain = require_domain and self._has_domain
+
+    def __iter__(self) -> Iterator[Record]:
+        """Reads the files in their order.
+
+        Raises:
+          UserError: a file that is unreadable, a layout that fits no known one, a bad record (in
+            the mode `error`), or no good record at all.
+        """
+        self.counts = counts = ReadCounts()
+        self._found = set()
+        for file in self.files:
+            for item, outcome in self._read(file):
+                if isinstance(outcome, Record):
+                    counts.records += 1
+                    yield outcome
+                elif self._patience == 1:
+                    raise UserError(f"{_place(file, item.place)}: {outcome}")
+                else:
+                    bad = {
+                        "file": file.name,
+                        "line": item.number,
+                        "reason": outcome,
+                        "raw": item.raw,
+                    }
+                    counts.quarantined += 1
+                    counts.first = counts.first or bad
+                    self.set_aside(bad)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        counts = self.counts
+        lacking = self._columns.keys() & known_columns(self.kind) - self._found
+        named = ", ".join(file.name for file in self.files[:3])
+        named += f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
+        if lacking:
+            theirs = ", ".join(self._columns[name] for name in sorted(lacking))
+            raise UserError(f"columns: no row of {named} has {theirs}")
+        if counts.records:
+            return
+        if counts.first is not None:
+            raise UserError(
+                f"{named}: no good record among {counts.quarantined}; the first is bad because: "
+                f"{counts.first['reason']} (line or item {counts.first['line']})"
+            )
+        reasons = [f"{count} {reason}" for reason, count in counts.left_out.items()]
+        reasons += [f"{counts.unpaired} labelled answers without a pair"] * bool(counts.unpaired)
+        what = "; ".join(reasons) or "nothing but blank lines or an empty list"
+        raise UserError(f"{named}: no {self.kind}: {what}")
+
+    def _read(self, file: DataFile) -> Iterator[tuple[Item, Record | str]]:
+        """Yields each item with its record, or with the reason why it is none.
+
+        The layout is looked for at each item, as files are concatenated from several sources; an
+        item that fits none is measured against the last one that fitted. Where none has fitted so
+        far, the fault is the whole file's, not the item's, after so many items as `_patience`.
+        """
+        layout: Layout | None = None
+        waiting: list[Item] = []  # items before the first that fits
+        labelled: LabelledAnswers | None = None
+        for item in self._items(file):
+            if item.fault is not None:
+                yield item, item.fault
+                continue
+            if not isinstance(item.value, dict):
+                yield item, f"a record must be an object, not {type(item.value).__name__}"
+                continue
+            layout = next((x for x in LAYOUTS[self.kind] if x.fits(item.value)), layout)
+            waiting.append(item)
+            if layout is None and len(waiting) >= self._patience:
+                break
+            if layout is None:
+                continue
+            for each in waiting:
+                try:
+                    fields = self._fields(layout, each, file)
+                    if "label" in fields:
+                        labelled = labelled or LabelledAnswers()
+                        _add_labelled(labelled, each, fields)
+                    else:
+                        yield each, self._record(fields)
+                except LeftOut as reason:
+                    self.counts.left_out[str(reason)] += 1
+                except BadRecord as error:
+                    yield each, error.reason
+            waiting.clear()
+        if waiting:
+            raise UserError(_no_layout(file, waiting[0], self.kind))
+        if labelled is not None:
+            with labelled:
+                yield from self._pairs(labelled)
+
+    def _items(self, file: DataFile) -> Iterator[Item]:
+        for item in read_items(file):
+            if self._columns and isinstance(item.value, dict) and item.fault is None:
+                self._found |= {
+                    ours
+                    for ours, theirs in self._columns.items()
+                    if theirs in item.value or ours in item.value
+                }
+                value = renamed(item.value, self._columns)
+                yield Item(item.number, item.place, value, item.source)
+            else:
+                yield item
+
+    def _fields(self, layout: Layout, item: Item, file: DataFile) -> dict[str, Any]:
+        row = item.value
+        fields = convert(layout, row, self.kind, file.stem)
+        self.counts.columns_not_read.update(unread(layout, row, self.kind))
+        messages = fields.get("messages")
+        if isinstance(messages, list):
+            how, tools = self._tool_turns, row.get(TOOLS)
+            if tools and how == "leave_out":
+                self.counts.columns_not_read[TOOLS] += 1
+            settled, count = settle_tools(messages, tools, how)
+            self.counts.tool_turns.update(count)
+            if "left_out" in count and (self.kind == "preferences" or not settled):
+                raise LeftOut("with nothing but what tools were called for")
+            fields["messages"] = settled
+        return fields
+
+    def _record(self, fields: dict[str, Any]) -> Record:
+        record = KINDS[self.kind].from_dict(fields)
+        if self._has_domain and getattr(record, "domain", None) is None:
+            if self._require_domain:
+                raise BadRecord("field 'domain' is missing, and require_domain is set")
+            self.counts.no_domain += 1
+        return record
+
+    def _pairs(self, labelled: LabelledAnswers) -> Iterator[tuple[Item, Record | str]]:
+        paired = 0
+        for place, good, bad in labelled.pairs():
+            paired += 2
+            fields = {**good, "chosen": good["answer"], "rejected": bad["answer"]}
+            del fields["answer"]
+            item = Item(int(place.rpartition(" ")[2]), place, fields)
+            try:
+                yield item, self._record(fields)
+            except BadRecord as error:
+                yield item, error.reason
+        self.counts.unpaired += labelled.count - paired
 
 
 @dataclass(frozen=True)
@@ -20,8 +256,7 @@ class Loaded:
 
     Attributes:
       records: the good records, in the order of the files.
-      quarantined: one `{file, line, reason, raw}` for each bad one. `line` is the item's number
-        for formats without lines (JSON arrays, Parquet).
+      quarantined: one `{file, line, reason, raw}` for each bad one.
     """
 
     records: list[Record]
@@ -29,111 +264,17 @@ class Loaded:
 
 
 def read_records(
-    paths: str | os.PathLike | list, kind: str, *, on_bad_record: str = "error"
+    paths: Names, kind: str, *, on_bad_record: str = "error", columns: str = ""
 ) -> Loaded:
-    """Reads the records of `kind` from files in any known format and layout.
-
-    Args:
-      paths: comma-separated names, or a list of names.
-      kind: `documents`, `conversations`, `preferences`, `questions` or `benchmark`.
-      on_bad_record: `error` ends at the first bad record; `quarantine` collects them.
+    """Reads what fits into memory: questions, benchmarks, samples. A corpus is `Records`.
 
     Raises:
-      UserError: a missing or unreadable file, a layout that fits no known one, a bad record (in
-        the mode `error`), or no good record at all.
+      UserError: see `Records`.
     """
-    check_choice("kind", kind, KINDS)
-    check_choice("on_bad_record", on_bad_record, ON_BAD_RECORD)
-    files = split_paths(paths)
-    patience = 1 if on_bad_record == "error" else 100
-    records: list[Record] = []
+    records = Records(paths, kind, on_bad_record=on_bad_record, columns=columns)
     quarantined: list[dict[str, Any]] = []
-    for file in files:
-        for item, outcome in _read_file(file, kind, patience):
-            if isinstance(outcome, Record):
-                records.append(outcome)
-            elif on_bad_record == "error":
-                raise UserError(f"{_place(file, item)}: {outcome}")
-            else:
-                quarantined.append(
-                    {"file": str(file), "line": item.number, "reason": outcome, "raw": item.raw}
-                )
-    if not records:
-        named = ", ".join(str(file) for file in files)
-        if not quarantined:
-            raise UserError(f"{named}: no {kind}: nothing but blank lines or an empty list")
-        first = quarantined[0]
-        raise UserError(
-            f"{named}: no good record among {len(quarantined)}; "
-            f"the first is bad because: {first['reason']} (line or item {first['line']})"
-        )
-    return Loaded(records, quarantined)
-
-
-def split_paths(paths: str | os.PathLike | list) -> list[Path]:
-    """Splits a comma-separated string, as a flag gives it, or takes a list of names.
-
-    Raises:
-      UserError: no file is named.
-    """
-    if isinstance(paths, str):
-        paths = [part.strip() for part in paths.split(",") if part.strip()]
-    elif isinstance(paths, os.PathLike):
-        paths = [paths]
-    if not paths:
-        raise UserError("no data file is named")
-    return [Path(path) for path in paths]
-
-
-def _place(file: Path, item: Item) -> str:
-    return f"{file}:{'' if item.place.isdigit() else ' '}{item.place}"
-
-
-def _read_file(file: Path, kind: str, patience: int) -> Iterator[tuple[Item, Record | str]]:
-    """Yields each item with its record, or with the reason why it is none.
-
-    The layout is looked for at each item, as files are concatenated from several sources; an item
-    that fits none is measured against the last one that fitted. Where none has fitted so far, the
-    fault is the whole file's, not the item's; `patience` is the number of such items looked at.
-    """
-    stem = file.name.split(".")[0]
-    layout: Layout | None = None
-    waiting: list[Item] = []  # items before the first that fits
-    for item in read_items(file):
-        if item.fault is not None:
-            yield item, item.fault
-            continue
-        if not isinstance(item.value, dict):
-            yield item, f"a record must be an object, not {type(item.value).__name__}"
-            continue
-        layout = next((each for each in LAYOUTS[kind] if each.fits(item.value)), layout)
-        waiting.append(item)
-        if layout is None and len(waiting) >= patience:
-            break
-        if layout is not None:
-            for each in waiting:
-                yield each, _record_or_reason(layout, each, kind, stem)
-            waiting.clear()
-    if waiting:
-        known = "; ".join(each.name for each in LAYOUTS[kind])
-        columns = ", ".join(str(column) for column in waiting[0].value) or "none"
-        raise UserError(
-            f"{_place(file, waiting[0])}: no known layout of {kind}: columns found: {columns}; "
-            f"layouts known: {known}{_near_column(waiting[0].value, kind)}"
-        )
-
-
-def _near_column(row: dict[str, Any], kind: str) -> str:
-    wanted = {column for layout in LAYOUTS[kind] for column in layout.columns}
-    hints = (suggest(str(column), wanted) for column in row if column not in wanted)
-    return next((hint for hint in hints if hint), "")
-
-
-def _record_or_reason(layout: Layout, item: Item, kind: str, stem: str) -> Record | str:
-    try:
-        return KINDS[kind].from_dict(convert(layout, item.value, kind, stem))
-    except BadRecord as error:
-        return error.reason
+    records.set_aside = quarantined.append
+    return Loaded(list(records), quarantined)
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
@@ -141,3 +282,29 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         hint = suggest(str(value), choices)
         raise UserError(f"{name}: {value!r} is none of {', '.join(choices)}{hint}")
+
+
+def _ignore(bad: dict[str, Any]) -> None:
+    """Sets a bad record aside where nobody looks."""
+
+
+def _place(file: DataFile, place: str) -> str:
+    return f"{file.name}:{'' if place.isdigit() else ' '}{place}"
+
+
+def _no_layout(file: DataFile, item: Item, kind: str) -> str:
+    known = "; ".join(each.name for each in LAYOUTS[kind])
+    columns = ", ".join(str(column) for column in item.value) or "none"
+    wanted = {column for layout in LAYOUTS[kind] for column in layout.columns}
+    hints = (suggest(str(column), wanted) for column in item.value if column not in wanted)
+    hint = next((hint for hint in hints if hint), "")
+    return (
+        f"{_place(file, item.place)}: no known layout of {kind}: columns found: {columns}; "
+        f"layouts known: {known}; others: name them in columns=OURS:THEIRS{hint}"
+    )
+
+
+def _add_labelled(labelled: LabelledAnswers, item: Item, fields: dict[str, Any]) -> None:
+    good = fields.pop("label")
+    prompt = json.dumps(fields["messages"]).encode()
+    labelled.add(hashlib.sha256(prompt).digest(), good, item.place, fields)

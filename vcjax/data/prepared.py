@@ -9,23 +9,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from vcjax.data.card import dataset_card
-from vcjax.data.curation import Deduplicated
+from vcjax.data.curation import Deduplicated, SetAside
 from vcjax.data.encode import ENCODERS, encode_all
-from vcjax.data.importers import check_choice
+from vcjax.data.importers import ReadCounts, Records, check_choice
 from vcjax.data.packing import Packer, Row
 from vcjax.data.pairs import PairRows
-from vcjax.data.records import Preference, Record
+from vcjax.data.records import Record
 from vcjax.data.rows import RowWriter, open_rows
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_text, read_json, write_json, write_jsonl, write_text
+from vcjax.foundation.files import hash_text, read_json, write_json, write_text
 from vcjax.text.tokenizer import Tokenizer
 
 PAIRED = "preferences"
+DIGESTS = "digests.bin"
+"""Digests of the records that the rows are made of, `vcjax.data.digests.SIZE` bytes each."""
+NO_DOMAIN = "none"
+"""What a summary counts records without a domain under."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Prepared:
     Attributes:
       source: the rows, in the order in which they were made.
       summary: what `prepare` counted.
+      digests: the file of its records' digests; those of earlier versions have none.
     """
 
     source: Sequence[Row]
     summary: Mapping[str, Any]
+    digests: Path | None = None
 
     @property
     def length(self) -> int:
@@ -72,9 +78,10 @@ def prepare(
 
     Args:
       folder: doesn't exist yet, or is empty.
-      records: of `kind`, one of ENCODERS; streamed once.
+      records: of `kind`, one of ENCODERS; streamed once. What `Records` sets aside is kept beside
+        the rows, and what they count is in the summary.
       length: tokens of a row.
-      quarantined: what the importer set aside; kept beside the rows.
+      quarantined: what was set aside before; kept beside the rows, too.
       on_bad_record: what to do with a record that the tokenizer or its chat template refuses.
       held_out: domains whose records are left out, and counted: they are for evaluation only.
 
@@ -90,38 +97,44 @@ def prepare(
     packer: Any = Packer(length, split_long=kind == "documents")
     if kind == PAIRED:
         packer = PairRows(length)
-    unique = Deduplicated(records)
-    bad, kept_out = list(quarantined), []
+    kept_out: Counter[str] = Counter()
     by_turn = 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
     with _new_folder(Path(folder)) as temporary:
-        with RowWriter(temporary, packer.shape) as writer:
-            kept = _without(unique, held_out, kept_out)
-            for record, examples in encode_all(kind, tokenizer, kept):
-                about = record.to_dict()
+        with (
+            RowWriter(temporary, packer.shape) as writer,
+            SetAside(temporary / "quarantined.jsonl") as bad,
+            (temporary / DIGESTS).open("wb") as digests,
+        ):
+            for each in quarantined:
+                bad.add(each)
+            if isinstance(records, Records):
+                records.set_aside = bad.add
+            unique = Deduplicated(_without(records, held_out, kept_out), digests)
+            for record, examples in encode_all(kind, tokenizer, unique):
                 if isinstance(examples, UserError):
                     if on_bad_record == "error":
                         raise UserError(f"record {record.id!r}: {examples}")
-                    raw = json.dumps(about, ensure_ascii=False)
-                    bad.append({"file": None, "line": None, "reason": str(examples), "raw": raw})
+                    raw = json.dumps(record.to_dict(), ensure_ascii=False)
+                    bad.add({"file": None, "line": None, "reason": str(examples), "raw": raw})
                     continue
-                languages[record.lang if isinstance(record, Preference) else about["lang"]] += 1
-                domains[about.get("domain", "none")] += 1
+                languages[cast(Any, record).lang] += 1
+                domains[getattr(record, "domain", None) or NO_DOMAIN] += 1
                 by_turn += len(examples) > 1
                 for example in examples:
                     writer.write(packer.add(example))
             writer.write(packer.finish())
         counts = packer.counts
-        if not counts.examples and bad:
+        if not counts.examples and bad.count:
             raise UserError(
-                f"{folder}: nothing to write: all {len(bad)} {kind} were set aside; "
-                f"the first because: {bad[0]['reason']}"
+                f"{folder}: nothing to write: all {bad.count} {kind} were set aside; "
+                f"the first because: {bad.first}"
             )
         if not counts.examples and kept_out:
             raise UserError(
-                f"{folder}: nothing to write: all {len(kept_out)} {kind} are of domains that the "
-                "charter holds out"
+                f"{folder}: nothing to write: all {kept_out.total()} {kind} are of domains that "
+                "the charter holds out"
             )
         if not counts.rows:
             what = "answers that differ" if kind == PAIRED else "a token to predict"
@@ -129,21 +142,21 @@ def prepare(
                 f"{folder}: nothing to write: of {counts.examples} {kind} none has {what} within "
                 f"length {length}; raise the length or check the data"
             )
+        read = records.counts if isinstance(records, Records) else ReadCounts()
         summary = {
             "kind": kind,
             "length": length,
             "duplicates": unique.duplicates,
-            "quarantined": len(bad),
-            "held_out": len(kept_out),
+            "quarantined": bad.count,
+            "held_out": kept_out.total(),
             "by_turn": by_turn,
+            **read.summary(),
             **asdict(counts),
             "languages": dict(sorted(languages.items())),
             "domains": dict(sorted(domains.items())),
             "tokenizer": hash_tokenizer(tokenizer),
         }
         write_json(temporary / "summary.json", summary)
-        if bad:
-            write_jsonl(temporary / "quarantined.jsonl", bad)
         write_text(temporary / "README.md", dataset_card(Path(folder).name, summary))
     return summary
 
@@ -162,7 +175,8 @@ def open_prepared(folder: str | os.PathLike) -> Prepared:
     source = open_rows(folder)
     if not isinstance(summary, dict) or summary.get("rows") != len(source):
         raise UserError(f"{folder}: summary.json doesn't belong to the rows; prepare it again")
-    return Prepared(source, summary)
+    digests = folder / DIGESTS
+    return Prepared(source, summary, digests if digests.is_file() else None)
 
 
 def hash_tokenizer(tokenizer: Tokenizer) -> str:
@@ -181,12 +195,13 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
 
 
 def _without(
-    records: Iterable[Record], held_out: Set[str], kept_out: list[str]
+    records: Iterable[Record], held_out: Set[str], kept_out: Counter[str]
 ) -> Iterator[Record]:
-    """The records of other domains; the ids of those left out are added to `kept_out`."""
+    """The records of other domains; those left out are counted by domain in `kept_out`."""
     for record in records:
-        if record.to_dict().get("domain") in held_out:
-            kept_out.append(record.id)
+        domain = getattr(record, "domain", None) or NO_DOMAIN
+        if domain in held_out:
+            kept_out[domain] += 1
         else:
             yield record
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vcjax.foundation.errors import UserError
 
@@ -111,7 +111,15 @@ def hash_text(text: str) -> str:
 def hash_file(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hash_stream(stream)
+
+
+def hash_stream(stream: BinaryIO) -> str:
+    """SHA-256 of the bytes that are left in a stream, in hex."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vcjax.data.layouts import check_columns
+from vcjax.data.messages import TOOL_TURNS
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.settings import build
 from vcjax.model.lora import LoraConfig
@@ -80,6 +82,10 @@ class TrainConfig:
       keep_best: checkpoints kept beside them for their validation loss.
       sink: where metrics go beside the workdir; '' is nowhere.
       on_bad_record: `error` or `quarantine`, where raw files are prepared.
+      columns: names of columns in raw files for ours, `question:prompt,answer:response`; '' is
+        none.
+      tool_turns: `leave_out` or `train`; see `vcjax.data.messages.settle_tools`.
+      require_domain: a record without a domain is a bad one, as it can't be held out.
     """
 
     stage: str
@@ -121,6 +127,9 @@ class TrainConfig:
     sink: str
     seed: int
     on_bad_record: str
+    columns: str = ""
+    tool_turns: str = "leave_out"
+    require_domain: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | ConfigDict) -> "TrainConfig":
@@ -158,6 +167,8 @@ class TrainConfig:
         one_of("remat", self.remat, tuple(POLICIES))
         one_of("sink", self.sink, SINKS)
         one_of("on_bad_record", self.on_bad_record, ("error", "quarantine"))
+        one_of("tool_turns", self.tool_turns, TOOL_TURNS)
+        check_columns(self.columns)
         self._check_data()
         for field in ("steps", "batch_size", "microbatches", "checkpoint_every", "keep"):
             at_least(field, getattr(self, field), 1)

@@ -9,11 +9,12 @@ from vcjax.charter.load import charter_file, load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import ShardingRules, leads, make_mesh
+from vcjax.parallel import ShardingRules, leads, make_mesh, on_main_process
 from vcjax.train.config import TrainConfig
 from vcjax.train.measuring import Measured, check_measuring
 from vcjax.train.offload import check_offload
 from vcjax.train.parameter_groups import check_groups
+from vcjax.train.reading import read_through
 from vcjax.train.sinks import check_sink
 from vcjax.train.sources import Source, check_sources
 from vcjax.weights.bundle import Bundle, open_model
@@ -41,7 +42,9 @@ class Inputs:
 
 
 def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
-    """Opens the model, opens or reads the data, and holds all of it against the config.
+    """Opens the model and the data, and holds all of it against the config.
+
+    The main process reads raw data through, while the others wait.
 
     Raises:
       UserError: an input that doesn't hold, or that changed since the run began.
@@ -61,6 +64,7 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     parents = [model.origin, *parents, *(one for source in sources for one in source.parents)]
     parents += measured.parents
     _check_parents(workdir, parents)
+    on_main_process(lambda: read_through(sources, measured.data, config))
     return Inputs(mesh, rules, model, sources, measured, parents)
 
 

@@ -84,6 +84,8 @@ class ValidationSettings:
       patience: measurements without a lower loss after which the run stops early; 0 is never.
       prompts: a text file, one prompt a line, answered at each measurement; '' is none.
       max_tokens: of such an answer.
+      similarity: to a record that is measured on, from 0.7 on, that a record that is trained on
+        must not have; 1 is exact duplicates alone. See `vcjax.data.overlap`.
     """
 
     data: str
@@ -92,8 +94,11 @@ class ValidationSettings:
     patience: int
     prompts: str
     max_tokens: int
+    similarity: float = 0.8
 
     def __post_init__(self) -> None:
+        if not 0.7 <= self.similarity <= 1:
+            refuse("similarity", f"must be in [0.7, 1], not {self.similarity}")
         for field, least in (("every", 0), ("batches", 1), ("patience", 0), ("max_tokens", 1)):
             at_least(field, getattr(self, field), least)
         if self.every and not (self.data.strip() or self.prompts.strip()):

@@ -1,14 +1,19 @@
 """From the paths that a config names to weighted rows: prepared folders, or raw files."""
 
+import shutil
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vcjax.charter.load import load_charter
-from vcjax.data.importers import Loaded, read_records, split_paths
-from vcjax.data.prepared import PAIRED, Prepared, hash_tokenizer, open_prepared, prepare
+from vcjax.data.card import losses
+from vcjax.data.files import data_parents, is_prepared, split_paths
+from vcjax.data.importers import Records
+from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared, prepare
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
-from vcjax.parallel import leads, meet
+from vcjax.parallel import leads, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 
@@ -25,24 +30,24 @@ class Source:
       weight: of all its rows together, relative to the other sources.
       prepared: folders that are ready, opened.
       raw: records that are still to be prepared, or None.
-      parents: the folders and files that are read now, for the lineage.
+      parents: the folders and files that are read now, for the lineage; of the main process alone.
     """
 
     field: str
     weight: float
     prepared: tuple[Prepared, ...]
-    raw: Loaded | None
+    raw: Records | None
     parents: tuple[Parent, ...]
 
 
 def check_sources(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> list[Source]:
-    """Opens all prepared folders and reads all raw files; writes nothing.
+    """Opens all prepared folders and finds all raw files; writes nothing.
 
     Raw files that an earlier start of the run has prepared into the workdir aren't read again.
 
     Raises:
-      UserError: a file that is missing or unreadable, a bad record, or a prepared folder of
-        another kind, row length or tokenizer.
+      UserError: a file that is missing, or a prepared folder of another kind, row length or
+        tokenizer, or with records without a domain where one is required.
     """
     fields = [(config.kind, 1.0)]
     if config.replay.strip():
@@ -81,6 +86,8 @@ def check_prepared(
             f"{where} has records of {domain!r}, a domain that charter {config.charter!r} "
             "holds out; prepare it again without them"
         )
+    if config.require_domain and (without := found.summary["domains"].get(NO_DOMAIN, 0)):
+        raise UserError(f"{where} has {without} records without a domain; give each one")
     if found.length != config.length:
         raise UserError(
             f"{where} has rows of {found.length} tokens, config.length is {config.length}; "
@@ -94,23 +101,42 @@ def check_prepared(
     return found
 
 
+def raw_records(names: list[str], config: TrainConfig) -> Records:
+    """The records of a run's raw files; none is read yet."""
+    return Records(
+        names,
+        config.kind,
+        on_bad_record=config.on_bad_record,
+        columns=config.columns,
+        tool_turns=config.tool_turns,
+        require_domain=config.require_domain,
+    )
+
+
 def _check(
     config: TrainConfig, field: str, weight: float, tokenizer: Tokenizer, workdir: Path
 ) -> Source:
-    kind = config.kind
     paths = split_paths(getattr(config, field))
-    folders = [path for path in paths if path.is_dir()]
-    files = [path for path in paths if not path.is_dir()]
-    wanted = None if field == REPLAY else kind
+    folders = [Path(path) for path in paths if is_prepared(path)]
+    files = [path for path in paths if not is_prepared(path)]
+    wanted = None if field == REPLAY else config.kind
     prepared = [check_prepared(folder, field, wanted, config, tokenizer) for folder in folders]
     raw, done = None, workdir / DATA / field
     if files and done.is_dir():
         prepared.append(open_prepared(done))
-        files = []
     elif files:
-        raw = read_records(files, kind, on_bad_record=config.on_bad_record)
-    parents = tuple(Parent.of(field, path) for path in (*folders, *files))
-    return Source(field, weight, tuple(prepared), raw, parents)
+        raw = raw_records(files, config)
+    return Source(field, weight, tuple(prepared), raw, run_parents(field, folders, files, raw))
+
+
+def run_parents(
+    field: str, folders: list[Path], files: list[str], raw: Records | None
+) -> tuple[Parent, ...]:
+    """What is read now of one field, for the lineage; raw files are read by the main process."""
+    if not leads():
+        return ()
+    parents = [Parent.of(field, folder) for folder in folders]
+    return (*parents, *(data_parents(field, files) if raw is not None else ()))
 
 
 def prepare_sources(
@@ -125,19 +151,37 @@ def prepare_sources(
         prepared = list(source.prepared)
         if source.raw is not None:
             folder = workdir / DATA / source.field
-            if leads():
-                prepare(
-                    folder,
-                    source.raw.records,
-                    config.kind,
-                    tokenizer,
-                    config.length,
-                    quarantined=source.raw.quarantined,
-                    on_bad_record=config.on_bad_record,
-                    held_out=held_out_domains(config),
-                )
-            meet(f"{source.field} prepared")
+            on_main_process(partial(_prepare, folder, source.raw, config, tokenizer))
             prepared.append(open_prepared(folder))
+        if leads():
+            _report(source.field, prepared, bool(held_out_domains(config)))
         rows = sum(map(len, prepared))
         parts += [(part, source.weight * len(part) / rows) for part in prepared if len(part)]
     return parts
+
+
+def _prepare(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokenizer) -> None:
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(left)  # of a killed start: the workdir belongs to this run alone
+    prepare(
+        folder,
+        raw,
+        config.kind,
+        tokenizer,
+        config.length,
+        on_bad_record=config.on_bad_record,
+        held_out=held_out_domains(config),
+    )
+
+
+def _report(field: str, prepared: list[Prepared], held_out: bool) -> None:
+    """Prints what the rows are and what isn't in them, where a person watches a run begin."""
+    for part in prepared:
+        summary = part.summary
+        print(
+            f"{field}: {summary['examples']} {summary['kind']} in {len(part)} rows, "
+            f"{summary['loss_tokens']} tokens to predict",
+            file=sys.stderr,
+        )
+        for line in losses(summary, held_out):
+            print(f"  {line}", file=sys.stderr)

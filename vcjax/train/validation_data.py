@@ -4,27 +4,40 @@ Packed rows mix records, so records are told apart before they are packed: every
 records is prepared as a dataset of its own. A folder that was prepared beforehand is one group.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vcjax.data.importers import Loaded, read_records, split_paths
+from vcjax.data.curation import SetAside
+from vcjax.data.files import is_prepared, split_paths
+from vcjax.data.importers import Records
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared, open_prepared, prepare
-from vcjax.data.records import Record
+from vcjax.data.records import KINDS, Record
 from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, replaced_folder, write_json, write_jsonl
+from vcjax.foundation.files import read_json, read_jsonl, replaced_folder, write_json
 from vcjax.foundation.lineage import Parent
-from vcjax.parallel import leads, meet
+from vcjax.parallel import on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.train.sources import DATA, check_prepared, held_out_domains
+from vcjax.train.sources import (
+    DATA,
+    check_prepared,
+    held_out_domains,
+    raw_records,
+    run_parents,
+)
 
 FIELD = "validation.data"
 FOLDER = "validation"
 INDEX = "groups.json"
+AT_ONCE = 1000  # records that are sorted into groups together
+
+_Key = tuple[str, str | None]  # language and domain
 
 
 @dataclass(frozen=True)
@@ -48,44 +61,66 @@ class GroupSource:
     """`config.validation.data`, checked: groups that are ready, and records that aren't yet."""
 
     ready: tuple[Group, ...] = ()
-    raw: Loaded | None = None
+    raw: Records | None = None
     parents: tuple[Parent, ...] = ()
 
 
 def check_groups(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> GroupSource:
-    """Opens prepared folders and reads raw files; writes nothing.
-
-    Records of the domains that the charter holds out are left out, as they are in training:
-    what is measured here decides when a run stops and which checkpoint is kept.
+    """Opens prepared folders and finds raw files; writes nothing.
 
     Raises:
-      UserError: as for `vcjax.train.sources.check_sources`; two groups of one name, or no record.
+      UserError: as for `vcjax.train.sources.check_sources`; two groups of one name.
     """
     paths = split_paths(config.validation.data)
-    folders = [path for path in paths if path.is_dir()]
-    files = [path for path in paths if not path.is_dir()]
+    folders = [Path(path) for path in paths if is_prepared(path)]
+    files = [path for path in paths if not is_prepared(path)]
     opened = {path: check_prepared(path, FIELD, config.kind, config, tokenizer) for path in folders}
     ready = [_prepared_group(path, rows) for path, rows in opened.items()]
     raw, done = None, workdir / DATA / FOLDER
     if files and done.is_dir():
         ready += _read_groups(done)
     elif files:
-        loaded = read_records(files, config.kind, on_bad_record=config.on_bad_record)
-        held_out = held_out_domains(config)
-        kept = [record for record in loaded.records if _key(record)[1] not in held_out]
-        if not kept:
-            raise UserError(
-                f"config.{FIELD}: charter {config.charter!r} holds out the domains of all "
-                f"{len(loaded.records)} {config.kind}"
-            )
-        raw = Loaded(kept, loaded.quarantined)
-    names = [group.name for group in ready]
-    names += sorted({_name(*_key(record)) for record in raw.records} if raw else ())
+        raw = raw_records(files, config)
+    _check_names([group.name for group in ready])
+    return GroupSource(tuple(ready), raw, run_parents(FIELD, folders, files, raw))
+
+
+def measured_records(raw: Records, config: TrainConfig) -> Iterator[Record]:
+    """The records that are measured on, read anew.
+
+    Those of the domains that the charter holds out are left out, as they are in training: what is
+    measured here decides when a run stops and which checkpoint is kept.
+    """
+    held_out = held_out_domains(config)
+    return (record for record in raw if _key(record)[1] not in held_out)
+
+
+def check_raw_groups(
+    source: GroupSource, config: TrainConfig, see: Callable[[Record], None]
+) -> None:
+    """Reads all raw records, and gives each that is measured on to `see`.
+
+    Raises:
+      UserError: a bad record, two groups of one name, or no record.
+    """
+    if source.raw is None:
+        return
+    names = set()
+    for record in measured_records(source.raw, config):
+        names.add(_name(*_key(record)))
+        see(record)
+    if not names:
+        raise UserError(
+            f"config.{FIELD}: charter {config.charter!r} holds out the domains of all "
+            f"{source.raw.counts.records} {config.kind}"
+        )
+    _check_names([*(group.name for group in source.ready), *sorted(names)])
+
+
+def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"config.{FIELD}: two groups are called {name!r}; rename a folder")
-    parents = tuple(Parent.of(FIELD, path) for path in (*folders, *files))
-    return GroupSource(tuple(ready), raw, parents)
 
 
 def prepare_groups(
@@ -97,9 +132,7 @@ def prepare_groups(
     """
     groups, folder = list(source.ready), workdir / DATA / FOLDER
     if source.raw is not None:
-        if leads():
-            _write_groups(folder, source.raw, config, tokenizer)
-        meet("validation prepared")
+        on_main_process(partial(_write_groups, folder, source.raw, config, tokenizer))
         groups += _read_groups(folder)
     most = config.validation.batches * config.batch_size
     return [replace(group, rows=spread(group.rows, most)) for group in groups]
@@ -146,7 +179,7 @@ def _prepared_group(path: Path, rows: Prepared) -> Group:
     )
 
 
-def _key(record: Any) -> tuple[str, str | None]:
+def _key(record: Any) -> _Key:
     """Language and domain; every kind of record that is trained on has both."""
     return record.lang, record.domain
 
@@ -155,18 +188,17 @@ def _name(lang: str, domain: str | None) -> str:
     return lang if domain is None else f"{lang}/{domain}"
 
 
-def _write_groups(folder: Path, raw: Loaded, config: TrainConfig, tokenizer: Tokenizer) -> None:
-    groups: dict[tuple[str, str | None], list[Record]] = defaultdict(list)
-    for record in raw.records:
-        groups[_key(record)].append(record)
+def _write_groups(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokenizer) -> None:
     index: list[dict[str, Any]] = []
-    with replaced_folder(folder) as temporary:
-        for number, key in enumerate(sorted(groups, key=lambda key: _name(*key))):
+    with replaced_folder(folder) as temporary, SetAside(temporary / "quarantined.jsonl") as bad:
+        raw.set_aside = bad.add
+        parts = _sort(measured_records(raw, config), temporary)
+        for number, key in enumerate(sorted(parts, key=lambda key: _name(*key))):
             name, part = _name(*key), temporary / f"{number:03}"
             try:
                 prepare(
                     part,
-                    groups[key],
+                    _sorted_records(parts[key], config.kind),
                     config.kind,
                     tokenizer,
                     config.length,
@@ -175,10 +207,34 @@ def _write_groups(folder: Path, raw: Loaded, config: TrainConfig, tokenizer: Tok
             except UserError as error:
                 reason = str(error).removeprefix(f"{part}: ")
                 raise UserError(f"config.{FIELD}: group {name!r}: {reason}") from None
+            parts[key].unlink()
             index.append({"name": name, "lang": key[0], "domain": key[1], "folder": part.name})
         write_json(temporary / INDEX, index)
-        if raw.quarantined:
-            write_jsonl(temporary / "quarantined.jsonl", raw.quarantined)
+
+
+def _sort(records: Iterable[Record], folder: Path) -> dict[_Key, Path]:
+    """Writes the records of each group into a file of its own, so that none is kept in memory."""
+    parts: dict[_Key, Path] = {}
+    waiting: dict[_Key, list[str]] = defaultdict(list)
+
+    def flush() -> None:
+        for key, lines in waiting.items():
+            path = parts.setdefault(key, folder / f".group-{len(parts):03}.jsonl")
+            with path.open("a", encoding="utf-8") as stream:
+                stream.writelines(lines)
+        waiting.clear()
+
+    for number, record in enumerate(records, start=1):
+        line = json.dumps(record.to_dict(), ensure_ascii=False) + "\n"
+        waiting[_key(record)].append(line)
+        if number % AT_ONCE == 0:
+            flush()
+    flush()
+    return parts
+
+
+def _sorted_records(path: Path, kind: str) -> Iterator[Record]:
+    return (KINDS[kind].from_dict(value) for _, value in read_jsonl(path))
 
 
 def _read_groups(folder: Path) -> list[Group]:

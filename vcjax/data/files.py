@@ -1,0 +1,231 @@
+"""Names of data files -> files: folders, globs, compression and whatever `fsspec` can open."""
+
+import bz2
+import glob
+import gzip
+import io
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.files import hash_stream
+from vcjax.foundation.lineage import Parent
+
+TEXT = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
+FORMATS = (*TEXT, ".parquet", ".arrow")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+Names = str | os.PathLike | Sequence[str | os.PathLike]
+
+# What `datasets` writes beside the shards of a dataset.
+_METADATA = ("dataset_info.json", "state.json")
+_SPLITS = "dataset_dict.json"
+_PREPARED = ("summary.json", "dataset_info.json")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file to read.
+
+    Attributes:
+      name: as it is shown; a local path or a URL.
+      format: one of FORMATS.
+      compression: one of COMPRESSIONS, or ''.
+    """
+
+    name: str
+    format: str
+    compression: str
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its endings."""
+        return PurePosixPath(self.name).name.split(".")[0]
+
+    def open(self) -> io.BufferedReader:
+        """Opens the decompressed bytes; what is opened can be peeked into.
+
+        Raises:
+          UserError: it can't be opened.
+        """
+        raw: Any = open_bytes(self.name)
+        opened = _DECOMPRESS[self.compression](raw) if self.compression else raw
+        return opened if hasattr(opened, "peek") else io.BufferedReader(opened, 1 << 20)
+
+
+def _zstd(raw: BinaryIO) -> Any:
+    import pyarrow
+
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd")
+
+
+_DECOMPRESS: dict[str, Callable[[BinaryIO], Any]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": _zstd,
+}
+
+# What reading a damaged compressed file raises, by any of the libraries.
+BROKEN = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+def split_paths(paths: Names) -> list[str]:
+    """Splits a comma-separated string, as a flag gives it, or takes a list of names.
+
+    Raises:
+      UserError: no file is named.
+    """
+    if isinstance(paths, str):
+        paths = [part.strip() for part in paths.split(",") if part.strip()]
+    elif isinstance(paths, os.PathLike):
+        paths = [paths]
+    if not paths:
+        raise UserError("no data file is named")
+    return [os.fspath(path) for path in paths]
+
+
+def find_files(paths: Names) -> list[DataFile]:
+    """The files that names stand for; a folder's and a glob's in the order of their names.
+
+    Args:
+      paths: as for `split_paths`; each a file, a folder (all data files below it), or a glob.
+
+    Raises:
+      UserError: a name that nothing is found under, or a format that isn't known.
+    """
+    return [found for path in split_paths(paths) for found in _find(path)]
+
+
+def is_prepared(path: str) -> bool:
+    """Whether a name is that of a prepared dataset (see `vcjax.data.prepared`)."""
+    return all((Path(path) / name).is_file() for name in _PREPARED)
+
+
+def data_parents(role: str, paths: Names) -> list[Parent]:
+    """What was read, for the lineage: each file by its hash, each local folder as a whole."""
+    parents = []
+    for path in split_paths(paths):
+        if not _is_remote(path) and Path(path).is_dir():
+            parents.append(Parent.of(role, path))
+            continue
+        for file in _find(path):
+            if _is_remote(file.name):
+                with open_bytes(file.name) as stream:
+                    parents.append(Parent(role, file.name, hash_stream(stream)))
+            else:
+                parents.append(Parent.of(role, file.name))
+    return parents
+
+
+def open_bytes(name: str) -> BinaryIO:
+    """Opens a local path or a URL as it is stored, through `fsspec`.
+
+    Raises:
+      UserError: it isn't there, may not be read, or is of a store that isn't installed.
+    """
+    system, path = _system(name)
+    try:
+        return cast(BinaryIO, system.open(path, "rb"))
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{name}: is a folder") from None
+    except OSError as error:
+        raise UserError(f"{name}: can't be opened ({_one_line(error)})") from None
+
+
+def _find(path: str) -> list[DataFile]:
+    if _is_remote(path):
+        return _find_remote(path)
+    local = Path(path)
+    if local.is_file():
+        return [_data_file(path)]
+    if local.is_dir():
+        names = [str(each) for each in sorted(local.rglob("*")) if each.is_file()]
+        return _in_folder(path, [name for name in names if not _hidden(name, path)])
+    if glob.has_magic(path):
+        found = Path(local.anchor or ".").glob(str(local.relative_to(local.anchor)))
+        return _matched(path, [str(each) for each in sorted(found) if each.is_file()])
+    raise UserError(f"{path}: no such file")
+
+
+def _find_remote(path: str) -> list[DataFile]:
+    system, inner = _system(path)
+    try:
+        if glob.has_magic(inner):
+            found = sorted(system.glob(inner))
+            return _matched(path, [system.unstrip_protocol(name) for name in found])
+        if _known(inner) is None and system.isdir(inner):
+            found = [system.unstrip_protocol(name) for name in sorted(system.find(inner))]
+            return _in_folder(path, [name for name in found if not _hidden(name, path)])
+    except OSError as error:
+        raise UserError(f"{path}: can't be listed ({_one_line(error)})") from None
+    return [_data_file(path)]
+
+
+def _in_folder(folder: str, names: list[str]) -> list[DataFile]:
+    own = {PurePosixPath(name).name for name in names}
+    if _SPLITS in own:
+        raise UserError(f"{folder}: has several splits; name the folder of one of them")
+    if (Path(folder) / "lineage.json").is_file():
+        raise UserError(f"{folder}: is the folder of a run; name the data files in it")
+    known = [name for name in names if _known(name) and PurePosixPath(name).name not in _METADATA]
+    if not known:
+        raise UserError(
+            f"{folder}: is a folder without a data file (known: {', '.join(FORMATS)}), "
+            "and no prepared dataset"
+        )
+    return [_data_file(name) for name in known]
+
+
+def _matched(pattern: str, names: list[str]) -> list[DataFile]:
+    if not names:
+        raise UserError(f"{pattern}: no file matches")
+    return [_data_file(name) for name in names]
+
+
+def _hidden(name: str, folder: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name[len(folder) :]).parts)
+
+
+def _known(name: str) -> tuple[str, str] | None:
+    """Format and compression by a name's endings."""
+    name = PurePosixPath(name).name.lower()
+    compression = next((ending for ending in COMPRESSIONS if name.endswith(ending)), "")
+    form = PurePosixPath(name.removesuffix(compression)).suffix
+    known = form in (TEXT if compression else FORMATS)
+    return (form, compression) if known else None
+
+
+def _data_file(name: str) -> DataFile:
+    if (known := _known(name)) is None:
+        suffix = PurePosixPath(name).suffix.lower()
+        raise UserError(
+            f"{name}: unknown format (known: {', '.join(FORMATS)}; text also "
+            f"{', '.join(COMPRESSIONS)}){suggest(suffix, FORMATS)}"
+        )
+    return DataFile(name, *known)
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def _system(name: str) -> tuple[Any, str]:
+    import fsspec
+
+    if not _is_remote(name):
+        return fsspec.filesystem("file"), name
+    try:
+        return fsspec.core.url_to_fs(name)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{name}: this store can't be opened ({_one_line(error)})") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
