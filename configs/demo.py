@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.questions = demo_data("questions.jsonl")
     config.seed = 0
     config.on_bad_record = "error"
+    config.columns = ""
 
     config.cpt = _stage("cpt", steps=10, learning_rate=2e-5, full=True)
     config.sft = _stage("sft", steps=24, learning_rate=3e-4)
@@ -70,7 +71,7 @@ def get_config() -> ConfigDict:
 def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
     config = base(stage)
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
-    for field in (*filled, "on_bad_record"):  # by the road
+    for field in (*filled, "on_bad_record", "columns"):  # by the road
         del config[field]
     config.steps = steps
     config.learning_rate = learning_rate

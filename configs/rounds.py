@@ -38,6 +38,7 @@ def _synthesis() -> ConfigDict:
     config.critic = ""
     config.critic_family = ""
     config.questions = demo_data("questions.jsonl")
+    config.columns = ""
     config.benchmark = "universal"
     config.attempts = 120
     config.attacks = "dilemma,false_premise,leading_question,persona"

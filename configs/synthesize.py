@@ -74,6 +74,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.top_p = 0.95
     config.seed = 0
     config.on_bad_record = "error"
+    config.columns = ""
     if variant == "demo":
         _demo(config)
     return config

@@ -44,8 +44,9 @@ def _attack(values: dict[str, Any]) -> None:
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
     print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))
-    for reason, count in summary["reasons"]["rejected"].items():
-        print(f"  {count:5}  {reason}", file=sys.stderr)
+    for kind, reasons in summary["reasons"].items():
+        for reason, count in reasons.items():
+            print(f"  {count:5}  {kind}: {reason}", file=sys.stderr)
     if line := shortfall(summary):
         raise GateNotMet(f"{WORKDIR.value}: {line}")
 

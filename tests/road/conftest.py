@@ -61,7 +61,7 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
         "checkpoint_every": 2,
         "keep": 1,
     }
-    filled = ("model", "charter", "seed", "on_bad_record", "replay")
+    filled = ("model", "charter", "seed", "on_bad_record", "replay", "columns")
     for field in (*filled, "documents", "conversations", "preferences"):
         del stage[field]
     texts = [{"text": text, "source": "test"} for text in DOCUMENTS]

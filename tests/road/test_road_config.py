@@ -9,11 +9,12 @@ from vcjax.road.config import RoadConfig
 
 
 def test_what_is_said_once_is_filled_into_every_stage(road):
-    config = RoadConfig.from_dict(road)
+    config = RoadConfig.from_dict({**road, "columns": "question:ask"})
     stages = (config.cpt, config.sft, config.adversarial)
     for part in (*stages, config.synthesis, config.evaluation):
         assert part.charter == road["charter"]
         assert part.seed == 3
+    assert {part.columns for part in (*stages, config.synthesis)} == {"question:ask"}
     assert {stage.model for stage in stages} == {road["model"]}
     assert (config.cpt.documents, config.cpt.conversations) == (road["documents"], "")
     assert (config.sft.documents, config.sft.conversations) == ("", road["conversations"])
@@ -35,6 +36,7 @@ def test_what_is_said_once_is_filled_into_every_stage(road):
         (("synthesis", "attempts"), 0, "config.synthesis.attempts must be at least 1, not 0"),
         (("synthesis", "atempts"), 4, "config.synthesis.atempts: unknown field; did you mean"),
         (("evaluation",), 5, "config.evaluation: must have the fields slots, dtype"),
+        (("columns",), "ask", "config.cpt.columns: 'ask' must be OURS:THEIRS"),
         (("chartre",), "x", "config.chartre: unknown field; did you mean 'charter'?"),
         (("cpt", "seed"), 1, "config.cpt.seed: the road fills this in; set config.seed"),
         (("sft", "documents"), "x", "config.sft.documents: the road fills this in; leave it out"),

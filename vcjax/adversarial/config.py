@@ -24,6 +24,7 @@ class SynthesisConfig(Holding):
       only_failures: have no answer written to what the target withstood.
       benchmark: its questions are never attacked with: name or file, empty for none.
       questions: comma-separated files of seed questions, which stand in where the Attacker fails.
+      columns: names of columns in these files for ours, `question:prompt`; '' is none.
       attempts: how many attempts may be made.
       per_cell: accepted pairs wanted of every cell; 0 wants none and makes all attempts.
       cell_attempts: how many attempts a cell may take; 0 leaves it at `attempts`.
@@ -98,6 +99,7 @@ class SynthesisConfig(Holding):
     top_p: float = 0.95
     seed: int = 0
     on_bad_record: str = "error"
+    columns: str = ""
     dtype: str = "float32"
 
     def __post_init__(self) -> None:

@@ -103,7 +103,12 @@ def _questions(
     stand in for others."""
     if not config.questions:
         return (), ()
-    loaded = read_records(config.questions, "questions", on_bad_record=config.on_bad_record)
+    loaded = read_records(
+        config.questions,
+        "questions",
+        on_bad_record=config.on_bad_record,
+        columns=config.columns,
+    )
     held_out = {each.id for each in charter.subdomains() if each.held_out}
     kept = (record for record in loaded.records if isinstance(record, Question))
     return tuple(q for q in kept if q.domain not in held_out), tuple(loaded.quarantined)

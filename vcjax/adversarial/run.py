@@ -22,6 +22,7 @@ from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.spending import charge_earlier
 from vcjax.adversarial.tallies import Tallies
 from vcjax.charter.load import charter_file
+from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
 from vcjax.foundation.files import read_json, write_json, write_jsonl, write_text
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
@@ -155,6 +156,6 @@ def _files(config: SynthesisConfig) -> list[Parent]:
     files = [Parent.of("charter", charter_file(config.charter), config.charter)]
     if config.benchmark:
         files.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
-    files += [Parent.of("questions", path) for path in split(config.questions)]
+    files += data_parents("questions", config.questions) if config.questions else []
     files += [Parent.of("calibration", path) for path in split(config.calibration)]
     return files

@@ -10,7 +10,8 @@ from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.outputs import accepted_records
 from vcjax.adversarial.scope import split
 from vcjax.charter.load import load_charter
-from vcjax.data.importers import read_records
+from vcjax.data.files import data_parents
+from vcjax.data.importers import Records
 from vcjax.data.records import Conversation
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_jsonl, write_jsonl
@@ -31,10 +32,9 @@ def ordinary(config: AblationConfig, arm: Arm) -> list[Conversation]:
     charter = load_charter(config.charter)
     held_out = {each.id for each in charter.subdomains() if each.held_out}
     files = arm.conversations or config.conversations
-    loaded = read_records(files, "conversations", on_bad_record=config.on_bad_record)
     kept = [
         record
-        for record in loaded.records
+        for record in Records(files, "conversations", on_bad_record=config.on_bad_record)
         if isinstance(record, Conversation)
         and record.lang == config.language
         and record.domain not in held_out
@@ -70,7 +70,7 @@ def write_data(
         else:
             records = _unselected(like[-1])
         write_jsonl(folder / PAIRS, records)
-        parents = [Parent.of("conversations", path) for path in files]
+        parents = data_parents("conversations", files) if files else []
         parents.append(Parent.of("synthesis", like[-1]))
         write_lineage(folder, kind="sample", parents=parents, config=settings, seed=seed)
     return folder / PAIRS

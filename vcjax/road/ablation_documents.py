@@ -6,12 +6,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vcjax.adversarial.scope import split
-from vcjax.data.importers import read_records
+from vcjax.data.files import data_parents
+from vcjax.data.importers import Records
 from vcjax.data.records import Document
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.lineage import NAME, write_lineage
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.generate.likelihood import prefix_id
 from vcjax.generate.scoring import Scored, score
@@ -28,10 +28,9 @@ def read_documents(config: AblationConfig) -> list[Document]:
     Raises:
       UserError: a bad file, or none in the language.
     """
-    loaded = read_records(config.documents, "documents", on_bad_record=config.on_bad_record)
     kept = [
         record
-        for record in loaded.records
+        for record in Records(config.documents, "documents", on_bad_record=config.on_bad_record)
         if isinstance(record, Document) and record.lang == config.language
     ]
     if not kept:
@@ -57,7 +56,7 @@ def score_documents(config: AblationConfig, model: str, folder: Path) -> list[di
     with opened(folder, settings):
         scores = _scored(bundle, documents, config.document_tokens)
         write_json(folder / SCORES, scores)
-        parents = [Parent.of("documents", path) for path in split(config.documents)]
+        parents = data_parents("documents", config.documents)
         parents.append(bundle.origin)
         write_lineage(folder, kind="documents", parents=parents, config=settings)
     return scores

@@ -10,7 +10,7 @@ from vcjax.foundation.settings import build
 from vcjax.road.measure import MeasureConfig
 from vcjax.train.config import TrainConfig
 
-_TRAINING = {name: name for name in ("model", "charter", "seed", "on_bad_record")}
+_TRAINING = {name: name for name in ("model", "charter", "seed", "on_bad_record", "columns")}
 _UNUSED = dict.fromkeys(("documents", "conversations", "preferences", "replay"), "")
 _ROLES = ("attacker", "actor", "critic")
 _SHARED: dict[str, dict[str, str]] = {
@@ -23,7 +23,7 @@ _SHARED: dict[str, dict[str, str]] = {
         "replay": "conversations",
     },
     "synthesis": {
-        **{name: name for name in ("charter", "seed", "on_bad_record", "questions")},
+        **{name: name for name in ("charter", "seed", "on_bad_record", "questions", "columns")},
         **dict.fromkeys(_ROLES, "model"),
         **dict.fromkeys((f"{role}_family" for role in _ROLES), "family"),
     },
@@ -47,6 +47,7 @@ class RoadConfig:
       documents, conversations, questions: comma-separated files.
       seed: of everything.
       on_bad_record: `error` or `quarantine`.
+      columns: names of columns in these files for ours, as for training.
       cpt, sft, adversarial: training, but for the fields above, which the road fills in.
       synthesis, evaluation: likewise.
     """
@@ -64,6 +65,7 @@ class RoadConfig:
     adversarial: TrainConfig
     synthesis: SynthesisConfig
     evaluation: MeasureConfig
+    columns: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RoadConfig":

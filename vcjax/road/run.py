@@ -13,7 +13,7 @@ from typing import Any
 from vcjax.adversarial.run import synthesize
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter
-from vcjax.data.importers import read_records
+from vcjax.data.importers import Records
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.files import read_json, write_json
@@ -25,6 +25,7 @@ from vcjax.road.outcome import write_outcome
 from vcjax.road.stages import convert, export
 from vcjax.roles.opening import RoleSpec, family_of
 from vcjax.train.run import train
+from vcjax.train.sources import raw_records
 from vcjax.weights.bundle import load_bundle
 
 FOLDERS = ("model", "cpt", "sft", "before", "synthesis", "adversarial", "after", "export")
@@ -108,8 +109,14 @@ def _check(config: RoadConfig, workdir: Path, settings: dict[str, Any]) -> tuple
     """
     charter = load_charter(config.charter)
     load_benchmark(config.evaluation.benchmark, charter)
-    for field in ("documents", "conversations", "questions"):
-        read_records(getattr(config, field), field, on_bad_record=config.on_bad_record)
+    documents = raw_records(config.cpt.documents, config.cpt)
+    conversations = raw_records(config.sft.conversations, config.sft)
+    questions = Records(
+        config.questions, "questions", on_bad_record=config.on_bad_record, columns=config.columns
+    )
+    for records in (documents, conversations, questions):
+        for _ in records:
+            pass  # a bad one is an error
     check_config(workdir, settings)
     family = family_of(RoleSpec(config.model, config.family), "family")
     if not (workdir / "model" / NAME).is_file():

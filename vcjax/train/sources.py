@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vcjax.charter.load import load_charter
 from vcjax.data.card import losses
-from vcjax.data.files import data_parents, is_prepared, split_paths
+from vcjax.data.files import Names, data_parents, is_prepared, split_paths
 from vcjax.data.importers import Records
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared, prepare
 from vcjax.foundation.errors import UserError
@@ -101,7 +101,7 @@ def check_prepared(
     return found
 
 
-def raw_records(names: list[str], config: TrainConfig) -> Records:
+def raw_records(names: Names, config: TrainConfig) -> Records:
     """The records of a run's raw files; none is read yet."""
     return Records(
         names,

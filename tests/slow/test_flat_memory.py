@@ -1,0 +1,95 @@
+"""Preparing data takes the same memory whatever the size of the file: the slope, and the bound."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIZES = (20, 120, 240)  # MB; the first warms up what grows at the start and then no more
+BOUND = 1 << 30  # bytes, for a file of 10 GB
+WHOLE = 10_000  # MB
+WORDS = [
+    "people",
+    "disagree",
+    "about",
+    "borders",
+    "and",
+    "they",
+    "can",
+    "say",
+    "why",
+    "一个人可以不同意",
+    "也可以说明理由",
+]
+
+PREPARE = """
+import sys
+from vcjax.bench.serve import peak_resident
+from vcjax.data.importers import Records
+from vcjax.data.prepared import prepare
+from tests.tiny import tiny_tokenizer
+records = Records(sys.argv[1], "documents")
+for _ in records:
+    pass
+read = peak_resident()
+prepare(sys.argv[2], records, "documents", tiny_tokenizer(), 1024)
+print(read, peak_resident())
+"""
+
+
+def write(path: Path, megabytes: int) -> None:
+    """Documents of 1 kB, no two the same; one JSON array, which has no lines to read by."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for number in range(megabytes * 1000):
+            words = (WORDS[(number * 31 + n * (number % 7 + 1)) % len(WORDS)] for n in range(140))
+            record = {"text": f"{number} " + " ".join(words), "source": "test"}
+            stream.write(",\n" * bool(number) + json.dumps(record, ensure_ascii=False))
+        stream.write("]")
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_ten_gigabytes_take_less_than_one_of_memory(tmp_path, form):
+    peaks = []
+    for size in SIZES:
+        array, path = tmp_path / "array.json", tmp_path / f"{size}.{form}"
+        write(array, size)
+        if form == "json":
+            array.rename(path)
+        else:
+            lines = (line.strip("[],\n") for line in array.open(encoding="utf-8"))
+            path.write_text("\n".join(lines), encoding="utf-8")
+        command = [sys.executable, "-c", PREPARE, str(path), str(tmp_path / f"out-{size}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append([int(value) for value in done.stdout.split()[-2:]])
+        print(
+            f"{form}, {size} MB: read {peaks[-1][0] >> 20} MiB, prepared {peaks[-1][1] >> 20} MiB"
+        )
+        path.unlink()
+    for step in range(2):
+        slope = (peaks[2][step] - peaks[1][step]) / (SIZES[2] - SIZES[1])
+        print(f"{slope / 2**20:.3f} MiB for each MB of file")
+        assert peaks[2][step] + max(0.0, slope) * (WHOLE - SIZES[2]) < BOUND
+
+
+def test_a_million_digests_take_little_memory():
+    """Printed: seconds, and bytes on disk, which `Digests` states."""
+    script = """
+import hashlib, time
+from vcjax.bench.serve import peak_resident
+from vcjax.data.digests import Digests
+before, begun = peak_resident(), time.perf_counter()
+with Digests() as seen:
+    assert all(seen.add(hashlib.sha256(b"%d" % n).digest()) for n in range(1_000_000))
+    assert not seen.add(hashlib.sha256(b"7").digest())
+    pages = seen._database.execute("PRAGMA page_count").fetchone()[0] * 4096
+print(peak_resident() - before, time.perf_counter() - begun, pages)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    grown, seconds, pages = (float(value) for value in done.stdout.split()[-3:])
+    print(f"{grown / 2**20:.0f} MiB of memory, {pages / 1e6:.0f} MB on disk, {seconds:.1f} s")
+    assert grown < 64 << 20
