@@ -1,14 +1,51 @@
 """What several rooms' tests share: the tiny model of `tests/tiny.py`, made once."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+from tests import compilation  # noqa: F401  (before JAX, which reads what it sets)
+
+# isort: split
+import jax
 
 from tests.tiny import tiny_bundle, write_charter
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import TextEngine
 from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
+
+# No test may fail because a machine is busy, nor by the luck of a draw: `make test` is the same
+# everywhere. `--hypothesis-profile=explore` draws anew each time.
+_PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("same", derandomize=True, **_PATIENT)
+hypothesis.settings.register_profile("explore", **_PATIENT)
+hypothesis.settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_leak() -> Iterator[None]:
+    """What a test sets of JAX, it sets back: the next one may run in any order, or alone."""
+    before = _settings()
+    yield
+    after = _settings()
+    leaked = {name: after[name] for name in after if after[name] != before.get(name)}
+    leaked |= {name: None for name in before if name not in after}
+    for name in leaked:
+        if not name.isupper():
+            jax.config.update(name, before[name])
+        elif name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
+    assert not leaked, f"left set for the tests that follow: {leaked}"
+
+
+def _settings() -> dict[str, object]:
+    variables = {name: os.environ[name] for name in os.environ if name[:4] in ("JAX_", "XLA_")}
+    return {**jax.config.values, **variables}
 
 
 @pytest.fixture(scope="session")

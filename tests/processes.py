@@ -1,9 +1,11 @@
 """Launch scripts as a user runs them: in a process of their own."""
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +31,19 @@ def launched(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, s
     process = started(script, arguments, cache)
     out, error = process.communicate(timeout=300)
     return process.returncode, out, error
+
+
+@contextmanager
+def coordinator() -> Iterator[str]:
+    """An address for `jax.distributed`, whose port stays ours until the block ends.
+
+    The socket is bound and doesn't listen. Others get another port; gRPC's server, which shares
+    (SO_REUSEPORT), can listen at this one.
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 def rest_of(process: subprocess.Popen) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.processes import launched, started
+from tests.processes import started
+from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.run import synthesize
 from vcjax.data.importers import read_records
@@ -172,14 +173,14 @@ def test_kills_lose_no_call_repeat_none_and_change_nothing(
     for share in (0.1, 0.45, 0.8):
         kept.append(killed_at(int(share * len(wanted["calls"])), config, workdir, script_cache))
     assert 0 < kept[0] < kept[1] < kept[2] < len(wanted["calls"])
-    code, out, error = launched("synthesize", flags(config, workdir), script_cache)
+    code, out, error = ran("synthesize", flags(config, workdir), script_cache)
     assert code == 0, error
     assert f"{ATTEMPTS} attempts" in out
     assert ledger(workdir) == wanted
     names = ("accepted.jsonl", "preferences.jsonl")
     for name in names:
         assert (workdir / name).read_text() == (undisturbed[0] / name).read_text()
-    code, out, error = launched("synthesize", flags(config, workdir), script_cache)
+    code, out, error = ran("synthesize", flags(config, workdir), script_cache)
     assert code == 0, error
     assert "already finished" in out
     assert ledger(workdir) == wanted

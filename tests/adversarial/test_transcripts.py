@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from tests.adversarial.test_synthesize import flags
-from tests.processes import launched
+from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger_merge import merge
 from vcjax.adversarial.run import synthesize
@@ -141,7 +141,7 @@ def test_what_can_t_be_met_ends_with_code_3_all_outputs_and_the_reasons(
 ):
     given = config(lambda cell: (cell.subdomain, cell.lang) == ("religion", "zh"), attempts=2)
     workdir = tmp_path / "run"
-    code, out, error = launched("synthesize", flags(given, workdir), script_cache)
+    code, out, error = ran("synthesize", flags(given, workdir), script_cache)
     assert code == 3, error
     assert "not met: " in error
     assert "6 of 72 cells ended without their 1 pairs (" in error
@@ -157,7 +157,7 @@ def test_what_can_t_be_met_ends_with_code_3_all_outputs_and_the_reasons(
     card = (workdir / "README.md").read_text("utf-8")
     assert "6 of 72 cells have fewer than their 1 pairs." in card
     assert "| rejected | actor: refusal | 12 |" in card
-    again, out, _ = launched("synthesize", flags(given, workdir), script_cache)
+    again, out, _ = ran("synthesize", flags(given, workdir), script_cache)
     assert again == 3
     assert "already finished" in out
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from importlib import import_module
 
-import jax
 import numpy as np
 import pytest
 
@@ -22,15 +21,6 @@ from vcjax.generate import programs
 from vcjax.generate.engine import Engine
 from vcjax.generate.placing import Placing
 from vcjax.generate.requests import Request
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -29,15 +29,6 @@ def settings() -> dict:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(scope="module", autouse=True)
 def no_peers(tmp_path_factory):
     """Peers' environments are where `make` puts them, if it has; here there are none."""
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.capability.conftest import write_tasks
-from tests.processes import launched, started
+from tests.processes import started
+from tests.scripts import ran
 from vcjax.capability.results import lines
 from vcjax.capability.run import CapabilityConfig, measure_capability
 from vcjax.foundation.errors import UserError
@@ -132,7 +133,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     tiny_folder, task_folder, tmp_path, script_cache
 ):
     where = [f"--task_path={task_folder}", f"--workdir={tmp_path / 'run'}"]
-    code, out, error = launched(
+    code, out, error = ran(
         "capability", [f"--model={tiny_folder}", "--tasks=colour", *where], script_cache
     )
     assert (code, out) == (2, "")
@@ -155,9 +156,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny_folder, tmp_path, script_cache):
     kept = kept[: kept.rfind(b"\n") + 1]
     assert 0 < kept.count(b"\n") < 2800
 
-    code, out, error = launched(
-        "capability", [*arguments, f"--workdir={answers.parent}"], script_cache
-    )
+    code, out, error = ran("capability", [*arguments, f"--workdir={answers.parent}"], script_cache)
     assert code == 0, error
     assert answers.read_bytes().startswith(kept)
     config = CapabilityConfig(str(tiny_folder), ("colours",), task_path=str(folder))

@@ -1,7 +1,6 @@
 """Two processes of four devices each find one device's reference, DPO loss and gradient."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from configs.common import base
 from tests.distributed.dpo_once import dpo_once
-from tests.processes import ROOT
+from tests.processes import ROOT, coordinator
 from tests.tiny import tiny_tokenizer
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
@@ -35,29 +34,27 @@ def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny
     write_json(tmp_path / "config.json", config)
     alone = dpo_once(tmp_path, "alone", {"fsdp": -1})
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    given = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COORDINATOR_ADDRESS": address,
-        "PROCESSES": "2",
-    }
-    command = [sys.executable, "-m", "tests.distributed.dpo_once", str(tmp_path), "together"]
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | given | {"PROCESS": str(index)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    with coordinator() as address:
+        given = {
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COORDINATOR_ADDRESS": address,
+            "PROCESSES": "2",
+        }
+        command = [sys.executable, "-m", "tests.distributed.dpo_once", str(tmp_path), "together"]
+        processes = [
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | given | {"PROCESS": str(index)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in range(2)
+        ]
+        for process in processes:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
 
     together = np.load(tmp_path / "together.npz")
     assert set(together) == set(alone)

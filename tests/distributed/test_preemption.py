@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.processes import ROOT, rest_of
+from tests.processes import ROOT, coordinator, rest_of
 from vcjax.foundation.files import write_json
 from vcjax.foundation.lineage import read_lineage
 from vcjax.train.checkpoints import Checkpoints
@@ -60,33 +59,31 @@ def test_both_of_two_processes_save_at_one_step_when_one_is_preempted(tmp_path):
     workdir.mkdir()
     write_json(workdir / "config.json", {"seed": 0})
     write_sources(workdir, [])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    shared = {"WORKDIR": str(workdir), "JAX_COORDINATOR_ADDRESS": address}
-    shared |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RUN],
-            cwd=ROOT,
-            env=os.environ | shared | {"RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    assert processes[1].stdout is not None
-    while (line := processes[1].stdout.readline()) not in ("6\n", ""):
-        pass
-    processes[1].terminate()
-    steps = []
-    for process, taken in zip(processes, ("", line), strict=True):
-        out, errors = rest_of(process)
-        out = taken + out
-        assert process.returncode == 128 + signal.SIGTERM, errors
-        assert f"stopped by SIGTERM at step {out.split()[-1]}" in errors.splitlines()
-        steps.append(int(out.split()[-1]))
+    with coordinator() as address:
+        shared = {"WORKDIR": str(workdir), "JAX_COORDINATOR_ADDRESS": address}
+        shared |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _RUN],
+                cwd=ROOT,
+                env=os.environ | shared | {"RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        assert processes[1].stdout is not None
+        while (line := processes[1].stdout.readline()) not in ("6\n", ""):
+            pass
+        processes[1].terminate()
+        steps = []
+        for process, taken in zip(processes, ("", line), strict=True):
+            out, errors = rest_of(process)
+            out = taken + out
+            assert process.returncode == 128 + signal.SIGTERM, errors
+            assert f"stopped by SIGTERM at step {out.split()[-1]}" in errors.splitlines()
+            steps.append(int(out.split()[-1]))
     assert steps[0] == steps[1] == max(saved_steps(workdir))
 
     # One process reads what two have written, hashed and put under one lineage.

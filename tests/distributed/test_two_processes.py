@@ -2,13 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import coordinator
 from vcjax.data.records import Document
 from vcjax.foundation.files import write_jsonl
 
@@ -40,29 +40,27 @@ def test_two_processes_train_as_one_and_another_mesh_goes_on(tmp_path, tiny_fold
     records = (Document(f"d{n}", TEXT * (n + 1), "en", "test") for n in range(12))
     write_jsonl(documents, [record.to_dict() for record in records])
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     together = tmp_path / "together"
     mesh = ("--config.mesh.tensor=2", "--config.steps=2", "--distributed")
-    processes = [
-        subprocess.Popen(
-            command(together, tiny_folder, documents, *mesh),
-            cwd=ROOT,
-            env=environment(
-                4,
-                JAX_COORDINATOR_ADDRESS=address,
-                JAX_NUM_PROCESSES="2",
-                JAX_PROCESS_ID=str(index),
-            ),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    with coordinator() as address:
+        processes = [
+            subprocess.Popen(
+                command(together, tiny_folder, documents, *mesh),
+                cwd=ROOT,
+                env=environment(
+                    4,
+                    JAX_COORDINATOR_ADDRESS=address,
+                    JAX_NUM_PROCESSES="2",
+                    JAX_PROCESS_ID=str(index),
+                ),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in range(2)
+        ]
+        for process in processes:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
 
     alone = tmp_path / "alone"
     run = {"cwd": ROOT, "env": environment(1), "capture_output": True, "text": True}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import launched, started
+from tests.processes import started
+from tests.scripts import ran
 from vcjax.foundation.files import write_json
 from vcjax.foundation.seeds import derive_seed
 from vcjax.generate.text import Sampling
@@ -29,7 +30,7 @@ def test_a_prompt_is_answered_once_with_the_settings_given(tiny_folder, script_c
     stop = text[2:4]
     flags = [f"--{name}={value}" for name, value in settings.items()]
     flags += [f"--seed={seed}", f"--stop={stop}", "--stop=never", "--max_tokens=9"]
-    code, out, error = launched(
+    code, out, error = ran(
         "chat", [f"--model={tiny_folder}", "--prompt=Why?", *flags], script_cache
     )
     assert (code, out, error) == (0, f"{text[: text.index(stop)]}\n", "")

@@ -6,6 +6,7 @@ import pytest
 
 from configs import adversarial, sft
 from tests.processes import launched
+from tests.scripts import ran
 from vcjax.foundation.errors import UserError
 from vcjax.model.named import NAMED
 from vcjax.plan.config import plan_config
@@ -106,7 +107,7 @@ def test_a_step_is_compiled_for_virtual_devices(tiny_folder, script_cache):
 
 def test_a_run_that_doesnt_fit_ends_with_3(script_cache):
     arguments = ["--config=configs/sft.py:70b", "--topology=v5e-4", "--nocompile"]
-    code, out, error = launched("plan", arguments, script_cache)
+    code, out, error = ran("plan", arguments, script_cache)
     assert code == 3
     assert error.startswith("not met: v5e-4: short of ")
     assert "take more devices" in out

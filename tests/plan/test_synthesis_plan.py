@@ -3,7 +3,7 @@
 import pytest
 
 from configs.synthesize import get_config
-from tests.processes import launched
+from tests.scripts import ran
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import write_json
 from vcjax.model.flops import parameters
@@ -76,11 +76,11 @@ def test_the_script_plans_a_synthesis_config(summary, tmp_path, script_cache):
         *("--config=configs/synthesize.py", "--topology=h100x8", "--config.attacker=llama3-8b"),
         *("--config.actor=llama3-8b", "--config.critic=llama3-70b", f"--measured={summary}"),
     ]
-    code, out, error = launched("plan", arguments, script_cache)
+    code, out, error = ran("plan", arguments, script_cache)
     assert (code, error) == (0, "")
     assert "64,000 accepted" in out
     assert "device hours" in out
-    code, _, error = launched("plan", arguments[:-1], script_cache)
+    code, _, error = ran("plan", arguments[:-1], script_cache)
     assert (code, error.splitlines()[-1][:17]) == (2, "error: --measured")
     write_json(tmp_path / "none.json", {"accepted": 0, "usage": []})
     with pytest.raises(UserError, match="no pair was accepted"):

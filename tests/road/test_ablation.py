@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from configs.common import base
-from tests.processes import launched, started
+from tests.processes import started
 from tests.road.conftest import write_lines
+from tests.scripts import ran
 from vcjax.charter.checks import run_checks
 from vcjax.charter.load import load_charter
 from vcjax.evaluation.statistics import mean_interval, rate_interval
@@ -325,7 +326,7 @@ def test_a_killed_ablation_goes_on_to_the_same_end(values, done, tmp_path, scrip
         process.send_signal(signal.SIGKILL)
         _, error = process.communicate()
         assert process.returncode == -signal.SIGKILL, error
-    code, out, error = launched("ablate", command, script_cache)
+    code, out, error = ran("ablate", command, script_cache)
     assert code == 0, error
     assert "adversarial - ordinary" in out
     summary = read_json(workdir / "summary.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.rounds import get_config
-from tests.processes import launched
+from tests.scripts import ran
 from vcjax.adversarial.ledger_query import attempts
 from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.measuring import outcomes
@@ -196,7 +196,7 @@ def test_where_nothing_is_held_out_there_is_nothing_to_measure(values, tmp_path)
 
 def test_the_script_runs_rounds_where_the_config_has_them(tmp_path, script_cache):
     given = ["--config=configs/rounds.py", f"--workdir={tmp_path / 'run'}"]
-    code, _, error = launched("synthesize", [*given, "--config.rounds=0"], script_cache)
+    code, _, error = ran("synthesize", [*given, "--config.rounds=0"], script_cache)
     assert code == 2
     assert error.strip().endswith("error: config.rounds must be at least 1, not 0")
 

@@ -225,12 +225,11 @@ def test_opening_one_checks_that_somebody_is_there(server):
     assert roles["attacker"] is roles["critic"]
     assert roles["critic"].model == f"{server.url}#m"
     assert [parent.reference for parent in parents] == [f"{server.url}#m"]
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    gone = {"critic": RoleSpec(f"http://127.0.0.1:{port}/v1#m", "a")}
-    with pytest.raises(UserError, match="nobody answers there"):
-        open_roles(gone, Holding(slots=1))
+    with socket.socket() as deaf:  # bound, so that the port is nobody else's, and not listening
+        deaf.bind(("127.0.0.1", 0))
+        gone = {"critic": RoleSpec(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1#m", "a")}
+        with pytest.raises(UserError, match="nobody answers there"):
+            open_roles(gone, Holding(slots=1))
 
 
 @pytest.mark.parametrize(

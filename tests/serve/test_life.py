@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from tests.processes import launched, started
+from tests.scripts import ran
 from tests.serve.crowd import CHAT
 from tests.serve.servers import eventually
 from vcjax.foundation.errors import UserError
@@ -111,7 +112,7 @@ def test_a_second_signal_ends_at_once(start):
     ],
 )
 def test_a_mistake_ends_in_one_line(tiny_folder, script_cache, flags, line):
-    code, out, error = launched("serve", [f"--model={tiny_folder}", *flags], script_cache)
+    code, out, error = ran("serve", [f"--model={tiny_folder}", *flags], script_cache)
     assert (code, out) == (2, "")
     (told,) = error.splitlines()
     assert told.startswith("error: ")

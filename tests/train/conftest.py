@@ -1,7 +1,7 @@
 """A tiny random model in a Hugging Face folder, tiny data, and a config that trains it quickly."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -28,32 +28,6 @@ TEXTS = [
     "A shared record is a floor that no side may take away.",
     "History is argued over, but the facts are not invented.",
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory) -> Iterator[None]:
-    """Compiles equal steps once, in subprocesses too."""
-    names = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compilation")),
-        "jax_persistent_cache_min_compile_time_secs": 0.2,
-    }
-    before = {name: getattr(jax.config, name) for name in names}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in names.items():
-            patch.setenv(name.upper(), str(value))
-            jax.config.update(name, value)
-        yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
-@pytest.fixture
-def quick_compilation(monkeypatch) -> Iterator[None]:
-    """Half of the compilation time, where the speed and the last bit of the result don't matter."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,6 @@ from vcjax.weights.resolve import resolve
 from vcjax.weights.sharded import load_sharded
 from vcjax.weights.workdir import read_trained
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LORA = {"rank": 2, "alpha": 8.0, "targets": ".*"}
 RULES, MESH = ShardingRules(), make_mesh({"fsdp": -1})
 

@@ -17,8 +17,6 @@ from vcjax.train.static import write_static
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import load_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 PROMPTS = ("Why?", "为什么？", "A shared record")
 LORA = {"rank": 2, "targets": "q|down"}
 

@@ -12,8 +12,6 @@ from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.state import make_layout, place, sharding_of
 from vcjax.train.step import make_step
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def line(step, skipped):
     loss = float("nan") if skipped else 1.0

@@ -13,7 +13,6 @@ from vcjax.weights.workdir import read_sources
 NAME = "org/tiny"
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_run_resumes_after_its_model_s_repository_has_changed(
     tmp_path, make_config, model_folder
 ):

@@ -10,8 +10,6 @@ from vcjax.model.build import abstract, packed_logits
 from vcjax.train.cross_entropy import row_cross_entropy, summed_cross_entropy
 from vcjax.train.loss import next_token_loss, next_tokens
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def graph(model_config):

@@ -16,8 +16,6 @@ from vcjax.train.measuring import Measuring, check_measuring
 from vcjax.train.metrics import Log, read_lines
 from vcjax.weights.bundle import load_bundle, write_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROOT = Path(__file__).parents[2]
 
 

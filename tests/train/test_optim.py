@@ -18,8 +18,6 @@ from vcjax.train.optim import MUON_RMS, make_optimizer, make_schedule
 from vcjax.train.state import make_layout, place
 from vcjax.train.step import make_gradients
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SHAPES = {
     "embedding": (6, 4),
     "norm.weight": (4,),

@@ -17,8 +17,6 @@ from vcjax.train.parameter_groups import check_groups
 from vcjax.train.state import make_layout, place, sharding_of
 from vcjax.train.step import make_gradients, make_step
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
 
 

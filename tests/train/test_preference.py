@@ -17,8 +17,6 @@ from vcjax.train.preference import MEANS, dpo_loss, log_odds, orpo_loss, pair_lo
 from vcjax.train.state import make_layout
 from vcjax.train.step import make_gradients
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BETA, ODDS_WEIGHT = 0.4, 0.3
 OBJECTIVES = ("dpo", "orpo")
 

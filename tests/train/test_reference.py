@@ -24,8 +24,6 @@ from vcjax.train.state import make_layout, place, sharding_of
 from vcjax.train.step import make_step
 from vcjax.weights.bundle import load_bundle
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LENGTH, PAIRS, COUNT = 40, 4, 10
 RULES = ShardingRules()
 

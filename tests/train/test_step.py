@@ -15,8 +15,6 @@ from vcjax.train.state import init_adapters, make_layout, place
 from vcjax.train.step import MEASURED, make_gradients, make_step
 from vcjax.weights.adapters import join
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
 RULES = ShardingRules()
 

@@ -31,8 +31,6 @@ from vcjax.train.validation_data import (
     with_datasets,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RECORDS = [
     {"text": f"{text} {n}", "source": "test", "lang": lang, "domain": domain}
     for lang, domain, texts in (

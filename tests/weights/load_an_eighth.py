@@ -8,12 +8,13 @@ in float32, fully sharded, as `train` does. The others wait, as they would on ho
 
 import multiprocessing
 import re
-import socket
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 from absl import app, flags
+
+from tests.processes import coordinator
 
 PROCESSES = 8
 
@@ -28,27 +29,25 @@ class Loaded(NamedTuple):
 
 def load_a_part(folder: Path, count: int = PROCESSES) -> Loaded:
     """Loads the first of `count` processes' part of a Hugging Face folder; returns its memory."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    context = multiprocessing.get_context("spawn")
-    hears, says = context.Pipe(duplex=False)
-    processes = [
-        context.Process(target=_join, args=(index, count, address, folder, says), daemon=True)
-        for index in range(count)
-    ]
-    for process in processes:
-        process.start()
-    says.close()
-    try:
-        while not hears.poll(1):
-            if processes[0].exitcode is not None:
-                raise RuntimeError(f"the loader ended with {processes[0].exitcode}")
-        return hears.recv()
-    finally:
+    with coordinator() as address:
+        context = multiprocessing.get_context("spawn")
+        hears, says = context.Pipe(duplex=False)
+        processes = [
+            context.Process(target=_join, args=(index, count, address, folder, says), daemon=True)
+            for index in range(count)
+        ]
         for process in processes:
-            process.kill()
-            process.join()
+            process.start()
+        says.close()
+        try:
+            while not hears.poll(1):
+                if processes[0].exitcode is not None:
+                    raise RuntimeError(f"the loader ended with {processes[0].exitcode}")
+            return hears.recv()
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
 
 
 def _join(index: int, count: int, address: str, folder: Path, says: Connection) -> None:

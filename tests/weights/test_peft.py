@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 from tests.adapted import write_run
-from tests.processes import launched
+from tests.scripts import ran
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.lineage import read_lineage, verify
@@ -117,10 +117,10 @@ def test_adapters_go_out_in_the_dtype_that_is_asked_for(run, tmp_path):
 
 def test_convert_writes_them(run, tiny_folder, tmp_path, script_cache):
     command = [f"--src={run[0]}", f"--dst={tmp_path / 'out'}", "--to=peft"]
-    code, _, error = launched("convert", command, script_cache)
+    code, _, error = ran("convert", command, script_cache)
     assert (code, error.strip()) == (0, f"{tmp_path / 'out'}: peft, float32")
     command = [f"--src={tiny_folder}", f"--dst={tmp_path / 'no'}", "--to=peft"]
-    code, _, error = launched("convert", command, script_cache)
+    code, _, error = ran("convert", command, script_cache)
     assert code == 2
     assert f"{tiny_folder}: no training run" in error
 

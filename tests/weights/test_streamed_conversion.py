@@ -16,7 +16,8 @@ import pytest
 import safetensors.numpy
 from tqdm import tqdm
 
-from tests.processes import ROOT, launched, started
+from tests.processes import ROOT, started
+from tests.scripts import ran
 from tests.weights.random_checkpoint import write_random
 from tests.weights.same_tensors import digests
 from vcjax.api import save_model
@@ -101,7 +102,7 @@ def test_a_killed_conversion_leaves_nothing_and_starts_again(deep, room, script_
     assert process.returncode == -9, error
     assert unfinished.is_dir()
     assert not target.exists()
-    code, _, error = launched("convert", command, script_cache)
+    code, _, error = ran("convert", command, script_cache)
     assert (code, error.strip()) == (0, f"{target}: hf, bfloat16")
     assert not unfinished.exists()
     assert digests(target) == expected

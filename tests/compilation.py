@@ -1,0 +1,33 @@
+"""How tests compile: cheaply, and each program once for all processes of a session.
+
+Most of the suite's time is XLA's. Importing this module, before JAX, sets what JAX reads from the
+environment here and in every process that a test starts; settings of the caller's own stand.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_CHEAP = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# LLVM's optimisations take a third of the time; the passes over XLA's own programs stay.
+os.environ.setdefault(_CHEAP, "1")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else a worker's: it is its session's
+    _folder = tempfile.mkdtemp(prefix="vcjax-compiled-")
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def optimise() -> None:
+    """Programs as users have them from here on: for a folder's `conftest.py`, when it is imported.
+
+    It is for rooms that measure what the compiler makes, and of which a session runs no other.
+    """
+    import jax
+
+    os.environ[_CHEAP] = "0"
+    jax.config.update(_CHEAP.lower(), False)
