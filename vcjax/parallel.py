@@ -133,6 +133,18 @@ class OnMesh:
         """The mesh axes of one tensor; see `sharding`."""
         return sharding(self.mesh, self.rules, axes, shape).spec
 
+    def gathered(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> NamedSharding | None:
+        """How a weight lies where rows meet it: whole along the mesh axes that share rows out.
+
+        None where it is stored so anyway.
+        """
+        rows = self.names(self.rules.batch)
+        stored = self.spec(axes, shape)
+        kept = [tuple(sorted(self.names(entry) - rows)) or None for entry in stored]
+        if not self.names(*stored) & rows:
+            return None
+        return NamedSharding(self.mesh, PartitionSpec(*kept))
+
     def names(self, *axes: tuple[str, ...] | str | None) -> set[str]:
         """The mesh axes in entries of a spec."""
         return {

@@ -7,6 +7,9 @@ of devices is fixed when JAX starts.
 """
 
 import json
+import math
+import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +19,9 @@ from flax import nnx
 from tests.parity.random_models import CASES, TensorSource, tensors, tokens
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig
+from vcjax.model.lora import PROJECTIONS, LoraConfig
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import ShardingRules, make_mesh, shardings
+from vcjax.parallel import OnMesh, ShardingRules, make_mesh, shardings
 from vcjax.train.placement import place_batch
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.mapping import import_params
@@ -33,7 +36,6 @@ def main() -> None:
     base = import_params(TensorSource(tensors(RAW)), config, np.float32, "random")
     rows = tokens(8 * 32).reshape(8, 32)
     lora = LoraConfig(rank=4, dropout=0.2, base="nf4")
-    graph, _ = abstract(config, lora=lora)
     draw = np.random.default_rng(5).standard_normal
     tree, axes = shapes(config, lora=lora), logical_axes(config, lora=lora)
     adapters = jax.tree.map(
@@ -41,22 +43,30 @@ def main() -> None:
     )
     params = join(adapters, quantise_base(base, lora.base))
 
-    @jax.jit
-    @jax.value_and_grad
-    def mean_square(adapters: Params, frozen: Params, rows: jax.Array) -> jax.Array:
-        model = nnx.merge(graph, join(adapters, frozen))
-        model.drop_key = jax.random.key(7)
-        places = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
-        return jnp.mean(jnp.square(model.logits(model(rows, places, jnp.ones_like(rows)))))
+    def compiled(on: OnMesh | None, *inputs: Any) -> Any:
+        graph, _ = abstract(config, lora=lora, on=on)
+
+        @jax.jit
+        @jax.value_and_grad
+        def mean_square(adapters: Params, frozen: Params, rows: jax.Array) -> jax.Array:
+            model = nnx.merge(graph, join(adapters, frozen))
+            model.drop_key = jax.random.key(7)
+            places = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
+            return jnp.mean(jnp.square(model.logits(model(rows, places, jnp.ones_like(rows)))))
+
+        return mean_square.lower(*inputs).compile()
 
     one = jax.device_put(params, jax.devices()[0])
-    loss, grads = jax.device_get(mean_square(*split_adapters(one), rows))
+    alone = (*split_adapters(one), rows)
+    loss, grads = jax.device_get(compiled(None, *alone)(*alone))
     report = []
     for sizes in MESHES:
         mesh = make_mesh(sizes)
         placed = jax.device_put(params, shardings(mesh, rules, axes, tree))
         inputs = place_batch({"tokens": rows}, mesh, rules)["tokens"]
-        found, found_grads = jax.device_get(mean_square(*split_adapters(placed), inputs))
+        given = (*split_adapters(placed), inputs)
+        step = compiled(OnMesh(mesh, rules), *given)
+        found, found_grads = jax.device_get(step(*given))
         pairs = zip(jax.tree.leaves(found_grads), jax.tree.leaves(grads), strict=True)
         codes = placed["layers"]["gate"]["kernel"]["codes"]
         report.append(
@@ -66,9 +76,22 @@ def main() -> None:
                 "difference": abs(float(found - loss)),
                 "gradient": max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs),
                 "held": codes.addressable_shards[0].data.nbytes / codes.nbytes,
+                "gathered": gathered_by_layer(step.as_text()),
             }
         )
-    print(json.dumps(report))
+    kernels = [params["layers"][name]["kernel"] for name in PROJECTIONS]
+    sizes = {name: sum(each[name][0].nbytes for each in kernels) for name in ("codes", "scales")}
+    print(json.dumps({"meshes": report, "layer": sizes}))
+
+
+def gathered_by_layer(program: str) -> dict[str, int]:
+    """Bytes by dtype that all-gathers bring a device for one layer, in all loops over layers."""
+    found = re.findall(r"= (\w+)\[([\d,]*)\]\S* all-gather\(.*while/body", program)
+    total: dict[str, int] = {}
+    for dtype, shape in found:
+        size = math.prod(map(int, shape.split(","))) * {"u8": 1, "f32": 4}[dtype]
+        total[dtype] = total.get(dtype, 0) + size
+    return total
 
 
 if __name__ == "__main__":

@@ -230,7 +230,16 @@ def report():
 
 
 def test_a_quantised_model_that_drops_inputs_is_the_same_on_every_mesh(report):
-    for entry in report:
+    for entry in report["meshes"]:
         assert entry["difference"] < 1e-5 * entry["loss"], entry
         assert entry["gradient"] < 1e-4, entry
-    assert [entry["held"] for entry in report] == [1 / 8, 1 / 4]
+    assert [entry["held"] for entry in report["meshes"]] == [1 / 8, 1 / 4]
+
+
+def test_devices_exchange_codes_and_no_kernel(report):
+    """Once forward and once backward; a tensor axis of 2 wants half of each kernel."""
+    layer = report["layer"]
+    for entry, share in zip(report["meshes"], (1, 2), strict=True):
+        assert entry["gathered"]["u8"] == 2 * layer["codes"] / share
+        # Scales, and those adapters that the mesh divides.
+        assert entry["gathered"]["f32"] <= 2 * layer["scales"], entry

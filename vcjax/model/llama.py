@@ -36,8 +36,8 @@ _INIT = jax.nn.initializers.normal(0.02)
 class _Maker:
     """Makes parameters: names their logical axes and, for stacked layers, adds the layer axis."""
 
-    def __init__(self, rngs: nnx.Rngs, dtype: Any, layers: int | None) -> None:
-        self.rngs, self.dtype, self.layers = rngs, dtype, layers
+    def __init__(self, rngs: nnx.Rngs, dtype: Any, layers: int | None, on: OnMesh | None) -> None:
+        self.rngs, self.dtype, self.layers, self.on = rngs, dtype, layers, on
 
     def __call__(
         self,
@@ -206,7 +206,7 @@ class Llama(nnx.Module):
         self.on = on
         self.dropout = 0.0 if lora is None else lora.dropout
         self.drop_key: Array | None = nnx.data(None)
-        make = _Maker(rngs, param_dtype, None)
+        make = _Maker(rngs, param_dtype, None, on)
         size = (config.vocab_size, config.hidden_size)
         self.embedding = make(_INIT, size, ("vocab", "embed"))
         self.norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
@@ -216,7 +216,7 @@ class Llama(nnx.Module):
             self.head = make(_INIT, size[::-1], ("embed", "vocab"))
         self.layers: Any
         if stacked:
-            self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers), lora)
+            self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers, on), lora)
         else:
             self.layers = nnx.List(Block(config, make, lora) for _ in range(config.num_layers))
 

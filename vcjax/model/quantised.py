@@ -10,15 +10,20 @@ a weight in `uint4`, a whole byte of it on a CPU.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Integer
 
 from vcjax.foundation.errors import UserError
+
+Gathered = tuple[NamedSharding | None, NamedSharding | None]
+"""Where codes and scales lie when rows meet them; None is where they are."""
 
 FORMS = ("int8", "nf4")
 BLOCK = 64
@@ -64,9 +69,15 @@ class QuantisedKernel(nnx.Module):
         dtype = {"int8": jnp.int8, "nf4": jnp.uint8}[form]
         self.codes = make(zeros, (*whole, *sizes), (*inputs, *outputs), nnx.Variable, dtype)
         self.scales = make(zeros, (blocks, *sizes), axes, nnx.Variable, jnp.float32)
+        self.gathered: Gathered = (None, None)
+        if make.on is not None:
+            self.gathered = (
+                make.on.gathered((*inputs, *outputs), (*whole, *sizes)),
+                make.on.gathered(axes, (blocks, *sizes)),
+            )
 
     def __call__(self, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:
-        return _product(rows, self.codes[...], self.scales[...])
+        return _product(rows, self.codes[...], self.scales[...], self.gathered)
 
 
 def quantise(kernel: Float[Array, "..."], form: str, inputs: int) -> dict[str, Array]:
@@ -138,25 +149,38 @@ def _spread(scales: Array, inputs: int) -> Array:
     return jnp.repeat(scales, BLOCK, axis=0)[:inputs]
 
 
-@jax.custom_vjp
-def _product(rows: Array, codes: Array, scales: Array) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _product(rows: Array, codes: Array, scales: Array, gathered: Gathered) -> Array:
     """Rows times the kernel, in the dtype of the rows. Codes and scales have no gradient.
 
     The backward pass makes the kernel again; else it would hold the whole kernels of all layers.
     """
-    return rows @ _matrix(codes, scales, rows.dtype)
+    return rows @ _matrix(codes, scales, rows.dtype, gathered)
 
 
-def _forward(rows: Array, codes: Array, scales: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _product(rows, codes, scales), (codes, scales)
+def _forward(
+    rows: Array, codes: Array, scales: Array, gathered: Gathered
+) -> tuple[Array, tuple[Array, Array]]:
+    return _product(rows, codes, scales, gathered), (codes, scales)
 
 
-def _backward(kept: tuple[Array, Array], grad: Array) -> tuple[Array, None, None]:
-    return grad @ _matrix(*kept, grad.dtype).T, None, None
+def _backward(
+    gathered: Gathered, kept: tuple[Array, Array], grad: Array
+) -> tuple[Array, None, None]:
+    return grad @ _matrix(*kept, grad.dtype, gathered).T, None, None
 
 
 _product.defvjp(_forward, _backward)
 
 
-def _matrix(codes: Array, scales: Array, dtype: Any) -> Array:
+def _matrix(codes: Array, scales: Array, dtype: Any, gathered: Gathered) -> Array:
+    """The kernel as [inputs, outputs].
+
+    Devices exchange codes and make the kernel each for itself. XLA, left to itself, has each make
+    its part and gathers that: four times as much, of NF4 in bfloat16.
+    """
+    codes, scales = (
+        leaf if at is None else jax.lax.with_sharding_constraint(leaf, at)
+        for leaf, at in zip((codes, scales), gathered, strict=True)
+    )
     return dequantise(codes, scales).reshape(-1, math.prod(scales.shape[1:])).astype(dtype)
