@@ -4,12 +4,19 @@ A step of training takes gigabytes from the allocator and gives them back. glibc
 pages for them, which spares the kernel hundreds of thousands of page faults a step, but it reads
 that wish before a program's first line: `python -m launch.NAME` therefore begins once more with
 it. A user's own GLIBC_TUNABLES stand.
+
+JAX takes a share of a GPU's memory when it starts, three quarters unless told otherwise. Scripts
+ask for the share that `launch.plan` assumes; a user's own XLA_PYTHON_CLIENT_MEM_FRACTION stands.
 """
 
 import os
 import sys
 
+from vcjax.foundation.hardware import GPU_SHARE
+
 _TUNABLES = "GLIBC_TUNABLES"
+_SHARES = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
+"""XLA refuses both at once."""
 
 
 def _with_huge_pages() -> None:
@@ -23,4 +30,10 @@ def _with_huge_pages() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
+def _with_gpu_share() -> None:
+    if not any(name in os.environ for name in _SHARES):
+        os.environ[_SHARES[0]] = str(GPU_SHARE)
+
+
 _with_huge_pages()
+_with_gpu_share()

@@ -3,7 +3,7 @@
 import pytest
 
 from vcjax.foundation.hardware import HARDWARE
-from vcjax.plan.advice import advise
+from vcjax.plan.advice import advise, fastest
 from vcjax.plan.links import link_seconds
 from vcjax.plan.memory import count_memory
 from vcjax.plan.roofline import step_time
@@ -79,3 +79,26 @@ def test_knobs_that_are_not_enough_are_turned_together(laid_out):
     assert knob.flags.startswith("--config.remat=full ")
     assert knob.flags.count("--config.remat") == 1
     assert knob.needed < held.total / 4
+
+
+def test_room_to_spare_is_used_to_compute_less_again(laid_out):
+    setting, hardware = laid_out("8b", "v5e-64"), HARDWARE["v5e"]
+    held = count_memory(setting)
+    choice = fastest(setting, held.total, hardware.memory, hardware)
+    assert choice.flags == "--config.remat=projections"
+    changed = laid_out("8b", "v5e-64", remat="projections")
+    assert held.total < choice.needed == count_memory(changed).total <= hardware.memory
+    assert choice.time.most < step_time(setting, held, hardware).most
+    tight = fastest(setting, held.total, held.total, hardware)
+    assert tight.flags == ""
+    assert fastest(setting, held.total, held.total // 4, hardware) is None
+
+
+def test_a_state_goes_to_the_host_where_nothing_faster_fits(laid_out):
+    """Microbatches can't shrink parameters, gradients and moments."""
+    setting, hardware = laid_out("8b", "v5e-8", lora=FULL, batch_size=8), HARDWARE["v5e"]
+    needed = count_memory(setting).total
+    assert needed > hardware.memory
+    choice = fastest(setting, needed, hardware.memory, hardware)
+    assert "--config.offload=True" in choice.flags.split()
+    assert choice.time.host == pytest.approx(2 * 8 * 8.03e9 / 8 / 16e9, rel=0.01)

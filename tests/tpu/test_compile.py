@@ -45,21 +45,26 @@ def setting_of(topology: str, layers: int = 2, stage=sft, **changes):
 
 
 @pytest.mark.parametrize(
-    ("topology", "changes"),
+    ("topology", "changes", "least"),
     [
-        ("v5e-64", {"layers": 32, "lora": FULL}),
-        ("v5p-8", {"batch_size": 16, "microbatches": 2, "mesh": {"fsdp": 2, "tensor": 2}}),
+        ("v5e-64", {"layers": 32, "lora": FULL}, 0.7),
+        ("v5p-8", {"batch_size": 16, "microbatches": 2, "mesh": {"fsdp": 2, "tensor": 2}}, 0.4),
     ],
     ids=["full", "adapters"],
 )
-def test_a_step_compiles_and_is_given_what_was_counted(topology, changes):
-    """Splash attention over packed segments in bfloat16, with full remat."""
+def test_a_step_compiles_and_holds_what_was_counted(topology, changes, least):
+    """Splash attention over packed segments in bfloat16, with full remat.
+
+    What is temporary may be counted too high, where XLA frees a layer's values early, but never
+    too low.
+    """
     setting = setting_of(topology, **changes)
     assert setting.attention == "splash"
     held = count_memory(setting)
     compiled = compile_step(setting, held)
     assert compiled.fits
     assert compiled.arguments == pytest.approx(held.arguments, rel=0.1)
+    assert least * held.temporaries < compiled.temporaries < 1.05 * held.temporaries
 
 
 def test_preferences_compile():
@@ -104,6 +109,7 @@ def test_an_offloaded_state_is_never_on_the_device():
         setting = setting_of("v5e-4", batch_size=4, length=1024, lora=FULL, offload=offload)
         held = count_memory(setting)
         needed[offload] = compile_step(setting, held).needed
+        assert 0.7 * held.total < needed[offload] < 1.05 * held.total
         if not offload:
             state = held.optimizer
     assert needed[False] - needed[True] == pytest.approx(state, rel=0.05)
@@ -143,5 +149,6 @@ def test_a_step_that_doesnt_fit_says_so_and_what_to_turn():
     plan = make_plan(NAMED["llama3-8b"], config, read_topology("v5e-64"))
     assert plan.compiled is not None
     assert not plan.fits
+    assert f"({plan.needed / 2**30:.2f}G)" in plan.compiled.says  # arguments are part of it
     assert "exceeds available HBM (15.75G)" in plan.compiled.says
     assert "--config.remat=full" in {knob.flags for knob in plan.knobs}

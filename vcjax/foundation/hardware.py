@@ -2,12 +2,15 @@
 
 Sources: the vendors' data sheets (Cloud TPU system architecture; NVIDIA A100 SXM, H100 SXM, H200
 SXM, B200, L4 and DGX), dense rates without sparsity. A TPU's memory is what its compiler (libtpu
-0.0.42) lets a program have; a GPU's is 95 % of the board's, XLA_PYTHON_CLIENT_MEM_FRACTION=0.95.
+0.0.42) lets a program have; a GPU's is GPU_SHARE of the board's.
 """
 
 from dataclasses import dataclass
 
 GiB = 2**30
+
+GPU_SHARE = 0.95
+"""Of a GPU's memory, what JAX takes when it starts: scripts ask for it, plans assume it."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,18 @@ HARDWARE = {
     "v5e": Hardware(("TPU v5 lite", "TPU v5e"), 197e12, int(15.75 * GiB), 819e9, 200e9),
     "v5p": Hardware(("TPU v5", "TPU v5p"), 459e12, int(95.74 * GiB), 2765e9, 600e9),
     "v6e": Hardware(("TPU v6 lite", "TPU v6e"), 918e12, int(31.25 * GiB), 1638e9, 400e9),
-    "l4": Hardware(("NVIDIA L4",), 121e12, int(0.95 * 22.5 * GiB), 300e9, 32e9, 8, 12.5e9),
+    "l4": Hardware(("NVIDIA L4",), 121e12, int(GPU_SHARE * 22.5 * GiB), 300e9, 32e9, 8, 12.5e9),
     "a100-40gb": Hardware(
-        ("NVIDIA A100-SXM4-40GB",), 312e12, int(0.95 * 40 * GiB), 1555e9, 300e9, 8, 25e9
+        ("NVIDIA A100-SXM4-40GB",), 312e12, int(GPU_SHARE * 40 * GiB), 1555e9, 300e9, 8, 25e9
     ),
     "a100": Hardware(
-        ("NVIDIA A100-SXM4-80GB",), 312e12, int(0.95 * 80 * GiB), 2039e9, 300e9, 8, 25e9
+        ("NVIDIA A100-SXM4-80GB",), 312e12, int(GPU_SHARE * 80 * GiB), 2039e9, 300e9, 8, 25e9
     ),
     "h100": Hardware(
-        ("NVIDIA H100 80GB HBM3",), 989e12, int(0.95 * 79.6 * GiB), 3350e9, 450e9, 8, 50e9
+        ("NVIDIA H100 80GB HBM3",), 989e12, int(GPU_SHARE * 79.6 * GiB), 3350e9, 450e9, 8, 50e9
     ),
-    "h200": Hardware(("NVIDIA H200",), 989e12, int(0.95 * 140 * GiB), 4800e9, 450e9, 8, 50e9),
-    "b200": Hardware(("NVIDIA B200",), 2250e12, int(0.95 * 179 * GiB), 8000e9, 900e9, 8, 50e9),
+    "h200": Hardware(("NVIDIA H200",), 989e12, int(GPU_SHARE * 140 * GiB), 4800e9, 450e9, 8, 50e9),
+    "b200": Hardware(("NVIDIA B200",), 2250e12, int(GPU_SHARE * 179 * GiB), 8000e9, 900e9, 8, 50e9),
 }
 """Hardware by the name that topologies begin with."""
 

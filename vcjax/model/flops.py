@@ -5,6 +5,7 @@ Counted from shapes: a compiler's cost analysis counts the body of a loop once.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 
@@ -80,6 +81,7 @@ def step_flops(
     return total
 
 
+@cache
 def parameters(config: LlamaConfig, lora: LoraConfig | None = None) -> int:
     """Number of parameters of the model, or of its adapters."""
     if lora is None:

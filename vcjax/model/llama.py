@@ -87,7 +87,7 @@ class Projection(nnx.Module):
         self.inputs, self.outputs = tuple(inputs.values()), tuple(outputs.values())
         self.kernel: Any
         if lora is not None and lora.base:
-            self.kernel = QuantisedKernel(make, lora.base, inputs, outputs)
+            self.kernel = QuantisedKernel(make, lora.base, inputs, outputs, make.on)
         else:
             self.kernel = make(_INIT, (*self.inputs, *self.outputs), (*inputs, *outputs))
         self.bias = make(jax.nn.initializers.zeros, self.outputs, tuple(outputs)) if bias else None

@@ -21,6 +21,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Integer
 
 from vcjax.foundation.errors import UserError
+from vcjax.parallel import OnMesh
 
 Gathered = tuple[NamedSharding | None, NamedSharding | None]
 """Where codes and scales lie when rows meet them; None is where they are."""
@@ -56,8 +57,18 @@ NF4 = np.array(
 class QuantisedKernel(nnx.Module):
     """Stands where a projection's kernel would, with what `quantise` gives; a new one is zeros."""
 
-    def __init__(self, make: Any, form: str, inputs: dict[str, int], outputs: dict[str, int]):
-        """`make` is that of `vcjax.model.llama`; the dicts map the kernel's axes to their sizes."""
+    def __init__(
+        self,
+        make: Any,
+        form: str,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        on: OnMesh | None = None,
+    ) -> None:
+        """`make` is that of `vcjax.model.llama`; the dicts map the kernel's axes to their sizes.
+
+        `on` is the mesh that codes and scales are laid over, by the rules for those axes.
+        """
         whole, blocks = list(inputs.values()), 1
         if form == "nf4":
             if whole[-1] % 2:
@@ -70,10 +81,10 @@ class QuantisedKernel(nnx.Module):
         self.codes = make(zeros, (*whole, *sizes), (*inputs, *outputs), nnx.Variable, dtype)
         self.scales = make(zeros, (blocks, *sizes), axes, nnx.Variable, jnp.float32)
         self.gathered: Gathered = (None, None)
-        if make.on is not None:
+        if on is not None:
             self.gathered = (
-                make.on.gathered((*inputs, *outputs), (*whole, *sizes)),
-                make.on.gathered(axes, (blocks, *sizes)),
+                on.gathered((*inputs, *outputs), (*whole, *sizes)),
+                on.gathered(axes, (blocks, *sizes)),
             )
 
     def __call__(self, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:

@@ -1,16 +1,24 @@
-"""Which knobs make a run fit that doesn't."""
+"""Which knobs make a run fit that doesn't, and which make one as fast as it can be."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
+from vcjax.foundation.hardware import Hardware
 from vcjax.model.quantised import FORMS
+from vcjax.model.remat import POLICIES
+from vcjax.parallel import AXES
 from vcjax.plan.memory import count_memory
+from vcjax.plan.roofline import StepTime, step_time
 from vcjax.plan.setting import Setting, settle
 from vcjax.train.config import TrainConfig
 
 Flags = dict[str, Any]
 Turn = Callable[[TrainConfig], TrainConfig]
+
+_TELLING = 0.03
+"""Share of a step's time below which one setting isn't called faster than another."""
 
 SHORTEST = 512
 """Rows are not made shorter than this, in tokens."""
@@ -32,6 +40,90 @@ class Knob:
     fits: bool
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A setting that trains the same on the same batch, by the flags that it takes.
+
+    Attributes:
+      flags: what differs from the setting that was asked about; '' for that setting itself.
+      needed: bytes per device, estimated.
+      time: of a step.
+    """
+
+    flags: str
+    needed: int
+    time: StepTime
+
+
+def fastest(setting: Setting, needed: int, limit: int, hardware: Hardware) -> Choice | None:
+    """The fastest of the settings that fit, over remat, microbatches, offload and the mesh.
+
+    None of these changes what is trained. The mesh keeps its sequence axis, and copies nothing
+    (data 1), since sharding by fsdp brings the same weights at the same rate for less memory.
+    Of equals, the one closest to the setting that was asked about.
+
+    Args:
+      needed: what the setting needs, by the best account there is; what others need is estimated
+        in proportion, and never below what is counted.
+      limit: what a device has.
+    """
+    scale = max(1.0, needed / count_memory(setting).total)
+    best, shortest = None, 0.0
+    for other in _same_training(setting):
+        held = count_memory(other)
+        total = needed if other.config == setting.config else int(scale * held.total)
+        if total > limit:
+            continue
+        took = step_time(other, held, hardware)
+        if best is None or took.most < (1 - _TELLING) * shortest:
+            best, shortest = (
+                Choice(_difference(setting.config, other.config), total, took),
+                took.most,
+            )
+    return best
+
+
+def _same_training(setting: Setting) -> Iterator[Setting]:
+    """The setting itself, then all others that train the same on the same batch."""
+    yield setting
+    config, model = setting.config, setting.model
+    devices, sequence = setting.topology.devices, setting.mesh.shape["sequence"]
+    offloads = {config.offload}
+    if setting.topology.platform != "cpu" and not config.adapters:
+        offloads = {False, True}
+    sizes = [config.mesh]
+    for tensor in (1, 2, 4, 8):
+        if devices % (tensor * sequence) == 0 and model.num_kv_heads % tensor == 0:
+            sizes.append(replace(config.mesh, data=1, fsdp=-1, tensor=tensor))
+    for mesh, offload in product(dict.fromkeys(sizes), sorted(offloads)):
+        base = replace(config, mesh=mesh, offload=offload, microbatches=1)
+        parts = devices // (mesh.tensor * sequence) if mesh.fsdp == -1 else None
+        if parts and config.batch_size % parts:
+            continue
+        laid = settle(model, base, setting.topology, beside=setting.beside)
+        times = 1
+        while laid.local_items % times == 0:
+            for remat in POLICIES:
+                yield replace(laid, config=replace(base, microbatches=times, remat=remat))
+            times *= 2
+
+
+def _difference(asked: TrainConfig, other: TrainConfig) -> str:
+    flags = {
+        name: getattr(other, name)
+        for name in ("remat", "microbatches", "offload")
+        if getattr(other, name) != getattr(asked, name)
+    }
+    for axis in AXES:
+        if getattr(other.mesh, axis) != getattr(asked.mesh, axis):
+            flags[f"mesh.{axis}"] = getattr(other.mesh, axis)
+    return _text(flags)
+
+
+def _text(flags: Flags) -> str:
+    return " ".join(f"--config.{name}={value}" for name, value in flags.items())
+
+
 def advise(setting: Setting, needed: int, limit: int) -> list[Knob]:
     """The knobs that make a setting fit, each alone; where none does, together until they do.
 
@@ -45,8 +137,7 @@ def advise(setting: Setting, needed: int, limit: int) -> list[Knob]:
     def knob(flags: Flags, config: TrainConfig) -> Knob:
         other = settle(setting.model, config, setting.topology, beside=setting.beside)
         total = int(scale * count_memory(other).total)
-        text = " ".join(f"--config.{name}={value}" for name, value in flags.items())
-        return Knob(text, total, total <= limit)
+        return Knob(_text(flags), total, total <= limit)
 
     alone = [knob(flags, turn(setting.config)) for flags, turn in _knobs(setting)]
     if any(each.fits for each in alone):

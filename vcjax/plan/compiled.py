@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +26,9 @@ class Compiled:
     """Bytes per device, by the compiler's own account.
 
     Attributes:
-      arguments: parameters, optimiser state and batch; the step's results take their place. Of a
-        step that doesn't fit the compiler doesn't tell them.
-      temporaries: all that the step holds beside them.
+      arguments: parameters, optimiser state and batch, as far as they are on the device; the
+        step's results take their place. Of a step that doesn't fit the compiler doesn't say.
+      temporaries: the most that is live beside them at a time.
       needed: both.
       fits: whether the compiler has made a program of it.
       seconds: that compiling took.
@@ -46,7 +47,7 @@ def compile_step(setting: Setting, held: Memory) -> Compiled:
     """Compiles the step of a setting that was laid out over devices, and not over an idea of them.
 
     Args:
-      held: as counted; of a step that doesn't fit the compiler tells its temporaries alone.
+      held: as counted; of a step that doesn't fit the compiler says what it needs in all.
 
     Raises:
       JaxRuntimeError: a fault of the compiler other than a lack of memory.
@@ -72,19 +73,36 @@ def compile_step(setting: Setting, held: Memory) -> Compiled:
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        needed, seconds = _temporaries(str(error)), time.perf_counter() - start
+        needed, seconds = _refused(str(error)), time.perf_counter() - start
         says = str(error).splitlines()[0]
-        return Compiled(None, needed, held.arguments + needed, False, seconds, says)
+        return Compiled(None, needed - held.arguments, needed, False, seconds, says)
+    seconds, arguments = time.perf_counter() - start, memory.argument_size_in_bytes
+    needed = _needed(memory, setting.topology.platform)
+    return Compiled(arguments, needed - arguments, needed, True, seconds)
+
+
+def _needed(memory: Any, platform: str) -> int:
+    """The most bytes of a device that are live at a time.
+
+    A TPU's `temp_size_in_bytes` isn't that: the compiler accepts steps whose arguments and
+    temporaries, so counted, are a third more than the device has. Its peak is what it checks
+    against the memory there is, and counts arguments in the host's memory too. A CPU's peak leaves
+    out the arguments.
+    """
+    if platform == "tpu":
+        peak = memory.peak_memory_in_bytes - memory.host_argument_size_in_bytes
+        return peak + memory.generated_code_size_in_bytes
     # Results that take no argument's place: the metrics.
-    arguments = memory.argument_size_in_bytes
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    temporaries = memory.temp_size_in_bytes + memory.generated_code_size_in_bytes + results
-    seconds = time.perf_counter() - start
-    return Compiled(arguments, temporaries, arguments + temporaries, True, seconds)
+    beside = memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
+    return memory.argument_size_in_bytes + beside + results
 
 
-def _temporaries(says: str) -> int:
-    """Reads how much the compiler would have needed beside the arguments."""
+def _refused(says: str) -> int:
+    """Reads how much the compiler would have needed.
+
+    It calls that temporaries, but it is the peak of them and the arguments.
+    """
     found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", says)
     if found is None:
         raise RuntimeError(f"the compiler's message is of an unknown form: {says}")

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.tree_util import DictKey
 
-from vcjax.model.build import abstract, logical_axes, shapes
+from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, shardings
 from vcjax.plan.batch import abstract_batch, batch_shapes
@@ -17,7 +18,8 @@ from vcjax.plan.setting import Setting
 from vcjax.train.config import TrainConfig
 from vcjax.train.loss import CHUNK
 from vcjax.train.objective import make_loss
-from vcjax.train.offload import HOST
+from vcjax.train.offload import HOST, LAYERS
+from vcjax.train.settings import MeshSettings
 from vcjax.weights.adapters import join, split_adapters
 
 BESIDE = jnp.bfloat16
@@ -36,6 +38,8 @@ class Memory:
       activations: what the forward pass keeps for the backward pass.
       layer: all that one layer computes, and its weights, whole, with the next layer's.
       logits: scores over the vocabulary of a chunk of tokens; the head, whole, and its gradient.
+      update: of an optimiser's state in the host's memory, the largest part that a step fetches,
+        and its new values.
       beside: other models.
     """
 
@@ -46,6 +50,7 @@ class Memory:
     activations: int
     layer: int
     logits: int
+    update: int = 0
     beside: int = 0
 
     @property
@@ -55,8 +60,9 @@ class Memory:
 
     @property
     def temporaries(self) -> int:
-        """What it holds beside that; the loss and the layers come one after the other."""
-        return self.gradients + self.activations + max(self.layer, self.logits)
+        """What it holds beside that; loss, layers and update come one after the other."""
+        forward_and_backward = self.activations + max(self.layer, self.logits)
+        return self.gradients + max(forward_and_backward, self.update)
 
     @property
     def total(self) -> int:
@@ -72,8 +78,7 @@ def count_memory(setting: Setting) -> Memory:
     # A frozen weight has no gradient; those of others are as large as they, in the compute dtype.
     copies = 1 if config.adapters else 2
     local, items = _local_model(setting), setting.local_items
-    stack = jax.tree.leaves(shapes(local)["layers"])
-    weights = sum(leaf.size for leaf in stack) // local.num_layers * size
+    weights = _layer_size(local) * size
     one = replace(local, num_layers=1, windows=local.windows[:1])
     working = items * _kept_by_item(one, replace(config, remat="none"), setting)
     # The head lies whole in the two orders that its products want; the loss of a sum forms its
@@ -89,17 +94,35 @@ def count_memory(setting: Setting) -> Memory:
         activations=items * _kept_by_item(local, config, setting),
         layer=working + (1 + copies) * weights,
         logits=local.vocab_size * (heads * local.hidden_size + tokens * (4 + size)),
+        update=_fetched_bytes(layout.trainable, layout.optimizer),
         beside=sum(_beside(model, setting) for model in setting.beside),
     )
 
 
 def device_bytes(tree: Any) -> int:
     """Bytes of a tree's leaves on one device; none for those in the host's memory."""
-    return sum(
-        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-        if leaf.sharding.memory_kind != HOST
-    )
+    return sum(_share(leaf) for leaf in jax.tree.leaves(tree) if leaf.sharding.memory_kind != HOST)
+
+
+def host_bytes(tree: Any) -> int:
+    """Bytes of a tree's leaves that one device has in the host's memory."""
+    return sum(_share(leaf) for leaf in jax.tree.leaves(tree) if leaf.sharding.memory_kind == HOST)
+
+
+def _share(leaf: Any) -> int:
+    return int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+
+
+def _fetched_bytes(trainable: Params, state: Any) -> int:
+    """Of a state in the host's memory: what is fetched at a time, as `vcjax.train.offload` does,
+    and the new values beside it."""
+    parts = dict.fromkeys(trainable, 0)
+    for entries, leaf in jax.tree_util.tree_leaves_with_path(state):
+        keys = (entry.key for entry in entries if isinstance(entry, DictKey))
+        name = next((key for key in keys if key in parts), None)
+        if name is not None and leaf.sharding.memory_kind == HOST:
+            parts[name] += _share(leaf) // (leaf.shape[0] if name == LAYERS else 1)
+    return 2 * max(parts.values())
 
 
 def _beside(model: LlamaConfig, setting: Setting) -> int:
@@ -134,8 +157,15 @@ def _kept_by_item(model: LlamaConfig, config: TrainConfig, setting: Setting) -> 
         microbatches=1,
         optimizer="adamw",
         offload=False,
+        mesh=MeshSettings(1, 1, 1, 1),  # what is traced is one device's part
     )
     return _kept_by_traced_item(model, traced, platform)
+
+
+@cache
+def _layer_size(model: LlamaConfig) -> int:
+    stack = jax.tree.leaves(shapes(model)["layers"])
+    return sum(leaf.size for leaf in stack) // model.num_layers
 
 
 @cache

@@ -12,11 +12,14 @@ import jax.numpy as jnp
 from vcjax.foundation.hardware import Hardware
 from vcjax.model.flops import Product, forward_products, step_flops
 from vcjax.plan.links import link_seconds
-from vcjax.plan.memory import Memory
+from vcjax.plan.memory import Memory, host_bytes
 from vcjax.plan.setting import Setting
 
 PRODUCTS, MEMORY = 0.75, 0.8
 """Assumed shares of the peaks that matrix products and memory reach."""
+
+HOST_RATE = 16e9
+"""Assumed between a device and its host's memory, one way, bytes/s: PCIe 4.0's for eight lanes."""
 
 FULL_FLOAT32 = 0.5
 """Assumed rate of float32 products on GPUs (TF32), against bfloat16; TPUs make one pass of each."""
@@ -53,16 +56,17 @@ class StepTime:
     products: float
     memory: float
     links: float
+    host: float = 0.0
 
     @property
     def least(self) -> float:
-        """All three at once."""
-        return max(self.products, self.memory, self.links)
+        """All at once, but for the state in the host's memory: its update comes after the rest."""
+        return max(self.products, self.memory, self.links) + self.host
 
     @property
     def most(self) -> float:
         """One after the other."""
-        return self.products + self.memory + self.links
+        return self.products + self.memory + self.links + self.host
 
 
 def step_time(setting: Setting, held: Memory, hardware: Hardware) -> StepTime:
@@ -84,6 +88,7 @@ def step_time(setting: Setting, held: Memory, hardware: Hardware) -> StepTime:
         done / setting.topology.devices / rate,
         moved / (MEMORY * hardware.bandwidth),
         link_seconds(setting, hardware),
+        2 * host_bytes(setting.layout.optimizer) / HOST_RATE,
     )
 
 

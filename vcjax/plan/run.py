@@ -3,13 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 
 from vcjax.model.config import LlamaConfig
 from vcjax.plan import table
-from vcjax.plan.advice import Knob, advise
+from vcjax.plan.advice import Choice, Knob, advise, fastest
 from vcjax.plan.compiled import Compiled, compile_step
 from vcjax.plan.memory import Memory, count_memory
 from vcjax.plan.roofline import StepTime, step_time
@@ -28,6 +28,8 @@ class Plan:
       time: None where no peaks are known.
       limit: bytes that a device has.
       knobs: what to turn where it doesn't fit.
+      fastest: of the settings that fit and train the same; None where there is none, or no peaks
+        are known.
     """
 
     asked: TrainConfig
@@ -37,6 +39,7 @@ class Plan:
     time: StepTime | None
     limit: int
     knobs: list[Knob]
+    fastest: Choice | None = None
 
     @property
     def needed(self) -> int:
@@ -83,10 +86,12 @@ def make_plan(
     else:
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // topology.devices
     plan = Plan(config, setting, memory, compiled, time, limit, [])
-    if plan.fits:
-        return plan
-    knobs = advise(setting, plan.needed, limit)
-    return Plan(config, setting, memory, compiled, time, limit, knobs)
+    if not plan.fits:
+        plan = replace(plan, knobs=advise(setting, plan.needed, limit))
+    if topology.hardware is not None:
+        best = fastest(setting, plan.needed, limit, topology.hardware)
+        plan = replace(plan, fastest=best)
+    return plan
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -101,13 +106,15 @@ def lines(plan: Plan) -> Iterator[str]:
     yield ""
     yield from table.memory_rows(plan.memory, compiled)
     if compiled is None:
-        yield "counted from shapes; a compiler may hold half as much again of what is temporary"
+        yield "counted from shapes: what is temporary may be less where the compiler frees it early"
         yield _why(setting.topology)
     elif compiled.fits:
         yield f"compiled: the real step, for {setting.topology.name}, in {compiled.seconds:.0f} s"
     else:
         yield f"the compiler refuses the step: {compiled.says}"
     yield from table.verdict(plan.needed, plan.limit, plan.knobs)
+    if plan.fastest is not None:
+        yield table.proposal(plan.fastest)
     yield ""
     if plan.time is None:
         yield "time: no peaks are known of a CPU; launch.bench measures this one"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vcjax.model.flops import parameters
 from vcjax.plan import links, roofline
-from vcjax.plan.advice import Knob
+from vcjax.plan.advice import Choice, Knob
 from vcjax.plan.compiled import Compiled
 from vcjax.plan.memory import Memory
 from vcjax.plan.roofline import StepTime
@@ -53,6 +53,8 @@ def memory_rows(held: Memory, compiled: Compiled | None) -> Iterator[str]:
     yield row("activations kept for the backward pass", held.activations, indent="  ")
     yield row("one layer, at work", held.layer, indent="  ")
     yield row("or logits of a chunk, with the head", held.logits, indent="  ")
+    if held.update:
+        yield row("or a part of the state, fetched", held.update, indent="  ")
     yield row("temporary", held.temporaries, temporaries)
     if held.beside:
         yield row("models beside it", held.beside)
@@ -72,6 +74,14 @@ def verdict(needed: int, limit: int, knobs: list[Knob]) -> Iterator[str]:
         yield f"  {knob.flags}: about {knob.needed / GiB:.2f} GiB, {end}"
 
 
+def proposal(choice: Choice) -> str:
+    """The fastest setting that fits and trains the same."""
+    took = f"{choice.time.least:.2f} to {choice.time.most:.2f} s a step"
+    if not choice.flags:
+        return f"fastest that fits, over remat, microbatches, offload and mesh: this one, {took}"
+    return f"fastest that fits: {choice.flags}: about {choice.needed / GiB:.2f} GiB, {took}"
+
+
 def time_rows(setting: Setting, took: StepTime) -> Iterator[str]:
     """The roofline, and what follows from it for the paper's stages."""
     hardware, devices = setting.topology.hardware, setting.topology.devices
@@ -85,7 +95,7 @@ def time_rows(setting: Setting, took: StepTime) -> Iterator[str]:
     yield (f"{'FLOPs':<12}{took.useful:.3g} a step; with what is computed again {took.done:.3g}")
     yield (
         f"{'seconds':<12}products {took.products:.3f}, memory {took.memory:.3f}, "
-        f"links {took.links:.3f}"
+        f"links {took.links:.3f}" + (f", host {took.host:.3f}" if took.host else "")
     )
     yield f"{'step':<12}{span('{:.2f}', took.least, took.most)} s, all at once to one by one"
     share = [100 * took.useful / peak / seconds for seconds in (took.most, took.least)]
@@ -115,7 +125,8 @@ def assumptions(setting: Setting) -> Iterator[str]:
     )
     yield (
         f"assumed: {roofline.PRODUCTS:.0%} of the peak in products, {roofline.MEMORY:.0%} in "
-        f"memory, {links.LINKS:.0%} in links; rows full of tokens; nothing waits for data"
+        f"memory, {links.LINKS:.0%} in links, {roofline.HOST_RATE / 1e9:.0f} GB/s from and to the "
+        "host; rows full of tokens; nothing waits for data"
     )
     made = ", ".join(f"{stage.name} {stage.assumed}" for stage in STAGES)
     yield f"assumed of the data, one epoch each: {made}"

@@ -25,7 +25,8 @@ from vcjax.weights.adapters import join
 
 HOST = "pinned_host"
 _DEVICE = "device"
-_LAYERS = "layers"
+LAYERS = "layers"
+"""The part of the parameters that is fetched a layer at a time."""
 
 
 def check_offload(config: TrainConfig, devices: Sequence[Any]) -> None:
@@ -86,7 +87,7 @@ def update_by_parts(
         places = cut(shardings, name)
         whole, stored = {name: leaves}, cut(state, name)
         slopes = {name: gradients[name]}
-        times = jax.tree.leaves(leaves)[0].shape[0] if name == _LAYERS else 1
+        times = jax.tree.leaves(leaves)[0].shape[0] if name == LAYERS else 1
         change = partial(optimizer.update, norm=norm, learning_rate=learning_rate, count=count)
         update = _update_of_part(change, slopes, stored, places)
         whole, stored = jax.lax.fori_loop(0, jnp.where(wanted, times, 0), update, (whole, stored))
@@ -120,12 +121,12 @@ def _update_of_part(
         whole, stored = carry
 
         def take(leaf: Array) -> Array:
-            if _LAYERS not in gradients:
+            if LAYERS not in gradients:
                 return leaf
             return jax.lax.dynamic_slice_in_dim(leaf, index, 1)
 
         def put(leaf: Array, new: Array) -> Array:
-            if _LAYERS not in gradients:
+            if LAYERS not in gradients:
                 return new
             return jax.lax.dynamic_update_slice_in_dim(leaf, new, index, 0)
 
