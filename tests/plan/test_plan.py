@@ -41,6 +41,7 @@ def test_the_paper_s_setting_fits_a_slice_and_says_how_long_it_takes(plan):
     assert re.search(r"adversarial +0\.\d+ to 0\.\d+ h for 64 k pairs", text)
     assert "assumed: 75% of the peak in products" in text
     assert "counted from shapes" in text
+    assert re.search(r"fastest that fits: --config\.remat=projections: about 13\.\d\d GiB", text)
 
 
 def test_a_run_that_doesnt_fit_says_by_how_much_and_what_to_turn(plan):
