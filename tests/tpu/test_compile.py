@@ -109,7 +109,7 @@ def test_an_offloaded_state_is_never_on_the_device():
         setting = setting_of("v5e-4", batch_size=4, length=1024, lora=FULL, offload=offload)
         held = count_memory(setting)
         needed[offload] = compile_step(setting, held).needed
-        assert 0.7 * held.total < needed[offload] < 1.05 * held.total
+        assert 0.6 * held.total < needed[offload] < 1.05 * held.total
         if not offload:
             state = held.optimizer
     assert needed[False] - needed[True] == pytest.approx(state, rel=0.05)
