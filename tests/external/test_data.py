@@ -1,14 +1,10 @@
 """The importers and the packing on public data sets, as published."""
 
-import json
-
 import numpy as np
 import pytest
-from datasets import Dataset
 
 from tests.external.outside import DATA
 from vcjax.data.importers import read_records
-from vcjax.data.language import HAN, KANA, LATIN, LETTER, SAMPLE, count_scripts
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import open_prepared, prepare
 from vcjax.foundation.errors import UserError
@@ -132,43 +128,3 @@ def test_documents_and_conversations_are_prepared_and_mixed(tmp_path, tokenizer)
     assert batch["tokens"].shape == (8, 512)
     assert batch["tokens"].max() < tokenizer.vocab_size
     assert np.all(batch["loss_mask"] <= (batch["segment_ids"] > 0))
-
-
-def test_languages_are_guessed_as_by_the_patterns():
-    """What was counted by four searches over each text, before there was a table."""
-    texts = [record.text for record in read_records(DEMO / "c4_demo.jsonl", "documents").records]
-    for lang in ("en", "zh"):
-        for record in read_records(DEMO / f"alpaca_{lang}_demo.json", "conversations").records:
-            texts += [message["content"] for message in record.messages]
-    for text in texts:
-        sample = text[:SAMPLE]
-        counts = [len(script.findall(sample)) for script in (LETTER, HAN, KANA, LATIN)]
-        assert count_scripts(sample).tolist() == counts
-
-
-def test_a_system_column_beside_published_rows_is_kept(tmp_path):
-    rows = json.loads((DEMO / "alpaca_en_demo.json").read_text())[:20]
-    for row in rows:
-        row["system"] = "Be brief."
-    Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
-    records = read_records(tmp_path / "saved", "conversations").records
-    assert {record.messages[0]["content"] for record in records} == {"Be brief."}
-
-
-def test_published_rows_as_labelled_answers_come_back_as_the_pairs_they_were(tmp_path):
-    pairs = read_records(DEMO / "dpo_en_demo.json", "preferences").records
-    rows = [
-        {"prompt": list(pair.messages), "completion": [said(text)], "label": label}
-        for pair in pairs
-        for text, label in ((pair.rejected, False), (pair.chosen, True))
-    ]
-    Dataset.from_list(rows).to_parquet(str(tmp_path / "kto.parquet"))
-    found = read_records(tmp_path / "kto.parquet", "preferences").records
-    texts = [(pair.messages, pair.chosen, pair.rejected) for pair in pairs]
-    assert sorted((p.messages[0]["content"], p.chosen, p.rejected) for p in found) == sorted(
-        (messages[0]["content"], chosen, rejected) for messages, chosen, rejected in texts
-    )
-
-
-def said(text):
-    return {"role": "assistant", "content": text}

@@ -26,13 +26,6 @@ def test_scanned_layers_give_what_unrolled_ones_give(case, random_model):
     np.testing.assert_allclose(model.logits(ROW), expected, rtol=0, atol=2e-5)
 
 
-def test_rematerialisation_changes_nothing(random_model):
-    model = random_model("llama31")
-    np.testing.assert_allclose(
-        model.logits(ROW, remat="full"), model.logits(ROW), rtol=0, atol=1e-6
-    )
-
-
 @partial(jax.jit, static_argnames=("graph",))
 def _extend(graph, params, tokens, positions, cache):
     model = nnx.merge(graph, params)

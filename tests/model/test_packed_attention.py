@@ -4,16 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from vcjax.foundation.errors import UserError
+from vcjax.model.build import abstract
+from vcjax.model.config import LlamaConfig
 from vcjax.model.packed import _fused, attend_packed, choose_backend
+from vcjax.model.rope import RopeConfig
 from vcjax.model.splash import splash_attention
+from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 16
 
@@ -101,31 +107,104 @@ def test_a_window_may_be_computed():
 def test_splash_needs_one_window():
     with pytest.raises(UserError, match="same window in every layer"):
         results(partial(splash_attention, on=None, interpret=True), 256, jnp.int32(70))
-    with pytest.raises(UserError, match="same window in every layer"):
-        choose_backend("splash", "bfloat16", "tpu", (0, 70))
-    assert choose_backend("auto", "bfloat16", "tpu", (0, 70)) == "blocks"
-    assert choose_backend("auto", "bfloat16", "tpu", (70, 70)) == "splash"
 
 
-def test_cudnn_needs_an_even_length():
-    with pytest.raises(UserError, match="even"):
-        results(partial(_fused, implementation="xla"), 257, None)
+SHAPE = LlamaConfig(
+    architecture="LlamaForCausalLM",
+    vocab_size=64,
+    hidden_size=32,
+    intermediate_size=64,
+    num_layers=2,
+    num_heads=8,
+    num_kv_heads=2,
+    head_dim=64,
+    max_position=512,
+    rms_norm_eps=1e-5,
+    rope=RopeConfig(),
+    eos_ids=(0,),
+)
+DEVICES = {
+    "cpu": ("cpu", "cpu"),
+    "tpu": ("tpu", "TPU v5e"),
+    "nvidia": ("gpu", "NVIDIA H100 80GB HBM3"),
+    "amd": ("gpu", "AMD Instinct MI300X"),
+}
+MESHES = {
+    "one": {},
+    "fsdp": {"fsdp": 8},
+    "tensor that divides": {"fsdp": 4, "tensor": 2},
+    "tensor that doesn't": {"fsdp": 2, "tensor": 4},
+    "sequence": {"fsdp": 4, "sequence": 2},
+}
+
+
+def site(device: str, mesh: str) -> OnMesh:
+    platform, kind = DEVICES[device]
+    count = int(np.prod(list(MESHES[mesh].values())))
+    return OnMesh(abstract_mesh(MESHES[mesh], count, kind, platform), ShardingRules())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("length", [None, 512, 511])
+@pytest.mark.parametrize(
+    "changes", [{}, {"head_dim": 60}, {"windows": (0, 70)}, {"windows": (70, 70)}], ids=str
+)
+def test_auto_takes_what_runs(device, mesh, dtype, length, changes):
+    """Everywhere, what `auto` takes may be named; and it takes a kernel wherever one runs."""
+    model, on = replace(SHAPE, **changes), site(device, mesh)
+    taken = choose_backend("auto", model, dtype, on, length)
+    assert choose_backend(taken, model, dtype, on, length) == taken
+    if device == "tpu":
+        assert taken == ("blocks" if changes == {"windows": (0, 70)} else "splash")
+    elif device == "nvidia":
+        runs = dtype == "bfloat16" and mesh in ("one", "fsdp", "tensor that divides")
+        runs = runs and length != 511 and "head_dim" not in changes
+        assert taken == ("cudnn" if runs else "blocks")
+    else:
+        assert taken == "blocks"
 
 
 @pytest.mark.parametrize(
-    ("platform", "dtype", "backend"),
+    ("name", "device", "mesh", "changes", "dtype", "length", "message"),
     [
-        ("cpu", "float32", "blocks"),
-        ("gpu", "float32", "blocks"),
-        ("gpu", "bfloat16", "cudnn"),
-        ("tpu", "bfloat16", "splash"),
+        ("cudnn", "cpu", "one", {}, "bfloat16", 512, "an NVIDIA GPU, of Ampere"),
+        ("cudnn", "amd", "one", {}, "bfloat16", 512, "an NVIDIA GPU, of Ampere"),
+        ("cudnn", "nvidia", "one", {}, "float32", 512, "dtype bfloat16, not float32"),
+        ("cudnn", "nvidia", "one", {}, "bfloat16", 511, "an even length, not 511"),
+        ("cudnn", "nvidia", "one", {"head_dim": 60}, "bfloat16", 512, "at most 128, not 60"),
+        ("cudnn", "nvidia", "one", {"head_dim": 256}, "bfloat16", 512, "at most 128, not 256"),
+        ("cudnn", "nvidia", "sequence", {}, "bfloat16", 512, "whole rows, and mesh.sequence"),
+        ("cudnn", "nvidia", "tensor that doesn't", {}, "bfloat16", 512, "2 key/value heads, not 4"),
+        ("splash", "cpu", "one", {}, "bfloat16", 512, "a TPU"),
+        ("splash", "tpu", "one", {"windows": (0, 70)}, "bfloat16", 512, "the same window in every"),
     ],
 )
-def test_auto_takes_what_suits_the_platform(platform, dtype, backend):
-    assert choose_backend("auto", dtype, platform, ()) == backend
+def test_a_backend_that_is_named_and_cant_run_is_one_line(
+    name, device, mesh, changes, dtype, length, message
+):
+    where = replace(SHAPE, **changes), dtype, site(device, mesh), length
+    with pytest.raises(
+        UserError, match=rf"config\.attention: '{name}' needs .*{message}"
+    ) as caught:
+        choose_backend(name, *where)
+    assert "\n" not in str(caught.value)
+    assert choose_backend("auto", *where) != name
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("splash", "bfloat16"), ("cudnn", "bfloat16")])
-def test_a_backend_of_another_platform_is_refused(name, dtype):
-    with pytest.raises(UserError, match=rf"config\.attention: '{name}' needs"):
-        choose_backend(name, dtype, "cpu", ())
+def test_a_model_of_auto_takes_rows_of_any_length(monkeypatch):
+    """`model.logits` of an odd length, on a GPU where an even one would go to cuDNN."""
+    chosen = []
+
+    def record(query, key, value, segment_ids, window, backend, on):
+        chosen.append(backend)
+        return query
+
+    monkeypatch.setattr("vcjax.model.llama.attend_packed", record)
+    graph, state = abstract(SHAPE, dtype=jnp.bfloat16, on=site("nvidia", "one"))
+    for length in (6, 7):
+        rows = jax.ShapeDtypeStruct((1, length), jnp.int32)
+        params = nnx.to_pure_dict(state)
+        jax.eval_shape(lambda p, rows: nnx.merge(graph, p)(rows, rows, rows), params, rows)
+    assert chosen == ["cudnn", "blocks"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SIZES = (20, 80, 160)  # MB; the first warms up what grows at the start and then no more
+SIZES = (20, 120, 240)  # MB; the first warms up what grows at the start and then no more
 BOUND = 1 << 30  # bytes, for a file of 10 GB
 WHOLE = 10_000  # MB
 WORDS = [

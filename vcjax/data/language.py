@@ -16,8 +16,6 @@ HAN_SHARE = 0.2  # Chinese prose about code or Latin names still has this share 
 
 _SCRIPTS = (LETTER, HAN, KANA, LATIN)
 _PLANE = 1 << 16
-_BITS = np.arange(1 << len(_SCRIPTS))[:, None] >> np.arange(len(_SCRIPTS)) & 1
-"""Which scripts each class of characters is of."""
 _ASCII_LETTER = re.compile("[A-Za-z]")
 
 
@@ -41,14 +39,16 @@ def guess_language(text: str) -> str:
 def count_scripts(text: str) -> Int[np.ndarray, "4"]:
     """How many characters of a text are letters, Han, kana and Latin letters."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    counts = np.zeros(len(_BITS), np.int64)
-    if codes.size and codes.max() >= _PLANE:  # emoji, mostly; a table of all planes is 17 times it
-        high = codes >= _PLANE
-        for code in codes[high]:
-            counts[_classes(chr(code))] += 1
-        codes = codes[~high]
-    counts += np.bincount(_table()[codes], minlength=len(_BITS))
-    return counts @ _BITS
+    table = _table()
+    high = codes >= _PLANE
+    if high.any():  # emoji, mostly; a table of all planes would be 17 times as large
+        rest = [_classes(chr(code)) for code in codes[high]]
+        classes = np.concatenate([table[codes[~high]], np.array(rest, np.uint8)])
+    else:
+        classes = table[codes]
+    counts = np.bincount(classes, minlength=1 << len(_SCRIPTS))
+    bits = np.arange(1 << len(_SCRIPTS))
+    return np.array([counts[bits >> n & 1 == 1].sum() for n in range(len(_SCRIPTS))])
 
 
 def _classes(character: str) -> int:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from vcjax.model.attention import attend, cached_mask, windowed
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig, drop
+from vcjax.model.mixed import add_bias, embed, rms_norm, swiglu
 from vcjax.model.packed import attend_packed, choose_backend
 from vcjax.model.quantised import QuantisedKernel
 from vcjax.model.remat import rematerialised
@@ -60,10 +61,7 @@ class RMSNorm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: Float[Array, "*rows size"]) -> Float[Array, "*rows size"]:
-        wide = x.astype(jnp.float32)
-        variance = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
-        normal = (wide * jax.lax.rsqrt(variance + self.eps)).astype(x.dtype)
-        return normal * self.weight[...].astype(x.dtype)
+        return rms_norm(x, self.weight[...], self.eps)
 
 
 class Projection(nnx.Module):
@@ -119,7 +117,7 @@ class Projection(nnx.Module):
             low = kept @ self.lora_a[...].astype(x.dtype)
             out = out + (low @ self.lora_b[...].astype(x.dtype)) * self.lora.scale
         if self.bias is not None:
-            out = out + self.bias[...].astype(x.dtype).reshape(-1)
+            out = add_bias(out, self.bias[...].reshape(-1))
         return out.reshape(batch, length, *self.outputs)
 
 
@@ -173,7 +171,7 @@ class Block(nnx.Module):
             normal = self.mlp_norm(x)
             gate = checkpoint_name(self.gate(normal, drop_key), "gate")
             up = checkpoint_name(self.up(normal, drop_key), "up")
-            return x + self.down(jax.nn.silu(gate) * up, drop_key)
+            return x + self.down(swiglu(gate, up), drop_key)
 
 
 class Llama(nnx.Module):
@@ -201,9 +199,8 @@ class Llama(nnx.Module):
         of JAX: a training step does so, anew for each microbatch.
         """
         self.config, self.dtype, self.stacked, self.remat = config, dtype, stacked, remat
-        platform = jax.default_backend() if on is None else on.platform
-        self.attention = choose_backend(attention, dtype, platform, config.windows)
-        self.on = on
+        choose_backend(attention, config, dtype, on)  # which raises where it can't run
+        self.attention, self.on = attention, on
         self.dropout = 0.0 if lora is None else lora.dropout
         self.drop_key: Array | None = nnx.data(None)
         make = _Maker(rngs, param_dtype, None, on)
@@ -236,15 +233,15 @@ class Llama(nnx.Module):
         Returns:
           Final hidden states, normalised, in the compute dtype. `logits` maps them to scores.
         """
-        x = self.embedding[...].astype(self.dtype)[tokens]
+        length = tokens.shape[1]
+        backend = choose_backend(self.attention, self.config, self.dtype, self.on, length)
+        x = embed(self.embedding[...], tokens, self.dtype, self.on)
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
 
         def run(block: Block, x: Array, window: Any, drop_key: Any) -> Array:
             def attention(query: Array, key: Array, value: Array) -> Array:
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-                return attend_packed(
-                    query, key, value, segment_ids, window, self.attention, self.on
-                )
+                return attend_packed(query, key, value, segment_ids, window, backend, self.on)
 
             return block(x, attention, drop_key)
 
@@ -265,7 +262,7 @@ class Llama(nnx.Module):
             if window is None:
                 window = shared or None
             else:  # 0 means none: then the row's length excludes nothing
-                window = jnp.where(window == 0, tokens.shape[1] + 1, window)
+                window = jnp.where(window == 0, length + 1, window)
             return run(nnx.merge(graph, state), x, window, drop_key), None
 
         x, _ = jax.lax.scan(rematerialised(step, self.remat), x, (stack, windows, drop_keys))
@@ -283,7 +280,7 @@ class Llama(nnx.Module):
         their real tokens: what it writes lies beyond every real query and is overwritten later.
         Needs `stacked=False`.
         """
-        x = self.embedding[...].astype(self.dtype)[tokens]
+        x = embed(self.embedding[...], tokens, self.dtype)
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
         mask = cached_mask(positions, cache[0][0].shape[2])
         rows = jnp.arange(tokens.shape[0])[:, None]
@@ -303,12 +300,11 @@ class Llama(nnx.Module):
 
     def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:
         """Scores over the vocabulary, float32."""
-        return (hidden @ self.head_matrix().T).astype(jnp.float32)
+        return (hidden @ self.head_matrix().astype(self.dtype).T).astype(jnp.float32)
 
     def head_matrix(self) -> Float[Array, "vocab hidden"]:
-        """What maps hidden states to scores, in the compute dtype; a tied one is the embedding."""
-        head = self.embedding[...] if self.head is None else self.head[...].T
-        return head.astype(self.dtype)
+        """What maps hidden states to logits, as it is stored; a tied one is the embedding."""
+        return self.embedding[...] if self.head is None else self.head[...].T
 
     def _windows(self) -> list[Any]:
         return [window or None for window in self.config.windows] or [None] * self.config.num_layers

@@ -8,41 +8,100 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import AbstractMesh
 from jaxtyping import Array, Float, Int
 
 from vcjax.foundation.errors import UserError
 from vcjax.model.attention import attend, packed_mask, windowed
 from vcjax.model.blockwise import blockwise_attention
+from vcjax.model.config import LlamaConfig
 from vcjax.model.splash import splash_attention
 from vcjax.parallel import OnMesh
 
 BACKENDS = ("auto", "reference", "blocks", "cudnn", "splash")
 """`reference` works everywhere; `blocks` leaves out what lies above the diagonal, block by block;
-`cudnn` is for NVIDIA GPUs in bfloat16, `splash` for TPUs; `auto` takes what suits the platform."""
+`cudnn` is for NVIDIA GPUs in bfloat16, `splash` for TPUs; `auto` takes the fastest that runs."""
+
+AMPERE, HOPPER = (8, 0), (9, 0)
+"""Compute capabilities of NVIDIA's GPUs from which on cuDNN has this attention, and has it for
+heads of more than 128."""
 
 
-def choose_backend(name: str, dtype: Any, platform: str, windows: tuple[int, ...]) -> str:
-    """The backend that `name` stands for on a platform.
+def choose_backend(
+    name: str, model: LlamaConfig, dtype: Any, on: OnMesh | None, length: int | None = None
+) -> str:
+    """The backend that `name` stands for.
 
     Args:
-      windows: of the layers; empty where there are none. `splash` is compiled for one window.
+      name: one of BACKENDS; `auto` never raises.
+      dtype: of the computation.
+      on: the mesh that the rows lie on; None is JAX's default device.
+      length: of the rows, where it is known.
 
     Raises:
-      UserError: the backend doesn't run there.
+      UserError: the backend that is named can't run there.
     """
-    low, mixed = jnp.dtype(dtype) == jnp.bfloat16, len(set(windows)) > 1
+    reasons = {
+        "cudnn": _cudnn_needs(model, jnp.dtype(dtype), on, length),
+        "splash": _splash_needs(model, on),
+    }
     if name == "auto":
-        best = {"tpu": "blocks" if mixed else "splash", "gpu": "cudnn" if low else "blocks"}
-        return best.get(platform, "blocks")
-    if name == "cudnn" and not (platform == "gpu" and low):
-        raise UserError("config.attention: 'cudnn' needs an NVIDIA GPU and dtype bfloat16")
-    if name == "splash" and platform != "tpu":
-        raise UserError("config.attention: 'splash' needs a TPU")
-    if name == "splash" and mixed:
-        raise UserError(
-            "config.attention: 'splash' needs the same window in every layer; take 'blocks'"
-        )
+        return next((fast for fast, needs in reasons.items() if needs is None), "blocks")
+    if needs := reasons.get(name):
+        raise UserError(f"config.attention: '{name}' needs {needs}; take 'auto' or 'blocks'")
     return name
+
+
+def _cudnn_needs(
+    model: LlamaConfig, dtype: Any, on: OnMesh | None, length: int | None
+) -> str | None:
+    """What `cudnn` needs and doesn't have here; None where it has it all.
+
+    Source: the checks of `jax._src.cudnn.fused_attention_stablehlo` (JAX 0.10), which come when
+    the step is traced, or when XLA lays it over the mesh.
+    """
+    capability = _capability(on)
+    if capability < AMPERE:
+        return "an NVIDIA GPU, of Ampere (compute capability 8.0) or later"
+    if dtype != jnp.bfloat16:
+        return f"dtype bfloat16, not {dtype}"
+    largest = 256 if capability >= HOPPER else 128
+    if model.head_dim % 8 or model.head_dim > largest:
+        return f"a head_dim that 8 divides, at most {largest}, not {model.head_dim}"
+    if on is not None:
+        if on.mesh.shape["sequence"] > 1:
+            return "whole rows, and mesh.sequence shares each row out"
+        if on.spec(("heads",), (model.num_heads,)) != on.spec(("kv_heads",), (model.num_kv_heads,)):
+            return (
+                f"a mesh.tensor that divides the model's {model.num_kv_heads} key/value heads, "
+                f"not {on.mesh.shape['tensor']}"
+            )
+    if length is not None and length % 2:  # for its gradient, as segments come as a mask
+        return f"an even length, not {length}"
+    return None
+
+
+def _splash_needs(model: LlamaConfig, on: OnMesh | None) -> str | None:
+    """What `splash` needs and doesn't have here; None where it has it all."""
+    if (jax.default_backend() if on is None else on.platform) != "tpu":
+        return "a TPU"
+    if len(set(model.windows)) > 1:  # it is compiled for one
+        return "the same window in every layer"
+    return None
+
+
+def _capability(on: OnMesh | None) -> tuple[int, int]:
+    """Compute capability of an NVIDIA GPU; (0, 0) of anything else."""
+    mesh = None if on is None else on.mesh
+    if isinstance(mesh, AbstractMesh):  # the least of those that a plan knows
+        planned = mesh.abstract_device
+        nvidia = planned.platform == "gpu" and planned.device_kind.startswith("NVIDIA")
+        return AMPERE if nvidia else (0, 0)
+    device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+    if device.platform != "gpu" or "cuda" not in device.client.platform_version:
+        return 0, 0
+    major, minor = device.compute_capability.split(".")
+    return int(major), int(minor)
 
 
 def attend_packed(
@@ -86,8 +145,6 @@ def _fused(
     implementation: Any = "cudnn",
 ) -> Array:
     """cuDNN skips what lies above the diagonal; it knows no segments, so they come as a mask."""
-    if query.shape[1] % 2:
-        raise UserError(f"config.length: 'cudnn' needs an even one, not {query.shape[1]}")
     mask = _mask(segment_ids, window)[:, None]
     return jax.nn.dot_product_attention(
         query, key, value, mask=mask, is_causal=True, implementation=implementation

@@ -41,8 +41,8 @@ class Setting:
     @property
     def attention(self) -> str:
         """The backend that the run takes."""
-        platform, windows = self.topology.platform, self.model.windows
-        return choose_backend(self.config.attention, self.config.dtype, platform, windows)
+        config = self.config
+        return choose_backend(config.attention, self.model, config.dtype, self.on, config.length)
 
     @property
     def rows(self) -> int:

@@ -1,79 +1,216 @@
-"""Cross-entropy over a large vocabulary, without the scores of all tokens at once.
+"""Cross-entropy over a large vocabulary, without the logits of all tokens at once.
 
-The scores of some columns of all rows exist at a time, so that each device works on its own rows
-of every chunk.
+The logits of some columns of all rows exist at a time. On a mesh each device works on its own
+tokens: it fetches the head once, in the dtype of the hidden states, and the gradients of the head
+are summed once, over tokens and devices, in float32. XLA, left to itself, does both for every
+chunk, and in bfloat16.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import CustomVJPPrimal
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from vcjax.parallel import OnMesh
 
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def row_cross_entropy(
     hidden: Float[Array, "batch length hidden"],
     head: Float[Array, "vocab hidden"],
     targets: Int[Array, "batch length"],
     mask: Bool[Array, "batch length"],
     chunk: int,
+    on: OnMesh | None = None,
 ) -> Float[Array, " batch"]:
     """For each row the sum of -log p(target) where `mask` is True; float32.
 
-    The backward pass computes the scores again.
+    The backward pass computes the logits again.
 
     Args:
-      head: the scores of a token are `head @ hidden`.
-      chunk: columns whose scores exist at a time.
+      head: the logits of a token are `head @ hidden`, in the dtype of `hidden`. Its gradient is
+        summed in float32, and has the dtype of `head`.
+      chunk: columns whose logits exist at a time.
+      on: the mesh that the rows lie on; None is one device.
     """
 
-    def part(total: Array, piece: tuple[Array, ...]) -> tuple[Array, None]:
-        return total + jnp.sum(_losses(head, *piece)[0], axis=1), None
+    def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
+        def part(total: Array, piece: tuple[Array, ...]) -> tuple[Array, None]:
+            return total + jnp.sum(_losses(head, *piece)[0], axis=1), None
 
-    pieces = _pieces(chunk, hidden, targets, mask)
-    zeros = jnp.zeros(len(hidden), jnp.float32)
-    return jax.lax.scan(jax.checkpoint(part), zeros, pieces)[0]
+        zeros = jnp.zeros(len(hidden), jnp.float32)
+        return jax.lax.scan(part, zeros, _pieces(chunk, hidden, targets, mask))[0][:, None]
+
+    devices = _Devices.of(on, targets, head)
+    tokens, whole = devices.tokens, PartitionSpec()
+    losses = devices.run(local, (tokens, whole, tokens, tokens), tokens)
+    return jnp.sum(losses(hidden, head.astype(hidden.dtype), targets, mask), axis=1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _rows_forward(
+    hidden: CustomVJPPrimal,
+    head: CustomVJPPrimal,
+    targets: CustomVJPPrimal,
+    mask: CustomVJPPrimal,
+    chunk: int,
+    on: OnMesh | None,
+) -> tuple:
+    inputs = hidden.value, head.value, targets.value, mask.value
+    return row_cross_entropy(*inputs, chunk, on), (inputs, _Wanted(head.perturbed))
+
+
+def _rows_backward(chunk: int, on: OnMesh | None, kept: tuple, cotangent: Array) -> tuple:
+    (hidden, head, targets, mask), wanted = kept
+    of = hidden, head, targets, mask, cotangent
+    _, d_hidden, d_head = _gradients(*of, chunk, on, wanted.head)
+    return d_hidden, d_head, None, None
+
+
+row_cross_entropy.defvjp(_rows_forward, _rows_backward, symbolic_zeros=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def summed_cross_entropy(
     hidden: Float[Array, "batch length hidden"],
     head: Float[Array, "vocab hidden"],
     targets: Int[Array, "batch length"],
     mask: Bool[Array, "batch length"],
     chunk: int,
+    on: OnMesh | None = None,
 ) -> Float[Array, ""]:
     """The sum of `row_cross_entropy` over the rows.
 
     In a sum each token's loss has the same cotangent, so the gradients are formed beside the loss,
-    from scores that are there anyway, and the backward pass has but to scale them: the scores are
+    from logits that are there anyway, and the backward pass has but to scale them: the logits are
     computed once, not twice.
     """
-    return jnp.sum(row_cross_entropy(hidden, head, targets, mask, chunk))
+    return jnp.sum(row_cross_entropy(hidden, head, targets, mask, chunk, on))
 
 
-def _forward(hidden: Array, head: Array, targets: Array, mask: Array, chunk: int) -> tuple:
-    def part(so_far: tuple[Array, Array], piece: tuple[Array, ...]) -> tuple:
-        hidden, targets, mask = piece
-        losses, scores, norm = _losses(head, hidden, targets, mask)
-        hits = jnp.arange(len(head)) == targets[..., None]
-        errors = (jnp.exp(scores - norm) - hits) * mask[..., None]
-        errors = errors.astype(hidden.dtype)
-        d_head = jnp.einsum("blv,blh->vh", errors, hidden, preferred_element_type=jnp.float32)
-        return (so_far[0] + jnp.sum(losses), so_far[1] + d_head), errors @ head
-
-    start = jnp.zeros((), jnp.float32), jnp.zeros(head.shape, jnp.float32)
-    (total, d_head), parts = jax.lax.scan(part, start, _pieces(chunk, hidden, targets, mask))
-    d_hidden = jnp.moveaxis(parts, 0, 1).reshape(len(hidden), -1, hidden.shape[2])
-    return total, (d_hidden[:, : hidden.shape[1]], d_head.astype(head.dtype))
+def _forward(
+    hidden: CustomVJPPrimal,
+    head: CustomVJPPrimal,
+    targets: CustomVJPPrimal,
+    mask: CustomVJPPrimal,
+    chunk: int,
+    on: OnMesh | None,
+) -> tuple:
+    ones = jnp.ones(len(hidden.value), jnp.float32)
+    inputs = hidden.value, head.value, targets.value, mask.value, ones
+    losses, *gradients = _gradients(*inputs, chunk, on, head.perturbed)
+    return jnp.sum(losses), gradients
 
 
-def _backward(chunk: int, gradients: tuple[Array, Array], cotangent: Array) -> tuple:
-    scaled = (gradient * cotangent.astype(gradient.dtype) for gradient in gradients)
-    return *scaled, None, None
+def _backward(chunk: int, on: OnMesh | None, gradients: list[Array | None], cotangent: Array):
+    def scaled(gradient: Array | None) -> Array | None:
+        return None if gradient is None else gradient * cotangent.astype(gradient.dtype)
+
+    return *map(scaled, gradients), None, None
 
 
-summed_cross_entropy.defvjp(_forward, _backward)
+summed_cross_entropy.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Wanted:
+    """Whether the head is trained; a frozen one costs a matmul less for each chunk."""
+
+    head: bool
+
+
+@dataclass(frozen=True)
+class _Devices:
+    """Which device computes the loss of which tokens.
+
+    Attributes:
+      tokens: how [batch, length] lies on the mesh.
+      over: mesh axes that share the tokens out; without any there is nothing to map.
+      columns: those of them that the columns of the head's gradient are left on.
+    """
+
+    on: OnMesh | None
+    tokens: PartitionSpec
+    over: frozenset[str]
+    columns: Any
+
+    @classmethod
+    def of(cls, on: OnMesh | None, targets: Array, head: Array) -> "_Devices":
+        if on is None:
+            return cls(None, PartitionSpec(), frozenset(), None)
+        tokens = on.spec(("batch", "length"), targets.shape)
+        over, columns = on.names(*tokens), on.spec(("vocab", "embed"), head.shape)[1]
+        return cls(on, tokens, frozenset(over), columns if on.names(columns) <= over else None)
+
+    def run(self, local: Callable[..., Any], ins: tuple, outs: Any) -> Callable[..., Any]:
+        """`local`, on each device's own tokens."""
+        if self.on is None or not self.over:
+            return local
+        options: Any = {"axis_names": self.over, "check_vma": False}
+        mesh = self.on.mesh
+        return jax.shard_map(local, mesh=mesh, in_specs=ins, out_specs=outs, **options)
+
+    def sum(self, d_head: Array) -> Array:
+        """Inside of `run`: the sum over devices, each of which keeps some columns of it."""
+        if self.on is None or not self.over:
+            return d_head
+        scattered = self.on.names(self.columns)
+        if scattered:
+            axes = self.columns
+            d_head = jax.lax.psum_scatter(d_head, axes, scatter_dimension=1, tiled=True)
+        rest = tuple(sorted(self.over - scattered))
+        return jax.lax.psum(d_head, rest) if rest else d_head
+
+
+def _gradients(
+    hidden: Array,
+    head: Array,
+    targets: Array,
+    mask: Array,
+    weights: Float[Array, " batch"],
+    chunk: int,
+    on: OnMesh | None,
+    head_wanted: bool,
+) -> tuple[Float[Array, " batch"], Array, Array | None]:
+    """Losses of the rows, and the gradients of their weighted sum in `hidden` and `head`."""
+    devices = _Devices.of(on, targets, head)
+
+    def local(hidden: Array, head: Array, targets: Array, mask: Array, weights: Array) -> tuple:
+        def part(so_far: tuple[Array, Array | None], piece: tuple[Array, ...]) -> tuple:
+            (total, d_head), (hidden, targets, mask) = so_far, piece
+            losses, logits, norm = _losses(head, hidden, targets, mask)
+            hits = jnp.arange(len(head)) == targets[..., None]
+            errors = (jnp.exp(logits - norm) - hits) * (mask * weights)[..., None]
+            errors = errors.astype(hidden.dtype)
+            if d_head is not None:
+                d_head += jnp.einsum(
+                    "blv,blh->vh", errors, hidden, preferred_element_type=jnp.float32
+                )
+            return (total + jnp.sum(losses, axis=1), d_head), errors @ head
+
+        zeros = jnp.zeros(head.shape, jnp.float32) if head_wanted else None
+        start = jnp.zeros(len(hidden), jnp.float32), zeros
+        pieces = _pieces(chunk, hidden, targets, mask)
+        (losses, d_head), parts = jax.lax.scan(part, start, pieces)
+        d_hidden = jnp.moveaxis(parts, 0, 1).reshape(len(hidden), -1, hidden.shape[2])
+        d_hidden = d_hidden[:, : hidden.shape[1]]
+        return losses[:, None], d_hidden, None if d_head is None else devices.sum(d_head)
+
+    tokens, whole = devices.tokens, PartitionSpec()
+    ins = tokens, whole, tokens, tokens, PartitionSpec(*tokens[:1])
+    outs = tokens, tokens, PartitionSpec(None, devices.columns) if head_wanted else None
+    low = head.astype(hidden.dtype)
+    run = devices.run(local, ins, outs)
+    losses, d_hidden, d_head = run(hidden, low, targets, mask, weights[:, None])
+    if d_head is not None:
+        d_head = d_head.astype(head.dtype)
+    return jnp.sum(losses, axis=1), d_hidden, d_head
 
 
 def _losses(
@@ -83,11 +220,11 @@ def _losses(
     Float[Array, "batch columns vocab"],
     Float[Array, "batch columns 1"],
 ]:
-    """Losses, scores and the log of the sum of the scores' exponentials; float32."""
-    scores = jnp.einsum("blh,vh->blv", hidden, head, preferred_element_type=jnp.float32)
-    norm = jax.nn.logsumexp(scores, axis=-1, keepdims=True)
-    found = jnp.take_along_axis(scores, targets[..., None], axis=-1)
-    return jnp.where(mask, (norm - found)[..., 0], 0.0), scores, norm
+    """Losses, logits and the log of the sum of the logits' exponentials; float32."""
+    logits = jnp.einsum("blh,vh->blv", hidden, head, preferred_element_type=jnp.float32)
+    norm = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    found = jnp.take_along_axis(logits, targets[..., None], axis=-1)
+    return jnp.where(mask, (norm - found)[..., 0], 0.0), logits, norm
 
 
 def _pieces(chunk: int, *arrays: Array) -> tuple[Array, ...]:

@@ -9,7 +9,7 @@ from vcjax.charter.load import charter_file, load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import ShardingRules, leads, make_mesh, on_main_process
+from vcjax.parallel import OnMesh, ShardingRules, leads, make_mesh, on_main_process
 from vcjax.train.config import TrainConfig
 from vcjax.train.measuring import Measured, check_measuring
 from vcjax.train.offload import check_offload
@@ -56,8 +56,8 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     parents = _charter(config)
     model = open_model(as_begun(config.model, workdir))
     _check_model(config, model)
-    platform = mesh.devices.flat[0].platform
-    choose_backend(config.attention, config.dtype, platform, model.config.windows)
+    on = OnMesh(mesh, rules)
+    choose_backend(config.attention, model.config, config.dtype, on, config.length)
     check_groups(config, model.config)
     sources = check_sources(config, model.require_tokenizer(), workdir)
     measured = check_measuring(config, model, workdir)

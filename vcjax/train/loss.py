@@ -1,11 +1,9 @@
 """Next-token loss over packed rows: what is predicted from where, summed and counted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.model.llama import Llama
@@ -26,8 +24,9 @@ def next_token_loss(
     """
     hidden = model(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, mask = next_tokens(batch)
-    parts = _on_devices(summed_cross_entropy, model, hidden, targets, mask)
-    return jnp.sum(parts), {"count": jnp.sum(mask)}
+    inputs = hidden, model.head_matrix(), targets, mask
+    total: Any = summed_cross_entropy(*inputs, _chunk(model, targets), model.on)
+    return total, {"count": jnp.sum(mask)}
 
 
 def row_losses(
@@ -36,8 +35,9 @@ def row_losses(
     """For each row the loss summed over its tokens to be predicted, in nats, and their number."""
     hidden = model(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, mask = next_tokens(batch)
-    parts = _on_devices(row_cross_entropy, model, hidden, targets, mask)
-    return jnp.sum(parts, axis=1), jnp.sum(mask, axis=1)
+    inputs = hidden, model.head_matrix(), targets, mask
+    losses: Any = row_cross_entropy(*inputs, _chunk(model, targets), model.on)
+    return losses, jnp.sum(mask, axis=1)
 
 
 def next_tokens(
@@ -53,27 +53,9 @@ def next_tokens(
     return following["tokens"], mask.at[:, -1].set(False)
 
 
-def _on_devices(
-    loss: Callable[..., Any], model: Llama, hidden: Array, targets: Array, mask: Array
-) -> Float[Array, "parts columns"]:
-    """A loss of the tokens of each device by themselves.
-
-    So a device fetches the head once, and gradients of it are summed over devices once: XLA, left
-    to itself, does both for every chunk.
-    """
-
-    def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
-        chunk = max(1, CHUNK // len(hidden))
-        return loss(hidden, head, targets, mask, chunk).reshape(-1, 1)
-
-    inputs, on = (hidden, model.head_matrix(), targets, mask), model.on
-    if on is None:
-        return local(*inputs)
-    tokens = on.spec(("batch", "length"), targets.shape)
-    over = on.names(*tokens)
-    if not over:
-        return local(*inputs)
-    specs = (tokens, PartitionSpec(), tokens, tokens)
-    return jax.shard_map(
-        local, mesh=on.mesh, in_specs=specs, out_specs=tokens, axis_names=over, check_vma=False
-    )(*inputs)
+def _chunk(model: Llama, targets: Array) -> int:
+    """How many columns of a device's rows are CHUNK tokens."""
+    rows = len(targets)
+    if model.on is not None:
+        rows //= model.on.parts(model.on.spec(("batch", "length"), targets.shape)[0])
+    return max(1, CHUNK // rows)

@@ -13,7 +13,7 @@ from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.named import NAMED
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import OnMesh, ShardingRules, make_mesh
 from vcjax.train.config import TrainConfig
 from vcjax.train.objective import make_loss
 from vcjax.train.optim import make_optimizer, make_schedule
@@ -54,7 +54,8 @@ def setup(asked: dict[str, Any]) -> Contender:
         return measured["loss"].item()
 
     device = jax.devices()[0]
-    backend = choose_backend(config.attention, config.dtype, device.platform, model.windows)
+    on = OnMesh(mesh, rules)
+    backend = choose_backend(config.attention, model, config.dtype, on, config.length)
     facts = {
         "jax": version("jax"),
         "device": device.device_kind,
