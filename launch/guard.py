@@ -85,11 +85,11 @@ def _guarded(main: Callable[[], None]) -> int:
         print(f"not met: {error}", file=sys.stderr)
         return UNMET
     except KeyboardInterrupt:
-        print("stopped; the same command continues from here", file=sys.stderr)
+        print("stopped; the same command continues from what was saved", file=sys.stderr)
         return 128 + signal.SIGINT
     except Preempted as error:
         print(error, file=sys.stderr)
-        return 128 + signal.SIGTERM
+        return 128 + error.number
     except OSError as error:
         if error.errno is None:
             raise

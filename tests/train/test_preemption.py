@@ -1,4 +1,4 @@
-"""A SIGTERM asks a run to end after the step that it is in."""
+"""A SIGTERM or Ctrl-C asks a run to end after the step that it is in."""
 
 import os
 import signal
@@ -6,20 +6,31 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from tests.processes import ROOT, rest_of
 from vcjax.train.preemption import watched
 
 
-def test_a_sigterm_is_a_request_and_only_while_it_is_watched_for():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_request_and_only_while_it_is_watched_for(number):
+    before = signal.getsignal(number)
     with watched() as requested:
         assert not requested(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert requested(2)
-        assert requested(3)
-    assert signal.getsignal(signal.SIGTERM) is before
+        os.kill(os.getpid(), number)
+        assert requested(2) is number
+        assert requested(3) is number
+    assert signal.getsignal(number) is before
     with watched() as requested:
         assert not requested(1)
+
+
+def test_who_presses_ctrl_c_twice_does_not_wait_for_the_step():
+    with watched() as requested:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert requested(1) is signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_thread_that_can_not_hear_signals_is_never_asked():
@@ -32,7 +43,7 @@ def test_a_thread_that_can_not_hear_signals_is_never_asked():
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert answers == [False]
+    assert answers == [None]
 
 
 _STEPS = """
@@ -45,14 +56,15 @@ def main():
     with watched() as requested:
         for step in count(1):
             print(step, flush=True)
-            if requested(step):
-                raise Preempted(f"stopped by SIGTERM at step {step}; the same command continues")
+            if number := requested(step):
+                raise Preempted(f"stopped by {number.name} at step {step}", number)
 
 run(main)
 """
 
 
-def test_a_preempted_script_says_so_in_one_line_and_exits_as_a_signal_would():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_preempted_script_says_so_in_one_line_and_exits_as_a_signal_would(number):
     process = subprocess.Popen(
         [sys.executable, "-c", _STEPS],
         cwd=ROOT,
@@ -64,8 +76,8 @@ def test_a_preempted_script_says_so_in_one_line_and_exits_as_a_signal_would():
     assert process.stdout is not None
     first = process.stdout.readline()
     assert first == "1\n"
-    process.terminate()
+    process.send_signal(number)
     out, error = rest_of(process)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     last = (first + out).split()[-1]
-    assert error == f"stopped by SIGTERM at step {last}; the same command continues\n"
+    assert error.splitlines()[-1] == f"stopped by {number.name} at step {last}"

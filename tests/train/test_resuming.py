@@ -60,11 +60,14 @@ def test_a_killed_run_ends_as_one_that_was_not(whole, request, tmp_path, make_co
     equal(load_bundle(str(workdir)).params, load_bundle(str(reference)).params)
 
 
-def test_a_run_asked_to_end_saves_its_step_and_goes_on_from_there(full, tmp_path, make_config):
-    asked = signalled(full, tmp_path, signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_asked_to_end_saves_its_step_and_goes_on_from_there(
+    full, tmp_path, make_config, number
+):
+    asked = signalled(full, tmp_path, number)
     assert asked.returncode == 1
     assert "Preempted" in asked.stderr
-    assert "stopped by SIGTERM at step 4; the same command continues" in asked.stderr
+    assert f"stopped by {number.name} at step 4; the same command continues" in asked.stderr
     assert saved_steps(tmp_path / "run")[-1] == 4
     train(make_config(**read_json(full / "config.json")), tmp_path / "run")
     assert losses(tmp_path / "run") == losses(full)

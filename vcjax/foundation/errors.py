@@ -1,6 +1,7 @@
 """The ends of a run that are not faults: a user's mistake, an unmet gate and a preemption."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -16,7 +17,14 @@ class GateNotMet(Exception):
 
 
 class Preempted(Exception):
-    """The run was asked to end (SIGTERM) and has saved all it did. Exit code 143 (128 + 15)."""
+    """The run was asked to end by a signal, and has saved all it did.
+
+    The exit code is 128 + the signal's number: 143 for a SIGTERM, 130 for Ctrl-C.
+    """
+
+    def __init__(self, message: str, number: signal.Signals = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 def suggest(name: str, options: Iterable[str]) -> str:

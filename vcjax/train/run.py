@@ -54,7 +54,7 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
       UserError: an input that doesn't hold; nothing has been written then.
       GateNotMet: too many losses or gradients in a row that aren't finite; the checkpoints before
         them are kept.
-      Preempted: a SIGTERM; the steps until then are saved.
+      Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
     """
     workdir = Path(workdir)
     check_config(workdir, config.to_dict(), EXTENDABLE)
@@ -119,17 +119,17 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
                         loss = measuring.measure(done, trainable, frozen, log)
                     ends = done == config.steps or measuring.stopping.stopped is not None
                     asked = requested(done)
-                    if ends or asked or done % config.checkpoint_every == 0:
+                    if ends or asked is not None or done % config.checkpoint_every == 0:
                         saved.save(done, trainable, state, loss)
                 speed = f"{line['tokens_per_second']:.0f}"
                 bar.set_postfix({"loss": f"{line['loss']:.4f}", "tokens/s": speed}, refresh=False)
                 bar.update()
                 if ends:
                     break
-                if asked:
+                if asked is not None:
                     saved.wait()
-                    stopped = f"{workdir}: stopped by SIGTERM at step {done}"
-                    raise Preempted(f"{stopped}; the same command continues")
+                    stopped = f"{workdir}: stopped by {asked.name} at step {done}"
+                    raise Preempted(f"{stopped}; the same command continues", asked)
 
         # -----------------------------------------------------------------------------------------
         # The end: what the run was, and where it came from.
