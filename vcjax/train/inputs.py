@@ -3,13 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 from jax.sharding import Mesh
 
 from vcjax.charter.load import charter_file, load_charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import OnMesh, ShardingRules, leads, make_mesh, on_main_process
+from vcjax.parallel import (
+    OnMesh,
+    ShardingRules,
+    ending_together,
+    make_mesh,
+    on_main_process,
+)
 from vcjax.train.config import TrainConfig
 from vcjax.train.measuring import Measured, check_measuring
 from vcjax.train.offload import check_offload
@@ -18,6 +25,7 @@ from vcjax.train.reading import read_through
 from vcjax.train.sinks import check_sink
 from vcjax.train.sources import Source, check_sources
 from vcjax.weights.bundle import Bundle, open_model
+from vcjax.weights.resolve import resolve
 from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, as_begun, read_sources
 
@@ -49,23 +57,31 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     Raises:
       UserError: an input that doesn't hold, or that changed since the run began.
     """
-    mesh, rules = make_mesh(config.to_dict()["mesh"]), ShardingRules()
-    _check_batch(config, mesh)
-    check_offload(config, list(mesh.devices.flat))
-    check_sink(config.sink)
-    parents = _charter(config)
-    model = open_model(as_begun(config.model, workdir))
-    _check_model(config, model)
-    on = OnMesh(mesh, rules)
-    choose_backend(config.attention, model.config, config.dtype, on, config.length)
-    check_groups(config, model.config)
-    sources = check_sources(config, model.require_tokenizer(), workdir)
-    measured = check_measuring(config, model, workdir)
+    reference = on_main_process(lambda: _model_reference(config, workdir))
+    with ending_together():
+        mesh, rules = make_mesh(config.to_dict()["mesh"]), ShardingRules()
+        _check_batch(config, mesh)
+        check_offload(config, list(mesh.devices.flat))
+        check_sink(config.sink)
+        parents = _charter(config)
+        model = open_model(reference)
+        _check_model(config, model)
+        on = OnMesh(mesh, rules)
+        choose_backend(config.attention, model.config, config.dtype, on, config.length)
+        check_groups(config, model.config)
+        sources = check_sources(config, model.require_tokenizer(), workdir)
+        measured = check_measuring(config, model, workdir)
     parents = [model.origin, *parents, *(one for source in sources for one in source.parents)]
     parents += measured.parents
-    _check_parents(workdir, parents)
+    on_main_process(lambda: _check_parents(workdir, parents))
     on_main_process(lambda: read_through(sources, measured.data, config))
     return Inputs(mesh, rules, model, sources, measured, parents)
+
+
+def _model_reference(config: TrainConfig, workdir: Path) -> str:
+    """The base model as the run began with it: several processes load one commit of a hub's."""
+    reference = as_begun(config.model, workdir)
+    return reference if jax.process_count() == 1 else resolve(reference).reference
 
 
 def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
@@ -107,7 +123,7 @@ def _charter(config: TrainConfig) -> list[Parent]:
 
 def _check_parents(workdir: Path, parents: list[Parent]) -> None:
     """A run goes on with what it began with, or not at all."""
-    if not leads() or not (workdir / SOURCES).is_file():
+    if not (workdir / SOURCES).is_file():
         return
     begun = {(one.role, one.reference, one.hash) for one in read_sources(workdir)}
     for parent in parents:

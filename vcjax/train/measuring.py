@@ -6,6 +6,7 @@ from typing import Any
 
 from vcjax.foundation.lineage import Parent
 from vcjax.model.build import Params
+from vcjax.parallel import on_main_process
 from vcjax.train.answers import FIELD as PROMPTS
 from vcjax.train.answers import Answers, check_prompts
 from vcjax.train.config import TrainConfig
@@ -60,7 +61,7 @@ class Measuring:
     ) -> None:
         """`done` is the steps that the run goes on from."""
         self._config, self._validation, self._answers = config, validation, answers
-        self._lines = read_lines(workdir / VALIDATION, done)
+        self._lines = on_main_process(lambda: read_lines(workdir / VALIDATION, done))
         losses = ((line["step"], line["loss"]) for line in self._lines)
         self.stopping = replay(config.validation.patience, losses)
 
@@ -74,13 +75,13 @@ class Measuring:
     ) -> float | None:
         """Measures the model after `step` steps; returns its held-out loss, if there is data.
 
-        Every process calls it; the one that leads has the log.
+        Every process calls it; the main process has the log, and its loss is the one that counts.
         """
         loss = None
         if self._validation is not None:
             line = finite({"step": step, **self._validation.measure(trainable, frozen)})
             self._lines.append(line)
-            loss = line["loss"]
+            loss = on_main_process(lambda: line["loss"])
             self.stopping.see(step, loss)
             if log is not None:
                 log.write_validation(line)

@@ -94,6 +94,12 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     return read_lines(workdir / NAME)
 
 
+def read_last(workdir: Path, done: int, count: int) -> list[dict[str, Any]]:
+    """The last lines of `metrics.jsonl`, as many as `count`, up to the step `done`."""
+    lines = [line for line in read_metrics(workdir) if line["step"] <= done]
+    return lines[len(lines) - min(count, len(lines)) :]
+
+
 def read_lines(path: Path, done: int | None = None) -> list[dict[str, Any]]:
     """The lines in order; a last line that a kill left half written doesn't count.
 

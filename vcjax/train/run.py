@@ -1,7 +1,6 @@
 """Training, all of it: one loop for every stage, read from top to bottom."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from vcjax.foundation.lineage import NAME as LINEAGE
 from vcjax.foundation.lineage import write_lineage
 from vcjax.foundation.seeds import derive_seed
 from vcjax.foundation.workdir import check_config, opened
-from vcjax.parallel import leads, meet
+from vcjax.parallel import entered_on_main_process, leads, on_main_process
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
 from vcjax.train.guard import SkipGuard
 from vcjax.train.inputs import check_inputs
 from vcjax.train.measuring import Measuring
-from vcjax.train.metrics import SUMMARY, Log, read_metrics, summarise
+from vcjax.train.metrics import SUMMARY, Log, read_last, read_metrics, summarise
 from vcjax.train.placement import place_batch
 from vcjax.train.preemption import watched
 from vcjax.train.profiling import profiled
@@ -57,15 +56,13 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
       Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
     """
     workdir = Path(workdir)
-    check_config(workdir, config.to_dict(), EXTENDABLE)
-    if (summary := _finished(config, workdir)) is not None:
-        print(f"{workdir}: already finished ({summary['steps']} steps)")
+    if (summary := on_main_process(lambda: _finished(config, workdir))) is not None:
         return summary
     inputs = check_inputs(config, workdir)
     mesh, rules, model = inputs.mesh, inputs.rules, inputs.model.config
 
     with (
-        _held(workdir, config),
+        entered_on_main_process(lambda: opened(workdir, config.to_dict(), EXTENDABLE)),
         Checkpoints(workdir, config.keep, config.keep_best) as saved,
         watched() as requested,
     ):
@@ -80,7 +77,8 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
         )
         batches = Batches(run.parts, config.batch_size, derive_seed(config.seed, "batches"))
         measuring = Measuring(config, run.validation, run.answers, workdir, done)
-        guard = SkipGuard(config.max_skipped, read_metrics(workdir), done)
+        earlier = on_main_process(lambda: read_last(workdir, done, config.max_skipped + 1))
+        guard = SkipGuard(config.max_skipped, earlier, done)
         flops, peak = run_flops(model, config), peak_flops(config.dtype)
         left = 0 if measuring.stopping.stopped is not None else config.steps - done
         del run  # what a step is given is its own, to be used for its results
@@ -93,7 +91,7 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
         # -----------------------------------------------------------------------------------------
         with (
             bar,
-            nullcontext() if quiet else Log(workdir, done, config.sink) as log,
+            entered_on_main_process(lambda: Log(workdir, done, config.sink)) as log,
             profiled(workdir, first, last) if profile else nullcontext(_ignore) as at,
         ):
             at(done, trainable)
@@ -135,34 +133,33 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
         # The end: what the run was, and where it came from.
         # -----------------------------------------------------------------------------------------
         saved.wait()
-        summary = summarise(config.stage, read_metrics(workdir)) | measuring.summary()
-        if leads():
-            write_json(workdir / SUMMARY, summary)
-            write_lineage(
-                workdir,
-                kind="train",
-                parents=read_sources(workdir),
-                config=config.to_dict(),
-                seed=config.seed,
-            )
-        meet("trained")
-    return summary
-
-
-@contextmanager
-def _held(workdir: Path, config: TrainConfig) -> Iterator[None]:
-    """The workdir, opened by the process that leads; the others come in when it is there."""
-    with opened(workdir, config.to_dict(), EXTENDABLE) if leads() else nullcontext():
-        meet("workdir opened")
-        yield
+        return on_main_process(lambda: _finish(config, workdir, measuring))
 
 
 def _finished(config: TrainConfig, workdir: Path) -> dict[str, Any] | None:
-    """The summary of a run that has come to its end, lineage included."""
+    """The summary of a run that has come to its end, lineage included.
+
+    Raises:
+      UserError: the workdir has a run of another config.
+    """
+    check_config(workdir, config.to_dict(), EXTENDABLE)
     if not (workdir / LINEAGE).is_file() or not (workdir / SUMMARY).is_file():
         return None
     summary = read_json(workdir / SUMMARY)
-    return summary if "stopped_early" in summary or summary["steps"] == config.steps else None
+    if "stopped_early" not in summary and summary["steps"] != config.steps:
+        return None
+    print(f"{workdir}: already finished ({summary['steps']} steps)")
+    return summary
+
+
+def _finish(config: TrainConfig, workdir: Path, measuring: Measuring) -> dict[str, Any]:
+    """Writes what the run was, and where it came from."""
+    summary = summarise(config.stage, read_metrics(workdir)) | measuring.summary()
+    write_json(workdir / SUMMARY, summary)
+    parents = read_sources(workdir)
+    settings = config.to_dict()
+    write_lineage(workdir, kind="train", parents=parents, config=settings, seed=config.seed)
+    return summary
 
 
 def _ignore(_step: int, _arrays: Any) -> None:

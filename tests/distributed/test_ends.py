@@ -1,0 +1,105 @@
+"""How a run of two processes ends is decided once: the second one doesn't look into its folder."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.common import base
+from tests.processes import ROOT
+from vcjax.foundation.files import read_json, write_json, write_jsonl
+
+TEXT = "People disagree about borders, and they can say why. "
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
+    """By scenario, how the two processes ended."""
+    folder = tmp_path_factory.mktemp("ends")
+    documents, nothing = folder / "documents.jsonl", folder / "nothing"
+    write_jsonl(documents, [{"text": TEXT * (n + 1), "source": "test"} for n in range(12)])
+    run, new = folder / "run", folder / "new"
+
+    def config(**changes) -> dict:
+        values = base("cpt").to_dict() | {"model": str(tiny_folder), "documents": str(documents)}
+        values |= {"length": 64, "batch_size": 4, "warmup_steps": 0, "checkpoint_every": 50}
+        values |= {"steps": 9, "learning_rate": 3.0, "schedule": "constant"}
+        values["lora"]["rank"] = 0
+        values["validation"] |= {"data": str(documents), "every": 1, "batches": 1, "patience": 1}
+        return values | changes
+
+    def scenario(first: Path, second: Path, **changes) -> dict:
+        configs = [config(**changes)] * 2
+        return {"configs": configs, "workdirs": [str(first), str(second)]}
+
+    missing = scenario(new, new)
+    missing["configs"] = [config(), config(documents=str(folder / "gone.jsonl"))]
+    scenarios = {
+        "stopped early": scenario(run, run),
+        "finished": scenario(run, nothing),
+        "another config": scenario(run, nothing, seed=7),
+        "a model that is gone": scenario(new, nothing, model=str(folder / "no-model")),
+        "data that one of them lacks": missing,
+        "not one finite loss": scenario(folder / "wild", folder / "wild", **wild(config())),
+        "a workdir that is a file": scenario(documents, nothing),
+    }
+    write_json(folder / "scenarios.json", list(scenarios.values()))
+    together(str(folder / "scenarios.json"), str(folder / "out"))
+    found = [read_json(folder / f"out.{rank}.json") for rank in range(2)]
+    assert not nothing.exists()
+    assert not new.exists()
+    return {name: [found[0][n], found[1][n]] for n, name in enumerate(scenarios)}
+
+
+def wild(config: dict) -> dict:
+    """Changes that make every update but the first one infinite."""
+    validation = {**config["validation"], "every": 0, "patience": 0}
+    return {"learning_rate": 1e30, "max_skipped": 1, "validation": validation}
+
+
+def together(*arguments: str) -> None:
+    """Runs `tests.distributed.ends` as two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    given = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COORDINATOR_ADDRESS": address}
+    given["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    command = [sys.executable, "-m", "tests.distributed.ends", *arguments]
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | given | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+
+
+def test_both_stop_early_at_one_step_and_find_the_run_finished_afterwards(ends):
+    first, second = ends["stopped early"]
+    assert first == second
+    assert first["early"] == first["steps"] < 9
+    assert ends["finished"] == [first, first]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "end", "message"),
+    [
+        ("another config", "UserError", "holds a run of another config (seed: 0 -> 7)"),
+        ("a model that is gone", "UserError", "no-model: no such folder"),
+        ("data that one of them lacks", "UserError", "gone.jsonl: no such file"),
+        ("not one finite loss", "GateNotMet", "update(s) in a row were skipped"),
+        ("a workdir that is a file", "UserError", "is a file; a workdir is a folder"),
+    ],
+)
+def test_both_end_by_what_one_of_them_found(ends, scenario, end, message):
+    first, second = ends[scenario]
+    assert first == second
+    assert message in first[end]
