@@ -1,6 +1,7 @@
 """Launch scripts as a user runs them: in a process of their own."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -44,6 +45,18 @@ def coordinator() -> Iterator[str]:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def restored(folder: Path, spare: Path) -> Iterator[Path]:
+    """A folder that the block may change: what it was is put back. A copy of a run would be at
+    another path than the one that its stages name each other by."""
+    shutil.copytree(folder, spare, copy_function=shutil.copy2)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        spare.rename(folder)
 
 
 def rest_of(process: subprocess.Popen) -> tuple[str, str]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.processes import started
+from tests.processes import restored, started
 from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import read_lineage, verify
+from vcjax.foundation.lineage import content_hash, read_lineage, verify
 from vcjax.road.config import RoadConfig
 from vcjax.road.run import FOLDERS, drive
 from vcjax.train.metrics import read_metrics
@@ -130,9 +130,36 @@ def test_a_road_on_which_nothing_was_accepted_ends_at_a_gate(road, tmp_path):
     # Three tokens hold no verdict: every attempt is unscored.
     values = {**road, "synthesis": {**road["synthesis"], "critic_tokens": 3, "attempts": 2}}
     config = RoadConfig.from_dict(values)
+    config = replace(config, cpt=replace(config.cpt, steps=1))
     with pytest.raises(GateNotMet, match="none of 2 attempts was accepted"):
-        drive(replace(config, cpt=replace(config.cpt, steps=1)), tmp_path / "run")
+        drive(config, tmp_path / "run")
     assert not (tmp_path / "run" / "report.html").exists()
+    # What it advises goes on with the training that is there.
+    trained = content_hash(tmp_path / "run" / "sft")
+    more = replace(config, synthesis=replace(config.synthesis, attempts=4))
+    with pytest.raises(GateNotMet, match="none of 4 attempts was accepted"):
+        drive(more, tmp_path / "run")
+    assert content_hash(tmp_path / "run" / "sft") == trained
+    with pytest.raises(UserError, match=r"synthesis\.attempts: 4 -> 2"):
+        drive(config, tmp_path / "run")
+
+
+def test_more_attempts_on_a_finished_road_make_anew_what_was_made_of_them(
+    driven, road, tmp_path, capsys
+):
+    more = RoadConfig.from_dict({**road, "synthesis": {**road["synthesis"], "attempts": 8}})
+    with restored(driven[0], tmp_path / "spare") as workdir:
+        begun = {name: content_hash(workdir / name) for name in FOLDERS}
+        summary = drive(more, workdir)
+        assert summary["synthesis"]["attempts"] == 8
+        for name in ("model", "cpt", "sft", "before"):
+            assert content_hash(workdir / name) == begun[name]
+        aside = {path.name for path in workdir.glob(".*.superseded")}
+        assert aside == {f".{name}.superseded" for name in ("adversarial", "after", "export")}
+        assert "adversarial: made anew" in capsys.readouterr().out
+        assert content_hash(workdir / ".adversarial.superseded") == begun["adversarial"]
+        assert {finding.status for finding in verify(workdir)} == {"ok"}
+        assert drive(more, workdir) == summary
 
 
 def test_a_road_that_is_killed_on_the_way_goes_on_to_the_same_end(

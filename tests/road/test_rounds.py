@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.rounds import get_config
+from tests.processes import restored
 from tests.scripts import ran
 from vcjax.adversarial.ledger_query import attempts
 from vcjax.adversarial.ledger_schema import opened_to_read
@@ -148,11 +149,29 @@ def test_a_finished_loop_is_left_alone_and_another_config_is_refused(looped, val
         drive_rounds(RoundsConfig.from_dict({**values, "floor": 2}), workdir)
 
 
-def test_a_loop_of_more_rounds_begins_with_the_shorter_one(looped, values, tmp_path):
-    shorter = drive_rounds(RoundsConfig.from_dict({**values, "rounds": 1}), tmp_path / "run")
-    assert shorter["rounds"] == looped[1]["rounds"][:2]
-    longer = drive_rounds(RoundsConfig.from_dict(values), tmp_path / "run")
+@pytest.fixture(scope="module")
+def shorter(values, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("shorter") / "run"
+    return workdir, drive_rounds(RoundsConfig.from_dict({**values, "rounds": 1}), workdir)
+
+
+def test_a_loop_of_more_rounds_begins_with_the_shorter_one(looped, shorter, values, tmp_path):
+    assert shorter[1]["rounds"] == looped[1]["rounds"][:2]
+    with restored(shorter[0], tmp_path / "spare") as workdir:
+        longer = drive_rounds(RoundsConfig.from_dict(values), workdir)
     assert longer["rounds"] == looped[1]["rounds"]
+
+
+def test_more_attempts_count_for_rounds_to_come(shorter, values, tmp_path, capsys):
+    more = {**values, "synthesis": {**values["synthesis"], "attempts": 28}}
+    with restored(shorter[0], tmp_path / "spare") as workdir:
+        same = drive_rounds(RoundsConfig.from_dict({**more, "rounds": 1}), workdir)
+        assert same == shorter[1]
+        assert "raise config.rounds too" in capsys.readouterr().out
+        longer = drive_rounds(RoundsConfig.from_dict(more), workdir)
+        assert longer["rounds"][:2] == shorter[1]["rounds"]
+        assert longer["rounds"][2]["attack"]["attempts"] == 28
+        assert {finding.status for finding in verify(workdir)} == {"ok"}
 
 
 def test_a_round_without_any_pair_ends_the_loop(values, tmp_path):
@@ -160,6 +179,11 @@ def test_a_round_without_any_pair_ends_the_loop(values, tmp_path):
     config = RoundsConfig.from_dict({**values, "synthesis": synthesis, "rounds": 1})
     with pytest.raises(GateNotMet, match="none of 24 attempts gave anything to train on"):
         drive_rounds(config, tmp_path / "run")
+    more = RoundsConfig.from_dict(
+        {**values, "synthesis": {**synthesis, "attempts": 28}, "rounds": 1}
+    )
+    with pytest.raises(GateNotMet, match="none of 28 attempts gave anything to train on"):
+        drive_rounds(more, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ from vcjax.foundation.workdir import check_config, opened
 from vcjax.roles.opening import open_roles
 from vcjax.roles.role import Role
 
+_UNUSED = ("attempts", "cell_attempts", "force_export")
+"""Settings of a synthesis run that a measurement doesn't depend on, so they may be raised."""
+
 
 def measure_attacks(
     config: SynthesisConfig, folder: Path, *, per_cell: int, first: Path | None = None
@@ -52,13 +55,13 @@ def measure_attacks(
             "round was learned or memorised; name config.synthesis.held_out_attacks"
         )
     settings = {**asdict(config), "per_cell": per_cell, "first": str(first or "")}
-    check_config(folder, settings)
+    check_config(folder, settings, _UNUSED)
     if (folder / NAME).is_file():
         print(f"{folder}: already finished")
         return read_json(folder / "summary.json")
     specs = {name: spec for name, spec in inputs.specs.items() if name != ACTOR}
     roles, parents = open_roles(specs, config)
-    with opened(folder, settings):
+    with opened(folder, settings, _UNUSED):
         found = {}
         for group, held_out in groups.items():
             own = roles

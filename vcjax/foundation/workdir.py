@@ -32,6 +32,12 @@ def check_config(workdir: Path, config: dict[str, Any], extendable: tuple[str, .
         )
 
 
+def has_config(workdir: Path, config: dict[str, Any]) -> bool:
+    """Whether `workdir` was last used with this very config, nothing raised."""
+    path = workdir / "config.json"
+    return path.is_file() and _flat(read_json(path)) == _flat(config)
+
+
 @contextmanager
 def opened(
     workdir: str | Path, config: dict[str, Any], extendable: tuple[str, ...] = ()

@@ -5,10 +5,10 @@ again; so the loop continues wherever it was stopped.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vcjax.adversarial.allocation import allocate, posteriors
 from vcjax.adversarial.config import SynthesisConfig
@@ -17,6 +17,7 @@ from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.matrix import Cell
 from vcjax.adversarial.measuring import measure_attacks, measured_queries
 from vcjax.adversarial.quotas import shortfall
+from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.scope import Scope
 from vcjax.charter.load import charter_file
@@ -24,21 +25,27 @@ from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.foundation.files import read_json, write_json, write_text
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.seeds import derive_seed
-from vcjax.foundation.workdir import check_config, opened
+from vcjax.foundation.workdir import check_config, has_config, opened
 from vcjax.road.rounds_config import RoundsConfig
 from vcjax.road.rounds_outcome import table, told
 from vcjax.roles.opening import RoleSpec, family_of
 from vcjax.train.config import TrainConfig
+from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.run import train
 from vcjax.weights.bundle import load_bundle
 
-EXTENDABLE = ("rounds",)
+EXTENDABLE = (
+    "rounds",
+    *(f"synthesis.{name}" for name in SYNTHESIS_EXTENDABLE),
+    *(f"train.{name}" for name in TRAIN_EXTENDABLE),
+)
 
 
 def drive_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs all rounds; writes `summary.json`, `README.md` with the table, and lineage.
 
-    A finished loop is extended by raising `rounds`.
+    A finished loop is extended by raising `rounds`. What a stage may extend counts for the stages
+    of which nothing was made yet: a round that ended at a gate, and further rounds.
 
     Raises:
       UserError: an input that doesn't hold; all are checked before the first stage starts.
@@ -48,6 +55,8 @@ def drive_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
     check_config(workdir, settings, EXTENDABLE)
     if (workdir / NAME).is_file() and read_json(workdir / "config.json")["rounds"] == config.rounds:
         print(f"{workdir}: already finished")
+        if not has_config(workdir, settings):
+            print("what was raised counts for further rounds; raise config.rounds too")
         return read_json(workdir / "summary.json")
     loop = _Loop(config, workdir)
     with opened(workdir, settings, EXTENDABLE):
@@ -75,6 +84,9 @@ def drive_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
         parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
         write_lineage(workdir, kind="rounds", parents=parents, config=settings, seed=config.seed)
     return summary
+
+
+_Stage = TypeVar("_Stage", SynthesisConfig, TrainConfig)
 
 
 class _Loop:
@@ -116,17 +128,18 @@ class _Loop:
         """Attacks the checkpoint before the round, where it is weakest, and has pairs written."""
         self._say(f"attack {round}")
         folder = self._folder("attack", round)
+        config = self._synthesis(round, self._model(round - 1))
+        config = _unless_used(config, SYNTHESIS_EXTENDABLE, folder, self._folder("train", round))
         known = [outcomes_by_cell(self._folder("attack", n)) for n in range(1, round)]
         shares = allocate(
             posteriors(self.scope.cells(), known, self.config.discount),
-            self.config.synthesis.attempts,
+            config.attempts,
             floor=self.config.floor,
             seed=derive_seed(self.config.seed, "allocation", round),
         )
         excluded = measured_queries(self._folder("measure", 0), self._groups)
         for earlier in range(1, round):
             excluded += _queries(self._folder("attack", earlier) / "ledger.sqlite")
-        config = self._synthesis(round, self._model(round - 1))
         summary = synthesize(config, folder, shares=shares, excluded=excluded)
         if not summary["exported"]:
             raise GateNotMet(f"{folder}: {shortfall(summary)}")
@@ -139,7 +152,9 @@ class _Loop:
     def train(self, round: int) -> None:
         """Trains the checkpoint on the round's pairs, with what came before as replay."""
         self._say(f"train {round}")
-        train(self._training(round), self._folder("train", round))
+        folder, config = self._folder("train", round), self._training(round)
+        used = self._folder("measure", round)
+        train(_unless_used(config, TRAIN_EXTENDABLE, folder, used), folder)
 
     def _training(self, round: int) -> TrainConfig:
         config = self.config.train
@@ -176,6 +191,18 @@ class _Loop:
 
     def _say(self, stage: str) -> None:
         print(f"[{stage} of {self.config.rounds}]", flush=True)
+
+
+def _unless_used(config: _Stage, extendable: Sequence[str], folder: Path, used: Path) -> _Stage:
+    """A stage's config; what was raised since counts only before something was made of the stage.
+
+    Args:
+      folder: of the stage, `used` the one that the next stage makes from it.
+    """
+    if not used.is_dir():
+        return config
+    recorded = read_json(folder / "config.json")
+    return replace(config, **{name: recorded[name] for name in extendable})
 
 
 def outcomes_by_cell(folder: Path) -> Mapping[Cell, Mapping[str, int]]:
