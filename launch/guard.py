@@ -11,9 +11,11 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -26,13 +28,16 @@ from vcjax.foundation.files import cache_folder
 flags.disclaim_key_flags()  # `--help` lists what is defined here as the calling script's own
 
 DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
+_PATHS = ("workdir", "dst", "folder")
+"""Flags that name a folder: an empty one would be the current folder."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """No code is at fault, and a traceback would only hide the line that says so."""
 
 
 def define_config(default: str | None, help: str) -> flags.FlagHolder:
     """Defines `--config`, a file whose `get_config` returns the settings; see `_packaged`."""
-    return config_flags.DEFINE_config_file("config", default and _packaged(default), help)
+    with _explained(sys.argv):  # a default is read here already, with what is given of its fields
+        return config_flags.DEFINE_config_file("config", default and _packaged(default), help)
 
 
 def run(main: Callable[..., None], *, operands: bool = False) -> None:
@@ -41,7 +46,7 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
     Args:
       operands: `main` takes a list of the arguments that are no flags, and flags may follow them.
     """
-    flags.FLAGS.set_gnu_getopt(operands)
+    flags.FLAGS.set_gnu_getopt(True)
 
     def start(rest: list[str]) -> None:
         sys.exit(_guarded(partial(main, rest[1:]) if operands else main))
@@ -50,26 +55,40 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
 
 
 def _parse(arguments: list[str], operands: bool) -> list[str]:
-    try:
+    with _explained(arguments):
         rest = flags.FLAGS(_with_packaged_config(arguments))
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             # ml_collections puts off the error of a missing file until a field is read.
             _ = flags.FLAGS["config"].value.to_dict
+    for name in _PATHS:
+        if name in flags.FLAGS and flags.FLAGS[name].value == "":
+            _stop(f"--{name}: is empty; name a folder")
+    if len(rest) > 1 and not operands:
+        _stop(f"unexpected argument {rest[1]!r}; settings are given as --name=value")
+    return rest
+
+
+@contextmanager
+def _explained(arguments: list[str]) -> Iterator[None]:
+    """Ends the script with one line where flags or a config file can't be read."""
+    try:
+        yield
     except SystemExit:  # absl has printed the help that was asked for, and would exit with 1
         sys.exit(DONE)
     except flags.UnrecognizedFlagError as error:
         _stop(f"unknown flag --{error.flagname}{suggest(error.flagname, flags.FLAGS)}")
     except (AttributeError, KeyError) as error:
-        _stop(_unknown_field(error, arguments))
+        _stop(_in_config(error) or _unknown_field(error, arguments))
     except OSError as error:  # its last line says which config file couldn't be opened, and why
         _stop(f"--config: {str(error).strip().splitlines()[-1].strip()}")
     except (flags.Error, TypeError, ValueError) as error:
         _stop(_one_line(error))
     except UserError as error:
         _stop(str(error))
-    if len(rest) > 1 and not operands:
-        _stop(f"unexpected argument {rest[1]!r}; settings are given as --name=value")
-    return rest
+    except Exception as error:
+        if (line := _in_config(error)) is None:
+            raise
+        _stop(line)
 
 
 def _guarded(main: Callable[[], None]) -> int:
@@ -143,6 +162,18 @@ def _stop(message: str) -> None:
     sys.exit(MISTAKE)
 
 
+def _in_config(error: Exception) -> str | None:
+    """A line about what a config file itself has raised: it is the user's own program."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    if "has no attribute 'get_config'" in str(error):
+        return "--config: the file has no function get_config"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if last.filename != getattr(sys.modules.get("config_config"), "__file__", None):
+        return None
+    return f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
+
+
 def _unknown_field(error: Exception, arguments: list[str]) -> str:
     """One line from ml_collections' two, with the path that the user gave."""
     text = str(error.args[0])
@@ -150,8 +181,16 @@ def _unknown_field(error: Exception, arguments: list[str]) -> str:
     field = quoted[1] if quoted else text.split()[-1].rpartition(".")[2]
     given = (argument.lstrip("-").partition("=")[0] for argument in arguments[1:])
     path = next((name for name in given if field in name.split(".")), field)
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        # Several may end alike, as config.model and config.cpt.model do: which one was looked for?
+        path = f"config.{frame.f_locals['config_path']}" if _looks_up(frame) else path
     close = re.search(r'mean "([^"]+)"', text)
     return f"{path}: unknown field" + (f"; did you mean {close[1]!r}?" if close else "")
+
+
+def _looks_up(frame: FrameType) -> bool:
+    """Whether this is ml_collections' look-up of a field by its path."""
+    return frame.f_code.co_name == "get_type" and "config_path" in frame.f_locals
 
 
 def _one_line(error: Exception) -> str:

@@ -20,6 +20,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -38,6 +39,7 @@ from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.bench.table import aligned
 from vcjax.foundation.errors import GateNotMet, UserError, suggest
 from vcjax.foundation.files import write_jsonl
+from vcjax.foundation.workdir import check_target
 
 LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")
 WHERE = flags.DEFINE_multi_string("where", [], "A condition, such as kind=accepted or score>=4.")
@@ -112,6 +114,9 @@ def _export(operands: list[str]) -> None:
     _takes("export", operands, 0)
     if not OUT.value:
         raise UserError("--out: name the file to write")
+    if Path(OUT.value).is_dir():
+        raise UserError(f"--out: {OUT.value} is a folder; name a file in it")
+    check_target(Path(OUT.value).parent)
     conditions = [Condition.parse(text) for text in WHERE.value]
     with opened_to_read(_ledger()) as connection:
         rows = attempts(connection, conditions)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+import grain  # noqa: F401  (it defines flags when it is first imported, and needs them later)
 import jax
 from absl import app, flags
 
@@ -44,6 +45,7 @@ def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, s
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
             os.chdir(home)
+            sys.modules.pop("config_config", None)  # a config would find the last one's functions
     return code, out.getvalue(), error.getvalue()
 
 

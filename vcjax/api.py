@@ -13,6 +13,7 @@ from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import replaced_folder
 from vcjax.foundation.lineage import NAME, read_lineage, write_lineage
+from vcjax.foundation.workdir import check_target
 from vcjax.generate.engine import Engine
 from vcjax.generate.likelihood import log_likelihood
 from vcjax.generate.text import Conversation, Sampling, TextEngine
@@ -103,6 +104,7 @@ def save_model(
     """
     if path.exists():
         raise UserError(f"{path}: exists; choose another folder")
+    check_target(path)
     with replaced_folder(path) as folder:
         write_bundle(folder, model, form=form, dtype=dtype)
         (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Settings of a synthesis run."""
 
+import math
 from dataclasses import dataclass
 
 from vcjax.foundation.errors import UserError
@@ -113,5 +114,10 @@ class SynthesisConfig(Holding):
         for name in ("per_cell", "cell_attempts", "canaries"):
             if getattr(self, name) < 0:
                 raise UserError(f"config.{name} must be at least 0, not {getattr(self, name)}")
+        for name in ("attacker_temperature", "actor_temperature", "critic_temperature"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"config.{name} must be at least 0, not {getattr(self, name)}")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"config.top_p must be above 0 and at most 1, not {self.top_p}")
         if not -1 <= self.accept_score <= 5:
             raise UserError(f"config.accept_score must be -1 to 5, not {self.accept_score}")

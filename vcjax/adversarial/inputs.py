@@ -6,7 +6,9 @@ from typing import Any
 from vcjax.adversarial.calibration_labels import Labelled, exhibits, read_calibration
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic import Bar
+from vcjax.adversarial.critic_forms import FORMS
 from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.modes import check_mode
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.scope import Scope, read_scope, split
 from vcjax.adversarial.shards import Shard
@@ -14,7 +16,7 @@ from vcjax.charter.schema import Charter
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
-from vcjax.foundation.errors import UserError
+from vcjax.foundation.errors import UserError, suggest
 from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of
 
@@ -51,6 +53,10 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
       UserError: an input that is missing or bad, or a Critic of the Actor's family that wasn't
         allowed.
     """
+    check_mode(config.actor_mode, config.answers)
+    if config.critic_form not in FORMS:
+        known = f"{', '.join(FORMS)}{suggest(config.critic_form, FORMS)}"
+        raise UserError(f"config.critic_form: {config.critic_form!r} is none of {known}")
     scope = read_scope(config)
     charter = scope.charter
     benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()

@@ -81,6 +81,8 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
     """
     if not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}")
+    if path.is_file() and path.stat().st_size and not _is_database(path):
+        raise UserError(f"{path}: not a ledger")
     lock = hold(path.with_name(f".{path.name}.lock"), f"{path}: another run is using this ledger")
     uri = path.resolve().as_uri()
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
@@ -96,6 +98,12 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
         lock.close()
         raise
     return connection, lock
+
+
+def _is_database(path: Path) -> bool:
+    """Whether a file begins as SQLite's do; its lock isn't to be left beside another one."""
+    with path.open("rb") as stream:
+        return stream.read(16) == b"SQLite format 3\0"
 
 
 def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from vcjax.bench.machine import machine_facts
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.workdir import check_target
 
 NAME = "bench.json"
 
@@ -27,8 +28,9 @@ def read_record(workdir: Path) -> dict[str, Any]:
     """What earlier benches left; empty where there is none.
 
     Raises:
-      UserError: the file isn't one of ours.
+      UserError: the file isn't one of ours, or nothing can be written there.
     """
+    check_target(workdir)
     if not (workdir / NAME).is_file():
         return {}
     record = read_json(workdir / NAME)

@@ -1,5 +1,6 @@
 """A folder that belongs to one run of one config, and to one process at a time."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,38 @@ from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.locks import hold
 
+_LONGEST = 255
+"""Bytes of a name, in the file systems that there are."""
+
+
+def check_target(path: Path) -> None:
+    """Raises a UserError where nothing can be written to a folder `path`, there or to be made."""
+    there = _check_place(path)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: {there} can't be written to")
+
+
+def _check_place(path: Path) -> Path:
+    """The nearest folder that is there; a UserError where there can be no folder `path`."""
+    if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
+        raise UserError(f"{path}: a name in it is longer than {_LONGEST} bytes")
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        what = "is a file; a workdir is a folder" if there == path else f"{there} is a file"
+        raise UserError(f"{path}: {what}")
+    return there
+
 
 def check_config(workdir: Path, config: dict[str, Any], extendable: tuple[str, ...] = ()) -> None:
     """Raises a UserError that shows the difference if `workdir` was used with another config.
 
-    The fields in `extendable` may grow: a finished run is extended by raising them.
+    The fields in `extendable` may grow: a finished run is extended by raising them. A workdir that
+    wasn't used must be one that can be written to.
     """
+    _check_place(workdir)
     path = workdir / "config.json"
     if not path.is_file():
+        check_target(workdir)
         return
     old, new = _flat(read_json(path)), _flat(config)
     changes = []
@@ -50,8 +75,7 @@ def opened(
       UserError: the workdir has another config, or another process is running in it.
     """
     workdir = Path(workdir)
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; a workdir is a folder")
+    check_target(workdir)
     check_config(workdir, config, extendable)
     workdir.mkdir(parents=True, exist_ok=True)
     with hold(workdir / ".lock", f"{workdir}: another run is using it"):

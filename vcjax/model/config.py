@@ -61,6 +61,8 @@ class LlamaConfig:
           UserError: an unsupported architecture, rope type, activation or quantisation, or a
             field that is missing or of the wrong type.
         """
+        if not isinstance(raw, Mapping):
+            raise UserError(f"config.json: must be a JSON object, not {type(raw).__name__}")
         architecture = _architecture(raw)
         for field, accepted in (("hidden_act", ("silu", None)), ("quantization_config", (None,))):
             if raw.get(field) not in accepted:

@@ -7,6 +7,7 @@ from typing import Any
 from vcjax.charter.load import charter_file, load_charter
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
+from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, read_jsonl
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.workdir import check_config, opened
@@ -44,6 +45,13 @@ class MeasureConfig(Holding):
     allow_same_family: bool = False
     seed: int = 0
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("max_tokens", 1), ("judge_tokens", 1), ("per_domain_and_language", 0)):
+            if getattr(self, name) < least:
+                value = getattr(self, name)
+                raise UserError(f"config.{name} must be at least {least}, not {value}")
 
 
 def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:

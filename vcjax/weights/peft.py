@@ -13,6 +13,7 @@ from tqdm import tqdm
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, replaced_folder, write_json
 from vcjax.foundation.lineage import Parent, write_lineage
+from vcjax.foundation.workdir import check_target
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
 from vcjax.text.chat_settings import split_options
 from vcjax.text.tokenizer import load_tokenizer
@@ -52,6 +53,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
         )
     if path.exists():
         raise UserError(f"{path}: exists; choose another folder")
+    check_target(path)
     trained, held = read_trained(located), check_dtype(dtype or "float32")
     if trained.lora is None:
         raise UserError(

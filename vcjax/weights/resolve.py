@@ -53,6 +53,8 @@ def resolve(reference: str, wanted: Sequence[str] | None = None) -> Located:
 
 
 def _resolve(reference: str, wanted: Sequence[str] | None) -> Located:
+    if not reference.strip():
+        raise UserError("the name of a model is empty; give a folder, file or hub id")
     if reference in SHIPPED:
         return Located("gguf", fetch_shipped(reference), reference)
     path = Path(reference)
