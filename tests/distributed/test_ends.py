@@ -13,6 +13,9 @@ from tests.processes import ROOT
 from vcjax.foundation.files import read_json, write_json, write_jsonl
 
 TEXT = "People disagree about borders, and they can say why. "
+HELD_OUT = (
+    "A shared record is a floor that no side may take away; what is argued over is its sense."
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,8 @@ def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
     folder = tmp_path_factory.mktemp("ends")
     documents, nothing = folder / "documents.jsonl", folder / "nothing"
     write_jsonl(documents, [{"text": TEXT * (n + 1), "source": "test"} for n in range(12)])
+    held_out = folder / "held_out.jsonl"
+    write_jsonl(held_out, [{"text": HELD_OUT, "source": "test"}])
     run, new = folder / "run", folder / "new"
 
     def config(**changes) -> dict:
@@ -28,7 +33,7 @@ def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
         values |= {"length": 64, "batch_size": 4, "warmup_steps": 0, "checkpoint_every": 50}
         values |= {"steps": 9, "learning_rate": 3.0, "schedule": "constant"}
         values["lora"]["rank"] = 0
-        values["validation"] |= {"data": str(documents), "every": 1, "batches": 1, "patience": 1}
+        values["validation"] |= {"data": str(held_out), "every": 1, "batches": 1, "patience": 1}
         return values | changes
 
     def scenario(first: Path, second: Path, **changes) -> dict:
