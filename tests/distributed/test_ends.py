@@ -1,7 +1,6 @@
 """How a run of two processes ends is decided once: the second one doesn't look into its folder."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.common import base
-from tests.processes import ROOT
+from tests.processes import ROOT, coordinator
 from vcjax.foundation.files import read_json, write_json, write_jsonl
 
 TEXT = "People disagree about borders, and they can say why. "
@@ -67,23 +66,20 @@ def wild(config: dict) -> dict:
 
 def together(*arguments: str) -> None:
     """Runs `tests.distributed.ends` as two processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    given = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COORDINATOR_ADDRESS": address}
-    given["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     command = [sys.executable, "-m", "tests.distributed.ends", *arguments]
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | given | {"RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in processes]
+    given = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    with coordinator() as address:
+        processes = [
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | given | {"JAX_COORDINATOR_ADDRESS": address, "RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
 
 
