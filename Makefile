@@ -29,6 +29,7 @@ slow: $(VENV)/test
 
 # Live, against transformers and PyTorch, in an environment of its own.
 parity: $(PARITY)/ready
+	$(PARITY)/bin/python -m tests.parity.artefacts
 	$(PARITY)/bin/python -m pytest tests/parity
 
 # Compiles training steps for TPUs, which needs their compiler (Linux on x86-64) and no TPU.

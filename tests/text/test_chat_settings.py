@@ -2,8 +2,8 @@ import pytest
 
 from tests.chats import prompt
 from vcjax.foundation.errors import UserError
-from vcjax.roles.opening import RoleSpec, family_of
-from vcjax.text.chat_settings import ChatSettings, read_settings, split_options
+from vcjax.roles.opening import RoleSpec, family_of, without_options
+from vcjax.text.chat_settings import ChatSettings, pinned, read_settings, split_options
 from vcjax.weights.bundle import load_bundle, write_bundle
 
 ASKED = [{"role": "user", "content": "Hi"}]
@@ -86,3 +86,12 @@ def test_a_model_is_loaded_as_its_reference_says_and_saved_so(tiny_folder, templ
 def test_a_role_s_family_is_known_whatever_the_options():
     spec = RoleSpec("smollm2-135m-instruct#template_options=a:1")
     assert family_of(spec, "actor_family") == "smollm2"
+
+
+def test_a_run_does_not_go_on_with_another_template(template):
+    reference = f"runs/sft#template={template}#system=first_user"
+    before = without_options(f"{reference},org/name,http://127.0.0.1:1/v1#m#tries=3")
+    assert before.endswith("#system=first_user,org/name,http://127.0.0.1:1/v1#m")
+    assert pinned("org/name#system=first_user") == "org/name#system=first_user"
+    template.write_text("{{ messages }}", encoding="utf-8")
+    assert pinned(reference) != before.partition(",")[0]

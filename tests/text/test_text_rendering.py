@@ -397,6 +397,14 @@ def test_an_answer_follows_what_it_will_follow_where_the_system_message_moves(ch
     )
 
 
+def test_white_space_before_an_answer_is_its_own_where_what_asks_has_none(chatml):
+    spaced = LATE_SYSTEM.replace("+ m['content']", "+ (' ' if loop.last else '') + m['content']")
+    for content in ("a", "\n\na"):
+        rendered = sample(chatml, turns("?", content, system="S"), spaced)
+        assert trained(chatml, rendered) == f" {content}<|im_end|>"
+        assert bracketed(chatml, rendered).startswith("<|im_start|>S\n ?<|im_end|>[ ")
+
+
 def test_a_template_that_always_asks_for_an_answer_trains_no_header(chatml):
     always = SMOLLM2.replace("{% if add_generation_prompt %}", "{% if true %}")
     assert (

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from vcjax.foundation.errors import UserError
+from vcjax.foundation.files import read_json
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.model.build import initialise
 from vcjax.model.lora import merge_lora
+from vcjax.text.templates import CHATML
 from vcjax.train.answers import Answers, check_prompts
 from vcjax.train.static import write_static
 from vcjax.weights.adapters import join, split_adapters
@@ -64,6 +66,17 @@ def test_a_chat_models_answers_are_those_it_will_be_served_with(chat, bundle, tm
     assert found == served(bundle, bundle.params, as_questions(PROMPTS))
     assert len(set(found)) == len(PROMPTS)
     assert found == answers.sample(trainable, {})  # the first time has left the parameters alone
+
+
+def test_a_model_ends_its_turns_where_the_template_ends_them_that_it_was_given(bundle, tmp_path):
+    tokenizer = bundle.tokenizer
+    end = tokenizer.special_tokens["<|im_end|>"]
+    plain = replace(bundle, generation_config={"eos_token_id": 0})
+    for number, (template, ends) in enumerate(((CHATML, [0, end]), ("{{ messages }}", [0]))):
+        given = replace(plain, tokenizer=tokenizer.with_template(template))
+        write_static(tmp_path / f"{number}", given, chat=True)
+        written = read_json(tmp_path / f"{number}" / "model" / "generation_config.json")
+        assert written["eos_token_id"] == ends
 
 
 def test_a_model_of_documents_continues_the_text(make_config, bundle, tmp_path):

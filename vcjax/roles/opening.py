@@ -14,7 +14,7 @@ from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
-from vcjax.text.chat_settings import split_options
+from vcjax.text.chat_settings import pinned, split_options
 from vcjax.weights.shipped import SHIPPED
 
 RECORDED = "recorded:"
@@ -63,9 +63,10 @@ def without_options(references: str) -> str:
     """Comma-separated references, endpoints without their options: how they are recorded.
 
     Bounds, prices and the like may change while a run goes on, as they don't change what is asked.
+    A chat template does, so its hash is recorded.
     """
     return ",".join(
-        EndpointSpec.parse(each).reference if is_endpoint(each) else each
+        EndpointSpec.parse(each).reference if is_endpoint(each) else pinned(each)
         for each in map(str.strip, references.split(","))
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.files import hash_text
 from vcjax.text.jinja import ChatTemplate
 from vcjax.text.tokenizer import SYSTEM_MODES, Tokenizer
 
@@ -82,6 +83,21 @@ def read_settings(reference: str) -> ChatSettings:
             f"{suggest(system, SYSTEM_MODES)}"
         )
     return ChatSettings(template, options, system)
+
+
+def pinned(reference: str) -> str:
+    """The reference with the hash of the template's content after its path, for records of runs: a
+    run doesn't go on with another template than it began with.
+
+    Raises:
+      UserError: a template that can't be read.
+    """
+    model, *given = reference.split("#") if split_options(reference)[1] else [reference]
+    for number, each in enumerate(given):
+        name, _, value = each.partition("=")
+        if name == "template":
+            given[number] = f"{each}@{hash_text(_read_template(reference, Path(value)))[:12]}"
+    return "#".join([model, *given])
 
 
 def _read_template(reference: str, path: Path) -> str:

@@ -189,9 +189,7 @@ class _Chat:
             return f"{reasoning}\n{_THOUGHT_END}\n\n{rest}"
         if answer.start is None or asked.rstrip().endswith(_THOUGHT_END):
             return rest
-        white = content[: len(content) - len(content.lstrip())]
-        start = answer.start - (len(white) if text.endswith(white, 0, answer.start) else 0)
-        return text[start : answer.said] + rest
+        return text[_after(asked, text, answer.start) : answer.said] + rest
 
     def _located(self, turn: int, whole: str) -> tuple[str, _Answer]:
         """The conversation up to an answer, and where that is in it.
@@ -352,6 +350,15 @@ def _in_one_or_none(answer: Span, spans: Sequence[Span]) -> bool:
 def _any_of(strings: Sequence[str] | set[str]) -> re.Pattern:
     """Matches any of the strings, a longer one before those that it contains."""
     return re.compile("|".join(map(re.escape, sorted(strings, key=lambda s: (-len(s), s)))))
+
+
+def _after(asked: str, text: str, start: int) -> int:
+    """Where in `text` the assistant's turn begins whose content begins at `start`: white space
+    before that is the turn's own, as far as what asks for the turn doesn't end with it."""
+    before = text[:start]
+    white = len(before) - len(before.rstrip())
+    own = [len(_common(before[: start - n][::-1], asked[::-1])) for n in range(white + 1)]
+    return start - own.index(max(own))
 
 
 def _common(one: str, other: str) -> str:

@@ -15,15 +15,16 @@ def write_static(workdir: Path, model: StoredModel | Bundle, *, chat: bool) -> N
 
     Args:
       chat: the run trains on conversations. A model without a chat template then gets the one
-        that they are rendered in, and ends its turns where they end.
+        that they are rendered in; and it ends its turns where its template ends them.
     """
     if (workdir / MODEL).is_dir():
         return
     tokenizer = model.require_tokenizer()
-    if chat and tokenizer.chat_template is None:
-        tokenizer = tokenizer.with_template(default_template(tokenizer))
+    if chat:
+        template = tokenizer.chat_template or default_template(tokenizer)
+        tokenizer = tokenizer.with_template(template)
         core = tokenizer.backend.backend_tokenizer
-        found = (core.token_to_id(token) for token in END_OF_TURN)
+        found = (core.token_to_id(token) for token in END_OF_TURN if token in template)
         ends = [*model.eos_ids, *(end for end in found if end is not None)]
         generation = {**model.generation_config, "eos_token_id": list(dict.fromkeys(ends))}
         model = replace(model, tokenizer=tokenizer, generation_config=generation)
