@@ -30,6 +30,7 @@ from vcjax.bench.record import circumstances, read_record, write_section
 from vcjax.bench.table import data_table, figures_table, generate_table, train_table
 from vcjax.foundation.errors import UserError, suggest
 from vcjax.foundation.hardware import hardware_of
+from vcjax.foundation.stores import on_disk
 
 FIRST_CASE = "4x512:float32"
 ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
@@ -67,7 +68,7 @@ def main() -> None:
     if WHAT.value not in USUAL_ROUNDS:
         hint = suggest(WHAT.value, USUAL_ROUNDS)
         raise UserError(f"unknown bench {WHAT.value!r} (known: {known}){hint}")
-    workdir = Path(WORKDIR.value)
+    workdir = on_disk(WORKDIR.value)
     read_record(workdir)  # a file that can't take the result is found before it is made
     about = circumstances()
     if WHAT.value == "train":

@@ -5,12 +5,12 @@ python -m launch.convert --src=runs/sft --dst=adapters --to=peft
 """
 
 import sys
-from pathlib import Path
 
 from absl import flags
 
 from launch.guard import run
 from vcjax.foundation.lineage import NAME, content_hash, read_lineage
+from vcjax.foundation.stores import reached
 from vcjax.weights import DTYPES
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
@@ -31,7 +31,7 @@ def main() -> None:
     from vcjax.weights.peft import save_adapters
     from vcjax.weights.resolve import resolve
 
-    located, target = resolve(SRC.value), Path(DST.value)
+    located, target = resolve(SRC.value), reached(DST.value)
     if (target / NAME).is_file():
         made = read_lineage(target)
         first = made["parents"][0] if made["parents"] else {"hash": None, "reference": ""}

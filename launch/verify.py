@@ -10,13 +10,14 @@ from absl import flags
 from launch.guard import run
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.lineage import verify
+from vcjax.foundation.stores import reached
 
 FOLDER = flags.DEFINE_string("folder", None, "A folder that a vcjax script wrote.", required=True)
 
 
 def main() -> None:
     bad = 0
-    for finding in verify(FOLDER.value):
+    for finding in verify(reached(FOLDER.value)):
         bad += finding.status != "ok"
         print(f"{finding.status:8} {finding.subject}  {finding.detail}".rstrip())
     if bad:

@@ -83,3 +83,17 @@ def small_charter() -> Callable[..., Path]:
 def script_cache(tmp_path_factory) -> Path:
     """Where launch scripts keep what they compile, for all tests together."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """An emulated bucket, as `gs://NAME`."""
+    with emulated() as address:
+        yield address
+
+
+@pytest.fixture
+def store(bucket: str, tmp_path: Path, monkeypatch) -> str:
+    """A folder of its own in the bucket, with a cache of its own on this machine."""
+    monkeypatch.setenv("VCJAX_CACHE", str(tmp_path / "cache"))
+    return f"{bucket}/{tmp_path.parent.name}/{tmp_path.name}"

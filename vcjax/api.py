@@ -13,6 +13,7 @@ from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import replaced_folder
 from vcjax.foundation.lineage import NAME, read_lineage, write_lineage
+from vcjax.foundation.stores import PARTIAL, as_path, is_there, reached
 from vcjax.foundation.workdir import check_target
 from vcjax.generate.engine import Engine
 from vcjax.generate.likelihood import log_likelihood
@@ -45,7 +46,7 @@ class Model:
     def lineage(self) -> dict[str, Any]:
         """The source's `lineage.json`, or its reference and content hash where it has none."""
         origin = self.bundle.origin
-        if origin.path is not None and (Path(origin.path) / NAME).is_file():
+        if origin.path is not None and (as_path(origin.path) / NAME).is_file():
             return read_lineage(origin.path)
         return {"reference": origin.reference, "hash": origin.hash, "parents": []}
 
@@ -81,7 +82,7 @@ class Model:
 
     def save(self, path: str | Path, format: str = "hf", dtype: str | None = None) -> None:
         """Writes the model as a Hugging Face folder (`hf`) or a vcjax `checkpoint`."""
-        save_model(self.bundle, Path(path), form=format, dtype=dtype)
+        save_model(self.bundle, reached(path), form=format, dtype=dtype)
 
 
 def load(reference: str, dtype: str | None = None, charter: Charter | None = None) -> Model:
@@ -102,7 +103,7 @@ def save_model(
     Args:
       card: the model card; None writes the one that its lineage gives.
     """
-    if path.exists():
+    if is_there(path) and not (path / PARTIAL).is_file():
         raise UserError(f"{path}: exists; choose another folder")
     check_target(path)
     with replaced_folder(path) as folder:

@@ -10,6 +10,7 @@ from typing import IO
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.locks import hold
+from vcjax.foundation.stores import on_disk
 
 VERSION = 1
 """Of the tables, kept in `user_version`. A ledger of another version isn't read."""
@@ -148,7 +149,7 @@ def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
     Raises:
       UserError: there is none, or it is no ledger of this version.
     """
-    path = Path(path)
+    path = on_disk(path)
     if not path.is_file():
         raise UserError(f"{path}: no such ledger")
     with explained(path):

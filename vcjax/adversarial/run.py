@@ -26,6 +26,7 @@ from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
 from vcjax.foundation.files import read_json, write_json, write_jsonl, write_text
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.stores import on_disk
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.roles.opening import open_roles, without_options
 from vcjax.roles.role import Role
@@ -54,12 +55,13 @@ def synthesize(
       UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
         of the Actor's family that wasn't allowed; all before anything is written.
     """
+    workdir = on_disk(workdir)
     inputs, settings = read_inputs(config), asdict(config)
     settings |= {name: without_options(settings[name]) for name in PLAYERS}
-    check_config(Path(workdir), settings, extendable=EXTENDABLE)
-    done = Path(workdir) / NAME
-    if done.is_file() and read_json(Path(workdir) / "config.json") == settings:
-        summary = read_json(Path(workdir) / "summary.json")
+    check_config(workdir, settings, extendable=EXTENDABLE)
+    done = workdir / NAME
+    if done.is_file() and read_json(workdir / "config.json") == settings:
+        summary = read_json(workdir / "summary.json")
         print(f"{workdir}: already finished ({summary['attempts']} attempts)")
         return summary
     roles, parents = open_roles(inputs.specs, config)

@@ -22,6 +22,7 @@ from vcjax.evaluation.store import Store
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_text, read_json, write_json
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.stores import on_disk
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.generate.holding import Holding
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
@@ -79,7 +80,7 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
         that can't be met.
       GateNotMet: an endpoint that stopped answering.
     """
-    workdir, settings = Path(workdir), asdict(config)
+    workdir, settings = on_disk(workdir), asdict(config)
     check_config(workdir, settings)
     if (workdir / NAME).is_file():
         print(f"{workdir}: already finished")

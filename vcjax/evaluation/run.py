@@ -1,7 +1,7 @@
 """One evaluation from the questions to the summary, resumable at any moment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,15 @@ def evaluate(
     benchmark: Benchmark,
     workdir: str | os.PathLike,
     settings: Settings,
+    on_growth: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
 
     Run again after a kill it asks only what is missing, and ends in the same summary. Without a
     judge the charter's checks are still run, and every answer is unscored.
+
+    Args:
+      on_growth: called when an answer or a score has been written.
 
     Raises:
       UserError: judge and model are of one family (unless allowed), or a question doesn't fit the
@@ -81,7 +85,7 @@ def evaluate(
         )
 
     workdir = Path(workdir)
-    with Store(workdir / "answers.jsonl", ANSWER_KEY) as store:
+    with Store(workdir / "answers.jsonl", ANSWER_KEY, on_growth) as store:
         answers = answer(
             items,
             model_role,
@@ -91,7 +95,7 @@ def evaluate(
             system_prompts=settings.system_prompts,
             chunk=settings.chunk,
         )
-    with Store(workdir / "scores.jsonl", SCORE_KEY) as store:
+    with Store(workdir / "scores.jsonl", SCORE_KEY, on_growth) as store:
         scores = judge(
             items,
             answers,

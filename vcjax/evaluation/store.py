@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +20,22 @@ class Store:
     One process at a time may hold a store open.
     """
 
-    def __init__(self, path: str | os.PathLike, key: tuple[str, ...] = ("id",)) -> None:
-        """Opens or makes the file. Raises: UserError for a line that isn't such a record."""
-        self.path, self._fields = Path(path), key
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        key: tuple[str, ...] = ("id",),
+        on_growth: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Opens or makes the file.
+
+        Args:
+          key: fields that no two records may have the same.
+          on_growth: called when records have been written.
+
+        Raises:
+          UserError: a line that isn't such a record.
+        """
+        self.path, self._fields, self._on_growth = Path(path), key, on_growth
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self.path.open("a+b")
         self._stream.seek(0)
@@ -79,6 +92,7 @@ class Store:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self.records |= added
+        self._on_growth()
 
     def close(self) -> None:
         """Closes the file; `records` stay."""

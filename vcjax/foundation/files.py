@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vcjax.foundation.errors import UserError
+from vcjax.foundation.stores import as_path, is_remote, upload, uploaded_folder
 
 
 def cache_folder() -> Path:
@@ -23,9 +24,15 @@ def cache_folder() -> Path:
 def replaced(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its name when the block ends well.
 
-    A kill or an error at any moment leaves the old file, or none: never half of a new one.
+    A kill or an error at any moment leaves the old file, or none: never half of a new one. For a
+    path in a store it is a file on this machine, which is uploaded then.
     """
-    path = Path(path)
+    path = as_path(path)
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="vcjax-") as folder:
+            yield Path(folder) / path.name
+            upload(Path(folder), path.parent, [path.name])
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -64,7 +71,7 @@ def write_jsonl(path: str | os.PathLike, records: Iterable[Mapping[str, Any]]) -
 def read_json(path: str | os.PathLike) -> Any:
     """Reads JSON; a missing or malformed file is a UserError that names it."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(as_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
@@ -89,9 +96,10 @@ def json_error(error: json.JSONDecodeError) -> tuple[int, str]:
 
 def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
     """Yields (line number, value) for each non-blank line; a bad line is a UserError."""
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with Path(path).open("rb") as stream:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
@@ -110,7 +118,7 @@ def hash_text(text: str) -> str:
 
 def hash_file(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    with Path(path).open("rb") as stream:
+    with as_path(path).open("rb") as stream:
         return hash_stream(stream)
 
 
@@ -126,9 +134,14 @@ def hash_stream(stream: BinaryIO) -> str:
 def replaced_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary folder beside `path` that takes its name when the block ends well.
 
-    An existing folder is replaced only then. What a killed run left behind is removed first.
+    An existing folder is replaced only then. What a killed run left behind is removed first. A
+    folder in a store is uploaded then; see `uploaded_folder`.
     """
-    path = Path(path)
+    path = as_path(path)
+    if is_remote(path):
+        with uploaded_folder(path) as folder:
+            yield folder
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)

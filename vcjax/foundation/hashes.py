@@ -5,7 +5,6 @@ A model's files are hashed each time a run names them as a parent, and reading 1
 """
 
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from vcjax.foundation.files import cache_folder, hash_file
+from vcjax.foundation.stores import absolute, stamp
 
 NAME = "hashes.sqlite"
 LEAST = 2**20
@@ -28,8 +28,8 @@ _Stamp = tuple[int, int, int]
 
 def remembered_hashes(paths: Sequence[Path]) -> list[str]:
     """SHA-256 of each file, in hex; of a large one that hasn't changed since, as remembered."""
-    before = {path: _stamp(path) for path in paths}
-    large = [path for path, stamp in before.items() if stamp[0] >= LEAST]
+    before = {path: stamp(path) for path in paths}
+    large = [path for path, about in before.items() if about[0] >= LEAST]
     known = _look_up(large, before) if large else {}
     with ThreadPoolExecutor() as pool:
         todo = [path for path in before if path not in known]
@@ -40,18 +40,13 @@ def remembered_hashes(paths: Sequence[Path]) -> list[str]:
     return [found[path] for path in paths]
 
 
-def _stamp(path: Path) -> _Stamp:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
 def _look_up(paths: Sequence[Path], stamps: dict[Path, _Stamp]) -> dict[Path, str]:
     known = {}
     try:
         with closing(_open()) as database:
             for path in paths:
                 query = "SELECT size, modified, changed, hash FROM files WHERE path = ?"
-                row = database.execute(query, (os.path.realpath(path),)).fetchone()
+                row = database.execute(query, (str(absolute(path)),)).fetchone()
                 if row is not None and row[:3] == stamps[path]:
                     known[path] = row[3]
     except (OSError, sqlite3.Error) as error:
@@ -62,9 +57,9 @@ def _look_up(paths: Sequence[Path], stamps: dict[Path, _Stamp]) -> dict[Path, st
 def _remember(paths: Sequence[Path], before: dict[Path, _Stamp], hashes: dict[Path, str]) -> None:
     now = time.time_ns()
     rows = [
-        (os.path.realpath(path), *before[path], hashes[path])
+        (str(absolute(path)), *before[path], hashes[path])
         for path in paths
-        if _stamp(path) == before[path] and now - before[path][1] > _SETTLED * 1e9
+        if stamp(path) == before[path] and now - before[path][1] > _SETTLED * 1e9
     ]
     try:
         with closing(_open()) as database, database:

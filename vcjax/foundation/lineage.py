@@ -16,6 +16,7 @@ from typing import Any
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_file, hash_text, json_text, read_json, write_json
 from vcjax.foundation.hashes import remembered_hashes
+from vcjax.foundation.stores import absolute, as_path, files_below, rejoined, relative
 
 NAME = "lineage.json"
 
@@ -47,7 +48,7 @@ class Parent:
         files: tuple[str, ...] | None = None,
     ) -> "Parent":
         """A parent that is a file or folder at `path`, hashed now."""
-        place = str(Path(path).resolve())
+        place = str(absolute(path))
         return cls(role, reference or str(path), content_hash(path, files), place, files)
 
     @classmethod
@@ -58,14 +59,14 @@ class Parent:
             record["role"],
             record["reference"],
             record["hash"],
-            path and os.path.normpath(home.resolve() / path),
+            path and rejoined(path, home),
             None if files is None else tuple(files),
         )
 
     def to_record(self, home: Path) -> dict[str, Any]:
         """A JSON object, its path relative to `home`, so that a tree of runs can be moved whole."""
         record: dict[str, Any] = {"role": self.role, "reference": self.reference, "hash": self.hash}
-        record["path"] = self.path and os.path.relpath(self.path, home.resolve())
+        record["path"] = self.path and relative(self.path, home)
         return record if self.files is None else {**record, "files": list(self.files)}
 
 
@@ -85,9 +86,9 @@ def write_lineage(
       target: where the folder will stand, if it is a temporary one that is renamed later.
       files: hashes of the files in `list_files(folder)`, where they are known already.
     """
-    folder = Path(folder).resolve()
-    home = Path(target).resolve() if target is not None else folder
-    files = _hash_files(folder) if files is None else dict(sorted(files.items()))
+    folder = absolute(folder)
+    home = absolute(target) if target is not None else folder
+    files = hash_files(folder) if files is None else dict(sorted(files.items()))
     record = {
         "format": 2,
         "kind": kind,
@@ -106,9 +107,9 @@ def write_lineage(
 
 def read_lineage(folder: str | os.PathLike) -> dict[str, Any]:
     """Reads a folder's `lineage.json`; a folder without one is a UserError."""
-    if not (Path(folder) / NAME).is_file():
+    if not (as_path(folder) / NAME).is_file():
         raise UserError(f"{folder}: no {NAME}: not a folder that a vcjax script finished")
-    return read_json(Path(folder) / NAME)
+    return read_json(as_path(folder) / NAME)
 
 
 def recorded_files(folder: str | os.PathLike) -> dict[str, str]:
@@ -120,7 +121,7 @@ def recorded_files(folder: str | os.PathLike) -> dict[str, str]:
     record = read_lineage(folder)
     files = record.get("files") if isinstance(record, dict) else None
     if not isinstance(files, dict) or _combine(files) != record.get("hash"):
-        raise UserError(f"{Path(folder) / NAME}: its own hash doesn't match its file list")
+        raise UserError(f"{as_path(folder) / NAME}: its own hash doesn't match its file list")
     return files
 
 
@@ -133,10 +134,10 @@ def content_hash(path: str | os.PathLike, files: Iterable[str] | None = None) ->
     Args:
       files: names of the only files that count, of a folder that is shared with others.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_file():
         return remembered_hashes([path])[0]
-    return _combine(_hash_files(path, files))
+    return _combine(hash_files(path, files))
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def verify(folder: str | os.PathLike) -> Iterator[Finding]:
     Every byte is read, whatever its file's modification time. A parent that isn't at its recorded
     path is `absent`: its part of the chain is unproven.
     """
-    yield from _verify(Path(folder).resolve(), set(), cache(hash_file))
+    yield from _verify(absolute(folder), set(), cache(hash_file))
 
 
 def _verify(folder: Path, seen: set[Path], digest: Callable[[Path], str]) -> Iterator[Finding]:
@@ -183,7 +184,7 @@ def _verify_parent(
     folder: Path, parent: Parent, seen: set[Path], digest: Callable[[Path], str]
 ) -> Iterator[Finding]:
     label = f"{parent.role} {parent.reference}"
-    path = Path(parent.path) if parent.path else None
+    path = as_path(parent.path) if parent.path else None
     if path is None or not path.exists():
         yield Finding("absent", label, "not at its recorded place")
         return
@@ -245,13 +246,14 @@ def code_version() -> dict[str, str | None]:
 
 def list_files(folder: str | os.PathLike) -> list[str]:
     """Sorted names of the files that prove what a folder holds, all levels."""
-    if not Path(folder).is_dir():
+    if not as_path(folder).is_dir():
         raise UserError(f"{folder}: no such file or folder")
-    names = (path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file())
+    names = map(Path, files_below(as_path(folder)))
     return sorted(name.as_posix() for name in names if not _ignored(name))
 
 
-def _hash_files(folder: Path, files: Iterable[str] | None = None) -> dict[str, str]:
+def hash_files(folder: Path, files: Iterable[str] | None = None) -> dict[str, str]:
+    """The SHA-256 of each file that `list_files` names, or of `files`, by name."""
     names = list_files(folder) if files is None else list(files)
     return dict(zip(names, remembered_hashes([folder / name for name in names]), strict=True))
 

@@ -9,6 +9,7 @@ from typing import Any
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.locks import hold
+from vcjax.foundation.stores import is_remote, on_disk
 
 _LONGEST = 255
 """Bytes of a name, in the file systems that there are."""
@@ -16,6 +17,8 @@ _LONGEST = 255
 
 def check_target(path: Path) -> None:
     """Raises a UserError where nothing can be written to a folder `path`, there or to be made."""
+    if is_remote(path):
+        return  # its store says so when it is written to
     there = _check_place(path)
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{path}: {there} can't be written to")
@@ -23,6 +26,8 @@ def check_target(path: Path) -> None:
 
 def _check_place(path: Path) -> Path:
     """The nearest folder that is there; a UserError where there can be no folder `path`."""
+    if is_remote(path):
+        return path
     if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
         raise UserError(f"{path}: a name in it is longer than {_LONGEST} bytes")
     there = next(each for each in (path, *path.absolute().parents) if each.exists())
@@ -74,7 +79,7 @@ def opened(
     Raises:
       UserError: the workdir has another config, or another process is running in it.
     """
-    workdir = Path(workdir)
+    workdir = on_disk(workdir)
     check_target(workdir)
     check_config(workdir, config, extendable)
     workdir.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
@@ -18,11 +19,12 @@ from vcjax.generate.text import TextEngine
 from vcjax.model.build import Params
 from vcjax.model.llama import unstack
 from vcjax.model.lora import LoraConfig
-from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import GENERATION, Bundle, load_located
+from vcjax.weights.mapping import import_params
 from vcjax.weights.resolve import Located, resolve
-from vcjax.weights.workdir import MODEL, Trained, load_base, read_sources, read_trained
+from vcjax.weights.stored import read_tokenizer
+from vcjax.weights.workdir import MODEL, Trained, open_base, read_sources, read_trained
 
 _SPARE = 0.1
 """Share of the memory that is left to programs' temporaries and to everything else."""
@@ -122,11 +124,14 @@ class Pool:
         dtype = self._holding.dtype or trained.stored_dtype
         shared = next(self._bases(base, dtype), None)
         if shared is None:
-            shared = unstack(load_base(folder).params)
+            stored = open_base(folder)
+            shared = unstack(
+                import_params(stored.source, stored.config, np.dtype("float32"), str(folder))
+            )
         bundle = Bundle(
             trained.config,
             join(shared, unstack(trained.params)),
-            located.chat.apply(load_tokenizer(folder / MODEL)),
+            located.chat.apply(read_tokenizer(folder / MODEL)),
             read_json(folder / MODEL / GENERATION),
             dtype,
             trained.stored_dtype,

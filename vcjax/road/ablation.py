@@ -17,6 +17,7 @@ from vcjax.charter.schema import Charter
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json, write_text
 from vcjax.foundation.lineage import NAME, Parent, read_lineage, write_lineage
+from vcjax.foundation.stores import on_disk
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
 from vcjax.road.ablation_arms import QUERIES, Chain, Stage, roles
@@ -42,7 +43,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
       UserError: an input that doesn't hold; all are checked before the first stage starts.
       GateNotMet: an arm's attacks gave no pair to train on, or there is no query to measure with.
     """
-    workdir, settings = Path(workdir), json.loads(json.dumps(asdict(config)))
+    workdir, settings = on_disk(workdir), json.loads(json.dumps(asdict(config)))
     shared = {name: value for name, value in settings.items() if name != "arms"}
     check_config(workdir, shared, EXTENDABLE)  # of the arms each folder has its own
     if (workdir / NAME).is_file() and read_lineage(workdir)["config"] == settings:

@@ -10,11 +10,16 @@ from vcjax.evaluation.run import Settings, evaluate, read_scores
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, read_jsonl
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
+from vcjax.foundation.spool import after_every, spooled
+from vcjax.foundation.stores import reached
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.generate.holding import Holding
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of, open_roles, without_options
+
+UPLOADED = 32
+"""Answers, or scores, after which those of an evaluation in a store are uploaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,7 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
       UserError: a bad model, charter, benchmark or workdir, or a judge of the model's own family
         that wasn't allowed; before anything is written.
     """
-    workdir, settings = Path(workdir), asdict(config)
+    home, settings = reached(workdir), asdict(config)
     settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
@@ -70,13 +75,14 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
         specs["judge"] = RoleSpec(config.judge, config.judge_family)
         families = [family_of(spec, f"{name}_family") for name, spec in specs.items()]
         check_families(families[1], families[0], config.allow_same_family, "judge")
-    check_config(workdir, settings)
-    if (workdir / NAME).is_file():
-        print(f"{workdir}: already finished")
-        return read_json(workdir / "summary.json")
+    check_config(home, settings)
+    if (home / NAME).is_file():
+        print(f"{home}: already finished")
+        return read_json(home / "summary.json")
     roles, parents = open_roles(specs, config)
     personas = {lang: charter.system_prompt(lang) for lang in charter.languages}
-    with opened(workdir, settings):
+    with spooled(home) as spool, opened(spool.local, settings) as workdir:
+        spool.push()
         summary = evaluate(
             roles["model"],
             roles.get("judge"),
@@ -91,13 +97,23 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
                 allow_same_family=config.allow_same_family,
                 seed=config.seed,
             ),
+            after_every(UPLOADED, spool.push),
         )
         write_evaluation_report(
             workdir / "report.html", summary=summary, samples=read_samples(workdir)
         )
         parents += [Parent.of("charter", charter_file(config.charter), config.charter)]
         parents += [Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark)]
-        write_lineage(workdir, kind="evaluate", parents=parents, config=settings, seed=config.seed)
+        spool.push()  # all that the lineage names, before it
+        write_lineage(
+            workdir,
+            kind="evaluate",
+            parents=parents,
+            config=settings,
+            seed=config.seed,
+            target=home,
+        )
+        spool.push()
     return summary
 
 

@@ -25,6 +25,7 @@ from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.foundation.files import read_json, write_json, write_text
 from vcjax.foundation.lineage import NAME, Parent, write_lineage
 from vcjax.foundation.seeds import derive_seed
+from vcjax.foundation.stores import on_disk
 from vcjax.foundation.workdir import check_config, has_config, opened
 from vcjax.road.rounds_config import RoundsConfig
 from vcjax.road.rounds_outcome import table, told
@@ -51,7 +52,7 @@ def drive_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
       UserError: an input that doesn't hold; all are checked before the first stage starts.
       GateNotMet: a round made no pair to train on, or its export was refused.
     """
-    workdir, settings = Path(workdir), asdict(config)
+    workdir, settings = on_disk(workdir), asdict(config)
     check_config(workdir, settings, EXTENDABLE)
     if (workdir / NAME).is_file() and read_json(workdir / "config.json")["rounds"] == config.rounds:
         print(f"{workdir}: already finished")

@@ -21,6 +21,7 @@ from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.foundation.errors import GateNotMet
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.lineage import NAME, Parent, content_hash, write_lineage
+from vcjax.foundation.stores import on_disk
 from vcjax.foundation.workdir import check_config, has_config, opened
 from vcjax.road.config import RoadConfig
 from vcjax.road.measure import measure
@@ -60,7 +61,7 @@ def drive(config: RoadConfig, workdir: str | Path) -> dict[str, Any]:
       UserError: an input that doesn't hold; all are checked before the first stage starts.
       GateNotMet: no pair was accepted, so there is nothing to train on adversarially.
     """
-    workdir, settings = Path(workdir), asdict(config)
+    workdir, settings = on_disk(workdir), asdict(config)
     charter, family = _check(config, workdir, settings)
     if (workdir / NAME).is_file() and has_config(workdir, settings):
         print(f"{workdir}: already finished")

@@ -27,7 +27,7 @@ FIELD = "validation.prompts"
 SLOTS = 16  # prompts that are answered together, at most
 
 
-def check_prompts(config: TrainConfig, model: StoredModel | Bundle) -> tuple[str, ...]:
+def check_prompts(config: TrainConfig, model: StoredModel) -> tuple[str, ...]:
     """The prompts of `config.validation.prompts`, one a line; blank lines are none.
 
     Raises:

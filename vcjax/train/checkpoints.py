@@ -1,13 +1,14 @@
 """A run's checkpoints: what is trained and the optimiser's state, saved while the run goes on."""
 
+import asyncio
 import errno
 import logging
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import PreservationContext, PreservationPolicy
 
 from vcjax.foundation.files import hash_file, read_json, write_json
-from vcjax.foundation.lineage import list_files, write_lineage
+from vcjax.foundation.lineage import NAME as LINEAGE
+from vcjax.foundation.lineage import list_files, recorded_files, write_lineage
+from vcjax.foundation.spool import Spool
+from vcjax.foundation.stores import absolute, is_remote, remove_tree
 from vcjax.model.build import Params
 from vcjax.parallel import leads, meet
 from vcjax.train.state import Layout
@@ -31,49 +36,65 @@ from vcjax.weights.steps import (
     newest_good,
     saved_steps,
     step_folder,
+    unfinished_steps,
 )
 from vcjax.weights.workdir import read_sources
 
 OPTIMIZER = "optimizer"
+_COMMIT = ("_CHECKPOINT_METADATA", "commit_success.txt")
+"""What Orbax writes last, when a checkpoint has been hashed: when and that it was committed."""
 _TIMEOUT = 3600
 """Seconds after which a process no longer waits for the others to have written their parts."""
 
 _log = logging.getLogger(__name__)
 
 
-class Checkpoints:
+class Checkpoints(PreservationPolicy):
     """Numbered by the steps that are done. A context manager, which waits for the last save.
 
-    A checkpoint is written under a hidden name, hashed, and renamed: `checkpoints/STEP` is there
-    whole or not at all. Where several processes train together, all of them call the same methods
-    in the same order; each writes, hashes and verifies its own part, in a folder that all see.
+    Orbax's `CheckpointManager` writes, commits, finds and deletes them: `checkpoints/STEP` is there
+    whole or not at all, on a disk and in a store. Before it commits one, the loss and a lineage
+    with the hash of every file are added here. Where several processes train together, all of them
+    call the same methods in the same order; each writes and verifies its own part, in a folder that
+    all see, and the main one hashes.
     """
 
-    def __init__(self, workdir: Path, keep: int, keep_best: int = 0) -> None:
+    def __init__(self, workdir: Path, keep: int, keep_best: int = 0, spool: Spool | None = None):
         """Opens `workdir/checkpoints`, making it if need be; reports what a kill left unfinished.
 
         Args:
           keep: latest checkpoints that stay.
           keep_best: checkpoints that stay for their validation loss, among those or not.
+          spool: of the run, where the workdir is in a store: `workdir` is its local folder, which
+            is uploaded before a checkpoint is committed.
         """
-        self._workdir, self._keep, self._keep_best = workdir, keep, keep_best
-        # Uncompressed: zstd would save 8 % of trained arrays and cost the step a core.
-        parts = ocp.CompositeCheckpointHandler(
-            params=ocp.PyTreeCheckpointHandler(use_compression=False),
-            optimizer=ocp.PyTreeCheckpointHandler(use_compression=False),
-        )
-        self._writer = ocp.AsyncCheckpointer(parts, timeout_secs=_TIMEOUT)
-        self._barrier = ocp.multihost.get_barrier_sync_fn()
-        self._background = ThreadPoolExecutor(1, "checkpoint")
-        self._pending: tuple[int, Future[None]] | None = None
+        self._spool = spool or Spool(workdir, workdir)
+        self._keep, self._keep_best = keep, keep_best
+        self._losses: dict[int, float | None] = {}
+        folder = absolute(self._home / CHECKPOINTS)
         if leads():
             self._clear()
         meet("checkpoints opened")
+        parts = (PARAMS, OPTIMIZER)
+        self._manager = ocp.CheckpointManager(
+            folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=self,
+                async_options=ocp.options.AsyncOptions(timeout_secs=_TIMEOUT),
+                temporary_path_class=_completed(folder, self._complete),
+                save_root_metadata=False,
+                lightweight_initialize=True,
+            ),
+            # Uncompressed: zstd would save 8 % of trained arrays and cost the step a core.
+            item_handlers={
+                part: ocp.PyTreeCheckpointHandler(use_compression=False) for part in parts
+            },
+        )
 
     @property
     def best(self) -> int | None:
         """Of the steps kept, the one with the lowest validation loss; the first of equals."""
-        return next(iter(self._by_loss()), None)
+        return next(iter(self._by_loss(saved_steps(self._home))), None)
 
     def save(self, step: int, trainable: Params, state: Any, loss: float | None = None) -> None:
         """Returns when the arrays are copied: they may be donated, and the run may go on.
@@ -88,17 +109,16 @@ class Checkpoints:
         self.wait()
         items = {PARAMS: trainable, OPTIMIZER: state}
         self._check_room(step, items)
+        self._losses[step] = loss if loss is not None and math.isfinite(loss) else None
         saves = {name: ocp.args.PyTreeSave(item) for name, item in items.items()}
         with self._explained(step):
-            self._writer.save(self._partial(step).resolve(), args=ocp.args.Composite(**saves))
-        self._pending = step, self._background.submit(self._commit, step, loss)
+            self._manager.save(step, args=ocp.args.Composite(**saves), force=True)
 
     def wait(self) -> None:
         """Returns when all that was saved is on disk. Raises what `save` does."""
-        if self._pending is not None:
-            (step, commit), self._pending = self._pending, None
-            with self._explained(step):
-                commit.result()
+        with self._explained(self._manager.latest_step()):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
 
     def restore_latest(self, layout: Layout) -> tuple[int, Params, Any] | None:
         """Reads `(step, trainable, optimiser state)` onto the layout, whatever mesh wrote them.
@@ -111,22 +131,43 @@ class Checkpoints:
         Raises:
           UserError: not one checkpoint is good, or it doesn't fit the layout.
         """
-        step, flawed = newest_good(self._workdir, _flaw)
+        step, flawed = newest_good(self._home, _flaw)
         if step is None:
             return None
         for bad, reason in flawed.items():
-            aside = self._hidden(bad, "corrupt")
+            aside = self._home / CHECKPOINTS / f".{bad}.corrupt"
             _log.warning("%s; moved to %s, step %d is used instead", reason, aside.name, step)
             if leads():
-                shutil.rmtree(aside, ignore_errors=True)  # an earlier one, reported then
-                step_folder(self._workdir, bad).rename(aside)
-        folder, restores = step_folder(self._workdir, step), {}
+                remove_tree(aside)  # an earlier one, reported then
+                step_folder(self._home, bad).rename(aside)
+        meet("checkpoints checked")
+        self._manager.reload()
+        folder, restores = step_folder(self._home, step), {}
         for name, item in ((PARAMS, layout.trainable), (OPTIMIZER, layout.optimizer)):
             check_tree(folder / name, item)
             where = ocp.checkpoint_utils.construct_restore_args(item)
             restores[name] = ocp.args.PyTreeRestore(item, restore_args=where)
-        found = self._writer.restore(folder.resolve(), args=ocp.args.Composite(**restores))
+        found = self._manager.restore(step, args=ocp.args.Composite(**restores))
         return step, found[PARAMS], found[OPTIMIZER]
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of all files of the checkpoints, as they were saved, by name in the workdir."""
+        found = {}
+        for step in saved_steps(self._home):
+            folder = step_folder(self._home, step)
+            files = recorded_files(folder)
+            files |= {name: hash_file(folder / name) for name in (*_COMMIT, LINEAGE)}
+            prefix = folder.relative_to(self._home).as_posix()
+            found |= {f"{prefix}/{name}": digest for name, digest in files.items()}
+        return found
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: PreservationContext
+    ) -> Sequence[bool]:
+        """Orbax's question at each save: which checkpoints stay, the one being saved included."""
+        steps = sorted(one.step for one in checkpoints)
+        kept = {*steps[-self._keep :], *self._by_loss(steps)[: self._keep_best]}
+        return [one.step in kept for one in checkpoints]
 
     def __enter__(self) -> "Checkpoints":
         logging.getLogger("absl").addFilter(_is_news)
@@ -136,100 +177,97 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._background.shutdown()
-            self._writer.close()
+            self._manager.close()
             logging.getLogger("absl").removeFilter(_is_news)
 
-    def _commit(self, step: int, loss: float | None) -> None:
-        """In the background: waits for the arrays, then makes them a checkpoint."""
-        partial, final = self._partial(step), step_folder(self._workdir, step)
-        self._writer.wait_until_finished()
-        if leads():
-            known = loss is not None and math.isfinite(loss)
-            write_json(partial / META, {"step": step, "loss": loss if known else None})
-        hashes = {n: hash_file(partial / n) for n in list_files(partial) if _mine(n)}
-        write_json(partial / _share(jax.process_index()), hashes)
-        self._barrier(key=f"hashed checkpoint {step}", timeout_ms=_TIMEOUT * 1000)
-        if leads():
-            for share in (partial / _share(n) for n in range(jax.process_count())):
-                hashes |= read_json(share)
-                share.unlink()
-            config, parents = read_json(self._workdir / "config.json"), read_sources(self._workdir)
-            write_lineage(
-                partial,
-                kind="checkpoint",
-                parents=parents,
-                config=config,
-                seed=config["seed"],
-                target=final,
-                files=hashes,
-            )
-            partial.rename(final)
-            self._prune()
-        self._barrier(key=f"committed checkpoint {step}", timeout_ms=_TIMEOUT * 1000)
+    @property
+    def _home(self) -> Path:
+        return self._spool.home
 
-    def _prune(self) -> None:
-        there = saved_steps(self._workdir)
-        for step in {*there} - {*there[-self._keep :], *self._by_loss()[: self._keep_best]}:
-            deleted = self._hidden(step, "deleted")
-            step_folder(self._workdir, step).rename(deleted)
-            shutil.rmtree(deleted)
+    def _complete(self, step: int, folder: Path, final: Path) -> None:
+        """In the background, in the main process, before a checkpoint is committed."""
+        self._spool.push()
+        write_json(folder / META, {"step": step, "loss": self._losses[step]})
+        local = self._spool.local
+        config, parents = read_json(local / "config.json"), read_sources(local, self._home)
+        names = [name for name in list_files(folder) if name not in _COMMIT]
+        with ThreadPoolExecutor() as pool:
+            hashes = pool.map(hash_file, (folder / name for name in names))
+        write_lineage(
+            folder,
+            kind="checkpoint",
+            parents=parents,
+            config=config,
+            seed=config["seed"],
+            target=final,
+            files=dict(zip(names, hashes, strict=True)),
+        )
 
-    def _by_loss(self) -> list[int]:
-        losses = {step: self._loss(step) for step in saved_steps(self._workdir)}
+    def _by_loss(self, steps: Sequence[int]) -> list[int]:
+        losses = {step: self._loss(step) for step in steps}
         known = [(loss, step) for step, loss in losses.items() if loss is not None]
         return [step for _, step in sorted(known)]
 
     def _loss(self, step: int) -> float | None:
         """None too where the file with the loss isn't as it was saved."""
-        folder = step_folder(self._workdir, step)
-        if flaw(folder, lambda name: name == META) is not None:
-            return None
-        return read_json(folder / META)["loss"]
+        if step not in self._losses:
+            folder = step_folder(self._home, step)
+            good = flaw(folder, lambda name: name == META) is None
+            self._losses[step] = read_json(folder / META)["loss"] if good else None
+        return self._losses[step]
 
     def _check_room(self, step: int, items: Any) -> None:
         """Before anything is written, so that a disk is not filled in vain."""
+        if self._spool.is_remote:
+            return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
-        free = shutil.disk_usage(self._workdir / CHECKPOINTS).free
+        free = shutil.disk_usage(self._home / CHECKPOINTS).free
         if _anywhere(free < needed):
             sizes = f"a checkpoint takes {needed / 2**20:.1f} MiB, {free / 2**20:.1f} are free"
             reason = f"{os.strerror(errno.ENOSPC)} ({sizes})"
-            raise OSError(errno.ENOSPC, reason, str(step_folder(self._workdir, step)))
+            raise OSError(errno.ENOSPC, reason, str(step_folder(self._home, step)))
 
     @contextmanager
-    def _explained(self, step: int) -> Iterator[None]:
+    def _explained(self, step: int | None) -> Iterator[None]:
         """Names the checkpoint and the system's reason, which TensorStore has in its messages."""
         try:
             yield
         except Exception as error:
-            for rest in self._unfinished(step):
-                shutil.rmtree(rest, ignore_errors=True)  # some of it may still be being written
+            for rest in unfinished_steps(self._home):
+                remove_tree(rest)  # some of it may still be being written
             number = re.search(r"os_error_code='(\d+)'", str(error))
             if isinstance(error, OSError) or number is None:
                 raise
-            code, place = int(number[1]), step_folder(self._workdir, step)
+            code, place = int(number[1]), step_folder(self._home, step or 0)
             raise OSError(code, os.strerror(code), str(place)) from error
 
     def _clear(self) -> None:
         """Removes what earlier starts were writing or deleting when they were stopped."""
-        folder = self._workdir / CHECKPOINTS
+        folder = self._home / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
-        for rest in self._unfinished("*"):
+        for rest in unfinished_steps(self._home):
             _log.warning("%s: the run was stopped while it saved this step; removed", rest)
-            shutil.rmtree(rest)
-        for rest in folder.glob(".*.deleted"):
-            shutil.rmtree(rest)
+            remove_tree(rest)
+        for rest in folder.glob(".*.deleted"):  # by version 0.1
+            remove_tree(rest)
 
-    def _unfinished(self, step: int | str) -> Iterator[Path]:
-        """Orbax adds an ending of its own to the name, until all of its files are there."""
-        return (self._workdir / CHECKPOINTS).glob(f".{step}.partial*")
 
-    def _partial(self, step: int) -> Path:
-        return self._hidden(step, "partial")
+def _completed(folder: Path, complete: Callable[[int, Path, Path], None]) -> type:
+    """Orbax's way to commit a checkpoint, with a call of `complete` just before it."""
+    # No store renames a folder at once.
+    kinds = ocp.path.atomicity
+    base: Any = kinds.AtomicRenameTemporaryPath
+    if is_remote(folder):
+        base = kinds.CommitFileTemporaryPath
 
-    def _hidden(self, step: int, what: str) -> Path:
-        """A place that is no checkpoint, and that lineages leave out."""
-        return self._workdir / CHECKPOINTS / f".{step}.{what}"
+    class Completed(base):
+        async def finalize(self) -> None:
+            final = self.get_final()
+            if final.parent == folder:  # not a part of a checkpoint
+                await asyncio.to_thread(complete, int(final.name), self.get(), final)
+            await super().finalize()
+
+    return Completed
 
 
 def _flaw(folder: Path) -> str | None:
@@ -246,14 +284,10 @@ def _anywhere(flag: bool) -> bool:
 
 
 def _mine(name: str) -> bool:
-    """Whether this process hashes a file of a checkpoint: those that it wrote, if it goes on with
+    """Whether this process verifies a file of a checkpoint: those that it wrote, if it goes on with
     as many as wrote it; the first process has what belongs to none."""
     writer = re.search(r"process_(\d+)/", f"{name}/")
     return (int(writer[1]) if writer else 0) % jax.process_count() == jax.process_index()
-
-
-def _share(process: int) -> str:
-    return f".hashes.{process}.json"
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -24,7 +24,7 @@ from vcjax.train.parameter_groups import check_groups
 from vcjax.train.reading import read_through
 from vcjax.train.sinks import check_sink
 from vcjax.train.sources import Source, check_sources
-from vcjax.weights.bundle import Bundle, open_model
+from vcjax.weights.bundle import open_model
 from vcjax.weights.resolve import resolve
 from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, as_begun, read_sources
@@ -43,7 +43,7 @@ class Inputs:
 
     mesh: Mesh
     rules: ShardingRules
-    model: StoredModel | Bundle
+    model: StoredModel
     sources: list[Source]
     measured: Measured
     parents: list[Parent]
@@ -99,7 +99,7 @@ def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
         )
 
 
-def _check_model(config: TrainConfig, model: StoredModel | Bundle) -> None:
+def _check_model(config: TrainConfig, model: StoredModel) -> None:
     if config.length > model.config.max_position:
         raise UserError(
             f"config.length: {config.length} is beyond the {model.config.max_position} positions "

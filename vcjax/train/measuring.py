@@ -14,7 +14,6 @@ from vcjax.train.metrics import VALIDATION, Log, finite, read_lines
 from vcjax.train.stopping import replay
 from vcjax.train.validation import Validation
 from vcjax.train.validation_data import GroupSource, check_groups
-from vcjax.weights.bundle import Bundle
 from vcjax.weights.stored import StoredModel
 
 
@@ -27,7 +26,7 @@ class Measured:
     parents: tuple[Parent, ...]
 
 
-def check_measuring(config: TrainConfig, model: StoredModel | Bundle, workdir: Path) -> Measured:
+def check_measuring(config: TrainConfig, model: StoredModel, workdir: Path) -> Measured:
     """Reads what `config.validation` names; writes nothing.
 
     Raises:

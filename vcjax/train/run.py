@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
@@ -12,8 +13,10 @@ from vcjax.data.loader import Batches
 from vcjax.foundation.errors import Preempted
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.lineage import NAME as LINEAGE
-from vcjax.foundation.lineage import write_lineage
+from vcjax.foundation.lineage import hash_files, write_lineage
 from vcjax.foundation.seeds import derive_seed
+from vcjax.foundation.spool import Spool, spooled
+from vcjax.foundation.stores import reached
 from vcjax.foundation.workdir import check_config, opened
 from vcjax.parallel import entered_on_main_process, leads, on_main_process
 from vcjax.train.checkpoints import Checkpoints
@@ -28,6 +31,7 @@ from vcjax.train.profiling import profiled
 from vcjax.train.start import start
 from vcjax.train.step import make_step
 from vcjax.train.throughput import Clock, peak_flops, run_flops, speeds
+from vcjax.weights.steps import is_checkpoint
 from vcjax.weights.workdir import read_sources
 
 EXTENDABLE = ("steps",)
@@ -55,21 +59,27 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
         them are kept.
       Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
     """
-    workdir = Path(workdir)
-    if (summary := on_main_process(lambda: _finished(config, workdir))) is not None:
+    home = reached(workdir)
+    if (summary := on_main_process(lambda: _finished(config, home))) is not None:
         return summary
+    with spooled(home, is_checkpoint, jax.process_index()) as spool:
+        return _train(config, spool, profile=profile)
+
+
+def _train(config: TrainConfig, spool: Spool, *, profile: bool) -> dict[str, Any]:
+    home, workdir = spool.home, spool.local
     inputs = check_inputs(config, workdir)
     mesh, rules, model = inputs.mesh, inputs.rules, inputs.model.config
 
     with (
         entered_on_main_process(lambda: opened(workdir, config.to_dict(), EXTENDABLE)),
-        Checkpoints(workdir, config.keep, config.keep_best) as saved,
+        Checkpoints(workdir, config.keep, config.keep_best, spool) as saved,
         watched() as requested,
     ):
         # -----------------------------------------------------------------------------------------
         # Where the run stands, what a step does, what is measured of it.
         # -----------------------------------------------------------------------------------------
-        run = start(config, workdir, inputs, saved)
+        run = start(config, spool, inputs, saved)
         del inputs
         done, trainable, state, frozen = run.done, run.trainable, run.state, run.frozen
         step = make_step(
@@ -126,14 +136,14 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
                     break
                 if asked is not None:
                     saved.wait()
-                    stopped = f"{workdir}: stopped by {asked.name} at step {done}"
+                    stopped = f"{home}: stopped by {asked.name} at step {done}"
                     raise Preempted(f"{stopped}; the same command continues", asked)
 
         # -----------------------------------------------------------------------------------------
         # The end: what the run was, and where it came from.
         # -----------------------------------------------------------------------------------------
         saved.wait()
-        return on_main_process(lambda: _finish(config, workdir, measuring))
+        return on_main_process(lambda: _finish(config, spool, measuring, saved))
 
 
 def _finished(config: TrainConfig, workdir: Path) -> dict[str, Any] | None:
@@ -152,13 +162,24 @@ def _finished(config: TrainConfig, workdir: Path) -> dict[str, Any] | None:
     return summary
 
 
-def _finish(config: TrainConfig, workdir: Path, measuring: Measuring) -> dict[str, Any]:
+def _finish(
+    config: TrainConfig, spool: Spool, measuring: Measuring, saved: Checkpoints
+) -> dict[str, Any]:
     """Writes what the run was, and where it came from."""
+    workdir = spool.local
     summary = summarise(config.stage, read_metrics(workdir)) | measuring.summary()
     write_json(workdir / SUMMARY, summary)
-    parents = read_sources(workdir)
-    settings = config.to_dict()
-    write_lineage(workdir, kind="train", parents=parents, config=settings, seed=config.seed)
+    spool.push()  # all that the lineage names, before it
+    write_lineage(
+        workdir,
+        kind="train",
+        parents=read_sources(workdir, spool.home),
+        config=config.to_dict(),
+        seed=config.seed,
+        target=spool.home,
+        files=hash_files(workdir) | saved.hashes() if spool.is_remote else None,
+    )
+    spool.push()
     return summary
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from vcjax.data.importers import Records
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared, prepare
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.lineage import Parent
-from vcjax.parallel import leads, on_main_process
+from vcjax.parallel import leads, meet, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 
@@ -140,11 +141,18 @@ def run_parents(
 
 
 def prepare_sources(
-    sources: list[Source], config: TrainConfig, tokenizer: Tokenizer, workdir: Path
+    sources: list[Source],
+    config: TrainConfig,
+    tokenizer: Tokenizer,
+    workdir: Path,
+    shared: Callable[[str], None] = meet,
 ) -> list[tuple[Prepared, float]]:
     """Prepares what is raw into `workdir/data/<field>`; returns (rows, weight) for the loader.
 
     Within a field each row weighs the same, whichever folder it is in.
+
+    Args:
+      shared: waits for all processes, by a name for what the main one has written until then.
     """
     parts = []
     for source in sources:
@@ -152,6 +160,7 @@ def prepare_sources(
         if source.raw is not None:
             folder = workdir / DATA / source.field
             on_main_process(partial(_prepare, folder, source.raw, config, tokenizer))
+            shared(f"{source.field} prepared")
             prepared.append(open_prepared(folder))
         if leads():
             _report(source.field, prepared, bool(held_out_domains(config)))

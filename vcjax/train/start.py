@@ -1,7 +1,7 @@
 """A run at its start: files in the workdir, data as rows, arrays on the devices."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,8 +9,9 @@ import optax
 
 from vcjax.data.prepared import Prepared
 from vcjax.foundation.lineage import NAME as LINEAGE
+from vcjax.foundation.spool import Spool
 from vcjax.model.build import Params
-from vcjax.parallel import leads
+from vcjax.parallel import leads, meet
 from vcjax.train.answers import Answers
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
@@ -26,7 +27,6 @@ from vcjax.train.static import write_static
 from vcjax.train.validation import Validation
 from vcjax.train.validation_data import datasets, prepare_groups, with_datasets
 from vcjax.weights.adapters import join
-from vcjax.weights.bundle import Bundle
 from vcjax.weights.sharded import load_sharded
 from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, write_sources
@@ -57,17 +57,19 @@ class Start:
     answers: Answers | None
 
 
-def start(config: TrainConfig, workdir: Path, inputs: Inputs, saved: Checkpoints) -> Start:
+def start(config: TrainConfig, spool: Spool, inputs: Inputs, saved: Checkpoints) -> Start:
     """Writes what stands in the workdir from the start, prepares raw data, places the model.
 
     The state is that of the last checkpoint, else that of the base model. Where an objective has a
     reference, it is computed here.
     """
-    mesh, rules, model = inputs.mesh, inputs.rules, inputs.model
-    _write_files(config, workdir, inputs)
+    mesh, rules, model, workdir = inputs.mesh, inputs.rules, inputs.model, spool.local
+    _write_files(config, spool, inputs)
+    shared = partial(share, spool)
+    shared("workdir begun")
     tokenizer = model.require_tokenizer()
-    parts = prepare_sources(inputs.sources, config, tokenizer, workdir)
-    groups = prepare_groups(inputs.measured.data, config, tokenizer, workdir)
+    parts = prepare_sources(inputs.sources, config, tokenizer, workdir, shared)
+    groups = prepare_groups(inputs.measured.data, config, tokenizer, workdir, shared)
 
     optimizer, loss = make_optimizer(config), make_loss(config)
     layout = make_layout(model.config, config, optimizer, mesh, rules)
@@ -110,18 +112,28 @@ def start(config: TrainConfig, workdir: Path, inputs: Inputs, saved: Checkpoints
     )
 
 
-def _write_files(config: TrainConfig, workdir: Path, inputs: Inputs) -> None:
+def share(spool: Spool, place: str) -> None:
+    """Waits until every process has come to `place`; all of them have what the main one wrote."""
+    if leads():
+        spool.push()
+    meet(place)
+    if not leads():
+        spool.pull()
+
+
+def _write_files(config: TrainConfig, spool: Spool, inputs: Inputs) -> None:
     """None of them is left of a finished run that is being extended."""
     if not leads():
         return
+    workdir = spool.local
     for name in (LINEAGE, SUMMARY):
-        (workdir / name).unlink(missing_ok=True)
+        spool.remove(name)
     if not (workdir / SOURCES).is_file():
-        write_sources(workdir, inputs.parents)
+        write_sources(workdir, inputs.parents, spool.home)
     write_static(workdir, inputs.model, chat=config.kind != "documents")
 
 
-def _first(config: TrainConfig, model: StoredModel | Bundle, layout: Layout) -> Params:
+def _first(config: TrainConfig, model: StoredModel, layout: Layout) -> Params:
     """What is trained, before the first step."""
     if config.adapters:
         return init_adapters(model.config, config, layout.trainable)

@@ -21,7 +21,7 @@ from vcjax.data.records import KINDS, Record
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, read_jsonl, replaced_folder, write_json
 from vcjax.foundation.lineage import Parent
-from vcjax.parallel import on_main_process
+from vcjax.parallel import meet, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 from vcjax.train.sources import (
@@ -124,15 +124,23 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def prepare_groups(
-    source: GroupSource, config: TrainConfig, tokenizer: Tokenizer, workdir: Path
+    source: GroupSource,
+    config: TrainConfig,
+    tokenizer: Tokenizer,
+    workdir: Path,
+    shared: Callable[[str], None] = meet,
 ) -> list[Group]:
     """All groups; those of raw records are prepared once, into `workdir/data/validation`.
 
     Of each at most `config.validation.batches` batches of rows are kept, evenly spread over all.
+
+    Args:
+      shared: see `vcjax.train.sources.prepare_sources`.
     """
     groups, folder = list(source.ready), workdir / DATA / FOLDER
     if source.raw is not None:
         on_main_process(partial(_write_groups, folder, source.raw, config, tokenizer))
+        shared("validation prepared")
         groups += _read_groups(folder)
     most = config.validation.batches * config.batch_size
     return [replace(group, rows=spread(group.rows, most)) for group in groups]

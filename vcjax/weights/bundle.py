@@ -78,12 +78,6 @@ def load_bundle(reference: str, dtype: str | None = None) -> Bundle:
 
 def load_located(located: Located, dtype: str | None = None) -> Bundle:
     """Loads what `resolve` found."""
-    if located.kind == "workdir":
-        # A run's adapters need their base, which is loaded here: the two modules need each other.
-        from vcjax.weights.workdir import load_workdir
-
-        trained = load_workdir(located, dtype)
-        return replace(trained, tokenizer=located.chat.apply(trained.tokenizer))
     stored = _open(located)
     held = check_dtype(dtype or stored.stored_dtype)
     numbers = jax.numpy.dtype(held)
@@ -99,18 +93,13 @@ def load_located(located: Located, dtype: str | None = None) -> Bundle:
     )
 
 
-def open_model(reference: str) -> StoredModel | Bundle:
+def open_model(reference: str) -> StoredModel:
     """Opens any model reference; see `open_located`."""
     return open_located(resolve(reference))
 
 
-def open_located(located: Located) -> StoredModel | Bundle:
-    """Opens what `resolve` found, its tensors left on disk and checked.
-
-    A training workdir is loaded: its adapters are merged in memory.
-    """
-    if located.kind == "workdir":
-        return load_located(located)
+def open_located(located: Located) -> StoredModel:
+    """Opens what `resolve` found, its tensors left on disk and checked."""
     stored = _open(located)
     check_tensors(stored.source, stored.config, str(located.path))
     return stored
@@ -121,6 +110,10 @@ def _open(located: Located) -> StoredModel:
         from vcjax.weights.peft_source import open_adapted  # opens a base by `open_located`
 
         stored = open_adapted(located)
+    elif located.kind == "workdir":
+        from vcjax.weights.workdir import open_workdir  # as well
+
+        stored = open_workdir(located)
     else:
         stored = open_stored(located)
     return replace(stored, tokenizer=located.chat.apply(stored.tokenizer))

@@ -10,6 +10,7 @@ from pathlib import Path
 from vcjax.charter.load import load_charter
 from vcjax.foundation.lineage import NAME as LINEAGE
 from vcjax.foundation.lineage import Parent, content_hash, read_lineage
+from vcjax.foundation.stores import as_path
 from vcjax.weights.bundle import Bundle
 from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, read_sources
@@ -34,7 +35,7 @@ def _chain(origin: Parent) -> Iterator[list[Parent]]:
         if path is None or path in seen:
             continue
         seen.add(path)
-        parents = _parents(Path(path))
+        parents = _parents(as_path(path))
         yield parents
         todo += [one for one in parents if one.role in _MODELS]
 
@@ -50,7 +51,7 @@ def _parents(folder: Path) -> list[Parent]:
 
 def _named(charter: Parent) -> str:
     """Name, version and hash of a charter; where its file has changed, as it was recorded."""
-    path = Path(charter.path) if charter.path else None
+    path = as_path(charter.path) if charter.path else None
     if path is None or not path.is_file() or content_hash(path) != charter.hash:
         return f"{charter.reference} (hash {charter.hash[:16]})"
     read = load_charter(str(path))

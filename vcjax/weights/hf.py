@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
+from vcjax.foundation.stores import as_path
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.mapping import Bounds, Source, places
 from vcjax.weights.safetensors_file import (
@@ -37,7 +38,7 @@ class HFSource(Source):
           UserError: no `config.json`, no safetensors, a file that is truncated or corrupt, or an
             index that names a file which isn't there.
         """
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
         if not (self.folder / "config.json").is_file():
             raise UserError(f"{folder}: no config.json: not a Hugging Face model folder")
         self.config: dict[str, Any] = read_json(self.folder / "config.json")

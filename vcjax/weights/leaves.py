@@ -23,6 +23,7 @@ from orbax.checkpoint.type_handlers import (
     get_type_handler,
 )
 
+from vcjax.foundation.stores import absolute
 from vcjax.model.build import Params
 
 Read = Callable[[], np.ndarray]
@@ -86,7 +87,7 @@ def save_leaves(path: Path, tree: Params) -> None:
     """Saves a nested dict of leaves at `path`, which must not exist."""
     chunked = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=CHUNK_BYTES), tree)
     with _checkpointer() as checkpointer:
-        checkpointer.save(path.resolve(), args=ocp.args.PyTreeSave(tree, save_args=chunked))
+        checkpointer.save(absolute(path), args=ocp.args.PyTreeSave(tree, save_args=chunked))
 
 
 def open_leaves(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Read]]:
@@ -95,7 +96,7 @@ def open_leaves(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Read]
     Raises:
       ValueError, OSError: the checkpoint is incomplete or corrupt.
     """
-    path = path.resolve()
+    path = absolute(path)
     with _checkpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata
         if stored is None:

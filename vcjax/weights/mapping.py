@@ -72,6 +72,14 @@ class Source(Protocol):
         return self.tensor(name)[_slices(bounds)]
 
 
+class StackedSource(Source):
+    """Tensors that are stored as a model has them, the layers stacked."""
+
+    def onto(self, layout: Params) -> Params:
+        """Reads the parameters onto a mesh; `layout` is that of `load_sharded`, none quantised."""
+        ...
+
+
 class Place(NamedTuple):
     """Where a tensor lies in the parameter tree.
 

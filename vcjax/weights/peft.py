@@ -13,17 +13,17 @@ from tqdm import tqdm
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, replaced_folder, write_json
 from vcjax.foundation.lineage import Parent, write_lineage
+from vcjax.foundation.stores import PARTIAL, is_there
 from vcjax.foundation.workdir import check_target
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
 from vcjax.text.chat_settings import split_options
-from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.bundle import check_dtype, write_companions
 from vcjax.weights.card import charter_of, model_card
 from vcjax.weights.mapping import Source, places
 from vcjax.weights.resolve import ADAPTER_CONFIG, Located
 from vcjax.weights.safetensors_file import write_file
 from vcjax.weights.shipped import SHIPPED
-from vcjax.weights.stored import GENERATION, StoredModel
+from vcjax.weights.stored import GENERATION, StoredModel, read_tokenizer
 from vcjax.weights.workdir import MODEL, Trained, read_sources, read_trained
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -51,7 +51,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
             f"{located.reference}: no training run; only a run with lora.rank above 0 has adapters "
             "to write for peft"
         )
-    if path.exists():
+    if is_there(path) and not (path / PARTIAL).is_file():
         raise UserError(f"{path}: exists; choose another folder")
     check_target(path)
     trained, held = read_trained(located), check_dtype(dtype or "float32")
@@ -64,7 +64,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
     adapters = StoredModel(
         trained.config,
         AdapterSource(trained),
-        located.chat.apply(load_tokenizer(located.path / MODEL)),
+        located.chat.apply(read_tokenizer(located.path / MODEL)),
         read_json(located.path / MODEL / GENERATION),
         held,
         trained.origin,

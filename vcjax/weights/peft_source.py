@@ -10,14 +10,15 @@ import numpy as np
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import NAME, Parent, read_lineage
+from vcjax.foundation.stores import as_path
 from vcjax.parallel import leads
-from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
-from vcjax.weights.bundle import Bundle, open_located
+from vcjax.text.tokenizer import MissingTokenizer
+from vcjax.weights.bundle import open_located
 from vcjax.weights.mapping import Bounds, Source
 from vcjax.weights.peft import ADAPTER_WEIGHTS, BASE, PREFIX
 from vcjax.weights.resolve import ADAPTER_CONFIG, Located, resolve
 from vcjax.weights.safetensors_file import Stored, read_header, read_tensor
-from vcjax.weights.stored import GENERATION, StoredModel, origin_of
+from vcjax.weights.stored import GENERATION, StoredModel, origin_of, read_tokenizer
 
 _MATRIX = re.compile(re.escape(PREFIX) + r"(?P<module>.+)\.lora_(?P<matrix>[AB])\.weight")
 _UNSUPPORTED = ("use_dora", "use_qalora", "fan_in_fan_out", "alpha_pattern", "layer_replication")
@@ -37,7 +38,7 @@ def open_adapted(located: Located) -> StoredModel:
     _check(folder / ADAPTER_CONFIG, raw)
     base = _open_base(folder, raw)
     try:
-        tokenizer = load_tokenizer(folder)
+        tokenizer = read_tokenizer(folder)
     except MissingTokenizer:
         tokenizer = base.tokenizer
     generation = folder / GENERATION
@@ -119,14 +120,14 @@ def _check(path: Path, raw: dict[str, Any]) -> None:
         raise UserError(f"{path}: lora_alpha {raw.get('lora_alpha')!r} is no number")
 
 
-def _open_base(folder: Path, raw: dict[str, Any]) -> StoredModel | Bundle:
+def _open_base(folder: Path, raw: dict[str, Any]) -> StoredModel:
     """The base, from where the lineage says if there is one, else as the config names it."""
     path, recorded = folder / ADAPTER_CONFIG, _recorded_base(folder)
     name, revision = raw.get("base_model_name_or_path"), raw.get("revision")
     if not name:
         raise UserError(f"{path}: base_model_name_or_path is empty; name the adapter's base in it")
     reference = f"{name}@{revision}" if revision else name
-    if recorded is not None and recorded.path is not None and Path(recorded.path).exists():
+    if recorded is not None and recorded.path is not None and as_path(recorded.path).exists():
         reference = recorded.path
     try:
         base = open_located(resolve(reference))

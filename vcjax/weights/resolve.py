@@ -5,6 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vcjax.foundation.errors import UserError, suggest
+from vcjax.foundation.files import cache_folder, hash_text, replaced_folder
+from vcjax.foundation.stores import (
+    PARTIAL,
+    absolute,
+    download,
+    is_remote,
+    reached,
+    stamp,
+)
 from vcjax.model.named import NAMED
 from vcjax.text.chat_settings import ChatSettings, read_settings, split_options
 from vcjax.weights.hub import HUB_ID, fetch, is_snapshot, snapshot_files
@@ -57,17 +66,19 @@ def _resolve(reference: str, wanted: Sequence[str] | None) -> Located:
         raise UserError("the name of a model is empty; give a folder, file or hub id")
     if reference in SHIPPED:
         return Located("gguf", fetch_shipped(reference), reference)
-    path = Path(reference)
+    path = reached(reference)
     if path.is_dir():
-        home = path.resolve().parent
-        if path.resolve().name.isdecimal() and home.name == "checkpoints":
-            return Located("workdir", home.parent, reference, int(path.resolve().name))
-        files = snapshot_files(path) if is_snapshot(path.resolve()) else None
+        whole = absolute(path)
+        if whole.name.isdecimal() and whole.parent.name == "checkpoints":
+            return Located("workdir", whole.parent.parent, reference, int(whole.name))
+        files = snapshot_files(path) if is_snapshot(whole) else None
         return Located(_folder_kind(path), path, reference, files=files)
     if path.is_file():
         if path.suffix != ".gguf":
             raise UserError(f"{reference}: not a model (a folder or a .gguf file is)")
-        return Located("gguf", path, reference)
+        return Located("gguf", _fetched(path), reference)
+    if is_remote(path):
+        raise UserError(f"{reference}: no such folder or file in the store")
     if HUB_ID.fullmatch(reference):
         folder, at_commit = fetch(reference, wanted)
         return Located(_folder_kind(folder), folder, at_commit, files=snapshot_files(folder))
@@ -81,7 +92,21 @@ def _resolve(reference: str, wanted: Sequence[str] | None) -> Located:
     )
 
 
+def _fetched(path: Path) -> Path:
+    """A file that is read through a memory map: one in a store is copied into the cache."""
+    if not is_remote(path):
+        return path
+    version = hash_text(repr((str(path), stamp(path))))[:16]
+    target = cache_folder() / "models" / version / path.name
+    if not target.is_file():
+        with replaced_folder(target.parent) as folder:
+            download(path.parent, folder, [path.name])
+    return target
+
+
 def _folder_kind(path: Path) -> str:
+    if is_remote(path) and (path / PARTIAL).is_file():
+        raise UserError(f"{path}: incomplete: what was writing it is running or was stopped")
     if (path / CHECKPOINT_MARK).is_file():
         return "checkpoint"
     if (path / "checkpoints").is_dir():

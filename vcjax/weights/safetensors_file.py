@@ -10,7 +10,9 @@ Source of the format: https://github.com/huggingface/safetensors#format
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
 from vcjax.foundation.errors import UserError
+from vcjax.foundation.stores import is_remote, read_range, size_of
 from vcjax.weights.mapping import Bounds
 
 NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
@@ -43,7 +46,7 @@ def read_header(path: Path) -> dict[str, Stored]:
       UserError: the file is truncated or corrupt.
     """
     try:
-        with safe_open(path, framework="np"):
+        with _checkable(path) as here, safe_open(here, framework="np"):
             pass  # it has checked the header against itself and against the file's size
     except SafetensorError as error:
         reason = str(error).splitlines()[0]
@@ -57,6 +60,21 @@ def read_header(path: Path) -> dict[str, Stored]:
         name: Stored(path, info["dtype"], tuple(info["shape"]), start + info["data_offsets"][0])
         for name, info in header.items()
     }
+
+
+@contextmanager
+def _checkable(path: Path) -> Iterator[Path]:
+    """A file that the library can map; for one in a store its header and a hole of its size."""
+    if not is_remote(path):
+        yield path
+        return
+    with NamedTemporaryFile(prefix="vcjax-") as copy:
+        size = size_of(path)
+        length = int.from_bytes(start := read_range(path, 0, 8), "little")
+        copy.write(start + read_range(path, 8, min(length, size)))
+        copy.truncate(size)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def read_tensor(stored: Stored) -> np.ndarray:
@@ -141,7 +159,11 @@ def _read(stored: Stored, begin: int, shape: tuple[int, ...]) -> np.ndarray:
     dtype = _dtype(stored)
     # As bytes: NumPy's file functions know no bfloat16.
     size, offset = math.prod(shape) * dtype.itemsize, stored.offset + begin * dtype.itemsize
-    return np.fromfile(stored.path, np.uint8, size, offset=offset).view(dtype).reshape(shape)
+    if is_remote(stored.path):
+        data = np.frombuffer(read_range(stored.path, offset, size), np.uint8)
+    else:
+        data = np.fromfile(stored.path, np.uint8, size, offset=offset)
+    return data.view(dtype).reshape(shape)
 
 
 def _blocks(tensor: np.ndarray, dtype: str) -> Iterator[memoryview]:

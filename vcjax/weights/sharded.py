@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.quantised import quantise
-from vcjax.weights.mapping import Bounds, Place, Source, places
+from vcjax.weights.mapping import Bounds, Place, Source, StackedSource, places
 
 _FORMS = {"int8": "int8", "uint8": "nf4"}
 """The form of quantised kernels, by the dtype of their codes."""
@@ -39,6 +39,8 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     for place in places(config):
         stacked[place.path].append(place)
     flat: dict[tuple[str, ...], Any] = flatten_dict(layout)
+    if isinstance(source, StackedSource) and flat.keys() == stacked.keys():
+        return source.onto(layout)
     loaded = {}
     for path, layers in stacked.items():
         if path in flat:

@@ -5,6 +5,7 @@
 SHA-256 of every file, since neither Orbax nor zarr notices a changed byte of an array.
 """
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,21 +13,38 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint.options import AtomicityMode, AtomicityOptions
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import hash_file
 from vcjax.foundation.lineage import recorded_files
+from vcjax.foundation.stores import absolute, is_remote
 
 CHECKPOINTS = "checkpoints"
 PARAMS = "params"
 META = "checkpoint.json"
+_UNFINISHED = re.compile(r"\d+\.orbax-checkpoint-tmp.*|\.\d+\.partial.*")  # of version 0.1, too
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a file, by its name relative to a workdir, is part of a checkpoint."""
+    return name.startswith(f"{CHECKPOINTS}/")
 
 
 def saved_steps(workdir: Path) -> list[int]:
-    """Steps of which there is a checkpoint, in rising order."""
+    """Steps of which there is a checkpoint, in rising order: those that Orbax has committed."""
+    folder = absolute(workdir / CHECKPOINTS)
+    return sorted(found.step for found in _names(folder).find_all(folder))
+
+
+def unfinished_steps(workdir: Path) -> list[Path]:
+    """Folders of checkpoints that were never committed."""
     folder = workdir / CHECKPOINTS
-    there = folder.iterdir() if folder.is_dir() else ()
-    return sorted(int(path.name) for path in there if path.name.isdecimal())
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    if is_remote(folder):
+        saved = {str(step) for step in saved_steps(workdir)}
+        return [path for path in there if path.name.isdecimal() and path.name not in saved]
+    return [path for path in there if _UNFINISHED.fullmatch(path.name)]
 
 
 def step_folder(workdir: Path, step: int) -> Path:
@@ -78,6 +96,12 @@ def newest_good(
     return None, {}
 
 
+def _names(folder: Path) -> Any:
+    """How Orbax finds checkpoints; those in a store have a file that says they are committed."""
+    mode = AtomicityMode.COMMIT_FILE if is_remote(folder) else AtomicityMode.ATOMIC_RENAME
+    return ocp.path.step.standard_name_format(atomicity_options=AtomicityOptions(mode=mode))
+
+
 def check_tree(place: Path, wanted: Any) -> None:
     """Raises a UserError that names the first array in which a stored tree is another.
 
@@ -85,7 +109,7 @@ def check_tree(place: Path, wanted: Any) -> None:
       place: a part of a checkpoint, a folder of Orbax's.
       wanted: a tree whose leaves have `shape` and `dtype`.
     """
-    found = _arrays(ocp.PyTreeCheckpointHandler().metadata(epath.Path(place.resolve())).tree)
+    found = _arrays(ocp.PyTreeCheckpointHandler().metadata(epath.Path(absolute(place))).tree)
     expected = _arrays(wanted)
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):

@@ -7,12 +7,14 @@ from typing import Any
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json
 from vcjax.foundation.lineage import Parent
+from vcjax.foundation.stores import absolute, local_files
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import leads
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
 from vcjax.weights.checkpoint import CheckpointSource
 from vcjax.weights.gguf import GGUFSource
 from vcjax.weights.hf import HFSource
+from vcjax.weights.hub import COMPANIONS
 from vcjax.weights.mapping import Source
 from vcjax.weights.resolve import CHECKPOINT_MARK, Located
 
@@ -92,6 +94,12 @@ def open_stored(located: Located) -> StoredModel:
     return StoredModel(config, source, _tokenizer(path), generation, stored, origin)
 
 
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Loads a tokenizer from a folder on this machine or in a store; see `load_tokenizer`."""
+    with local_files(folder, COMPANIONS) as here:
+        return load_tokenizer(here)
+
+
 def origin_of(located: Located, path: Path | None = None) -> Parent:
     """A model as a parent in a lineage. Where several processes run, only the main one hashes it.
 
@@ -103,7 +111,7 @@ def origin_of(located: Located, path: Path | None = None) -> Parent:
     path = located.path if path is None else path
     if leads():
         return Parent.of("model", path, located.reference, located.files)
-    return Parent("model", located.reference, "", str(path.resolve()), located.files)
+    return Parent("model", located.reference, "", str(absolute(path)), located.files)
 
 
 def _config(raw: dict[str, Any], located: Located) -> LlamaConfig:
@@ -116,6 +124,6 @@ def _config(raw: dict[str, Any], located: Located) -> LlamaConfig:
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
     try:
-        return load_tokenizer(folder)
+        return read_tokenizer(folder)
     except MissingTokenizer:
         return None

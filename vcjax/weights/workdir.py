@@ -9,30 +9,21 @@ trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-import orbax.checkpoint as ocp
 
 from vcjax.foundation.errors import UserError
 from vcjax.foundation.files import read_json, write_json
 from vcjax.foundation.lineage import Parent
-from vcjax.model.build import Params, shapes
+from vcjax.foundation.stores import as_path
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig, merge_lora
-from vcjax.model.quantised import quantise_base
+from vcjax.model.lora import LoraConfig
 from vcjax.parallel import leads
 from vcjax.text.chat_settings import split_options
-from vcjax.text.tokenizer import load_tokenizer
-from vcjax.weights.adapters import join, split_adapters
-from vcjax.weights.bundle import GENERATION, Bundle, check_dtype, load_located
+from vcjax.weights.bundle import GENERATION, open_located
 from vcjax.weights.resolve import Located, resolve
-from vcjax.weights.steps import META, PARAMS, check_tree, flaw, newest_good, step_folder
-from vcjax.weights.stored import origin_of
+from vcjax.weights.steps import META, PARAMS, flaw, newest_good, step_folder
+from vcjax.weights.stored import StoredModel, origin_of, read_tokenizer
+from vcjax.weights.trained import AdaptedSource, Trained, TrainedSource
 
 MODEL = "model"
 SOURCES = "sources.json"
@@ -40,27 +31,8 @@ SOURCES = "sources.json"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a checkpoint holds of the model, in float32.
-
-    Attributes:
-      config: static shape.
-      lora: the adapters' settings; None where all parameters were trained.
-      params: the adapters' leaves, or all of them.
-      stored_dtype: dtype in which the base model was stored.
-      origin: the run, or the checkpoint that was asked for, as a parent in a lineage.
-    """
-
-    config: LlamaConfig
-    lora: LoraConfig | None
-    params: Params
-    stored_dtype: str
-    origin: Parent
-
-
 def read_trained(located: Located) -> Trained:
-    """Reads what a training run has trained, finished or not.
+    """Finds what a training run has trained, finished or not.
 
     Args:
       located: a workdir; without a step it is the last checkpoint that is good, and those after it
@@ -78,49 +50,38 @@ def read_trained(located: Located) -> Trained:
     adapters = LoraConfig(**lora) if lora["rank"] else None
     place = _last_good(folder) if step is None else _good(step_folder(folder, step))
     origin = origin_of(located, folder if step is None else place)
-    params = _read_params(place, config, adapters)
-    return Trained(config, adapters, params, raw["torch_dtype"], origin)
+    return Trained(config, adapters, place, raw["torch_dtype"], origin)
 
 
-def load_workdir(located: Located, dtype: str | None = None) -> Bundle:
-    """Loads the model of a training run; see `read_trained`.
-
-    Args:
-      dtype: of the parameters in memory; None is the dtype in which the base model was stored.
+def open_workdir(located: Located) -> StoredModel:
+    """Opens the model of a training run, its adapters merged as it is read; see `read_trained`.
 
     Raises:
       UserError: nothing to read, or adapters whose base has changed.
     """
     folder, trained = located.path, read_trained(located)
-    whole = trained.params
+    source = TrainedSource(trained)
     if trained.lora is not None:
-        # On the host: an accelerator needn't have room for the whole model in float32.
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            base = quantise_base(load_base(folder).params, trained.lora.base)
-            whole = merge_lora(join(whole, base), trained.lora)
-    held = check_dtype(dtype or trained.stored_dtype)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf).astype(jnp.dtype(held)), whole)
-    return Bundle(
+        source = AdaptedSource(open_base(folder).source, trained)
+    return StoredModel(
         trained.config,
-        params,
-        load_tokenizer(folder / MODEL),
+        source,
+        read_tokenizer(folder / MODEL),
         read_json(folder / MODEL / GENERATION),
-        held,
         trained.stored_dtype,
         trained.origin,
     )
 
 
-def load_base(folder: Path) -> Bundle:
-    """Loads, in float32, the model that the run in `folder` began with.
+def open_base(folder: Path) -> StoredModel:
+    """Opens the model that the run in `folder` began with.
 
     Raises:
       UserError: it is gone, or isn't the one that the run began with.
     """
     source = next(parent for parent in read_sources(folder) if parent.role == "model")
-    there = source.path if source.path and Path(source.path).exists() else None
-    reference = there or split_options(source.reference)[0]
-    base = load_located(resolve(reference), "float32")
+    there = source.path if source.path and as_path(source.path).exists() else None
+    base = open_located(resolve(there or split_options(source.reference)[0]))
     if leads() and base.origin.hash != source.hash:
         raise UserError(
             f"{base.origin.reference}: changed since {folder} was trained on top of it; "
@@ -129,9 +90,13 @@ def load_base(folder: Path) -> Bundle:
     return base
 
 
-def read_sources(folder: Path) -> list[Parent]:
-    """What a run was made from, as it was when the run began."""
-    return [Parent.from_record(each, folder) for each in read_json(folder / SOURCES)]
+def read_sources(folder: Path, home: Path | None = None) -> list[Parent]:
+    """What a run was made from, as it was when the run began.
+
+    Args:
+      home: the workdir, where `folder` is only the spool of it.
+    """
+    return [Parent.from_record(each, home or folder) for each in read_json(folder / SOURCES)]
 
 
 def as_begun(reference: str, folder: Path) -> str:
@@ -150,9 +115,13 @@ def as_begun(reference: str, folder: Path) -> str:
     return reference
 
 
-def write_sources(folder: Path, parents: list[Parent]) -> None:
-    """Writes the parents with paths relative to `folder`, so that a tree of runs can be moved."""
-    write_json(folder / SOURCES, [parent.to_record(folder) for parent in parents])
+def write_sources(folder: Path, parents: list[Parent], home: Path | None = None) -> None:
+    """Writes the parents with paths relative to the workdir, so that a tree of runs can be moved.
+
+    Args:
+      home: see `read_sources`.
+    """
+    write_json(folder / SOURCES, [parent.to_record(home or folder) for parent in parents])
 
 
 def _good(place: Path) -> Path:
@@ -175,13 +144,3 @@ def _last_good(folder: Path) -> Path:
 def _model_flaw(place: Path) -> str | None:
     """What is wrong with a checkpoint, as far as the model goes: the optimiser isn't read."""
     return flaw(place, lambda name: name == META or name.startswith(f"{PARAMS}/"))
-
-
-def _read_params(place: Path, config: LlamaConfig, lora: LoraConfig | None) -> Params:
-    tree: Any = shapes(config, lora=lora)
-    if lora is not None:
-        tree, _ = split_adapters(tree)
-    check_tree(place / PARAMS, tree)
-    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    with ocp.PyTreeCheckpointer() as reader:
-        return reader.restore(place.resolve() / PARAMS, restore_args=on_host)

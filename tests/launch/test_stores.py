@@ -1,0 +1,25 @@
+"""Launch scripts on paths in stores: verbs that need a disk say so before they start."""
+
+import pytest
+
+from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.run import synthesize
+from vcjax.foundation.errors import UserError
+from vcjax.road.ablation import ablate
+from vcjax.road.rounds import drive_rounds
+from vcjax.road.run import drive
+
+
+@pytest.mark.parametrize("verb", [synthesize, ablate, drive_rounds, drive])
+def test_a_verb_with_a_ledger_refuses_a_store_before_it_looks_at_anything_else(verb):
+    with pytest.raises(UserError, match=r"^gs://bucket/run: can't be in a store") as error:
+        verb(None, "gs://bucket/run")
+    assert "\n" not in str(error.value)
+
+
+def test_a_ledger_in_a_store_is_refused():
+    with (
+        pytest.raises(UserError, match="can't be in a store"),
+        opened_to_read("gs://bucket/ledger.sqlite"),
+    ):
+        pass

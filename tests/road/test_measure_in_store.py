@@ -1,0 +1,60 @@
+"""An evaluation with its workdir in a bucket."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from vcjax.charter.load import load_charter
+from vcjax.evaluation.store import Store
+from vcjax.foundation.files import read_json, read_jsonl
+from vcjax.foundation.lineage import verify
+from vcjax.foundation.stores import as_path
+from vcjax.road import measure as measuring
+from vcjax.road.measure import MeasureConfig, measure
+
+
+@pytest.fixture
+def config(tmp_path) -> MeasureConfig:
+    """Six questions, and what was answered to them."""
+    domain = load_charter("universal").subdomains()[0].id
+    names = [f"{number}-{lang}" for number in range(3) for lang in ("en", "zh")]
+    about = {"domain": domain, "question": "Why?", "rubric": "Weighs both sides."}
+    items = [{"id": n, "parallel_id": n[0], "lang": n[2:], **about} for n in names]
+    said = [{"key": f"{name}/answer", "text": f"Both have a point ({name})."} for name in names]
+    for file, records in (("items", items), ("said", said)):
+        lines = "\n".join(map(json.dumps, records))
+        (tmp_path / f"{file}.jsonl").write_text(lines, encoding="utf-8")
+    model = f"recorded:{tmp_path / 'said.jsonl'}"
+    return MeasureConfig(model=model, model_family="a", benchmark=str(tmp_path / "items.jsonl"))
+
+
+def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
+    config, store, tmp_path, monkeypatch
+):
+    workdir, written = f"{store}/run", []
+
+    def extend(self, records, real=Store.extend):
+        added = list(records)
+        written.extend(added)
+        if len(written) == 5:
+            raise RuntimeError("killed")
+        real(self, added)
+
+    monkeypatch.setattr(measuring, "UPLOADED", 2)
+    monkeypatch.setattr(Store, "extend", extend)
+    with pytest.raises(RuntimeError, match="killed"):
+        measure(config, workdir)
+    kept = [record for _, record in read_jsonl(f"{workdir}/answers.jsonl")]
+    assert kept == written[:4]
+
+    written[:] = [{}] * 10
+    summary = measure(config, workdir)
+    assert len(written) == 10 + 2 + 6  # answers and scores
+    on_disk = measure(config, tmp_path / "run")
+    assert summary == on_disk == read_json(f"{workdir}/summary.json")
+    assert (as_path(workdir) / "report.html").read_text() == (
+        tmp_path / "run" / "report.html"
+    ).read_text()
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+    assert read_json(f"{workdir}/config.json")["seed"] == asdict(config)["seed"]

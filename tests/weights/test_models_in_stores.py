@@ -1,0 +1,65 @@
+"""A model in a bucket is a model reference like any other."""
+
+import jax
+import numpy as np
+import pytest
+
+from vcjax.api import load, save_model
+from vcjax.foundation.errors import UserError
+from vcjax.foundation.lineage import read_lineage, verify
+from vcjax.foundation.stores import PARTIAL, as_path, files_below, upload
+from vcjax.weights import safetensors_file
+from vcjax.weights.bundle import load_bundle, open_model
+from vcjax.weights.resolve import resolve
+
+
+@pytest.mark.parametrize("form", ["hf", "checkpoint"])
+def test_a_model_written_to_a_bucket_is_the_model_that_is_read_from_it(form, store, tiny):
+    target = as_path(store) / "model"
+    save_model(tiny, target, form=form)
+    read = load_bundle(f"{store}/model")
+    jax.tree.map(np.testing.assert_array_equal, read.params, tiny.params)
+    assert read.require_tokenizer().encode("a 字") == tiny.require_tokenizer().encode("a 字")
+    assert read.origin.path == f"{store}/model"
+    assert {finding.status for finding in verify(target)} <= {"ok", "absent"}
+    assert load(f"{store}/model").lineage == read_lineage(target)
+    with pytest.raises(UserError, match="exists; choose another folder"):
+        save_model(tiny, target, form=form)
+
+
+def test_a_part_of_a_tensor_in_a_bucket_is_read_by_its_range(store, tiny, tiny_folder, monkeypatch):
+    upload(tiny_folder, as_path(store), files_below(tiny_folder))
+    model, read = open_model(store), []
+
+    def counted(path, start, size, real=safetensors_file.read_range):
+        read.append(size)
+        return real(path, start, size)
+
+    monkeypatch.setattr(safetensors_file, "read_range", counted)
+    name = "model.embed_tokens.weight"
+    part = model.source.part(name, ((3, 7), (0, 32)))
+    np.testing.assert_array_equal(part, tiny.params["embedding"][3:7])
+    assert read == [4 * 32 * 4]
+
+
+def test_a_truncated_file_in_a_bucket_is_named(store, tiny_folder):
+    upload(tiny_folder, as_path(store), files_below(tiny_folder))
+    weights = as_path(store) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"model\.safetensors: truncated or corrupt"):
+        load_bundle(store)
+
+
+def test_a_folder_whose_upload_was_stopped_is_no_model_and_is_written_again(store, tiny):
+    target = as_path(store) / "model"
+    save_model(tiny, target, form="hf")
+    (target / PARTIAL).write_text("")
+    with pytest.raises(UserError, match="incomplete"):
+        resolve(f"{store}/model")
+    save_model(tiny, target, form="hf")
+    assert resolve(f"{store}/model").kind == "hf"
+
+
+def test_a_name_without_a_model_in_a_bucket_is_refused(store):
+    with pytest.raises(UserError, match="no such folder or file in the store"):
+        resolve(f"{store}/none")
