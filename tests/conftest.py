@@ -88,6 +88,8 @@ def script_cache(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """An emulated bucket, as `gs://NAME`."""
+    from tests.bucket import emulated  # few tests need it
+
     with emulated() as address:
         yield address
 
