@@ -91,7 +91,8 @@ def test_each_declared_dependency_is_pinned_within_its_bounds(declared, pins):
     for purpose in PURPOSES:
         for requirement in declared[purpose]:
             name = canonicalize_name(requirement.name)
-            version = pins[purpose].get(name) or pins["run"].get(name)
+            upto = PURPOSES[: PURPOSES.index(purpose) + 1]  # each file adds to those before it
+            version = next((pins[each][name] for each in upto if name in pins[each]), None)
             assert version is not None, f"{name} has no pin in requirements/{purpose}.txt"
             assert requirement.specifier.contains(version), f"{name}=={version}: {requirement}"
 
