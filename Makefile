@@ -25,7 +25,7 @@ external: $(VENV)/test
 
 # What takes longer or needs system packages: chromium, debootstrap; each test says which.
 slow: $(VENV)/test
-	$(BIN)/python -m pytest tests/slow
+	$(BIN)/python -m pytest tests/slow -o faulthandler_timeout=1200
 
 # Live, against transformers and PyTorch, in an environment of its own.
 parity: $(PARITY)/ready

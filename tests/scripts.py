@@ -49,9 +49,16 @@ def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, s
     return code, out.getvalue(), error.getvalue()
 
 
+_CONFIGS = ("absl.", "ml_collections.")
+"""Modules that define the flags of a config's fields, on behalf of a script."""
+
+
 @contextmanager
 def _own_flags() -> Iterator[None]:
-    """Takes the flags away that the script defines, so that the next one can define its own."""
+    """Takes the flags away that the script defines, so that the next one can define its own.
+
+    Those of a library that it imports stay: the library is imported once, and reads them later.
+    """
     app.define_help_flags()  # which happens once a process, so they have to stay
     values = flags.FLAGS
     before = set(values)
@@ -59,9 +66,11 @@ def _own_flags() -> Iterator[None]:
         yield
     finally:
         for name in set(values) - before:
-            delattr(values, name)
+            module = values.find_module_defining_flag(name) or ""
+            if module.startswith(_CONFIGS) or module not in sys.modules:
+                delattr(values, name)
         values.unparse_flags()
-        for name in before:
+        for name in values:
             values[name].unparse()
 
 

@@ -102,7 +102,10 @@ class _Server(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             os.kill(os.getpid(), sig)
         self._gate.closing = self.should_exit = True
-        _say(f"{signal.Signals(sig).name}: finishing what is under way; once more ends at once")
+        line = f"{signal.Signals(sig).name}: finishing what is under way; once more ends at once\n"
+        # Not through `sys.stderr`: the signal may have come while it was being written to, which a
+        # buffer refuses ("reentrant call").
+        os.write(sys.stderr.fileno(), line.encode())
 
 
 @contextmanager

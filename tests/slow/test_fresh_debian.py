@@ -1,0 +1,74 @@
+"""A fresh Debian 13 with its Python 3.13: the tests with the pinned packages, and with the newest.
+
+A part of the tests: a file of each folder, and those that have failed there. Debian takes two
+minutes; each of the two takes about two and a half to install and two to run on two quiet cores.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+from tests.slow.debian import Debian
+
+PART = (
+    "adversarial/test_pipeline.py",
+    "bench/test_record.py",
+    "capability/test_remembering.py",
+    "charter/test_load_charter.py",
+    "data/test_data_prepared.py",
+    "distributed/test_meshes.py",
+    "evaluation/test_evaluate_run.py",
+    "foundation/test_files.py",
+    "generate/test_constraints.py",
+    "generate/test_decoder.py",
+    "generate/test_engine.py",
+    "generate/test_one_request.py",
+    "launch/test_chat.py",
+    "model/test_llama_forward.py",
+    "plan/test_plan.py",
+    "report/test_report_page.py",
+    "road/test_road_config.py",
+    "roles/test_endpoint.py",
+    "serve/test_chat_api.py",
+    "serve/test_life.py",
+    "text/test_text_rendering.py",
+    "train/test_step.py",
+    "weights/test_round_trips.py",
+)
+OF_THEIR_OWN = {"external", "parity", "slow", "tpu"}
+"""Folders that `make test` leaves out, or skips without outside data."""
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory) -> Iterator[Debian]:
+    folder: Path = tmp_path_factory.mktemp("debian")
+    yield Debian(folder, "trixie")
+    shutil.rmtree(folder)  # gigabytes, which pytest would keep for three runs
+
+
+def test_each_folder_of_tests_is_represented():
+    folders = {path.parent.name for path in ROOT.glob("tests/*/test_*.py")} - OF_THEIR_OWN
+    assert {Path(name).parent.name for name in PART} == folders
+    assert all((ROOT / "tests" / name).is_file() for name in PART)
+
+
+def _assert_green(debian: Debian, python: str) -> None:
+    files = " ".join(f"tests/{name}" for name in PART)
+    result = debian.run(f"{python} -m pytest {files} -n 2 --dist loadfile")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-1000:]
+
+
+def test_the_pinned_packages_are_green_on_a_fresh_debian(debian):
+    installed = debian.run("make .venv/test")
+    assert installed.returncode == 0, installed.stderr[-2000:]
+    _assert_green(debian, ".venv/bin/python")
+
+
+def test_the_newest_packages_are_green_on_a_fresh_debian(debian):
+    install = "python3 -m venv /newest; /newest/bin/python -m pip install --quiet '.[eval,test]'"
+    installed = debian.run(install)
+    assert installed.returncode == 0, installed.stderr[-2000:]
+    _assert_green(debian, "/newest/bin/python")
