@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from gcp_storage_emulator.handlers import objects
@@ -23,7 +24,7 @@ def emulated() -> Iterator[str]:
         server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=NAME)
         server.start()
         try:
-            http = server._api._httpd
+            http: Any = server._api._httpd
             http.handle_error = lambda *_: None  # clients hang up when they have what they want
             address = f"http://127.0.0.1:{http.server_port}"
             for name, value in {
