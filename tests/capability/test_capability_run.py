@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ from vcjax.foundation.files import read_json, read_jsonl
 from vcjax.foundation.lineage import verify
 
 
+class WithoutTorch(MetaPathFinder):
+    """Lets an import of PyTorch fail, whether it is installed or not."""
+
+    def find_spec(self, fullname, path, target=None):
+        if fullname.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("this run is to do without PyTorch", name="torch")
+        return None
+
+
 @pytest.fixture(scope="module")
 def config(tiny_folder, task_folder) -> CapabilityConfig:
     tasks = ("colours", "sayings", "guesses")
@@ -29,7 +39,8 @@ def run(config, tmp_path_factory) -> Path:
     """A finished run of all three, where PyTorch, installed or not, can't be imported."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "torch", None)
+        # (`sys.modules["torch"] = None` would tell libraries that it has been imported)
+        patch.setattr("sys.meta_path", [WithoutTorch(), *sys.meta_path])
         assert measure_capability(config, workdir) == read_json(workdir / "capability.json")
     return workdir
 

@@ -83,7 +83,7 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
     if not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}")
     if path.is_file() and path.stat().st_size and not _is_database(path):
-        raise UserError(f"{path}: not a ledger")
+        raise UserError(f"{path}: not a ledger (file is not a database)")
     lock = hold(path.with_name(f".{path.name}.lock"), f"{path}: another run is using this ledger")
     uri = path.resolve().as_uri()
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
