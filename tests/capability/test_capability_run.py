@@ -3,9 +3,11 @@
 import math
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +21,22 @@ from vcjax.foundation.files import read_json, read_jsonl
 from vcjax.foundation.lineage import verify
 
 
-class WithoutTorch(MetaPathFinder):
-    """Lets an import of PyTorch fail, whether it is installed or not."""
+class WithoutTorch:
+    """Finds modules as the finders before it do, but for PyTorch, installed or not."""
 
-    def find_spec(self, fullname, path, target=None):
-        if fullname.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("this run is to do without PyTorch", name="torch")
-        return None
+    def __init__(self, finders: Sequence[Any]) -> None:
+        self.finders = finders
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name.partition(".")[0] == "torch":
+            return None
+        specs = (finder.find_spec(name, path, target) for finder in self.finders)
+        return next((spec for spec in specs if spec is not None), None)
+
+    def find_distributions(self, *arguments: Any) -> Iterator[Any]:
+        for finder in self.finders:
+            if hasattr(finder, "find_distributions"):
+                yield from finder.find_distributions(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +50,7 @@ def run(config, tmp_path_factory) -> Path:
     """A finished run of all three, where PyTorch, installed or not, can't be imported."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        # (`sys.modules["torch"] = None` would tell libraries that it has been imported)
-        patch.setattr("sys.meta_path", [WithoutTorch(), *sys.meta_path])
+        patch.setattr("sys.meta_path", [WithoutTorch(list(sys.meta_path))])
         assert measure_capability(config, workdir) == read_json(workdir / "capability.json")
     return workdir
 

@@ -46,6 +46,14 @@ def test_an_extendable_field_may_grow_but_not_shrink(tmp_path):
         _run(tmp_path, {**CONFIG, "steps": 30})
 
 
+def test_a_run_of_a_version_without_a_field_goes_on_with_the_value_that_changes_nothing(tmp_path):
+    _run(tmp_path, CONFIG)
+    added = {**CONFIG, "columns": "", "sft": {"tool_turns": "leave_out"}}
+    assert _run(tmp_path, added)["columns"] == ""
+    with pytest.raises(UserError, match=r"columns: '' -> 'text:body'"):
+        _run(tmp_path, {**added, "columns": "text:body"})
+
+
 def test_an_unused_folder_takes_any_config(tmp_path):
     check_config(tmp_path, CONFIG)
     assert not list(tmp_path.iterdir())

@@ -28,10 +28,15 @@ FULL = {"rank": 0}
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation():
-    """A fifth of the time to compile, for slower programs; the kernels stay the same."""
+    """A fifth of the time to compile, for slower programs; the kernels stay the same.
+
+    And no cache of programs, which `compile_devices` switches off for the process.
+    """
     jax.config.update("jax_exec_time_optimization_effort", -1.0)
+    jax.config.update("jax_enable_compilation_cache", False)
     yield
     jax.config.update("jax_exec_time_optimization_effort", 0.0)
+    jax.config.update("jax_enable_compilation_cache", True)
 
 
 def setting_of(topology: str, layers: int = 2, stage=sft, **changes):

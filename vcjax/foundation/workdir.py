@@ -14,6 +14,15 @@ from vcjax.foundation.stores import is_remote, on_disk
 _LONGEST = 255
 """Bytes of a name, in the file systems that there are."""
 
+_ADDED = {
+    "columns": "",
+    "tool_turns": "leave_out",
+    "require_domain": False,
+    "validation.similarity": 0.8,
+}
+"""Fields, in any section, that runs of earlier versions lacked, with the values that leave such
+a run what it was."""
+
 
 def check_target(path: Path) -> None:
     """Raises a UserError where nothing can be written to a folder `path`, there or to be made."""
@@ -48,7 +57,14 @@ def check_config(workdir: Path, config: dict[str, Any], extendable: tuple[str, .
     if not path.is_file():
         check_target(workdir)
         return
-    old, new = _flat(read_json(path)), _flat(config)
+    new = _flat(config)
+    added = {
+        field: value
+        for field in new
+        for name, value in _ADDED.items()
+        if f".{field}".endswith(f".{name}")
+    }
+    old = {**added, **_flat(read_json(path))}
     changes = []
     for field in sorted(old.keys() | new.keys()):
         before, after = old.get(field), new.get(field)
