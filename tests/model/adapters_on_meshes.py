@@ -80,18 +80,20 @@ def main() -> None:
             }
         )
     kernels = [params["layers"][name]["kernel"] for name in PROJECTIONS]
-    sizes = {name: sum(each[name][0].nbytes for each in kernels) for name in ("codes", "scales")}
-    print(json.dumps({"meshes": report, "layer": sizes}))
+    codes = sum(each["codes"][0].nbytes for each in kernels)
+    # As float32: a byte of NF4's codes has two of the kernel's elements.
+    smallest = min(8 * each["codes"][0].nbytes for each in kernels)
+    print(json.dumps({"meshes": report, "layer": {"codes": codes, "smallest_kernel": smallest}}))
 
 
-def gathered_by_layer(program: str) -> dict[str, int]:
-    """Bytes by dtype that all-gathers bring a device for one layer, in all loops over layers."""
+def gathered_by_layer(program: str) -> dict[str, list[int]]:
+    """Bytes, by dtype, of each all-gather for one layer, in all loops over layers."""
     found = re.findall(r"= (\w+)\[([\d,]*)\]\S* all-gather\(.*while/body", program)
-    total: dict[str, int] = {}
+    gathered: dict[str, list[int]] = {}
     for dtype, shape in found:
         size = math.prod(map(int, shape.split(","))) * {"u8": 1, "f32": 4}[dtype]
-        total[dtype] = total.get(dtype, 0) + size
-    return total
+        gathered.setdefault(dtype, []).append(size)
+    return gathered
 
 
 if __name__ == "__main__":

@@ -85,11 +85,6 @@ MISTAKES = [
         "messages[0].content[0].type",
         "messages[0].content[0].type: must be 'text'",
     ),
-    (
-        {"messages": [{"role": "assistant", "content": " "}]},
-        "messages",
-        "messages[0].content: empty",
-    ),
     ({"response_format": {"type": "xml"}}, "response_format.type", "response_format.type: must be"),
     ({"response_format": {"type": "json_schema"}}, "response_format", "response_format: json_sch"),
     (

@@ -1,5 +1,6 @@
 """What the loop does beside steps: it measures, stops early, prefers, and profiles itself."""
 
+import json
 import math
 
 from vcjax.foundation.files import read_json
@@ -8,11 +9,13 @@ from vcjax.train.run import train
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.steps import saved_steps
 
+OTHER_TEXTS = ["A bridge is built from both of its sides.", "雨停了以后，街上又有了人。"]
 
-def test_a_run_that_gets_worse_stops_early_and_keeps_its_best(
-    tmp_path, make_config, documents, capsys
-):
-    measured = {"data": str(documents), "every": 1, "patience": 2}
+
+def test_a_run_that_gets_worse_stops_early_and_keeps_its_best(tmp_path, make_config, capsys):
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_text("".join(json.dumps({"text": text}) + "\n" for text in OTHER_TEXTS))
+    measured = {"data": str(held_out), "every": 1, "patience": 2}
     # The rate is far too high from the second step on.
     settings = {"learning_rate": 30.0, "warmup_steps": 6, "keep": 1, "keep_best": 1}
     config = make_config(steps=6, checkpoint_every=1, validation=measured, **settings)

@@ -42,7 +42,7 @@ def row_cross_entropy(
 
     def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
         def part(total: Array, piece: tuple[Array, ...]) -> tuple[Array, None]:
-            return total + jnp.sum(_losses(head, *piece)[0], axis=1), None
+            return total + jnp.sum(_losses(head, *piece, on)[0], axis=1), None
 
         zeros = jnp.zeros(len(hidden), jnp.float32)
         return jax.lax.scan(part, zeros, _pieces(chunk, hidden, targets, mask))[0][:, None]
@@ -184,14 +184,12 @@ def _gradients(
     def local(hidden: Array, head: Array, targets: Array, mask: Array, weights: Array) -> tuple:
         def part(so_far: tuple[Array, Array | None], piece: tuple[Array, ...]) -> tuple:
             (total, d_head), (hidden, targets, mask) = so_far, piece
-            losses, logits, norm = _losses(head, hidden, targets, mask)
+            losses, logits, norm = _losses(head, hidden, targets, mask, on)
             hits = jnp.arange(len(head)) == targets[..., None]
             errors = (jnp.exp(logits - norm) - hits) * (mask * weights)[..., None]
             errors = errors.astype(hidden.dtype)
             if d_head is not None:
-                d_head += jnp.einsum(
-                    "blv,blh->vh", errors, hidden, preferred_element_type=jnp.float32
-                )
+                d_head += _matmul_to_float32("blv,blh->vh", errors, hidden, on)
             return (total + jnp.sum(losses, axis=1), d_head), errors @ head
 
         zeros = jnp.zeros(head.shape, jnp.float32) if head_wanted else None
@@ -214,17 +212,29 @@ def _gradients(
 
 
 def _losses(
-    head: Array, hidden: Array, targets: Array, mask: Array
+    head: Array, hidden: Array, targets: Array, mask: Array, on: OnMesh | None
 ) -> tuple[
     Float[Array, "batch columns"],
     Float[Array, "batch columns vocab"],
     Float[Array, "batch columns 1"],
 ]:
     """Losses, logits and the log of the sum of the logits' exponentials; float32."""
-    logits = jnp.einsum("blh,vh->blv", hidden, head, preferred_element_type=jnp.float32)
+    logits = _matmul_to_float32("blh,vh->blv", hidden, head, on)
     norm = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     found = jnp.take_along_axis(logits, targets[..., None], axis=-1)
     return jnp.where(mask, (norm - found)[..., 0], 0.0), logits, norm
+
+
+def _matmul_to_float32(shape: str, left: Array, right: Array, on: OnMesh | None) -> Array:
+    """`einsum` whose sums and results are float32, whatever its operands are.
+
+    A CPU's operands are converted first: XLA computes in float32 there in any case, and has no
+    bfloat16 matmul with float32 results for the layouts that some small shapes come to.
+    """
+    platform = jax.default_backend() if on is None else on.platform
+    if platform == "cpu":
+        left, right = left.astype(jnp.float32), right.astype(jnp.float32)
+    return jnp.einsum(shape, left, right, preferred_element_type=jnp.float32)
 
 
 def _pieces(chunk: int, *arrays: Array) -> tuple[Array, ...]:
