@@ -42,7 +42,8 @@ def row_cross_entropy(
 
     def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
         def part(total: Array, piece: tuple[Array, ...]) -> tuple[Array, None]:
-            return total + jnp.sum(_losses(head, *piece, on)[0], axis=1), None
+            hidden, targets, mask = piece
+            return total + jnp.sum(_losses(head, hidden, targets, mask, on)[0], axis=1), None
 
         zeros = jnp.zeros(len(hidden), jnp.float32)
         return jax.lax.scan(part, zeros, _pieces(chunk, hidden, targets, mask))[0][:, None]
