@@ -25,6 +25,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+def with_devices(count: int, *flags: str) -> str:
+    """`XLA_FLAGS` of a process of its own with so many virtual devices, compiling cheaply too."""
+    return " ".join([_EMITTERS, f"--xla_force_host_platform_device_count={count}", *flags])
+
+
 def optimise() -> None:
     """Programs as users have them from here on: for a folder's `conftest.py`, when it is imported.
 

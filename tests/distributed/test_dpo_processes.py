@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from configs.common import base
+from tests.compilation import with_devices
 from tests.distributed.dpo_once import dpo_once
 from tests.processes import ROOT, coordinator
 from tests.tiny import tiny_tokenizer
@@ -36,7 +37,7 @@ def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny
 
     with coordinator() as address:
         given = {
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "XLA_FLAGS": with_devices(4),
             "JAX_PLATFORMS": "cpu",
             "JAX_COORDINATOR_ADDRESS": address,
             "PROCESSES": "2",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compilation import with_devices
 from tests.distributed.gradients_on_meshes import MESHES
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def report() -> dict:
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = with_devices(8)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-m", "tests.distributed.gradients_on_meshes"]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compilation import with_devices
 from tests.processes import coordinator
 from vcjax.data.records import Document
 from vcjax.foundation.files import write_jsonl
@@ -26,7 +27,7 @@ def command(workdir: Path, model: Path, documents: Path, *more: str) -> list[str
 
 
 def environment(devices: int, **more: str) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = with_devices(devices)
     return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", **more}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.compilation import with_devices
 from vcjax.foundation.errors import UserError
 from vcjax.model.build import abstract
 from vcjax.model.config import LlamaConfig
@@ -77,7 +78,7 @@ def test_splash_agrees_with_the_reference(length, window):
 
 def test_splash_on_a_mesh_agrees_with_the_reference():
     """Rows, heads and places over eight devices; key heads where the mesh divides them."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": with_devices(8), "JAX_PLATFORMS": "cpu"}
     out = subprocess.run(
         [sys.executable, "-m", "tests.model.splash_on_meshes"],
         env=os.environ | flags,

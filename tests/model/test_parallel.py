@@ -10,6 +10,7 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
+from tests.compilation import with_devices
 from vcjax.foundation.errors import UserError
 from vcjax.parallel import AXES, ShardingRules, make_mesh, sharding
 
@@ -21,7 +22,7 @@ def report():
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": with_devices(8),
     }
     command = [sys.executable, "-m", "tests.model.eight_devices"]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from tests.compilation import with_devices
 from tests.parity.random_models import CASES, tokens
 from vcjax.foundation.errors import UserError
 from vcjax.model.build import abstract, shapes
@@ -220,7 +221,7 @@ def report():
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": with_devices(8),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
     command = [sys.executable, "-m", "tests.model.adapters_on_meshes"]

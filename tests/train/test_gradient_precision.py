@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compilation import with_devices
 from tests.train.gradient_precision import CASES, MESHES, errors
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def test_gradients_in_bfloat16_are_those_of_float32(model, objective):
 
 def test_gradients_in_bfloat16_on_meshes_are_those_of_float32():
     """Also: XLA's CPU backend aborts on sums over devices that `shard_map` asks for in bfloat16."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": with_devices(4), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.train.gradient_precision"]
     run = subprocess.run(
         command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, timeout=300

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.compilation import with_devices
 from tests.train.measure_once import measure_once
 from vcjax.foundation.files import write_json
 from vcjax.train.config import TrainConfig
@@ -36,7 +37,7 @@ def test_two_devices_measure_what_one_does(settings, changes, tmp_path):
     for name in ("one", "two"):
         write_json(tmp_path / name / "config.json", settings(**changes))
     measuring = measure_once(tmp_path / "one")
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": with_devices(2), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "tests.train.measure_once", str(tmp_path / "two")]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.compilation import with_devices
 from tests.train.runs import equal, losses
 from vcjax.foundation.files import read_json, write_json
 from vcjax.train.metrics import read_metrics
@@ -90,7 +91,7 @@ def test_a_run_goes_on_upon_another_mesh(full, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(full, workdir, ignore=shutil.ignore_patterns("6"))
     (workdir / "lineage.json").unlink()
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    flags = {"XLA_FLAGS": with_devices(2), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", _TWO_DEVICES, str(workdir)]
     run = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
