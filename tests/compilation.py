@@ -8,9 +8,12 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 
 _CHEAP = "JAX_DISABLE_MOST_OPTIMIZATIONS"
-_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+# XLA ends a process that names a flag it doesn't know, and newer ones don't know this one.
+_KNOWS_EMITTERS = version("jaxlib").startswith("0.10.")
+_EMITTERS = "--xla_cpu_use_fusion_emitters=false" if _KNOWS_EMITTERS else ""
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The passes over XLA's own programs stay. LLVM's optimisations are off, and fusions are emitted as
@@ -27,7 +30,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 def with_devices(count: int, *flags: str) -> str:
     """`XLA_FLAGS` of a process of its own with so many virtual devices, compiling cheaply too."""
-    return " ".join([_EMITTERS, f"--xla_force_host_platform_device_count={count}", *flags])
+    return " ".join([_EMITTERS, f"--xla_force_host_platform_device_count={count}", *flags]).strip()
 
 
 def optimise() -> None:
