@@ -262,4 +262,18 @@ ROWS = [
     ("verify --folder={folder}", "no lineage.json"),
     ("verify --folder={missing}", "no lineage.json"),
     ("verify --folder={chats}", "no lineage.json"),
+    # ------------------------------------------------------------------------------------- stores
+    ("synthesize --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),
+    ("rounds --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),
+    ("demo --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),
+    ("ablate --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),
+    ("ledger --ledger=gs://b/run/ledger.sqlite", "only convert, train, evaluate and verify"),
+    ("capability --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),
+    ("train --workdir=hdfs://b/run", "no such kind of store"),
+    # ----------------------------------------------------------------------------- chat templates
+    ("chat --model={model}#templat=x", "did you mean 'template'?"),
+    ("chat --model={model}#template={missing}", "can't be read"),
+    ("chat --model={model}#system=first_usr", "did you mean 'first_user'?"),
+    ("chat --model={model}#template_options=enable_thinking", "write NAME:VALUE"),
+    ("train --config.model={model}#system=last", "system must be one of"),
 ]
