@@ -1,6 +1,6 @@
 """What one of several processes takes in memory to load its part of a stored model.
 
-    python -m tests.weights.load_an_eighth --src=/tmp/llama3-8b
+    python -m tests.weights.load_an_eighth --src=DIR
 
 Eight processes make a mesh of eight devices, one each; the first loads what it holds of the model
 in float32, fully sharded, as `train` does. The others wait, as they would on hosts of their own.
