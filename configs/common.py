@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from ml_collections import ConfigDict
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 
 SIZES = {"1b": "llama3.2-1b", "8b": "llama3-8b", "70b": "llama3-70b"}
 """Shapes of the variants beside `demo`; the paper's model has that of `8b`."""

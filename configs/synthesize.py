@@ -23,7 +23,7 @@ those in the charter and in the attacks are ours.
 from ml_collections import ConfigDict
 
 from configs.common import demo_data, hold
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 
 VARIANTS = ("default", "demo")
 

@@ -12,7 +12,7 @@ ask for the share that `launch.plan` assumes; a user's own XLA_PYTHON_CLIENT_MEM
 import os
 import sys
 
-from vcjax.foundation.hardware import GPU_SHARE
+from vcjax.core.hardware import GPU_SHARE
 
 _TUNABLES = "GLIBC_TUNABLES"
 _SHARES = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")

@@ -21,16 +21,16 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks.bounds import require
+from benchmarks.generate_cases import CASES
+from benchmarks.machine import apart, device
+from benchmarks.record import circumstances, read_record, write_section
+from benchmarks.table import data_table, figures_table, generate_table, train_table
 from configs.common import base
 from launch.guard import run
-from vcjax.bench.bounds import require
-from vcjax.bench.generate_cases import CASES
-from vcjax.bench.machine import apart, device
-from vcjax.bench.record import circumstances, read_record, write_section
-from vcjax.bench.table import data_table, figures_table, generate_table, train_table
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.hardware import hardware_of
-from vcjax.foundation.stores import on_disk
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.hardware import hardware_of
+from vcjax.core.stores import on_disk
 
 FIRST_CASE = "4x512:float32"
 ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
@@ -76,7 +76,7 @@ def main() -> None:
         section = _train(platform, kind, workdir)
         table = train_table(section)
     elif WHAT.value == "data":
-        from vcjax.bench.data import DataBench, bench_data
+        from benchmarks.data import DataBench, bench_data
 
         batch, length = 4, 512
         section = bench_data(
@@ -84,12 +84,12 @@ def main() -> None:
         )
         table = data_table(section)
     elif WHAT.value == "ledger":
-        from vcjax.adversarial.ledger_scale import bench_ledger
+        from benchmarks.ledger import bench_ledger
 
         section = bench_ledger(ATTEMPTS.value, workdir)
         table = figures_table(section)
     else:
-        from vcjax.bench.generate import GenerateBench, bench_generate, choose_cases
+        from benchmarks.generate import GenerateBench, bench_generate, choose_cases
 
         cases = choose_cases(CASE_NAMES.value or "")
         bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
@@ -101,8 +101,8 @@ def main() -> None:
 
 
 def _train(platform: str, kind: str, workdir: Path) -> dict[str, Any]:
-    from vcjax.bench.accelerator import SHAPES, bench_accelerator
-    from vcjax.bench.train import TrainBench, bench_train, parse_cases
+    from benchmarks.accelerator import SHAPES, bench_accelerator
+    from benchmarks.train import TrainBench, bench_train, parse_cases
 
     settings = _settings()
     if platform != "cpu":

@@ -12,7 +12,7 @@ import logging
 from absl import flags
 
 from launch.guard import run
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate import FORMS
 from vcjax.weights import DTYPES
 
@@ -43,8 +43,8 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=Tru
 
 def main() -> None:
     try:
-        from vcjax.capability.results import lines
-        from vcjax.capability.run import CapabilityConfig, measure_capability
+        from vcjax.evaluation.capability.results import lines
+        from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
     except ModuleNotFoundError as error:
         if error.name != "lm_eval":
             raise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from launch.guard import run
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate import FORMS
 from vcjax.weights import DTYPES
 

@@ -9,8 +9,8 @@ import sys
 from absl import flags
 
 from launch.guard import run
-from vcjax.foundation.lineage import NAME, content_hash, read_lineage
-from vcjax.foundation.stores import reached
+from vcjax.core.lineage import NAME, content_hash, read_lineage
+from vcjax.core.stores import reached
 from vcjax.weights import DTYPES
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)

@@ -8,7 +8,7 @@ import sys
 from absl import flags
 
 from launch.guard import define_config, run
-from vcjax.foundation.settings import build
+from vcjax.core.settings import build
 
 CONFIG = define_config("configs/evaluate.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)

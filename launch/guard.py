@@ -22,8 +22,8 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 import configs
-from vcjax.foundation.errors import GateNotMet, Preempted, UserError, suggest
-from vcjax.foundation.files import cache_folder
+from vcjax.core.errors import GateNotMet, Preempted, UserError, suggest
+from vcjax.core.files import cache_folder
 
 flags.disclaim_key_flags()  # `--help` lists what is defined here as the calling script's own
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks.table import aligned
 from launch.guard import run
 from vcjax.adversarial.ledger_merge import merge
 from vcjax.adversarial.ledger_query import (
@@ -36,10 +37,9 @@ from vcjax.adversarial.ledger_query import (
     whole,
 )
 from vcjax.adversarial.ledger_schema import opened_to_read
-from vcjax.bench.table import aligned
-from vcjax.foundation.errors import GateNotMet, UserError, suggest
-from vcjax.foundation.files import write_jsonl
-from vcjax.foundation.workdir import check_target
+from vcjax.core.errors import GateNotMet, UserError, suggest
+from vcjax.core.files import write_jsonl
+from vcjax.core.workdir import check_target
 
 LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")
 WHERE = flags.DEFINE_multi_string("where", [], "A condition, such as kind=accepted or score>=4.")

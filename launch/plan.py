@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from launch.guard import define_config, run
-from vcjax.foundation.errors import GateNotMet, UserError
+from vcjax.core.errors import GateNotMet, UserError
 
 if TYPE_CHECKING:
     from vcjax.plan.topology import Topology

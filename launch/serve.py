@@ -12,7 +12,7 @@ import sys
 from absl import flags
 
 from launch.guard import run
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate import FORMS
 from vcjax.weights import DTYPES
 

@@ -12,8 +12,8 @@ from typing import Any
 from absl import flags
 
 from launch.guard import define_config, run
-from vcjax.foundation.errors import GateNotMet
-from vcjax.foundation.settings import build
+from vcjax.core.errors import GateNotMet
+from vcjax.core.settings import build
 
 CONFIG = define_config("configs/synthesize.py", "Settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from vcjax.charter.load import charter_file
-from vcjax.foundation.files import write_json
-from vcjax.foundation.lineage import Parent
+from vcjax.core.files import write_json
+from vcjax.core.lineage import Parent
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig

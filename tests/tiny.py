@@ -9,7 +9,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from vcjax.charter.floor import FLOOR_LINE, FLOOR_RULES, FLOOR_VERDICT
-from vcjax.foundation.lineage import Parent
+from vcjax.core.lineage import Parent
 from vcjax.model.build import initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig

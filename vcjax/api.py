@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import replaced_folder
-from vcjax.foundation.lineage import NAME, read_lineage, write_lineage
-from vcjax.foundation.stores import PARTIAL, as_path, is_there, reached
-from vcjax.foundation.workdir import check_target
+from vcjax.core.errors import UserError
+from vcjax.core.files import replaced_folder
+from vcjax.core.lineage import NAME, read_lineage, write_lineage
+from vcjax.core.stores import PARTIAL, as_path, is_there, reached
+from vcjax.core.workdir import check_target
 from vcjax.generate.engine import Engine
 from vcjax.generate.likelihood import log_likelihood
 from vcjax.generate.text import Conversation, Sampling, TextEngine

@@ -19,7 +19,7 @@ from jax.sharding import (
     PartitionSpec,
 )
 
-from vcjax.foundation.errors import GateNotMet, UserError, suggest
+from vcjax.core.errors import GateNotMet, UserError, suggest
 
 _Result = TypeVar("_Result")
 _ENDS = {end.__name__: end for end in (UserError, GateNotMet)}

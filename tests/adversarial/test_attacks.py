@@ -10,8 +10,8 @@ import yaml
 from vcjax.adversarial import attacks as room
 from vcjax.adversarial.attacks import SEVERITIES, attacks, choose_attacks, load_attack, load_attacks
 from vcjax.adversarial.query_faults import query_fault
+from vcjax.core.errors import UserError
 from vcjax.data.near_duplicates import similarity
-from vcjax.foundation.errors import UserError
 
 LANGUAGES = ("en", "zh")
 SHIPPED = Path(room.__file__).parent / "styles"

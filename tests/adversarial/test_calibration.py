@@ -16,10 +16,10 @@ from vcjax.adversarial.calibration import (
 from vcjax.adversarial.calibration_labels import Labelled, judged, read_calibration
 from vcjax.adversarial.critic_panel import CriticPanel
 from vcjax.charter.load import load_charter
-from vcjax.evaluation.agreement import cohen_kappa, krippendorff_alpha
-from vcjax.evaluation.prevalence import Share, corrected_rate
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
+from vcjax.stats.agreement import cohen_kappa, krippendorff_alpha
+from vcjax.stats.prevalence import Share, corrected_rate
 
 CHARTER = load_charter("universal")
 

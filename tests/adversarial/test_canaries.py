@@ -8,7 +8,7 @@ from vcjax.adversarial.canaries import CANARIES, PLACEBO, canaries, measure_cana
 from vcjax.adversarial.critic import Exhibit
 from vcjax.adversarial.critic_panel import CriticPanel
 from vcjax.charter.load import load_charter
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.roles.local import LocalRole

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vcjax.adversarial.critic import Bar, CriticVerdict, Exhibit
 from vcjax.adversarial.critic_panel import CriticPanel, aggregate
 from vcjax.charter.load import load_charter
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
 
 CHARTER = load_charter("universal")

@@ -9,7 +9,7 @@ from tests.roles.failing import serving
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger import Ledger
 from vcjax.adversarial.run import synthesize
-from vcjax.foundation.errors import GateNotMet
+from vcjax.core.errors import GateNotMet
 
 ENDS = {
     "": ("accepted", ""),

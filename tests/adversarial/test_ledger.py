@@ -20,7 +20,7 @@ from vcjax.adversarial.ledger import Ledger
 from vcjax.adversarial.ledger_query import whole
 from vcjax.adversarial.ledger_schema import VERSION, opened_to_read
 from vcjax.adversarial.verdict import Verdict
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.roles.role import Ask, Reply
 
 

@@ -13,7 +13,7 @@ from vcjax.adversarial.ledger_merge import Merged, merge
 from vcjax.adversarial.ledger_query import attempts, usage, whole
 from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.verdict import Verdict
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
 
 UNSTEADY = {"created", "seconds", "cost"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vcjax.adversarial.attacks import attacks, choose_attacks
 from vcjax.adversarial.matrix import cells
 from vcjax.charter.load import load_charter
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 UNIVERSAL = load_charter("universal")
 OPEN = UNIVERSAL.subdomains(include_held_out=False)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
 from vcjax.adversarial.attacks import attacks
-from vcjax.adversarial.scale import made_up_queries, measure_near_duplicates
 from vcjax.data.near_duplicates import NearDuplicates, Quoted, similarity
 
 SHOWN = [

@@ -6,9 +6,9 @@ import pytest
 
 from vcjax.adversarial.outputs import accepted_records, preference_records, write_records
 from vcjax.adversarial.tallies import Tallies
+from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
-from vcjax.foundation.errors import UserError
 
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station"]
 FAIR = "Some say yes and others say no, and both have reasons."

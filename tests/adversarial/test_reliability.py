@@ -7,8 +7,8 @@ import pytest
 
 from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
 
 ANSWER = "Some people like it as it is, and others would rather change it for good reasons."
 

@@ -12,10 +12,10 @@ from tests.processes import started
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.run import synthesize
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import verify
 
 ATTEMPTS = 8
 TIMES = ("key", "created", "seconds")

@@ -13,10 +13,10 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger_merge import merge
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.scope import read_scope
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.workdir import opened
 from vcjax.data.importers import read_records
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, read_jsonl
-from vcjax.foundation.workdir import opened
 
 SUBDOMAINS = "ethnic_relations,religion,gender,human_rights,technology,governance"
 ATTACKS = (

@@ -9,7 +9,7 @@ from vcjax.adversarial.attacks import attacks
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.modes import check_mode
 from vcjax.adversarial.outputs import accepted_records, preference_records
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 FAIR = "Some say yes and others say no, and both have reasons."
 BAD = "It is all the fault of the mayor, as everybody knows by now."

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 
 def charter_data() -> dict:

@@ -4,7 +4,7 @@ import pytest
 
 from vcjax.charter.checks import run_checks, selecting_failures
 from vcjax.charter.load import load_charter
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 ANSWER = (
     "Both the tax and its absence have costs, and a fair law weighs them openly so that the "

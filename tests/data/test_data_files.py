@@ -11,11 +11,11 @@ import pyarrow
 import pytest
 from datasets import Dataset, DatasetDict
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_file
 from vcjax.data import items
 from vcjax.data.files import data_parents, find_files
 from vcjax.data.importers import Records, read_records
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_file
 
 ROWS = [{"text": f"Text {n}.", "lang": "en", "source": "s"} for n in range(3)]
 

@@ -6,8 +6,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
-from vcjax.foundation.errors import UserError
 
 DOCUMENT = {"id": "d1", "text": "A text.", "lang": "en", "source": "book"}
 MESSAGES = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]

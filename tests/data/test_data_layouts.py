@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from vcjax.core.errors import UserError
 from vcjax.data.importers import Records, read_records
-from vcjax.foundation.errors import UserError
 
 ASKED = {"role": "user", "content": "Why?"}
 SYSTEM = {"role": "system", "content": "Be brief."}

@@ -4,10 +4,10 @@ import threading
 import numpy as np
 import pytest
 
+from vcjax.core.errors import UserError
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import open_prepared, prepare
 from vcjax.data.records import Document
-from vcjax.foundation.errors import UserError
 
 
 @pytest.fixture(scope="module")

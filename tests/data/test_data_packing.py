@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vcjax.core.errors import UserError
 from vcjax.data.packing import OPEN_ROWS, Example, pack
-from vcjax.foundation.errors import UserError
 
 sizes = st.lists(st.integers(2, 40), min_size=1, max_size=60)
 lengths = st.integers(2, 24)

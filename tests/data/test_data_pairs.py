@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from vcjax.adversarial.outputs import preference_records
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_jsonl
 from vcjax.data.encode import encode_preference
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.packing import DTYPES
 from vcjax.data.prepared import open_prepared, prepare
 from vcjax.data.records import Document, Preference
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import write_jsonl
 
 # The tokenizer is of bytes: a prompt is `<s><|user|>Why?</s><|assistant|>`, an answer ends in </s>.
 PROMPT = 8

@@ -9,11 +9,11 @@ import tokenizers
 from tokenizers import models
 from transformers import PreTrainedTokenizerFast
 
+from vcjax.core.errors import UserError
 from vcjax.data.encode import AT_ONCE, encode_conversation, encode_documents
 from vcjax.data.packing import pack
 from vcjax.data.prepared import hash_tokenizer, open_prepared, prepare
 from vcjax.data.records import Conversation, Document
-from vcjax.foundation.errors import UserError
 from vcjax.text.tokenizer import Tokenizer
 
 

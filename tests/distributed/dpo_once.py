@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from vcjax.core.files import read_json
 from vcjax.data.loader import in_order
 from vcjax.data.prepared import open_prepared
-from vcjax.foundation.files import read_json
 from vcjax.parallel import ShardingRules, leads, make_mesh, replicated
 from vcjax.train.config import TrainConfig
 from vcjax.train.objective import make_loss

@@ -11,8 +11,8 @@ import sys
 
 import jax
 
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json, write_json
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import train
 

@@ -11,9 +11,9 @@ from tests.compilation import with_devices
 from tests.distributed.dpo_once import dpo_once
 from tests.processes import ROOT, coordinator
 from tests.tiny import tiny_tokenizer
+from vcjax.core.files import write_json, write_jsonl
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
-from vcjax.foundation.files import write_json, write_jsonl
 
 
 def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny_folder):

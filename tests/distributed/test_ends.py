@@ -9,7 +9,7 @@ import pytest
 
 from configs.common import base
 from tests.processes import ROOT, coordinator
-from vcjax.foundation.files import read_json, write_json, write_jsonl
+from vcjax.core.files import read_json, write_json, write_jsonl
 
 TEXT = "People disagree about borders, and they can say why. "
 HELD_OUT = (

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.processes import ROOT, coordinator, rest_of
-from vcjax.foundation.files import write_json
-from vcjax.foundation.lineage import read_lineage
+from vcjax.core.files import write_json
+from vcjax.core.lineage import read_lineage
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.state import Layout
 from vcjax.weights.steps import saved_steps, step_folder
@@ -28,7 +28,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from launch.guard import run
-from vcjax.foundation.errors import Preempted
+from vcjax.core.errors import Preempted
 from vcjax.parallel import put, replicated
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.preemption import watched

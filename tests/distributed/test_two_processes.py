@@ -10,8 +10,8 @@ import pytest
 
 from tests.compilation import with_devices
 from tests.processes import coordinator
+from vcjax.core.files import write_jsonl
 from vcjax.data.records import Document
-from vcjax.foundation.files import write_jsonl
 
 ROOT = Path(__file__).parents[2]
 TEXT = "People disagree about borders, and they can say why. 一个人可以不同意，也可以说明理由。 "

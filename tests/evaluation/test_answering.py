@@ -1,8 +1,8 @@
 import pytest
 
+from vcjax.core.errors import UserError
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.store import Store
-from vcjax.foundation.errors import UserError
 
 
 def ask(small, role, tmp_path, **changes):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcjax.charter.checks import answered_in_language
+from vcjax.core.errors import UserError
 from vcjax.evaluation.benchmark import load_benchmark, sample
-from vcjax.foundation.errors import UserError
 
 UNIVERSAL = load_benchmark()
 

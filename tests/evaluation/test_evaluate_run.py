@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vcjax.core.errors import UserError
 from vcjax.evaluation.benchmark import Benchmark, load_benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
 from vcjax.evaluation.summarise import compare
-from vcjax.foundation.errors import UserError
 
 SETTINGS = Settings(chunk=5)
 

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.judge import SCORE_KEY, judge
 from vcjax.evaluation.store import Store
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_text
 from vcjax.roles.grading import check_families, grading_messages
 from vcjax.roles.verdict import verdict_schema
 

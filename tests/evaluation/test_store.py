@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vcjax.core.errors import UserError
 from vcjax.evaluation.store import Store
-from vcjax.foundation.errors import UserError
 
 RECORDS = [{"id": str(i), "text": text} for i, text in enumerate(["one", "二\n", "", "four"])]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vcjax.core.errors import UserError
 from vcjax.evaluation.summarise import compare, summarise
-from vcjax.foundation.errors import UserError
 
 DOMAINS = ("gender", "migration", "religion")
 

@@ -14,10 +14,10 @@ from absl import app, flags
 
 from configs.common import base
 from tests.external.outside import DATA
+from vcjax.core.files import write_json
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import open_prepared, prepare
-from vcjax.evaluation.statistics import paired_difference
-from vcjax.foundation.files import write_json
+from vcjax.stats.intervals import paired_difference
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import train
 from vcjax.train.scoring import accuracy, score_model

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.external.outside import DATA
-from vcjax.evaluation.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+from vcjax.stats.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 
 TABLES = DATA / "agreement_reference_tables"
 EXPECTED = json.loads((TABLES / "expected.json").read_text())

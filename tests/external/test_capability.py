@@ -10,9 +10,9 @@ import pytest
 
 from tests.external.outside import DATA, MODELS, OUTSIDE
 from tests.serve.servers import KEY, Server
-from vcjax.capability.run import CapabilityConfig, measure_capability
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_jsonl
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_jsonl
+from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
 
 MODEL = MODELS / "stories260k"
 TASKS = Path(__file__).resolve().parent / "tasks"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.external.outside import DATA
+from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import open_prepared, prepare
-from vcjax.foundation.errors import UserError
 from vcjax.text.tokenizer import load_tokenizer
 
 DEMO = DATA / "llamafactory_demo"

@@ -2,7 +2,7 @@ import pytest
 
 from tests.chats import bracketed, prompt, sample, trained
 from tests.external.outside import DATA, MODELS
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.text.tokenizer import MissingTokenizer, load_tokenizer
 
 STORIES = MODELS / "stories260k"

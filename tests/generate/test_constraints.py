@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.generate.writer import Writer, assert_holds, sentencepiece_tokenizer
 from tests.tiny import EOS_IDS, tiny_tokenizer
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.constraints import Constraints
 from vcjax.generate.requests import ConstraintFault
 from vcjax.generate.text import Sampling

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.tiny import tiny_tokenizer
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.decoder import Decoder
 
 TOKENIZER = tiny_tokenizer()

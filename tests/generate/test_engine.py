@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import CONTEXT, EOS_IDS
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request
 from vcjax.model.build import abstract, plain_logits

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import EOS_IDS
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate import programs
 from vcjax.generate.engine import Engine
 from vcjax.generate.prefixes import BLOCK

@@ -5,7 +5,7 @@ import re
 import jax.numpy as jnp
 import pytest
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.holding import Holding
 from vcjax.weights.bundle import load_bundle
 

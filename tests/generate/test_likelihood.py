@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.likelihood import encode_pair, log_likelihood
 from vcjax.generate.rows import calls, shapes, shared_rows
 from vcjax.generate.scoring import score, score_rows

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import EOS_IDS
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.engine import Engine
 from vcjax.generate.memory import Memory
 from vcjax.generate.requests import Request

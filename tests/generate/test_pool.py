@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.adapted import write_run
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
 from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool

@@ -7,7 +7,7 @@ from queue import Queue
 import numpy as np
 import pytest
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request
 from vcjax.generate.service import Busy, Closed, Service

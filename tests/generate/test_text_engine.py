@@ -8,7 +8,7 @@ import pytest
 
 import vcjax
 from tests.tiny import EOS_IDS
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.likelihood import log_likelihood
 from vcjax.generate.text import Sampling
 from vcjax.model.build import abstract, plain_logits

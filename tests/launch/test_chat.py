@@ -13,8 +13,8 @@ import pytest
 
 from tests.processes import started
 from tests.scripts import ran
-from vcjax.foundation.files import write_json
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.files import write_json
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.text import Sampling
 
 

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.processes import ROOT
 
-OURS = ("vcjax", "launch", "configs")
+OURS = ("vcjax", "launch", "configs", "benchmarks")
 
 # Declared for what imports them at run time.
 FOR_OTHERS = {

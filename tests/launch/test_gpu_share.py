@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vcjax.foundation.hardware import GPU_SHARE
+from vcjax.core.hardware import GPU_SHARE
 
 SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 PROGRAM = f"import sys, os, launch; print(os.environ.get('{SHARE}'), 'jax' in sys.modules)"

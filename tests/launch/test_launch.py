@@ -12,8 +12,8 @@ import pytest
 from tests.processes import ROOT, launched, started
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.core.files import read_json, write_json
 from vcjax.data.importers import read_records
-from vcjax.foundation.files import read_json, write_json
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.road.config import RoadConfig
 from vcjax.road.measure import MeasureConfig

@@ -4,7 +4,7 @@ import pytest
 
 from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.run import synthesize
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.road.ablation import ablate
 from vcjax.road.rounds import drive_rounds
 from vcjax.road.run import drive

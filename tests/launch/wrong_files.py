@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.adapted import write_run
 from tests.adversarial.attempts import fill
 from tests.tiny import write_charter
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.files import read_json, write_json
 
 GOOD = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]}
 

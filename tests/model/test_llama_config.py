@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.parity.random_models import CASES, LLAMA3_ROPE
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.config import MODEL_TYPES, LlamaConfig
 from vcjax.model.rope import RopeConfig
 

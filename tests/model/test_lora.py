@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.parity.random_models import tokens
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.build import initialise, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import PROJECTIONS, LoraConfig, merge_lora

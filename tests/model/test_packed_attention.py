@@ -14,7 +14,7 @@ import pytest
 from flax import nnx
 
 from tests.compilation import with_devices
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.build import abstract
 from vcjax.model.config import LlamaConfig
 from vcjax.model.packed import _fused, attend_packed, choose_backend

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from tests.compilation import with_devices
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.parallel import AXES, ShardingRules, make_mesh, sharding
 
 ROOT = Path(__file__).parents[2]

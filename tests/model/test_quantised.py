@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from tests.compilation import with_devices
 from tests.parity.random_models import CASES, tokens
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.build import abstract, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig, merge_lora

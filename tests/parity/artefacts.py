@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.parity.conversations import CONVERSATIONS
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / ".artefacts"

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import pytest
 
+from benchmarks.contenders import ours, pytorch, transformers_generate
+from benchmarks.generate_work import Work
+from benchmarks.peers import PEERS
 from configs.common import base
-from vcjax.bench.contenders import ours, pytorch, transformers_generate
-from vcjax.bench.generate_work import Work
-from vcjax.bench.peers import PEERS
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request
 from vcjax.weights.bundle import load_bundle

@@ -15,7 +15,7 @@ from tests.chats import bracketed, samples, trained
 from tests.parity import golden_chats
 from tests.parity.artefacts import artefacts
 from tests.parity.conversations import CONVERSATIONS, INJECTED, REASONED, WHITE, talk
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.text.rendering import render_last_turn, render_prompt, render_samples
 from vcjax.text.tokenizer import Tokenizer, load_tokenizer
 from vcjax.weights.bundle import open_located

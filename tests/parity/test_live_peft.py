@@ -12,7 +12,7 @@ from tests.adapted import write_run
 from tests.parity.live import torch_logits
 from tests.parity.random_models import CASES, TensorSource, tensors, tokens
 from tests.tiny import tiny_tokenizer
-from vcjax.foundation.lineage import Parent
+from vcjax.core.lineage import Parent
 from vcjax.model.build import abstract, plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig

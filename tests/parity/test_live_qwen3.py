@@ -17,8 +17,8 @@ from tests.parity.conversations import CONVERSATIONS
 from tests.parity.random_models import CASES, tensors
 from tests.scripts import ran
 from tests.serve.servers import Server
+from vcjax.core.files import read_json, write_json, write_jsonl
 from vcjax.data.prepared import open_prepared
-from vcjax.foundation.files import read_json, write_json, write_jsonl
 from vcjax.generate import text as engine_text
 from vcjax.text.rendering import Rendered
 from vcjax.text.tokenizer import load_tokenizer

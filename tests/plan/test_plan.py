@@ -7,7 +7,7 @@ import pytest
 from configs import adversarial, sft
 from tests.processes import launched
 from tests.scripts import ran
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.named import NAMED
 from vcjax.plan.config import plan_config
 from vcjax.plan.run import lines, make_plan

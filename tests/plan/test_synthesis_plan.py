@@ -4,8 +4,8 @@ import pytest
 
 from configs.synthesize import get_config
 from tests.scripts import ran
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import write_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_json
 from vcjax.model.flops import parameters
 from vcjax.model.named import NAMED
 from vcjax.plan.synthesis import plan_synthesis, read_spent

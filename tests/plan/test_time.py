@@ -2,7 +2,7 @@
 
 import pytest
 
-from vcjax.foundation.hardware import HARDWARE
+from vcjax.core.hardware import HARDWARE
 from vcjax.plan.advice import advise, fastest
 from vcjax.plan.links import link_seconds
 from vcjax.plan.memory import count_memory

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.hardware import HARDWARE, hardware_of
+from vcjax.core.errors import UserError
+from vcjax.core.hardware import HARDWARE, hardware_of
 from vcjax.plan.topology import read_topology
 
 

@@ -20,14 +20,13 @@ from tests.road.conftest import write_lines
 from tests.scripts import ran
 from vcjax.charter.checks import run_checks
 from vcjax.charter.load import load_charter
-from vcjax.evaluation.statistics import mean_interval, rate_interval
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, read_jsonl
-from vcjax.foundation.lineage import verify
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.lineage import verify
 from vcjax.road.ablation import ablate
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.road.ablation_data import write_data
-from vcjax.road.ablation_statistics import crossed_mean
+from vcjax.stats.intervals import crossed_mean, mean_interval, rate_interval
 
 CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
 ATTACKS, HELD_OUT = ("dilemma", "false_premise"), ("stated_opinion", "loaded_comparison")

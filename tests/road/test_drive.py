@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from tests.processes import restored, started
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import content_hash, read_lineage, verify
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import content_hash, read_lineage, verify
 from vcjax.road.config import RoadConfig
 from vcjax.road.run import FOLDERS, drive
 from vcjax.train.metrics import read_metrics

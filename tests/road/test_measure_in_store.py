@@ -6,10 +6,10 @@ from dataclasses import asdict
 import pytest
 
 from vcjax.charter.load import load_charter
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.lineage import verify
+from vcjax.core.stores import as_path
 from vcjax.evaluation.store import Store
-from vcjax.foundation.files import read_json, read_jsonl
-from vcjax.foundation.lineage import verify
-from vcjax.foundation.stores import as_path
 from vcjax.road import measure as measuring
 from vcjax.road.measure import MeasureConfig, measure
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.road.config import RoadConfig
 
 

@@ -15,10 +15,10 @@ from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.measuring import outcomes
 from vcjax.adversarial.scope import read_scope
 from vcjax.charter.load import load_charter
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import verify
 from vcjax.road.rounds import drive_rounds, outcomes_by_cell
 from vcjax.road.rounds_config import RoundsConfig
 from vcjax.road.rounds_outcome import ALL, table

@@ -9,10 +9,10 @@ import pytest
 
 from tests.roles.failing import GOOD, serving
 from vcjax.charter.load import load_charter
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
-from vcjax.foundation.errors import GateNotMet, UserError
 from vcjax.generate.holding import Holding
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec

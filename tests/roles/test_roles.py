@@ -8,9 +8,9 @@ import pytest
 
 from tests.tiny import CONTEXT
 from vcjax.charter.load import load_charter
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import write_json
-from vcjax.foundation.lineage import content_hash
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_json
+from vcjax.core.lineage import content_hash
 from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.generate.text import Sampling

@@ -6,7 +6,7 @@ import pytest
 
 from tests.serve.crowd import CHAT, Crowd
 from tests.serve.servers import Server, eventually
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.text import Sampling
 
 

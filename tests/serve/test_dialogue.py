@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.serve.dialogue import Dialogue

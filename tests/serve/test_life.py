@@ -12,7 +12,7 @@ from tests.processes import launched, started
 from tests.scripts import ran
 from tests.serve.crowd import CHAT
 from tests.serve.servers import eventually
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.serve.config import ServeConfig
 
 LONG = {"max_tokens": 4000, "min_tokens": 4000}

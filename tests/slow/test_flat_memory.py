@@ -26,7 +26,7 @@ WORDS = [
 
 PREPARE = """
 import sys
-from vcjax.bench.serve import peak_resident
+from benchmarks.serve import peak_resident
 from vcjax.data.importers import Records
 from vcjax.data.prepared import prepare
 from tests.tiny import tiny_tokenizer
@@ -81,7 +81,7 @@ def test_a_million_digests_take_little_memory():
     """Printed: seconds, and bytes on disk, which `Digests` states."""
     script = """
 import hashlib, time
-from vcjax.bench.serve import peak_resident
+from benchmarks.serve import peak_resident
 from vcjax.data.digests import Digests
 before, begun = peak_resident(), time.perf_counter()
 with Digests() as seen:

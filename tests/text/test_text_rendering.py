@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chats import bracketed, prompt, sample, samples, trained
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.text.chat_text import training_texts
 from vcjax.text.jinja import ChatTemplate
 from vcjax.text.rendering import Rendered, render_last_turn

@@ -7,7 +7,7 @@ import tokenizers
 from tokenizers import models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
 
 TEXT = "Hello, 世界! 人人生而自由。\n\n  free 😀"

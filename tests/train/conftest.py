@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from configs.common import base
 from tests.train.runs import LORA
-from vcjax.foundation.lineage import Parent
+from vcjax.core.lineage import Parent
 from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig

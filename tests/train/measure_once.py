@@ -8,7 +8,7 @@ A process of its own where the number of devices matters: it is fixed when JAX s
 import sys
 from pathlib import Path
 
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.answers import Answers
 from vcjax.train.config import TrainConfig

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.train.cheap import cheap_batch, cheap_loss
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.config import OPTIMIZERS, TrainConfig

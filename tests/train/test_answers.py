@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import Sampling, TextEngine
 from vcjax.model.build import initialise

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from tests.train.runs import equal, losses
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import read_lineage, verify
-from vcjax.foundation.stores import as_path, files_below
+from vcjax.core.files import read_json
+from vcjax.core.lineage import read_lineage, verify
+from vcjax.core.stores import as_path, files_below
 from vcjax.train import run as loop
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig

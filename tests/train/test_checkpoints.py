@@ -18,9 +18,9 @@ import numpy as np
 import optax
 import pytest
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import Parent, content_hash, read_lineage, verify
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import Parent, content_hash, read_lineage, verify
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.state import Layout
 from vcjax.train.static import write_static

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.train.cheap import BAD_GRADIENT, BAD_LOSS, FINE, cheap_batch, cheap_loss
-from vcjax.foundation.errors import GateNotMet
+from vcjax.core.errors import GateNotMet
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.guard import SkipGuard
 from vcjax.train.optim import make_optimizer, make_schedule

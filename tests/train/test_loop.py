@@ -3,7 +3,7 @@
 import json
 import math
 
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.train.metrics import VALIDATION, read_lines, read_metrics
 from vcjax.train.run import train
 from vcjax.weights.bundle import load_bundle

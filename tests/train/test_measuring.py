@@ -11,7 +11,7 @@ import pytest
 
 from tests.compilation import with_devices
 from tests.train.measure_once import measure_once
-from vcjax.foundation.files import write_json
+from vcjax.core.files import write_json
 from vcjax.train.config import TrainConfig
 from vcjax.train.measuring import Measuring, check_measuring
 from vcjax.train.metrics import Log, read_lines

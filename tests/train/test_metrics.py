@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from vcjax.foundation.errors import GateNotMet, UserError
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.train.metrics import Log, curves, finite, read_lines, read_metrics, summarise
 from vcjax.train.sinks import check_sink, run_id
 

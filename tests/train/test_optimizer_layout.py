@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import write_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_json
 from vcjax.parallel import ShardingRules, abstract_mesh, make_mesh
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import OPTIMIZERS

@@ -10,7 +10,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.train.cheap import cheap_batch, cheap_loss
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.parameter_groups import check_groups

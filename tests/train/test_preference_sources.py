@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import prepare
-from vcjax.foundation.errors import UserError
 from vcjax.train.sources import check_sources, prepare_sources
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
 from vcjax.train.reading import read_through
 from vcjax.train.sources import check_sources, prepare_sources
 from vcjax.train.validation_data import check_groups

@@ -13,7 +13,7 @@ import pytest
 
 from tests.compilation import with_devices
 from tests.train.runs import equal, losses
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.files import read_json, write_json
 from vcjax.train.metrics import read_metrics
 from vcjax.train.run import train
 from vcjax.weights.bundle import load_bundle
@@ -22,7 +22,7 @@ from vcjax.weights.steps import saved_steps
 # Signals itself when step 3 is in the metrics: after the checkpoint of step 2, before that of 4.
 _SIGNALLED = """
 import os, signal, sys
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.train import run
 from vcjax.train.config import TrainConfig
 
@@ -78,7 +78,7 @@ def test_a_run_asked_to_end_saves_its_step_and_goes_on_from_there(
 _TWO_DEVICES = """
 import sys
 import jax
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import train
 

@@ -9,11 +9,11 @@ import orbax.checkpoint as ocp
 import pytest
 
 from tests.train.runs import LORA, equal, losses
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import verify
 from vcjax.model.lora import LoraConfig, merge_lora
 from vcjax.train.metrics import read_metrics
 from vcjax.train.run import train

@@ -5,7 +5,7 @@ from itertools import chain
 
 import jax
 
-from vcjax.foundation.hardware import HARDWARE
+from vcjax.core.hardware import HARDWARE
 from vcjax.model.flops import step_flops
 from vcjax.train.throughput import Clock, peak_flops, run_flops, speeds
 

@@ -11,7 +11,7 @@ import safetensors.numpy
 from safetensors import safe_open
 
 from tests.parity.random_models import CASES, tensors
-from vcjax.foundation.files import write_json
+from vcjax.core.files import write_json
 
 
 @pytest.fixture(scope="session")

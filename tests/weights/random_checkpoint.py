@@ -16,7 +16,7 @@ import safetensors.numpy
 from absl import app, flags
 from tqdm import tqdm
 
-from vcjax.foundation.files import write_json
+from vcjax.core.files import write_json
 
 _LLAMA3 = {
     "architectures": ["LlamaForCausalLM"],

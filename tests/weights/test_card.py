@@ -8,7 +8,7 @@ import pytest
 from tests.adapted import write_run
 from vcjax.api import load, save_model
 from vcjax.charter.load import load_charter
-from vcjax.foundation.lineage import content_hash, read_lineage
+from vcjax.core.lineage import content_hash, read_lineage
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.bundle import open_located
 from vcjax.weights.peft import save_adapters

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.gguf import GGUFSource
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.weights.gguf_metadata import open_gguf
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.weights.gguf_metadata import Metadata
 from vcjax.weights.gguf_rope import rope_scaling
 

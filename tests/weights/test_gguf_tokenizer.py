@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX as QWEN2
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.weights.gguf_metadata import Metadata
 from vcjax.weights.gguf_tokenizer import SPLITS, build_tokenizer
 

@@ -14,8 +14,8 @@ from huggingface_hub import constants, hf_hub_download
 
 from tests.hub_server import TOKEN, Hub, Repo, client_of, files_of, hub_server
 from tests.processes import ROOT
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.lineage import read_lineage, verify
+from vcjax.core.errors import UserError
+from vcjax.core.lineage import read_lineage, verify
 from vcjax.weights.bundle import Bundle, load_bundle
 from vcjax.weights.resolve import resolve
 from vcjax.weights.safetensors_file import read_header

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from vcjax.api import load, save_model
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.lineage import read_lineage, verify
-from vcjax.foundation.stores import PARTIAL, as_path, files_below, upload
+from vcjax.core.errors import UserError
+from vcjax.core.lineage import read_lineage, verify
+from vcjax.core.stores import PARTIAL, as_path, files_below, upload
 from vcjax.weights import safetensors_file
 from vcjax.weights.bundle import load_bundle, open_model
 from vcjax.weights.resolve import resolve

@@ -12,9 +12,9 @@ import safetensors.numpy
 
 from tests.adapted import write_run
 from tests.scripts import ran
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import read_lineage, verify
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import read_lineage, verify
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.peft import save_adapters

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.parity.random_models import CASES
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.bundle import load_bundle, write_bundle
 from vcjax.weights.hf import write_weights

@@ -21,9 +21,9 @@ from tests.scripts import ran
 from tests.weights.random_checkpoint import write_random
 from tests.weights.same_tensors import digests
 from vcjax.api import save_model
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import NAME, read_lineage
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import NAME, read_lineage
 from vcjax.weights import safetensors_file
 from vcjax.weights.bundle import load_bundle, open_located
 from vcjax.weights.leaves import Leaf, open_leaves, save_leaves

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
 from vcjax.model.rope import FREQUENCIES
 from vcjax.weights.bundle import load_bundle, write_bundle
 from vcjax.weights.hf import HFSource

@@ -5,7 +5,7 @@ from typing import Any
 
 from vcjax.adversarial.calls import Call
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.roles.role import Ask, Message
 
 _ALTERNATIVES = 10

@@ -16,8 +16,8 @@ from pydantic import (
 
 from vcjax.charter.messages import explain
 from vcjax.charter.registry import Language
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.yaml_files import read_mapping
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.yaml_files import read_mapping
 
 Kind = Literal["single", "pair", "escalation", "refinement"]
 SEVERITIES = (1, 2, 3)

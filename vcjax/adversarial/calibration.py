@@ -7,11 +7,10 @@ from math import nan
 from typing import Any
 
 from vcjax.adversarial.calibration_labels import ACCEPT, Label, Labelled
-from vcjax.adversarial.intervals import interval_record, rate_record
-from vcjax.evaluation.agreement import Level, alpha_interval, kappa_interval
-from vcjax.evaluation.prevalence import Share, corrected_rate
-from vcjax.evaluation.statistics import Interval
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
+from vcjax.stats.agreement import Level, alpha_interval, kappa_interval
+from vcjax.stats.intervals import Interval, interval_record, rate_record
+from vcjax.stats.prevalence import Share, corrected_rate
 
 LEAST_LABELS = 20
 """Of each kind, below which a gate isn't met: a few answers on which all agree have an interval

@@ -20,8 +20,8 @@ from vcjax.adversarial.critic_panel import CriticPanel, Poll
 from vcjax.charter.messages import explain
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_jsonl
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_jsonl
 from vcjax.roles.verdict import HIGHEST, LOWEST
 
 Label = StrictStr | StrictInt

@@ -11,12 +11,11 @@ from typing import Any
 
 from vcjax.adversarial.critic import Exhibit
 from vcjax.adversarial.critic_panel import CriticPanel, Poll
-from vcjax.adversarial.intervals import interval_record, rate_record
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.registry import Language
-from vcjax.evaluation.statistics import mean_interval
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST
+from vcjax.stats.intervals import interval_record, mean_interval, rate_record
 
 PLACEBO = "placebo"
 """An addition that asks for nothing: what it moves, any other text might have moved as well."""

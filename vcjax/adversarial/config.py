@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.holding import Holding
 
 

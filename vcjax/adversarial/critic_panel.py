@@ -10,7 +10,7 @@ from vcjax.adversarial.critic import Bar, CriticVerdict, Exhibit, decide
 from vcjax.adversarial.critic_forms import FORMS, FormName
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import Message, Reply
 
 

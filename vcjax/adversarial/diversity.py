@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from vcjax.charter.registry import Language
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 
 Units = tuple[str, ...]
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")

@@ -13,10 +13,10 @@ from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.scope import Scope, read_scope, split
 from vcjax.adversarial.shards import Shard
 from vcjax.charter.schema import Charter
+from vcjax.core.errors import UserError, suggest
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
-from vcjax.foundation.errors import UserError, suggest
 from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of
 

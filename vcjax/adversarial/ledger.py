@@ -22,8 +22,8 @@ from vcjax.adversarial.ledger_schema import (
 )
 from vcjax.adversarial.matrix import Attempt
 from vcjax.adversarial.verdict import Verdict
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_text
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text
 from vcjax.roles.role import Ask, Message, Reply
 
 _SYNC_SECONDS = 1.0

@@ -16,7 +16,7 @@ from vcjax.adversarial.ledger_schema import (
     open_to_write,
     read_only,
 )
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 _UNSTEADY = ("created", "seconds", "cost")
 """What two honest records of one attempt may differ in."""

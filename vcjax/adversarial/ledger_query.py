@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.adversarial.ledger_schema import ATTEMPT, CALL, DETAIL, SETUP
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 
 _OPERATORS = {
     "=": "{} = ?",

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.locks import hold
-from vcjax.foundation.stores import on_disk
+from vcjax.core.errors import UserError
+from vcjax.core.locks import hold
+from vcjax.core.stores import on_disk
 
 VERSION = 1
 """Of the tables, kept in `user_version`. A ledger of another version isn't read."""

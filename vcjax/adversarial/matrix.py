@@ -7,7 +7,7 @@ from typing import Any, Self
 from vcjax.adversarial.attacks import Attack
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Subdomain
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 
 @dataclass(frozen=True, order=True)

@@ -23,10 +23,10 @@ from vcjax.adversarial.scope import HeldOut
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.success import Success
 from vcjax.charter.load import charter_file
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
-from vcjax.foundation.workdir import check_config, opened
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.workdir import check_config, opened
 from vcjax.roles.opening import open_roles
 from vcjax.roles.role import Role
 

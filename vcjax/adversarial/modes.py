@@ -9,7 +9,7 @@ from vcjax.adversarial.matrix import Attempt
 from vcjax.adversarial.outcome import ACTOR, Candidate
 from vcjax.charter.floor import FLOOR_LINE
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import Message, Reply
 
 MODES = ("direct", "best", "revise")

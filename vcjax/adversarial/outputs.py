@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from vcjax.foundation.files import replaced
+from vcjax.core.files import replaced
 
 Record = dict[str, Any]
 

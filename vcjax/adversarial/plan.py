@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vcjax.adversarial.matrix import Attempt, Cell
 from vcjax.charter.schema import Charter
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 
 
 @dataclass(frozen=True)

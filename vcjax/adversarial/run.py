@@ -22,12 +22,12 @@ from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.spending import charge_earlier
 from vcjax.adversarial.tallies import Tallies
 from vcjax.charter.load import charter_file
+from vcjax.core.files import read_json, write_json, write_jsonl, write_text
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.stores import on_disk
+from vcjax.core.workdir import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
-from vcjax.foundation.files import read_json, write_json, write_jsonl, write_text
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
-from vcjax.foundation.stores import on_disk
-from vcjax.foundation.workdir import check_config, opened
 from vcjax.roles.opening import open_roles, without_options
 from vcjax.roles.role import Role
 

@@ -9,7 +9,7 @@ from vcjax.adversarial.matrix import Cell, cells
 from vcjax.charter.load import load_charter
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Subdomain
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 GROUPS = ("attacks", "topics", "both")
 """What is held out: the attack, on trained topics; the topic, from trained attacks; or both."""

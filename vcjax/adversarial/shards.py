@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from vcjax.adversarial.matrix import Cell
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 T = TypeVar("T")
 REPEAT = "attacker: asked in another shard"

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.adversarial.intervals import rate_record
 from vcjax.adversarial.matrix import Cell
 from vcjax.adversarial.outcome import TARGET
+from vcjax.stats.intervals import rate_record
 
 CONFIDENCE = 0.95
 

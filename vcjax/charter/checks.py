@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from vcjax.charter.markers import PERSPECTIVES, REFUSALS
 from vcjax.charter.registry import CHECKS, CheckResult, Language, check
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 if TYPE_CHECKING:
     from vcjax.charter.schema import Charter  # the schema imports the checks to validate them

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from vcjax.charter.messages import explain
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.yaml_files import read_mapping
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.yaml_files import read_mapping
 
 SHIPPED = ("universal", "vcllm", "verifiable")
 _FOLDER = Path(__file__).parent / "shipped"

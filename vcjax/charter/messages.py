@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vcjax.foundation.errors import suggest
+from vcjax.core.errors import suggest
 
 
 def explain(failure: ValidationError, model: type[BaseModel]) -> str:

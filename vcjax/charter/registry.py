@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vcjax.charter.messages import describe
-from vcjax.foundation.errors import suggest
+from vcjax.core.errors import suggest
 
 Language = Literal["en", "zh"]
 

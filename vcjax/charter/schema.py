@@ -21,8 +21,8 @@ from pydantic import (
 from vcjax.charter import checks  # noqa: F401  (fills the registry of checks)
 from vcjax.charter.floor import FLOOR_LINE, FLOOR_RULES, FLOOR_VERDICT
 from vcjax.charter.registry import Language, validate_arguments
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.files import hash_text
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import hash_text
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 # Ids are used in keys ('<principle>/<check>') and in file names.

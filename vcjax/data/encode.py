@@ -6,10 +6,10 @@ from itertools import islice
 
 import numpy as np
 
+from vcjax.core.errors import UserError
 from vcjax.data.packing import Example
 from vcjax.data.pairs import Pair
 from vcjax.data.records import Conversation, Document, Preference, Record
-from vcjax.foundation.errors import UserError
 from vcjax.text.jinja import Message
 from vcjax.text.rendering import Rendered, render_last_turn, render_samples
 from vcjax.text.tokenizer import Tokenizer

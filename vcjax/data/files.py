@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.files import hash_stream
-from vcjax.foundation.lineage import Parent
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import hash_stream
+from vcjax.core.lineage import Parent
 
 TEXT = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
 FORMATS = (*TEXT, ".parquet", ".arrow")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from vcjax.core.errors import UserError, suggest
 from vcjax.data.digests import LabelledAnswers
 from vcjax.data.files import DataFile, Names, find_files
 from vcjax.data.items import Item, read_items
@@ -23,7 +24,6 @@ from vcjax.data.layouts import (
 )
 from vcjax.data.messages import TOOL_TURNS, settle_tools
 from vcjax.data.records import KINDS, BadRecord, Record
-from vcjax.foundation.errors import UserError, suggest
 
 ON_BAD_RECORD = ("error", "quarantine")
 SetAside = Callable[[dict[str, Any]], None]

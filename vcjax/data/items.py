@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from vcjax.core.errors import UserError
 from vcjax.data.files import BROKEN, DataFile
-from vcjax.foundation.errors import UserError
 
 BLOCK = 1 << 16  # characters of a JSON array that are read at once
 _SPACE = " \t\r\n"

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
+from vcjax.core.errors import UserError, suggest
 from vcjax.data.messages import turn, turns, unread_fields, with_system
 from vcjax.data.records import KINDS, BadRecord
-from vcjax.foundation.errors import UserError, suggest
 
 Row = dict[str, Any]
 

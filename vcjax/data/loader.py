@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
 from vcjax.data.prepared import Prepared
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.seeds import derive_seed
 
 Batch = dict[str, np.ndarray]
 """`tokens, loss_mask, segment_ids, positions`, each [batch, length], for preferences

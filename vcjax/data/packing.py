@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 Row = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions: [length] or [2, length]
 Rows = dict[str, np.ndarray]  # the same, each [rows, length]

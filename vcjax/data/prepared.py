@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text, read_json, write_json, write_text
 from vcjax.data.card import dataset_card
 from vcjax.data.curation import Deduplicated, SetAside
 from vcjax.data.encode import ENCODERS, encode_all
@@ -21,8 +23,6 @@ from vcjax.data.packing import Packer, Row
 from vcjax.data.pairs import PairRows
 from vcjax.data.records import Record
 from vcjax.data.rows import RowWriter, open_rows
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_text, read_json, write_json, write_text
 from vcjax.text.tokenizer import Tokenizer
 
 PAIRED = "preferences"

@@ -5,9 +5,9 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Self
 
+from vcjax.core.errors import suggest
+from vcjax.core.files import hash_text
 from vcjax.data.language import guess_language
-from vcjax.foundation.errors import suggest
-from vcjax.foundation.files import hash_text
 
 ROLES = ("system", "user", "assistant")
 Message = dict[str, str]  # {"role": one of ROLES, "content": text}

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from vcjax.core.errors import UserError
 from vcjax.data.packing import DTYPES, Row
-from vcjax.foundation.errors import UserError
 
 NAME = "rows"
 VERSION = "1.0.0"

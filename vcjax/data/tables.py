@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from vcjax.core.errors import UserError
 from vcjax.data.files import DataFile
 from vcjax.data.items import Item
-from vcjax.foundation.errors import UserError
 
 CELL = 1 << 26  # characters; a quote that is never closed would take the rest of the file
 ROWS = 256  # of a batch that are made Python objects at once

@@ -1,4 +1,5 @@
-"""Floor 5: whether it worked: benchmark, answers, verdicts, and statistics with intervals.
+"""Whether it worked: benchmark, answers, judge's verdicts, standard tasks.
 
-`run.evaluate` does all of it; `summarise.compare` sets two runs side by side.
+`run.evaluate` does all of it; `summarise.compare` sets two runs side by side; `capability` runs
+lm-eval's tasks.
 """

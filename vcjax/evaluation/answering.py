@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text
+from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.asking import ask_in_chunks, fingerprint
 from vcjax.evaluation.store import Store
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_text
-from vcjax.foundation.seeds import derive_seed
 from vcjax.roles.role import Ask, Reply, Role
 
 ANSWER_KEY = ("id", "fingerprint")

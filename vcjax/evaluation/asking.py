@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from vcjax.foundation.files import hash_text
+from vcjax.core.files import hash_text
 from vcjax.roles.role import Ask, Reply, Role
 
 

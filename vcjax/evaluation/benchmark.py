@@ -9,10 +9,10 @@ from typing import get_args
 
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import hash_text, read_jsonl
+from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BadRecord, BenchmarkItem
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.files import hash_text, read_jsonl
-from vcjax.foundation.seeds import derive_seed
 
 SHIPPED = ("universal",)
 _FOLDER = Path(__file__).parent / "benchmarks"

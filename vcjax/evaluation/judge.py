@@ -7,10 +7,10 @@ from typing import Any, cast
 from vcjax.charter.checks import run_checks
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
+from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.asking import ask_in_chunks, fingerprint
 from vcjax.evaluation.store import Store
-from vcjax.foundation.seeds import derive_seed
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Reply, Role
 from vcjax.roles.verdict import Score, parse_verdict, verdict_schema

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.charter.schema import Charter
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_jsonl, write_json
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.benchmark import Benchmark, misfit, sample
 from vcjax.evaluation.judge import SCORE_KEY, judge
 from vcjax.evaluation.store import Store
 from vcjax.evaluation.summarise import summarise
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_jsonl, write_json
 from vcjax.roles.grading import check_families
 from vcjax.roles.role import Role
 

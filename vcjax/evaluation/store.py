@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 Key = tuple[str, ...]
 

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from vcjax.evaluation.statistics import Interval, mean_interval, paired_difference, rate_interval
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_interval
 
 Rows = list[dict[str, Any]]  # score records, sorted by id so that their order doesn't matter
 

@@ -9,7 +9,7 @@ import llguidance.hf
 import numpy as np
 from jaxtyping import UInt32
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.requests import ConstraintFault
 from vcjax.text.tokenizer import Tokenizer
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.text.tokenizer import Tokenizer
 
 MOST_STOPS = 16

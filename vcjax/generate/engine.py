@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.memory import Memory
 from vcjax.generate.placing import Placing
 from vcjax.generate.prefixes import BLOCK, Prefixes

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate import FORMS
 from vcjax.generate.engine import Engine
 from vcjax.model.lora import LoraConfig

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.model.build import Params
 from vcjax.text.tokenizer import Tokenizer

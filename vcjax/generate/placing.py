@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate import FORMS
 from vcjax.model.build import Params, abstract, logical_axes
 from vcjax.model.config import LlamaConfig

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.hardware import GiB
-from vcjax.foundation.lineage import Parent
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.core.hardware import GiB
+from vcjax.core.lineage import Parent
 from vcjax.generate.holding import Holding
 from vcjax.generate.text import TextEngine
 from vcjax.model.build import Params

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 MOST_BIASES = 300
 """Entries of `logit_bias`: as many as OpenAI's API takes."""

@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.requests import Alternatives
 from vcjax.generate.rows import CHUNK, Call, Sequences, calls, power_of_two, shared_rows
 from vcjax.model.build import Params

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.constraints import Constraint, Constraints
 from vcjax.generate.decoder import Decoder
 from vcjax.generate.engine import Engine

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 from vcjax.model.rope import FREQUENCIES, RopeConfig
 
 MODEL_TYPES = {

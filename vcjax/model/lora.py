@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.quantised import dequantise
 
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")

@@ -11,7 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AbstractMesh
 from jaxtyping import Array, Float, Int
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.attention import attend, packed_mask, windowed
 from vcjax.model.blockwise import blockwise_attention
 from vcjax.model.config import LlamaConfig

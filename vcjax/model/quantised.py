@@ -20,7 +20,7 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Integer
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.parallel import OnMesh
 
 Gathered = tuple[NamedSharding | None, NamedSharding | None]

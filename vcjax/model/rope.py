@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.parallel import OnMesh
 
 LANES = 128

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from vcjax.foundation.hardware import Hardware
+from vcjax.core.hardware import Hardware
 from vcjax.model.quantised import FORMS
 from vcjax.model.remat import POLICIES
 from vcjax.parallel import AXES

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from vcjax.foundation.hardware import Hardware
+from vcjax.core.hardware import Hardware
 from vcjax.model.flops import parameters
 from vcjax.plan.setting import Setting
 

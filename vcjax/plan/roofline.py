@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from vcjax.foundation.hardware import Hardware
+from vcjax.core.hardware import Hardware
 from vcjax.model.flops import Product, forward_products, step_flops
 from vcjax.plan.links import link_seconds
 from vcjax.plan.memory import Memory, host_bytes

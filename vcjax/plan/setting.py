@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.config import LlamaConfig
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, make_mesh

@@ -1,6 +1,6 @@
 """The shape of a model, from its name or its files; weights are neither fetched nor read."""
 
-from vcjax.foundation.files import read_json
+from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.model.named import NAMED
 from vcjax.weights.gguf import GGUFSource

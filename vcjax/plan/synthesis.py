@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import parameters
 from vcjax.plan.roofline import MEMORY, PRODUCTS

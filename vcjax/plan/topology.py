@@ -13,8 +13,8 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.hardware import HARDWARE, Hardware
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.hardware import HARDWARE, Hardware
 
 _FLAT = {1: "1x1", 4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}
 _CUBES = {

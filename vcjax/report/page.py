@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vcjax.foundation.files import write_text
+from vcjax.core.files import write_text
 from vcjax.report.blocks import Block, Section
 
 _ENVIRONMENT = Environment(

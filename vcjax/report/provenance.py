@@ -16,7 +16,7 @@ def provenance_section(
     Args:
       facts: names and values, e.g. the seed.
       lineage: a record a folder, in the order they were made: what
-        `vcjax.foundation.lineage.write_lineage` returned, with the `folder` itself. `folder`,
+        `vcjax.core.lineage.write_lineage` returned, with the `folder` itself. `folder`,
         `kind`, `hash` and `parents` are shown, and `seed` and `code` where they are there.
     """
     blocks: list[Block] = [Table("The run.", ("What", "Value"), facts, labels=2)]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from vcjax.foundation.files import hash_text
+from vcjax.core.files import hash_text
 
 # Role -> the colour that stands for it while drawing. Any distinct six digits do.
 ROLES = {

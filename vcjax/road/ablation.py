@@ -14,11 +14,11 @@ from typing import Any
 from vcjax.adversarial.inputs import read_inputs
 from vcjax.charter.load import charter_file, load_charter
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json, write_text
-from vcjax.foundation.lineage import NAME, Parent, read_lineage, write_lineage
-from vcjax.foundation.stores import on_disk
-from vcjax.foundation.workdir import check_config, opened
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json, write_text
+from vcjax.core.lineage import NAME, Parent, read_lineage, write_lineage
+from vcjax.core.stores import on_disk
+from vcjax.core.workdir import check_config, opened
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
 from vcjax.road.ablation_arms import QUERIES, Chain, Stage, roles
 from vcjax.road.ablation_config import ATTACKS, CONVERSATIONS, AblationConfig, Arm

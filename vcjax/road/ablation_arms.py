@@ -10,8 +10,8 @@ from vcjax.adversarial.ledger_query import openings
 from vcjax.adversarial.ledger_schema import opened_to_read
 from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
-from vcjax.foundation.errors import GateNotMet
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.errors import GateNotMet
+from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
 from vcjax.road.ablation_data import write_data
 from vcjax.road.ablation_documents import score_documents

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.charter.registry import Language
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.settings import build
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.settings import build
 from vcjax.generate.holding import Holding
 from vcjax.train.config import TrainConfig, kind_of
 

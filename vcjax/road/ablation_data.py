@@ -10,14 +10,14 @@ from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.outputs import accepted_records
 from vcjax.adversarial.scope import split
 from vcjax.charter.load import load_charter
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_jsonl, write_jsonl
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.seeds import derive_seed
+from vcjax.core.workdir import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
 from vcjax.data.records import Conversation
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_jsonl, write_jsonl
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
-from vcjax.foundation.seeds import derive_seed
-from vcjax.foundation.workdir import check_config, opened
 from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
 
 PAIRS = "conversations.jsonl"

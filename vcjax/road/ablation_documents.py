@@ -6,13 +6,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import NAME, write_lineage
+from vcjax.core.workdir import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
 from vcjax.data.records import Document
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import NAME, write_lineage
-from vcjax.foundation.workdir import check_config, opened
 from vcjax.generate.likelihood import prefix_id
 from vcjax.generate.scoring import Scored, score
 from vcjax.model.build import abstract

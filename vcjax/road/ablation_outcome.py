@@ -10,17 +10,16 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from vcjax.adversarial.diversity import distinct, units
-from vcjax.adversarial.intervals import rate_record
 from vcjax.charter.schema import Charter
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.run import read_scores
-from vcjax.foundation.files import read_json, read_jsonl
-from vcjax.foundation.seeds import derive_seed
 from vcjax.road.ablation_arms import DOCUMENTS, MEASURED, Chain
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
 from vcjax.road.ablation_data import pairs_in
 from vcjax.road.ablation_documents import SCORES
 from vcjax.road.ablation_queries import GROUPS, Place
-from vcjax.road.ablation_statistics import crossed_mean
+from vcjax.stats.intervals import crossed_mean, rate_record
 
 CONFIDENCE = 0.95
 ANY = "any rule"

@@ -18,11 +18,11 @@ from vcjax.adversarial.scope import HeldOut, read_scope, split
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.charter.load import charter_file, load_charter
 from vcjax.charter.schema import Charter
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.workdir import check_config, opened
 from vcjax.data.records import BenchmarkItem
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json, read_jsonl, write_json, write_jsonl
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
-from vcjax.foundation.workdir import check_config, opened
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.roles.opening import RoleSpec, open_roles, without_options
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.charter.schema import Charter
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation_arms import Chain
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.road.ablation_outcome import (

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.settings import build
+from vcjax.core.errors import UserError
+from vcjax.core.settings import build
 from vcjax.road.measure import MeasureConfig
 from vcjax.train.config import TrainConfig
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.charter.load import charter_file, load_charter
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.spool import after_every, spooled
+from vcjax.core.stores import reached
+from vcjax.core.workdir import check_config, opened
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, read_jsonl
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
-from vcjax.foundation.spool import after_every, spooled
-from vcjax.foundation.stores import reached
-from vcjax.foundation.workdir import check_config, opened
 from vcjax.generate.holding import Holding
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families

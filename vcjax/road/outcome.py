@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.charter.schema import Charter
+from vcjax.core.files import read_jsonl, write_json
+from vcjax.core.lineage import read_lineage
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.evaluation.run import read_scores
 from vcjax.evaluation.summarise import compare
-from vcjax.foundation.files import read_jsonl, write_json
-from vcjax.foundation.lineage import read_lineage
 from vcjax.report import write_demo_report
 from vcjax.road.config import RoadConfig
 from vcjax.road.measure import read_samples

@@ -21,12 +21,12 @@ from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.scope import Scope
 from vcjax.charter.load import charter_file
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.files import read_json, write_json, write_text
-from vcjax.foundation.lineage import NAME, Parent, write_lineage
-from vcjax.foundation.seeds import derive_seed
-from vcjax.foundation.stores import on_disk
-from vcjax.foundation.workdir import check_config, has_config, opened
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json, write_json, write_text
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.seeds import derive_seed
+from vcjax.core.stores import on_disk
+from vcjax.core.workdir import check_config, has_config, opened
 from vcjax.road.rounds_config import RoundsConfig
 from vcjax.road.rounds_outcome import table, told
 from vcjax.roles.opening import RoleSpec, family_of

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.settings import build
+from vcjax.core.errors import UserError
+from vcjax.core.settings import build
 from vcjax.train.config import TrainConfig, kind_of
 
 _SHARED = {"charter": "charter", "seed": "seed", "on_bad_record": "on_bad_record"}

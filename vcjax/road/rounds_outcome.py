@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.intervals import interval_record, rate_record
 from vcjax.adversarial.measuring import outcomes
 from vcjax.adversarial.scope import GROUPS
 from vcjax.adversarial.success import CONFIDENCE
-from vcjax.evaluation.statistics import paired_difference
-from vcjax.foundation.files import read_json
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.files import read_json
+from vcjax.core.seeds import derive_seed
+from vcjax.stats.intervals import interval_record, paired_difference, rate_record
 
 ALL = "all"
 _NAMES = {

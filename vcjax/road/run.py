@@ -16,13 +16,13 @@ from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter
+from vcjax.core.errors import GateNotMet
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import NAME, Parent, content_hash, write_lineage
+from vcjax.core.stores import on_disk
+from vcjax.core.workdir import check_config, has_config, opened
 from vcjax.data.importers import Records
 from vcjax.evaluation.benchmark import load_benchmark
-from vcjax.foundation.errors import GateNotMet
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import NAME, Parent, content_hash, write_lineage
-from vcjax.foundation.stores import on_disk
-from vcjax.foundation.workdir import check_config, has_config, opened
 from vcjax.road.config import RoadConfig
 from vcjax.road.measure import measure
 from vcjax.road.outcome import write_outcome

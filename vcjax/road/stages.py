@@ -7,7 +7,7 @@ import numpy as np
 
 from vcjax.api import save_model
 from vcjax.charter.load import load_charter
-from vcjax.foundation.lineage import NAME
+from vcjax.core.lineage import NAME
 from vcjax.model.build import abstract, plain_logits
 from vcjax.text import render_prompt
 from vcjax.weights.bundle import Bundle, load_bundle, open_located

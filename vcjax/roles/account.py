@@ -1,6 +1,6 @@
 """What an endpoint has been asked and has answered: its bounds, and whether it is still there."""
 
-from vcjax.foundation.errors import GateNotMet
+from vcjax.core.errors import GateNotMet
 from vcjax.roles.answers import BAD_REQUEST, NO_ANSWER
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.role import Reply

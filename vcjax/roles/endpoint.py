@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import tenacity
 
-from vcjax.foundation.errors import GateNotMet, UserError
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.seeds import derive_seed
 from vcjax.roles.account import Account
 from vcjax.roles.answers import CUT_OFF, TIMEOUT, UNREACHABLE, Denied, Fault, read_answer
 from vcjax.roles.background import Background

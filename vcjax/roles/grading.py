@@ -4,7 +4,7 @@ import re
 
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.roles.role import Message
 
 # Short, as a small model judges too; the charter's grading text is the system message.

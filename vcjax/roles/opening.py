@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_text, read_json
-from vcjax.foundation.lineage import Parent
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text, read_json
+from vcjax.core.lineage import Parent
 from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.roles.endpoint import EndpointRole

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_jsonl
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_jsonl
 from vcjax.roles.role import OK, Ask, Reply, writable
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.decoder import Decoder
 from vcjax.serve.answers import Asked
 from vcjax.serve.errors import ApiError

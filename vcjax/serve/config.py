@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.holding import Holding
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
 from vcjax.generate.text import Sampling, TextEngine, encode_prompt
 
 

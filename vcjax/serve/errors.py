@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 from vcjax.generate.service import Busy, Closed
 
 INVALID = "invalid_request_error"

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.service import Busy, Closed
 from vcjax.serve.answers import Answers
 from vcjax.serve.choices import Choice, Job, raise_fault

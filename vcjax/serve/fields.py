@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.generate.requests import MOST_TOP
 from vcjax.generate.text import Sampling
 

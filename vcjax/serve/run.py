@@ -11,7 +11,7 @@ from types import FrameType
 
 import uvicorn
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.serve.app import build_app
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.http import Gate

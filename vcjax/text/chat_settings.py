@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.files import hash_text
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import hash_text
 from vcjax.text.jinja import ChatTemplate
 from vcjax.text.tokenizer import SYSTEM_MODES, Tokenizer
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.text.jinja import ChatTemplate, Message
 from vcjax.text.marks import new_mark
 from vcjax.text.templates import END_OF_TURN, default_template, warn_of_missing_tokens

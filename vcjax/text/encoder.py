@@ -14,7 +14,7 @@ import numpy as np
 import tokenizers
 from jaxtyping import Int32
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.text.marks import new_mark
 
 

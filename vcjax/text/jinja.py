@@ -12,7 +12,7 @@ import jinja2.parser
 import jinja2.runtime
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 # Templates that print today's date get this one: a rendering must not depend on the day. It is the
 # date on which Llama 3.1 and later templates fall back.

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 from vcjax.text.chat_text import ChatText, Span, last_turn_text, prompt_text, training_texts
 from vcjax.text.encoder import Token
 from vcjax.text.jinja import Message

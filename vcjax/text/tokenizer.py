@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Int32
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
 from vcjax.text.encoder import Encoder
 
 CONFIG = "tokenizer_config.json"

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import Parent
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import Parent
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import Prompt, Sampling, TextEngine, encode_prompt
 from vcjax.model.build import Params

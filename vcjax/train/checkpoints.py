@@ -19,11 +19,11 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import PreservationContext, PreservationPolicy
 
-from vcjax.foundation.files import hash_file, read_json, write_json
-from vcjax.foundation.lineage import NAME as LINEAGE
-from vcjax.foundation.lineage import list_files, recorded_files, write_lineage
-from vcjax.foundation.spool import Spool
-from vcjax.foundation.stores import absolute, is_remote, remove_tree
+from vcjax.core.files import hash_file, read_json, write_json
+from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.lineage import list_files, recorded_files, write_lineage
+from vcjax.core.spool import Spool
+from vcjax.core.stores import absolute, is_remote, remove_tree
 from vcjax.model.build import Params
 from vcjax.parallel import leads, meet
 from vcjax.train.state import Layout

@@ -7,10 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from vcjax.core.errors import UserError
+from vcjax.core.settings import build
 from vcjax.data.layouts import check_columns
 from vcjax.data.messages import TOOL_TURNS
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.settings import build
 from vcjax.model.lora import LoraConfig
 from vcjax.model.packed import BACKENDS
 from vcjax.model.remat import POLICIES

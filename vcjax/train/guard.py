@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from vcjax.foundation.errors import GateNotMet
+from vcjax.core.errors import GateNotMet
 
 
 class SkipGuard:

@@ -7,8 +7,8 @@ import jax
 from jax.sharding import Mesh
 
 from vcjax.charter.load import charter_file, load_charter
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.lineage import Parent
+from vcjax.core.errors import UserError
+from vcjax.core.lineage import Parent
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import (
     OnMesh,

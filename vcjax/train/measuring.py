@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vcjax.foundation.lineage import Parent
+from vcjax.core.lineage import Parent
 from vcjax.model.build import Params
 from vcjax.parallel import on_main_process
 from vcjax.train.answers import FIELD as PROMPTS

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from vcjax.foundation.errors import GateNotMet
-from vcjax.foundation.files import replaced
+from vcjax.core.errors import GateNotMet
+from vcjax.core.files import replaced
 from vcjax.train.sinks import open_sinks
 
 NAME = "metrics.jsonl"

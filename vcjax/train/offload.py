@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.build import Params
 from vcjax.train.config import TrainConfig
 from vcjax.train.optim import Optimizer

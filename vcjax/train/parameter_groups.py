@@ -6,7 +6,7 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.train.config import TrainConfig

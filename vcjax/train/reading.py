@@ -1,7 +1,7 @@
 """All raw data read once before a run begins: bad records, and what is held out but trained on."""
 
+from vcjax.core.errors import UserError
 from vcjax.data.overlap import HeldOutRecords
-from vcjax.foundation.errors import UserError
 from vcjax.train.config import TrainConfig
 from vcjax.train.sources import Source, held_out_domains
 from vcjax.train.validation_data import FIELD, GroupSource, check_raw_groups

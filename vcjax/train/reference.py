@@ -15,9 +15,9 @@ from jax.sharding import Mesh
 from jaxtyping import Float32
 from tqdm import tqdm
 
+from vcjax.core.files import replaced
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
-from vcjax.foundation.files import replaced
 from vcjax.model.build import Params
 from vcjax.parallel import ShardingRules, leads, meet
 from vcjax.train.scoring import score_pairs

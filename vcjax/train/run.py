@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
+from vcjax.core.errors import Preempted
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.lineage import hash_files, write_lineage
+from vcjax.core.seeds import derive_seed
+from vcjax.core.spool import Spool, spooled
+from vcjax.core.stores import reached
+from vcjax.core.workdir import check_config, opened
 from vcjax.data.loader import Batches
-from vcjax.foundation.errors import Preempted
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import NAME as LINEAGE
-from vcjax.foundation.lineage import hash_files, write_lineage
-from vcjax.foundation.seeds import derive_seed
-from vcjax.foundation.spool import Spool, spooled
-from vcjax.foundation.stores import reached
-from vcjax.foundation.workdir import check_config, opened
 from vcjax.parallel import entered_on_main_process, leads, on_main_process
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig

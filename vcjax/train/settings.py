@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self
 
 from tensorboardX import SummaryWriter
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
 
 TENSORBOARD = "tensorboard"
 RUN = "sink.json"

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import optax
 
+from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.spool import Spool
 from vcjax.data.prepared import Prepared
-from vcjax.foundation.lineage import NAME as LINEAGE
-from vcjax.foundation.spool import Spool
 from vcjax.model.build import Params
 from vcjax.parallel import leads, meet
 from vcjax.train.answers import Answers

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from jax.sharding import AbstractMesh, Mesh
 from jax.tree_util import DictKey, tree_map_with_path
 
-from vcjax.foundation.seeds import derive_seed
+from vcjax.core.seeds import derive_seed
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from vcjax.foundation.files import replaced_folder, write_json
+from vcjax.core.files import replaced_folder, write_json
 from vcjax.text.templates import END_OF_TURN, default_template
 from vcjax.weights.bundle import Bundle, write_companions
 from vcjax.weights.stored import StoredModel

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from vcjax.foundation.hardware import hardware_of
+from vcjax.core.hardware import hardware_of
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import step_flops
 from vcjax.train.config import TrainConfig

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl, replaced_folder, write_json
+from vcjax.core.lineage import Parent
 from vcjax.data.curation import SetAside
 from vcjax.data.files import is_prepared, split_paths
 from vcjax.data.importers import Records
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared, open_prepared, prepare
 from vcjax.data.records import KINDS, Record
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, read_jsonl, replaced_folder, write_json
-from vcjax.foundation.lineage import Parent
 from vcjax.parallel import meet, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig

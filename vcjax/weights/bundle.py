@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import write_json
-from vcjax.foundation.lineage import Parent
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_json
+from vcjax.core.lineage import Parent
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer

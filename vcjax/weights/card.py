@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vcjax.charter.load import load_charter
-from vcjax.foundation.lineage import NAME as LINEAGE
-from vcjax.foundation.lineage import Parent, content_hash, read_lineage
-from vcjax.foundation.stores import as_path
+from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.lineage import Parent, content_hash, read_lineage
+from vcjax.core.stores import as_path
 from vcjax.weights.bundle import Bundle
 from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import SOURCES, read_sources

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import write_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_json
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.leaves import Leaf, open_leaves, save_leaves
 from vcjax.weights.mapping import Place, Source, places

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from vcjax.foundation.errors import UserError, suggest
+from vcjax.core.errors import UserError, suggest
 from vcjax.weights.gguf_metadata import open_gguf
 from vcjax.weights.gguf_rope import ROPE_FACTORS, rope_scaling
 from vcjax.weights.gguf_tokenizer import build_tokenizer

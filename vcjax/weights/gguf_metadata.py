@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import gguf
 import numpy as np
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 
 T = TypeVar("T", bool, int, float, str, list)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.rope import FREQUENCIES, RopeConfig
 from vcjax.weights.gguf_metadata import Metadata
 

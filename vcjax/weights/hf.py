@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.stores import as_path
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.stores import as_path
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.mapping import Bounds, Source, places
 from vcjax.weights.safetensors_file import (

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 """How a hub id looks; the client knows the rules."""

@@ -23,7 +23,7 @@ from orbax.checkpoint.type_handlers import (
     get_type_handler,
 )
 
-from vcjax.foundation.stores import absolute
+from vcjax.core.stores import absolute
 from vcjax.model.build import Params
 
 Read = Callable[[], np.ndarray]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from vcjax.foundation.errors import UserError
+from vcjax.core.errors import UserError
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import FREQUENCIES

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, replaced_folder, write_json
-from vcjax.foundation.lineage import Parent, write_lineage
-from vcjax.foundation.stores import PARTIAL, is_there
-from vcjax.foundation.workdir import check_target
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, replaced_folder, write_json
+from vcjax.core.lineage import Parent, write_lineage
+from vcjax.core.stores import PARTIAL, is_there
+from vcjax.core.workdir import check_target
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
 from vcjax.text.chat_settings import split_options
 from vcjax.weights.bundle import check_dtype, write_companions

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import NAME, Parent, read_lineage
-from vcjax.foundation.stores import as_path
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import NAME, Parent, read_lineage
+from vcjax.core.stores import as_path
 from vcjax.parallel import leads
 from vcjax.text.tokenizer import MissingTokenizer
 from vcjax.weights.bundle import open_located

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vcjax.foundation.errors import UserError, suggest
-from vcjax.foundation.files import cache_folder, hash_text, replaced_folder
-from vcjax.foundation.stores import (
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import cache_folder, hash_text, replaced_folder
+from vcjax.core.stores import (
     PARTIAL,
     absolute,
     download,

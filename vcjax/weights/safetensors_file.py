@@ -20,8 +20,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.stores import is_remote, read_range, size_of
+from vcjax.core.errors import UserError
+from vcjax.core.stores import is_remote, read_range, size_of
 from vcjax.weights.mapping import Bounds
 
 NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}

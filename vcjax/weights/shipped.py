@@ -8,8 +8,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import cache_folder, hash_file, replaced
+from vcjax.core.errors import UserError
+from vcjax.core.files import cache_folder, hash_file, replaced
 
 
 @dataclass(frozen=True)

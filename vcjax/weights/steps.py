@@ -15,10 +15,10 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.options import AtomicityMode, AtomicityOptions
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import hash_file
-from vcjax.foundation.lineage import recorded_files
-from vcjax.foundation.stores import absolute, is_remote
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_file
+from vcjax.core.lineage import recorded_files
+from vcjax.core.stores import absolute, is_remote
 
 CHECKPOINTS = "checkpoints"
 PARAMS = "params"

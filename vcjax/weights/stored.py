@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json
-from vcjax.foundation.lineage import Parent
-from vcjax.foundation.stores import absolute, local_files
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.core.lineage import Parent
+from vcjax.core.stores import absolute, local_files
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import leads
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vcjax.foundation.lineage import Parent
-from vcjax.foundation.stores import absolute
+from vcjax.core.lineage import Parent
+from vcjax.core.stores import absolute
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LEAVES, LoraConfig, merge_lora

@@ -11,10 +11,10 @@ trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax
 import logging
 from pathlib import Path
 
-from vcjax.foundation.errors import UserError
-from vcjax.foundation.files import read_json, write_json
-from vcjax.foundation.lineage import Parent
-from vcjax.foundation.stores import as_path
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import Parent
+from vcjax.core.stores import as_path
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
 from vcjax.parallel import leads

@@ -1,0 +1,73 @@
+"""Our engine under a JSON schema, or free with as many tokens.
+
+Both draw at a temperature. A free request is as long as the same request comes out constrained,
+so that both make the same number of tokens in the same batches.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.generate_watch import Compilations
+from benchmarks.serve import Contender, serve
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Request
+from vcjax.generate.text import Sampling, TextEngine
+from vcjax.weights.bundle import load_bundle
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string", "minLength": 40, "maxLength": 200},
+        "tags": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 4,
+            "items": {"type": "string", "maxLength": 20},
+        },
+        "score": {"type": "integer", "minimum": 1, "maximum": 5},
+        "accept": {"type": "boolean"},
+    },
+    "required": ["reason", "tags", "score", "accept"],
+    "additionalProperties": False,
+}
+PROMPT = "Grade answer number {number} to the question, with a reason. Reply with JSON only."
+MOST = 256
+"""New tokens; more than the schema lets any text have, nearly."""
+
+
+def setup(asked: dict[str, Any]) -> Contender:
+    """Args: `model`, a Hugging Face folder; `engine`, options of an `Engine`; `requests`, how
+    many; `constrained`, whether they are."""
+    compilations = Compilations()
+    bundle = load_bundle(asked["model"], "float32")
+    text = TextEngine(bundle, Engine(bundle.config, bundle.params, **asked["engine"]))
+    schema = Sampling(max_tokens=MOST, temperature=0.8, json_schema=SCHEMA)
+
+    def constrained() -> list[Request]:
+        # Anew for each step: a constraint is used up. Their seeds are the same.
+        return [
+            text.request(
+                [{"role": "user", "content": PROMPT.format(number=number)}],
+                replace(schema, seed=number),
+            )
+            for number in range(asked["requests"])
+        ]
+
+    lengths = [len(result.tokens) for result in text.engine.generate(constrained())]
+    free = [
+        replace(request, constraint=None, eos_ids=(), max_tokens=length)
+        for request, length in zip(constrained(), lengths, strict=True)
+    ]
+
+    def step() -> None:
+        requests = constrained() if asked["constrained"] else free
+        made = [len(result.tokens) for result in text.engine.generate(requests)]
+        assert made == lengths
+        compilations.settle()
+
+    facts = {"tokens": sum(lengths), **asked["engine"]}
+    return Contender(step, facts, measured=lambda: {"compilations": compilations.told()})
+
+
+if __name__ == "__main__":
+    serve(setup)

@@ -1,0 +1,99 @@
+"""How fast data comes: JSONL records -> prepared rows -> batches."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bounds import Bound, tell
+from benchmarks.documents import write_documents
+from benchmarks.rounds import spread
+from vcjax.data.importers import read_records
+from vcjax.data.loader import Batches
+from vcjax.data.prepared import open_prepared, prepare
+from vcjax.weights.bundle import load_bundle
+
+READ, PREPARE, LOAD = "JSONL to records", "records to rows", "rows to batches"
+"""The second deduplicates, tokenises, packs and writes; the third reads in random order."""
+
+WHOLE = "records to batches"
+"""The last two, one after the other; a run does the first of them but once."""
+
+BOUNDS = (Bound(f"{WHOLE}, tokens/s", least=1e6),)
+
+
+@dataclass(frozen=True)
+class DataBench:
+    """What to measure.
+
+    Attributes:
+      model: a model reference, for its tokenizer.
+      megabytes: of text, in 10^6 bytes.
+      batch, length: rows of a batch and tokens of a row.
+      rounds: repeats.
+    """
+
+    model: str
+    megabytes: float
+    batch: int
+    length: int
+    rounds: int
+
+
+def bench_data(bench: DataBench, workdir: Path) -> dict[str, Any]:
+    """Measures each step in each round; leaves the documents and the rows in the workdir.
+
+    Returns:
+      Sizes, `seconds` (a spread) and `tokens_per_second` by step, and `bounds`.
+    """
+    tokenizer = load_bundle(bench.model).require_tokenizer()
+    tokenizer.encode_texts(["made on first use"])
+    source, folder = workdir / "documents.jsonl", workdir / "prepared"
+    print(f"writing {bench.megabytes:g} MB of documents", file=sys.stderr, flush=True)
+    write_documents(source, bench.megabytes)
+    taken: dict[str, list[float]] = {step: [] for step in (READ, PREPARE, LOAD)}
+    summary: dict[str, Any] = {}
+    for number in range(bench.rounds):
+        print(f"round {number + 1} of {bench.rounds}", file=sys.stderr, flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        with _timed(taken[READ]):
+            records = read_records(source, "documents").records
+        with _timed(taken[PREPARE]):
+            summary = prepare(folder, records, "documents", tokenizer, bench.length)
+        with _timed(taken[LOAD]):
+            _load(folder, bench.batch)
+    tokens = summary["tokens"]
+    prepared = [sum(both) for both in zip(taken[PREPARE], taken[LOAD], strict=True)]
+    seconds = {step: spread(values) for step, values in {**taken, WHOLE: prepared}.items()}
+    rates = {step: tokens / each["median"] for step, each in seconds.items()}
+    figures = {f"{step}, tokens/s": rate for step, rate in rates.items()}
+    return {
+        "megabytes": bench.megabytes,
+        "batch": bench.batch,
+        "length": bench.length,
+        "records": summary["examples"],
+        "rows": summary["rows"],
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": rates,
+        "bounds": tell(BOUNDS, figures),
+    }
+
+
+@contextmanager
+def _timed(taken: list[float]) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    taken.append(time.perf_counter() - begun)
+
+
+def _load(folder: Path, batch: int) -> None:
+    rows = open_prepared(folder)
+    batches = Batches([(rows, 1.0)], batch, seed=0).prefetch()
+    for _ in islice(batches, len(rows) // batch):
+        pass

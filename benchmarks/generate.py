@@ -1,0 +1,133 @@
+"""How fast the engine generates, beside the machine's limit, transformers, and itself otherwise."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bounds import tell
+from benchmarks.contest import Contest, hold
+from benchmarks.generate_cases import ALONE, CASES, HOST_SHARE, LIMIT, OURS, Case, Runner
+from benchmarks.machine import apart, cores
+from benchmarks.model_folder import as_folder
+from benchmarks.peers import absent, interpreter
+from benchmarks.rounds import rate_ratio, spread
+from benchmarks.worker import CONTENDERS, Entry
+from vcjax.core.errors import UserError, suggest
+from vcjax.weights.shipped import SHIPPED
+
+
+@dataclass(frozen=True)
+class GenerateBench:
+    """What to measure.
+
+    Attributes:
+      model: a model reference; one with a tokenizer for the case `json`.
+      cases: of CASES.
+      full: also other dtypes, and all rounds of the long cases.
+      rounds: turns of each contender beside each peer.
+      torch_python: the interpreter that has PyTorch and transformers; '' is where it is found.
+    """
+
+    model: str
+    cases: Sequence[Case]
+    full: bool
+    rounds: int
+    torch_python: str
+
+
+def choose_cases(text: str) -> list[Case]:
+    """Cases by their names, separated by commas; none are all.
+
+    Raises:
+      UserError: an unknown name.
+    """
+    names = [name.strip() for name in text.split(",")] if text else list(CASES)
+    for name in names:
+        if name not in CASES:
+            known = ", ".join(CASES)
+            raise UserError(f"--cases: unknown {name!r} (known: {known}){suggest(name, CASES)}")
+    return [CASES[name] for name in names]
+
+
+def bench_generate(bench: GenerateBench, workdir: Path) -> dict[str, Any]:
+    """Measures all cases; what the contenders print is in `workdir/logs`.
+
+    Returns:
+      `model, rounds, cases` and `bounds`, those that concern the model and the cases.
+
+    Raises:
+      UserError: a model that can't be loaded, or an interpreter that isn't there.
+    """
+    python = interpreter("torch", bench.torch_python)
+    folder = apart(as_folder, bench.model, workdir / "models")
+    (workdir / "logs").mkdir(parents=True, exist_ok=True)
+    cases, bounds = [], []
+    for case in bench.cases:
+        told = _measure(case, bench, folder, python, workdir / "logs")
+        cases.append(told)
+        if bench.model in SHIPPED:
+            bounds += tell(case.bounds, figures_of(told))
+    return {"model": bench.model, "rounds": bench.rounds, "cases": cases, "bounds": bounds}
+
+
+def _measure(
+    case: Case, bench: GenerateBench, folder: Path, python: Path | None, logs: Path
+) -> dict[str, Any]:
+    anchors, others, skipped = [], [], {}
+    for runner in case.runners:
+        if runner.full and not bench.full:
+            continue
+        asked = {**runner.options, "model": str(folder), "cores": cores()}
+        module = f"{CONTENDERS}.{runner.module}"
+        if not runner.library:
+            anchors.append(Entry(runner.name, Path(sys.executable), module, asked))
+        elif python is None:
+            skipped[runner.name] = absent(runner.library)
+        else:
+            others.append(Entry(runner.name, python, module, asked))
+    rounds = 1 if case.long and not bench.full else bench.rounds
+    contest = hold(case.name, anchors, others, rounds, logs)
+    runners = [runner for runner in case.runners if runner.name in contest.ready]
+    tokens = {one.name: _tokens(one, contest.ready[one.name]["facts"]) for one in runners}
+    per_token = [{name: one[name] / tokens[name] for name in one} for one in contest.rounds]
+    first, *rest = tokens
+    return {
+        "name": case.name,
+        "title": case.title,
+        "contenders": {name: _told(name, contest, tokens[name]) for name in tokens},
+        "ratios": {f"{first} / {other}": rate_ratio(per_token, first, other) for other in rest},
+        "skipped": {**skipped, **contest.skipped},
+    }
+
+
+def _tokens(runner: Runner, facts: Mapping[str, Any]) -> int:
+    return runner.tokens or facts["tokens"]
+
+
+def _told(name: str, contest: Contest, tokens: int) -> dict[str, Any]:
+    """What a case says of a contender."""
+    ready, seconds = contest.ready[name], spread(contest.seconds(name))
+    return {
+        "setup_seconds": ready["setup_seconds"],
+        "first_step_seconds": ready["first_step_seconds"],
+        "seconds": seconds,
+        "tokens_per_step": tokens,
+        "tokens_per_second": tokens / seconds["median"],
+        "peak_bytes": contest.peaks[name],
+        "facts": ready["facts"],
+        "measured": contest.measured[name],
+    }
+
+
+def figures_of(case: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a case by the names that bounds give them."""
+    figures = {name: ratio["median"] for name, ratio in case["ratios"].items()}
+    contenders = case["contenders"]
+    measured = contenders.get(OURS, {}).get("measured", {})
+    if "host_share" in measured:  # a case of decoding
+        figures[HOST_SHARE] = measured["host_share"]["median"]
+        limit = contenders[LIMIT]["seconds"]["median"]
+        figures[ALONE] = limit / measured["step_seconds"]["median"]
+    return {f"{case['name']}: {name}": figure for name, figure in figures.items()}

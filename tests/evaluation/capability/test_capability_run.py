@@ -1,0 +1,188 @@
+"""From tasks and a model to `capability.json`, whatever happens on the way."""
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.evaluation.capability.conftest import write_tasks
+from tests.processes import started
+from tests.scripts import ran
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.lineage import verify
+from vcjax.evaluation.capability.results import lines
+from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
+
+
+class WithoutTorch:
+    """Finds modules as the finders before it do, but for PyTorch, installed or not."""
+
+    def __init__(self, finders: Sequence[Any]) -> None:
+        self.finders = finders
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name.partition(".")[0] == "torch":
+            return None
+        specs = (finder.find_spec(name, path, target) for finder in self.finders)
+        return next((spec for spec in specs if spec is not None), None)
+
+    def find_distributions(self, *arguments: Any) -> Iterator[Any]:
+        for finder in self.finders:
+            if hasattr(finder, "find_distributions"):
+                yield from finder.find_distributions(*arguments)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_folder, task_folder) -> CapabilityConfig:
+    tasks = ("colours", "sayings", "guesses")
+    return CapabilityConfig(str(tiny_folder), tasks, task_path=str(task_folder), slots=4)
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory) -> Path:
+    """A finished run of all three, where PyTorch, installed or not, can't be imported."""
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.meta_path", [WithoutTorch(list(sys.meta_path))])
+        assert measure_capability(config, workdir) == read_json(workdir / "capability.json")
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def questions(task_folder) -> list[str]:
+    return [record["question"] for _, record in read_jsonl(task_folder / "data.jsonl")]
+
+
+def test_a_run_leaves_scores_with_their_errors_and_a_lineage(run, questions):
+    summary = read_json(run / "capability.json")
+    assert {name: task["n"] for name, task in summary["tasks"].items()} == {
+        "colours": 12,
+        "sayings": 12,
+        "guesses": 12,
+    }
+    colours = summary["tasks"]["colours"]
+    assert (colours["n_total"], colours["num_fewshot"], colours["version"]) == (12, 0, 1.0)
+    accuracy = colours["metrics"]["acc,none"]
+    p = accuracy["value"]
+    assert accuracy["stderr"] == pytest.approx(math.sqrt(p * (1 - p) / 11))
+    assert accuracy["higher_is_better"] is True
+    assert lines(summary)[0] == f"colours  acc,none  {p:.4f} ± {accuracy['stderr']:.4f}  n=12"
+    assert [finding.status for finding in verify(run)] == ["ok"] * 4
+
+
+def test_what_was_answered_gives_the_scores(run, questions):
+    tasks = read_json(run / "capability.json")["tasks"]
+    answers = [record for _, record in read_jsonl(run / "answers.jsonl")]
+    assert len(answers) == 12 * 4 + len(set(questions)) + 12 * 2
+    totals = {
+        questions[record["document"]]: record["answer"]
+        for record in answers
+        if record["task"] == "sayings"
+    }
+    words = sum(len(question.split()) for question in questions)
+    total = sum(totals[question] for question in questions)
+    perplexity = tasks["sayings"]["metrics"]["word_perplexity,none"]
+    assert perplexity["value"] == pytest.approx(math.exp(-total / words))
+    assert perplexity["stderr"] is None  # which the harness doesn't estimate
+    assert perplexity["higher_is_better"] is False
+
+
+def test_a_workdir_is_one_runs(run, config, capsys):
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    measure_capability(config, run)
+    assert "already finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match="holds a run of another config"):
+        measure_capability(replace(config, limit=2), run)
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_limits_examples_and_templates_are_the_harnesss(config, task_folder, tmp_path):
+    group = replace(config, tasks=("made_up",))
+    bare = measure_capability(replace(group, limit=3), tmp_path / "bare")
+    shots = measure_capability(replace(group, limit=0.25, num_fewshot=2), tmp_path / "shots")
+    chat = measure_capability(replace(group, limit=3, apply_chat_template=True), tmp_path / "chat")
+    for summary in (bare, shots, chat):
+        assert {name: task["n"] for name, task in summary["tasks"].items()} == {
+            "colours": 3,
+            "sayings": 3,
+        }
+        assert summary["tasks"]["colours"]["n_total"] == 12
+        assert summary["groups"]["made_up"] == {
+            "alias": "made_up",
+            "tasks": ["colours", "sayings"],
+            "num_fewshot": summary["tasks"]["colours"]["num_fewshot"],
+            "metrics": {},
+        }
+    assert shots["tasks"]["colours"]["num_fewshot"] == 2
+    requests = [
+        {record["request"] for _, record in read_jsonl(tmp_path / name / "answers.jsonl")}
+        for name in ("bare", "shots", "chat")
+    ]
+    # Whole texts are the same ones, whatever the prompts are like.
+    assert len(requests[0] & requests[1]) == len(requests[0] & requests[2]) == 3
+
+
+def test_a_group_has_the_score_that_its_tasks_have_together(config, tmp_path):
+    summary = measure_capability(replace(config, tasks=("averaged",)), tmp_path / "run")
+    own = summary["tasks"]["colours"]["metrics"]["acc,none"]
+    assert summary["groups"]["averaged"]["metrics"] == {"acc,none": own}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": ()}, "tasks: name at least one"),
+        ({"limit": 0.0}, "limit: 0.0 is not above 0"),
+        ({"limit": 2.5}, "limit: 2.5 is neither"),
+        ({"num_fewshot": -1}, "num_fewshot: -1 is below 0"),
+        ({"dtype": "float8"}, "dtype 'float8' is not supported"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(config, changes, message):
+    with pytest.raises(UserError, match=message):
+        replace(config, **changes)
+
+
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    tiny_folder, task_folder, tmp_path, script_cache
+):
+    where = [f"--task_path={task_folder}", f"--workdir={tmp_path / 'run'}"]
+    code, out, error = ran(
+        "capability", [f"--model={tiny_folder}", "--tasks=colour", *where], script_cache
+    )
+    assert (code, out) == (2, "")
+    (line,) = error.splitlines()
+    assert line.startswith("error: tasks: no task 'colour'; close to it: colours")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_run_goes_on_where_it_was(tiny_folder, tmp_path, script_cache):
+    folder = write_tasks(tmp_path / "tasks", 700)
+    arguments = [f"--model={tiny_folder}", "--tasks=colours", f"--task_path={folder}"]
+    answers = tmp_path / "killed" / "answers.jsonl"
+    process = started("capability", [*arguments, f"--workdir={answers.parent}"], script_cache)
+    while not (answers.exists() and answers.stat().st_size):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    kept = answers.read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    assert 0 < kept.count(b"\n") < 2800
+
+    code, out, error = ran("capability", [*arguments, f"--workdir={answers.parent}"], script_cache)
+    assert code == 0, error
+    assert answers.read_bytes().startswith(kept)
+    config = CapabilityConfig(str(tiny_folder), ("colours",), task_path=str(folder))
+    whole = measure_capability(config, tmp_path / "whole")
+    assert read_json(answers.parent / "capability.json") == whole
+    assert out.splitlines() == lines(whole)
+    again = [dict(record) for _, record in read_jsonl(answers)]
+    assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]

@@ -1,0 +1,51 @@
+"""From nested dicts to frozen dataclasses: configuration is data with a schema."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from vcjax.core.errors import UserError, suggest
+
+_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
+
+
+def build(cls: type, values: Any, where: str) -> Any:
+    """Builds the dataclass `cls`, nested ones included; fields with a default may be left out.
+
+    Args:
+      where: how the user names it, e.g. `config`.
+
+    Raises:
+      UserError: an unknown field (the closest one is suggested), a missing one, or one of the
+        wrong type. An integer is taken where a number is wanted.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: must have the fields {', '.join(fields)}, not {values!r}")
+    for name in values:
+        if name not in fields:
+            raise UserError(f"{where}.{name}: unknown field{suggest(str(name), fields)}")
+    for name, field in fields.items():
+        if name not in values and field.default is dataclasses.MISSING:
+            raise UserError(f"{where}.{name}: this field is missing")
+    typed = {name: _typed(fields[name].type, values[name], f"{where}.{name}") for name in values}
+    try:
+        return cls(**typed)
+    except UserError as error:  # a nested class names its own field as `config.<field>`
+        raise UserError(str(error).replace("config.", f"{where}.", 1)) from None
+
+
+def _typed(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is tuple:  # tuple[X, ...]
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where}: must be a list, not {value!r}")
+        item = get_args(kind)[0]
+        return tuple(_typed(item, each, f"{where}[{n}]") for n, each in enumerate(value))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is a subclass of int, but `steps=True` is a mistake.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UserError(f"{where}: must be {_NAMES[kind]}, not {value!r}")
+    return value

@@ -1,0 +1,224 @@
+"""Paths on this machine and in a store: `gs://bucket/folder` and the like.
+
+A path in a store is an `etils.epath.Path`, which is used as `pathlib.Path` is; what that doesn't
+have (trees, ranges, copies) goes through `fsspec`. An object in a store is whole or absent, as it
+is uploaded at once; a folder is only the names of its objects, so there is none that is empty, and
+none is renamed at once.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from vcjax.core.errors import UserError
+
+PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}
+"""What `fsspec` needs for each kind of store."""
+PARTIAL = ".partial"
+"""An object in a folder that is still being uploaded, or whose upload was stopped."""
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether a path is one in a store."""
+    return _SCHEME.match(os.fspath(path)) is not None
+
+
+def as_path(path: str | os.PathLike) -> Path:
+    """A path on this machine or in a store.
+
+    Raises:
+      UserError: a kind of store that isn't known, or whose package isn't installed.
+    """
+    if (matched := _SCHEME.match(os.fspath(path))) is None:
+        return Path(path)
+    scheme = matched[1]
+    if scheme not in PACKAGES:
+        known = ", ".join(f"{one}://" for one in PACKAGES)
+        raise UserError(f"{os.fspath(path)}: no such kind of store (known: {known})")
+    if find_spec(PACKAGES[scheme]) is None:
+        raise UserError(f"{os.fspath(path)}: needs the package {PACKAGES[scheme]}; install it")
+    from etils import epath
+    from fsspec.config import conf
+
+    # What is remembered of a folder would hide what TensorStore writes into it.
+    conf.setdefault(scheme, {}).setdefault("use_listings_cache", False)
+    return cast(Path, epath.Path(path))  # by what it can do, not by its class
+
+
+def reached(path: str | os.PathLike) -> Path:
+    """`as_path` of what a run reads or writes; of one in a store, its bucket is asked for.
+
+    Raises:
+      UserError: see `as_path`; or there is no such bucket, or it can't be read.
+    """
+    place = as_path(path)
+    if is_remote(place) and not is_there(as_path(_store(str(place)))):
+        raise UserError(f"{place}: no such bucket, or none that you may read")
+    return place
+
+
+def on_disk(path: str | os.PathLike) -> Path:
+    """A path on this machine, for what can't be in a store: a ledger, which SQLite keeps.
+
+    Raises:
+      UserError: it is one in a store.
+    """
+    if is_remote(path):
+        raise UserError(
+            f"{os.fspath(path)}: can't be in a store, as it needs a disk of this machine; only "
+            "convert, train, evaluate and verify work on stores"
+        )
+    return Path(path)
+
+
+def absolute(path: str | os.PathLike) -> Path:
+    """The path, absolute and without links; a path in a store is that already."""
+    return as_path(path) if is_remote(path) else Path(path).resolve()
+
+
+def relative(path: str | os.PathLike, home: str | os.PathLike) -> str:
+    """How a file in the folder `home` names a path so that both can be moved together.
+
+    Between this machine and a store, or between stores, nothing can: the path itself.
+    """
+    path, home = str(absolute(path)), str(absolute(home))
+    if _store(path) != _store(home):
+        return path
+    return os.path.relpath(path.removeprefix(_store(path)), home.removeprefix(_store(home)))
+
+
+def rejoined(path: str, home: str | os.PathLike) -> str:
+    """The path that `relative` has named `path`."""
+    if is_remote(path) or Path(path).is_absolute():
+        return path
+    start = str(absolute(home))
+    store = _store(start)
+    return store + os.path.normpath(f"{start.removeprefix(store)}/{path}")
+
+
+def files_below(folder: Path) -> list[str]:
+    """Names, relative to `folder`, of all files below it; in no order."""
+    if not is_remote(folder):
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return [path.relative_to(folder).as_posix() for path in files]
+    system, root = _system(folder)
+    return [name.removeprefix(root).lstrip("/") for name in system.find(root)]
+
+
+def size_of(path: Path) -> int:
+    """Bytes in a file."""
+    return stamp(path)[0]
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Size of a file, and two numbers that change with its bytes: its times in nanoseconds.
+
+    Of an object in a store they are 0 and a hash of what the store says of it: its generation or
+    entity tag among others.
+    """
+    if not is_remote(path):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    system, name = _system(path)
+    about = system.info(name)
+    known = repr(sorted((key, str(value)) for key, value in about.items()))
+    return about["size"], 0, int(sha256(known.encode()).hexdigest()[:15], 16)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder.
+
+    Raises:
+      UserError: its store can't be asked.
+    """
+    try:
+        return path.exists()
+    except Exception as error:  # whatever the client of a store raises: there is no common class
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: the store can't be read ({reason})") from None
+
+
+def read_range(path: Path, start: int, size: int) -> bytes:
+    """Reads `size` bytes of a file in a store, from byte `start` on."""
+    system, name = _system(path)
+    return system.cat_file(name, start, start + size)
+
+
+def download(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copies files below a folder in a store to the same places below a folder here."""
+    system, root = _system(source)
+    for name in names:
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(f"{root}/{name}", str(place))
+
+
+def upload(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copies files below a folder here to the same places below a folder in a store."""
+    system, root = _system(target)
+    for name in names:
+        system.put_file(str(source / name), f"{root}/{name}")
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder with all that is below it; one that isn't there is no error."""
+    if not is_remote(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif files_below(folder):
+        system, root = _system(folder)
+        system.rm(root, recursive=True)
+
+
+@contextmanager
+def uploaded_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder here that is uploaded when the block ends well.
+
+    As long as the upload goes on, or when it was stopped, the folder in the store has PARTIAL in
+    it. What an earlier one left is removed first.
+    """
+    with TemporaryDirectory(prefix="vcjax-") as name:
+        here = Path(name)
+        yield here
+        remove_tree(path)
+        (path / PARTIAL).write_text("being uploaded\n")
+        upload(here, path, files_below(here))
+        (path / PARTIAL).unlink()
+
+
+@contextmanager
+def local_files(folder: Path, patterns: Iterable[str]) -> Iterator[Path]:
+    """Yields a folder on this machine that has the files of `folder` whose names match.
+
+    A folder on this machine is yielded as it is; files from a store are there until the block ends.
+    """
+    if not is_remote(folder):
+        yield folder
+        return
+    wanted, names = list(patterns), files_below(folder)
+    with TemporaryDirectory(prefix="vcjax-") as here:
+        matching = (name for name in names if any(fnmatch(name, one) for one in wanted))
+        download(folder, Path(here), [name for name in matching if "/" not in name])
+        yield Path(here)
+
+
+def _store(path: str) -> str:
+    """`gs://bucket`, or '' for this machine."""
+    matched = re.match(r"[a-z][a-z0-9+.-]*://[^/]*", path)
+    return matched[0] if matched else ""
+
+
+def _system(path: Path) -> tuple[Any, str]:
+    """The file system of a store, and the name in it of a path."""
+    from fsspec.core import url_to_fs
+
+    system, name = url_to_fs(str(path))
+    return system, name.rstrip("/")

@@ -1,0 +1,63 @@
+"""YAML that people write: read strictly, every mistake one line that names file and line."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vcjax.core.errors import UserError
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself lets a repeated key replace the first one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read_mapping(path: Path, reference: str, what: str) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Args:
+      reference: what the user called the file, for errors.
+      what: what the file holds, e.g. `a charter`, for errors.
+
+    Raises:
+      UserError: the file can't be read, isn't YAML or holds something else.
+    """
+    data = _parse(reference, _read(path, reference))
+    if not isinstance(data, dict):
+        found = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise UserError(f"{reference}: {what} is a mapping of fields, but this is {found}")
+    return data
+
+
+def _read(path: Path, reference: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{reference}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{reference}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise UserError(f"{reference}: can't be read ({error.strerror})") from None
+
+
+def _parse(reference: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{reference}{line}: not YAML ({error.problem or error.context})") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(f"{reference}:{line}: not YAML ({error.reason})") from None
+    except ValueError as error:  # PyYAML's, for a date such as 2026-13-01
+        raise UserError(f"{reference}: not YAML ({error})") from None

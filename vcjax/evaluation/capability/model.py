@@ -1,0 +1,200 @@
+"""Any model reference as EleutherAI's evaluation harness wants it, on the engine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from vcjax.core.errors import UserError, suggest
+from vcjax.generate.decoder import Decoder
+from vcjax.generate.holding import Holding
+from vcjax.generate.likelihood import encode_pair, prefix_id
+from vcjax.generate.requests import Request, Result
+from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
+from vcjax.generate.text import TextEngine
+from vcjax.text.chat_text import prompt_text
+from vcjax.text.jinja import Message
+from vcjax.text.templates import default_template
+from vcjax.text.tokenizer import Tokenizer
+from vcjax.weights.bundle import Bundle, load_bundle
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+_KNOWN = (*_SAMPLING, "do_sample", "until", "max_gen_toks", "num_beams")
+
+
+def chat_prompt(
+    tokenizer: Tokenizer, chat_history: Sequence[Message], add_generation_prompt: bool
+) -> str:
+    """A conversation as text in the tokenizer's chat template, as the harness asks for it.
+
+    Args:
+      add_generation_prompt: False leaves the last message, which is the assistant's, open.
+    """
+    if add_generation_prompt:
+        return prompt_text(tokenizer, chat_history).text
+    return prompt_text(tokenizer, chat_history[:-1]).text + chat_history[-1]["content"]
+
+
+class VcjaxLM(LM):
+    """A model on this machine's devices.
+
+    As in the harness's own classes, strings of special tokens in a task's texts are parsed as such
+    (chat templates write them there), BOS stands first where the tokenizer adds it, and a text that
+    doesn't fit the model's context loses its beginning.
+    """
+
+    def __init__(
+        self,
+        pretrained: str | Bundle,
+        *,
+        dtype: str | None = None,
+        slots: int = 16,
+        weights: str = "",
+        tensor: int = 1,
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        """Args: `pretrained` is any model reference, or a loaded one; the others are those of
+        `load_bundle`, `Holding` and `score`."""
+        super().__init__()
+        bundle = load_bundle(pretrained, dtype) if isinstance(pretrained, str) else pretrained
+        holding = Holding(slots=slots, weights=weights, tensor=tensor)
+        self.text = TextEngine(bundle, holding.engine(bundle))
+        self.origin, self.token_budget = bundle.origin, token_budget
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """For each `(context, continuation)` the natural log-probability of the continuation, and
+        whether each of its tokens is the most likely one."""
+        scored = self._score([self._pair(request) for request in requests])
+        return [(sum(each.logprobs), all(each.greedy)) for each in scored]
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """For each `(text,)` the log-probability of all its tokens, the first one after BOS or EOS.
+
+        A text longer than the context is scored in windows, each token once.
+        """
+        windows, owners = [], []
+        for number, request in enumerate(requests):
+            for before, scored in self._windows(request.arguments[0]):
+                windows.append(([*before, *scored], len(before)))
+                owners.append(number)
+        totals = [0.0] * len(requests)
+        for owner, each in zip(owners, self._score(windows), strict=True):
+            totals[owner] += sum(each.logprobs)
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Continues each `(context, settings)` up to a string of `settings["until"]`, EOS or
+        `max_gen_toks` tokens; each text is told to the cache hook as it comes."""
+        asked = [self.request(request) for request in requests]
+        texts: dict[int, str] = {}
+
+        def finished(index: int, result: Result) -> None:
+            texts[index] = self.text.text(asked[index], result)
+            self.cache_hook.add_partial("generate_until", requests[index].arguments, texts[index])
+
+        self.text.engine.generate(asked, finished)
+        return [texts[index] for index in range(len(requests))]
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The conversation as text; without the generation prompt its last message is left open."""
+        return chat_prompt(self._tokenizer, chat_history, add_generation_prompt)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template's source; None where no template is to be used."""
+        return self._template if chat_template else None
+
+    def request(self, request: Instance) -> Request:
+        """What the engine is asked for `(context, settings)`.
+
+        Raises:
+          UserError: a setting that is unknown or can't be met.
+        """
+        context, given = request.arguments
+        settings: dict[str, Any] = dict(normalize_gen_kwargs(given))
+        for name in settings:
+            if name not in _KNOWN or (name == "num_beams" and settings[name] != 1):
+                raise UserError(
+                    f"{_name(request)}: generation_kwargs: {name}={settings[name]!r} can't be "
+                    f"done{suggest(name, _KNOWN)}"
+                )
+        room = self._context - settings["max_gen_toks"]
+        if room < 1:
+            raise UserError(
+                f"{_name(request)}: {settings['max_gen_toks']} new tokens don't fit the model's "
+                f"context of {self._context}"
+            )
+        special = self._tokenizer.special_tokens
+        until = [stop for stop in settings["until"] if stop]
+        return Request(
+            prompt=tuple(self.prompt(context)[-room:]),
+            max_tokens=settings["max_gen_toks"],
+            eos_ids=(*self.text.eos_ids, *(special[stop] for stop in until if stop in special)),
+            watch=Decoder(self._tokenizer, [stop for stop in until if stop not in special]),
+            **{name: settings[name] for name in _SAMPLING if name in settings},
+        )
+
+    def prompt(self, context: str) -> list[int]:
+        """The ids of a text to continue, BOS included where it belongs."""
+        tokenizer = self._tokenizer
+        ids = tokenizer.encode(context, special=True)
+        if not ids or (tokenizer.adds_bos and ids[0] != tokenizer.bos_id):
+            return [prefix_id(tokenizer), *ids]
+        return ids
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Stands for the tokenizer in the harness's caches."""
+        return self.origin.hash
+
+    @property
+    def _tokenizer(self) -> Any:
+        return self.text.tokenizer
+
+    @property
+    def _template(self) -> str:
+        return self._tokenizer.chat_template or default_template(self._tokenizer)
+
+    @property
+    def _context(self) -> int:
+        return self.text.engine.config.max_position
+
+    def _score(self, sequences: Sequence[tuple[list[int], int]]) -> list[Scored]:
+        engine = self.text.engine
+        return score(engine.graph, engine.params, sequences, token_budget=self.token_budget)
+
+    def _pair(self, request: Instance) -> tuple[list[int], int]:
+        ids, start = encode_pair(self._tokenizer, *request.arguments, special=True)
+        surplus = max(0, len(ids) - 1 - self._context)
+        if start <= surplus:
+            raise UserError(
+                f"{_name(request)}: a continuation of {len(ids) - start} tokens doesn't fit the "
+                f"model's context of {self._context}"
+            )
+        return ids[surplus:], start - surplus
+
+    def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
+        """Tokens that are only seen, and those that are scored after them."""
+        windows = get_rolling_token_windows(
+            token_list=self._tokenizer.encode(text, special=True),
+            prefix_token=prefix_id(self._tokenizer),
+            max_seq_len=self._context,
+            context_len=1,
+        )
+        return [make_disjoint_window(window) for window in windows]
+
+
+register_model("vcjax")(VcjaxLM)
+
+
+def _name(request: Instance) -> str:
+    return f"task {request.task_name}, document {request.doc_id}"
