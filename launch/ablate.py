@@ -41,9 +41,10 @@ def _lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _range(record: dict[str, Any], key: str) -> str:
-    if record["low"] is None:
-        return "too few queries"
-    return f"{record[key]:.1%} [{record['low']:.1%}, {record['high']:.1%}]"
+    from vcjax.stats.intervals import Interval
+
+    interval = Interval.of(record, key)
+    return f"{interval:.1%}" if interval.bounds else "too few queries"
 
 
 if __name__ == "__main__":

@@ -44,13 +44,15 @@ def _lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _score(cell: dict[str, Any]) -> str:
-    if cell["mean"] is None:
-        return "unscored"
-    return f"{cell['mean']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
+    from vcjax.stats.intervals import Interval
+
+    return "unscored" if cell["mean"] is None else f"{Interval.of(cell, 'mean'):.2f}"
 
 
 def _rate(cell: dict[str, Any]) -> str:
-    return f"{cell['rate']:.0%} [{cell['low']:.0%}, {cell['high']:.0%}]"
+    from vcjax.stats.intervals import Interval
+
+    return f"{Interval.of(cell, 'rate'):.0%}"
 
 
 if __name__ == "__main__":

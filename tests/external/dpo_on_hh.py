@@ -46,13 +46,13 @@ def main(arguments: list[str]) -> None:
         found[name] = {
             "before": accuracy(margins[0]),
             "after": accuracy(margins[1]),
-            "change": [change.mean, change.low, change.high],
+            "change": [change.value, change.low, change.high],
         }
     rewards = after.margins(before)
     moved = paired_difference([0.0] * len(rewards), rewards.tolist())
     found["implicit reward"] = {
         "accuracy": accuracy(rewards),
-        "margin": [moved.mean, moved.low, moved.high],
+        "margin": [moved.value, moved.low, moved.high],
     }
     write_json(workdir / "dpo.json", found)
     print(json.dumps(found, indent=2))

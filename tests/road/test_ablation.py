@@ -214,7 +214,7 @@ def test_success_is_a_broken_rule_and_its_rate_has_wilson_s_interval(done, value
     rate = summary["arms"]["base"]["broken"]["held_out"]["any rule"]
     wanted = rate_interval(sum(broken), len(broken))
     assert (rate["k"], rate["n"]) == (sum(broken), len(broken))
-    assert (rate["rate"], rate["low"], rate["high"]) == (wanted.mean, wanted.low, wanted.high)
+    assert (rate["rate"], rate["low"], rate["high"]) == (wanted.value, wanted.low, wanted.high)
 
 
 def test_arms_that_are_compared_have_as_many_pairs_and_steps(done):
@@ -422,7 +422,7 @@ def bounds(interval):
 def test_the_interval_holds_the_mean_and_one_run_is_the_plain_bootstrap(values):
     interval = crossed_mean(values, seed=1)
     low, high = bounds(interval)
-    assert interval.mean == pytest.approx(values.mean())
+    assert interval.value == pytest.approx(values.mean())
     assert low <= values.mean() + 1e-12
     assert values.mean() - 1e-12 <= high
     single = crossed_mean(values[:1], seed=1)

@@ -162,10 +162,10 @@ def test_an_interval_belongs_to_its_seed_and_to_the_estimate():
     a, b = spread([[20, 5], [10, 15]])
     one = kappa_interval(a, b, seed=1)
     assert one == kappa_interval(a, b, seed=1) != kappa_interval(a, b, seed=2)
-    assert one.mean == pytest.approx(0.4)
+    assert one.value == pytest.approx(0.4)
     assert (one.low < 0.4 < one.high, one.n) == (True, 50)
     alpha = alpha_interval([a, b], seed=1)
-    assert alpha.mean == pytest.approx(krippendorff_alpha([a, b]))
+    assert alpha.value == pytest.approx(krippendorff_alpha([a, b]))
 
 
 def test_an_interval_is_withheld_where_many_resamples_have_none():

@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_interval
+from vcjax.stats.intervals import (
+    Interval,
+    interval_record,
+    mean_interval,
+    paired_difference,
+    rate_interval,
+    rate_record,
+)
 
 scores = st.lists(st.integers(0, 5) | st.floats(0, 5), min_size=2, max_size=40)
 
@@ -13,8 +20,8 @@ scores = st.lists(st.integers(0, 5) | st.floats(0, 5), min_size=2, max_size=40)
 def test_an_interval_holds_the_mean_and_stays_among_the_values(values, confidence):
     interval = mean_interval(values, confidence, resamples=999)
     assert interval.n == len(values)
-    assert interval.mean == pytest.approx(np.mean(values))
-    assert interval.low <= interval.mean <= interval.high
+    assert interval.value == pytest.approx(np.mean(values))
+    assert interval.low <= interval.value <= interval.high
     assert min(values) - 1e-9 <= interval.low
     assert interval.high <= max(values) + 1e-9
 
@@ -48,8 +55,8 @@ def test_the_interval_covers_about_as_often_as_it_says():
 def test_wilson_is_within_zero_and_one_and_holds_the_rate(data, n):
     k = data.draw(st.integers(0, n))
     interval = rate_interval(k, n)
-    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
-    assert interval.mean == k / n
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert interval.value == k / n
     assert interval.low < interval.high
 
 
@@ -63,6 +70,20 @@ def test_a_rate_of_nothing_is_none():
     assert rate_interval(0, 0) == Interval(None, None, None, 0)
 
 
+def test_an_interval_reads_what_it_records_and_is_written_for_a_reader():
+    rate = rate_interval(5, 10)
+    assert Interval.of(interval_record(rate)) == rate
+    assert Interval.of(rate_record(5, 10, 0.95), "rate") == rate
+    assert f"{rate:.0%}" == "50% [24%, 76%]"
+    assert f"{Interval(-0.5, -1, 0.25, 3):+.1f}" == "-0.5 [-1.0, +0.2]"
+    assert rate.text("{:.2f}".format, "{} ({} to {})") == "0.50 (0.24 to 0.76)"
+    assert f"{Interval(3.0, None, None, 1):.1f}" == "3.0"
+    assert f"{Interval():.1f}" == "–"
+    assert Interval.of(None) == Interval()
+    unmeasured = {"mean": float("nan"), "low": None, "high": None, "n": 0}
+    assert Interval.of(unmeasured, "mean") == Interval()
+
+
 def test_a_paired_difference_cancels_what_makes_items_hard():
     hard = np.random.default_rng(0).normal(0, 10, 100)
     after = hard + 1 + np.random.default_rng(1).normal(0, 0.1, 100)
@@ -73,7 +94,7 @@ def test_a_paired_difference_cancels_what_makes_items_hard():
 
 def test_a_paired_difference_of_booleans_is_one_of_rates():
     difference = paired_difference([True, False, False, False], [True, True, True, False])
-    assert difference.mean == 0.5
+    assert difference.value == 0.5
 
 
 @settings(deadline=None)
@@ -81,7 +102,7 @@ def test_a_paired_difference_of_booleans_is_one_of_rates():
 def test_a_difference_changes_sign_with_its_sides(pairs):
     before, after = [p[0] for p in pairs], [p[1] for p in pairs]
     there, back = paired_difference(before, after), paired_difference(after, before)
-    assert there.mean == (None if back.mean is None else -back.mean)
+    assert there.value == (None if back.value is None else -back.value)
 
 
 def test_unpaired_values_are_an_error():

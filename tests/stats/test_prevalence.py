@@ -17,7 +17,7 @@ def share(rate, n):
 
 def test_a_test_that_never_errs_leaves_the_rate():
     seen = corrected_rate(Share(30, 100), Share(10**6, 10**6), Share(10**6, 10**6))
-    assert seen.mean == pytest.approx(0.3)
+    assert seen.value == pytest.approx(0.3)
     # Then only the seen rate is uncertain: nearly the interval of Agresti and Coull.
     assert (seen.low, seen.high) == pytest.approx((0.2189, 0.3959), abs=1e-3)
 
@@ -25,7 +25,7 @@ def test_a_test_that_never_errs_leaves_the_rate():
 def test_a_known_correction():
     # Of 1000 cases 200 are positive: .9 of them and .05 of the others are seen, 220 in all.
     corrected = corrected_rate(Share(220, 1000), Share(90, 100), Share(190, 200))
-    assert corrected.mean == pytest.approx(0.2)
+    assert corrected.value == pytest.approx(0.2)
     assert corrected.low < 0.2 < corrected.high
     assert corrected.n == 1000
 
@@ -64,7 +64,7 @@ def test_estimate_and_bounds_are_rates_in_order(n, positive, negative, data):
     sensitivity = Share(data.draw(st.integers(positive // 2 + 1, positive)), positive)
     specificity = Share(data.draw(st.integers(negative // 2 + 1, negative)), negative)
     corrected = corrected_rate(seen, sensitivity, specificity)
-    assert 0 <= corrected.low <= corrected.mean <= corrected.high <= 1
+    assert 0 <= corrected.low <= corrected.value <= corrected.high <= 1
 
 
 @given(st.floats(0, 1), st.floats(0.6, 1), st.floats(0.6, 1))
@@ -72,7 +72,7 @@ def test_the_correction_undoes_the_errors(true, sensitivity, specificity):
     n = 10**9
     seen = true * sensitivity + (1 - true) * (1 - specificity)
     corrected = corrected_rate(share(seen, n), share(sensitivity, n), share(specificity, n))
-    assert corrected.mean == pytest.approx(true, abs=1e-6)
+    assert corrected.value == pytest.approx(true, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def corrected_rates(
         corrected = corrected_rate(Share(accepted, judged), known[0], known[1], confidence)
         return {
             "seen": rate_record(accepted, judged, confidence),
-            "corrected": None if corrected.mean is None else interval_record(corrected),
+            "corrected": None if corrected.value is None else interval_record(corrected),
         }
 
     def group(name: str) -> dict[str, Any]:

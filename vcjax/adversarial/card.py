@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vcjax.adversarial.verdict import KINDS
+from vcjax.stats.intervals import Interval
 
 Summary = Mapping[str, Any]
 
@@ -217,10 +218,9 @@ def _number(value: float | None) -> str:
 
 
 def _rate(rate: Mapping[str, Any]) -> str:
-    if rate["rate"] is None:
-        return "–"
-    return f"{rate['k']}/{rate['n']} = {rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}]"
+    interval = Interval.of(rate, "rate")
+    return f"{interval}" if interval.value is None else f"{rate['k']}/{rate['n']} = {interval:.0%}"
 
 
 def _interval(found: Mapping[str, Any]) -> str:
-    return f"{_number(found['value'])} [{_number(found['low'])}, {_number(found['high'])}]"
+    return f"{Interval.of(found):.2f}"

@@ -7,7 +7,7 @@ from typing import Any
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, LOWEST
-from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_interval
+from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_record
 
 Rows = list[dict[str, Any]]  # score records, sorted by id so that their order doesn't matter
 
@@ -182,7 +182,7 @@ def _score_statistics(rows: Rows, seed: int, confidence: float) -> dict[str, Any
         "scored": len(scored),
         "unscored": unscored,
         "total": total,
-        "mean": interval.mean,
+        "mean": interval.value,
         "low": interval.low,
         "high": interval.high,
         **bounds,
@@ -199,14 +199,8 @@ def _passed_all(row: dict[str, Any]) -> bool:
 
 def _rate(passed: Iterable[bool], confidence: float) -> dict[str, Any]:
     values = list(passed)
-    interval = rate_interval(sum(values), len(values), confidence)
-    return {
-        "passed": sum(values),
-        "n": len(values),
-        "rate": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-    }
+    record = rate_record(sum(values), len(values), confidence)
+    return {"passed": record.pop("k"), **record}
 
 
 def _differences(pairs: Rows, seed: int, confidence: float) -> dict[str, Any]:
@@ -249,7 +243,7 @@ def _difference(before: list[float], after: list[float], change: Interval) -> di
         "n": change.n,
         "before": mean(before),
         "after": mean(after),
-        "difference": change.mean,
+        "difference": change.value,
         "low": change.low,
         "high": change.high,
     }

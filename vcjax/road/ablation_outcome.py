@@ -112,7 +112,7 @@ def difference_record(
         change = np.asarray(one, float) - np.asarray(other, float)
         interval = crossed_mean(change, CONFIDENCE, derive_seed(config.seed, *names, *name))
         return {
-            "difference": interval.mean,
+            "difference": interval.value,
             "low": interval.low,
             "high": interval.high,
             "n": interval.n,
@@ -153,7 +153,7 @@ def _rate(broken: Bool[np.ndarray, "runs queries"], seed: int) -> dict[str, Any]
     assert crossed.low is not None
     assert crossed.high is not None
     return {
-        **{"k": count, "n": runs * queries, "rate": crossed.mean},
+        **{"k": count, "n": runs * queries, "rate": crossed.value},
         **{"low": min(crossed.low, record["low"]), "high": max(crossed.high, record["high"])},
     }
 

@@ -9,7 +9,7 @@ from vcjax.adversarial.scope import GROUPS
 from vcjax.adversarial.success import CONFIDENCE
 from vcjax.core.files import read_json
 from vcjax.core.seeds import derive_seed
-from vcjax.stats.intervals import interval_record, paired_difference, rate_record
+from vcjax.stats.intervals import Interval, interval_record, paired_difference, rate_record
 
 ALL = "all"
 _NAMES = {
@@ -107,12 +107,10 @@ def _difference(
 
 
 def _rate(rate: Mapping[str, Any]) -> str:
-    if rate["rate"] is None:
-        return "–"
-    return f"{rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}] of {rate['n']}"
+    interval = Interval.of(rate, "rate")
+    return f"{interval:.0%}" if interval.value is None else f"{interval:.0%} of {interval.n}"
 
 
 def _change(found: Mapping[str, Any] | None) -> str:
-    if found is None or found["low"] is None:
-        return "–"
-    return f"{found['value']:+.0%} [{found['low']:+.0%}, {found['high']:+.0%}]"
+    interval = Interval.of(found)
+    return f"{interval:+.0%}" if interval.bounds else "–"

@@ -16,7 +16,8 @@ Level = Literal["nominal", "ordinal", "interval"]
 Form = Literal["1,1", "2,1", "3,1", "1,k", "2,k", "3,k"]
 Label = str | int | float | bool
 
-# A resample may leave a coefficient undefined; an interval of the others' needs nearly all.
+# A resample may leave a coefficient undefined. An interval over the defined ones alone would be
+# biased, so nearly all must be defined for there to be one.
 _LEAST_DEFINED = 0.95
 
 
@@ -32,7 +33,7 @@ def cohen_kappa(
       weights: how disagreement grows with the distance of two labels; None counts every
         disagreement alike.
       labels: all labels in their order; by default those that either rater used, sorted. The
-        distance of two labels is that of their places, so a label that nobody used and that isn't
+        distance of two labels is that of their indices, so a label that nobody used and that isn't
         named here leaves no gap.
 
     Raises:
@@ -159,7 +160,7 @@ def _pairs(
     weights: Weights | None,
     labels: Sequence[Label] | None,
 ) -> Float[np.ndarray, "labels labels"]:
-    """How often the first rater's label i met the second one's j."""
+    """How many items the first rater gave label i and the second one label j."""
     a, b = list(a), list(b)
     if len(a) != len(b) or not a:
         raise ValueError(f"two raters of the same items, not of {len(a)} and {len(b)}")
@@ -173,11 +174,11 @@ def _pairs(
             raise ValueError("weights need labels in their order")
         # Sorted also where the order doesn't count: a resample's draws depend on it.
         labels = sorted(used, key=_order)
-    place = {label: index for index, label in enumerate(labels)}
-    if not used <= place.keys():
-        raise ValueError(f"unknown labels: {sorted(used - place.keys(), key=str)}")
-    table = np.zeros((len(place), len(place)))
-    np.add.at(table, ([place[label] for label in a], [place[label] for label in b]), 1)
+    index_of = {label: index for index, label in enumerate(labels)}
+    if not used <= index_of.keys():
+        raise ValueError(f"unknown labels: {sorted(used - index_of.keys(), key=str)}")
+    table = np.zeros((len(index_of), len(index_of)))
+    np.add.at(table, ([index_of[label] for label in a], [index_of[label] for label in b]), 1)
     return table
 
 
@@ -188,8 +189,8 @@ def _order(label: Label) -> tuple[bool, Any]:
 def _kappa(
     tables: Float[np.ndarray, "*resamples labels labels"], weights: Weights | None
 ) -> Float[np.ndarray, "*resamples"]:
-    places = np.arange(tables.shape[-1])
-    apart = np.abs(places[:, None] - places)
+    indices = np.arange(tables.shape[-1])
+    apart = np.abs(indices[:, None] - indices)
     cost = {None: apart > 0, "linear": apart, "quadratic": apart**2}[weights]
     shares = tables / tables.sum(axis=(-2, -1), keepdims=True)
     chance = shares.sum(axis=-1)[..., :, None] * shares.sum(axis=-2)[..., None, :]
@@ -233,7 +234,7 @@ def _alpha(
         cost = (values[:, None] != values).astype(np.float64)
     elif level == "interval":
         cost = (values[:, None] - values) ** 2
-    else:  # the ratings that lie between two values, their own counted by half
+    else:  # how many ratings are between two values, those of the two counted by half
         middle = np.cumsum(totals, axis=-1) - totals / 2
         cost = (middle[..., :, None] - middle[..., None, :]) ** 2
     chance = totals[..., :, None] * totals[..., None, :] / (n - 1)[..., None, None]

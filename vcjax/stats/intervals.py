@@ -1,7 +1,8 @@
-"""Means and rates with their uncertainty."""
+"""Means, rates and differences with their confidence intervals: numbers, records and text."""
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,50 @@ class Interval:
     """An estimate and its confidence interval.
 
     Attributes:
-      mean: the mean or rate; None where there are no values.
+      value: the mean, rate, difference or coefficient; None where it is undefined.
       low, high: the bounds; None where there are too few values for any.
       n: number of values.
     """
 
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None, key: str = "value") -> "Interval":
+        """Reads `{<key>, low, high, n}` from a summary; a missing record gives an empty interval.
+
+        NaN, which other tools write where nothing was measured, is read as None.
+        """
+        if record is None:
+            return cls()
+        numbers = (record[name] for name in (key, "low", "high"))
+        known = [None if each is None or math.isnan(each) else each for each in numbers]
+        return cls(*known, n=record["n"])
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The lower and the upper bound; None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def text(self, show: Callable[[float], str], pattern: str = "{} [{}, {}]") -> str:
+        """The interval for a reader: the value and its bounds, as `show` writes a number.
+
+        The value stands alone where there are no bounds, and an undefined one is a dash.
+
+        Args:
+          pattern: takes the value, the lower and the upper bound.
+        """
+        if self.value is None:
+            return "–"
+        if self.bounds is None:
+            return show(self.value)
+        return pattern.format(show(self.value), *map(show, self.bounds))
+
+    def __format__(self, specification: str) -> str:
+        """As `text`, with Python's format for each number: `{interval:.0%}` is `50% [40%, 60%]`."""
+        return self.text(lambda number: format(number, specification))
 
 
 def mean_interval(
@@ -33,7 +69,7 @@ def mean_interval(
 ) -> Interval:
     """The mean with its BCa bootstrap interval (Efron 1987), from `scipy.stats.bootstrap`.
 
-    Where BCa is undefined the percentile interval stands in for it. Equal values give an interval
+    Where BCa is undefined the percentile interval replaces it. Equal values give an interval
     of no width; fewer than two values give no interval.
     """
     data = np.asarray(values, dtype=np.float64)
@@ -45,7 +81,7 @@ def mean_interval(
         return Interval(mean, mean, mean, data.size)
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
-            # An undefined interval comes back as NaN, which is looked for below.
+            # SciPy returns an undefined interval as NaN and warns; it is tested for below.
             warnings.simplefilter("ignore", RuntimeWarning)
             result = scipy.stats.bootstrap(
                 (data,),
@@ -76,7 +112,7 @@ def paired_difference(
 ) -> Interval:
     """The mean of `after - before`, item by item; booleans give a difference of rates.
 
-    The items are what is resampled, so what makes an item easy or hard cancels out.
+    The items are resampled, so that what makes an item easy or hard cancels out.
 
     Raises:
       ValueError: not the same number of values.
@@ -86,14 +122,14 @@ def paired_difference(
 
 
 def interval_record(interval: Interval) -> dict[str, Any]:
-    """`{value, low, high, n}`; what can't be known is None."""
-    return {"value": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+    """`{value, low, high, n}`, as summaries have it; what is undefined is None."""
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
 def rate_record(k: int, n: int, confidence: float) -> dict[str, Any]:
     """`{k, n, rate, low, high}` of k cases of n, with Wilson's interval."""
     interval = rate_interval(k, n, confidence)
-    return {"k": k, "n": n, "rate": interval.mean, "low": interval.low, "high": interval.high}
+    return {"k": k, "n": n, "rate": interval.value, "low": interval.low, "high": interval.high}
 
 
 def crossed_mean(
@@ -102,19 +138,19 @@ def crossed_mean(
     """The mean of values that each of several runs has for each of the same items.
 
     Both are resampled, runs and items (the pigeonhole bootstrap of Owen, "The pigeonhole
-    bootstrap", 2007, which errs towards wide), and the percentile interval is given: what holds
-    beyond these items and beyond these seeds. With one run it is `mean_interval` over its items,
-    and says nothing of other seeds.
+    bootstrap", 2007, which errs towards wide), and the percentile interval is returned: it covers
+    other items and other seeds. With one run it is `mean_interval` over the items, which doesn't
+    cover other seeds.
 
-    For a paired difference give the differences.
+    For a paired difference pass the differences.
     """
     runs, items = values.shape
     if runs == 1 or not items or np.all(values == values.flat[0]):
         return mean_interval(values.mean(axis=0).tolist(), confidence, seed)
     random = np.random.default_rng(seed)
-    of_runs = random.multinomial(runs, np.full(runs, 1 / runs), _RESAMPLES)
-    of_items = random.multinomial(items, np.full(items, 1 / items), _RESAMPLES)
-    means = np.sum((of_runs @ values) * of_items, axis=1) / (runs * items)
+    run_counts = random.multinomial(runs, np.full(runs, 1 / runs), _RESAMPLES)
+    item_counts = random.multinomial(items, np.full(items, 1 / items), _RESAMPLES)
+    means = np.sum((run_counts @ values) * item_counts, axis=1) / (runs * items)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     mean = float(values.mean())
     return Interval(mean, min(float(low), mean), max(float(high), mean), items)
