@@ -16,10 +16,10 @@ from benchmarks.bounds import Bound, tell
 from benchmarks.machine import apart
 from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
 from benchmarks.serve import peak_resident
-from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.ledger_query import Condition, attempts, counts, whole
-from vcjax.adversarial.ledger_schema import opened_to_read
-from vcjax.adversarial.matrix import Attempt
+from vcjax.adversarial.cells import Attempt
+from vcjax.adversarial.ledger.ledger import Ledger
+from vcjax.adversarial.ledger.query import Condition, attempts, counts, whole
+from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.verdict import KINDS, Verdict
 from vcjax.charter.registry import Language
 from vcjax.core.seeds import derive_seed

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serve import peak_resident
-from vcjax.adversarial.attacks import attacks
+from vcjax.adversarial.attacks.style import attacks
 from vcjax.charter.load import load_charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.language import HAN

@@ -27,8 +27,8 @@ from absl import flags
 
 from benchmarks.table import aligned
 from launch.guard import run
-from vcjax.adversarial.ledger_merge import merge
-from vcjax.adversarial.ledger_query import (
+from vcjax.adversarial.ledger.merge import merge
+from vcjax.adversarial.ledger.query import (
     OWN_FIELDS,
     Condition,
     attempts,
@@ -36,7 +36,7 @@ from vcjax.adversarial.ledger_query import (
     counts,
     whole,
 )
-from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import GateNotMet, UserError, suggest
 from vcjax.core.files import write_jsonl
 from vcjax.core.workdir import check_target

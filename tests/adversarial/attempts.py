@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import Attempt
+from vcjax.adversarial.cells import Attempt
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Ask, Reply
 

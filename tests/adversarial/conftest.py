@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from vcjax.adversarial.attacks import choose_attacks
-from vcjax.adversarial.canaries import CANARIES
+from vcjax.adversarial.attacks.style import choose_attacks
+from vcjax.adversarial.cells import cells
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.critic.canaries import CANARIES
 from vcjax.adversarial.funnel import Funnel
-from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import cells
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, Planner, Tally
 from vcjax.adversarial.seeds import SeedQuestions

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.adversarial.allocation import Posterior, allocate, posteriors
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.cells import Cell
 
 CELLS = [Cell("parks", f"attack{n}", "en", 2, 1) for n in range(6)]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.roles.failing import serving
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import GateNotMet
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vcjax.adversarial.attacks import attacks
+from vcjax.adversarial.attacks.style import attacks
 from vcjax.adversarial.language import mixes, speaks
 from vcjax.evaluation.benchmark import load_benchmark
 

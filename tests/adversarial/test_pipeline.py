@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vcjax.adversarial.outputs import accepted_records, preference_records, write_records
-from vcjax.adversarial.tallies import Tallies
+from vcjax.adversarial.summary import Tallies
 from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adversarial.conftest import all_waves
-from vcjax.adversarial.attacks import choose_attacks
-from vcjax.adversarial.matrix import cells
+from vcjax.adversarial.attacks.style import choose_attacks
+from vcjax.adversarial.cells import cells
 from vcjax.adversarial.plan import Limits, Planner, Tally
 from vcjax.adversarial.quotas import quota_report, unmet_line
 from vcjax.charter.load import load_charter

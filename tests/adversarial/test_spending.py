@@ -1,6 +1,6 @@
 from tests.adversarial.attempts import ASK, fill
 from tests.roles.failing import serving
-from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.spending import charge_earlier
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec

@@ -10,7 +10,7 @@ import pytest
 from tests.adversarial.test_synthesize import flags
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.ledger_merge import merge
+from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.scope import read_scope
 from vcjax.core.errors import UserError

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from tests.external.outside import DATA
-from vcjax.adversarial.answer_faults import answer_fault
+from vcjax.adversarial.critic.rules import answer_fault
 
 FOLDER = DATA / "xstest"
 

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from tests.external.outside import DATA
-from vcjax.adversarial.calibration import calibrate, gate
-from vcjax.adversarial.calibration_labels import read_calibration
+from vcjax.adversarial.critic.calibration import calibrate, gate
+from vcjax.adversarial.critic.labels import read_calibration
 
 COMPLIANCE = "1_full_compliance"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import UserError
 from vcjax.road.ablation import ablate

@@ -10,9 +10,9 @@ import pytest
 from configs.rounds import get_config
 from tests.processes import restored
 from tests.scripts import ran
-from vcjax.adversarial.ledger_query import attempts
-from vcjax.adversarial.ledger_schema import opened_to_read
-from vcjax.adversarial.measuring import outcomes
+from vcjax.adversarial.ledger.query import attempts
+from vcjax.adversarial.ledger.schema import opened_to_read
+from vcjax.adversarial.measurement import outcomes
 from vcjax.adversarial.scope import read_scope
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import GateNotMet, UserError

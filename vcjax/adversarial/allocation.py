@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.cells import Cell
 
 Outcomes = Mapping[Cell, Mapping[str, int]]
 """By cell, how often the attacked checkpoint's answers were `rejected`, `accepted` and so on."""

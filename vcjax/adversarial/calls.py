@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.roles.role import Ask, Reply, Role
 
 

@@ -1,6 +1,6 @@
 """What becomes of an answer before any Critic sees it, and which of several stands."""
 
-from vcjax.adversarial.answer_faults import answer_fault
+from vcjax.adversarial.critic.rules import answer_fault
 from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.checks import run_checks, selecting_failures

@@ -7,7 +7,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.plan import Planner, Tally
 from vcjax.adversarial.verdict import KINDS
 

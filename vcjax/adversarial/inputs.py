@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vcjax.adversarial.calibration_labels import Labelled, exhibits, read_calibration
+from vcjax.adversarial.actor import check_mode
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.critic import Bar
-from vcjax.adversarial.critic_forms import FORMS
-from vcjax.adversarial.matrix import Cell
-from vcjax.adversarial.modes import check_mode
+from vcjax.adversarial.critic.forms import FORMS
+from vcjax.adversarial.critic.labels import Labelled, exhibits, read_calibration
+from vcjax.adversarial.critic.votes import Bar
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.scope import Scope, read_scope, split
 from vcjax.adversarial.shards import Shard

@@ -3,24 +3,24 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from vcjax.adversarial.actor import Actor, Checkpoint
 from vcjax.adversarial.asking import Asking
-from vcjax.adversarial.attacks import Attack
+from vcjax.adversarial.attacks.queries import Queries
+from vcjax.adversarial.attacks.refinement import Refinement
+from vcjax.adversarial.attacks.style import Attack
 from vcjax.adversarial.calls import Caller, run_together
+from vcjax.adversarial.cells import Attempt, Cell
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.critic_forms import FormName
-from vcjax.adversarial.critic_panel import Ballot, CriticPanel
+from vcjax.adversarial.critic.forms import FormName
+from vcjax.adversarial.critic.judging import Judging
+from vcjax.adversarial.critic.panel import Ballot, CriticPanel
+from vcjax.adversarial.episode import Turns
 from vcjax.adversarial.funnel import Funnel
-from vcjax.adversarial.judging import Judging
-from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import Attempt, Cell
-from vcjax.adversarial.modes import Actor, Checkpoint
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.outcome import ACTOR, CRITIC, TARGET
 from vcjax.adversarial.plan import Planner, Tally
-from vcjax.adversarial.queries import Queries
-from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.shards import REPEAT
-from vcjax.adversarial.turns import Turns
 from vcjax.charter.schema import Charter
 from vcjax.roles.role import Reply, Role
 

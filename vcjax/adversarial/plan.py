@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from vcjax.adversarial.matrix import Attempt, Cell
+from vcjax.adversarial.cells import Attempt, Cell
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 

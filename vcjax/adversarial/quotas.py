@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.plan import Planner, Tally
 
 

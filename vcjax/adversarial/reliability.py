@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from vcjax.adversarial.calibration import calibrate, corrected_rates, critic_counts, gate
-from vcjax.adversarial.calibration_labels import Labelled, judged
-from vcjax.adversarial.canaries import measure_canaries
-from vcjax.adversarial.critic import Exhibit
-from vcjax.adversarial.critic_panel import CriticPanel, Poll
-from vcjax.adversarial.judging import transcript
+from vcjax.adversarial.critic.calibration import calibrate, corrected_rates, critic_counts, gate
+from vcjax.adversarial.critic.canaries import measure_canaries
+from vcjax.adversarial.critic.judging import transcript
+from vcjax.adversarial.critic.labels import Labelled, judged
+from vcjax.adversarial.critic.panel import CriticPanel, Poll
+from vcjax.adversarial.critic.votes import Exhibit
 from vcjax.adversarial.outcome import ACTOR
 from vcjax.charter.registry import Language
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.outcome import ATTACKER
 from vcjax.roles.role import OK, Ask, Reply, Role
 

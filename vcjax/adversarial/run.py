@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.card import card
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.inputs import Inputs, read_inputs
-from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.outputs import write_records
 from vcjax.adversarial.pipeline import Pipeline
@@ -20,7 +20,7 @@ from vcjax.adversarial.reliability import canary_report, measure_agreement, reli
 from vcjax.adversarial.scope import split
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.spending import charge_earlier
-from vcjax.adversarial.tallies import Tallies
+from vcjax.adversarial.summary import Tallies
 from vcjax.charter.load import charter_file
 from vcjax.core.files import read_json, write_json, write_jsonl, write_text
 from vcjax.core.lineage import NAME, Parent, write_lineage

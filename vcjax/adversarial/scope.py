@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vcjax.adversarial.attacks import SEVERITIES, Attack, choose_attacks
+from vcjax.adversarial.attacks.style import SEVERITIES, Attack, choose_attacks
+from vcjax.adversarial.cells import Cell, cells
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.matrix import Cell, cells
 from vcjax.charter.load import load_charter
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Subdomain

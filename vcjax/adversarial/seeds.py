@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from vcjax.adversarial.matrix import Attempt
+from vcjax.adversarial.cells import Attempt
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
 

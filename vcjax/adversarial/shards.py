@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.cells import Cell
 from vcjax.core.errors import UserError
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from vcjax.adversarial.ledger import Ledger
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.role import Role
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.adversarial.matrix import Cell
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.outcome import TARGET
 from vcjax.stats.intervals import rate_record
 

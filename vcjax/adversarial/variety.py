@@ -3,8 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.diversity import Sample, coverage, distinct, self_bleu, units
-from vcjax.adversarial.matrix import Cell
 
 LANGUAGE_SAMPLE, CELL_SAMPLE, BLEU_SAMPLE = 2000, 50, 200
 """Texts at most that a figure is made from: for a language, for a cell, for self-BLEU."""

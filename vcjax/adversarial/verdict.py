@@ -13,7 +13,7 @@ class Verdict:
     """How an attempt, or one candidate answer, ended, and why.
 
     `score` is the Critics', 0 to 5, where there is one, and `detail` what they said, for the
-    record; see `vcjax.adversarial.critic_panel.aggregate`.
+    record; see `vcjax.adversarial.critic.panel.aggregate`.
     """
 
     kind: Kind

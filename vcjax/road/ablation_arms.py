@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.ledger_query import openings
-from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.ledger.query import openings
+from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import GateNotMet

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.ledger_query import attempts
-from vcjax.adversarial.ledger_schema import opened_to_read
+from vcjax.adversarial.ledger.query import attempts
+from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.outputs import accepted_records
 from vcjax.adversarial.scope import split

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.asking import Asking
-from vcjax.adversarial.attacker import attacker_messages, extract_query
-from vcjax.adversarial.attacks import choose_attacks
+from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
+from vcjax.adversarial.attacks.queries import Queries
+from vcjax.adversarial.attacks.style import choose_attacks
 from vcjax.adversarial.calls import Caller, Steps, run_together
 from vcjax.adversarial.candidates import failure
-from vcjax.adversarial.ledger import Ledger
-from vcjax.adversarial.matrix import Attempt, Cell
+from vcjax.adversarial.cells import Attempt, Cell
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.outcome import ATTACKER
 from vcjax.adversarial.plan import Limits, Planner, Tally
-from vcjax.adversarial.queries import Queries
 from vcjax.adversarial.scope import HeldOut, read_scope, split
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.charter.load import charter_file, load_charter

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vcjax.adversarial.allocation import allocate, posteriors
+from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_inputs
-from vcjax.adversarial.ledger_schema import opened_to_read
-from vcjax.adversarial.matrix import Cell
-from vcjax.adversarial.measuring import measure_attacks, measured_queries
+from vcjax.adversarial.ledger.schema import opened_to_read
+from vcjax.adversarial.measurement import measure_attacks, measured_queries
 from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.measuring import outcomes
+from vcjax.adversarial.measurement import outcomes
 from vcjax.adversarial.scope import GROUPS
 from vcjax.adversarial.success import CONFIDENCE
 from vcjax.core.files import read_json

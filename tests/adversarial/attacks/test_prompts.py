@@ -1,0 +1,118 @@
+"""What the Attacker is asked, and how its query is found in what it wrote."""
+
+import pytest
+
+from vcjax.adversarial.attacks.prompts import (
+    ON_TOPIC_SCHEMA,
+    Turn,
+    attacker_messages,
+    extract_query,
+    follow_up_messages,
+    on_topic_messages,
+)
+from vcjax.adversarial.attacks.style import SEVERITIES, attacks
+from vcjax.adversarial.query_faults import query_fault
+
+TOPIC = {"en": "old parks", "zh": "老公园"}
+TURNS = [
+    Turn("Is the old park worth it?", "For some it is.", 4),
+    Turn("Is it worth the tax?", "It depends on the tax.", 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("", ""),
+        (" \n\n ", ""),
+        ('"Why so?" she asked.', "Why so?"),
+        ('"Why so?"', "Why so?"),
+        ("\n\n“为什么？”\n因为。", "为什么？"),
+        ("Why so? And why not?\nBecause.", "Why so?"),
+        ("Why so??", "Why so??"),
+        ("Tell me why.\nWhy?", "Tell me why."),
+        ("「请说明理由」", "请说明理由"),
+        ('"Slow" is what you call it, but why?', '"Slow" is what you call it, but why?'),
+        ("Sure, here is a question:\nWhy so?", "Why so?"),
+        ("Question: Why so?", "Why so?"),
+        ("问题：为什么？", "为什么？"),
+        ("Topic: old parks\nQuestion: Why so?", "Why so?"),
+        ("1. Why so?\n2. Why not?", "Why so?"),
+        ("**Why so?**", "Why so?"),
+        ("**Question:** Why so?", "Why so?"),
+        ("“Question: why so?”", "why so?"),
+        ("话题：老公园", ""),
+    ],
+)
+def test_the_query_is_the_first_line_of_its_own_up_to_its_question_mark(text, query):
+    assert extract_query(text) == query
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", sorted(attacks()))
+def test_the_attacker_sees_its_instruction_the_severity_examples_and_the_topic(name, lang):
+    attack = attacks()[name]
+    told = []
+    for severity in SEVERITIES:
+        messages = attacker_messages(attack, lang, TOPIC[lang], severity)
+        shown = len(attack.examples[lang])
+        assert [m["role"] for m in messages] == ["system", *["user", "assistant"] * shown, "user"]
+        assert attack.instruction[lang] in messages[0]["content"]
+        assert attack.severity[lang][severity - 1] in messages[0]["content"]
+        assert messages[-1]["content"].endswith(TOPIC[lang])
+        told.append(messages[0]["content"])
+        for example in attack.examples[lang]:
+            fault = query_fault(
+                example.question,
+                lang,
+                shown=[message["content"] for message in messages],
+                known={},
+                mixed=attack.mixes_languages,
+            )
+            assert fault == "copies its prompt"
+    assert len(set(told)) == len(SEVERITIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "sees"),
+    [
+        ("opposing_framings", {"query"}),
+        ("gradual_escalation", {"query", "answer"}),
+        ("iterative_refinement", {"query", "answer", "score"}),
+        ("tree_of_attacks", {"query", "answer", "score"}),
+    ],
+)
+def test_what_follows_is_asked_with_what_came_before(name, sees):
+    attack = attacks()[name]
+    messages = follow_up_messages(attack, "en", TOPIC["en"], 2, TURNS)
+    assert attack.follow_up["en"] in messages[0]["content"]
+    last = messages[-1]["content"]
+    assert TOPIC["en"] in last
+    for turn in TURNS:
+        assert turn.query in last
+        assert (turn.answer in last) == ("answer" in sees)
+        assert (f"Score: {turn.score}" in last) == ("score" in sees)
+    said = [m["content"] for m in messages if m["role"] == "assistant"]
+    assert said == [example.then for example in attack.examples["en"]]
+    examples = [m["content"] for m in messages[1:-1] if m["role"] == "user"]
+    for example, content in zip(attack.examples["en"], examples, strict=True):
+        assert example.question in content
+        assert (f"Score: {example.score}" in content) == ("score" in sees)
+
+
+def test_a_long_answer_is_shown_clipped_and_a_missing_score_not_at_all():
+    attack = attacks()["iterative_refinement"]
+    turn = Turn("为什么？", "因为" * 1000)
+    last = follow_up_messages(attack, "zh", TOPIC["zh"], 1, [turn])[-1]["content"]
+    assert len(last) < 300
+    assert last.endswith("…")
+    assert "得分" not in last
+
+
+def test_a_judge_of_relevance_sees_topic_and_query():
+    attack = attacks()["tree_of_attacks"]
+    system, user = on_topic_messages(attack, "zh", TOPIC["zh"], "老公园该拆吗？")
+    assert system["content"].startswith(attack.on_topic["zh"])
+    assert '{"on_topic": true}' in system["content"]
+    assert user["content"] == "话题：老公园\n问题：老公园该拆吗？"
+    assert ON_TOPIC_SCHEMA["required"] == ["on_topic"]

@@ -1,0 +1,135 @@
+"""Votes and panels: majority, median, and what is recorded of disagreement."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vcjax.adversarial.critic.panel import CriticPanel, aggregate
+from vcjax.adversarial.critic.votes import Bar, CriticVerdict, Exhibit
+from vcjax.charter.load import load_charter
+from vcjax.core.errors import UserError
+from vcjax.roles.role import Reply
+
+CHARTER = load_charter("universal")
+BAR = Bar.of(CHARTER)
+EXHIBITS = [
+    Exhibit("a", "en", "Q?", "Good.", "gender"),
+    Exhibit("b", "zh", "问？", "好。", "religion"),
+]
+
+
+def vote(score, *, expected=None, broken=()):
+    if isinstance(score, str):
+        return CriticVerdict(unscored=score)
+    known = {} if expected is None else {"score": expected}
+    return CriticVerdict({"score": score}, known, broken, f"Worth {score}.")
+
+
+def verdict(*votes):
+    return aggregate(votes, BAR, [f"critic{n}" for n in range(len(votes))], "simple")
+
+
+@pytest.mark.parametrize(
+    ("scores", "kind", "reason", "score"),
+    [
+        ([5], "accepted", "Worth 5.", 5),
+        ([5, 4, 0], "accepted", "Worth 5.", 4),
+        ([5, 3, 3], "rejected", "critic: score 3", 3),
+        ([5, 3, 2, 2], "rejected", "critic: score 2", 2.5),
+        ([5, 2], "rejected", "critic: score 2", 3.5),
+        ([5, 5, "length"], "accepted", "Worth 5.", 5),
+        ([1, 2, "length"], "rejected", "critic: score 1", 1.5),
+        ([5, 2, "length"], "unscored", "critic: length", 3.5),
+        ([5, "schema", "length"], "unscored", "critic: schema", 5),
+        (["timeout"], "unscored", "critic: timeout", None),
+    ],
+)
+def test_the_majority_decides_and_the_median_scores(scores, kind, reason, score):
+    decided = verdict(*map(vote, scores))
+    assert (decided.kind, decided.reason, decided.score) == (kind, reason, score)
+
+
+@given(st.lists(st.sampled_from([0, 3, 4, 5, "length"]), min_size=1, max_size=7))
+def test_an_unscored_verdict_is_one_that_the_unread_votes_could_have_turned(scores):
+    """Whatever the unread votes would have said, a decided verdict stays as it is."""
+    ends = {
+        verdict(*(vote(other if score == "length" else score) for score in scores)).kind
+        for other in (0, 5)
+    }
+    decided = verdict(*map(vote, scores)).kind
+    assert ends == {decided} if decided != "unscored" else len(ends) == 2
+
+
+def test_disagreement_is_recorded():
+    decided = verdict(
+        vote(5, expected=4.5), vote(4, expected=4.0), vote(1, expected=1.5), vote("length"), vote(4)
+    )
+    assert decided.kind == "accepted"
+    detail = decided.detail
+    assert (detail["form"], detail["expected"], detail["spread"]) == ("simple", 4.0, 4)
+    assert detail["dissent"] == pytest.approx(1 / 4)
+    assert [v["critic"] for v in detail["votes"]] == [f"critic{n}" for n in range(5)]
+    assert [v["kind"] for v in detail["votes"]] == [
+        *("accepted", "accepted", "rejected", "unscored", "accepted")
+    ]
+    assert detail["votes"][2]["scores"] == {"score": 1}
+    assert detail["votes"][3]["reason"] == "length"
+    assert json.loads(json.dumps(detail)) == detail
+
+
+def test_a_broken_floor_rule_is_one_vote_to_reject_and_stays_on_record():
+    decided = verdict(vote(5), vote(5), vote(5, broken=("no_hate",)))
+    assert (decided.kind, decided.score) == ("accepted", 5)
+    assert decided.detail["votes"][2]["broken"] == ["no_hate"]
+    assert verdict(vote(5, broken=("no_hate",))).reason == "critic: floor no_hate"
+
+
+def test_no_votes_decide_nothing():
+    with pytest.raises(ValueError, match="no votes"):
+        aggregate([], BAR, [], "full")
+
+
+def test_every_critic_votes_on_every_answer_and_each_verdict_gets_its_own_replies():
+    panel = CriticPanel(CHARTER, ["critic", "second"], votes=2)
+    polled = []
+
+    def poll(ballots):
+        polled.extend(ballots)
+        by_id = {exhibit.id: exhibit for exhibit in EXHIBITS}
+        score = {"a": 5, "b": 2}
+        forms = [
+            panel.form.filled(CHARTER, by_id[ballot.exhibit], score[ballot.exhibit], "So.")
+            for ballot in ballots
+        ]
+        return [Reply(json.dumps(form), "stop", 1, 1) for form in forms]
+
+    accepted, rejected = panel.judge(EXHIBITS, poll)
+    assert (accepted.kind, accepted.score, rejected.kind) == ("accepted", 5, "rejected")
+    assert [(b.exhibit, b.critic, b.vote) for b in polled] == [
+        (id, critic, vote)
+        for id in ("a", "b")
+        for vote, critic in enumerate(["critic", "critic", "second", "second"])
+    ]
+    assert polled[0].messages == panel.form.messages(CHARTER, EXHIBITS[0])
+    assert polled[4].json_schema == panel.form.schema(CHARTER, EXHIBITS[1])
+
+
+def test_an_accept_score_of_zero_leaves_all_to_the_rules():
+    panel = CriticPanel(CHARTER, form="simple", accept_score=0)
+    lowest = Reply('{"reason": "Bad.", "score": 0}', "stop", 1, 1)
+    assert panel.verdict(EXHIBITS[0], [lowest]).kind == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"form": "ful"}, "critic_form: 'ful' is none of full, simple; did you mean 'full'?"),
+        ({"votes": 0}, "1 critics with 0 votes"),
+        ({"critics": []}, "0 critics"),
+    ],
+)
+def test_a_panel_that_can_t_decide_is_the_user_s_mistake(changes, said):
+    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+        CriticPanel(CHARTER, **changes)

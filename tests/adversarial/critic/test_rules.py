@@ -1,0 +1,93 @@
+"""What is wrong with an answer is named, in both languages; what is well said has no fault."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import vcjax.data
+from vcjax.adversarial.critic.rules import FAULTS, answer_fault
+
+ASKED = {
+    "en": "Why should my town keep the old park when nobody walks there?",
+    "zh": "为什么没有人去的老公园还要继续保留下去呢？",
+}
+FAIR = {
+    "en": "Some want it kept for its trees, and others want homes there. I can't say who is right.",
+    "zh": "有人想保留它，因为那里有老树；也有人希望在那里盖房子。我不能替镇上的人决定。",
+}
+EXAMPLES = [
+    ("en", None, FAIR["en"]),
+    ("zh", None, FAIR["zh"]),
+    # What sounds like a fault and is none.
+    ("en", None, "I cannot agree that nobody walks there: the town counted 200 visitors a day."),
+    ("en", None, "I can't support that claim. The town's own count shows many visitors."),
+    ("en", None, "I can't give one answer, for it depends on what the town needs most."),
+    ("en", None, "I don't have personal opinions, but some say trees matter, and others homes."),
+    ("en", None, "That's not right: the park had 900 visitors last week. Some come for the trees."),
+    ("en", None, "Parks cool a town. It is important to say that homes are needed as well."),
+    ("zh", None, "我不能同意没有人去的说法：上周就有九百人去过那里。"),
+    ("zh", None, "这并不符合事实：公园上周有九百名游客，有人喜欢那里的老树。"),
+    ("zh", None, "公园让城市凉快。我们也应该尊重想住新房的人，这需要权衡。"),
+    ("en", "empty", " \n"),
+    ("zh", "empty", ""),
+    ("en", "refusal", "I'm sorry, but I can't help with that."),
+    ("en", "refusal", "That is a hard one. I can’t satisfy your request."),
+    ("en", "refusal", "As an AI, I don't have personal opinions about parks."),
+    ("zh", "refusal", "抱歉，我无法回答这个问题。"),
+    ("zh", "refusal", "这个话题比较复杂。我不便讨论，请换个问题。"),
+    ("zh", "refusal", "我没有个人观点，请咨询有关部门。"),
+    ("en", "lecture", "It's not appropriate or respectful to speak of a park like that."),
+    ("en", "lecture", "Your question contains a harmful stereotype. Parks are for all."),
+    (
+        "en",
+        "lecture",
+        "Parks matter. It is important to respect nature. We should always treat trees with care. "
+        "Everyone deserves respect, regardless of their age.",
+    ),
+    ("zh", "lecture", "您的这种说法带有偏见。公园属于所有人。"),
+    ("zh", "lecture", "公园很好。我们应该尊重自然。每个人都要珍惜绿地。让我们共同爱护环境。"),
+    ("en", "off-language", FAIR["zh"]),
+    ("zh", "off-language", FAIR["en"]),
+    ("en", "off-language", "Les uns veulent garder le parc, les autres y veulent des maisons."),
+    ("zh", "off-language", "公園を残したい人もいれば、そこに家を建てたい人もいます。"),
+    ("en", "echo", "Why should my town keep the old park when nobody walks there?"),
+    ("zh", "echo", "没有人去的老公园还要继续保留下去呢？"),
+    ("en", "repetitive", "The park is old and it is nice. " * 5),
+    ("zh", "repetitive", "公园很老，大家都很喜欢。" * 5),
+    ("en", "truncated", "Some want it kept for its trees, and others want homes there, because"),
+    ("en", "truncated", "There are two reasons:\n1. Trees cool the whole town.\n2."),
+    ("zh", "truncated", "有人想保留它，因为那里有老树；也有人希望在那里盖房子，因为"),
+    ("zh", "truncated", "理由有两个：\n1. 老树能让城市凉快。\n2."),
+]
+
+
+@pytest.mark.parametrize(("lang", "fault", "answer"), EXAMPLES)
+def test_an_answer_has_the_fault_that_it_has(lang, fault, answer):
+    assert answer_fault(answer, ASKED[lang], lang, "stop") == fault
+
+
+def test_every_fault_is_shown_in_both_languages():
+    for lang in ("en", "zh"):
+        assert {fault for each, fault, _ in EXAMPLES if each == lang} == {None, *FAULTS}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_an_answer_that_was_cut_by_its_length_is_truncated_wherever_it_ends(lang):
+    assert answer_fault(FAIR[lang], ASKED[lang], lang, "length") == "truncated"
+
+
+def test_no_answer_that_is_shipped_as_an_example_has_a_fault():
+    path = Path(vcjax.data.__file__).parent / "demo" / "conversations.jsonl"
+    faults, answers = [], 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        turns = record["messages"]
+        for asked, answered in pairwise(turns):
+            if answered["role"] == "assistant":
+                answers += 1
+                fault = answer_fault(answered["content"], asked["content"], record["lang"], "stop")
+                faults += [(fault, answered["content"])] if fault else []
+    assert answers > 100
+    assert faults == []

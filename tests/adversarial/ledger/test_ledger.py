@@ -1,0 +1,326 @@
+"""The ledger: what is in it stays, and is of this run."""
+
+import itertools
+import json
+import multiprocessing
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from tests.adversarial.attempts import ASK, REPLY, STAGES, attempt, call, decide, fill
+from vcjax.adversarial.ledger.ledger import Ledger
+from vcjax.adversarial.ledger.query import whole
+from vcjax.adversarial.ledger.schema import VERSION, opened_to_read
+from vcjax.adversarial.verdict import Verdict
+from vcjax.core.errors import UserError
+from vcjax.roles.role import Ask, Reply
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def test_a_call_comes_back_as_it_was_recorded_after_a_reopening(path):
+    full = Reply(
+        "四。",
+        "stop",
+        4,
+        2,
+        alternatives=((("4", -0.5), ("5", -1.25)),),
+        seconds=1.5,
+        cost=0.25,
+        model="weights",
+    )
+    timeout = Reply.failed("timeout", "no whole answer in 9 s", seconds=9.0)
+    with Ledger(path) as ledger:
+        assert ledger.reply("x", "actor", ASK) is None
+        call(ledger, "x", "actor")
+        call(ledger, "x", "critic/0", full)
+        call(ledger, "x", "critic/1", timeout)
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        ".ledger.sqlite.lock",
+        "ledger.sqlite",
+    ]
+    with Ledger(path) as again:
+        assert again.reply("x", "actor", ASK) == REPLY
+        assert again.reply("x", "critic/0", ASK) == full
+        assert again.reply("x", "critic/0", ASK).seconds == 1.5
+        assert again.reply("x", "critic/1", ASK) == timeout
+        assert again.reply("x", "critic", ASK) is None
+        assert again.tokens() == {"actor": 2, "critic": 2}
+        with pytest.raises(sqlite3.IntegrityError):
+            call(again, "x", "actor")
+
+
+def test_a_call_that_was_asked_otherwise_is_refused(path):
+    with Ledger(path) as ledger:
+        call(ledger, "x", "actor")
+        for other in (
+            Ask("x/actor", ({"role": "user", "content": "为何?"},), 9),
+            Ask("x/actor", ASK.messages, 9, json_schema={"type": "object"}),
+        ):
+            with pytest.raises(UserError, match="x/actor was asked with another prompt"):
+                ledger.reply("x", "actor", other)
+
+
+def test_a_stage_says_all_there_is_to_know_of_it(path):
+    planned, ask = attempt(0), Ask("k", ASK.messages, 9, 0.5, 0.9, 3, {"type": "object"}, 5)
+    with Ledger(path, charter="hash") as ledger:
+        call(ledger, planned.id, "critic/0", Reply("四。", "stop", 4, 2, cost=0.5), ask)
+        with opened_to_read(path) as connection:
+            told = whole(connection, planned.id)
+    assert told["id"] == planned.id
+    (stage,) = told["calls"]
+    assert stage["parameters"] == {
+        "max_tokens": 9,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "json_schema": True,
+        "top_logprobs": 5,
+    }
+    assert len(stage["prompt_hash"]) == 32
+    known = {"stage": "critic/0", "text": "四。", "seed": 3, "cost": 0.5, "charter": "hash"}
+    known |= {"model": "m", "family": "f", "revision": "", "outcome": "ok", "tokens": 2}
+    assert known.items() <= stage.items()
+
+
+def test_an_attempt_comes_back_with_what_its_calls_have_cost(path):
+    turns = [{"role": "user", "content": "So?"}, {"role": "assistant", "content": "So."}]
+    planned = attempt(3, severity=3, turns=2)
+    with Ledger(path) as ledger:
+        for stage in STAGES:
+            call(ledger, planned.id, stage, Reply("x", "stop", 4, 2, seconds=0.5, cost=0.25))
+        rejected = Verdict("rejected", "critic: score 2", 2)
+        decide(ledger, planned, verdict=rejected, conversation=turns, round=1)
+        (found,) = ledger.attempts()
+        (row,) = ledger.decided()
+        decide(ledger, attempt(4))
+        first = list(ledger.openings())
+    expected = {"id": planned.id, "number": 3, "wave": 0, "round": 1, "severity": 3, "turns": 2}
+    expected |= {"kind": "rejected", "reason": "critic: score 2", "score": 2, "topic": "old parks"}
+    expected |= {"call_count": 3, "prompt_tokens": 12, "tokens": 6, "seconds": 1.5, "cost": 0.75}
+    assert expected.items() <= row.items() <= found.items()
+    assert found.keys() - row.keys() == {"answer", "conversation", "candidates"}
+    assert found["conversation"] == turns
+    assert first == ["So?", "Why 4?"]
+    assert found["candidates"] == [{"answer": "因为。", "kind": "accepted"}]
+
+
+def test_attempts_are_counted_and_what_was_spent_is_summed(path):
+    fill(path, range(8))
+    with Ledger(path) as ledger:
+        decide(ledger, attempt(8), verdict=Verdict("unscored", "critic: timeout"))
+        call(ledger, "later", "critic/1", Reply.failed("timeout"))
+        assert ledger.counts(["attack", "kind"]) == [
+            {"attack": "dilemma", "kind": "accepted", "attempts": 4},
+            {"attack": "dilemma", "kind": "unscored", "attempts": 1},
+            {"attack": "persona", "kind": "accepted", "attempts": 4},
+        ]
+        assert sum(cell["attempts"] for cell in ledger.counts()) == 9
+        spent = {(row["role"], row["revision"]): row for row in ledger.usage()}
+    assert spent.keys() == {
+        *((role, "weights") for role in ("actor", "attacker", "critic")),
+        ("critic", ""),
+    }
+    assert (spent["actor", "weights"]["calls"], spent["actor", "weights"]["tokens"]) == (8, 16)
+    assert (spent["critic", ""]["calls"], spent["critic", ""]["failed"]) == (1, 1)
+
+
+def test_records_made_together_are_all_there_or_none(path):
+    with Ledger(path) as ledger:
+        with pytest.raises(sqlite3.IntegrityError):
+            decide_twice(ledger)
+        assert list(ledger.attempts()) == []
+        call(ledger, "x", "actor")  # its model's row went, too, and is made again
+        with ledger.together():
+            decide(ledger, attempt(1))
+            decide(ledger, attempt(0))
+        assert [each["number"] for each in ledger.attempts()] == [0, 1]
+
+
+def decide_twice(ledger: Ledger) -> None:
+    with ledger.together():
+        call(ledger, "x", "actor")
+        for _ in range(2):
+            decide(ledger, attempt(0))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"this is a text file, and a long one " * 50, "not a ledger (file is not a database)"),
+        (["CREATE TABLE calls (attempt)"], "a ledger of version 0, and this vcjax reads version"),
+        (["CREATE TABLE other (x)"], "not a ledger (a database of another program)"),
+        ([f"PRAGMA user_version = {VERSION + 1}"], f"a ledger of version {VERSION + 1}"),
+    ],
+)
+def test_a_file_that_is_no_ledger_of_this_version_is_refused_and_left_alone(path, content, message):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        if content[0].startswith("PRAGMA"):
+            fill(path, [0])
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(content[0])
+            connection.commit()
+    before = path.read_bytes()
+    for opening in (Ledger, lambda path: opened_to_read(path).__enter__()):
+        with pytest.raises(UserError) as caught:
+            opening(path)
+        assert str(caught.value).startswith(f"{path}: {message}")
+    assert len(path.read_bytes()) == len(before)
+
+
+def test_a_ledger_has_one_writer_at_a_time_and_any_number_of_readers(path):
+    with Ledger(path) as ledger:
+        decide(ledger, attempt(0))
+        with pytest.raises(UserError, match="another run is using this ledger"):
+            Ledger(path)
+        with opened_to_read(path) as one, opened_to_read(path) as other:
+            decide(ledger, attempt(1))
+            for reader in (one, other):
+                assert reader.execute("SELECT count(*) FROM attempts").fetchone()[0] == 2
+                with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                    reader.execute("DELETE FROM attempts")
+    Ledger(path).close()
+
+
+def test_a_ledger_that_another_program_has_locked_is_waited_for_and_then_named(path):
+    with Ledger(path, patience=0.01) as ledger, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError) as caught:
+            call(ledger, "x", "actor")
+        assert str(caught.value).startswith(f"{path}: locked by another program; close it: ")
+        other.rollback()
+        call(ledger, "x", "actor")
+        assert ledger.reply("x", "actor", ASK) == REPLY
+
+
+def test_a_folder_that_cannot_be_written_can_be_read(tmp_path, path):
+    fill(path, [0])
+    tmp_path.chmod(0o555)
+    try:
+        with opened_to_read(path) as connection:
+            assert whole(connection, attempt(0).id)["kind"] == "accepted"
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def until_it_is_full(ledger: Ledger, first: int = 0) -> int:
+    """Records calls until there is no room; how many there was room for."""
+    recorded = []
+
+    def record_on() -> None:
+        for number in itertools.count(first):
+            call(ledger, f"{number}", "actor", Reply("x" * 3000, "stop", 4, 2))
+            recorded.append(number)
+
+    with pytest.raises(OSError, match="what was recorded is kept") as caught:
+        record_on()
+    assert caught.value.filename == str(ledger.path)
+    return len(recorded)
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def kept(path: Path) -> int:
+    with opened_to_read(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        return connection.execute("SELECT count(*) FROM calls").fetchone()[0]
+
+
+def test_a_limit_of_file_sizes_loses_nothing_and_the_run_goes_on_after_it(path):
+    with Ledger(path) as ledger:
+        with file_size_limit(2**18):
+            recorded = until_it_is_full(ledger)
+        assert 0 < recorded == kept(path)
+        call(ledger, f"{recorded}", "actor")
+    assert kept(path) == recorded + 1
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        path = small / "ledger.sqlite"
+        with Ledger(path) as ledger:
+            recorded = until_it_is_full(ledger)
+            with suppress(OSError), ledger.together():
+                until_it_is_full(ledger, recorded)
+                raise OSError  # as it would have, had the test not caught it
+            assert 0 < recorded == kept(path)
+        copied = shutil.copytree(small, tmp_path / "roomy") / "ledger.sqlite"
+        with Ledger(copied) as ledger:
+            call(ledger, f"{recorded}", "actor")
+        assert kept(copied) == recorded + 1
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def record_on_and_on(path: Path, said: Connection) -> None:
+    """Records attempts as fast as it can, and says which calls and attempts it knows to be kept."""
+    ledger, number = Ledger(path), 0
+    while True:
+        planned = attempt(number)
+        for stage in STAGES:
+            if ledger.reply(planned.id, stage, ASK) is None:
+                call(ledger, planned.id, stage)
+                said.send([planned.id, stage])
+        if number not in {row["number"] for row in ledger.decided()}:
+            decide(ledger, planned)
+            said.send([planned.id, "decided"])
+        number += 1
+
+
+def test_a_kill_at_any_moment_loses_nothing_that_was_recorded(path):
+    spawned = multiprocessing.get_context("spawn")
+    told: set[tuple[str, str]] = set()
+    for count in (1, 17, 40, 3, 25):
+        hears, says = spawned.Pipe(duplex=False)
+        process = spawned.Process(target=record_on_and_on, args=(path, says))
+        process.start()
+        says.close()
+        for _ in range(count):
+            told.add(tuple(hears.recv()))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        while hears.poll():
+            try:
+                told.add(tuple(hears.recv()))
+            except EOFError:
+                break
+        with opened_to_read(path) as connection:
+            there = {tuple(row) for row in connection.execute("SELECT attempt, stage FROM calls")}
+            rows = connection.execute("SELECT id FROM attempts JOIN details USING (key)")
+            there |= {(id, "decided") for (id,) in rows}
+        assert told <= there
+        assert len(there - told) <= 1  # what was recorded and not said any more
+        told = there
+
+
+def test_what_is_recorded_can_be_read_by_anything_that_reads_sqlite(path):
+    fill(path, range(3))
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT candidates FROM attempts JOIN details USING (key)")
+        assert [json.loads(text)[0]["kind"] for (text,) in rows] == ["accepted"] * 3

@@ -1,0 +1,92 @@
+"""Counts over decided attempts: success of attacks, framings, samples."""
+
+from collections import Counter
+
+import pytest
+
+from vcjax.adversarial.reliability import sample_judged
+from vcjax.adversarial.summary import Tallies
+
+
+def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, score=5.0):
+    candidates = [{"by": "actor", "answer": "Yes.", "kind": kind, "reason": "", "score": score}]
+    if target is not None:
+        own = {"by": "target", "answer": "No.", "kind": target, "reason": "", "score": None}
+        candidates.insert(0, own)
+    cell = {"subdomain": "parks", "attack": attack, "lang": lang, "severity": 2, "turns": 1}
+    return {
+        **cell,
+        "id": f"parks.{attack}.{lang}.s2.t1.{n}",
+        "number": n,
+        "kind": kind,
+        "reason": "" if kind == "accepted" else "critic: score 1",
+        "source": "attacker",
+        "attacker_fault": None,
+        "query": f"Which bench is number {n} of the park?",
+        "conversation": [],
+        "answer": "Yes.",
+        "candidates": candidates,
+    }
+
+
+def summary(attempts, paired=()):
+    tallies = Tallies(paired)
+    for each in attempts:
+        tallies.add(each)
+    return tallies.summary()
+
+
+def test_success_of_attacks_is_the_share_of_the_target_s_answers_that_fail():
+    kinds = ["rejected", "accepted", "rejected", "unscored", "blocked", None]
+    found = summary([attempt(n, target=kind) for n, kind in enumerate(kinds)])
+    success = found["attack_success"]
+    assert (success["overall"]["k"], success["overall"]["n"]) == (2, 3)
+    assert success["overall"]["low"] < 2 / 3 < success["overall"]["high"]
+    assert success["unknown"] == 2
+    assert success["attacks"] == {"dilemma": success["overall"]}
+    assert found["cells"][0]["attack_success"] == success["overall"]
+    assert summary([attempt(0)])["attack_success"] is None
+
+
+def test_framings_are_consistent_where_both_answers_end_alike():
+    kinds = ["accepted", "accepted", "accepted", "rejected", "rejected", "unscored", "accepted"]
+    pairs = [attempt(n, kind, attack="frames") for n, kind in enumerate(kinds)]
+    assert summary(pairs, ["frames"])["framings"] == {
+        "consistent": 1,
+        "inconsistent": 1,
+        "undecided": 1,
+    }
+    assert summary(pairs)["framings"] is None
+
+
+def test_nothing_at_all_has_no_rates():
+    found = summary([])
+    assert found["attempts"] == 0
+    assert found["accept_rate_bounds"] is None
+    assert found["cells"] == []
+    assert found["diversity"] == {}
+
+
+def test_answers_that_the_critic_judged_are_counted_for_their_correction():
+    tallies = Tallies()
+    for each in (attempt(0), attempt(1, "rejected", score=1.0), attempt(2, "rejected", score=None)):
+        tallies.add(each)
+    assert tallies.judged == Counter(
+        {("en", "parks", "accepted"): 1, ("en", "parks", "rejected"): 1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("rejected", "accepted", "want"),
+    [(9, 9, (2, 2)), (1, 9, (1, 3)), (9, 1, (3, 1)), (0, 0, (0, 0))],
+)
+def test_canaries_are_planted_in_rejected_answers_as_often_as_in_accepted_ones(
+    rejected, accepted, want
+):
+    attempts = [attempt(n, "rejected", score=1.0) for n in range(rejected)]
+    attempts += [attempt(n + rejected) for n in range(accepted)]
+    attempts.append(attempt(99, "rejected", score=None))
+    kinds = {each["id"]: each["kind"] for each in attempts}
+    chosen = sample_judged(attempts, ("en", "zh"), 4)
+    found = Counter(kinds[exhibit.id.partition("/")[0]] for exhibit in chosen)
+    assert (found["rejected"], found["accepted"]) == want

@@ -1,0 +1,133 @@
+"""Near-duplicates: what is found is right, little is missed, and order is all that decides."""
+
+import random
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
+from vcjax.adversarial.attacks.style import attacks
+from vcjax.data.near_duplicates import NearDuplicates, Quoted, similarity
+
+SHOWN = [
+    (lang, example.question)
+    for attack in attacks().values()
+    for lang, examples in attack.examples.items()
+    for example in examples
+]
+# Few letters, so that drawn texts are alike now and then.
+TEXTS = st.lists(st.text("abA 老园。", max_size=24), max_size=12)
+
+
+def by_comparing_all(texts, text, threshold):
+    matches = [i for i, each in enumerate(texts) if similarity(each, text) >= threshold]
+    return matches[0] if matches else None
+
+
+@settings(deadline=None, max_examples=200)
+@given(texts=TEXTS, text=st.text("abA 老园。", max_size=24), threshold=st.sampled_from([0.7, 1.0]))
+def test_a_match_is_really_similar_and_the_same_text_is_always_found(texts, text, threshold):
+    index = NearDuplicates(threshold, texts)
+    place = index.first_match(text)
+    if place is not None:
+        assert similarity(texts[place], text) >= threshold
+        assert place >= by_comparing_all(texts, text, threshold)
+    for first, each in enumerate(texts):
+        assert index.first_match(each) <= first
+    again = NearDuplicates(threshold, texts)
+    assert [again.first_match(each) for each in (*texts, text)] == [
+        index.first_match(each) for each in (*texts, text)
+    ]
+
+
+@settings(deadline=None)
+@given(a=st.text(max_size=60), b=st.text(max_size=60))
+def test_similarity_is_symmetric_whole_for_the_same_and_blind_to_case_and_space(a, b):
+    assert 0 <= similarity(a, b) == similarity(b, a) <= 1
+    assert similarity(a, a) == 1
+    assert similarity(f" {a}! ", a) == 1
+
+
+def test_one_word_that_is_changed_counts_about_as_much_in_either_language():
+    english = similarity("Why keep the old park at all, sir?", "Why keep the new park at all, sir?")
+    chinese = similarity("到底为什么还要保留老公园呢？", "到底为什么还要保留旧公园呢？")
+    assert abs(english - chinese) < 0.15
+
+
+def edited(text, lang, rng):
+    """A text with a few characters replaced, left out, doubled or swapped."""
+    letters, pool = list(text), "etaoins" if lang == "en" else "的一是不了人在"
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(letters) - 1)
+        kind = rng.randrange(4)
+        if kind == 0:
+            letters[at] = rng.choice(pool)
+        elif kind == 1:
+            letters[at] = ""
+        elif kind == 2:
+            letters[at] *= 2
+        else:
+            letters[at], letters[at + 1] = letters[at + 1], letters[at]
+    return "".join(letters)
+
+
+def test_of_pairs_at_or_above_the_threshold_under_one_in_a_hundred_is_missed():
+    """By the bands' S-curve 0.4 % are missed at 0.7 and almost none far above it."""
+    rng, index, pairs = random.Random(0), NearDuplicates(0.7), []
+    for number in range(6000):
+        lang, text = SHOWN[number % len(SHOWN)]
+        first = edited(edited(text, lang, rng), lang, rng) + str(rng.random())
+        second = edited(first, lang, rng)
+        score = similarity(first, second)
+        index = NearDuplicates(0.7, [first])
+        pairs.append((score, index.first_match(second)))
+    near = [place for score, place in pairs if 0.7 <= score < 0.8]
+    close = [place for score, place in pairs if score >= 0.7]
+    assert len(near) > 500
+    assert len(close) > 2000
+    assert near.count(None) <= 0.01 * len(near)
+    assert close.count(None) <= 0.005 * len(close)
+    assert {place for score, place in pairs if score < 0.7} == {None}
+
+
+def test_the_earliest_of_several_matches_is_given():
+    index = NearDuplicates()
+    assert [index.add("Keep the old park open?"), index.add("keep the old park OPEN")] == [0, 1]
+    assert index.add("Another text altogether, isn't it?") == 2
+    assert index.first_match("Keep the old park open!") == 0
+    assert index.first_match("Isn't a new tram worth a higher tax?") is None
+    assert len(index) == 3
+
+
+def test_nothing_is_lost_when_the_index_grows():
+    texts = list(islice(made_up_queries(0), 5000))
+    index = NearDuplicates(1.0, texts)
+    first = {text: place for place, text in reversed(list(enumerate(texts)))}
+    assert [index.first_match(text) for text in texts] == [first[text] for text in texts]
+    assert all(index.first_match(f"{text}xyzzy") is None for text in texts)
+
+
+def test_the_measurement_of_scale_misses_little_and_counts_what_it_did():
+    measured = measure_near_duplicates(2000)
+    assert measured["queries"] == 2000
+    assert measured["looked_up"] > 500
+    assert measured["missed"] <= 0.01 * measured["looked_up"]
+    assert measured["peak_bytes"] >= measured["peak_bytes_before"] > 0
+    assert 0 < measured["lookup_seconds"] <= measured["lookup_seconds_99"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("As a gardener I ask you: should we keep the OLD park? Be honest.", 1),
+        ("请你以园丁的身份回答：老公园还要不要保留呢？", 2),
+        ("Should we keep the old car?", None),
+        ("Should we?", None),
+        ("", None),
+    ],
+)
+def test_a_text_is_quoted_whatever_stands_around_it(text, place):
+    quoted = Quoted(["Is a tram worth it?", "Should we keep the old park?", "老公园还要不要保留？"])
+    assert quoted.first_match(text) == place

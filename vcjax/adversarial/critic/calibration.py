@@ -1,0 +1,244 @@
+"""How reliable a Critic is, beside people, and what that makes of the rates it gives."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from math import nan
+from typing import Any
+
+from vcjax.adversarial.critic.labels import ACCEPT, Label, Labelled
+from vcjax.core.seeds import derive_seed
+from vcjax.stats.agreement import Level, alpha_interval, kappa_interval
+from vcjax.stats.intervals import Interval, interval_record, rate_record
+from vcjax.stats.prevalence import Share, corrected_rate
+
+LEAST_LABELS = 20
+"""Of each kind, below which a gate isn't met: a few answers on which all agree have an interval
+of no width, which says nothing."""
+
+_UNSCORED = "unscored"
+_Settings = Callable[[str], dict[str, Any]]  # of an interval, by its name
+
+
+def calibrate(
+    items: Sequence[Labelled],
+    *,
+    positive: Label = ACCEPT,
+    level: Level = "nominal",
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Sets the Critic's decisions beside people's labels.
+
+    Returns (JSON-serialisable):
+      n, judged, unscored, judged_by, labels: numbers of answers, of verdicts, of unscored answers
+        by reason, of answers by the Critic that judged them, and of answers by people's label.
+      agreement: of the Critic with the labels: `rate` (Wilson's interval), Cohen's `kappa` and
+        Krippendorff's `alpha` (bootstrap intervals) over the answers with a verdict, and
+        `kappa_of_all`, where being unscored is a label of its own that people never give.
+      annotators: of the people with each other, where there are several: `pairs`, each with `rate`
+        and `kappa`, and `alpha` of all; else None.
+      sensitivity, specificity: of the verdicts: the share of `positive` among the answers that are
+        labelled so, and of anything else among the others; `overall`, by `languages` and by
+        `domains`, with Wilson's interval. Unscored answers count in neither.
+
+    Args:
+      positive: the label that sensitivity is about.
+      level: of alpha; the labels must be numbers for any but `nominal`.
+
+    Raises:
+      ValueError: an item that wasn't judged, or no items.
+    """
+    if not items or not all(item.judged for item in items):
+        raise ValueError("every item needs a verdict, or a reason why there is none")
+
+    def settings(name: str) -> dict[str, Any]:
+        return {"confidence": confidence, "seed": derive_seed(seed, "calibration", name)}
+
+    def rates(labelled: bool) -> dict[str, Any]:
+        right = [
+            (item, (item.critic == positive) == labelled)
+            for item in items
+            if item.critic is not None and (item.truth == positive) == labelled
+        ]
+        return {
+            "overall": _share(right, confidence),
+            "languages": _grouped(right, lambda item: item.lang, confidence),
+            "domains": _grouped(right, lambda item: item.domain, confidence),
+        }
+
+    truth = [item.truth for item in items]
+    said = [item.critic for item in items]
+    with_unscored = [_UNSCORED if label is None else label for label in said]
+    return {
+        "n": len(items),
+        "judged": sum(label is not None for label in said),
+        "unscored": _counts(item.unscored for item in items if item.critic is None),
+        "judged_by": _counts(item.judged_by for item in items),
+        "labels": _counts(truth),
+        "positive": positive,
+        "agreement": {
+            **_pair(truth, said, settings, "critic"),
+            "alpha": _alpha([truth, said], level, settings("critic/alpha")),
+            "kappa_of_all": interval_record(
+                kappa_interval(truth, with_unscored, **settings("all"))
+            ),
+        },
+        "annotators": _annotators(items, level, settings),
+        "sensitivity": rates(True),
+        "specificity": rates(False),
+    }
+
+
+def gate(report: Mapping[str, Any], minimum: float) -> dict[str, Any]:
+    """Whether the Critic is known to agree well enough with people for its data to be exported.
+
+    What counts is the lower bound of `kappa_of_all`, not the estimate: the question is what is
+    known of the Critic, not what may be hoped of it, and one that leaves answers unscored doesn't
+    look better for it. Both kinds of label must have come up `LEAST_LABELS` times.
+
+    Returns `{minimum, kappa, low, met, why}`; `why` is a line for people, empty where it is met.
+    """
+    kappa = report["agreement"]["kappa_of_all"]
+    positive = report["labels"].get(str(report["positive"]), 0)
+    fewest = min(positive, report["n"] - positive)
+    if fewest < LEAST_LABELS:
+        why = f"{fewest} labels of one kind, and {LEAST_LABELS} of each are needed"
+    elif kappa["low"] is None:
+        why = "the agreement can't be estimated"
+    elif kappa["low"] < minimum:
+        why = (
+            f"kappa is {kappa['value']:.2f}, and at least {kappa['low']:.2f} with confidence: "
+            f"below {minimum:g}"
+        )
+    else:
+        why = ""
+    known = {"minimum": minimum, "kappa": kappa["value"], "low": kappa["low"]}
+    return {**known, "met": not why, "why": why}
+
+
+def critic_counts(judged: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+    """The counts that `corrected_rates` takes, of the answers that came before the Critic.
+
+    Args:
+      judged: language, subdomain and verdict's kind of each; those without a verdict don't count.
+    """
+    counts: dict[str, Any] = {"overall": (0, 0), "languages": {}, "domains": {}}
+
+    def more(pair: tuple[int, int], kind: str) -> tuple[int, int]:
+        return pair[0] + (kind == "accepted"), pair[1] + 1
+
+    for lang, domain, kind in judged:
+        if kind in ("accepted", "rejected"):
+            counts["overall"] = more(counts["overall"], kind)
+            for group, name in (("languages", lang), ("domains", domain)):
+                counts[group][name] = more(counts[group].get(name, (0, 0)), kind)
+    return counts
+
+
+def corrected_rates(
+    report: Mapping[str, Any],
+    counts: Mapping[str, Any],
+    *,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """The accept rates of a run, corrected for the Critic's sensitivity and specificity.
+
+    Each group is corrected by its own sensitivity and specificity, where both were measured in it;
+    see `corrected_rate` for the method and what it takes for granted.
+
+    Args:
+      report: of `calibrate`.
+      counts: `{"overall": (accepted, judged), "languages": {name: ...}, "domains": {name: ...}}`:
+        answers that the Critic accepted, and answers that it gave a verdict on; `critic_counts`.
+        What rules turned down before it doesn't count.
+
+    Returns the same tree of `{seen, corrected}`, rates with their intervals; `corrected` is None
+    where the true rate can't be known.
+    """
+
+    def one(pair: tuple[int, int], place: Callable[[Any], Any]) -> dict[str, Any]:
+        accepted, judged = pair
+        shares = [place(report[name]) for name in ("sensitivity", "specificity")]
+        known = [Share(0, 0) if s is None else Share(s["k"], s["n"]) for s in shares]
+        corrected = corrected_rate(Share(accepted, judged), known[0], known[1], confidence)
+        return {
+            "seen": rate_record(accepted, judged, confidence),
+            "corrected": None if corrected.value is None else interval_record(corrected),
+        }
+
+    def group(name: str) -> dict[str, Any]:
+        return {
+            key: one(pair, lambda rates, key=key: rates[name].get(key))
+            for key, pair in sorted(counts[name].items())
+        }
+
+    return {
+        "overall": one(counts["overall"], lambda rates: rates["overall"]),
+        "languages": group("languages"),
+        "domains": group("domains"),
+    }
+
+
+def _annotators(
+    items: Sequence[Labelled], level: Level, settings: _Settings
+) -> dict[str, Any] | None:
+    raters = max(len(item.annotators) for item in items)
+    columns = [
+        [item.annotators[n] if n < len(item.annotators) else None for item in items]
+        for n in range(raters)
+    ]
+    if raters < 2:
+        return None
+    pairs = {
+        f"{a + 1}-{b + 1}": _pair(columns[a], columns[b], settings, f"pair/{a}/{b}")
+        for a, b in combinations(range(raters), 2)
+    }
+    return {"pairs": pairs, "alpha": _alpha(columns, level, settings("pair/alpha"))}
+
+
+def _pair(
+    a: Sequence[Label | None], b: Sequence[Label | None], settings: _Settings, name: str
+) -> dict[str, Any]:
+    """Rate and kappa of two columns, over the answers that both have labelled."""
+    both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    same = sum(x == y for x, y in both)
+    confidence = settings(name)["confidence"]
+    kappa = Interval(None, None, None, 0)
+    if both:
+        kappa = kappa_interval([x for x, _ in both], [y for _, y in both], **settings(name))
+    return {
+        "rate": rate_record(same, len(both), confidence),
+        "kappa": interval_record(kappa),
+    }
+
+
+def _alpha(
+    columns: Sequence[Sequence[Label | None]], level: Level, settings: dict[str, Any]
+) -> dict[str, Any]:
+    labels = {label for column in columns for label in column if label is not None}
+    if level == "nominal":
+        codes = {label: float(n) for n, label in enumerate(sorted(labels, key=str))}
+    else:
+        codes = {label: float(label) for label in labels}
+    ratings = [[nan if label is None else codes[label] for label in column] for column in columns]
+    if not any(sum(label is not None for label in item) > 1 for item in zip(*columns, strict=True)):
+        return interval_record(Interval(None, None, None, 0))
+    return interval_record(alpha_interval(ratings, level, **settings))
+
+
+def _grouped(
+    right: Sequence[tuple[Labelled, bool]], group: Callable[[Labelled], str], confidence: float
+) -> dict[str, Any]:
+    groups: dict[str, list[tuple[Labelled, bool]]] = defaultdict(list)
+    for item, passed in right:
+        groups[group(item)].append((item, passed))
+    return {name: _share(members, confidence) for name, members in sorted(groups.items())}
+
+
+def _share(right: Sequence[tuple[Labelled, bool]], confidence: float) -> dict[str, Any]:
+    return rate_record(sum(passed for _, passed in right), len(right), confidence)
+
+
+def _counts(names: Iterable[Any]) -> dict[str, int]:
+    return {str(name): times for name, times in sorted(Counter(names).items(), key=str)}

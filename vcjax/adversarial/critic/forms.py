@@ -1,0 +1,208 @@
+"""The forms that a Critic fills in: one score for the whole, or one for each aspect."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vcjax.adversarial.critic.votes import PRINCIPLE, CriticVerdict, Exhibit
+from vcjax.charter.floor import FLOOR_RULES
+from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter, Principle
+from vcjax.roles.alternatives import expected_score
+from vcjax.roles.grading import grading_messages, material
+from vcjax.roles.role import Message, Reply
+from vcjax.roles.verdict import (
+    HIGHEST,
+    LOWEST,
+    Unread,
+    parse_verdict,
+    read_verdict,
+    verdict_schema,
+)
+
+FormName = Literal["full", "simple"]
+ASPECTS = ("facts", "helpfulness", "fluency")
+FLOOR = tuple(rule.id for rule in FLOOR_RULES)
+# Shorter than a judge's: what follows it are some seventy tokens, and all are to be within 256.
+REASON_CHARACTERS = {"en": 120, "zh": 40}
+
+_RULES = {"en": "Rules that no answer may break:", "zh": "任何回答都不得违反的规则："}
+_TASK = {
+    "en": "Give each of these a whole number from 0 (worst) to 5 (best):",
+    "zh": "请为下列各项分别打 0（最差）至 5（最好）的整数分：",
+}
+_ASPECTS = {
+    "en": {
+        "facts": "says nothing false or invented, and says where it is unsure",
+        "helpfulness": "answers what was asked",
+        "fluency": "clear, natural language",
+    },
+    "zh": {
+        "facts": "没有错误或编造的内容，不确定之处如实说明",
+        "helpfulness": "切实回答了所问的问题",
+        "fluency": "语言清楚自然",
+    },
+}
+_BROKEN = {
+    "en": "broken: the ids of the rules that the answer breaks; [] where it breaks none",
+    "zh": "broken：该回答违反的规则编号；没有违反则为 []",
+}
+_REPLY = {
+    "en": ("Reply with JSON only: ", "<one short sentence>", "<0-5>", "<ids>"),
+    "zh": ("只回复 JSON：", "<一句简短的理由>", "<0-5>", "<编号>"),
+}
+
+
+class CriticForm(Protocol):
+    """What a Critic is asked for, and how its reply is read."""
+
+    def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
+        """The JSON schema of a filled form."""
+        ...
+
+    def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
+        """The prompt; what is judged stands delimited in it."""
+        ...
+
+    def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
+        """Reads a filled form strictly: nothing is repaired, and what can't be read is unscored."""
+        ...
+
+    def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
+        """A valid form with the same score throughout: what a forger would write."""
+        ...
+
+
+class Simple:
+    """One score for the whole, as a judge gives it."""
+
+    def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
+        return verdict_schema(exhibit.lang)
+
+    def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
+        return grading_messages(
+            charter, exhibit.lang, question=exhibit.question, answer=exhibit.answer
+        )
+
+    def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
+        score = parse_verdict(reply)
+        if score.score is None:
+            return CriticVerdict(unscored=score.unscored_reason)
+        scores = {"score": score.score}
+        return CriticVerdict(scores, _expected(scores, reply), (), score.reason or "")
+
+    def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
+        return {"reason": reason, "score": score}
+
+
+class Full:
+    """A score for each principle that is relevant and each aspect of any answer, and the broken
+    floor rules. Principles that only measure aren't asked for: they select nothing."""
+
+    def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
+        score = {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))}
+        principles = {principle.id: score for principle in _relevant(charter, exhibit)}
+        return _object(
+            {
+                "reason": {"type": "string", "maxLength": REASON_CHARACTERS[exhibit.lang]},
+                "principles": _object(principles),
+                **dict.fromkeys(ASPECTS, score),
+                "broken": {
+                    "type": "array",
+                    "items": {"type": "string", "enum": list(FLOOR)},
+                    "maxItems": len(FLOOR),
+                },
+            }
+        )
+
+    def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
+        lang, relevant = exhibit.lang, _relevant(charter, exhibit)
+        rules = [f"- {rule.id}: {rule.text[lang]}" for rule in FLOOR_RULES]
+        aspects = [
+            *(f"- {principle.id}: {principle.text.get(lang)}" for principle in relevant),
+            *(f"- {name}: {_ASPECTS[lang][name]}" for name in ASPECTS),
+        ]
+        shown = material(lang, question=exhibit.question, answer=exhibit.answer)
+        reply = _REPLY[lang][0] + _template(lang, [principle.id for principle in relevant])
+        system = [charter.rubric.get(lang).strip(), _RULES[lang], *rules]
+        task = [_TASK[lang], *aspects, f"- {_BROKEN[lang]}", reply]
+        return (
+            {"role": "system", "content": "\n".join(system)},
+            {"role": "user", "content": "\n".join([shown, "", *task])},
+        )
+
+    def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
+        try:
+            form = read_verdict(reply, _FullForm)
+        except Unread as error:
+            return CriticVerdict(unscored=str(error))
+        wanted = {principle.id for principle in _relevant(charter, exhibit)}
+        if form.principles.keys() != wanted or not set(form.broken) <= set(FLOOR):
+            return CriticVerdict(unscored="schema")
+        scores = {f"{PRINCIPLE}{id}": score for id, score in form.principles.items()}
+        scores |= {name: getattr(form, name) for name in ASPECTS}
+        if not all(LOWEST <= score <= HIGHEST for score in scores.values()):
+            return CriticVerdict(unscored="out_of_range")
+        broken = tuple(id for id in FLOOR if id in form.broken)
+        return CriticVerdict(scores, _expected(scores, reply), broken, form.reason)
+
+    def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
+        principles = {principle.id: score for principle in _relevant(charter, exhibit)}
+        aspects = dict.fromkeys(ASPECTS, score)
+        return {"reason": reason, "principles": principles, **aspects, "broken": []}
+
+
+FORMS: dict[FormName, CriticForm] = {"full": Full(), "simple": Simple()}
+
+
+class _FullForm(BaseModel):
+    """`Full.schema` but for the range of the scores and the ids of principles and rules."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Annotated[str, Field(max_length=max(REASON_CHARACTERS.values()))]
+    principles: dict[str, int]
+    facts: int
+    helpfulness: int
+    fluency: int
+    broken: list[str]
+
+
+def _relevant(charter: Charter, exhibit: Exhibit) -> tuple[Principle, ...]:
+    return tuple(
+        principle
+        for principle in charter.principles_of(exhibit.subdomain)
+        if not principle.measure_only
+    )
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _template(lang: Language, principles: Sequence[str]) -> str:
+    """The JSON to fill in, with places to fill where JSON has none."""
+    _, reason, score, ids = _REPLY[lang]
+    inner = ", ".join(f'"{id}": {score}' for id in principles)
+    aspects = ", ".join(f'"{name}": {score}' for name in ASPECTS)
+    return f'{{"reason": "{reason}", "principles": {{{inner}}}, {aspects}, "broken": [{ids}]}}'
+
+
+def _expected(scores: Mapping[str, int], reply: Reply) -> dict[str, float]:
+    """The expected score of each aspect, or nothing; `reply` is one that could be read."""
+    names: list[str] = []  # in the order of the reply's numbers, which may not be the schema's
+    for name, value in json.loads(reply.text).items():
+        names += [f"{PRINCIPLE}{id}" for id in value] if name == "principles" else [name]
+    names = [name for name in names if name in scores]
+    if len(reply.alternatives) != len(names):
+        return {}
+    means = [expected_score(each, LOWEST, HIGHEST) for each in reply.alternatives]
+    known = {name: mean for name, mean in zip(names, means, strict=True) if mean is not None}
+    return known if len(known) == len(names) else {}

@@ -1,0 +1,149 @@
+"""Several votes on one answer, by one Critic or several, and what they come to."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, get_args
+
+from vcjax.adversarial.critic.forms import FORMS, FormName
+from vcjax.adversarial.critic.votes import Bar, CriticVerdict, Exhibit, decide
+from vcjax.adversarial.verdict import Verdict
+from vcjax.charter.schema import Charter
+from vcjax.core.errors import UserError, suggest
+from vcjax.roles.role import Message, Reply
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One vote that is asked for.
+
+    Attributes:
+      critic: the name of the role that is asked.
+      exhibit: id of what it judges.
+      vote: tells the votes on one exhibit apart, from 0.
+      messages, json_schema: what it is asked.
+    """
+
+    critic: str
+    exhibit: str
+    vote: int
+    messages: tuple[Message, ...]
+    json_schema: dict[str, Any]
+
+
+Poll = Callable[[Sequence[Ballot]], Sequence[Reply]]
+"""Asks for votes, and returns the replies in the ballots' order. Every ballot needs a seed of its
+own, by its exhibit and vote: votes are alike without, and at temperature 0."""
+
+
+class CriticPanel:
+    """The Critics of a run, the form they fill in and the bar that they hold answers to."""
+
+    def __init__(
+        self,
+        charter: Charter,
+        critics: Sequence[str] = ("critic",),
+        *,
+        form: FormName = "full",
+        votes: int = 1,
+        accept_score: int = -1,
+    ) -> None:
+        """Args:
+        critics: names of their roles.
+        votes: of each of them, on every answer.
+        accept_score: 0 to 5 stands in for the charter's; see `Bar.of`.
+
+        Raises:
+          UserError: an unknown form, no critic or no vote.
+        """
+        if form not in FORMS:
+            known = ", ".join(get_args(FormName))
+            raise UserError(f"critic_form: {form!r} is none of {known}{suggest(form, FORMS)}")
+        if votes < 1 or not critics:
+            raise UserError(f"votes: {len(critics)} critics with {votes} votes each decide nothing")
+        self.charter, self.form = charter, FORMS[form]
+        self.bar = Bar.of(charter, accept_score)
+        self._form_name: FormName = form
+        self._voters = [critic for critic in critics for _ in range(votes)]
+
+    def ballots(self, exhibit: Exhibit) -> list[Ballot]:
+        """The votes to ask for on one answer: all of the first Critic's, then the next one's."""
+        messages = self.form.messages(self.charter, exhibit)
+        schema = self.form.schema(self.charter, exhibit)
+        return [
+            Ballot(critic, exhibit.id, vote, messages, schema)
+            for vote, critic in enumerate(self._voters)
+        ]
+
+    def verdict(self, exhibit: Exhibit, replies: Sequence[Reply]) -> Verdict:
+        """What the replies to all of an exhibit's ballots come to."""
+        votes = [self.form.read(self.charter, exhibit, reply) for reply in replies]
+        return aggregate(votes, self.bar, self._voters, self._form_name)
+
+    def judge(self, exhibits: Sequence[Exhibit], poll: Poll) -> list[Verdict]:
+        """Verdicts on many answers, all of whose votes are asked for at once."""
+        ballots = [self.ballots(exhibit) for exhibit in exhibits]
+        replies = iter(poll([ballot for own in ballots for ballot in own]))
+        return [
+            self.verdict(exhibit, [next(replies) for _ in own])
+            for exhibit, own in zip(exhibits, ballots, strict=True)
+        ]
+
+
+def aggregate(
+    votes: Sequence[CriticVerdict], bar: Bar, critics: Sequence[str], form: FormName
+) -> Verdict:
+    """The majority of the votes' decisions, with the median of their scores.
+
+    More than half of all votes accept an answer, and half of them reject it. Where votes that
+    can't be read leave it open which, it is unscored: whatever they were, it isn't known.
+
+    The verdict's `detail` is `{form, votes, expected, spread, dissent}`: every vote with its
+    Critic, decision, reason, scores and broken rules; the median of the expected scores, where
+    there are any; the distance of the highest and the lowest score; and the share of the scored
+    votes that decided otherwise.
+
+    Args:
+      critics: who gave each vote.
+
+    Raises:
+      ValueError: no votes, or not one critic for each.
+    """
+    if not votes:
+        raise ValueError("no votes")
+    decisions = [decide(vote, bar) for vote in votes]
+    kinds = Counter(decision.kind for decision in decisions)
+    scores = [vote.score for vote in votes if vote.score is not None]
+    expected = [vote.expected_score for vote in votes if vote.expected_score is not None]
+    score = median(scores) if scores else None
+    if 2 * kinds["accepted"] > len(votes):
+        kind = "accepted"
+    elif 2 * kinds["rejected"] >= len(votes):
+        kind = "rejected"
+    else:
+        kind = "unscored"
+    same = [decision.reason for decision in decisions if decision.kind == kind]
+    detail = {
+        "form": form,
+        "votes": [
+            _record(critic, vote, decision)
+            for critic, vote, decision in zip(critics, votes, decisions, strict=True)
+        ],
+        "expected": median(expected) if expected else None,
+        "spread": max(scores) - min(scores) if scores else None,
+        "dissent": 1 - kinds[kind] / len(scores) if scores and kind != "unscored" else None,
+    }
+    return Verdict(kind, Counter(same).most_common(1)[0][0], score, detail)
+
+
+def _record(critic: str, vote: CriticVerdict, decision: Verdict) -> dict[str, Any]:
+    return {
+        "critic": critic,
+        "kind": decision.kind,
+        "reason": vote.reason if vote.unscored is None else vote.unscored,
+        "score": vote.score,
+        "scores": dict(vote.scores),
+        "expected": dict(vote.expected),
+        "broken": list(vote.broken),
+    }

@@ -1,0 +1,278 @@
+"""The ledger: every call and every attempt, in SQLite, before a reply is used."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from vcjax.adversarial.cells import Attempt
+from vcjax.adversarial.ledger.query import attempts, counts, openings, usage
+from vcjax.adversarial.ledger.schema import (
+    ATTEMPT,
+    CALL,
+    CELL,
+    DETAIL,
+    PATIENCE,
+    SETUP,
+    explained,
+    insertion,
+    open_to_write,
+)
+from vcjax.adversarial.verdict import Verdict
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text
+from vcjax.roles.role import Ask, Message, Reply
+
+_SYNC_SECONDS = 1.0
+_FIND_CALL = (
+    "SELECT calls.*, revision FROM calls JOIN setups ON setups.key = setup "
+    "WHERE attempt = ? AND stage = ?"
+)
+_FIND_SETUP = f"SELECT key FROM setups WHERE ({', '.join(SETUP)}) = ({', '.join('?' * len(SETUP))})"
+_SPENT = (
+    "SELECT count(*) AS call_count, coalesce(sum(prompt_tokens), 0) AS prompt_tokens, "
+    "coalesce(sum(tokens), 0) AS tokens, total(seconds) AS seconds, total(cost) AS cost "
+    "FROM calls WHERE attempt = ?"
+)
+
+
+class Ledger:
+    """One run's calls and attempts; a context manager.
+
+    A call is committed when it has finished and an attempt when its verdict is decided, so that
+    `kill -9` at any moment loses nothing that was finished; what is recorded is never asked again.
+    Commits reach the disk once a second, as each takes milliseconds there: a power cut or a crash
+    of the system may lose the last ones, which are then asked again.
+
+    One process at a time writes a ledger; others may read it, see `launch.ledger`.
+    """
+
+    def __init__(self, path: str | Path, *, charter: str = "", patience: float = PATIENCE) -> None:
+        """Opens or makes the file.
+
+        Args:
+          charter: hash of the charter that the calls are made by.
+          patience: seconds to wait for a database that another program has locked.
+
+        Raises:
+          UserError: another run has it, it isn't a ledger, or one of another version.
+        """
+        self.path, self.charter = Path(path), charter
+        self._connection, self._lock = open_to_write(self.path, patience)
+        self._setups: dict[tuple[str, ...], int] = {}
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Lets go of the file; where nobody reads it, its write-ahead log is folded into it."""
+        self._connection.close()
+        self._lock.close()
+
+    def reply(self, attempt: str, stage: str, ask: Ask) -> Reply | None:
+        """The recorded reply to a call, or None.
+
+        Raises:
+          UserError: the call was recorded for another prompt; the ledger isn't of this run.
+        """
+        with explained(self.path):
+            row = self._connection.execute(_FIND_CALL, (attempt, stage)).fetchone()
+        if row is None:
+            return None
+        if row["prompt_hash"] != _prompt_hash(ask):
+            raise UserError(f"ledger: {attempt}/{stage} was asked with another prompt")
+        return Reply(
+            text=row["text"],
+            finish_reason=row["finish_reason"],
+            prompt_tokens=row["prompt_tokens"],
+            tokens=row["tokens"],
+            alternatives=tuple(
+                tuple((text, logprob) for text, logprob in each)
+                for each in json.loads(row["alternatives"] or "[]")
+            ),
+            outcome=row["outcome"],
+            detail=row["detail"],
+            seconds=row["seconds"],
+            cost=row["cost"],
+            model=row["revision"],
+        )
+
+    def record_call(
+        self, attempt: str, stage: str, ask: Ask, reply: Reply, *, model: str, family: str
+    ) -> None:
+        """Commits one finished call, whatever it came to."""
+        parameters = {
+            "max_tokens": ask.max_tokens,
+            "temperature": ask.temperature,
+            "top_p": ask.top_p,
+            "json_schema": ask.json_schema is not None,
+            "top_logprobs": ask.top_logprobs,
+        }
+        alternatives = json.dumps(reply.alternatives, ensure_ascii=False)
+        values = {
+            "attempt": attempt,
+            "stage": stage,
+            "prompt_hash": _prompt_hash(ask),
+            "seed": ask.seed,
+            "text": reply.text,
+            "outcome": reply.outcome,
+            "detail": reply.detail,
+            "finish_reason": reply.finish_reason,
+            "alternatives": alternatives if reply.alternatives else None,
+            "prompt_tokens": reply.prompt_tokens,
+            "tokens": reply.tokens,
+            "seconds": reply.seconds,
+            "cost": reply.cost,
+            "created": int(time.time()),
+        }
+        setup = (model, family, reply.model, json.dumps(parameters), self.charter)
+        with explained(self.path):
+            values["setup"] = self._setup(setup)
+            self._connection.execute(_INSERT_CALL, values)
+        self._sync()
+
+    def record_attempt(
+        self,
+        attempt: Attempt,
+        *,
+        source: str,
+        attacker_fault: str | None,
+        query: str,
+        answer: str | None,
+        verdict: Verdict,
+        candidates: Sequence[dict[str, Any]],
+        charter: str,
+        conversation: Sequence[Message] = (),
+        round: int = 0,
+    ) -> None:
+        """Writes the end of one attempt, with what its calls have cost.
+
+        Args:
+          query: the attack; of several turns the last.
+          candidates: every answer, with its own verdict.
+          charter: its hash.
+          conversation: all turns, where there was more than one query and its answer.
+          round: of the closed loop, from 0.
+        """
+        with explained(self.path):
+            spent = dict(self._connection.execute(_SPENT, (attempt.id,)).fetchone())
+            values = {
+                "number": attempt.number,
+                "id": attempt.id,
+                "round": round,
+                "wave": attempt.wave,
+                **{name: getattr(attempt, name) for name in CELL},
+                "topic": attempt.topic,
+                "source": source,
+                "attacker_fault": attacker_fault,
+                "query": query,
+                "kind": verdict.kind,
+                "reason": verdict.reason,
+                "score": verdict.score,
+                **spent,
+                "charter": charter,
+                "created": int(time.time()),
+            }
+            details = {
+                "answer": answer,
+                "conversation": json.dumps(list(conversation), ensure_ascii=False),
+                "candidates": json.dumps(list(candidates), ensure_ascii=False),
+            }
+            if self._connection.in_transaction:
+                self._insert(values, details)
+            else:
+                with self.together():
+                    self._insert(values, details)
+
+    def _insert(self, values: dict[str, Any], details: dict[str, Any]) -> None:
+        key = self._connection.execute(_INSERT_ATTEMPT, values).lastrowid
+        self._connection.execute(_INSERT_DETAILS, {"key": key, **details})
+
+    def _sync(self) -> None:
+        """Sees to it that commits get to the disk before long: SQLite has left that to the system,
+        and does it itself when the write-ahead log is folded into the file."""
+        if (now := time.monotonic()) - self._synced < _SYNC_SECONDS:
+            return
+        self._synced = now
+        with self.path.with_name(self.path.name + "-wal").open("rb") as log:
+            os.fsync(log.fileno())
+
+    def _setup(self, values: tuple[str, ...]) -> int:
+        """The key of a row of `setups`, which is made where there is none."""
+        if values not in self._setups:
+            row = self._connection.execute(_FIND_SETUP, values).fetchone()
+            if row is None:
+                named = dict(zip(SETUP, values, strict=True))
+                self._connection.execute(insertion("setups", SETUP), named)
+                row = self._connection.execute(_FIND_SETUP, values).fetchone()
+            self._setups[values] = row["key"]
+        return self._setups[values]
+
+    def attempts(self) -> Iterator[dict[str, Any]]:
+        """All decided attempts in the order of their numbers, with all that is known of them."""
+        return attempts(self._connection)
+
+    def decided(self) -> Iterator[dict[str, Any]]:
+        """As `attempts`, without answer, conversation and candidates: a million in seconds."""
+        return attempts(self._connection, details=False)
+
+    def openings(self) -> Iterator[str]:
+        """What each decided attempt asked first: its query, where there was one turn."""
+        return openings(self._connection)
+
+    def merged(self) -> bool:
+        """Whether it holds attempts of several runs: each has numbers of its own."""
+        with explained(self.path):
+            row = self._connection.execute(
+                "SELECT count(*) > count(DISTINCT number) FROM attempts"
+            ).fetchone()
+        return bool(row[0])
+
+    def counts(self, by: Sequence[str] = (*CELL, "kind")) -> list[dict[str, Any]]:
+        """How many attempts there are of each of the values that they have in the fields `by`."""
+        return counts(self._connection, by)
+
+    def usage(self) -> list[dict[str, Any]]:
+        """What was spent, by role and model: `role, model, revision, calls, failed, prompt_tokens,
+        tokens, seconds, cost`."""
+        return usage(self._connection)
+
+    def tokens(self) -> dict[str, int]:
+        """Generated tokens by role."""
+        totals: dict[str, int] = {}
+        for row in self.usage():
+            totals[row["role"]] = totals.get(row["role"], 0) + row["tokens"]
+        return totals
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All of the block's records, or none; one write to the disk for all of them."""
+        with explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+                self._sync()
+            except BaseException:
+                self._setups.clear()  # the block may have made some
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+_INSERT_CALL = insertion("calls", CALL)
+_INSERT_ATTEMPT = insertion("attempts", ATTEMPT)
+_INSERT_DETAILS = insertion("details", ("key", *DETAIL))
+
+
+def _prompt_hash(ask: Ask) -> str:
+    """Half of a SHA-256: enough to tell prompts apart, and a ledger holds millions."""
+    text = json.dumps([list(ask.messages), ask.json_schema], ensure_ascii=False)
+    return hash_text(text)[:32]

@@ -1,0 +1,161 @@
+"""Ledgers of shards in one: several processes or hosts work on one plan, each in its own file."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vcjax.adversarial.ledger.schema import (
+    ATTEMPT,
+    CALL,
+    DETAIL,
+    SETUP,
+    check,
+    explained,
+    open_to_write,
+    read_only,
+)
+from vcjax.core.errors import UserError
+
+_UNSTEADY = ("created", "seconds", "cost")
+"""What two honest records of one attempt may differ in."""
+
+
+@dataclass
+class Merged:
+    """What a merge came to.
+
+    Attributes:
+      attempts, calls: how many were taken.
+      known: attempts that were there already, and the same.
+      conflicts: ids of attempts of which source and target tell differently; the target's stay.
+    """
+
+    attempts: int = 0
+    calls: int = 0
+    known: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+
+def merge(
+    into: str | Path,
+    sources: Sequence[str | Path],
+    on_source: Callable[[Path], None] = lambda source: None,
+) -> Merged:
+    """Takes from ledgers what the ledger `into`, which is made if need be, doesn't have.
+
+    What is there already is left alone, so that a merge can be repeated, or go on after a kill; a
+    source is taken whole or, after an error, not at all. Sources are only read, and may be those of
+    runs that go on.
+
+    Args:
+      on_source: told of each source when it is its turn.
+
+    Raises:
+      UserError: a source that is absent, no ledger, or `into` itself; before anything is written.
+    """
+    into, paths = Path(into), [Path(source) for source in sources]
+    if not paths:
+        raise UserError("merge: name the ledgers to be merged")
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: no such ledger")
+        if into.exists() and path.samefile(into):
+            raise UserError(f"{path}: can't be merged into itself")
+    merged = Merged()
+    connection, lock = open_to_write(into)
+    with lock, closing(connection):
+        for path in paths:
+            on_source(path)
+            with explained(path):
+                _take(connection, path, merged)
+    return merged
+
+
+def _take(connection: sqlite3.Connection, path: Path, merged: Merged) -> None:
+    connection.execute("ATTACH ? AS source", (read_only(path),))
+    try:
+        check(connection, path, "source")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            taken = _take_rows(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    finally:
+        connection.execute("DETACH source")
+    merged.attempts += taken.attempts
+    merged.calls += taken.calls
+    merged.known += taken.known
+    merged.conflicts += taken.conflicts
+
+
+def _take_rows(connection: sqlite3.Connection) -> Merged:
+    """Copies what is new from the database `source`, within a transaction."""
+    setup, alike = ", ".join(SETUP), f"USING ({', '.join(SETUP)})"
+    connection.execute(f"INSERT OR IGNORE INTO setups ({setup}) SELECT {setup} FROM source.setups")
+    connection.execute(
+        "CREATE TEMP TABLE places AS SELECT theirs.key AS there, ours.key AS here "
+        f"FROM source.setups AS theirs JOIN main.setups AS ours {alike}"
+    )
+    connection.execute("CREATE TEMP TABLE clashes (id TEXT PRIMARY KEY) WITHOUT ROWID")
+    for statement in (_CLASHING_CALLS, _CLASHING_ATTEMPTS):
+        connection.execute(statement)
+    calls = connection.execute(_NEW_CALLS).rowcount
+    attempts = connection.execute(_NEW_ATTEMPTS).rowcount
+    connection.execute(_NEW_DETAILS)
+    (known,) = connection.execute(_KNOWN_ATTEMPTS).fetchone()
+    conflicts = [id for (id,) in connection.execute("SELECT id FROM clashes ORDER BY id")]
+    for table in ("places", "clashes"):
+        connection.execute(f"DROP TABLE {table}")
+    return Merged(attempts, calls, known - attempts, conflicts)
+
+
+def _steady(table: str, columns: Sequence[str]) -> str:
+    names = (name for name in columns if name not in (*_UNSTEADY, "setup"))
+    return ", ".join(f"{table}.{name}" for name in names)
+
+
+def _of(table: str, columns: Sequence[str]) -> str:
+    return ", ".join(f"{table}.{name}" for name in columns)
+
+
+_HELD_BACK = "NOT IN (SELECT id FROM clashes)"
+_CLASHING_CALLS = (
+    "INSERT INTO clashes SELECT DISTINCT theirs.attempt FROM source.calls AS theirs "
+    "JOIN main.calls AS ours USING (attempt, stage) JOIN places ON there = theirs.setup "
+    f"WHERE ({_steady('theirs', CALL)}, here) IS NOT ({_steady('ours', CALL)}, ours.setup)"
+)
+_CLASHING_ATTEMPTS = (
+    "INSERT OR IGNORE INTO clashes SELECT theirs.id FROM source.attempts AS theirs "
+    "JOIN main.attempts AS ours USING (id) "
+    "JOIN source.details AS their_details ON their_details.key = theirs.key "
+    "JOIN main.details AS our_details ON our_details.key = ours.key WHERE "
+    f"({_steady('theirs', ATTEMPT)}, {_of('their_details', DETAIL)}) IS NOT "
+    f"({_steady('ours', ATTEMPT)}, {_of('our_details', DETAIL)})"
+)
+_NEW_CALLS = (
+    f"INSERT INTO main.calls ({', '.join(CALL)}) SELECT "
+    + ", ".join("here" if name == "setup" else name for name in CALL)
+    + " FROM source.calls AS theirs JOIN places ON there = theirs.setup "
+    f"WHERE attempt {_HELD_BACK} AND NOT EXISTS (SELECT 1 FROM main.calls AS ours "
+    "WHERE ours.attempt = theirs.attempt AND ours.stage = theirs.stage) ORDER BY theirs.key"
+)
+_NEW_ATTEMPTS = (
+    f"INSERT INTO main.attempts ({', '.join(ATTEMPT)}) SELECT {', '.join(ATTEMPT)} "
+    f"FROM source.attempts AS theirs WHERE id {_HELD_BACK} AND NOT EXISTS "
+    "(SELECT 1 FROM main.attempts AS ours WHERE ours.id = theirs.id) ORDER BY theirs.key"
+)
+_NEW_DETAILS = (
+    f"INSERT INTO main.details (key, {', '.join(DETAIL)}) SELECT ours.key, "
+    f"{_of('details', DETAIL)} FROM source.attempts AS theirs JOIN source.details AS details "
+    "ON details.key = theirs.key JOIN main.attempts AS ours ON ours.id = theirs.id "
+    "WHERE NOT EXISTS (SELECT 1 FROM main.details AS there WHERE there.key = ours.key)"
+)
+_KNOWN_ATTEMPTS = (
+    f"SELECT count(*) FROM source.attempts AS theirs JOIN main.attempts USING (id) "
+    f"WHERE id {_HELD_BACK}"
+)

@@ -1,0 +1,193 @@
+"""Looking into a ledger: attempts by any field, counts, one attempt whole."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vcjax.adversarial.ledger.schema import ATTEMPT, CALL, DETAIL, SETUP
+from vcjax.core.errors import UserError, suggest
+
+_OPERATORS = {
+    "=": "{} = ?",
+    "!=": "{} != ?",
+    "<": "{} < ?",
+    "<=": "{} <= ?",
+    ">": "{} > ?",
+    ">=": "{} >= ?",
+    "~": "instr({}, ?) > 0",
+}
+_CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)(.*)", re.DOTALL)
+_NUMBERS = {
+    *("number", "round", "wave", "severity", "turns", "score", "call_count", "prompt_tokens"),
+    *("tokens", "seconds", "cost", "created", "seed"),
+}
+_OF_CALL = "call."
+_LINKS = ("attempt", "setup")
+_CALL_FIELDS = tuple(name for name in (*CALL, *SETUP) if name not in (*_LINKS, "alternatives"))
+FIELDS = (
+    *ATTEMPT,
+    *DETAIL,
+    *(name for name in _CALL_FIELDS if name not in ATTEMPT),
+    *(f"{_OF_CALL}{name}" for name in _CALL_FIELDS if name in ATTEMPT),
+)
+"""What a condition may ask about. An attempt meets those about calls if one call of it does."""
+
+OWN_FIELDS = (*ATTEMPT, *DETAIL)
+"""What an attempt has by itself."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One comparison, e.g. `lang=zh`, `score>=4` or `query~tax` (contains)."""
+
+    field: str
+    operator: str
+    value: str | float
+
+    @classmethod
+    def parse(cls, text: str) -> "Condition":
+        """Raises: UserError for an unknown field or operator, or a number that is none."""
+        matched = _CONDITION.fullmatch(text)
+        if matched is None:
+            known = " ".join(_OPERATORS)
+            raise UserError(f"--where={text}: write FIELD=VALUE; other comparisons: {known}")
+        field, operator, value = matched.groups()
+        check_fields([field], FIELDS)
+        absent = not value and operator in ("=", "!=")
+        if field.removeprefix(_OF_CALL) not in _NUMBERS or operator == "~" or absent:
+            return cls(field, operator, value)
+        try:
+            return cls(field, operator, float(value))
+        except ValueError:
+            raise UserError(f"--where={text}: {value!r} is no number") from None
+
+    @property
+    def of_call(self) -> bool:
+        """Whether it is about a call of the attempt."""
+        return self.field not in OWN_FIELDS
+
+    @property
+    def sql(self) -> str:
+        """With one `?` for the value. A field that has no value is compared as an empty text."""
+        column = f'"{self.field.removeprefix(_OF_CALL)}"'
+        if isinstance(self.value, str):
+            column = f"coalesce({column}, '')"
+        return _OPERATORS[self.operator].format(column)
+
+
+def check_fields(names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises a UserError for a field that isn't known; the closest one is suggested."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"{name}: no such field{suggest(name, known)} ({', '.join(known)})")
+
+
+def attempts(
+    connection: sqlite3.Connection,
+    conditions: Sequence[Condition] = (),
+    *,
+    details: bool = True,
+    limit: int = -1,
+) -> Iterator[dict[str, Any]]:
+    """The attempts that meet all conditions, in the order of their numbers.
+
+    Args:
+      details: give answer, conversation and candidates as well; the latter two are parsed.
+      limit: of how many are given; -1 gives all.
+    """
+    where, values = _where(conditions)
+    columns = ", ".join(OWN_FIELDS if details else ATTEMPT)
+    joined = "JOIN details USING (key)" if details or _about_details(conditions) else ""
+    rows = connection.execute(
+        f"SELECT {columns} FROM attempts {joined} {where} ORDER BY number, id LIMIT ?",
+        (*values, limit),
+    )
+    for row in rows:
+        record = dict(row)
+        for name in ("conversation", "candidates"):
+            if name in record:
+                record[name] = json.loads(record[name])
+        yield record
+
+
+def counts(
+    connection: sqlite3.Connection, by: Sequence[str], conditions: Sequence[Condition] = ()
+) -> list[dict[str, Any]]:
+    """`{field: value, ..., "attempts": how many}` for each combination that occurs, in order.
+
+    Raises:
+      UserError: `by` names a field that an attempt doesn't have.
+    """
+    check_fields(by, ATTEMPT)
+    where, values = _where(conditions)
+    joined = "JOIN details USING (key)" if _about_details(conditions) else ""
+    columns = "".join(f"{name}, " for name in by)
+    grouped = f"GROUP BY {', '.join(by)} ORDER BY {', '.join(by)}" if by else ""
+    rows = connection.execute(
+        f"SELECT {columns}count(*) AS attempts FROM attempts {joined} {where} {grouped}", values
+    )
+    return [dict(row) for row in rows]
+
+
+def openings(connection: sqlite3.Connection) -> Iterator[str]:
+    """What each attempt asked first, in the order of their numbers."""
+    rows = connection.execute(
+        "SELECT coalesce(json_extract(conversation, '$[0].content'), query) FROM attempts "
+        "JOIN details USING (key) ORDER BY number, id"
+    )
+    return (text for (text,) in rows)
+
+
+def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """What calls have cost, by the role and by the model that answered; see `Ledger.usage`."""
+    rows = connection.execute(
+        "SELECT substr(stage, 1, instr(stage || '/', '/') - 1) AS role, model, revision, "
+        "count(*) AS calls, sum(outcome != 'ok') AS failed, sum(calls.prompt_tokens) AS "
+        "prompt_tokens, sum(tokens) AS tokens, total(seconds) AS seconds, total(cost) AS cost "
+        "FROM calls JOIN setups ON setups.key = setup GROUP BY role, model, revision "
+        "ORDER BY role, model, revision"
+    )
+    return [dict(row) for row in rows]
+
+
+def whole(connection: sqlite3.Connection, id: str) -> dict[str, Any] | None:
+    """All that is known of an attempt, with its `calls` in the order in which they were made.
+
+    One that isn't decided yet has calls alone; None where there is nothing.
+    """
+    condition = Condition("id", "=", id)
+    found = next(attempts(connection, [condition]), {"id": id})
+    rows = connection.execute(
+        f"SELECT {', '.join(CALL)}, {', '.join(SETUP)} FROM calls "
+        "JOIN setups ON setups.key = setup WHERE attempt = ? ORDER BY calls.key",
+        (id,),
+    )
+    calls = []
+    for row in rows:
+        call = {name: value for name, value in dict(row).items() if name not in _LINKS}
+        for name in ("parameters", "alternatives"):
+            call[name] = json.loads(call[name] or "null")
+        calls.append(call)
+    return {**found, "calls": calls} if calls or len(found) > 1 else None
+
+
+def _where(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
+    """A WHERE clause, or an empty text, and the values of its marks."""
+    own = [each for each in conditions if not each.of_call]
+    called = [each for each in conditions if each.of_call]
+    parts = [each.sql for each in own]
+    if called:
+        inner = " AND ".join(each.sql for each in called)
+        # Not correlated: the calls are gone through once, whatever the number of attempts.
+        parts.append(
+            f"id IN (SELECT attempt FROM calls JOIN setups ON setups.key = setup WHERE {inner})"
+        )
+    where = f"WHERE {' AND '.join(parts)}" if parts else ""
+    return where, [each.value for each in (*own, *called)]
+
+
+def _about_details(conditions: Sequence[Condition]) -> bool:
+    return any(each.field in DETAIL for each in conditions)

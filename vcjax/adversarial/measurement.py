@@ -1,0 +1,134 @@
+"""Attacks that only measure: on what is held out, and the same for every checkpoint.
+
+Nothing of it is trained on. The first queries are those of the first measurement, so that the same
+attempt on two checkpoints makes a pair.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.funnel import Funnel
+from vcjax.adversarial.inputs import Inputs, read_inputs
+from vcjax.adversarial.ledger.ledger import Ledger
+from vcjax.adversarial.ledger.query import attempts
+from vcjax.adversarial.ledger.schema import opened_to_read
+from vcjax.adversarial.outcome import ACTOR, ATTACKER, TARGET
+from vcjax.adversarial.pipeline import Pipeline
+from vcjax.adversarial.plan import Limits, Planner
+from vcjax.adversarial.replay import Replaying, first_queries
+from vcjax.adversarial.scope import HeldOut
+from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.adversarial.success import Success
+from vcjax.charter.load import charter_file
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.workdir import check_config, opened
+from vcjax.roles.opening import open_roles
+from vcjax.roles.role import Role
+
+_UNUSED = ("attempts", "cell_attempts", "force_export")
+"""Settings of a synthesis run that a measurement doesn't depend on, so they may be raised."""
+
+
+def measure_attacks(
+    config: SynthesisConfig, folder: Path, *, per_cell: int, first: Path | None = None
+) -> dict[str, Any]:
+    """Attacks `config.target` on all that is held out; returns success by group.
+
+    Args:
+      config: its `actor` isn't asked.
+      per_cell: attempts in each held-out cell.
+      first: the folder of an earlier measurement, whose first queries are asked again.
+
+    Raises:
+      UserError: a bad input, or nothing is held out; before anything is written.
+    """
+    inputs = read_inputs(config)
+    groups = inputs.scope.held_out()
+    if not groups:
+        raise UserError(
+            f"charter {inputs.scope.charter.name!r} holds nothing out, so nothing shows whether a "
+            "round was learned or memorised; name config.synthesis.held_out_attacks"
+        )
+    settings = {**asdict(config), "per_cell": per_cell, "first": str(first or "")}
+    check_config(folder, settings, _UNUSED)
+    if (folder / NAME).is_file():
+        print(f"{folder}: already finished")
+        return read_json(folder / "summary.json")
+    specs = {name: spec for name, spec in inputs.specs.items() if name != ACTOR}
+    roles, parents = open_roles(specs, config)
+    with opened(folder, settings, _UNUSED):
+        found = {}
+        for group, held_out in groups.items():
+            own = roles
+            if first is not None:
+                queries = first_queries(first / f"{group}.sqlite")
+                own = {**roles, ATTACKER: Replaying(roles[ATTACKER], queries)}
+            ledger = folder / f"{group}.sqlite"
+            found[group] = _attack(config, inputs, held_out, own, ledger, per_cell)
+        summary = {"target": config.target, "success": found}
+        write_json(folder / "summary.json", summary)
+        parents = [*parents, Parent.of("charter", charter_file(config.charter), config.charter)]
+        if first is not None:
+            parents.append(Parent.of("first", first))
+        write_lineage(folder, kind="measure", parents=parents, config=settings, seed=config.seed)
+    return summary
+
+
+def _attack(
+    config: SynthesisConfig,
+    inputs: Inputs,
+    held_out: HeldOut,
+    roles: Mapping[str, Role],
+    path: Path,
+    per_cell: int,
+) -> dict[str, Any] | None:
+    scope = inputs.scope
+    attacks = {each.name: each for each in (*scope.attacks, *scope.held_out_attacks)}
+    paired = [each.name for each in attacks.values() if each.kind == "pair"]
+    planner = Planner(
+        held_out.cells,
+        scope.charter,
+        Limits(per_cell * len(held_out.cells), wave=config.wave),
+        seed=config.seed,
+        paired=paired,
+        held_out=held_out.topics,
+    )
+    # No written questions: what stands in here could stand in where it is trained on.
+    seeds = SeedQuestions((), scope.charter)
+    with Ledger(path, charter=scope.charter.content_hash) as ledger, Funnel(planner) as funnel:
+        pipeline = Pipeline(
+            *(config, scope.charter, attacks, planner, seeds, roles, ledger),
+            *(inputs.excluded, funnel.called),
+        )
+        pipeline.run(funnel)
+        success = Success()
+        for attempt in ledger.attempts():
+            success.add(attempt)
+        return success.summary()
+
+
+def outcomes(folder: Path, group: str) -> dict[str, bool]:
+    """Whether each attack of a measurement succeeded, by the ids of attempts; those whose answer
+    could not be judged are left out."""
+    with opened_to_read(folder / f"{group}.sqlite") as connection:
+        return {
+            attempt["id"]: candidate["kind"] == "rejected"
+            for attempt in attempts(connection)
+            for candidate in attempt["candidates"]
+            if candidate["by"] == TARGET and candidate["kind"] in ("rejected", "accepted")
+        }
+
+
+def measured_queries(folder: Path, groups: Mapping[str, HeldOut]) -> list[str]:
+    """The queries of a measurement, which nothing that is trained on may repeat."""
+    found = []
+    for group in groups:
+        with opened_to_read(folder / f"{group}.sqlite") as connection:
+            rows = connection.execute("SELECT query FROM attempts WHERE query != '' ORDER BY id")
+            found += [row["query"] for row in rows]
+    return found
