@@ -6,8 +6,8 @@ from typing import Any
 
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Ask, Reply
+from vcjax.roles.verdict import Verdict
 
 STAGES = ("attacker", "actor/0", "critic/0")
 ASK = Ask("x/actor", ({"role": "user", "content": "为什么?"},), 9, 0.5, seed=3)

@@ -8,8 +8,7 @@ from vcjax.core.files import hash_text
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.judge import SCORE_KEY, judge
 from vcjax.evaluation.store import Store
-from vcjax.roles.grading import check_families, grading_messages
-from vcjax.roles.verdict import verdict_schema
+from vcjax.roles.grading import check_families, grade_schema, grading_messages
 
 ITEM = BenchmarkItem(
     id="t-1-en",
@@ -123,7 +122,7 @@ def test_the_judge_is_asked_that_prompt_for_a_verdict(tmp_path, charter, recorde
         judge([ITEM], [answered()], role, charter, store, seed=0, max_tokens=99)
     (heard,) = role.heard
     assert heard.messages == prompt(charter)
-    assert (heard.json_schema, heard.max_tokens) == (verdict_schema("en"), 99)
+    assert (heard.json_schema, heard.max_tokens) == (grade_schema("en"), 99)
 
 
 @pytest.mark.parametrize("judge_family", ["smollm2", "SmolLM2 "])

@@ -8,8 +8,8 @@ import pytest
 from tests.adversarial.attempts import attempt, call, decide, fill
 from tests.scripts import ran
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
+from vcjax.roles.grading import grade_schema, parse_grade
 from vcjax.roles.local import LocalRole
 from vcjax.roles.role import Ask
-from vcjax.roles.verdict import parse_verdict, verdict_schema
 
 QUESTIONS = ["Why?", "为什么？", "Is it so?", "How?", "So what?", "何时？"]
 
@@ -49,13 +49,13 @@ def test_greedy_replies_are_those_of_the_local_engine(endpoint, local):
 
 
 def test_verdicts_are_held_to_their_schema_with_what_the_score_might_have_been(endpoint, local):
-    graded = asks(max_tokens=400, json_schema=verdict_schema("en"), top_logprobs=5)
+    graded = asks(max_tokens=400, json_schema=grade_schema("en"), top_logprobs=5)
     replies, expected = endpoint.ask(graded), local.ask(graded)
     assert [reply.text for reply in replies] == [reply.text for reply in expected]
     finished = [reply for reply in replies if reply.finish_reason == "stop"]
     assert finished
     for reply in finished:
-        score = parse_verdict(reply).score
+        score = parse_grade(reply).score
         assert score is not None
         assert str(score) in [text.strip() for text, _ in reply.alternatives[-1]]
 

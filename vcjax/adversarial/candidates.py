@@ -2,11 +2,11 @@
 
 from vcjax.adversarial.critic.rules import answer_fault
 from vcjax.adversarial.outcome import ACTOR
-from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.checks import run_checks, selecting_failures
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.roles.role import CONTENT_FILTER, OK, Reply
+from vcjax.roles.verdict import Verdict
 
 
 def failure(role: str, reply: Reply) -> Verdict | None:

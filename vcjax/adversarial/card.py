@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vcjax.adversarial.verdict import KINDS
+from vcjax.roles.verdict import KINDS
 from vcjax.stats.intervals import Interval
 
 Summary = Mapping[str, Any]

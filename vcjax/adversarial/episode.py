@@ -19,8 +19,8 @@ from vcjax.adversarial.calls import Steps
 from vcjax.adversarial.candidates import best, failure
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, TARGET, Candidate, Outcome
-from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Message
+from vcjax.roles.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.plan import Planner, Tally
-from vcjax.adversarial.verdict import KINDS
+from vcjax.roles.verdict import KINDS
 
 _ENDS = {"attacker": 0, "follow-up": 1, "target": 1, "actor": 1, "rule": 1, "critic": 2}
 STAGES = ("attempts", "asked", "judged", "accepted")

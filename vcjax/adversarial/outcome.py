@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vcjax.adversarial.verdict import Verdict
 from vcjax.roles.role import Message
+from vcjax.roles.verdict import Verdict
 
 ATTACKER, ACTOR, TARGET, CRITIC = "attacker", "actor", "target", "critic"
 """The roles: who writes queries; who answers them, the Actor under the charter's persona and the

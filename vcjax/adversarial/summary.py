@@ -11,7 +11,7 @@ from vcjax.adversarial.funnel import STAGES, passed
 from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.success import Success, rate
 from vcjax.adversarial.variety import Variety
-from vcjax.adversarial.verdict import KINDS
+from vcjax.roles.verdict import KINDS
 
 
 class Tallies:

@@ -11,9 +11,8 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.asking import ask_in_chunks, fingerprint
 from vcjax.evaluation.store import Store
-from vcjax.roles.grading import grading_messages
+from vcjax.roles.grading import Grade, grade_schema, grading_messages, parse_grade
 from vcjax.roles.role import Ask, Reply, Role
-from vcjax.roles.verdict import Score, parse_verdict, verdict_schema
 
 SCORE_KEY = ("id", "fingerprint")
 
@@ -51,7 +50,7 @@ def judge(
         for ask, answered in zip(asks, answers, strict=True)
     ]
 
-    def record(index: int, score: Score, reply: str | None) -> None:
+    def record(index: int, grade: Grade, reply: str | None) -> None:
         item, answered = items[index], answers[index]
         checks = None
         if _is_answered(answered):
@@ -73,25 +72,25 @@ def judge(
                 "lang": item.lang,
                 "judge": name,
                 "family": family,
-                "score": score.score,
-                "unscored": score.unscored_reason,
-                "reason": score.reason,
+                "score": grade.score,
+                "unscored": grade.unscored,
+                "reason": grade.reason,
                 "reply": reply,
                 "checks": checks,
             }
         )
 
     def receive(index: int, reply: Reply) -> None:
-        record(index, parse_verdict(reply), reply.text)
+        record(index, parse_grade(reply), reply.text)
 
     keys = [(item.id, mark) for item, mark in zip(items, marks, strict=True)]
     for index, key in enumerate(keys):
         if key not in store.records and not _is_answered(answers[index]):
-            record(index, Score(None, f"no answer: {answers[index]['finish_reason']}"), None)
+            record(index, Grade(None, f"no answer: {answers[index]['finish_reason']}"), None)
     done = [key in store.records for key in keys]
     if role is None:
         for index in (index for index, finished in enumerate(done) if not finished):
-            record(index, Score(None, "no_judge"), None)
+            record(index, Grade(None, "no_judge"), None)
     else:
         ask_in_chunks(role, asks, done, receive, chunk=chunk, label="verdicts")
     return [store.records[key] for key in keys]
@@ -110,7 +109,7 @@ def _ask(item: BenchmarkItem, answer: str, charter: Charter, max_tokens: int, se
         ),
         max_tokens=max_tokens,
         seed=derive_seed(seed, item.id, "judge"),
-        json_schema=verdict_schema(_language(item)),
+        json_schema=grade_schema(_language(item)),
     )
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from vcjax.adversarial.candidates import before_critic, best, failure
-from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.load import load_charter
 from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 ACCEPTED, LOWER = Verdict("accepted", "", 5), Verdict("accepted", "", 4)
 UNSCORED, BLOCKED = Verdict("unscored", "critic: length"), Verdict("blocked", "no")

@@ -13,9 +13,9 @@ from vcjax.charter.load import SHIPPED, load_charter
 from vcjax.generate.holding import Holding
 from vcjax.generate.pool import Pool
 from vcjax.roles.alternatives import number_alternatives
+from vcjax.roles.grading import HIGHEST, LOWEST
 from vcjax.roles.local import LocalRole
 from vcjax.roles.role import Ask, Reply
-from vcjax.roles.verdict import HIGHEST, LOWEST
 
 CHARTER = load_charter("universal")
 FULL, SIMPLE = FORMS["full"], FORMS["simple"]

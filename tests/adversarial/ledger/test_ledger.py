@@ -19,9 +19,9 @@ from tests.adversarial.attempts import ASK, REPLY, STAGES, attempt, call, decide
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import whole
 from vcjax.adversarial.ledger.schema import VERSION, opened_to_read
-from vcjax.adversarial.verdict import Verdict
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Ask, Reply
+from vcjax.roles.verdict import Verdict
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.merge import Merged, merge
 from vcjax.adversarial.ledger.query import attempts, usage, whole
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.verdict import Verdict
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 UNSTEADY = {"created", "seconds", "cost"}
 

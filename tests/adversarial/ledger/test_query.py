@@ -11,9 +11,9 @@ from tests.adversarial.attempts import attempt, call, decide
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import FIELDS, Condition, attempts, counts, whole
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.verdict import Verdict
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 COMPARED = {
     "=": operator.eq,

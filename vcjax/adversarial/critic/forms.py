@@ -11,16 +11,17 @@ from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Principle
 from vcjax.roles.alternatives import expected_score
-from vcjax.roles.grading import grading_messages, material
-from vcjax.roles.role import Message, Reply
-from vcjax.roles.verdict import (
+from vcjax.roles.grading import (
     HIGHEST,
     LOWEST,
-    Unread,
-    parse_verdict,
-    read_verdict,
-    verdict_schema,
+    ParseFailure,
+    grade_schema,
+    grading_messages,
+    material,
+    parse_form,
+    parse_grade,
 )
+from vcjax.roles.role import Message, Reply
 
 FormName = Literal["full", "simple"]
 ASPECTS = ("facts", "helpfulness", "fluency")
@@ -79,7 +80,7 @@ class Simple:
     """One score for the whole, as a judge gives it."""
 
     def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
-        return verdict_schema(exhibit.lang)
+        return grade_schema(exhibit.lang)
 
     def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
         return grading_messages(
@@ -87,11 +88,11 @@ class Simple:
         )
 
     def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
-        score = parse_verdict(reply)
-        if score.score is None:
-            return CriticVerdict(unscored=score.unscored_reason)
-        scores = {"score": score.score}
-        return CriticVerdict(scores, _expected(scores, reply), (), score.reason or "")
+        grade = parse_grade(reply)
+        if grade.score is None:
+            return CriticVerdict(unscored=grade.unscored)
+        scores = {"score": grade.score}
+        return CriticVerdict(scores, _expected(scores, reply), (), grade.reason or "")
 
     def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
         return {"reason": reason, "score": score}
@@ -135,8 +136,8 @@ class Full:
 
     def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
         try:
-            form = read_verdict(reply, _FullForm)
-        except Unread as error:
+            form = parse_form(reply, _FullForm)
+        except ParseFailure as error:
             return CriticVerdict(unscored=str(error))
         wanted = {principle.id for principle in _relevant(charter, exhibit)}
         if form.principles.keys() != wanted or not set(form.broken) <= set(FLOOR):

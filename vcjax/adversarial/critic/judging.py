@@ -10,9 +10,9 @@ from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.panel import CriticPanel
 from vcjax.adversarial.critic.votes import Exhibit
 from vcjax.adversarial.outcome import ACTOR, Candidate
-from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.schema import Charter
 from vcjax.roles.role import CONTENT_FILTER, Message, Reply
+from vcjax.roles.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 from vcjax.adversarial.critic.forms import FORMS, FormName
 from vcjax.adversarial.critic.votes import Bar, CriticVerdict, Exhibit, decide
-from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import Message, Reply
+from vcjax.roles.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from math import floor
 from statistics import fmean
 from typing import Self
 
-from vcjax.adversarial.verdict import Verdict
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
+from vcjax.roles.verdict import Verdict
 
 PRINCIPLE = "principles/"  # before the id, in the name of a principle's score
 

@@ -21,10 +21,10 @@ from vcjax.adversarial.ledger.schema import (
     insertion,
     open_to_write,
 )
-from vcjax.adversarial.verdict import Verdict
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.roles.role import Ask, Message, Reply
+from vcjax.roles.verdict import Verdict
 
 _SYNC_SECONDS = 1.0
 _FIND_CALL = (
