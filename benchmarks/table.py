@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vcjax.core.script import aligned
+
 GiB = 2**30
 HEAD = ("", "s/step", "low - high", "tokens/s", "GFLOP/s", "1st step", "GiB", "loss", "ours is")
 GENERATE_HEAD = (
@@ -127,16 +129,3 @@ def _bounds(bounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         kind = "must" if one["must"] else "aim"
         met = "met" if one["met"] else "NOT MET"
         yield f"{kind:4} {one['figure']} {limit}: {one['measured']:.2f}, {met}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width: names at the left, figures at the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

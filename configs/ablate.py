@@ -20,7 +20,7 @@ Arms are a few lines. `data` is `none`, `attacks`, `conversations` or `answers`;
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, hold
+from vcjax.core.defaults import add_engine_fields, demo_data, training_config
 
 
 def get_config() -> ConfigDict:
@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
     config.rounds = 2
     config.seeds = 1
     config.seed = 0
-    hold(config)
+    add_engine_fields(config)
     config.on_bad_record = "error"
     config.synthesis = _synthesis()
     config.train = _train()
@@ -82,7 +82,7 @@ def _synthesis() -> ConfigDict:
 
 
 def _train() -> ConfigDict:
-    config = base("adversarial")
+    config = training_config("adversarial")
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
     for field in (*filled, "on_bad_record"):  # by the ablation
         del config[field]

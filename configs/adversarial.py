@@ -16,16 +16,16 @@ paper's setting (64 k pairs):
 How long that takes where, and whether it fits, `launch.plan --config=configs/adversarial.py:8b`
 says.
 
-Unspecified in the paper, so ours: see `configs.common.base`; also replay and its share.
+Unspecified in the paper, so ours: see `training_config`; also replay and its share.
 """
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, vary
+from vcjax.core.defaults import demo_data, training_config, with_variant
 
 
 def get_config(variant: str = "demo") -> ConfigDict:
-    return vary(base("adversarial"), variant, _demo, _scaled)
+    return with_variant(training_config("adversarial"), variant, _demo, _scaled)
 
 
 def _demo(config: ConfigDict) -> None:

@@ -13,17 +13,17 @@ paper's setting (a Llama-3-8B base in a Chinese variant, 33.7 GB of curated text
 
 How long that takes where, and whether it fits, `launch.plan --config=configs/cpt.py:8b` says.
 
-Unspecified in the paper, so ours: see `configs.common.base`; also whether this stage trains
+Unspecified in the paper, so ours: see `training_config`; also whether this stage trains
 adapters or all weights (`--config.lora.rank=0` trains all; take a lower learning rate then).
 """
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, vary
+from vcjax.core.defaults import demo_data, training_config, with_variant
 
 
 def get_config(variant: str = "demo") -> ConfigDict:
-    return vary(base("cpt"), variant, _demo, _scaled)
+    return with_variant(training_config("cpt"), variant, _demo, _scaled)
 
 
 def _demo(config: ConfigDict) -> None:

@@ -13,7 +13,7 @@ The paper's numbers for these settings, where it states any, are in `configs/cpt
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, hold
+from vcjax.core.defaults import add_engine_fields, demo_data, training_config
 
 
 def get_config() -> ConfigDict:
@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
     # hateful ones, all got 0 or 1 from it. So its score is recorded and the rule checks select.
     config.synthesis.accept_score = 0
     config.synthesis.wave = 16
-    hold(config.synthesis)
+    add_engine_fields(config.synthesis)
     config.synthesis.attacker_tokens = 64
     config.synthesis.actor_tokens = 160
     config.synthesis.critic_tokens = 160
@@ -64,12 +64,12 @@ def get_config() -> ConfigDict:
     config.evaluation.persona = False
     config.evaluation.max_tokens = 160
     config.evaluation.judge_tokens = 256
-    hold(config.evaluation)
+    add_engine_fields(config.evaluation)
     return config
 
 
 def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
-    config = base(stage)
+    config = training_config(stage)
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
     for field in (*filled, "on_bad_record", "columns"):  # by the road
         del config[field]

@@ -9,7 +9,7 @@ refused unless `allow_same_family` is set. The paper's judge and rubric are unsp
 
 from ml_collections import ConfigDict
 
-from configs.common import hold
+from vcjax.core.defaults import add_engine_fields
 
 
 def get_config() -> ConfigDict:
@@ -24,6 +24,6 @@ def get_config() -> ConfigDict:
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384
-    hold(config)
+    add_engine_fields(config)
     config.seed = 0
     return config

@@ -12,7 +12,7 @@ How long it takes on two CPU cores hasn't been measured to its end.
 
 from ml_collections import ConfigDict
 
-from configs.common import base, demo_data, hold
+from vcjax.core.defaults import add_engine_fields, demo_data, training_config
 
 
 def get_config() -> ConfigDict:
@@ -48,14 +48,14 @@ def _synthesis() -> ConfigDict:
     config.brief = True
     config.only_failures = True
     config.wave = 32
-    hold(config)
+    add_engine_fields(config)
     config.attacker_tokens = 64
     config.actor_tokens = 168
     return config
 
 
 def _train() -> ConfigDict:
-    config = base("adversarial")
+    config = training_config("adversarial")
     for field in ("model", "documents", "conversations", "preferences", "charter", "seed"):
         del config[field]  # by the rounds
     del config.on_bad_record

@@ -22,7 +22,7 @@ those in the charter and in the attacks are ours.
 
 from ml_collections import ConfigDict
 
-from configs.common import demo_data, hold
+from vcjax.core.defaults import add_engine_fields, demo_data
 from vcjax.core.errors import UserError, suggest
 
 VARIANTS = ("default", "demo")
@@ -64,7 +64,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.accept_score = -1
     config.shard = ""
     config.wave = 16
-    hold(config)
+    add_engine_fields(config)
     config.attacker_tokens = 64
     config.actor_tokens = 192
     config.critic_tokens = 256

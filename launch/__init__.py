@@ -1,12 +1,15 @@
 """Verbs: one script for each thing that a person does.
 
-A step of training takes gigabytes from the allocator and gives them back. glibc can ask for huge
-pages for them, which spares the kernel hundreds of thousands of page faults a step, but it reads
-that wish before a program's first line: `python -m launch.NAME` therefore begins once more with
-it. A user's own GLIBC_TUNABLES stand.
+In a checkout they are `python -m launch.NAME`. The installed package has them, and the configs, as
+`vcjax.launch` and `vcjax.configs`, so that a user's own `launch` or `configs` is not shadowed.
 
-JAX takes a share of a GPU's memory when it starts, three quarters unless told otherwise. Scripts
-ask for the share that `launch.plan` assumes; a user's own XLA_PYTHON_CLIENT_MEM_FRACTION stands.
+Importing this package prepares the process before JAX is imported:
+
+- A training step allocates and frees gigabytes. With huge pages that costs hundreds of thousands of
+  page faults fewer per step, but glibc reads its tunables before a program's first line. A script
+  therefore executes itself once more with them. A user's own GLIBC_TUNABLES are kept.
+- JAX preallocates three quarters of a GPU's memory by default. Scripts preallocate the share that
+  `launch.plan` assumes. A user's own XLA_PYTHON_CLIENT_MEM_FRACTION is kept.
 """
 
 import os
@@ -21,7 +24,7 @@ _SHARES = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 
 def _with_huge_pages() -> None:
     is_script = any(
-        flag == "-m" and name.startswith("launch.")
+        flag == "-m" and name.startswith(("launch.", "vcjax.launch."))
         for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
     )
     has_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from launch.guard import define_config, run
+from vcjax.core.script import define_config, run
 
 CONFIG = define_config("configs/ablate.py", "The arms and settings.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's folder.", required=True)

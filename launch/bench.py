@@ -21,15 +21,10 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks.bounds import require
-from benchmarks.generate_cases import CASES
-from benchmarks.machine import apart, device
-from benchmarks.record import circumstances, read_record, write_section
-from benchmarks.table import data_table, figures_table, generate_table, train_table
-from configs.common import base
-from launch.guard import run
+from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.hardware import hardware_of
+from vcjax.core.script import run
 from vcjax.core.stores import on_disk
 
 FIRST_CASE = "4x512:float32"
@@ -47,7 +42,9 @@ FULL = flags.DEFINE_bool(
     "full", False, "train: both shapes, both dtypes, all peers. generate: all dtypes, more rounds."
 )
 CASE_NAMES = flags.DEFINE_string(
-    "cases", None, f"train: of {ALL_CASES!r}, or others of that form. generate: {','.join(CASES)}."
+    "cases",
+    None,
+    f"train: of {ALL_CASES!r}, or others of that form. generate: names of its cases.",
 )
 REMAT = flags.DEFINE_string("remat", None, "train: what our step computes again.")
 ATTENTION = flags.DEFINE_string("attention", None, "train: our step's attention.")
@@ -64,46 +61,65 @@ USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3, "ledger": 1}
 def main() -> None:
     known = ", ".join(USUAL_ROUNDS)
     if WHAT.value is None:
-        raise UserError(f"say what to measure, as in `launch.bench train` (known: {known})")
+        raise UserError(f"name what to measure, as in `launch.bench train` (known: {known})")
     if WHAT.value not in USUAL_ROUNDS:
         hint = suggest(WHAT.value, USUAL_ROUNDS)
         raise UserError(f"unknown bench {WHAT.value!r} (known: {known}){hint}")
+    if not (Path(__file__).parents[1] / "benchmarks").is_dir():
+        raise UserError("the benchmarks are in a checkout of vcjax, not in the installed package")
+    from benchmarks.bounds import require
+    from benchmarks.record import circumstances, read_record, write_section
+
     workdir = on_disk(WORKDIR.value)
-    read_record(workdir)  # a file that can't take the result is found before it is made
+    read_record(workdir)  # a file that cannot take the result is found before it is measured
     about = circumstances()
-    if WHAT.value == "train":
-        platform, kind = apart(device)
-        section = _train(platform, kind, workdir)
-        table = train_table(section)
-    elif WHAT.value == "data":
-        from benchmarks.data import DataBench, bench_data
-
-        batch, length = 4, 512
-        section = bench_data(
-            DataBench(MODEL.value, MEGABYTES.value, batch, length, _rounds()), workdir
-        )
-        table = data_table(section)
-    elif WHAT.value == "ledger":
-        from benchmarks.ledger import bench_ledger
-
-        section = bench_ledger(ATTEMPTS.value, workdir)
-        table = figures_table(section)
-    else:
-        from benchmarks.generate import GenerateBench, bench_generate, choose_cases
-
-        cases = choose_cases(CASE_NAMES.value or "")
-        bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
-        section = bench_generate(bench, workdir)
-        table = generate_table(section)
+    measure = {"train": _train, "data": _data, "generate": _generate, "ledger": _ledger}
+    section, table = measure[WHAT.value](workdir)
     write_section(workdir, WHAT.value, {**about, **section})
     print(table)
     require(section["bounds"])
 
 
-def _train(platform: str, kind: str, workdir: Path) -> dict[str, Any]:
+def _data(workdir: Path) -> tuple[dict[str, Any], str]:
+    from benchmarks.data import DataBench, bench_data
+    from benchmarks.table import data_table
+
+    bench = DataBench(MODEL.value, MEGABYTES.value, batch=4, length=512, rounds=_rounds())
+    section = bench_data(bench, workdir)
+    return section, data_table(section)
+
+
+def _generate(workdir: Path) -> tuple[dict[str, Any], str]:
+    from benchmarks.generate import GenerateBench, bench_generate, choose_cases
+    from benchmarks.table import generate_table
+
+    cases = choose_cases(CASE_NAMES.value or "")
+    bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
+    section = bench_generate(bench, workdir)
+    return section, generate_table(section)
+
+
+def _ledger(workdir: Path) -> tuple[dict[str, Any], str]:
+    from benchmarks.ledger import bench_ledger
+    from benchmarks.table import figures_table
+
+    section = bench_ledger(ATTEMPTS.value, workdir)
+    return section, figures_table(section)
+
+
+def _train(workdir: Path) -> tuple[dict[str, Any], str]:
+    from benchmarks.table import train_table
+
+    section = _measured_training(workdir)
+    return section, train_table(section)
+
+
+def _measured_training(workdir: Path) -> dict[str, Any]:
     from benchmarks.accelerator import SHAPES, bench_accelerator
+    from benchmarks.machine import apart, device
     from benchmarks.train import TrainBench, bench_train, parse_cases
 
+    platform, kind = apart(device)
     settings = _settings()
     if platform != "cpu":
         known = hardware_of(kind)
@@ -121,7 +137,7 @@ def _rounds() -> int:
 
 def _settings() -> dict[str, Any]:
     """What `configs/cpt.py` gives, but for full fine-tuning at one learning rate on random ids."""
-    settings = base("cpt").to_dict()
+    settings = training_config("cpt").to_dict()
     chosen = {"remat": REMAT.value, "attention": ATTENTION.value}
     return {
         **settings,

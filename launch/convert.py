@@ -8,8 +8,8 @@ import sys
 
 from absl import flags
 
-from launch.guard import run
 from vcjax.core.lineage import NAME, content_hash, read_lineage
+from vcjax.core.script import run
 from vcjax.core.stores import reached
 from vcjax.weights import DTYPES
 

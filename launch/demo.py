@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import flags
 
-from launch.guard import define_config, run
+from vcjax.core.script import define_config, run
 
 CONFIG = define_config("configs/demo.py", "The road's settings.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Where everything is written.")

@@ -7,7 +7,7 @@ import sys
 
 from absl import flags
 
-from launch.guard import define_config, run
+from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
 
 CONFIG = define_config("configs/evaluate.py", "Settings.")

@@ -25,8 +25,6 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks.table import aligned
-from launch.guard import run
 from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.ledger.query import (
     OWN_FIELDS,
@@ -39,6 +37,7 @@ from vcjax.adversarial.ledger.query import (
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import GateNotMet, UserError, suggest
 from vcjax.core.files import write_jsonl
+from vcjax.core.script import aligned, run
 from vcjax.core.workdir import check_target
 
 LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from launch.guard import define_config, run
 from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.script import define_config, run
 
 if TYPE_CHECKING:
     from vcjax.plan.topology import Topology

@@ -11,8 +11,8 @@ import sys
 
 from absl import flags
 
-from launch.guard import run
 from vcjax.core.errors import UserError
+from vcjax.core.script import run
 from vcjax.generate import FORMS
 from vcjax.weights import DTYPES
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from absl import flags
 
-from launch.guard import define_config, run
 from vcjax.core.errors import GateNotMet
+from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
 
 CONFIG = define_config("configs/synthesize.py", "Settings.")

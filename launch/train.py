@@ -8,7 +8,7 @@ import sys
 
 from absl import flags
 
-from launch.guard import define_config, run
+from vcjax.core.script import define_config, run
 
 CONFIG = define_config(None, "The stage: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)

@@ -7,9 +7,9 @@ import sys
 
 from absl import flags
 
-from launch.guard import run
 from vcjax.core.errors import GateNotMet
 from vcjax.core.lineage import verify
+from vcjax.core.script import run
 from vcjax.core.stores import reached
 
 FOLDER = flags.DEFINE_string("folder", None, "A folder that a vcjax script wrote.", required=True)

@@ -13,7 +13,7 @@ from benchmarks.contenders.batches import token_batches
 from benchmarks.model_folder import as_folder
 from benchmarks.table import train_table
 from benchmarks.train import Case, TrainBench, bench_train, parse_cases
-from configs.common import base
+from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
 from vcjax.model.flops import step_flops
 from vcjax.weights.bundle import load_bundle, write_bundle
@@ -23,7 +23,7 @@ CASE = Case(2, 32, "float32")
 
 @pytest.fixture(scope="module")
 def settings() -> dict:
-    settings = base("cpt").to_dict()
+    settings = training_config("cpt").to_dict()
     lora = {**settings["lora"], "rank": 0}
     return {**settings, "documents": "random ids", "lora": lora}
 

@@ -11,7 +11,7 @@ import json
 import jax
 import numpy as np
 
-from configs.common import base
+from vcjax.core.defaults import training_config
 from vcjax.model.build import initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
@@ -66,7 +66,11 @@ def batch() -> dict[str, np.ndarray]:
 
 def measure(sizes: dict[str, int], microbatches: int) -> tuple[float, list[np.ndarray], float]:
     """Loss, leaves of the gradient and the largest share of a matrix that a device holds."""
-    values = base("cpt").to_dict() | {"documents": "x", "batch_size": ROWS, "length": LENGTH}
+    values = training_config("cpt").to_dict() | {
+        "documents": "x",
+        "batch_size": ROWS,
+        "length": LENGTH,
+    }
     values["lora"]["rank"] = 0
     config, rules = TrainConfig.from_dict(values), ShardingRules()
     mesh = make_mesh(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 
-from configs.common import base
 from tests.compilation import with_devices
 from tests.distributed.dpo_once import dpo_once
 from tests.processes import ROOT, coordinator
 from tests.tiny import tiny_tokenizer
+from vcjax.core.defaults import training_config
 from vcjax.core.files import write_json, write_jsonl
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
@@ -24,7 +24,7 @@ def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny
     write_jsonl(tmp_path / "pairs.jsonl", records)
     loaded = read_records(tmp_path / "pairs.jsonl", "preferences").records
     prepare(tmp_path / "pairs", loaded, "preferences", tiny_tokenizer(), 64)
-    config = base("adversarial").to_dict() | {
+    config = training_config("adversarial").to_dict() | {
         "objective": "dpo",
         "model": str(tiny_folder),
         "preferences": str(tmp_path / "pairs"),

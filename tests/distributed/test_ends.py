@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.common import base
 from tests.processes import ROOT, coordinator
+from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json, write_json, write_jsonl
 
 TEXT = "People disagree about borders, and they can say why. "
@@ -28,7 +28,10 @@ def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
     run, new = folder / "run", folder / "new"
 
     def config(**changes) -> dict:
-        values = base("cpt").to_dict() | {"model": str(tiny_folder), "documents": str(documents)}
+        values = training_config("cpt").to_dict() | {
+            "model": str(tiny_folder),
+            "documents": str(documents),
+        }
         values |= {"length": 64, "batch_size": 4, "warmup_steps": 0, "checkpoint_every": 50}
         values |= {"steps": 9, "learning_rate": 3.0, "schedule": "constant"}
         values["lora"]["rank"] = 0

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from launch.guard import run
+from vcjax.core.script import run
 from vcjax.core.errors import Preempted
 from vcjax.parallel import put, replicated
 from vcjax.train.checkpoints import Checkpoints

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from configs.common import base
 from tests.external.outside import DATA
+from vcjax.core.defaults import training_config
 from vcjax.core.files import write_json
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import open_prepared, prepare
@@ -79,7 +79,7 @@ def _prepare(workdir: Path):
 
 def _config(trained: Path) -> TrainConfig:
     return TrainConfig.from_dict(
-        base("adversarial").to_dict()
+        training_config("adversarial").to_dict()
         | {
             "objective": "dpo",
             "model": MODEL.value,

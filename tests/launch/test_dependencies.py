@@ -127,3 +127,13 @@ def closure(requirements: list[Requirement]) -> set[str]:
             if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in extras):
                 waiting.append(needed)
     return {name for name, _ in found}
+
+
+def test_every_package_is_in_the_wheel_and_the_scripts_and_configs_under_ours():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = config["options"]["packages"].split()
+    folders = (path.parent for path in (ROOT / "vcjax").rglob("__init__.py"))
+    ours = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == ours | {"vcjax.launch", "vcjax.configs"}

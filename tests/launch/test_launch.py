@@ -176,7 +176,7 @@ def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
     assert "already converted" in out
 
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "launch").glob("[!_]*.py") if path.stem != "guard")
+SCRIPTS = sorted(path.stem for path in (ROOT / "launch").glob("[!_]*.py"))
 SLOW_IMPORTS = {"flax", "grain", "jax", "matplotlib", "orbax", "pyarrow", "scipy"}
 SLOW_IMPORTS |= {"httpx2", "pydantic", "starlette", "tensorflow_datasets", "transformers"}
 

@@ -222,7 +222,7 @@ ROWS = [
     ("capability --limit=0", "limit: 0.0 is not above 0"),
     ("capability --limit=1.5", "limit: 1.5"),
     ("capability --num_fewshot=-1", "num_fewshot"),
-    ("bench", "say what to measure"),
+    ("bench", "name what to measure"),
     ("bench --what=trian", "did you mean 'train'?"),
     ("bench --what=train --cases=4x0:float32", "--cases: '4x0:float32'"),
     ("bench --what=train --cases=4x512:int4", "dtype"),

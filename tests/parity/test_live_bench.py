@@ -7,7 +7,7 @@ import pytest
 from benchmarks.contenders import ours, pytorch, transformers_generate
 from benchmarks.generate_work import Work
 from benchmarks.peers import PEERS
-from configs.common import base
+from vcjax.core.defaults import training_config
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request
 from vcjax.weights.bundle import load_bundle
@@ -15,7 +15,7 @@ from vcjax.weights.bundle import load_bundle
 
 @pytest.fixture(scope="module")
 def config(tiny_folder) -> dict:
-    settings = base("cpt").to_dict()
+    settings = training_config("cpt").to_dict()
     return {
         **settings,
         "model": str(tiny_folder),

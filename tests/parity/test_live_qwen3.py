@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from configs.common import base
 from tests.chats import trained
 from tests.parity.artefacts import artefacts
 from tests.parity.conversations import CONVERSATIONS
 from tests.parity.random_models import CASES, tensors
 from tests.scripts import ran
 from tests.serve.servers import Server
+from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json, write_json, write_jsonl
 from vcjax.data.prepared import open_prepared
 from vcjax.generate import text as engine_text
@@ -99,7 +99,7 @@ def test_serve_holds_three_turns(qwen3, tokenizer, tmp_path):
 
 
 def _config(qwen3: Path, stage: str, **fields):
-    config = base(stage)
+    config = training_config(stage)
     config.update(
         {"model": str(qwen3), "steps": 1, "batch_size": 2, "length": 64, "warmup_steps": 0}
     )

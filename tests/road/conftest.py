@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.common import base
+from vcjax.core.defaults import training_config
 
 DOCUMENTS = [
     "People disagree about old parks, and they can say why.",
@@ -51,7 +51,7 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
         for _, _, _, text in asked[:6]
     ]
     stage = {
-        **base("cpt").to_dict(),
+        **training_config("cpt").to_dict(),
         "steps": 3,
         "batch_size": 2,
         "length": 64,

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from configs.common import base
 from tests.processes import started
 from tests.road.conftest import write_lines
 from tests.scripts import ran
 from vcjax.charter.checks import run_checks
 from vcjax.charter.load import load_charter
+from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
@@ -89,7 +89,7 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
     documents = [
         {"text": f"A page about the {noun}, which is old.", "source": "test"} for noun in NOUNS[:4]
     ]
-    train = base("adversarial").to_dict() | {
+    train = training_config("adversarial").to_dict() | {
         "steps": 12,
         "batch_size": 2,
         "length": 256,

@@ -36,13 +36,16 @@ def launch(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
     pins = ROOT / "requirements" / "run.txt"
     _run([python, *pip, "install", "--constraint", str(pins), str(wheel)])
     elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
+    # A user has packages of these names: neither may our scripts import them, nor they ours.
+    for package in ("launch", "configs"):
+        (elsewhere / package).mkdir(parents=True)
+        (elsewhere / package / "__init__.py").write_text(f'raise ImportError("{package}")\n')
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     clean |= {"JAX_PLATFORMS": "cpu", "VCJAX_CACHE": str(folder / "cache")}
 
     def launch(script: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [python, "-m", f"launch.{script}", *arguments],
+            [python, "-m", f"vcjax.launch.{script}", *arguments],
             cwd=elsewhere,
             env=clean,
             capture_output=True,
@@ -82,6 +85,13 @@ def test_a_model_is_converted(launch, tiny_folder, tmp_path):
     back = launch("convert", f"--src={tmp_path}/c", f"--dst={tmp_path}/hf", "--to=hf")
     assert back.returncode == 0, back.stderr
     assert (tmp_path / "hf" / "model.safetensors").is_file()
+
+
+def test_the_benchmarks_are_only_in_a_checkout(launch):
+    ended = launch("bench", "train")
+    assert ended.returncode == 2
+    assert "in a checkout" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_config_that_no_package_has_ends_in_one_line(launch):

@@ -11,8 +11,8 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from configs.common import base
 from tests.train.runs import LORA
+from vcjax.core.defaults import training_config
 from vcjax.core.lineage import Parent
 from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
@@ -104,7 +104,7 @@ def settings(model_folder: Path, documents: Path) -> Callable[..., dict]:
 
     def make(**changes: object) -> dict:
         lora = {"rank": 0, "alpha": 8.0, "targets": ".*", "dropout": 0.0, "base": ""}
-        values = base("cpt").to_dict() | {
+        values = training_config("cpt").to_dict() | {
             "model": str(model_folder),
             "documents": str(documents),
             "replay_weight": 0.5,

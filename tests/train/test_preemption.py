@@ -48,7 +48,7 @@ def test_a_thread_that_can_not_hear_signals_is_never_asked():
 
 _STEPS = """
 from itertools import count
-from launch.guard import run
+from vcjax.core.script import run
 from vcjax.core.errors import Preempted
 from vcjax.train.preemption import watched
 

@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from configs.common import SIZES
+from vcjax.core.defaults import SIZES
 from vcjax.core.errors import UserError
 from vcjax.model.named import NAMED
 from vcjax.train.config import TrainConfig

@@ -1,7 +1,9 @@
-"""One guard around every launch script: flags, config and the run itself.
+"""What surrounds every launch script: its flags, its config, and how it exits.
 
-A user's mistake ends in one line and exit code 2, an unmet gate in one line and exit code 3, a
-signal in one line and 128 + its number; only a fault leaves a traceback (exit code 1).
+sys.argv -> flags and config file -> main() -> exit code
+                  |                    |
+            one line, 2        done 0 | one line, 2 (the user's mistake) | one line, 3 (a gate
+                               was not met) | one line, 128 + signal | traceback, 1 (our error)
 """
 
 import errno
@@ -11,7 +13,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,6 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-import configs
 from vcjax.core.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.core.files import cache_folder
 
@@ -147,11 +148,12 @@ def _with_packaged_config(arguments: list[str]) -> list[str]:
 def _packaged(path: str) -> str:
     """The path of a config, `configs/X.py` or `configs/X.py:VARIANT`.
 
-    Ours are installed with the scripts, so where the current folder has no file of that name, the
-    installed one is meant.
+    Where the current folder has no such file, it is ours: `vcjax/configs/X.py` in an installed
+    package, `configs/X.py` beside the package in a checkout.
     """
     file, colon, variant = path.partition(":")
-    installed = Path(configs.__path__[0]).parent / file
+    package = Path(__file__).parents[1]
+    installed = (package if (package / "configs").is_dir() else package.parent) / file
     if file.startswith("configs/") and not Path(file).is_file() and installed.is_file():
         return f"{installed}{colon}{variant}"
     return path
@@ -197,3 +199,16 @@ def _one_line(error: Exception) -> str:
     """What failed, which libraries put first, and why, which they put last."""
     lines = (str(error) or type(error).__name__).strip().splitlines()
     return " ".join(line.strip() for line in dict.fromkeys((lines[0], lines[-1])))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width: names at the left, figures at the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

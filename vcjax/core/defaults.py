@@ -11,7 +11,7 @@ SIZES = {"1b": "llama3.2-1b", "8b": "llama3-8b", "70b": "llama3-70b"}
 """Shapes of the variants beside `demo`; the paper's model has that of `8b`."""
 
 
-def base(stage: str) -> ConfigDict:
+def training_config(stage: str) -> ConfigDict:
     """Every field of a training run; `vcjax.train.config.TrainConfig` says what each one means.
 
     The paper (arXiv 2601.13137) states LoRA and the sizes of its data. LoRA's rank, alpha and
@@ -92,7 +92,7 @@ def at_scale(config: ConfigDict, size: str) -> None:
     config.charter = "vcllm"
 
 
-def hold(config: ConfigDict) -> None:
+def add_engine_fields(config: ConfigDict) -> None:
     """Adds how models that are asked are held; see `vcjax.generate.holding`."""
     config.slots = 16
     config.dtype = "float32"
@@ -105,7 +105,7 @@ def demo_data(name: str) -> str:
     return str(files("vcjax.data") / "demo" / name)
 
 
-def vary(
+def with_variant(
     config: ConfigDict,
     variant: str,
     demo: Callable[[ConfigDict], None],
