@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import benchmarks
 import vcjax
 
 CONTENDERS = "benchmarks.contenders"
@@ -68,9 +69,11 @@ class Worker:
           ContenderFailed: it can't be set up.
         """
         with self._held:
-            # Peers' interpreters see our package, and nothing of the folder that it lies in.
+            # Peers' interpreters see our two packages, and nothing else of the checkout.
             home = Path(self._held.enter_context(tempfile.TemporaryDirectory()))
-            (home / "vcjax").symlink_to(Path(vcjax.__file__).resolve().parent)
+            for package in (vcjax, benchmarks):
+                folder = Path(package.__path__[0]).resolve()
+                (home / folder.name).symlink_to(folder)
             log = self._held.enter_context(self._log.open("wb"))
             self._process = subprocess.Popen(
                 [self.entry.python, "-m", self.entry.module],

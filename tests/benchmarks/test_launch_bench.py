@@ -10,7 +10,7 @@ KNOWN = "train, data, generate, ledger"
     [
         (
             [],
-            f"say what to measure, as in `launch.bench train` (known: {KNOWN})",
+            f"name what to measure, as in `launch.bench train` (known: {KNOWN})",
         ),
         (
             ["trian"],
