@@ -57,7 +57,10 @@ def launch(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
 
 
 def _run(command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd="/")
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, cwd="/", env=clean
+    )
     assert result.returncode == 0, result.stderr[-2000:]
 
 
