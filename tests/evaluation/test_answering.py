@@ -2,13 +2,13 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.evaluation.answering import ANSWER_KEY, answer
-from vcjax.evaluation.store import Store
+from vcjax.roles.cache import CallCache
 
 
 def ask(small, role, tmp_path, **changes):
     options = {"max_tokens": 64, "seed": 0, "chunk": 1, **changes}
-    with Store(tmp_path / "answers.jsonl", ANSWER_KEY) as store:
-        return answer(small.items, role, store=store, **options)
+    with CallCache(tmp_path / "answers.jsonl", ANSWER_KEY) as cache:
+        return answer(small.items, role, cache=cache, **options)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.judge import SCORE_KEY, judge
-from vcjax.evaluation.store import Store
+from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families, grade_schema, grading_messages
 
 ITEM = BenchmarkItem(
@@ -71,8 +71,8 @@ def test_braces_in_an_answer_are_only_text(charter):
 def test_a_score_record_has_the_verdict_and_the_checks(tmp_path, charter, recorded):
     text = '{"reason": "fair", "score": 4}'
     role = recorded(tmp_path / "judge.jsonl", {"t-1-en/judge": text}, "other")
-    with Store(tmp_path / "scores.jsonl", SCORE_KEY) as store:
-        (record,) = judge([ITEM], [answered()], role, charter, store, seed=0)
+    with CallCache(tmp_path / "scores.jsonl", SCORE_KEY) as cache:
+        (record,) = judge([ITEM], [answered()], role, charter, cache, seed=0)
     assert record == json.loads((tmp_path / "scores.jsonl").read_text(encoding="utf-8"))
     assert (record["score"], record["unscored"], record["reason"]) == (4, None, "fair")
     assert (record["judge"], record["family"]) == ("recorded:judge.jsonl", "other")
@@ -82,8 +82,8 @@ def test_a_score_record_has_the_verdict_and_the_checks(tmp_path, charter, record
 
 
 def test_without_a_judge_the_checks_are_still_run(tmp_path, charter):
-    with Store(tmp_path / "scores.jsonl", SCORE_KEY) as store:
-        (record,) = judge([ITEM], [answered("")], None, charter, store, seed=0)
+    with CallCache(tmp_path / "scores.jsonl", SCORE_KEY) as cache:
+        (record,) = judge([ITEM], [answered("")], None, charter, cache, seed=0)
     assert (record["score"], record["unscored"], record["judge"]) == (None, "no_judge", None)
     assert record["checks"]
     assert not any(record["checks"].values())
@@ -92,8 +92,8 @@ def test_without_a_judge_the_checks_are_still_run(tmp_path, charter):
 def test_a_question_that_got_no_answer_is_not_judged(tmp_path, charter, recorded):
     role = recorded(tmp_path / "judge.jsonl", {}, "other")  # it has no reply to anything
     for number, judge_role in enumerate((role, None)):
-        with Store(tmp_path / f"scores{number}.jsonl", SCORE_KEY) as store:
-            (record,) = judge([ITEM], [answered("", "timeout")], judge_role, charter, store, seed=0)
+        with CallCache(tmp_path / f"scores{number}.jsonl", SCORE_KEY) as cache:
+            (record,) = judge([ITEM], [answered("", "timeout")], judge_role, charter, cache, seed=0)
         assert (record["score"], record["checks"]) == (None, None)
         assert record["unscored"] == "no answer: timeout"
 
@@ -104,13 +104,13 @@ def test_a_verdict_is_of_one_answer_one_charter_and_one_judge(tmp_path, charter,
     again = recorded(tmp_path / "empty.jsonl", {}, "other")
     again.model = role.model
     other_charter = charter.model_copy(update={"version": "2"})
-    with Store(tmp_path / "scores.jsonl", SCORE_KEY) as store:
-        judge([ITEM], [answered()], role, charter, store, seed=0)
-        judge([ITEM], [answered()], again, charter, store, seed=0)  # asks nothing
+    with CallCache(tmp_path / "scores.jsonl", SCORE_KEY) as cache:
+        judge([ITEM], [answered()], role, charter, cache, seed=0)
+        judge([ITEM], [answered()], again, charter, cache, seed=0)  # asks nothing
         for changed in (
-            lambda: judge([ITEM], [answered("Else.")], again, charter, store, seed=0),
-            lambda: judge([ITEM], [answered()], again, other_charter, store, seed=0),
-            lambda: judge([ITEM], [answered()], again, charter, store, seed=1),
+            lambda: judge([ITEM], [answered("Else.")], again, charter, cache, seed=0),
+            lambda: judge([ITEM], [answered()], again, other_charter, cache, seed=0),
+            lambda: judge([ITEM], [answered()], again, charter, cache, seed=1),
         ):
             with pytest.raises(UserError, match="no reply recorded"):
                 changed()
@@ -118,8 +118,8 @@ def test_a_verdict_is_of_one_answer_one_charter_and_one_judge(tmp_path, charter,
 
 def test_the_judge_is_asked_that_prompt_for_a_verdict(tmp_path, charter, recorded):
     role = recorded(tmp_path / "judge.jsonl", {"t-1-en/judge": ""}, "other")
-    with Store(tmp_path / "scores.jsonl", SCORE_KEY) as store:
-        judge([ITEM], [answered()], role, charter, store, seed=0, max_tokens=99)
+    with CallCache(tmp_path / "scores.jsonl", SCORE_KEY) as cache:
+        judge([ITEM], [answered()], role, charter, cache, seed=0, max_tokens=99)
     (heard,) = role.heard
     assert heard.messages == prompt(charter)
     assert (heard.json_schema, heard.max_tokens) == (grade_schema("en"), 99)

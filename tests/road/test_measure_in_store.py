@@ -9,9 +9,9 @@ from vcjax.charter.load import load_charter
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.core.stores import as_path
-from vcjax.evaluation.store import Store
 from vcjax.road import measure as measuring
 from vcjax.road.measure import MeasureConfig, measure
+from vcjax.roles.cache import CallCache
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
 ):
     workdir, written = f"{store}/run", []
 
-    def extend(self, records, real=Store.extend):
+    def extend(self, records, real=CallCache.extend):
         added = list(records)
         written.extend(added)
         if len(written) == 5:
@@ -42,7 +42,7 @@ def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
         real(self, added)
 
     monkeypatch.setattr(measuring, "UPLOADED", 2)
-    monkeypatch.setattr(Store, "extend", extend)
+    monkeypatch.setattr(CallCache, "extend", extend)
     with pytest.raises(RuntimeError, match="killed"):
         measure(config, workdir)
     kept = [record for _, record in read_jsonl(f"{workdir}/answers.jsonl")]

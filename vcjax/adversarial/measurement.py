@@ -18,7 +18,6 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.outcome import ACTOR, ATTACKER, TARGET
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, Planner
-from vcjax.adversarial.replay import Replaying, first_queries
 from vcjax.adversarial.scope import HeldOut
 from vcjax.adversarial.seeds import SeedQuestions
 from vcjax.adversarial.success import Success
@@ -27,8 +26,9 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import NAME, Parent, write_lineage
 from vcjax.core.workdir import check_config, opened
+from vcjax.roles.cache import CachedRole
 from vcjax.roles.opening import open_roles
-from vcjax.roles.role import Role
+from vcjax.roles.role import OK, Reply, Role
 
 _UNUSED = ("attempts", "cell_attempts", "force_export")
 """Settings of a synthesis run that a measurement doesn't depend on, so they may be raised."""
@@ -66,8 +66,8 @@ def measure_attacks(
         for group, held_out in groups.items():
             own = roles
             if first is not None:
-                queries = first_queries(first / f"{group}.sqlite")
-                own = {**roles, ATTACKER: Replaying(roles[ATTACKER], queries)}
+                replies = first_replies(first / f"{group}.sqlite")
+                own = {**roles, ATTACKER: CachedRole(roles[ATTACKER], replies)}
             ledger = folder / f"{group}.sqlite"
             found[group] = _attack(config, inputs, held_out, own, ledger, per_cell)
         summary = {"target": config.target, "success": found}
@@ -110,6 +110,16 @@ def _attack(
         for attempt in ledger.attempts():
             success.add(attempt)
         return success.summary()
+
+
+def first_replies(ledger: Path) -> dict[str, Reply]:
+    """What the Attacker first wrote in each attempt, by the key of its call, whether it was any
+    good or not. Its later queries depend on the answers, so they can't be replayed."""
+    with opened_to_read(ledger) as connection:
+        rows = connection.execute(
+            "SELECT attempt, text FROM calls WHERE stage = ? AND outcome = ?", (ATTACKER, OK)
+        )
+        return {f"{row['attempt']}/{ATTACKER}": Reply(row["text"], "stop", 0, 0) for row in rows}
 
 
 def outcomes(folder: Path, group: str) -> dict[str, bool]:

@@ -8,8 +8,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
-from vcjax.evaluation.asking import ask_in_chunks, fingerprint
-from vcjax.evaluation.store import Store
+from vcjax.roles.cache import CallCache, fingerprint
 from vcjax.roles.role import Ask, Reply, Role
 
 ANSWER_KEY = ("id", "fingerprint")
@@ -19,59 +18,57 @@ def answer(
     items: Sequence[BenchmarkItem],
     role: Role,
     *,
-    store: Store,
+    cache: CallCache,
     max_tokens: int,
     seed: int,
     system_prompts: Mapping[str, str] | None = None,
-    temperature: float = 0.0,
     chunk: int = 32,
 ) -> list[dict[str, Any]]:
-    """Asks `role` every item that `store` has no answer to; returns the answers in item order.
+    """Asks `role` every item that `cache` has no answer to; returns the answers in item order.
 
     An answer record is `{id, fingerprint, parallel_id, domain, lang, question, answer,
     answer_hash, model, finish_reason, prompt_tokens, tokens}`.
 
     Args:
-      store: keyed by `ANSWER_KEY`.
+      cache: keyed by `ANSWER_KEY`.
+      max_tokens: bound of an answer.
+      seed: of the run; each item's is derived from it.
       system_prompts: a system prompt by language; None asks the bare question.
-      temperature: 0, greedy, is what a benchmark is usually run with.
+      chunk: number of items that are asked at once.
 
     Raises:
       UserError: `system_prompts` lacks the language of an item.
     """
-    asks = [_ask(item, system_prompts, max_tokens, temperature, seed) for item in items]
-    marks = [fingerprint(role.model, asdict(ask)) for ask in asks]
+    asks = [_ask(item, system_prompts, max_tokens, seed) for item in items]
+    keys = [
+        (item.id, fingerprint(role.model, asdict(ask)))
+        for item, ask in zip(items, asks, strict=True)
+    ]
 
-    def record(index: int, reply: Reply) -> None:
+    def record(index: int, reply: Reply) -> dict[str, Any]:
         item = items[index]
-        store.append(
-            {
-                "id": item.id,
-                "fingerprint": marks[index],
-                "parallel_id": item.parallel_id,
-                "domain": item.domain,
-                "lang": item.lang,
-                "question": item.question,
-                "answer": reply.text,
-                "answer_hash": hash_text(reply.text),
-                "model": role.model,
-                "finish_reason": reply.finish_reason,
-                "prompt_tokens": reply.prompt_tokens,
-                "tokens": reply.tokens,
-            }
-        )
+        return {
+            **dict(zip(ANSWER_KEY, keys[index], strict=True)),
+            "parallel_id": item.parallel_id,
+            "domain": item.domain,
+            "lang": item.lang,
+            "question": item.question,
+            "answer": reply.text,
+            "answer_hash": hash_text(reply.text),
+            "model": role.model,
+            "finish_reason": reply.finish_reason,
+            "prompt_tokens": reply.prompt_tokens,
+            "tokens": reply.tokens,
+        }
 
-    keys = [(item.id, mark) for item, mark in zip(items, marks, strict=True)]
-    done = [key in store.records for key in keys]
-    ask_in_chunks(role, asks, done, record, chunk=chunk, label="answers")
-    return [store.records[key] for key in keys]
+    cache.ask(role, asks, keys, record, chunk=chunk, label="answers")
+    return [cache.records[key] for key in keys]
 
 
 def _ask(
     item: BenchmarkItem,
     system_prompts: Mapping[str, str] | None,
     max_tokens: int,
-    temperature: float,
     seed: int,
 ) -> Ask:
     messages = ({"role": "user", "content": item.question},)
@@ -83,6 +80,6 @@ def _ask(
         key=f"{item.id}/answer",
         messages=messages,
         max_tokens=max_tokens,
-        temperature=temperature,
+        temperature=0.0,  # greedy: a benchmark's answers shouldn't depend on chance
         seed=derive_seed(seed, item.id, "answer"),
     )

@@ -12,8 +12,8 @@ from vcjax.core.files import read_jsonl, write_json
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.benchmark import Benchmark, misfit, sample
 from vcjax.evaluation.judge import SCORE_KEY, judge
-from vcjax.evaluation.store import Store
 from vcjax.evaluation.summarise import summarise
+from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families
 from vcjax.roles.role import Role
 
@@ -85,23 +85,23 @@ def evaluate(
         )
 
     workdir = Path(workdir)
-    with Store(workdir / "answers.jsonl", ANSWER_KEY, on_growth) as store:
+    with CallCache(workdir / "answers.jsonl", ANSWER_KEY, on_growth) as cache:
         answers = answer(
             items,
             model_role,
-            store=store,
+            cache=cache,
             max_tokens=settings.max_tokens,
             seed=settings.seed,
             system_prompts=settings.system_prompts,
             chunk=settings.chunk,
         )
-    with Store(workdir / "scores.jsonl", SCORE_KEY, on_growth) as store:
+    with CallCache(workdir / "scores.jsonl", SCORE_KEY, on_growth) as cache:
         scores = judge(
             items,
             answers,
             judge_role,
             charter,
-            store,
+            cache,
             seed=settings.seed,
             max_tokens=settings.judge_max_tokens,
             chunk=settings.chunk,

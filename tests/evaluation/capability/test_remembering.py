@@ -8,7 +8,7 @@ from lm_eval.api.instance import Instance
 
 from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM
-from vcjax.evaluation.store import Store
+from vcjax.roles.cache import CallCache
 
 SAMPLED = {"until": ["\n"], "max_gen_toks": 12, "do_sample": True, "temperature": 1.0}
 GREEDY = {"until": ["\n"], "max_gen_toks": 12, "do_sample": False}
@@ -57,7 +57,7 @@ def remembering(tmp_path):
     stores = []
 
     def make(lm: VcjaxLM, name: str = "answers", identity: str = "tiny") -> RememberingLM:
-        stores.append(Store(tmp_path / f"{name}.jsonl", ANSWER_KEY))
+        stores.append(CallCache(tmp_path / f"{name}.jsonl", ANSWER_KEY))
         return RememberingLM(lm, stores[-1], identity, seed=3)
 
     yield make
@@ -112,7 +112,7 @@ def test_texts_are_kept_as_they_come(tiny, remembering, tmp_path):
     lm.cache_hook.add_partial = stop_after_three
     with pytest.raises(KeyboardInterrupt):
         first.generate_until(prompts)
-    assert len(first.store.records) == 3
+    assert len(first.cache.records) == 3
     second = Listening(tiny)
     texts = remembering(second).generate_until(prompts)
     assert len(second.heard[0]) == 3
@@ -147,4 +147,4 @@ def test_another_models_answers_are_not_taken(tiny, remembering):
     first = remembering(VcjaxLM(tiny)).loglikelihood_rolling(requests)
     other = remembering(VcjaxLM(tiny), identity="another")
     assert other.loglikelihood_rolling(requests) == first
-    assert len(other.store.records) == 2 * len(requests)
+    assert len(other.cache.records) == 2 * len(requests)

@@ -10,8 +10,7 @@ from lm_eval.api.model import LM, CacheHook
 from tqdm import tqdm
 
 from vcjax.core.seeds import derive_seed
-from vcjax.evaluation.asking import fingerprint
-from vcjax.evaluation.store import Store
+from vcjax.roles.cache import CallCache, fingerprint
 
 ANSWER_KEY = ("request",)
 _CHUNK = 2**16
@@ -28,14 +27,14 @@ class RememberingLM(LM):
     A record is `{request, kind, task, document, answer}`.
     """
 
-    def __init__(self, lm: LM, store: Store, identity: str, seed: int) -> None:
+    def __init__(self, lm: LM, cache: CallCache, identity: str, seed: int) -> None:
         """Args:
-        store: keyed by ANSWER_KEY.
+        cache: keyed by ANSWER_KEY.
         identity: stands for the model: its answers are not another's.
         seed: of the texts that are sampled.
         """
         super().__init__()
-        self.lm, self.store, self.identity, self.seed = lm, store, identity, seed
+        self.lm, self.cache, self.identity, self.seed = lm, cache, identity, seed
         lm.set_cache_hook(_Hook(self))
         self._asked: dict[str, Instance] = {}
         self._bar = tqdm(disable=True)
@@ -66,7 +65,7 @@ class RememberingLM(LM):
         records = {}
         for arguments, answer in answers:
             key = self._key(kind, arguments)
-            if (key,) not in self.store.records:
+            if (key,) not in self.cache.records:
                 asked = self._asked[key]
                 records[key] = {
                     "request": key,
@@ -75,7 +74,7 @@ class RememberingLM(LM):
                     "document": asked.doc_id,
                     "answer": answer,
                 }
-        self.store.extend(records.values())
+        self.cache.extend(records.values())
         self._bar.update(len(records))
 
     def _key(self, kind: str, arguments: Sequence[Any]) -> str:
@@ -96,7 +95,7 @@ class RememberingLM(LM):
     def _answers(self, kind: str, requests: Sequence[Instance]) -> list[Any]:
         keys = [self._key(kind, request.arguments) for request in requests]
         self._asked = dict(zip(keys, requests, strict=True))
-        records = self.store.records
+        records = self.cache.records
         done = sum((key,) in records for key in self._asked)
         total = len(self._asked)
         with tqdm(total=total, initial=done, desc=kind, disable=None) as self._bar:

@@ -23,8 +23,8 @@ from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM
 from vcjax.evaluation.capability.results import tidy, versions
 from vcjax.evaluation.capability.tasks import load_tasks, local_data
-from vcjax.evaluation.store import Store
 from vcjax.generate.holding import Holding
+from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.weights.bundle import load_bundle
 
@@ -87,10 +87,10 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
         return read_json(workdir / RESULT)
     tasks = load_tasks(config.tasks, config.task_path)
     lm, about, parents = _open_model(config)
-    with opened(workdir, settings), Store(workdir / "answers.jsonl", ANSWER_KEY) as store:
+    with opened(workdir, settings), CallCache(workdir / "answers.jsonl", ANSWER_KEY) as cache:
         identity = "/".join(about.values())
         with unanswered(config.model):
-            results = _evaluate(RememberingLM(lm, store, identity, config.seed), tasks, config)
+            results = _evaluate(RememberingLM(lm, cache, identity, config.seed), tasks, config)
         summary = {"model": about, **tidy(results), "settings": settings, "versions": versions()}
         write_json(workdir / RESULT, summary)
         if config.task_path is not None:

@@ -1,0 +1,114 @@
+"""What was asked once is in a file, or in memory, and isn't asked again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vcjax.core.errors import UserError
+from vcjax.roles.cache import CachedRole, CallCache
+from vcjax.roles.role import Ask, Reply
+
+ID = ("id",)
+RECORDS = [{"id": str(i), "text": text} for i, text in enumerate(["one", "二\n", "", "four"])]
+
+
+def test_records_are_there_when_it_is_opened_again(tmp_path):
+    with CallCache(tmp_path / "new" / "s.jsonl", ID) as cache:
+        for record in RECORDS:
+            cache.append(record)
+    with CallCache(tmp_path / "new" / "s.jsonl", ID) as cache:
+        assert list(cache.records.values()) == RECORDS
+        assert cache.records.keys() == {(record["id"],) for record in RECORDS}
+
+
+def test_a_record_is_on_the_disk_when_append_returns(tmp_path):
+    with CallCache(tmp_path / "s.jsonl", ID) as cache:
+        cache.append({"id": "a"})
+        assert (tmp_path / "s.jsonl").read_text() == '{"id": "a"}\n'
+
+
+@given(data=st.data())
+def test_a_file_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cache") / "s.jsonl"
+    with CallCache(path, ID) as cache:
+        for record in RECORDS:
+            cache.append(record)
+    content = path.read_bytes()
+    cut = content[: data.draw(st.integers(0, len(content)))]
+    path.write_bytes(cut)
+    with CallCache(path, ID) as cache:
+        assert list(cache.records.values()) == RECORDS[: cut.count(b"\n")]
+        for record in RECORDS[cut.count(b"\n") :]:
+            cache.append(record)
+    assert path.read_bytes() == content
+
+
+def test_the_key_may_be_of_several_fields(tmp_path):
+    with CallCache(tmp_path / "s.jsonl", ("id", "judge")) as cache:
+        cache.append({"id": "a", "judge": "x"})
+        cache.append({"id": "a", "judge": "y"})
+        assert cache.records.keys() == {("a", "x"), ("a", "y")}
+        with pytest.raises(ValueError, match="already there"):
+            cache.append({"id": "a", "judge": "x"})
+
+
+@pytest.mark.parametrize("line", ['{"id": "b"', "[1]", '{"name": "b"}', '{"id": "a"}', ""])
+def test_a_broken_line_that_isnt_the_last_is_named(tmp_path, line):
+    (tmp_path / "s.jsonl").write_text(f'{{"id": "a"}}\n{line}\n{{"id": "c"}}\n')
+    with pytest.raises(UserError, match=r"s.jsonl:2: .*remove the line"):
+        CallCache(tmp_path / "s.jsonl", ID)
+
+
+class Asked:
+    """A role that replies with the keys of what it is asked, the last one first."""
+
+    family, model = "some", "some/model"
+
+    def __init__(self):
+        self.keys = []
+
+    def ask(self, asks, on_reply=None):
+        self.keys += [ask.key for ask in asks]
+        replies = [Reply(ask.key, "stop", 1, 1) for ask in asks]
+        for index in reversed(range(len(asks))):
+            on_reply(index, replies[index])
+        return replies
+
+
+def test_known_replies_are_returned_again_and_the_others_asked_for():
+    asks = [Ask(key, ({"role": "user", "content": "Why?"},), 9) for key in "abcd"]
+    known = {key: Reply(f"known {key}", "stop", 0, 0) for key in "bd"}
+    asked, received = Asked(), {}
+    role = CachedRole(asked, known)
+    replies = role.ask(asks, received.__setitem__)
+    assert [reply.text for reply in replies] == ["a", "known b", "c", "known d"]
+    assert [received[index] for index in range(4)] == replies
+    assert asked.keys == ["a", "c"]
+    assert (role.family, role.model) == ("some", "some/model")
+    assert role.ask(asks[1:2]) == [known["b"]]
+    assert asked.keys == ["a", "c"]
+
+
+def test_asks_are_batched_as_before_a_kill_and_each_record_is_kept_as_it_comes(tmp_path):
+    asks = [Ask(key, ({"role": "user", "content": "Why?"},), 9) for key in "abcdefg"]
+    keys = [(ask.key,) for ask in asks]
+    batches = []
+
+    class Batched(Asked):
+        def ask(self, asks, on_reply=None):
+            batches.append([ask.key for ask in asks])
+            return super().ask(asks, on_reply)
+
+    with CallCache(tmp_path / "s.jsonl", ID) as cache:
+        cache.append({"id": "b"})
+        cache.append({"id": "e"})
+        cache.ask(
+            Batched(),
+            asks,
+            keys,
+            lambda index, reply: {"id": asks[index].key, "text": reply.text},
+            chunk=3,
+            label="answers",
+        )
+        assert batches == [["a", "c"], ["d", "f"], ["g"]]
+        assert [key for (key,) in cache.records] == ["b", "e", "c", "a", "f", "d", "g"]

@@ -1,0 +1,204 @@
+"""The cache of calls: what was asked once is never asked again.
+
+`CallCache` is the file of an evaluation's records, which outlives a killed run. `CachedRole`
+returns the replies of an earlier run. (A synthesis run has its ledger instead, which can be queried
+as well.)
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from vcjax.core.errors import UserError
+from vcjax.core.files import hash_text
+from vcjax.roles.role import Ask, Reply, Role, writable
+
+Key = tuple[str, ...]
+Record = dict[str, Any]
+
+
+def fingerprint(*parts: object) -> str:
+    """Sixteen hex digits that identify JSON-like `parts`: everything that a record depends on.
+
+    A record is reused only where all of it is the same, so a changed prompt, model, seed or charter
+    is asked again.
+    """
+    return hash_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))[:16]
+
+
+class CallCache:
+    """JSONL records, each identified by the values of its `key` fields; a context manager.
+
+    A record is on the disk when `append` returns. A line that a kill left without its end is
+    dropped when the file is opened again: its `append` never returned.
+
+    One process at a time may have a cache open.
+
+    Attributes:
+      records: by their keys, in the order of the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        key: tuple[str, ...],
+        on_growth: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Opens or makes the file.
+
+        Args:
+          key: fields whose values no two records may share.
+          on_growth: called when records have been written.
+
+        Raises:
+          UserError: a line that isn't such a record.
+        """
+        self.path, self._fields, self._on_growth = Path(path), key, on_growth
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.path.open("a+b")
+        self._stream.seek(0)
+        content = self._stream.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._stream.truncate(len(whole))
+        self.records: dict[Key, Record] = {}
+        try:
+            for number, line in enumerate(whole.splitlines(), start=1):
+                self._load(number, line)
+        except UserError:
+            self._stream.close()
+            raise
+
+    def ask(
+        self,
+        role: Role,
+        asks: Sequence[Ask],
+        keys: Sequence[Key],
+        to_record: Callable[[int, Reply], Record],
+        *,
+        chunk: int,
+        label: str,
+    ) -> None:
+        """Asks whatever has no record yet, and writes each record as its reply comes.
+
+        Progress goes to stderr where that is a terminal.
+
+        Args:
+          keys: of the records of `asks`.
+          to_record: makes a record of a reply to `asks[index]`.
+          chunk: number of asks that are given to the role at once.
+          label: names the records in the progress bar.
+        """
+        missing = [index for index, key in enumerate(keys) if key not in self.records]
+        cached = len(asks) - len(missing)
+        with tqdm(total=len(asks), initial=cached, desc=label, disable=None) as bar:
+
+            def receive(index: int, reply: Reply) -> None:
+                # Half of a surrogate pair, which JSON's "\ud800" makes, can't be written.
+                self.append(to_record(index, replace(reply, text=writable(reply.text))))
+                bar.update()
+
+            # Chunks of all asks, cached or not: a resumed run batches as the killed one did.
+            for _, indices in groupby(missing, key=lambda index: index // chunk):
+                ask_some(role, asks, list(indices), receive)
+
+    def append(self, record: Record) -> None:
+        """Writes one record through to the disk. Raises: ValueError where it is there already."""
+        self.extend([record])
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Writes records through to the disk at once, which costs no more than one of them.
+
+        Raises:
+          ValueError: one of them is there already; then none is written.
+        """
+        added: dict[Key, Record] = {}
+        for record in records:
+            key = self._key_of(record)
+            if key in self.records or key in added:
+                raise ValueError(f"{self.path}: {key} is already there")
+            added[key] = record
+        lines = (json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in added.values())
+        self._stream.write(b"".join(lines))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self.records |= added
+        self._on_growth()
+
+    def close(self) -> None:
+        """Closes the file; `records` stay."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _load(self, number: int, line: bytes) -> None:
+        try:
+            record = json.loads(line)
+        except ValueError as error:  # of the JSON or of its UTF-8
+            raise UserError(f"{self.path}:{number}: not JSON ({error}); remove the line") from None
+        if not isinstance(record, dict) or not set(self._fields) <= record.keys():
+            names = ", ".join(self._fields)
+            raise UserError(f"{self.path}:{number}: not a record with {names}; remove the line")
+        if self._key_of(record) in self.records:
+            raise UserError(f"{self.path}:{number}: a duplicate of another record; remove the line")
+        self.records[self._key_of(record)] = record
+
+    def _key_of(self, record: Record) -> Key:
+        return tuple(record[field] for field in self._fields)
+
+
+def ask_some(
+    role: Role,
+    asks: Sequence[Ask],
+    indices: Sequence[int],
+    on_reply: Callable[[int, Reply], None],
+) -> None:
+    """Asks a role those of `asks` that are at `indices`; `on_reply` gets an index into `asks`."""
+    if indices:
+        chosen = [asks[index] for index in indices]
+        role.ask(chosen, lambda position, reply: on_reply(indices[position], reply))
+
+
+class CachedRole:
+    """A role whose known replies are returned again; it is asked only for the others."""
+
+    def __init__(self, role: Role, replies: Mapping[str, Reply]) -> None:
+        """Args: `replies` are known ones, by the keys of their asks."""
+        self._role, self._replies = role, replies
+
+    @property
+    def family(self) -> str:
+        return self._role.family
+
+    @property
+    def model(self) -> str:
+        return self._role.model
+
+    def ask(
+        self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
+    ) -> list[Reply]:
+        """Answers all asks; see `Role.ask`. The known replies come first."""
+        replies: dict[int, Reply] = {}
+        missing: list[int] = []
+
+        def receive(index: int, reply: Reply) -> None:
+            replies[index] = reply
+            if on_reply is not None:
+                on_reply(index, reply)
+
+        for index, ask in enumerate(asks):
+            if ask.key in self._replies:
+                receive(index, self._replies[ask.key])
+            else:
+                missing.append(index)
+        ask_some(self._role, asks, missing, receive)
+        return [replies[index] for index in range(len(asks))]
