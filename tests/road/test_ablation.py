@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,12 @@ from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
+from vcjax.core.seeds import derive_seed
+from vcjax.data.records import Conversation
 from vcjax.road.ablation import ablate
 from vcjax.road.ablation_config import AblationConfig
-from vcjax.road.ablation_data import write_data
+from vcjax.road.ablation_data import next_conversations, write_data
+from vcjax.road.ablation_documents import score_documents
 from vcjax.stats.intervals import crossed_mean, mean_interval, rate_interval
 
 CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
@@ -253,6 +257,45 @@ def test_ordinary_rounds_take_other_conversations(done, values, tmp_path):
     ]
     ids = [record["id"] for records in rounds for record in records]
     assert len(set(ids)) == min(len(ids), TALKS)
+
+
+def test_of_ordinary_conversations_only_those_that_are_taken_are_in_memory(tmp_path):
+    like = []
+    for number, pairs in enumerate((3, 2)):
+        like.append(tmp_path / str(number))
+        like[-1].mkdir()
+        write_lines(like[-1] / "accepted.jsonl", [{}] * pairs)
+    alive: list[weakref.ref] = []
+    most = 0
+
+    def records(count: int):
+        nonlocal most
+        for n in range(count):
+            turn = {"role": "assistant", "content": str(n)}
+            record = Conversation(str(n), (turn,), "en")
+            alive.append(weakref.ref(record))
+            most = max(most, sum(each() is not None for each in alive))
+            yield record
+
+    def taken(count: int) -> list[str]:
+        return [each["id"] for each in next_conversations(records(count), like, 3)]
+
+    shuffled = sorted(map(str, range(200)), key=lambda id: derive_seed(3, "ordinary", id))
+    assert taken(200) == shuffled[3:5]
+    assert most <= 3 + 2 + 2
+    shuffled = sorted(map(str, range(4)), key=lambda id: derive_seed(3, "ordinary", id))
+    assert taken(4) == [shuffled[3], shuffled[0]]
+
+
+def test_documents_are_scored_some_at_a_time(done, values, tmp_path, monkeypatch):
+    monkeypatch.setattr("vcjax.road.ablation_documents.AT_ONCE", 3)
+    config = AblationConfig.from_dict(values)
+    scores = score_documents(config, config.model, tmp_path / "documents")
+    expected = read_json(done[0] / "base" / "documents" / "documents.json")
+    assert [each["id"] for each in scores] == [each["id"] for each in expected]
+    for field in ("nats", "tokens"):
+        own, other = ([each[field] for each in found] for found in (scores, expected))
+        assert own == pytest.approx(other, rel=1e-5)
 
 
 def test_unselected_data_has_the_first_answer_to_the_queries_of_the_pairs(done, values, tmp_path):

@@ -6,7 +6,7 @@ started again; so an ablation continues wherever it was stopped.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from vcjax.core.files import read_json, write_json, write_text
 from vcjax.core.lineage import NAME, Parent, read_lineage, write_lineage
 from vcjax.core.stores import on_disk
 from vcjax.core.workdir import check_config, opened
+from vcjax.data.records import Record
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
 from vcjax.road.ablation_arms import QUERIES, Chain, Stage, roles
 from vcjax.road.ablation_config import ATTACKS, CONVERSATIONS, AblationConfig, Arm
@@ -93,16 +94,22 @@ def _check(config: AblationConfig, workdir: Path) -> tuple[Charter, str]:
             f"charter {charter.name!r}: no principle has a check to decide an answer by"
         )
     groups(config)
-    read_documents(config)
+    _read(read_documents(config))
     family = family_of(RoleSpec(config.model, config.family), "family")
     for arm in config.arms:
         if arm.data == CONVERSATIONS:
-            ordinary(config, arm)
+            _read(ordinary(config, arm))
         if arm.data == ATTACKS:
             read_inputs(roles(config, arm.synthesis, family, config.model))
     if not (workdir / QUERIES / NAME).is_file():
         load_bundle(config.model).require_tokenizer()
     return charter, family
+
+
+def _read(records: Iterable[Record]) -> None:
+    """Reads all of them and keeps none: a bad one ends it."""
+    for _ in records:
+        pass
 
 
 def _chains(config: AblationConfig, workdir: Path, family: str, arm: Arm) -> list[Chain]:

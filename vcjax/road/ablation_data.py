@@ -1,6 +1,7 @@
 """The data of arms that make none: ordinary conversations, and answers that nobody selected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
 PAIRS = "conversations.jsonl"
 
 
-def ordinary(config: AblationConfig, arm: Arm) -> list[Conversation]:
-    """The ordinary conversations that an arm may be trained on.
+def ordinary(config: AblationConfig, arm: Arm) -> Iterator[Conversation]:
+    """The ordinary conversations that an arm may be trained on, one after the other.
 
     Raises:
       UserError: a bad file, or none in the language and outside of what the charter holds out.
@@ -32,19 +33,20 @@ def ordinary(config: AblationConfig, arm: Arm) -> list[Conversation]:
     charter = load_charter(config.charter)
     held_out = {each.id for each in charter.subdomains() if each.held_out}
     files = arm.conversations or config.conversations
-    kept = [
-        record
-        for record in Records(files, "conversations", on_bad_record=config.on_bad_record)
-        if isinstance(record, Conversation)
-        and record.lang == config.language
-        and record.domain not in held_out
-    ]
-    if not kept:
+    found = False
+    for record in Records(files, "conversations", on_bad_record=config.on_bad_record):
+        if (
+            isinstance(record, Conversation)
+            and record.lang == config.language
+            and record.domain not in held_out
+        ):
+            found = True
+            yield record
+    if not found:
         raise UserError(
             f"{files}: no conversation in {config.language!r} outside of what "
             f"charter {charter.name!r} holds out"
         )
-    return kept
 
 
 def write_data(
@@ -66,7 +68,9 @@ def write_data(
         return folder / PAIRS
     with opened(folder, settings):
         if arm.data == CONVERSATIONS:
-            records = _next_conversations(ordinary(config, arm), like, seed)
+            records: Iterable[dict[str, Any]] = next_conversations(
+                ordinary(config, arm), like, seed
+            )
         else:
             records = _unselected(like[-1])
         write_jsonl(folder / PAIRS, records)
@@ -80,23 +84,25 @@ def pairs_in(path: Path) -> int:
     return sum(1 for _ in read_jsonl(path))
 
 
-def _next_conversations(
-    records: Sequence[Conversation], like: Sequence[Path], seed: int
+def next_conversations(
+    records: Iterable[Conversation], like: Sequence[Path], seed: int
 ) -> list[dict[str, Any]]:
-    """Goes on in a shuffled list where the round before has ended, and begins again at its end."""
-    shuffled = sorted(records, key=lambda record: derive_seed(seed, "ordinary", record.id))
+    """Goes on in a shuffled list where the round before has ended, and begins again at its end.
+
+    Of the list no more is in memory than all rounds up to this one take.
+    """
     counts = [pairs_in(folder / "accepted.jsonl") for folder in like]
-    start, count = sum(counts[:-1]), min(counts[-1], len(shuffled))
+    start, end = sum(counts[:-1]), sum(counts)
+    shuffled = nsmallest(end, records, key=lambda each: derive_seed(seed, "ordinary", each.id))
+    count = min(counts[-1], len(shuffled))
     return [shuffled[(start + n) % len(shuffled)].to_dict() for n in range(count)]
 
 
-def _unselected(synthesis: Path) -> list[dict[str, Any]]:
+def _unselected(synthesis: Path) -> Iterator[dict[str, Any]]:
     """The queries of accepted pairs, each with the first answer that the Actor gave."""
-    records = []
     with opened_to_read(synthesis / "ledger.sqlite") as connection:
         for attempt in attempts(connection):
             answers = (each["answer"] for each in attempt["candidates"] if each["by"] == ACTOR)
             first = next(filter(str.strip, answers), None)
             if first is not None:
-                records += accepted_records({**attempt, "answer": first})
-    return records
+                yield from accepted_records({**attempt, "answer": first})

@@ -1,6 +1,7 @@
 """How well a checkpoint predicts documents that no arm was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,23 @@ from vcjax.road.ablation_config import AblationConfig
 from vcjax.weights.bundle import Bundle, load_bundle
 
 SCORES = "documents.json"
+AT_ONCE = 4096
+"""Documents whose texts are in memory together."""
 
 
-def read_documents(config: AblationConfig) -> list[Document]:
-    """The documents of `config.documents` in the language.
+def read_documents(config: AblationConfig) -> Iterator[Document]:
+    """The documents of `config.documents` in the language, one after the other.
 
     Raises:
       UserError: a bad file, or none in the language.
     """
-    kept = [
-        record
-        for record in Records(config.documents, "documents", on_bad_record=config.on_bad_record)
-        if isinstance(record, Document) and record.lang == config.language
-    ]
-    if not kept:
+    found = False
+    for record in Records(config.documents, "documents", on_bad_record=config.on_bad_record):
+        if isinstance(record, Document) and record.lang == config.language:
+            found = True
+            yield record
+    if not found:
         raise UserError(f"{config.documents}: no document in {config.language!r}")
-    return kept
 
 
 def score_documents(config: AblationConfig, model: str, folder: Path) -> list[dict[str, Any]]:
@@ -52,9 +54,9 @@ def score_documents(config: AblationConfig, model: str, folder: Path) -> list[di
     check_config(folder, settings)
     if (folder / NAME).is_file():
         return read_json(folder / SCORES)
-    documents, bundle = read_documents(config), load_bundle(model, "float32")
+    bundle = load_bundle(model, "float32")
     with opened(folder, settings):
-        scores = _scored(bundle, documents, config.document_tokens)
+        scores = _scored(bundle, read_documents(config), config.document_tokens)
         write_json(folder / SCORES, scores)
         parents = data_parents("documents", config.documents)
         parents.append(bundle.origin)
@@ -62,19 +64,24 @@ def score_documents(config: AblationConfig, model: str, folder: Path) -> list[di
     return scores
 
 
-def _scored(bundle: Bundle, documents: Sequence[Document], most: int) -> list[dict[str, Any]]:
+def _scored(bundle: Bundle, documents: Iterable[Document], most: int) -> list[dict[str, Any]]:
+    """Of each document its id and two numbers remain, which are written as one list."""
     tokenizer = bundle.require_tokenizer()
     first = prefix_id(tokenizer)
     room = min(most, bundle.config.max_position)
-    sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in documents]
     graph, _ = abstract(bundle.config)
-    with tqdm(total=len(sequences), desc="documents", disable=None) as bar:
+    waiting = iter(documents)
+    scores: list[dict[str, Any]] = []
+    with tqdm(desc="documents", disable=None) as bar:
 
         def scored(index: int, found: Scored) -> None:
             bar.update()
 
-        found = score(graph, bundle.params, sequences, on_scored=scored)
-    return [
-        {"id": document.id, "nats": -sum(each.logprobs), "tokens": len(each.logprobs)}
-        for document, each in zip(documents, found, strict=True)
-    ]
+        while some := list(islice(waiting, AT_ONCE)):
+            sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in some]
+            found = score(graph, bundle.params, sequences, on_scored=scored)
+            scores += [
+                {"id": each.id, "nats": -sum(own.logprobs), "tokens": len(own.logprobs)}
+                for each, own in zip(some, found, strict=True)
+            ]
+    return scores
