@@ -96,3 +96,29 @@ print(peak_resident() - before, time.perf_counter() - begun, pages)
     grown, seconds, pages = (float(value) for value in done.stdout.split()[-3:])
     print(f"{grown / 2**20:.0f} MiB of memory, {pages / 1e6:.0f} MB on disk, {seconds:.1f} s")
     assert grown < 64 << 20
+
+
+def test_texts_that_are_measured_on_take_little_memory_however_many():
+    """Printed: memory at 20,000 and at 80,000 texts of 800 characters, seconds, and disk."""
+    script = """
+import random, time
+from benchmarks.serve import peak_resident
+from vcjax.data.stored_near_duplicates import StoredNearDuplicates
+words = [f"word{n}" for n in range(5000)]
+draw, peaks, begun = random.Random(0), [], time.perf_counter()
+with StoredNearDuplicates(0.8) as stored:
+    for number in range(80_000):
+        text = " ".join(draw.choices(words, k=90))
+        stored.add(str(number), text)
+        if number + 1 in (20_000, 80_000):
+            assert stored.first_match(text + " more") == str(number)
+            peaks.append(peak_resident())
+    pages = stored._database.execute("PRAGMA page_count").fetchone()[0] * 4096
+print(peaks[1] - peaks[0], time.perf_counter() - begun, pages)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    grown, seconds, pages = (float(value) for value in done.stdout.split()[-3:])
+    print(f"{grown / 2**20:.0f} MiB more, {pages / 1e6:.0f} MB on disk, {seconds:.1f} s")
+    assert grown < 32 << 20

@@ -9,6 +9,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
+from vcjax.train.inputs import check_inputs
 from vcjax.train.reading import read_through
 from vcjax.train.sources import check_sources, prepare_sources
 from vcjax.train.validation_data import check_groups
@@ -32,9 +33,10 @@ def document(text: str, **fields: str) -> dict:
 def check(make_config, tokenizer, tmp_path):
     def run(trained, measured, **changes):
         validation = {"data": str(measured), "every": 1, **changes.pop("validation", {})}
-        config = make_config(documents=str(trained), validation=validation, **changes)
+        config = make_config(**{"documents": str(trained), "validation": validation, **changes})
         sources = check_sources(config, tokenizer, tmp_path / "run")
-        read_through(sources, check_groups(config, tokenizer, tmp_path / "run"), config)
+        groups = check_groups(config, tokenizer, tmp_path / "run")
+        read_through(sources, groups, config, tokenizer)
 
     return run
 
@@ -75,17 +77,108 @@ def test_what_the_charter_holds_out_isnt_trained_on_and_so_is_no_overlap(check, 
     check(trained, measured, charter="universal")
 
 
-def test_prepared_datasets_are_compared_by_their_digests(check, tokenizer, tmp_path):
+def write_prepared(folder: Path, raw: Path, tokenizer, kind="documents", length=48) -> Path:
+    prepare(folder, read_records(raw, kind).records, kind, tokenizer, length)
+    return folder
+
+
+def of_an_earlier_version(folder: Path) -> Path:
+    """Without what only this version keeps of the records."""
+    for name in ("digests.bin", "samples.jsonl.zst"):
+        (folder / name).unlink()
+    return folder
+
+
+PLACES = [("raw", "prepared"), ("prepared", "raw"), ("prepared", "prepared")]
+
+
+@pytest.mark.parametrize("near", [False, True], ids=["same", "a word changed"])
+@pytest.mark.parametrize(("trained", "measured"), PLACES)
+def test_prepared_folders_are_compared_as_raw_files_are(
+    check, tokenizer, tmp_path, trained, measured, near
+):
+    """Longer than a row, so that it's in pieces there."""
+    other = LONG.replace("hundred", "thousand") if near else LONG
+    paths = {
+        "trained": write(tmp_path / "a.jsonl", document("Another."), document(LONG, id="d2")),
+        "measured": write(tmp_path / "b.jsonl", document(other, id="m1"), document("Its own.")),
+    }
+    for name, form in (("trained", trained), ("measured", measured)):
+        if form == "prepared":
+            paths[name] = write_prepared(tmp_path / name, paths[name], tokenizer)
+    what = "record 'd2' is nearly 'm1'" if near else "record 'd2' is one of them"
+    with pytest.raises(UserError, match=rf"config\.documents: 1 of its .* \({what}\)"):
+        check(paths["trained"], paths["measured"])
+    check(write(tmp_path / "c.jsonl", document("Another text. " * 20)), paths["measured"])
+    if near:
+        check(*paths.values(), validation={"similarity": 1.0})
+
+
+@pytest.mark.parametrize(("trained", "measured"), PLACES)
+def test_folders_of_earlier_versions_are_compared_by_their_rows(
+    check, tokenizer, tmp_path, capsys, trained, measured
+):
+    near = LONG.replace("hundred", "thousand")
+    paths = [
+        write(tmp_path / "a.jsonl", document("Another."), document(LONG)),
+        write(tmp_path / "b.jsonl", document(near), document("Its own.")),
+    ]
+    for n, form in enumerate((trained, measured)):
+        if form == "prepared":
+            folder = write_prepared(tmp_path / f"old{n}", paths[n], tokenizer, length=256)
+            paths[n] = of_an_earlier_version(folder)
+    with pytest.raises(UserError, match=r"config\.documents: 1 of its .* is nearly "):
+        check(*paths, length=256)
+    assert "earlier version" not in capsys.readouterr().err
+    check(write(tmp_path / "c.jsonl", document("Another text. " * 9)), paths[1], length=256)
+
+
+def test_what_cant_be_compared_in_a_folder_of_an_earlier_version_is_said(
+    check, tokenizer, tmp_path, capsys
+):
     raw = write(tmp_path / "a.jsonl", document(LONG), document("A text of its own."))
-    records = read_records(raw, "documents").records
-    prepare(tmp_path / "trained", records, "documents", tokenizer, 48)
-    prepare(tmp_path / "measured", records[:1], "documents", tokenizer, 48)
-    one = write(tmp_path / "one.jsonl", document(LONG))
-    for trained, measured in (("trained", "measured"), ("trained", one), (one, "measured")):
-        with pytest.raises(UserError, match=r"config\.documents: 1 of its records are in"):
-            check(tmp_path / trained, tmp_path / measured)
-    (tmp_path / "trained" / "digests.bin").unlink()  # as versions before wrote it
-    check(tmp_path / "trained", tmp_path / "measured")
+    old = of_an_earlier_version(write_prepared(tmp_path / "old", raw, tokenizer))
+    measured = write(tmp_path / "b.jsonl", document("Measured."))
+    check(old, measured)
+    said = capsys.readouterr().err
+    assert said.startswith(f"config.documents: {old} was prepared by an earlier version: ")
+    assert "1 documents longer than a row are compared in parts" in said
+    check(old, measured, validation={"similarity": 1.0})
+    assert "its records aren't compared between" in capsys.readouterr().err
+
+
+def test_a_shared_system_message_makes_no_two_conversations_alike(check, tokenizer, tmp_path):
+    """Rendered by the chat template, they begin with the same 500 characters."""
+    system = {"role": "system", "content": LONG * 3}
+
+    def talk(question: str, answer: str) -> dict:
+        turns = [("user", question), ("assistant", answer)]
+        return {"messages": [system, *({"role": r, "content": c} for r, c in turns)]}
+
+    first = talk("Who may fish in the river?", "Both sides may, and both must ask the other one.")
+    near = talk("Who may fish in the river?", "Both sides may, and both must ask the other one!!")
+    other = talk("What is kept in old letters?", "What people promised, and what came of it.")
+    folders = {}
+    for name, rows in (("trained", [first]), ("near", [near]), ("other", [other])):
+        raw = write(tmp_path / f"{name}.jsonl", *rows)
+        folder = write_prepared(tmp_path / name, raw, tokenizer, "conversations", 1024)
+        folders[name] = of_an_earlier_version(folder)
+    data = {"stage": "sft", "documents": "", "length": 1024, "charter": "universal"}
+    data["conversations"] = str(folders["trained"])
+    check("", folders["other"], **data)
+    check("", tmp_path / "other.jsonl", **data)
+    for measured in (folders["near"], tmp_path / "near.jsonl"):
+        with pytest.raises(UserError, match=r"config\.conversations: 1 of its records"):
+            check("", measured, **data)
+
+
+def test_what_a_run_began_with_isnt_compared_again(make_config, full, tmp_path, monkeypatch):
+    compared = []
+    monkeypatch.setattr("vcjax.train.inputs.read_through", lambda *_: compared.append(1))
+    check_inputs(make_config(steps=6), full)
+    assert not compared
+    check_inputs(make_config(steps=6), tmp_path)
+    assert compared
 
 
 def test_a_bad_record_at_the_end_is_found_before_anything_is_written(check, tmp_path):

@@ -54,6 +54,9 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
         "The rows are a TFDS dataset in ArrayRecord files: `vcjax.data.prepared.open_prepared`, or",
         "`tfds.builder_from_directory(folder).as_data_source('train')`, reads them.",
         "",
+        "A record that is both trained and validated on is found by the hashes of all records,",
+        "`digests.bin`, and the first and last 500 characters of each, `samples.jsonl.zst`.",
+        "",
         "The licence is that of the source texts. It is not recorded here.",
     ]
     return "\n".join(lines) + "\n"

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TextIO
+from typing import Any, Self, TextIO
 
-from vcjax.data.digests import SIZE, Digests
+from vcjax.data.digests import Digests
 from vcjax.data.records import Record
 
 
@@ -30,9 +30,9 @@ class Deduplicated:
       duplicates: how many records have been left out so far.
     """
 
-    def __init__(self, records: Iterable[Record], kept: BinaryIO | None = None):
-        """Args: `kept` is given the digest of each record that is left, SIZE bytes each."""
-        self._records, self._kept = records, kept
+    def __init__(self, records: Iterable[Record], keep: Callable[[Record, bytes], None]):
+        """Args: `keep` is given each record that is left, with its `fingerprint`."""
+        self._records, self._keep = records, keep
         self.duplicates = 0
 
     def __iter__(self) -> Iterator[Record]:
@@ -41,8 +41,7 @@ class Deduplicated:
             for record in self._records:
                 digest = fingerprint(record)
                 if seen.add(digest):
-                    if self._kept is not None:
-                        self._kept.write(digest[:SIZE])
+                    self._keep(record, digest)
                     yield record
                 else:
                     self.duplicates += 1

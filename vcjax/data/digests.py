@@ -10,7 +10,7 @@ SIZE = 16
 """Bytes of a digest. Among 10^9 records two have the same with a probability of 10^-21."""
 
 
-class _Spool:
+class TemporaryDatabase:
     """A database without a name: SQLite makes a file in the folder for temporary files and removes
     it at the end, also after a kill."""
 
@@ -18,7 +18,8 @@ class _Spool:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE}"):
             self._database.execute(f"PRAGMA {setting}")
-        self._database.execute(schema)
+        for statement in schema.split(";"):
+            self._database.execute(statement)
         # Without an end: a transaction for each row would write a page for each row.
         self._database.execute("BEGIN")
 
@@ -32,7 +33,7 @@ class _Spool:
         self.close()
 
 
-class Digests(_Spool):
+class Digests(TemporaryDatabase):
     """A set of digests, on disk.
 
     A million take 23 MB there and 4 to 6 seconds to add; memory grows to `CACHE` and no further
@@ -52,7 +53,7 @@ class Digests(_Spool):
         return found.fetchone() is not None
 
 
-class LabelledAnswers(_Spool):
+class LabelledAnswers(TemporaryDatabase):
     """Answers that are labelled good or bad one by one (KTO, arXiv 2402.01306), to be paired."""
 
     def __init__(self) -> None:

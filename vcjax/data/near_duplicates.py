@@ -49,16 +49,16 @@ class NearDuplicates:
 
     def add(self, text: str) -> int:
         """Takes a text in and returns its place, counted from 0."""
-        plain = _plain(text)
+        plain = plain_text(text)
         self._texts.append(plain)
-        return self._sketches.add(_sketch(_grams(plain)))
+        return self._sketches.add(sketch_of(grams_of(plain)))
 
     def first_match(self, text: str) -> int | None:
         """The place of the earliest text that is at least `threshold` similar, or None."""
-        grams = _grams(_plain(text))
+        grams = grams_of(plain_text(text))
         own = frozenset(grams)
-        for place in self._sketches.like(_sketch(grams), self.threshold):
-            if _jaccard(own, frozenset(_grams(self._texts[place]))) >= self.threshold:
+        for place in self._sketches.like(sketch_of(grams), self.threshold):
+            if jaccard(own, frozenset(grams_of(self._texts[place]))) >= self.threshold:
                 return place
         return None
 
@@ -94,7 +94,7 @@ def similarity(a: str, b: str) -> float:
     Case, spaces and punctuation don't count. A Chinese character counts for two, so that a gram is
     a short English word or two to three Chinese characters, wherever a text changes between them.
     """
-    return _jaccard(_gram_set(a), _gram_set(b))
+    return jaccard(_gram_set(a), _gram_set(b))
 
 
 def share_quoted(text: str, source: str) -> float:
@@ -103,24 +103,28 @@ def share_quoted(text: str, source: str) -> float:
     return len(grams & _gram_set(source)) / len(grams)
 
 
-def _sketch(grams: list[str]) -> UInt16[np.ndarray, "80"]:
+def sketch_of(grams: list[str]) -> UInt16[np.ndarray, "80"]:
+    """The MinHash sketch of a set of n-grams, 16 bits of each slot."""
     sketch = RMinHash(SLOTS, _SEED)
     sketch.update(grams)
     return np.array(sketch.digest(), np.uint32).astype(np.uint16)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """The letters and digits of a text, in one case; each Chinese character counts for two."""
     letters = _NOT_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
     return _HAN_RUN.sub(lambda run: "\0".join(run.group()) + "\0", letters)
 
 
-def _grams(plain: str) -> list[str]:
+def grams_of(plain: str) -> list[str]:
+    """The n-grams of a `plain_text`; a shorter one is the only one of its own."""
     return [plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))]
 
 
 def _gram_set(text: str) -> frozenset[str]:
-    return frozenset(_grams(_plain(text)))
+    return frozenset(grams_of(plain_text(text)))
 
 
-def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """Jaccard similarity, 0 to 1, of two sets of n-grams."""
     return len(a & b) / len(a | b)

@@ -17,17 +17,21 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json, write_json, write_text
 from vcjax.data.card import dataset_card
 from vcjax.data.curation import Deduplicated, SetAside
+from vcjax.data.digests import SIZE
 from vcjax.data.encode import ENCODERS, encode_all
 from vcjax.data.importers import ReadCounts, Records, check_choice
 from vcjax.data.packing import Packer, Row
 from vcjax.data.pairs import PairRows
 from vcjax.data.records import Record
 from vcjax.data.rows import RowWriter, open_rows
+from vcjax.data.samples import SampleWriter, sample_of
 from vcjax.text.tokenizer import Tokenizer
 
 PAIRED = "preferences"
 DIGESTS = "digests.bin"
 """Digests of the records that the rows are made of, `vcjax.data.digests.SIZE` bytes each."""
+SAMPLES = "samples.jsonl.zst"
+"""Samples of the same records, in the same order; see `vcjax.data.samples`."""
 NO_DOMAIN = "none"
 """What a summary counts records without a domain under."""
 
@@ -39,12 +43,13 @@ class Prepared:
     Attributes:
       source: the rows, in the order in which they were made.
       summary: what `prepare` counted.
-      digests: the file of its records' digests; those of earlier versions have none.
+      folder: where `digests.bin` and `samples.jsonl.zst` are, by which records are found again;
+        those of earlier versions lack one or both.
     """
 
     source: Sequence[Row]
     summary: Mapping[str, Any]
-    digests: Path | None = None
+    folder: Path | None = None
 
     @property
     def length(self) -> int:
@@ -106,12 +111,18 @@ def prepare(
             RowWriter(temporary, packer.shape) as writer,
             SetAside(temporary / "quarantined.jsonl") as bad,
             (temporary / DIGESTS).open("wb") as digests,
+            SampleWriter(temporary / SAMPLES) as samples,
         ):
+
+            def keep(record: Record, digest: bytes) -> None:
+                digests.write(digest[:SIZE])
+                samples.add(sample_of(record))
+
             for each in quarantined:
                 bad.add(each)
             if isinstance(records, Records):
                 records.set_aside = bad.add
-            unique = Deduplicated(_without(records, held_out, kept_out), digests)
+            unique = Deduplicated(_without(records, held_out, kept_out), keep)
             for record, examples in encode_all(kind, tokenizer, unique):
                 if isinstance(examples, UserError):
                     if on_bad_record == "error":
@@ -175,8 +186,7 @@ def open_prepared(folder: str | os.PathLike) -> Prepared:
     source = open_rows(folder)
     if not isinstance(summary, dict) or summary.get("rows") != len(source):
         raise UserError(f"{folder}: summary.json doesn't belong to the rows; prepare it again")
-    digests = folder / DIGESTS
-    return Prepared(source, summary, digests if digests.is_file() else None)
+    return Prepared(source, summary, folder)
 
 
 def hash_tokenizer(tokenizer: Tokenizer) -> str:

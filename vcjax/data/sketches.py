@@ -1,7 +1,7 @@
 """MinHash sketches of a million texts, in arrays, and those of them that are like a new one."""
 
 import numpy as np
-from jaxtyping import UInt16
+from jaxtyping import Bool, UInt16, UInt64
 
 # Four rows to a band and twenty bands: with independent hashes two sets of Jaccard similarity s
 # share a band with probability 1 - (1 - s^4)^20, which is 99.6 % at 0.7 and 3 % at 0.2 (Leskovec,
@@ -12,6 +12,18 @@ SLOTS = _ROWS * _BANDS
 _MARGIN = 0.2
 _FIRST_CAPACITY = 1 << 10
 _MIX = 0x9E3779B97F4A7C15  # 2^64 / golden ratio (Knuth, "Sorting and searching", section 6.4)
+
+
+def band_keys(sketch: UInt16[np.ndarray, "80"]) -> UInt64[np.ndarray, "20"]:
+    """A hash of each band; its highest bits are the best ones."""
+    return np.ascontiguousarray(sketch).view(np.uint64) * np.uint64(_MIX)
+
+
+def may_be_like(
+    sketches: UInt16[np.ndarray, "n 80"], sketch: UInt16[np.ndarray, "80"], least: float
+) -> Bool[np.ndarray, " n"]:
+    """Whether the share of equal slots isn't far below the Jaccard similarity `least`."""
+    return (sketches == sketch).mean(axis=1) >= least - _MARGIN
 
 
 class Sketches:
@@ -55,13 +67,11 @@ class Sketches:
                 found.add(place)
                 place = self._earlier[place * _BANDS + band]
         places = np.array(sorted(found), np.intp)
-        equal = (self._values[places] == sketch).mean(axis=1)
-        return places[equal >= least - _MARGIN].tolist()
+        return places[may_be_like(self._values[places], sketch, least)].tolist()
 
     def _buckets(self, sketch: UInt16[np.ndarray, "80"]) -> list[int]:
         """Where each band's chain begins, as places in the flat array of heads."""
-        keys = np.ascontiguousarray(sketch).view(np.uint64)
-        return ((keys * np.uint64(_MIX) >> self._shift) + self._offsets).tolist()
+        return ((band_keys(sketch) >> self._shift) + self._offsets).tolist()
 
     def _grow(self) -> None:
         values = np.empty((2 * len(self._values), SLOTS), np.uint16)

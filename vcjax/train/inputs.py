@@ -52,7 +52,7 @@ class Inputs:
 def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     """Opens the model and the data, and holds all of it against the config.
 
-    The main process reads raw data through, while the others wait.
+    The main process reads the data through before a run begins, while the others wait.
 
     Raises:
       UserError: an input that doesn't hold, or that changed since the run began.
@@ -74,7 +74,7 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     parents = [model.origin, *parents, *(one for source in sources for one in source.parents)]
     parents += measured.parents
     on_main_process(lambda: _check_parents(workdir, parents))
-    on_main_process(lambda: read_through(sources, measured.data, config))
+    on_main_process(lambda: _read_through(sources, measured, config, model, workdir))
     return Inputs(mesh, rules, model, sources, measured, parents)
 
 
@@ -119,6 +119,18 @@ def _charter(config: TrainConfig) -> list[Parent]:
         return []
     load_charter(config.charter)
     return [Parent.of("charter", charter_file(config.charter), config.charter)]
+
+
+def _read_through(
+    sources: list[Source],
+    measured: Measured,
+    config: TrainConfig,
+    model: StoredModel,
+    workdir: Path,
+) -> None:
+    """What a run began with was read through then, and is the same."""
+    if not (workdir / SOURCES).is_file():
+        read_through(sources, measured.data, config, model.require_tokenizer())
 
 
 def _check_parents(workdir: Path, parents: list[Parent]) -> None:
