@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from benchmarks.rounds import spread
+from vcjax.generate.cache import MIN_CHUNK, DecodeState
 from vcjax.generate.engine import Engine
-from vcjax.generate.memory import SMALLEST_PART, Memory
-from vcjax.generate.placing import Placing
+from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -37,7 +37,7 @@ class Compilations:
         self._count += event == _COMPILED
 
 
-def programs_at_most(placing: Placing, part: int) -> int:
+def programs_at_most(layout: ModelLayout, part: int) -> int:
     """How many programs with the model in them an engine can compile, whatever it is asked.
 
     One for decode steps in each length of the cache, and one for each length of a prompt's part,
@@ -46,9 +46,9 @@ def programs_at_most(placing: Placing, part: int) -> int:
     Args:
       part: the engine's.
     """
-    memory = Memory(placing, 1, 0)
-    windows = {memory.window(length) for length in range(1, placing.config.max_position + 1)}
-    parts = {min(SMALLEST_PART << doublings, part) for doublings in range(part.bit_length())}
+    state = DecodeState(layout, 1, 0)
+    windows = {state.window(length) for length in range(1, layout.config.max_position + 1)}
+    parts = {min(MIN_CHUNK << doublings, part) for doublings in range(part.bit_length())}
     prefills = sum(
         size < 2 * window and window <= context
         for size in parts

@@ -13,7 +13,7 @@ from absl import flags
 
 from vcjax.core.errors import UserError
 from vcjax.core.script import run
-from vcjax.generate import FORMS
+from vcjax.generate import WEIGHT_FORMS
 from vcjax.weights import DTYPES
 
 MODEL = flags.DEFINE_string(
@@ -32,7 +32,7 @@ TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "A model reference with the tokenizer of an endpoint."
 )
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
+WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")
 TENSOR = flags.DEFINE_integer(
     "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1
 )

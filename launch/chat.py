@@ -15,11 +15,11 @@ from absl import flags
 
 from vcjax.core.errors import UserError
 from vcjax.core.script import run
-from vcjax.generate import FORMS
+from vcjax.generate import WEIGHT_FORMS
 from vcjax.weights import DTYPES
 
 if TYPE_CHECKING:
-    from vcjax.serve.dialogue import Dialogue
+    from vcjax.generate.text import Dialogue
 
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "Any model reference.")
 PROMPT = flags.DEFINE_string("prompt", None, "Asks this once and exits.")
@@ -36,7 +36,7 @@ REPETITION_PENALTY = flags.DEFINE_float(
 STOP = flags.DEFINE_multi_string("stop", [], "A text that ends an answer; may be given again.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
+WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")
 TENSOR = flags.DEFINE_integer(
     "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1
 )
@@ -44,14 +44,14 @@ TENSOR = flags.DEFINE_integer(
 
 def main() -> None:
     from vcjax.charter.load import load_charter
-    from vcjax.generate.holding import Holding
-    from vcjax.generate.text import Sampling, TextEngine
-    from vcjax.serve.dialogue import Dialogue
+    from vcjax.generate.models import EngineConfig
+    from vcjax.generate.requests import SamplingParams
+    from vcjax.generate.text import Dialogue, TextEngine
     from vcjax.weights.bundle import load_bundle
 
     lang = "zh" if LANG.value == "zh" else "en"
     system = load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else ""
-    sampling = Sampling(
+    sampling = SamplingParams(
         max_tokens=MAX_TOKENS.value,
         temperature=TEMPERATURE.value,
         top_k=TOP_K.value,
@@ -61,9 +61,9 @@ def main() -> None:
         stop=tuple(STOP.value),
         seed=SEED.value,
     )
-    holding = Holding(slots=1, weights=WEIGHTS.value, tensor=TENSOR.value)
+    config = EngineConfig(slots=1, weights=WEIGHTS.value, tensor=TENSOR.value)
     bundle = load_bundle(MODEL.value, DTYPE.value)
-    text = TextEngine(bundle, holding.engine(bundle))
+    text = TextEngine(bundle, config.engine(bundle))
     dialogue = Dialogue(text, sampling, system, _note_forgetting)
     if PROMPT.value is not None:
         _answer(dialogue, PROMPT.value)

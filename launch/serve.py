@@ -13,7 +13,7 @@ from absl import flags
 
 from vcjax.core.errors import UserError
 from vcjax.core.script import run
-from vcjax.generate import FORMS
+from vcjax.generate import WEIGHT_FORMS
 from vcjax.weights import DTYPES
 
 MODEL = flags.DEFINE_list("model", "smollm2-135m-instruct", "Any model references, with commas.")
@@ -31,7 +31,7 @@ API_KEY_ENV = flags.DEFINE_string(
     "api_key_env", None, "The environment variable that holds the key which callers must present."
 )
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", FORMS, "Form of the projections' kernels.")
+WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")
 TENSOR = flags.DEFINE_integer(
     "tensor", 1, "Devices that share each model, the first ones of this machine.", lower_bound=1
 )

@@ -16,8 +16,8 @@ from vcjax.core.lineage import NAME, read_lineage, write_lineage
 from vcjax.core.stores import PARTIAL, as_path, is_there, reached
 from vcjax.core.workdir import check_target
 from vcjax.generate.engine import Engine
-from vcjax.generate.likelihood import log_likelihood
-from vcjax.generate.text import Conversation, Sampling, TextEngine
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import Conversation, TextEngine, log_likelihood
 from vcjax.model.build import plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
@@ -71,14 +71,19 @@ class Model:
     def log_likelihood(
         self, contexts: Sequence[str], continuations: Sequence[str]
     ) -> list[tuple[float, bool]]:
-        """See `vcjax.generate.likelihood.log_likelihood`."""
-        graph, params = self.engine.graph, self.engine.params
-        limit = self.config.max_position
-        return log_likelihood(graph, params, self.tokenizer, contexts, continuations, limit)
+        """See `vcjax.generate.text.log_likelihood`."""
+        return log_likelihood(
+            self.engine.graph,
+            self.engine.params,
+            self.tokenizer,
+            contexts,
+            continuations,
+            max_position=self.config.max_position,
+        )
 
     def generate(self, prompts: Sequence[str | Conversation], **sampling: Any) -> list[str]:
         """Continues texts or conversations; keywords are the fields of `Sampling`."""
-        return self.text.generate(prompts, Sampling(**sampling))
+        return self.text.generate(prompts, SamplingParams(**sampling))
 
     def save(self, path: str | Path, format: str = "hf", dtype: str | None = None) -> None:
         """Writes the model as a Hugging Face folder (`hf`) or a vcjax `checkpoint`."""

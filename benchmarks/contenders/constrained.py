@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.generate_watch import Compilations
 from benchmarks.serve import Contender, serve
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request
-from vcjax.generate.text import Sampling, TextEngine
+from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.text import TextEngine
 from vcjax.weights.bundle import load_bundle
 
 SCHEMA = {
@@ -41,7 +41,7 @@ def setup(asked: dict[str, Any]) -> Contender:
     compilations = Compilations()
     bundle = load_bundle(asked["model"], "float32")
     text = TextEngine(bundle, Engine(bundle.config, bundle.params, **asked["engine"]))
-    schema = Sampling(max_tokens=MOST, temperature=0.8, json_schema=SCHEMA)
+    schema = SamplingParams(max_tokens=MOST, temperature=0.8, json_schema=SCHEMA)
 
     def constrained() -> list[Request]:
         # Anew for each step: a constraint is used up. Their seeds are the same.

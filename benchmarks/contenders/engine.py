@@ -13,8 +13,7 @@ from benchmarks.generate_work import Work
 from benchmarks.rounds import spread
 from benchmarks.serve import Contender, serve
 from vcjax.generate.engine import Engine
-from vcjax.generate.placing import Placing
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.weights.bundle import load_bundle
 
 HOST_TRIES = 3
@@ -29,26 +28,25 @@ def setup(asked: dict[str, Any]) -> Contender:
     bundle = load_bundle(asked["model"], "float32")
     engine = Engine(bundle.config, bundle.params, **asked["engine"])
     del bundle
-    placing = Placing(engine.config, engine.dtype, engine.weights)
     work, count = Work(**asked["work"]), 0
 
     def run(most: int) -> None:
         nonlocal count
         prompts = work.prompts(count, engine.config.vocab_size).tolist()
         requests = [
-            Request(tuple(prompt), length)
+            Request(tuple(prompt), SamplingParams(length))
             for prompt, length in zip(prompts, work.lengths(), strict=True)
         ]
         count += 1
         for batch in batches(requests[:most], engine.slots if asked["static"] else most):
             made = clock.run(engine, batch)
-            assert made == [request.max_tokens for request in batch]
+            assert made == [request.sampling.max_tokens for request in batch]
         if count == 1:
             clock.clear()
             compilations.settle()
 
     def measured() -> dict[str, Any]:
-        most = programs_at_most(placing, asked["engine"]["part"])
+        most = programs_at_most(engine.layout, asked["engine"]["part"])
         told = {**clock.told(), "compilations": {**compilations.told(), "at_most": most}}
         return {**told, "host_share": spread(host_shares())} if asked["host"] else told
 
@@ -57,7 +55,7 @@ def setup(asked: dict[str, Any]) -> Contender:
             clock.clear()
             run(work.requests)
             with_host = clock.told()["step_seconds"]["median"]
-            yield 1 - device_step_seconds(engine, placing, work) / with_host
+            yield 1 - device_step_seconds(engine, work) / with_host
 
     facts = {"jax": version("jax"), "device": jax.devices()[0].device_kind, **asked["engine"]}
     return Contender(
@@ -75,8 +73,8 @@ def batches(requests: Sequence[Request], size: int) -> Sequence[list[Request]]:
     parts = []
     for start in range(0, len(requests), size):
         batch = requests[start : start + size]
-        longest = max(request.max_tokens for request in batch)
-        parts.append([replace(request, max_tokens=longest) for request in batch])
+        longest = max(request.sampling.max_tokens for request in batch)
+        parts.append([replace(request, sampling=SamplingParams(longest)) for request in batch])
     return parts
 
 

@@ -19,8 +19,7 @@ from benchmarks.worker import CONTENDERS
 from vcjax.core.errors import UserError
 from vcjax.generate import programs
 from vcjax.generate.engine import Engine
-from vcjax.generate.placing import Placing
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,12 +127,12 @@ def test_tokens_are_timed_and_compilations_counted(section):
 
 def test_an_engine_never_compiles_more_programs_than_are_told(tiny):
     config = replace(tiny.config, max_position=300)
-    part, counted = 64, (programs.prefill, programs.extend)
+    part, counted = 64, (programs.prefill, programs.decode)
     before = sum(program._cache_size() for program in counted)
     made = Engine(config, tiny.params, slots=2, part=part)
     for length in (1, 20, 40, 70, 130, 250):
-        made.generate([Request((5,) * length, new) for new in (2, 290 - length)])
-    most = programs_at_most(Placing(config, made.dtype, made.weights), part)
+        made.generate([Request((5,) * length, SamplingParams(new)) for new in (2, 290 - length)])
+    most = programs_at_most(made.layout, part)
     assert 4 < sum(program._cache_size() for program in counted) - before <= most < 30
 
 
@@ -152,12 +151,12 @@ def test_the_table_has_a_line_for_each_contender_and_each_peer_left_out(section)
 
 
 def test_static_batches_are_as_long_as_their_longest():
-    requests = [Request((1,), length) for length in (3, 5, 2, 4, 1)]
-    lengths = [[one.max_tokens for one in batch] for batch in engine.batches(requests, 2)]
+    requests = [Request((1,), SamplingParams(length)) for length in (3, 5, 2, 4, 1)]
+    lengths = [[one.sampling.max_tokens for one in batch] for batch in engine.batches(requests, 2)]
     assert lengths == [[5, 5], [4, 4], [1]]
-    assert [[one.max_tokens for one in batch] for batch in engine.batches(requests, 5)] == [
-        [3, 5, 2, 4, 1]
-    ]
+    assert [
+        [one.sampling.max_tokens for one in batch] for batch in engine.batches(requests, 5)
+    ] == [[3, 5, 2, 4, 1]]
 
 
 def test_free_and_constrained_requests_make_the_same_number_of_tokens(tiny_folder):

@@ -12,10 +12,10 @@ import numpy as np
 from tests.distributed.gradients_on_meshes import MODEL
 from tests.tiny import tiny_bundle
 from vcjax.generate import programs
+from vcjax.generate.cache import DecodeState
 from vcjax.generate.engine import Engine
-from vcjax.generate.holding import Holding
-from vcjax.generate.memory import Memory
-from vcjax.generate.requests import Request
+from vcjax.generate.models import EngineConfig
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import initialise
 from vcjax.parallel import make_mesh
 
@@ -29,9 +29,14 @@ def requests() -> list[Request]:
     first = rng.integers(1, 264, 40).tolist()
     begin = tuple(first[:36])
     drawn = [
-        Request(tuple(rng.integers(1, 264, 5 + n)), 8, temperature=1.0, seed=n) for n in range(4)
+        Request(tuple(rng.integers(1, 264, 5 + n)), SamplingParams(8, temperature=1.0, seed=n))
+        for n in range(4)
     ]
-    return [Request(tuple(first), 8), *drawn, Request((*begin, 7, 9), 8)]
+    return [
+        Request(tuple(first), SamplingParams(8)),
+        *drawn,
+        Request((*begin, 7, 9), SamplingParams(8)),
+    ]
 
 
 def told(engine: Engine) -> dict:
@@ -44,11 +49,11 @@ def told(engine: Engine) -> dict:
     }
 
 
-def _held(memory: Memory) -> int:
+def _used(state: DecodeState) -> int:
     """Bytes on all devices; logits and counts once, as the plan counts them."""
-    leaves = jax.tree.leaves([memory._cache, memory._pool])
+    leaves = jax.tree.leaves([state._cache, state._pool])
     cached = sum(shard.data.nbytes for leaf in leaves for shard in leaf.addressable_shards)
-    return cached + memory._logits.nbytes + memory._counts.nbytes
+    return cached + state._logits.nbytes + state._counts.nbytes
 
 
 def _norm(engine: Engine) -> jax.sharding.Sharding:
@@ -62,19 +67,19 @@ def main() -> None:
     for sizes in MESHES:
         count = int(np.prod(list(sizes.values())))
         mesh = make_mesh(sizes, jax.devices()[:count])
-        before = programs.extend._cache_size()
+        before = programs.decode._cache_size()
         engine = Engine(MODEL, params, slots=SLOTS, mesh=mesh)
         kernel = engine.params["layers"][0]["gate"]["kernel"]
         report["meshes"].append(
             {
                 **told(engine),
                 "held": kernel.addressable_shards[0].data.size / kernel.size,
-                "planned": engine.planned_bytes(engine._memory.context) / _held(engine._memory),
-                "compiled": programs.extend._cache_size() - before,
+                "planned": engine.planned_bytes(engine._state.context) / _used(engine._state),
+                "compiled": programs.decode._cache_size() - before,
             }
         )
-    bundle, asked = tiny_bundle(), [Request((5, 6, 7), 8)]
-    engines = [Holding(slots=2, tensor=tensor).engine(bundle) for tensor in (1, 2)]
+    bundle, asked = tiny_bundle(), [Request((5, 6, 7), SamplingParams(8))]
+    engines = [EngineConfig(slots=2, tensor=tensor).engine(bundle) for tensor in (1, 2)]
     report["shared"] = [
         {"tokens": engine.generate(asked)[0].tokens, "devices": len(_norm(engine).device_set)}
         for engine in engines

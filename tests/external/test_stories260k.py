@@ -10,8 +10,8 @@ from safetensors import safe_open
 
 from tests.external.outside import MODELS
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request
-from vcjax.generate.text import Sampling, TextEngine
+from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.text import TextEngine
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.bundle import load_bundle, write_bundle
 
@@ -32,8 +32,8 @@ def test_greedy_continuation_is_the_recorded_one(bundle, golden):
     prompt = tuple(golden["prompt_ids"])
     expected = golden["greedy_ids"][len(prompt) :]
     engine = Engine(bundle.config, bundle.params, slots=2)
-    request = Request(prompt, len(expected))
-    beside = Request((*prompt, 403, 407), 40, temperature=1.0, seed=3)
+    request = Request(prompt, SamplingParams(len(expected)))
+    beside = Request((*prompt, 403, 407), SamplingParams(40, temperature=1.0, seed=3))
     result, _ = engine.generate([request, beside])
     assert list(result.tokens) == expected
     np.testing.assert_allclose(result.logprobs, golden["token_logprobs"], rtol=0, atol=1e-3)
@@ -81,7 +81,7 @@ def asked(text) -> list[Request]:
     begin = "Once upon a time there was a little girl named Lily. She loved to play outside. " * 3
     ends = ("One day", "Her mom said", "It was", "Then", "She saw a big dog", "The sun")
     return [
-        text.request(begin + end, Sampling(24, temperature=n % 2, seed=n))
+        text.request(begin + end, SamplingParams(24, temperature=n % 2, seed=n))
         for n, end in enumerate(ends)
     ]
 
@@ -110,10 +110,10 @@ def test_decoding_is_the_full_forward_pass(bundle, text, asked):
 
 def test_stop_strings_and_each_eos_end_a_story(text):
     prompt = "Once upon a time"
-    (whole,) = text.generate([prompt], Sampling(60))
+    (whole,) = text.generate([prompt], SamplingParams(60))
     stop = whole[20:23]
-    assert text.generate([prompt], Sampling(60, stop=(stop,))) == [whole[: whole.index(stop)]]
-    request = text.request(prompt, Sampling(60))
+    assert text.generate([prompt], SamplingParams(60, stop=(stop,))) == [whole[: whole.index(stop)]]
+    request = text.request(prompt, SamplingParams(60))
     (result,) = text.engine.generate([request])
     for eos in (result.tokens[5], result.tokens[40]):
         (cut,) = text.engine.generate([replace(request, eos_ids=(10**6, eos))])

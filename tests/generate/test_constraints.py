@@ -14,8 +14,7 @@ from tests.generate.writer import Writer, assert_holds, sentencepiece_tokenizer
 from tests.tiny import EOS_IDS, tiny_tokenizer
 from vcjax.core.errors import UserError
 from vcjax.generate.constraints import Constraints
-from vcjax.generate.requests import ConstraintFault
-from vcjax.generate.text import Sampling
+from vcjax.generate.requests import ConstraintError, SamplingParams
 from vcjax.text.tokenizer import Tokenizer
 
 SCHEMAS = {
@@ -227,9 +226,9 @@ def test_what_cannot_be_compiled_is_the_user_s_mistake_said_in_one_line(writer, 
 def test_an_expression_that_outgrows_its_bound_faults_and_harms_no_other(writer):
     fault = writer.constraints.regex("(a{1000}){1000}")
     other = writer.constraints.choices(["still", "here"])
-    with pytest.raises(ConstraintFault, match="too many"):
+    with pytest.raises(ConstraintError, match="too many"):
         writer.write(fault, 1)
-    with pytest.raises(ConstraintFault):
+    with pytest.raises(ConstraintError):
         fault.mask()
     assert writer.write(other, 1) in {"still", "here"}
 
@@ -237,7 +236,7 @@ def test_an_expression_that_outgrows_its_bound_faults_and_harms_no_other(writer)
 def test_a_token_that_was_not_allowed_faults(writer):
     constraint = writer.constraints.choices(["ab"])
     wrong = min(set(range(writer.vocab)) - writer.allowed(constraint))
-    with pytest.raises(ConstraintFault):
+    with pytest.raises(ConstraintError):
         constraint.accept(wrong)
 
 
@@ -265,7 +264,7 @@ def test_a_random_model_writes_nothing_but_what_it_is_held_to(text_engine):
         ends = []
         texts = text_engine.generate(
             ["Grade.", "请评分。"] * 5,
-            Sampling(300, temperature=1.0, seed=1, **wanted),
+            SamplingParams(300, temperature=1.0, seed=1, **wanted),
             lambda index, text, result, ends=ends: ends.append(result.finish_reason),
         )
         assert ends == ["stop"] * 10
@@ -280,7 +279,10 @@ def test_a_random_model_writes_nothing_but_what_it_is_held_to(text_engine):
 
 def test_free_and_constrained_requests_decode_together(text_engine):
     schema = SCHEMAS["en"]
-    free, bound = Sampling(20, 1.0, seed=3), Sampling(300, 1.0, seed=3, json_schema=schema)
+    free, bound = (
+        SamplingParams(20, 1.0, seed=3),
+        SamplingParams(300, 1.0, seed=3, json_schema=schema),
+    )
     requests = [text_engine.request("Grade.", s) for s in (free, bound, free)]
     alone = text_engine.engine.generate([text_engine.request("Grade.", free)])
     together = text_engine.engine.generate(requests)
@@ -290,7 +292,7 @@ def test_free_and_constrained_requests_decode_together(text_engine):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_250_texts_of_a_model_are_valid_and_ended_by_themselves(text_engine, language):
-    sampling = Sampling(400, temperature=1.0, json_schema=SCHEMAS[language])
+    sampling = SamplingParams(400, temperature=1.0, json_schema=SCHEMAS[language])
     ends = []
     texts = text_engine.generate(
         [f"{language} {n}" for n in range(250)],

@@ -7,7 +7,7 @@ import pytest
 from tests.tiny import CONTEXT, EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import abstract, plain_logits
 
 
@@ -26,13 +26,17 @@ def forward(tiny):
 def mixed() -> list[Request]:
     """More requests than slots, of all kinds."""
     return [
-        Request(prompt(1, 5), 12, eos_ids=EOS_IDS),
-        Request(prompt(2, 40), 9, temperature=1.0, seed=2),
-        Request(prompt(3, 17), 30, temperature=0.7, top_k=20, seed=3, eos_ids=EOS_IDS),
-        Request(prompt(4, 1), 7, temperature=1.3, top_p=0.8, seed=4),
-        Request(prompt(5, 120), 20, temperature=1.0, seed=5),  # outgrows the smallest bucket
-        Request(prompt(6, 9), 3),
-        Request(prompt(7, 60), 15, temperature=1.0, seed=7, eos_ids=EOS_IDS),
+        Request(prompt(1, 5), SamplingParams(12), eos_ids=EOS_IDS),
+        Request(prompt(2, 40), SamplingParams(9, temperature=1.0, seed=2)),
+        Request(
+            prompt(3, 17), SamplingParams(30, temperature=0.7, top_k=20, seed=3), eos_ids=EOS_IDS
+        ),
+        Request(prompt(4, 1), SamplingParams(7, temperature=1.3, top_p=0.8, seed=4)),
+        Request(
+            prompt(5, 120), SamplingParams(20, temperature=1.0, seed=5)
+        ),  # outgrows the smallest bucket
+        Request(prompt(6, 9), SamplingParams(3)),
+        Request(prompt(7, 60), SamplingParams(15, temperature=1.0, seed=7), eos_ids=EOS_IDS),
     ]
 
 
@@ -50,7 +54,7 @@ def same(results, others):
 
 def test_greedy_is_the_argmax_of_the_full_forward_across_buckets(engine, forward):
     ids = prompt(0, 100)
-    (result,) = engine.generate([Request(ids, 60)])
+    (result,) = engine.generate([Request(ids, SamplingParams(60))])
     scores = forward([*ids, *result.tokens])[len(ids) - 1 : -1]
     assert result.tokens == tuple(scores.argmax(-1))
     best = scores.max(-1) - np.log(np.exp(scores.astype(np.float64)).sum(-1))
@@ -70,15 +74,17 @@ def test_the_number_of_slots_changes_no_token(tiny, mixed, alone):
 
 
 def test_a_grown_cache_gives_the_tokens_of_one_that_was_large_from_the_start(engine):
-    growing = Request(prompt(5, 120), 20, temperature=1.0, seed=5)
-    large = Request(prompt(9, 200), 25)
+    growing = Request(prompt(5, 120), SamplingParams(20, temperature=1.0, seed=5))
+    large = Request(prompt(9, 200), SamplingParams(25))
     (grown,) = engine.generate([growing])
     assert engine.generate([large, growing])[1].tokens == grown.tokens
 
 
 def test_equal_seeds_draw_equal_tokens_and_others_differ(engine):
     def drawn(seed):
-        return engine.generate([Request(prompt(1, 5), 12, temperature=1.0, seed=seed)])[0].tokens
+        return engine.generate(
+            [Request(prompt(1, 5), SamplingParams(12, temperature=1.0, seed=seed))]
+        )[0].tokens
 
     assert drawn(1) == drawn(1)
     assert len({drawn(seed) for seed in (1, 2, 3, 2**32 - 1)}) == 4
@@ -92,19 +98,19 @@ def test_results_are_told_as_they_finish(engine, mixed, alone):
 
 
 def test_every_eos_id_ends_a_request_and_is_not_part_of_it(engine):
-    (free,) = engine.generate([Request(prompt(1, 5), 12)])
+    (free,) = engine.generate([Request(prompt(1, 5), SamplingParams(12))])
     for place in (0, 3, 11):
         ends = (free.tokens[place], 999_999)
         first = free.tokens.index(free.tokens[place])
         for eos_ids in (ends, ends[::-1]):
-            (cut,) = engine.generate([Request(prompt(1, 5), 12, eos_ids=eos_ids)])
+            (cut,) = engine.generate([Request(prompt(1, 5), SamplingParams(12), eos_ids=eos_ids)])
             assert cut.tokens == free.tokens[:first]
             assert cut.logprobs == free.logprobs[:first]
             assert cut.finish_reason == "stop"
 
 
 def test_max_tokens_ends_a_request_by_length(engine):
-    (result,) = engine.generate([Request(prompt(1, 5), 1)])
+    (result,) = engine.generate([Request(prompt(1, 5), SamplingParams(1))])
     assert (len(result.tokens), result.finish_reason) == (1, "length")
 
 
@@ -134,17 +140,19 @@ def test_no_requests_give_no_results(engine):
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(changes, message):
+    prompt = changes.get("prompt", (1,))
+    sampling = {name: value for name, value in changes.items() if name != "prompt"}
     with pytest.raises(UserError, match=message):
-        Request(**{"prompt": (1,), "max_tokens": 1, **changes})
+        Request(prompt, SamplingParams(**{"max_tokens": 1, **sampling}))
 
 
 def test_a_request_beyond_the_context_is_refused_with_the_numbers(engine):
-    engine.check(Request((1,) * (CONTEXT - 6), 6))
+    Request((1,) * (CONTEXT - 6), SamplingParams(6)).check(engine.config)
     with pytest.raises(UserError, match=f"4000 tokens and 97 new ones.*context of {CONTEXT}"):
-        engine.generate([Request((1,) * 4000, 97)])
+        engine.generate([Request((1,) * 4000, SamplingParams(97))])
 
 
 def test_a_token_outside_the_vocabulary_is_refused(engine, tiny):
     size = tiny.config.vocab_size
     with pytest.raises(UserError, match=f"token {size} isn't in the model's vocabulary of {size}"):
-        engine.generate([Request((1, size), 1)])
+        engine.generate([Request((1, size), SamplingParams(1))])

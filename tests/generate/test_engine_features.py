@@ -9,9 +9,9 @@ import pytest
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.generate import programs
+from vcjax.generate.cache import BLOCK
 from vcjax.generate.engine import Engine
-from vcjax.generate.prefixes import BLOCK
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import initialise
 
 
@@ -30,7 +30,9 @@ def shared() -> list[Request]:
     """Requests with a common beginning of ten blocks."""
     begin = prompt(1, 10 * BLOCK + 5)
     return [
-        Request((*begin, *prompt(seed, 3 + seed)), 8, temperature=seed % 2, seed=seed)
+        Request(
+            (*begin, *prompt(seed, 3 + seed)), SamplingParams(8, temperature=seed % 2, seed=seed)
+        )
         for seed in range(2, 10)
     ]
 
@@ -66,12 +68,12 @@ def test_other_parameters_are_taken_without_compiling_and_forget_the_prefixes(ti
     fresh = Engine(tiny.config, other, slots=4).generate(shared)
     engine = Engine(tiny.config, tiny.params, slots=4)
     before = engine.generate(shared)
-    compiled = programs.extend._cache_size(), programs.prefill._cache_size()
+    compiled = programs.decode._cache_size(), programs.prefill._cache_size()
     engine.load(other)
     same(engine.generate(shared), fresh)
     engine.load(tiny.params)
     same(engine.generate(shared), before)
-    assert (programs.extend._cache_size(), programs.prefill._cache_size()) == compiled
+    assert (programs.decode._cache_size(), programs.prefill._cache_size()) == compiled
 
 
 def test_parameters_of_another_shape_are_refused(engine, tiny):
@@ -81,7 +83,7 @@ def test_parameters_of_another_shape_are_refused(engine, tiny):
 
 
 def test_parameters_cannot_change_under_a_request(engine, tiny):
-    events = engine.events([Request(prompt(1, 5), 12)])
+    events = engine.events([Request(prompt(1, 5), SamplingParams(12))])
     next(events)
     with pytest.raises(RuntimeError, match="under way"):
         engine.load(tiny.params)
@@ -91,7 +93,10 @@ def test_parameters_cannot_change_under_a_request(engine, tiny):
 
 
 def test_interleaved_streams_get_what_each_gets_alone(engine):
-    asked = [Request(prompt(seed, 9), 10, temperature=1.0, seed=seed) for seed in range(6)]
+    asked = [
+        Request(prompt(seed, 9), SamplingParams(10, temperature=1.0, seed=seed))
+        for seed in range(6)
+    ]
     alone = [engine.generate([request])[0].tokens for request in asked]
     streams = [engine.stream(request) for request in asked]
     told = [[] for _ in asked]
@@ -102,61 +107,68 @@ def test_interleaved_streams_get_what_each_gets_alone(engine):
 
 
 def test_no_eos_before_min_tokens(engine):
-    (free,) = engine.generate([Request(prompt(1, 5), 12)])
+    (free,) = engine.generate([Request(prompt(1, 5), SamplingParams(12))])
     ends = tuple(set(free.tokens))
-    (held,) = engine.generate([Request(prompt(1, 5), 12, min_tokens=6, eos_ids=(*ends, 10**6))])
-    assert len(held.tokens) >= 6
-    assert not set(held.tokens[:6]) & set(ends)
+    (late,) = engine.generate(
+        [Request(prompt(1, 5), SamplingParams(12, min_tokens=6), eos_ids=(*ends, 10**6))]
+    )
+    assert len(late.tokens) >= 6
+    assert not set(late.tokens[:6]) & set(ends)
 
 
 class Third:
     """Ends a request at its third token."""
 
     def __init__(self):
-        self.seen = []
+        self.tokens = []
 
     def accept(self, token: int) -> bool:
-        self.seen.append(token)
-        return len(self.seen) >= 3
+        self.tokens.append(token)
+        return len(self.tokens) >= 3
 
 
-def test_a_watch_sees_each_token_and_ends_the_request_once_it_may(engine):
-    watch = Third()
-    (result,) = engine.generate([Request(prompt(1, 5), 12, watch=watch)])
-    assert (list(result.tokens), result.finish_reason) == (watch.seen, "stop")
-    assert len(watch.seen) == 3
-    (late,) = engine.generate([Request(prompt(1, 5), 12, min_tokens=7, watch=Third())])
+def test_a_stopping_criterion_gets_each_token_and_ends_the_request_once_it_may(engine):
+    third = Third()
+    (result,) = engine.generate([Request(prompt(1, 5), SamplingParams(12), stopping=third)])
+    assert (list(result.tokens), result.finish_reason) == (third.tokens, "stop")
+    assert len(third.tokens) == 3
+    (late,) = engine.generate(
+        [Request(prompt(1, 5), SamplingParams(12, min_tokens=7), stopping=Third())]
+    )
     assert (len(late.tokens), late.finish_reason) == (7, "stop")
 
 
 def test_a_bias_decides_and_a_neighbour_does_not_notice(engine):
-    plain = Request(prompt(2, 5), 6)
-    biased = Request(prompt(1, 5), 6, logit_bias={150: 100.0})
+    plain = Request(prompt(2, 5), SamplingParams(6))
+    biased = Request(prompt(1, 5), SamplingParams(6, logit_bias={150: 100.0}))
     (alone,) = engine.generate([plain])
     first, second = engine.generate([biased, plain])
     assert first.tokens == (150,) * 6
     assert second.tokens == alone.tokens
     with pytest.raises(UserError, match="logit_bias: token 99999"):
-        engine.generate([replace(plain, logit_bias={99999: 1.0})])
+        engine.generate([Request(prompt(2, 5), SamplingParams(6, logit_bias={99999: 1.0}))])
 
 
 def test_penalties_count_what_was_generated_and_end_with_the_request(engine):
     ids = prompt(1, 5)
     forced = {150: 60.0, 151: 59.0}
-    presence = Request(ids, 6, logit_bias=forced, presence_penalty=2.0)
+    presence = Request(ids, SamplingParams(6, logit_bias=forced, presence_penalty=2.0))
     (result,) = engine.generate([presence])
     assert set(result.tokens) == {150, 151}
     (again,) = engine.generate([presence])
     assert again.tokens == result.tokens  # nothing is left of the first one's counts
-    (frequent,) = engine.generate([replace(presence, presence_penalty=0.0, frequency_penalty=0.4)])
+    frequency = SamplingParams(6, logit_bias=forced, frequency_penalty=0.4)
+    (frequent,) = engine.generate([Request(ids, frequency)])
     assert sorted(frequent.tokens[-2:]) == [150, 151]
-    (repeated,) = engine.generate([Request((*ids, 150), 4, logit_bias={}, repetition_penalty=50.0)])
+    (repeated,) = engine.generate(
+        [Request((*ids, 150), SamplingParams(4, logit_bias={}, repetition_penalty=50.0))]
+    )
     assert len(set(repeated.tokens)) == 4
     assert not set(repeated.tokens) & {*ids, 150}
 
 
 def test_alternatives_are_the_most_likely_tokens_with_the_chosen_one_s_score(engine):
-    asked = Request(prompt(1, 5), 6, top_logprobs=4)
+    asked = Request(prompt(1, 5), SamplingParams(6, top_logprobs=4))
     (result,) = engine.generate([asked])
     assert [len(top) for top in result.top] == [4] * 6
     for token, logprob, top in zip(result.tokens, result.logprobs, result.top, strict=True):
@@ -164,15 +176,16 @@ def test_alternatives_are_the_most_likely_tokens_with_the_chosen_one_s_score(eng
         assert scores == sorted(scores, reverse=True)
         assert top[0][0] == token
         np.testing.assert_allclose(top[0][1], logprob, atol=1e-6)
-    (without,) = engine.generate([replace(asked, top_logprobs=0)])
+    (without,) = engine.generate([Request(prompt(1, 5), SamplingParams(6))])
     assert without.top == ((),) * 6
 
 
 def test_rows_shrink_again_when_the_long_one_is_gone(tiny):
     engine = Engine(tiny.config, tiny.params, slots=2)
-    long, short = Request(prompt(1, 900), 2), Request(prompt(2, 5), 90)
+    long = Request(prompt(1, 900), SamplingParams(2))
+    short = Request(prompt(2, 5), SamplingParams(90))
     results = engine.generate([long, short])
-    assert engine._memory.context == 128
+    assert engine._state.context == 128
     same(results[1:], Engine(tiny.config, tiny.params, slots=2).generate([short]))
 
 
@@ -181,7 +194,9 @@ def test_eight_bit_weights_give_nearly_the_same_scores(tiny, engine):
     bytes_of = lambda tree: sum(leaf.nbytes for leaf in jax.tree.leaves(tree))  # noqa: E731
     assert bytes_of(small.params["layers"]) < 0.5 * bytes_of(engine.params["layers"])
     ids = prompt(3, 40)
-    (whole,), (coded,) = (one.generate([Request(ids, 1)]) for one in (engine, small))
+    (whole,), (coded,) = (
+        one.generate([Request(ids, SamplingParams(1))]) for one in (engine, small)
+    )
     assert coded.tokens == whole.tokens
     np.testing.assert_allclose(coded.logprobs, whole.logprobs, atol=0.2)
     with pytest.raises(UserError, match="weights must be one of '', 'int8'"):
@@ -190,7 +205,7 @@ def test_eight_bit_weights_give_nearly_the_same_scores(tiny, engine):
 
 def test_every_eos_id_is_masked_as_long_as_it_may_not_come(engine):
     (result,) = engine.generate(
-        [Request(prompt(4, 6), 40, min_tokens=40, temperature=1.0, eos_ids=EOS_IDS)]
+        [Request(prompt(4, 6), SamplingParams(40, min_tokens=40, temperature=1.0), eos_ids=EOS_IDS)]
     )
     assert len(result.tokens) == 40
     assert not set(result.tokens) & set(EOS_IDS)
@@ -209,6 +224,8 @@ class Full:
 
 
 def test_a_constraint_that_is_met_ends_a_request_before_min_tokens(engine):
-    request = Request(prompt(1, 5), 12, min_tokens=6, eos_ids=EOS_IDS, constraint=Full())
+    request = Request(
+        prompt(1, 5), SamplingParams(12, min_tokens=6), eos_ids=EOS_IDS, constraint=Full()
+    )
     (result,) = engine.generate([request])
     assert (result.tokens, result.finish_reason) == ((), "stop")

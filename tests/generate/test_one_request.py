@@ -8,11 +8,10 @@ import pytest
 
 from tests.tiny import EOS_IDS
 from vcjax.core.seeds import derive_seed
+from vcjax.generate.cache import DecodeState
 from vcjax.generate.engine import Engine
-from vcjax.generate.memory import Memory
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.service import Service
-from vcjax.generate.text import Sampling
 
 
 class Panic(BaseException):
@@ -20,19 +19,19 @@ class Panic(BaseException):
 
 
 class Breaking:
-    """A constraint and a watch that allow every token and break at the third."""
+    """A constraint and a stopping criterion that allow every token and break at the third."""
 
     def __init__(self, where: str, error: BaseException) -> None:
-        self.where, self.error, self.seen = where, error, 0
+        self.where, self.error, self.accepted = where, error, 0
 
     def mask(self) -> np.ndarray:
-        if self.where == "mask" and self.seen == 3:
+        if self.where == "mask" and self.accepted == 3:
             raise self.error
         return np.full((23,), 0xFFFFFFFF, np.uint32)
 
     def accept(self, token: int) -> bool:
-        self.seen += 1
-        if self.where == "accept" and self.seen == 3:
+        self.accepted += 1
+        if self.where == "accept" and self.accepted == 3:
             raise self.error
         return False
 
@@ -42,26 +41,26 @@ def prompt(seed: int, length: int) -> tuple[int, ...]:
 
 
 def out_of_bounds(request: Request, **changes) -> Request:
-    """A request that no check has seen, as if there were no bound for a setting."""
-    changed = replace(request)
+    """A request that was not checked, as if there were no bound for a setting."""
+    sampling = replace(request.sampling)
     for name, value in changes.items():
-        object.__setattr__(changed, name, value)
-    return changed
+        object.__setattr__(sampling, name, value)
+    return replace(request, sampling=sampling)
 
 
 NO_EOS = {token: -100.0 for token in EOS_IDS}
-PLAIN = Request(prompt(9, 70), 8, temperature=1.0, seed=9)
+PLAIN = Request(prompt(9, 70), SamplingParams(8, temperature=1.0, seed=9))
 BAD = {
     "its setting overflows": lambda: out_of_bounds(PLAIN, top_k=3_000_000_000),
     "its mask": lambda: replace(PLAIN, constraint=Breaking("mask", ValueError("mask"))),
     "its constraint": lambda: replace(PLAIN, constraint=Breaking("accept", KeyError("next"))),
-    "its watch": lambda: replace(PLAIN, watch=Breaking("accept", MemoryError("watch"))),
-    "a panic": lambda: replace(PLAIN, watch=Breaking("accept", Panic("unwrap on None"))),
+    "its stopping": lambda: replace(PLAIN, stopping=Breaking("accept", MemoryError("stop"))),
+    "a panic": lambda: replace(PLAIN, stopping=Breaking("accept", Panic("unwrap on None"))),
 }
 NEIGHBOURS = [
-    Request(prompt(1, 40), 30, temperature=1.0, seed=1, eos_ids=EOS_IDS),
-    Request(prompt(2, 5), 40),
-    Request(prompt(3, 17), 35, temperature=0.7, top_k=20, top_p=0.9, seed=3),
+    Request(prompt(1, 40), SamplingParams(30, temperature=1.0, seed=1), eos_ids=EOS_IDS),
+    Request(prompt(2, 5), SamplingParams(40)),
+    Request(prompt(3, 17), SamplingParams(35, temperature=0.7, top_k=20, top_p=0.9, seed=3)),
 ]
 
 
@@ -100,7 +99,7 @@ def rest(events: Queue) -> list:
 
 def assert_undisturbed(service, bad, alone, listener=None) -> None:
     """The neighbours get what they get alone, to the bit; the bad one ends with an error."""
-    before = service.faults
+    before = service.errors
     first = begin(service, NEIGHBOURS[0])
     started = first.get(timeout=60)  # it is decoding when the bad one comes
     asked = [begin(service, bad, listener), *(begin(service, one) for one in NEIGHBOURS[1:])]
@@ -110,7 +109,7 @@ def assert_undisturbed(service, bad, alone, listener=None) -> None:
         made = [event for event in told if event.token is not None]
         assert tuple(event.token for event in made) == result.tokens
         assert tuple(event.logprob for event in made) == result.logprobs
-    assert service.faults == before + 1
+    assert service.errors == before + 1
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -127,50 +126,50 @@ def test_a_listener_that_raises_harms_itself(service, alone):
 
 
 def test_a_listener_that_raises_at_its_end_harms_nobody(service):
-    before = service.faults
-    events = begin(service, replace(PLAIN, max_tokens=1), lambda event: 1 // 0)
+    before = service.errors
+    events = begin(service, replace(PLAIN, sampling=SamplingParams(1)), lambda event: 1 // 0)
     assert events.get(timeout=60).finish_reason == "length"
     assert rest(begin(service, NEIGHBOURS[1]))[-1].finish_reason == "length"
-    assert service.faults == before + 1
+    assert service.errors == before + 1
 
 
 def test_a_request_for_which_the_cache_cannot_grow_ends_and_the_others_go_on(
     service, alone, monkeypatch
 ):
-    fit = Memory.fit
+    fit = DecodeState.fit
 
-    def bounded(memory: Memory, need: int, *, empty: bool) -> None:
+    def bounded(state: DecodeState, need: int, *, empty: bool) -> None:
         if need > 256:
             raise MemoryError("RESOURCE_EXHAUSTED")
-        fit(memory, need, empty=empty)
+        fit(state, need, empty=empty)
 
-    monkeypatch.setattr(Memory, "fit", bounded)
-    assert_undisturbed(service, Request(prompt(8, 600), 4), alone)
+    monkeypatch.setattr(DecodeState, "fit", bounded)
+    assert_undisturbed(service, Request(prompt(8, 600), SamplingParams(4)), alone)
 
 
 def test_a_prefix_that_could_not_be_kept_is_not_found_by_the_next(tiny, monkeypatch):
-    whole = Request(prompt(7, 100), 6)
+    whole = Request(prompt(7, 100), SamplingParams(6))
     own = Engine(tiny.config, tiny.params, slots=2)
     (expected,) = own.generate([whole])
     own = Engine(tiny.config, tiny.params, slots=2)
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "keep", lambda *_: 1 // 0)
+        patch.setattr(DecodeState, "store_prefix", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             own.generate([whole])
-    assert own.idle
+    assert own.is_idle
     (again,) = own.generate([whole])
     assert own.stats().pooled_tokens == 0
     assert again == expected
 
 
 def test_the_caller_of_an_engine_is_told_what_was_raised_on_its_behalf(engine):
-    with pytest.raises(MemoryError, match="watch"):
-        engine.generate([NEIGHBOURS[0], BAD["its watch"]()])
-    assert engine.idle
+    with pytest.raises(MemoryError, match="stop"):
+        engine.generate([NEIGHBOURS[0], BAD["its stopping"]()])
+    assert engine.is_idle
 
 
 def test_a_stop_string_within_min_tokens_leaves_the_text_whole(text_engine):
-    whole = Sampling(20, temperature=1.0, seed=3, min_tokens=20)
+    whole = SamplingParams(20, temperature=1.0, seed=3, min_tokens=20)
     (free,) = text_engine.generate(["So,"], whole)
     stop = next(c for c in free[:-1] if c.isalpha() and free.count(c) == 1)
     early = replace(whole, stop=(stop,))

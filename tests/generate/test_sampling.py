@@ -10,18 +10,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from vcjax.generate.adjust import bias, penalise, unpack_mask
-from vcjax.generate.requests import MOST_BIASES
-from vcjax.generate.sampling import Settings, _adjusted, _invert, _pick, count, draw
-from vcjax.generate.truncate import lowest_kept, top_k_floor, top_p_floor
+from vcjax.generate.requests import MAX_BIASES
+from vcjax.generate.sampling import (
+    SamplingBatch,
+    _draw_by_weight,
+    _invert,
+    add_biases,
+    adjust,
+    count,
+    draw,
+    penalise,
+    top_k_floor,
+    top_p_floor,
+    truncation_floor,
+    unpack_mask,
+)
 
 VOCAB = 12
 FREE = 0xFFFFFFFF
 # Few distinct values make ties; powers of two make sums exact in float32 in any order.
 weights = st.lists(st.sampled_from([0, 1, 2, 4, 8, 64]), min_size=VOCAB, max_size=VOCAB).filter(any)
-k_floor, p_floor, kept_floor = jax.jit(top_k_floor), jax.jit(top_p_floor), jax.jit(lowest_kept)
-drawn, inverted, picked = jax.jit(draw, static_argnames="top"), jax.jit(_invert), jax.jit(_pick)
-adjusted, penalised, biased = jax.jit(_adjusted), jax.jit(penalise), jax.jit(bias)
+k_floor, p_floor, kept_floor = jax.jit(top_k_floor), jax.jit(top_p_floor), jax.jit(truncation_floor)
+drawn, inverted, picked = (
+    jax.jit(draw, static_argnames="top"),
+    jax.jit(_invert),
+    jax.jit(_draw_by_weight),
+)
+adjusted, penalised, biased = jax.jit(adjust), jax.jit(penalise), jax.jit(add_biases)
 
 
 def plain(values, rows=1, **changes):
@@ -41,8 +56,8 @@ def plain(values, rows=1, **changes):
         "frequency_penalty": np.zeros((rows,), np.float32),
         "seeds": np.arange(rows, dtype=np.uint32),
         "steps": np.zeros((rows,), np.int32),
-        "bias_ids": np.full((rows, MOST_BIASES), vocab, np.int32),
-        "bias_values": np.zeros((rows, MOST_BIASES), np.float32),
+        "bias_ids": np.full((rows, MAX_BIASES), vocab, np.int32),
+        "bias_values": np.zeros((rows, MAX_BIASES), np.float32),
         "mask": np.full((rows, (vocab + 31) // 32), FREE, np.uint32),
     }
     counts = jnp.asarray(changes.pop("counts", np.zeros((rows, vocab), np.int32)))
@@ -50,13 +65,15 @@ def plain(values, rows=1, **changes):
         fields[name] = np.broadcast_to(value, fields[name].shape).astype(fields[name].dtype)
     penalties = (fields["repetition_penalty"] - 1, fields["presence_penalty"])
     flags = {
-        "penalised": np.any(penalties) or np.any(fields["frequency_penalty"]),
-        "biased": np.any(fields["bias_ids"] < vocab),
-        "constrained": np.any(fields["mask"] != FREE),
-        "filtered": np.any((fields["top_k"] > 0) | (fields["top_p"] < 1) | (fields["min_p"] > 0)),
-        "drawn": np.any(fields["temperature"] > 0),
+        "any_penalised": np.any(penalties) or np.any(fields["frequency_penalty"]),
+        "any_biased": np.any(fields["bias_ids"] < vocab),
+        "any_masked": np.any(fields["mask"] != FREE),
+        "any_truncated": np.any(
+            (fields["top_k"] > 0) | (fields["top_p"] < 1) | (fields["min_p"] > 0)
+        ),
+        "any_drawn": np.any(fields["temperature"] > 0),
     }
-    return logits, counts, Settings(**fields, **{k: np.bool_(v) for k, v in flags.items()})
+    return logits, counts, SamplingBatch(**fields, **{k: np.bool_(v) for k, v in flags.items()})
 
 
 def words(allowed):
@@ -147,7 +164,7 @@ def test_greedy_rows_stay_greedy_beside_sampled_ones():
 
 def test_a_token_that_is_not_allowed_is_never_drawn_however_likely_or_biased():
     mask = words([[0, 1, 0, 1]] * 256)
-    ids = np.full((256, MOST_BIASES), 4)
+    ids = np.full((256, MAX_BIASES), 4)
     ids[:, 0] = 0
     tokens = drawn(*plain([30.0, 0, 20, 0.5], 256, mask=mask, bias_ids=ids, bias_values=99)).tokens
     assert set(tokens.tolist()) == {1, 3}
@@ -199,8 +216,8 @@ def everything(rows, vocab, rng):
         "repetition_penalty": rng.uniform(1.1, 1.5, rows),
         "presence_penalty": rng.uniform(0.1, 1, rows),
         "frequency_penalty": rng.uniform(0.1, 1, rows),
-        "bias_ids": rng.integers(0, vocab, (rows, MOST_BIASES)),
-        "bias_values": rng.uniform(-5, 5, (rows, MOST_BIASES)),
+        "bias_ids": rng.integers(0, vocab, (rows, MAX_BIASES)),
+        "bias_values": rng.uniform(-5, 5, (rows, MAX_BIASES)),
         "mask": rng.integers(1, FREE, (rows, (vocab + 31) // 32)),
     }
 
@@ -215,7 +232,7 @@ def test_a_row_s_draw_is_the_same_to_the_bit_whatever_the_others_ask(own):
     _, _, busy = plain(np.zeros(vocab), rows, **everything(rows, vocab, rng))
     mine = busy if own == "all" else idle
     if own == "temperature":
-        mine = replace(idle, temperature=np.full(rows, 0.9, "f4"), drawn=np.bool_(True))
+        mine = replace(idle, temperature=np.full(rows, 0.9, "f4"), any_drawn=np.bool_(True))
 
     def beside(row, others):
         """The settings with `row`'s own, those of the others from `others`."""
@@ -228,7 +245,7 @@ def test_a_row_s_draw_is_the_same_to_the_bit_whatever_the_others_ask(own):
                 )
             else:
                 mixed[name] = value | other
-        return Settings(**mixed)
+        return SamplingBatch(**mixed)
 
     for row in range(rows):
         found = []

@@ -9,7 +9,7 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.service import Busy, Closed, Service
 
 
@@ -20,7 +20,7 @@ def own_engine(tiny) -> Engine:
 
 def request(seed: int, tokens: int = 12) -> Request:
     ids = np.random.default_rng(seed).integers(100, 700, 5 + seed).tolist()
-    return Request(tuple(ids), tokens, temperature=1.0, seed=seed)
+    return Request(tuple(ids), SamplingParams(tokens, temperature=1.0, seed=seed))
 
 
 def collect(service: Service, asked: Request) -> list:
@@ -92,7 +92,7 @@ def test_closing_with_drain_finishes_what_is_under_way(own_engine):
 
 def test_a_request_that_does_not_fit_is_refused_at_once(own_engine):
     with Service(own_engine) as service, pytest.raises(UserError, match="don't fit"):
-        service.submit(Request((1,) * 4000, 97), lambda event: None)
+        service.submit(Request((1,) * 4000, SamplingParams(97)), lambda event: None)
 
 
 def test_a_step_that_fails_ends_what_was_under_way_and_the_next_request_is_served(own_engine):
@@ -102,7 +102,7 @@ def test_a_step_that_fails_ends_what_was_under_way_and_the_next_request_is_serve
             def accept(self, token: int) -> bool:
                 raise MemoryError("out of memory")
 
-        broken = Request((1, 2, 3), 5, watch=Broken())
+        broken = Request((1, 2, 3), SamplingParams(5), stopping=Broken())
         assert collect(service, broken)[-1].finish_reason == "error"
-        assert service.faults == 1
+        assert service.errors == 1
         assert collect(service, request(1))[-1].finish_reason == "length"

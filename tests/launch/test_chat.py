@@ -15,11 +15,11 @@ from tests.processes import started
 from tests.scripts import ran
 from vcjax.core.files import write_json
 from vcjax.core.seeds import derive_seed
-from vcjax.generate.text import Sampling
+from vcjax.generate.requests import SamplingParams
 
 
 def answer(text_engine, prompt: str, seed: int = 0, **settings) -> str:
-    sampling = Sampling(9, seed=derive_seed(seed, 0), **settings)
+    sampling = SamplingParams(9, seed=derive_seed(seed, 0), **settings)
     return "".join(text_engine.stream([{"role": "user", "content": prompt}], sampling))
 
 

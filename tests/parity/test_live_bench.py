@@ -9,7 +9,7 @@ from benchmarks.generate_work import Work
 from benchmarks.peers import PEERS
 from vcjax.core.defaults import training_config
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.weights.bundle import load_bundle
 
 
@@ -48,6 +48,6 @@ def test_transformers_generates_the_same_tokens(tiny_folder):
     theirs = transformers_generate.generator(asked)
     bundle = load_bundle(str(tiny_folder), "float32")
     prompts = work.prompts(0, bundle.config.vocab_size).tolist()
-    requests = [Request(tuple(prompt), work.new) for prompt in prompts]
+    requests = [Request(tuple(prompt), SamplingParams(work.new)) for prompt in prompts]
     results = Engine(bundle.config, bundle.params, slots=2).generate(requests)
     assert theirs() == [list(result.tokens) for result in results]

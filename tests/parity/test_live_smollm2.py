@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.parity.live import torch_logits
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.bundle import load_bundle, write_bundle
 from vcjax.weights.shipped import fetch_shipped
@@ -120,7 +120,7 @@ def test_greedy_generation_is_that_of_transformers(bundle, theirs, tokenizer):
     ]
     engine = Engine(bundle.config, bundle.params, slots=2)
     eos = bundle.eos_ids
-    results = engine.generate([Request(tuple(p), 32, eos_ids=eos) for p in prompts])
+    results = engine.generate([Request(tuple(p), SamplingParams(32), eos_ids=eos) for p in prompts])
     for prompt, result in zip(prompts, results, strict=True):
         with torch.no_grad():
             ids = torch.tensor([prompt])

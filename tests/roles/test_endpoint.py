@@ -13,7 +13,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
-from vcjax.generate.holding import Holding
+from vcjax.generate.models import EngineConfig
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.opening import RoleSpec, open_roles
@@ -221,7 +221,7 @@ def test_no_proxy_stands_between_us_and_this_machine(server, monkeypatch):
 def test_opening_one_checks_that_somebody_is_there(server):
     spec = f"endpoint:{server.url}#m#concurrency=2"
     specs = {"attacker": RoleSpec(spec, "a"), "critic": RoleSpec(spec, "a")}
-    roles, parents = open_roles(specs, Holding(slots=1))
+    roles, parents = open_roles(specs, EngineConfig(slots=1))
     assert roles["attacker"] is roles["critic"]
     assert roles["critic"].model == f"{server.url}#m"
     assert [parent.reference for parent in parents] == [f"{server.url}#m"]
@@ -229,7 +229,7 @@ def test_opening_one_checks_that_somebody_is_there(server):
         deaf.bind(("127.0.0.1", 0))
         gone = {"critic": RoleSpec(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1#m", "a")}
         with pytest.raises(UserError, match="nobody answers there"):
-            open_roles(gone, Holding(slots=1))
+            open_roles(gone, EngineConfig(slots=1))
 
 
 @pytest.mark.parametrize(

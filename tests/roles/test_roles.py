@@ -10,9 +10,8 @@ from tests.tiny import CONTEXT
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.core.lineage import content_hash
-from vcjax.generate.holding import Holding
-from vcjax.generate.pool import Pool
-from vcjax.generate.text import Sampling
+from vcjax.generate.models import EngineConfig, ModelPool
+from vcjax.generate.requests import SamplingParams
 from vcjax.roles.local import LocalRole
 from vcjax.roles.opening import RoleSpec, family_of, open_roles
 from vcjax.roles.recorded import RecordedRole
@@ -82,26 +81,26 @@ def test_a_key_that_was_never_recorded_is_a_mistake_before_anything_is_told(tmp_
 
 
 def test_a_local_role_replies_in_the_order_asked_whatever_ends_first(tiny_folder):
-    role = LocalRole(Pool(Holding(slots=4)), str(tiny_folder), family="tiny")
+    role = LocalRole(ModelPool(EngineConfig(slots=4)), str(tiny_folder), family="tiny")
     asks = [Ask(f"{n}", ASKED, 2 + 5 * (n % 3), temperature=1.0, seed=n) for n in range(6)]
     told = {}
     replies = role.ask(asks, lambda index, reply: told.__setitem__(index, reply))
     assert replies == [role.ask([ask])[0] for ask in asks]
     assert told == dict(enumerate(replies))
     assert len({reply.text for reply in replies}) > 3
-    rendered = role.text.request(ASKED, Sampling()).prompt
+    rendered = role.text.request(ASKED, SamplingParams()).prompt
     assert {reply.prompt_tokens for reply in replies} == {len(rendered)}
     assert all(reply.tokens <= ask.max_tokens for ask, reply in zip(asks, replies, strict=True))
 
 
 def test_models_that_do_not_fit_together_answer_in_turns(tiny_folder, tmp_path):
     other = shutil.copytree(tiny_folder, tmp_path / "other")
-    alone = Pool(Holding(slots=2))
+    alone = ModelPool(EngineConfig(slots=2))
     first = LocalRole(alone, str(tiny_folder), family="tiny")
     asks = [Ask("a", ASKED, 6)]
     wanted = first.ask(asks)
-    room = sum(one.weights + one.rows for one in alone.plan())
-    pool = Pool(Holding(slots=2), memory=int(1.5 * room))
+    room = sum(one.weights + one.state for one in alone.plan())
+    pool = ModelPool(EngineConfig(slots=2), memory=int(1.5 * room))
     roles = [LocalRole(pool, str(folder), family="tiny") for folder in (tiny_folder, other)]
     for role in (*roles, *roles):
         assert role.ask(asks)[0].text == wanted[0].text
@@ -109,7 +108,7 @@ def test_models_that_do_not_fit_together_answer_in_turns(tiny_folder, tmp_path):
 
 
 def test_an_ask_that_does_not_fit_the_context_ends_as_too_long_and_the_others_go_on(tiny_folder):
-    role, told = LocalRole(Pool(Holding(slots=2)), str(tiny_folder), family="tiny"), []
+    role, told = LocalRole(ModelPool(EngineConfig(slots=2)), str(tiny_folder), family="tiny"), []
     long = ({"role": "user", "content": "why " * CONTEXT},)
     asks = [Ask("a", ASKED, 3), Ask("b", long, 3), Ask("c", ASKED, CONTEXT), Ask("d", ASKED, 3)]
     replies = role.ask(asks, lambda *each: told.append(each))
@@ -122,7 +121,7 @@ def test_an_ask_that_does_not_fit_the_context_ends_as_too_long_and_the_others_go
 
 
 def test_a_local_reply_says_which_weights_it_is_from_and_its_share_of_the_time(tiny_folder):
-    role = LocalRole(Pool(Holding(slots=2)), str(tiny_folder), family="tiny")
+    role = LocalRole(ModelPool(EngineConfig(slots=2)), str(tiny_folder), family="tiny")
     begun = time.monotonic()
     replies = role.ask([Ask(f"{n}", ASKED, 4, seed=n) for n in range(4)])
     assert 0 < sum(reply.seconds for reply in replies) <= time.monotonic() - begun
@@ -155,7 +154,7 @@ def test_one_model_in_two_roles_is_loaded_once(tiny_folder, tmp_path):
         "actor": RoleSpec(str(tiny_folder), "tiny"),
         "critic": RoleSpec(f"recorded:{path}", "person"),
     }
-    roles, parents = open_roles(specs, Holding(slots=2))
+    roles, parents = open_roles(specs, EngineConfig(slots=2))
     assert roles["attacker"] is roles["actor"]
     assert {name: role.family for name, role in roles.items()} == {
         "attacker": "tiny",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, Field
 
-from vcjax.generate.text import Sampling
+from vcjax.generate.requests import SamplingParams
 
 ASKED = [{"role": "user", "content": "Why do people disagree? 为什么人们会有分歧？"}]
 OURS = {"min_tokens", "top_k", "min_p", "repetition_penalty", "regex", "choices"}
@@ -51,12 +51,12 @@ def test_the_server_says_what_the_model_says(chat, client, text_engine):
     assert [model.id for model in client.models.list()] == ["tiny"]
     assert client.models.retrieve("tiny").context_length == text_engine.engine.config.max_position
     answer = chat()
-    (expected,) = text_engine.generate([ASKED], Sampling(40, temperature=1.0, seed=3))
+    (expected,) = text_engine.generate([ASKED], SamplingParams(40, temperature=1.0, seed=3))
     assert answer.choices[0].message.content == expected
     assert answer.choices[0].message.role == "assistant"
     assert (
         chat(temperature=0).choices[0].message.content
-        == text_engine.generate([ASKED], Sampling(40)).pop()
+        == text_engine.generate([ASKED], SamplingParams(40)).pop()
     )
 
 
@@ -79,7 +79,7 @@ def test_without_a_seed_answers_differ_and_with_one_they_do_not(chat):
 
 
 def test_usage_counts_tokens_whole_and_streamed(chat, text_engine):
-    request = text_engine.request(ASKED, Sampling())
+    request = text_engine.request(ASKED, SamplingParams())
     whole = chat(min_tokens=7, max_tokens=7, n=2).usage
     expected = (len(request.prompt), 14, len(request.prompt) + 14)
     assert (whole.prompt_tokens, whole.completion_tokens, whole.total_tokens) == expected
@@ -114,7 +114,7 @@ def test_log_probabilities_are_those_of_the_tokens(chat, text_engine):
     answer = chat(logprobs=True, top_logprobs=4, temperature=0, max_tokens=12, min_tokens=12)
     content = answer.choices[0].logprobs.content
     result = text_engine.engine.generate(
-        [text_engine.request(ASKED, Sampling(12, min_tokens=12, top_logprobs=4))]
+        [text_engine.request(ASKED, SamplingParams(12, min_tokens=12, top_logprobs=4))]
     )[0]
     np.testing.assert_allclose([one.logprob for one in content], result.logprobs, atol=1e-4)
     assert b"".join(bytes(one.bytes) for one in content).decode("utf-8", "replace") == (

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from vcjax.generate.requests import Request
+from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.scoring import score
-from vcjax.generate.text import Sampling, encode_prompt
+from vcjax.generate.text import encode_prompt
 
 TEXTS = ["Grade the answer.", "一句话：公平的回答", "Reply with JSON only"]
 
@@ -29,7 +29,7 @@ def ids(text_engine):
 
 
 def test_texts_and_ids_are_continued_alike(complete, text_engine, ids):
-    expected = text_engine.generate(TEXTS, Sampling(8, temperature=1.0, seed=3))
+    expected = text_engine.generate(TEXTS, SamplingParams(8, temperature=1.0, seed=3))
     assert [choice.text for choice in complete(TEXTS).choices] == expected
     assert [choice.text for choice in complete(list(map(list, ids))).choices] == expected
     assert complete(TEXTS[0]).choices[0].text == expected[0]
@@ -80,7 +80,9 @@ def test_an_evaluation_harness_finds_every_token_in_its_place(complete, text_eng
     # Some greedy continuations of random prompts end at once.
     rng = np.random.default_rng(0)
     prompts = [rng.integers(100, 700, 6).tolist() for _ in range(40)]
-    requests = [Request(tuple(prompt), 1, eos_ids=text_engine.eos_ids) for prompt in prompts]
+    requests = [
+        Request(tuple(prompt), SamplingParams(1), eos_ids=text_engine.eos_ids) for prompt in prompts
+    ]
     ended = [
         prompt
         for prompt, result in zip(prompts, engine.generate(requests), strict=True)

@@ -7,7 +7,7 @@ import pytest
 from tests.serve.crowd import CHAT, Crowd
 from tests.serve.servers import Server, eventually
 from vcjax.core.seeds import derive_seed
-from vcjax.generate.text import Sampling
+from vcjax.generate.requests import SamplingParams
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_of_64_clients_each_gets_what_is_due_to_it(server, crowd, text_engine):
     answered = [number for number in range(64) if crowd.kind(number) in ("asks", "streams")]
     requests = [
         text_engine.request(
-            crowd.messages(number), Sampling(24, temperature=1.0, seed=derive_seed(number, 0))
+            crowd.messages(number), SamplingParams(24, temperature=1.0, seed=derive_seed(number, 0))
         )
         for number in answered
     ]

@@ -48,7 +48,7 @@ def test_the_persona_is_for_conversations_without_a_system_message(models, confi
         asked = ChatRequest.model_validate({"messages": list(messages)})
         job = chat_job(asked, models.named("b"), config)
         (one,) = job.asked
-        assert one.request.max_tokens == 50
+        assert one.request.sampling.max_tokens == 50
         return one.request.prompt
 
     tokenizer = models.named("b").ready().text.tokenizer

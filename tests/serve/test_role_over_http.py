@@ -6,8 +6,7 @@ import pytest
 
 from tests.serve.servers import KEY
 from tests.tiny import CONTEXT
-from vcjax.generate.holding import Holding
-from vcjax.generate.pool import Pool
+from vcjax.generate.models import EngineConfig, ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.grading import grade_schema, parse_grade
@@ -28,7 +27,7 @@ def endpoint(server, monkeypatch):
 
 @pytest.fixture(scope="module")
 def local(tiny_folder):
-    return LocalRole(Pool(Holding(slots=4)), str(tiny_folder), family="tiny")
+    return LocalRole(ModelPool(EngineConfig(slots=4)), str(tiny_folder), family="tiny")
 
 
 def asks(**more):

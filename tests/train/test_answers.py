@@ -10,7 +10,8 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.generate.engine import Engine
-from vcjax.generate.text import Sampling, TextEngine
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import TextEngine
 from vcjax.model.build import initialise
 from vcjax.model.lora import merge_lora
 from vcjax.text.templates import CHATML
@@ -48,7 +49,7 @@ def chat(make_config, conversations, prompts):
 
 def served(bundle, params, asked) -> list[str]:
     engine = Engine(bundle.config, params, slots=3)
-    return TextEngine(bundle, engine).generate(asked, Sampling(max_tokens=6))
+    return TextEngine(bundle, engine).generate(asked, SamplingParams(max_tokens=6))
 
 
 def as_questions(prompts) -> list:

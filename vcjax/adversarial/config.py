@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 
 from vcjax.core.errors import UserError
-from vcjax.generate.holding import Holding
+from vcjax.generate.models import EngineConfig
 
 
 @dataclass(frozen=True)
-class SynthesisConfig(Holding):
-    """What `launch.synthesize` takes as `--config.<field>`, beside the fields of `Holding`.
+class SynthesisConfig(EngineConfig):
+    """What `launch.synthesize` takes as `--config.<field>`, beside the fields of `EngineConfig`.
 
     Attributes:
       charter: name or path.

@@ -1,4 +1,21 @@
-"""Floor 3: the engine that continues token ids, and a thin text layer on it."""
+"""The engine: token ids in, token ids out, by continuous batching; and a thin text layer on it.
 
-FORMS = ("", "int8")
-"""Of the projections' kernels: plain, or 8 bits a weight with a scale for each output."""
+    prompts (texts, conversations, ids)          SamplingParams
+          |  text.TextEngine: chat template, constraint, detokenizer
+          v
+    requests.Request  -->  engine.Engine          service.Service: an engine in its own thread
+      scheduler.Scheduler    |  waiting -> running in a slot -> finished
+      cache.DecodeState      |  KV cache, logits, token counts, pool of prefix blocks
+      layout.ModelLayout     |  the parameters: unstacked, cast, quantised, sharded
+      programs               |  compiled prefill and decode
+      sampling.draw          |  logits -> tokens
+                             v
+    requests.Event for each token  -->  requests.Result  -->  text
+
+Given texts are scored without the engine's cache by `scoring.score` and `text.log_likelihood`.
+`models.EngineConfig` has the settings that every run shares; `models.ModelPool` keeps several
+models loaded under one bound of memory.
+"""
+
+WEIGHT_FORMS = ("", "int8")
+"""How the kernels of the projections are stored: plain, or in 8 bits with a scale per output."""

@@ -1,4 +1,4 @@
-"""What a text must be: JSON of a schema, a regex's, one of several; `llguidance` on the host."""
+"""What a text must match: a JSON schema, a regex or a list of choices; `llguidance` on the host."""
 
 import json
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import UInt32
 
 from vcjax.core.errors import UserError
-from vcjax.generate.requests import ConstraintFault
+from vcjax.generate.requests import ConstraintError
 from vcjax.text.tokenizer import Tokenizer
 
-# A fifth of the usual fuel for a regex: (a{1000}){1000} would hold up all requests for seconds
+# A fifth of the usual fuel for a regex: (a{1000}){1000} would delay all requests for seconds
 # before it runs out. Thousands of choices or fields still fit.
 _LIMITS = llguidance.LLParserLimits(initial_lexer_fuel=200_000, verbose_errors=False)
 
@@ -26,30 +26,30 @@ class Constraint:
         self._bits = np.zeros((words,), np.uint32)
 
     def mask(self) -> UInt32[np.ndarray, " words"]:
-        """Bit mask of the tokens that may come next, 32 a word; the next call writes over it.
+        """Bit mask of the tokens that may come next, 32 a word; the next call overwrites it.
 
         EOS is among them where the text may end.
 
         Raises:
-          ConstraintFault: this takes more than `llguidance` allows.
+          ConstraintError: the mask takes more work than `llguidance` allows.
         """
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-        self._raise_fault()
+        self._check()
         return self._bits
 
     def accept(self, token: int) -> bool:
-        """Moves past a token that `mask` allowed; True when nothing more may follow.
+        """Advances by a token that `mask` allowed, and returns True when nothing more may follow.
 
         Raises:
-          ConstraintFault: as `mask`, or the token wasn't allowed.
+          ConstraintError: as `mask`, or the token wasn't allowed.
         """
         self._matcher.consume_token(token)
-        self._raise_fault()
+        self._check()
         return self._matcher.is_stopped()
 
-    def _raise_fault(self) -> None:
+    def _check(self) -> None:
         if self._matcher.is_error():
-            raise ConstraintFault(_reason(self._matcher.get_error()))
+            raise ConstraintError(_reason(self._matcher.get_error()))
 
 
 class Constraints:
@@ -59,7 +59,7 @@ class Constraints:
         """`vocab_size` is the model's, which may be padded beyond the tokenizer's.
 
         Raises:
-          UserError: the tokenizer isn't of a kind whose tokens' bytes can be told.
+          UserError: `llguidance` can't find out the bytes of this tokenizer's tokens.
         """
         self._words = (vocab_size + 31) // 32
         self._ends = [token for token in eos_ids if token < vocab_size]
@@ -73,7 +73,7 @@ class Constraints:
             ) from None
 
     def json(self, schema: dict[str, Any]) -> Constraint:
-        """A constraint to JSON of a schema: compact, with the properties in the schema's order.
+        """Compact JSON of a schema, with the properties in the schema's order.
 
         Raises:
           UserError: the schema can't be compiled.
@@ -88,9 +88,9 @@ class Constraints:
         return self._start(what, grammar)
 
     def regex(self, pattern: str) -> Constraint:
-        """A constraint to what a regular expression, in Rust's syntax, matches as a whole.
+        """What a regular expression, in Rust's syntax, matches as a whole.
 
-        Digits (`\\d`) are 0 to 9 alone, as in JSON Schema; the other classes are Unicode's.
+        Digits (`\\d`) are 0 to 9 only, as in JSON Schema; the other classes are Unicode's.
 
         Raises:
           UserError: the expression can't be compiled.
@@ -103,18 +103,18 @@ class Constraints:
         return self._start("regex", grammar)
 
     def choices(self, choices: Sequence[str]) -> Constraint:
-        """A constraint to one of several texts.
+        """One of several texts.
 
         Raises:
           UserError: there are none, one is empty, or one isn't Unicode.
         """
         if isinstance(choices, str) or not choices or not all(choices):
             raise UserError(f"choices must be a list of texts that aren't empty, not {choices!r}")
-        either = "|".join("".join(f"\\x{{{ord(c):x}}}" for c in choice) for choice in choices)
-        return self._start("choices", llguidance.LLMatcher.grammar_from_regex(either))
+        escaped = ["".join(f"\\x{{{ord(c):x}}}" for c in choice) for choice in choices]
+        return self._start("choices", llguidance.LLMatcher.grammar_from_regex("|".join(escaped)))
 
     def token_bytes(self, token: int) -> bytes:
-        """What a token stands for, which may be part of a character; a special token's name."""
+        """The bytes of a token, which may be a part of a character; the name of a special token."""
         return self._tokenizer.decode_bytes([token])
 
     def _start(self, what: str, grammar: str) -> Constraint:
@@ -129,7 +129,7 @@ class Constraints:
         constraint = Constraint(matcher, self._words)
         try:
             constraint.mask()
-        except ConstraintFault as error:  # such as a schema that refers to itself alone
+        except ConstraintError as error:  # such as a schema that refers to itself alone
             raise _uncompiled(what, f"no text can begin ({error})") from None
         return constraint
 

@@ -1,62 +1,55 @@
-"""What the engine is asked and what it answers, in token ids."""
+"""A request to the engine and its outcome, in token ids; and how a text is sampled.
+
+`SamplingParams` is the house's only description of sampling settings: the engine, the text layer
+and the server read it, and it checks every bound.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from vcjax.core.errors import UserError
+from vcjax.model.config import LlamaConfig
 
-MOST_BIASES = 300
-"""Entries of `logit_bias`: as many as OpenAI's API takes."""
-MOST_TOP = 20
-"""Alternatives of a token that can be asked for, as in OpenAI's API."""
-_MOST_TOP_K = 2**31 - 1
-_MOST_TEMPERATURE = 10_000
-_REPETITION = (0.001, 1000)
-"""Bounds within which the device's int32 and float32 hold a setting and what is computed with it:
-a quotient of logits that overflows is infinite, and the draw is NaN."""
-
-
-class ConstraintFault(Exception):
-    """A constraint can't go on; it ends its request with the finish reason `error`."""
-
-
-class TokenConstraint(Protocol):
-    """Says which tokens may come next; see `vcjax.generate.constraints`."""
-
-    def mask(self) -> np.ndarray: ...
-
-    def accept(self, token: int) -> bool: ...
-
-
-class TokenWatch(Protocol):
-    """Sees each token of a continuation; True ends it. See `vcjax.generate.decoder`."""
-
-    def accept(self, token: int) -> bool: ...
+MAX_BIASES = 300
+"""Entries of `logit_bias`, as in OpenAI's API."""
+MAX_TOP_LOGPROBS = 20
+"""Alternatives that are reported beside a token, as in OpenAI's API."""
+# The devices hold these settings in int32 and float32. Within the bounds what is computed from them
+# is finite: a repetition penalty that overflowed a logit would make the draw NaN.
+_MAX_TOP_K = 2**31 - 1
+_MAX_TEMPERATURE = 10_000
+_REPETITION_PENALTIES = (0.001, 1000)
+_CONSTRAINTS = ("json_schema", "regex", "choices")
 
 
 @dataclass(frozen=True)
-class Request:
-    """Ids to continue.
+class SamplingParams:
+    """How a text is continued.
 
     Attributes:
-      prompt: token ids, at least one.
-      max_tokens, min_tokens: bounds of the continuation.
-      temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,
-        seed: see `vcjax.generate.sampling`.
-      logit_bias: added to the logits of these ids.
-      eos_ids: each of these ends the continuation and isn't part of it.
-      constraint: fresh state of a constraint, used up by this request.
-      watch: sees each token, and is obeyed from `min_tokens` on; used up as well.
-      top_logprobs: how many of the most likely tokens are told beside each one.
+      max_tokens, min_tokens: bounds of the continuation's length.
+      temperature: divides the logits; 0 is greedy.
+      top_k: number of most likely tokens to draw from; 0 is all.
+      top_p: share of the probability mass to draw from.
+      min_p: least probability of a token, as a share of the most likely one's.
+      repetition_penalty, presence_penalty, frequency_penalty: see
+        `vcjax.generate.sampling.penalise`; 1, 0 and 0 change nothing.
+      logit_bias: added to the logits of these token ids.
+      seed: of the draws. The engine takes 32 bits; the text layer derives them from any integer.
+      stop: strings that end the text and aren't part of it; see
+        `vcjax.generate.detokenizer.Detokenizer`.
+      json_schema, regex, choices: what the text must match; one of them at most.
+      top_logprobs: number of most likely tokens that are reported beside each one.
+
+    Raises:
+      UserError: a value that is out of its bounds, or more than one constraint.
     """
 
-    prompt: tuple[int, ...]
-    max_tokens: int
-    min_tokens: int = 0
+    max_tokens: int = 256
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -66,52 +59,135 @@ class Request:
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int = 0
-    eos_ids: tuple[int, ...] = ()
-    constraint: TokenConstraint | None = None
-    watch: TokenWatch | None = None
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
+    choices: tuple[str, ...] | None = None
     top_logprobs: int = 0
 
     def __post_init__(self) -> None:
-        if not self.prompt:
-            raise UserError("prompt is empty")
-        _within("max_tokens", self.max_tokens, 1)
-        _within("min_tokens", self.min_tokens, 0, self.max_tokens)
-        _within("temperature", self.temperature, 0, _MOST_TEMPERATURE)
-        _within("top_k", self.top_k, 0, _MOST_TOP_K)
+        _check_bounds("max_tokens", self.max_tokens, 1)
+        _check_bounds("min_tokens", self.min_tokens, 0, self.max_tokens)
+        _check_bounds("temperature", self.temperature, 0, _MAX_TEMPERATURE)
+        _check_bounds("top_k", self.top_k, 0, _MAX_TOP_K)
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must be above 0 and at most 1, not {self.top_p}")
-        _within("min_p", self.min_p, 0, 1)
-        _within("repetition_penalty", self.repetition_penalty, *_REPETITION)
-        _within("presence_penalty", self.presence_penalty, -2, 2)
-        _within("frequency_penalty", self.frequency_penalty, -2, 2)
-        if len(self.logit_bias) > MOST_BIASES:
+        _check_bounds("min_p", self.min_p, 0, 1)
+        _check_bounds("repetition_penalty", self.repetition_penalty, *_REPETITION_PENALTIES)
+        _check_bounds("presence_penalty", self.presence_penalty, -2, 2)
+        _check_bounds("frequency_penalty", self.frequency_penalty, -2, 2)
+        if len(self.logit_bias) > MAX_BIASES:
             raise UserError(
-                f"logit_bias has {len(self.logit_bias)} entries; at most {MOST_BIASES} are taken"
+                f"logit_bias has {len(self.logit_bias)} entries; at most {MAX_BIASES} are accepted"
             )
         for token, bias in self.logit_bias.items():
-            _within(f"logit_bias of token {token}", bias, -100, 100)
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed must be at least 0 and below 2**32, not {self.seed}")
-        _within("top_logprobs", self.top_logprobs, 0, MOST_TOP)
+            _check_bounds(f"logit_bias of token {token}", bias, -100, 100)
+        _check_bounds("top_logprobs", self.top_logprobs, 0, MAX_TOP_LOGPROBS)
+        given = [name for name in _CONSTRAINTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)}: a text can have one constraint only")
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether the logits depend on the tokens so far."""
+        return (
+            self.repetition_penalty != 1
+            or self.presence_penalty != 0
+            or self.frequency_penalty != 0
+        )
 
 
-def _within(name: str, value: float, least: float, most: float = math.inf) -> None:
+def _check_bounds(name: str, value: float, least: float, most: float = math.inf) -> None:
     if not (least <= value <= most and value < math.inf):
         bound = "" if most == math.inf else f" and at most {most}"
         raise UserError(f"{name} must be at least {least}{bound}, not {value}")
 
 
+class ConstraintError(Exception):
+    """A constraint can't be continued; its request ends with the finish reason `error`."""
+
+
+class TokenConstraint(Protocol):
+    """Decides which tokens may come next; see `vcjax.generate.constraints.Constraint`."""
+
+    def mask(self) -> np.ndarray: ...
+
+    def accept(self, token: int) -> bool: ...
+
+
+class StoppingCriterion(Protocol):
+    """Receives each token of a continuation and returns True to end it; see
+    `vcjax.generate.detokenizer.Detokenizer`."""
+
+    def accept(self, token: int) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """Token ids to continue.
+
+    The engine itself ignores `stop` and the constraints in `sampling`: they are about text, and
+    `vcjax.generate.text.TextEngine` turns them into `stopping` and `constraint`.
+
+    Attributes:
+      prompt: token ids, at least one.
+      eos_ids: each of these ends the continuation and isn't part of it.
+      constraint: fresh state of a constraint; this request uses it up.
+      stopping: may end the continuation from `min_tokens` tokens on; used up as well.
+
+    Raises:
+      UserError: an empty prompt, or a seed that doesn't fit in 32 bits.
+    """
+
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+    eos_ids: tuple[int, ...] = ()
+    constraint: TokenConstraint | None = None
+    stopping: StoppingCriterion | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise UserError("prompt is empty")
+        if not 0 <= self.sampling.seed < 2**32:
+            raise UserError(f"seed must be at least 0 and below 2**32, not {self.sampling.seed}")
+
+    def check(self, model: LlamaConfig) -> None:
+        """Raises a UserError if the request doesn't fit the model's context or vocabulary."""
+        new_tokens = self.sampling.max_tokens
+        if len(self.prompt) + new_tokens > model.max_position:
+            raise UserError(
+                f"a prompt of {len(self.prompt)} tokens and {new_tokens} new ones don't fit the "
+                f"model's context of {model.max_position}"
+            )
+        for token in (min(self.prompt), max(self.prompt)):
+            if not 0 <= token < model.vocab_size:
+                raise UserError(
+                    f"token {token} isn't in the model's vocabulary of {model.vocab_size}; "
+                    "tokenizer and model don't belong together"
+                )
+        for token in self.sampling.logit_bias:
+            if not 0 <= token < model.vocab_size:
+                raise UserError(
+                    f"logit_bias: token {token} isn't in the vocabulary of {model.vocab_size}"
+                )
+
+
 Alternatives = tuple[tuple[int, float], ...]
-"""Ids and log-probabilities, the most likely first."""
+"""Token ids and their log-probabilities, the most likely first."""
 
 
 @dataclass(frozen=True)
 class Event:
     """One token of one request, or its end.
 
-    `token` is None where the request ended without one (an EOS id, which is `eos` then, or a
-    constraint that is met); `finish_reason` is None while it goes on, then `stop`, `length`,
-    `error` (its constraint can't go on, or `cause` was raised on its behalf) or `cancelled`.
+    Attributes:
+      index: which of the caller's requests.
+      token: None where the request ends without one: by an EOS id, or because it was cancelled
+        or failed.
+      finish_reason: None while the request continues, then `stop`, `length`, `cancelled` or
+        `error` (its constraint can't be continued, or `cause` was raised on its behalf).
+      eos: the EOS id that ended the request.
     """
 
     index: int
@@ -125,9 +201,20 @@ class Event:
 
 @dataclass(frozen=True)
 class Result:
-    """A whole continuation: ids, the log-probability and alternatives of each, and why it ended."""
+    """A finished continuation: its tokens, the log-probability and alternatives of each, and why
+    it ended."""
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: str
     top: tuple[Alternatives, ...] = ()
+
+    @classmethod
+    def of(cls, events: Sequence[Event], finish_reason: str) -> "Result":
+        """Collects the events of one request that have a token."""
+        return cls(
+            tuple(event.token for event in events if event.token is not None),
+            tuple(event.logprob for event in events),
+            finish_reason,
+            tuple(event.top for event in events),
+        )

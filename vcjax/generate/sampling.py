@@ -1,9 +1,11 @@
-"""Choosing the next token of each row from its logits, by its own settings and seed.
+"""Choosing the next token of each slot from its logits, by its own settings and seed.
 
-What a row gets depends on its own logits, counts, settings, seed and step alone: what no row asks
-for is skipped, and what another row asks for leaves it as it is, to the bit.
+Penalties come first, then biases, the mask, temperature, top-k, top-p and min-p. What a slot gets
+depends on its own logits, counts, settings, seed and step alone: what no slot asks for is skipped,
+and what another slot asks for leaves it as it is, to the bit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,93 +13,88 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from vcjax.generate.adjust import bias, constrain, penalise
-from vcjax.generate.truncate import lowest_kept
-
 _BLOCK = 256
 """Tokens whose weights are summed before one of them is drawn."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Settings:
-    """How the rows choose.
+class SamplingBatch:
+    """The sampling parameters of all slots, as arrays.
 
     Attributes:
       temperature: divides the logits; 0 takes the most likely allowed token.
-      top_k, top_p, min_p: see `vcjax.generate.truncate.lowest_kept`.
-      repetition_penalty, presence_penalty, frequency_penalty: see
-        `vcjax.generate.adjust.penalise`; 1, 0 and 0 leave the logits as they are.
+      top_k, top_p, min_p: see `truncation_floor`.
+      repetition_penalty, presence_penalty, frequency_penalty: see `penalise`.
       seeds, steps: decide the draw.
-      bias_ids, bias_values: see `vcjax.generate.adjust.bias`.
-      mask: a bit for each token that may come next; see `vcjax.generate.adjust.unpack_mask`.
-      penalised, biased, constrained, filtered, drawn: whether any row has a penalty, a bias, a
-        mask, a top-k, top-p or min-p, a temperature; otherwise that work is skipped.
+      bias_ids, bias_values: see `add_biases`.
+      mask: a bit for each token that may come next; see `unpack_mask`.
+      any_penalised, any_biased, any_masked, any_truncated, any_drawn: whether any slot has a
+        penalty, a bias, a mask, a top-k, top-p or min-p, a temperature; otherwise that work is
+        skipped.
     """
 
-    temperature: Float[Array, " rows"]
-    top_k: Int[Array, " rows"]
-    top_p: Float[Array, " rows"]
-    min_p: Float[Array, " rows"]
-    repetition_penalty: Float[Array, " rows"]
-    presence_penalty: Float[Array, " rows"]
-    frequency_penalty: Float[Array, " rows"]
-    seeds: UInt[Array, " rows"]
-    steps: Int[Array, " rows"]
-    bias_ids: Int[Array, "rows biases"]
-    bias_values: Float[Array, "rows biases"]
-    mask: UInt[Array, "rows words"]
-    penalised: Bool[Array, ""]
-    biased: Bool[Array, ""]
-    constrained: Bool[Array, ""]
-    filtered: Bool[Array, ""]
-    drawn: Bool[Array, ""]
+    temperature: Float[Array, " slots"]
+    top_k: Int[Array, " slots"]
+    top_p: Float[Array, " slots"]
+    min_p: Float[Array, " slots"]
+    repetition_penalty: Float[Array, " slots"]
+    presence_penalty: Float[Array, " slots"]
+    frequency_penalty: Float[Array, " slots"]
+    seeds: UInt[Array, " slots"]
+    steps: Int[Array, " slots"]
+    bias_ids: Int[Array, "slots biases"]
+    bias_values: Float[Array, "slots biases"]
+    mask: UInt[Array, "slots words"]
+    any_penalised: Bool[Array, ""]
+    any_biased: Bool[Array, ""]
+    any_masked: Bool[Array, ""]
+    any_truncated: Bool[Array, ""]
+    any_drawn: Bool[Array, ""]
 
 
 class Drawn(NamedTuple):
-    """A token for each row, with log-probabilities under the plain model at temperature 1.
+    """A token for each slot, with log-probabilities under the plain model at temperature 1.
 
     Attributes:
-      top_ids, top_logprobs: the most likely tokens of the plain model, the likeliest first.
+      top_ids, top_logprobs: the most likely tokens of the plain model, the most likely first.
     """
 
-    tokens: Int[Array, " rows"]
-    logprobs: Float[Array, " rows"]
-    top_ids: Int[Array, "rows top"]
-    top_logprobs: Float[Array, "rows top"]
+    tokens: Int[Array, " slots"]
+    logprobs: Float[Array, " slots"]
+    top_ids: Int[Array, "slots top"]
+    top_logprobs: Float[Array, "slots top"]
 
 
 def draw(
-    logits: Float[Array, "rows vocab"],
-    counts: Int[Array, "rows vocab"],
-    settings: Settings,
+    logits: Float[Array, "slots vocab"],
+    counts: Int[Array, "slots vocab"],
+    batch: SamplingBatch,
     top: int = 0,
 ) -> Drawn:
-    """Chooses a token for each row.
-
-    Penalties come first, then biases, the mask, temperature, top-k, top-p and min-p.
+    """Chooses a token for each slot.
 
     Args:
       counts: which tokens have occurred; see `count`.
-      top: how many of the most likely tokens to tell.
+      top: number of most likely tokens to return beside each chosen one.
     """
-    adjusted = _adjusted(logits, counts, settings)
+    adjusted = adjust(logits, counts, batch)
     highest = jnp.max(adjusted, axis=-1, keepdims=True)
     greedy = _first(adjusted == highest)
 
     def drawn() -> Array:
-        # The largest is 0 first: a very low temperature must not make it infinite.
-        temperature = jnp.maximum(settings.temperature, jnp.finfo(jnp.float32).tiny)
+        # The largest logit becomes 0 first: a very low temperature must not make it infinite.
+        temperature = jnp.maximum(batch.temperature, jnp.finfo(jnp.float32).tiny)
         weights = jnp.exp((adjusted - highest) / temperature[:, None])
         floor = jax.lax.cond(
-            settings.filtered,
-            lambda: lowest_kept(weights, settings.top_k, settings.top_p, settings.min_p),
+            batch.any_truncated,
+            lambda: truncation_floor(weights, batch.top_k, batch.top_p, batch.min_p),
             lambda: jnp.zeros_like(temperature),
         )
-        chosen = _pick(weights, floor, _uniforms(settings.seeds, settings.steps))
-        return jnp.where(settings.temperature > 0, chosen, greedy)
+        chosen = _draw_by_weight(weights, floor, _uniforms(batch.seeds, batch.steps))
+        return jnp.where(batch.temperature > 0, chosen, greedy)
 
-    tokens = jax.lax.cond(settings.drawn, drawn, lambda: greedy)
+    tokens = jax.lax.cond(batch.any_drawn, drawn, lambda: greedy)
     total = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
     top_logits, top_ids = jax.lax.top_k(logits, top)
@@ -105,88 +102,213 @@ def draw(
 
 
 def count(
-    counts: Int[Array, "rows vocab"], tokens: Int[Array, " rows"]
-) -> Int[Array, "rows vocab"]:
-    """Counts a generated token of each row.
+    counts: Int[Array, "slots vocab"], tokens: Int[Array, " slots"]
+) -> Int[Array, "slots vocab"]:
+    """Counts a generated token of each slot.
 
-    Bit 0 of a count says whether a token occurs in the prompt; the rest is how often it has been
-    generated.
+    Bit 0 of a count is set if the token occurs in the prompt; the other bits count how often it has
+    been generated.
     """
     return counts.at[jnp.arange(tokens.shape[0]), tokens].add(2)
 
 
-def _adjusted(
-    logits: Float[Array, "rows vocab"], counts: Int[Array, "rows vocab"], settings: Settings
-) -> Float[Array, "rows vocab"]:
+# ---------------------------------------------------------------------------------------- logits
+
+
+def adjust(
+    logits: Float[Array, "slots vocab"], counts: Int[Array, "slots vocab"], batch: SamplingBatch
+) -> Float[Array, "slots vocab"]:
+    """Applies penalties, biases and masks; slots that have none keep their logits to the bit."""
     logits = jax.lax.cond(
-        settings.penalised,
+        batch.any_penalised,
         lambda logits: penalise(
             logits,
             counts,
-            settings.repetition_penalty,
-            settings.presence_penalty,
-            settings.frequency_penalty,
+            batch.repetition_penalty,
+            batch.presence_penalty,
+            batch.frequency_penalty,
         ),
         lambda logits: logits,
         logits,
     )
     logits = jax.lax.cond(
-        settings.biased,
-        lambda logits: bias(logits, settings.bias_ids, settings.bias_values),
+        batch.any_biased,
+        lambda logits: add_biases(logits, batch.bias_ids, batch.bias_values),
         lambda logits: logits,
         logits,
     )
     return jax.lax.cond(
-        settings.constrained,
-        lambda logits: constrain(logits, settings.mask),
+        batch.any_masked,
+        lambda logits: jnp.where(unpack_mask(batch.mask, logits.shape[-1]), logits, -jnp.inf),
         lambda logits: logits,
         logits,
     )
 
 
-def _uniforms(seeds: UInt[Array, " rows"], steps: Int[Array, " rows"]) -> Float[Array, "rows 2"]:
-    """Two numbers from 0 to below 1 for each row."""
+def penalise(
+    logits: Float[Array, "slots vocab"],
+    counts: Int[Array, "slots vocab"],
+    repetition: Float[Array, " slots"],
+    presence: Float[Array, " slots"],
+    frequency: Float[Array, " slots"],
+) -> Float[Array, "slots vocab"]:
+    """Makes tokens that have occurred less likely, or more likely where the sign is reversed.
 
-    def own(seed: Array, step: Array) -> Array:
+    Args:
+      counts: see `count`.
+      repetition: divides the positive and multiplies the negative logits of tokens that occur in
+        the prompt or were generated (Keskar et al., arXiv 1909.05858); 1 changes nothing.
+      presence: subtracted from the logits of generated tokens (OpenAI's definition, as the next).
+      frequency: subtracted once for each time that a token was generated.
+    """
+    generated = counts >> 1
+    factor = repetition[:, None]
+    repeated = jnp.where(logits > 0, logits / factor, logits * factor)
+    logits = jnp.where(counts > 0, repeated, logits)
+    once = jnp.where(generated > 0, presence[:, None], 0.0)
+    return logits - once - generated * frequency[:, None]
+
+
+def add_biases(
+    logits: Float[Array, "slots vocab"],
+    ids: Int[Array, "slots biases"],
+    values: Float[Array, "slots biases"],
+) -> Float[Array, "slots vocab"]:
+    """Adds each value to the logit of its token; ids beyond the vocabulary are ignored."""
+    slots = jnp.arange(logits.shape[0])[:, None]
+    return logits.at[slots, ids].add(values, mode="drop")
+
+
+def unpack_mask(bits: UInt[Array, "slots words"], vocab: int) -> Bool[Array, "slots vocab"]:
+    """Unpacks 32 tokens a word, lowest bit first (the layout of `llguidance`)."""
+    lanes = (bits[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    return lanes.reshape(bits.shape[0], -1)[:, :vocab].astype(bool)
+
+
+# ------------------------------------------------------------------------------------ truncation
+# Each rule is a floor under the weights, which are proportional to the probabilities. Tokens that
+# tie with the last one kept are kept too, and the most likely token always is.
+
+
+def truncation_floor(
+    weights: Float[Array, "slots vocab"],
+    top_k: Int[Array, " slots"],
+    top_p: Float[Array, " slots"],
+    min_p: Float[Array, " slots"],
+) -> Float[Array, " slots"]:
+    """The weight below which a slot's tokens are dropped, by top-k, then top-p, then min-p.
+
+    Args:
+      top_k: number of most likely tokens to keep; 0 keeps all.
+      top_p: probability mass to keep, of what top-k kept (Holtzman et al., arXiv 1904.09751);
+        1 keeps all.
+      min_p: share of the largest probability that a token must have (Nguyen et al., arXiv
+        2407.01082); 0 keeps all.
+    """
+    floor = jnp.zeros_like(top_p)
+    floor = jax.lax.cond(jnp.any(top_k > 0), top_k_floor, lambda *_: floor, weights, top_k)
+    floor = jax.lax.cond(
+        jnp.any(top_p < 1), top_p_floor, lambda *rest: rest[-1], weights, top_p, floor
+    )
+    return jnp.maximum(floor, min_p * jnp.max(weights, axis=-1))
+
+
+def top_k_floor(
+    weights: Float[Array, "slots vocab"], top_k: Int[Array, " slots"]
+) -> Float[Array, " slots"]:
+    """The k-th largest weight; 0 for k = 0 and where there are fewer."""
+
+    def enough(floor: Array) -> Array:
+        # A float32 counts exactly to 2**24, and faster than an integer on a CPU.
+        return jnp.sum(jnp.where(weights >= floor[:, None], 1.0, 0.0), axis=-1) >= top_k
+
+    floor = _highest_floor(enough, jnp.zeros_like(weights[:, 0]), jnp.max(weights, axis=-1))
+    return jnp.where(top_k > 0, floor, 0.0)
+
+
+def top_p_floor(
+    weights: Float[Array, "slots vocab"],
+    top_p: Float[Array, " slots"],
+    floor: Float[Array, " slots"],
+) -> Float[Array, " slots"]:
+    """The highest floor that leaves `top_p` of the mass above the given one, which it replaces."""
+
+    def mass(floor: Array) -> Array:
+        return jnp.sum(jnp.where(weights >= floor[:, None], weights, 0.0), axis=-1)
+
+    target = top_p * mass(floor)
+    found = _highest_floor(lambda floor: mass(floor) >= target, floor, jnp.max(weights, axis=-1))
+    return jnp.where(top_p < 1, found, floor)
+
+
+def _highest_floor(
+    enough: Callable[[Float[Array, " slots"]], Bool[Array, " slots"]],
+    low: Float[Array, " slots"],
+    high: Float[Array, " slots"],
+) -> Float[Array, " slots"]:
+    """The highest floor from `low` to `high` that leaves enough; `low` where none does.
+
+    Bisects the bit patterns of the floats, which are ordered as the floats are: exact in 31
+    passes, without the sort over the vocabulary that costs more on every backend.
+    """
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = low + (high - low + 1) // 2
+        left = enough(jax.lax.bitcast_convert_type(middle, jnp.float32))
+        return jnp.where(left, middle, low), jnp.where(left, high, middle - 1)
+
+    bounds = tuple(jax.lax.bitcast_convert_type(bound, jnp.int32) for bound in (low, high))
+    found, _ = jax.lax.fori_loop(0, 31, halve, bounds)
+    return jax.lax.bitcast_convert_type(found, jnp.float32)
+
+
+# ----------------------------------------------------------------------------------------- draws
+
+
+def _uniforms(seeds: UInt[Array, " slots"], steps: Int[Array, " slots"]) -> Float[Array, "slots 2"]:
+    """Two numbers from 0 to below 1 for each slot."""
+
+    def of_slot(seed: Array, step: Array) -> Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), step), (2,))
 
-    return jax.vmap(own)(seeds, steps)
+    return jax.vmap(of_slot)(seeds, steps)
 
 
-def _pick(
-    weights: Float[Array, "rows vocab"],
-    floor: Float[Array, " rows"],
-    uniforms: Float[Array, "rows 2"],
-) -> Int[Array, " rows"]:
+def _draw_by_weight(
+    weights: Float[Array, "slots vocab"],
+    floor: Float[Array, " slots"],
+    uniforms: Float[Array, "slots 2"],
+) -> Int[Array, " slots"]:
     """Draws in proportion to the weights that reach the floor: first a block, then a token in it.
 
     Two short cumulative sums instead of a long one, whose rounding would drown rare tokens.
     """
-    rows, vocab = weights.shape
+    slots, vocab = weights.shape
     blocks = -(-vocab // _BLOCK)
     kept = jnp.where(weights >= floor[:, None], weights, 0.0)
-    kept = jnp.pad(kept, ((0, 0), (0, blocks * _BLOCK - vocab))).reshape(rows, blocks, _BLOCK)
+    kept = jnp.pad(kept, ((0, 0), (0, blocks * _BLOCK - vocab))).reshape(slots, blocks, _BLOCK)
     block = _invert(jnp.sum(kept, axis=-1), uniforms[:, 0])
     inside = jnp.take_along_axis(kept, block[:, None, None], axis=1)[:, 0]
     return block * _BLOCK + _invert(inside, uniforms[:, 1])
 
 
 def _invert(
-    weights: Float[Array, "rows choices"], uniform: Float[Array, " rows"]
-) -> Int[Array, " rows"]:
+    weights: Float[Array, "slots choices"], uniform: Float[Array, " slots"]
+) -> Int[Array, " slots"]:
     """The first choice at which the cumulative share exceeds `uniform`.
 
     Never one of weight 0, however the sums round.
     """
     sums = jnp.cumsum(weights, axis=-1)
-    possible = weights > 0
-    exceeding = possible & (sums > uniform[:, None] * sums[:, -1:])
-    last = weights.shape[-1] - 1 - _first(possible[:, ::-1])
+    is_possible = weights > 0
+    exceeding = is_possible & (sums > uniform[:, None] * sums[:, -1:])
+    last = weights.shape[-1] - 1 - _first(is_possible[:, ::-1])
     return jnp.minimum(_first(exceeding), last)
 
 
-def _first(marked: Bool[Array, "rows choices"]) -> Int[Array, " rows"]:
-    """The index of the first that is marked, or else of the last one of all.
+def _first(marked: Bool[Array, "slots choices"]) -> Int[Array, " slots"]:
+    """The index of the first choice that is marked, or of the last choice if none is.
 
     Several times as fast as `argmax` on a CPU, where a minimum is vectorised and it isn't.
     """

@@ -1,6 +1,7 @@
-"""An engine in a thread of its own, for callers that come and go at any time, such as a server's.
+"""An engine in its own thread, for callers that come and go at any time, such as a server's.
 
-Whatever touches the engine runs in that thread, between two steps; callers hand it over.
+Whatever touches the engine runs in that thread, between two steps; other threads queue
+calls for it.
 """
 
 import threading
@@ -11,30 +12,30 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from vcjax.generate.engine import Engine, EngineStats
-from vcjax.generate.requests import Event, Request
-from vcjax.generate.slots import Ticket
+from vcjax.generate.requests import Event, Request, SamplingParams
+from vcjax.generate.scheduler import RequestState
 
 Answer = TypeVar("Answer")
 
 
 class Busy(Exception):
-    """As many requests wait as may; try again later."""
+    """The queue is full; try again later."""
 
 
 class Closed(Exception):
-    """The service takes no more requests."""
+    """The service accepts no more requests."""
 
 
 class Service:
-    """Takes requests from any thread. A context manager: leaving it closes the service."""
+    """Accepts requests from any thread. A context manager: leaving it closes the service."""
 
     def __init__(self, engine: Engine, *, max_waiting: int = 256) -> None:
         """Starts the thread, which first compiles what a short request needs."""
         self.engine, self.max_waiting = engine, max_waiting
-        self._asked: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
-        self._open: set[Ticket] = set()
-        self._closing, self._faults = False, 0
+        self._open: set[RequestState] = set()
+        self._closing, self._errors = False, 0
         self._warm: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -55,41 +56,41 @@ class Service:
         self._warm.result()
 
     @property
-    def faults(self) -> int:
-        """Errors that ended one request, or, where all rows were lost, those under way."""
-        return self._faults
+    def errors(self) -> int:
+        """Number of errors that ended one request, or all of them where the cache was lost."""
+        return self._errors
 
     def stats(self) -> EngineStats:
-        """Counts so far; a moment old at most."""
+        """The engine's counts, up to a step old."""
         return self.engine.stats()
 
-    def submit(self, request: Request, on_event: Callable[[Event], None]) -> Ticket:
+    def submit(self, request: Request, on_event: Callable[[Event], None]) -> RequestState:
         """Queues a request; `on_event` is called in the engine's thread, so it must be short.
 
         If it raises, the request ends with the finish reason `error`.
 
         Raises:
           UserError: it doesn't fit the model.
-          Busy: as many wait as may.
+          Busy: the queue is full.
           Closed: the service is closing.
         """
-        self.engine.check(request)
-        ticket = Ticket(0, request, on_event)
+        request.check(self.engine.config)
+        state = RequestState(0, request, on_event)
         with self._changed:
             if self._closing:
                 raise Closed("the server is shutting down")
             # Open requests beyond the slots are those that wait.
             if len(self._open) >= self.engine.slots + self.max_waiting:
                 raise Busy(f"{self.max_waiting} requests are waiting; try again later")
-            ticket.on_event = lambda event: self._tell(ticket, on_event, event)
-            self._open.add(ticket)
-            self._ask(lambda: self.engine.enqueue(ticket))
-        return ticket
+            state.on_event = lambda event: self._report(state, on_event, event)
+            self._open.add(state)
+            self._call(lambda: self.engine.scheduler.enqueue(state))
+        return state
 
-    def cancel(self, ticket: Ticket) -> None:
-        """Ends a request and frees its slot; nothing happens where it has ended."""
+    def cancel(self, state: RequestState) -> None:
+        """Ends a request and frees its slot; does nothing after its end."""
         with self._changed:
-            self._ask(lambda: self.engine.cancel(ticket))
+            self._call(lambda: self.engine.scheduler.cancel(state))
 
     def run(self, function: Callable[[], Answer]) -> "Future[Answer]":
         """Runs a function between two steps, e.g. one that scores texts with the parameters.
@@ -109,48 +110,48 @@ class Service:
         with self._changed:
             if self._closing:
                 raise Closed("the server is shutting down")
-            self._ask(answer)
+            self._call(answer)
         return future
 
     def close(self, *, drain: bool) -> None:
-        """Takes no more requests and ends the thread.
+        """Accepts no more requests and ends the thread.
 
         Args:
-          drain: finish what is under way first; otherwise it is cancelled.
+          drain: finish the open requests first; otherwise they are cancelled.
         """
         with self._changed:
             self._closing = True
             if not drain:
-                for ticket in self._open:
-                    self._ask(lambda ticket=ticket: self.engine.cancel(ticket))
+                for state in self._open:
+                    self._call(lambda state=state: self.engine.scheduler.cancel(state))
             self._changed.notify()
         self._thread.join()
 
-    def _ask(self, what: Callable[[], None]) -> None:
-        self._asked.append(what)
+    def _call(self, function: Callable[[], None]) -> None:
+        self._calls.append(function)
         self._changed.notify()
 
-    def _tell(self, ticket: Ticket, on_event: Callable[[Event], None], event: Event) -> None:
+    def _report(self, state: RequestState, on_event: Callable[[Event], None], event: Event) -> None:
         if event.finish_reason is not None:
             with self._changed:
-                self._open.discard(ticket)
+                self._open.discard(state)
         if event.cause is not None:
             self._count(event.cause)
         try:
             on_event(event)
-        except BaseException as error:  # one caller's, which the others mustn't notice
-            if ticket.ended:
+        except BaseException as error:  # one caller's, which must not affect the others
+            if state.finished:
                 self._count(error)
             else:
-                self.engine.fail(ticket, error)
+                self.engine.scheduler.fail(state, error)
 
     def _count(self, error: BaseException) -> None:
         traceback.print_exception(error)
-        self._faults += 1
+        self._errors += 1
 
     def _run(self) -> None:
         try:
-            self.engine.generate([Request((0,), 2)])
+            self.engine.generate([Request((0,), SamplingParams(2))])
         except BaseException as error:
             self._warm.set_exception(error)
             return
@@ -158,21 +159,21 @@ class Service:
         more = False
         while True:
             with self._changed:
-                while not (self._asked or more or self._closing):
+                while not (self._calls or more or self._closing):
                     self._changed.wait()
-                asked = list(self._asked)
-                self._asked.clear()
-            for what in asked:
-                what()
+                calls = list(self._calls)
+                self._calls.clear()
+            for call in calls:
+                call()
             more = self._step()
             with self._changed:
-                if self._closing and not (more or self._asked):
+                if self._closing and not (more or self._calls):
                     return
 
     def _step(self) -> bool:
         try:
             return self.engine.step()
-        except BaseException as error:  # e.g. out of memory: all under way end, the next are served
+        except BaseException as error:  # e.g. out of memory: all open requests end
             self._count(error)
             self.engine.release()
             return False

@@ -1,59 +1,23 @@
-"""The text layer on the engine: prompts and conversations in, text out."""
+"""The text layer on the engine: prompts, conversations and pairs in, text or scores out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.generate.constraints import Constraint, Constraints
-from vcjax.generate.decoder import Decoder
+from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request, Result
+from vcjax.generate.requests import Request, Result, SamplingParams
+from vcjax.generate.scoring import TOKEN_BUDGET, score
+from vcjax.model.build import Params
 from vcjax.text import render_prompt
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle
 
 Conversation = Sequence[dict[str, str]]
 Prompt = str | Conversation | Sequence[int]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to continue a text; see `vcjax.generate.requests.Request`.
-
-    Attributes:
-      stop: strings that end the text, which they aren't part of, once it has `min_tokens` tokens;
-        see `vcjax.generate.decoder.Decoder` for which of several does.
-      json_schema, regex, choices: what the text must be, one of them at most.
-    """
-
-    max_tokens: int = 256
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    json_schema: dict[str, Any] | None = None
-    regex: str | None = None
-    choices: tuple[str, ...] | None = None
-    min_tokens: int = 0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    stop: tuple[str, ...] = ()
-    top_logprobs: int = 0
-
-    def __post_init__(self) -> None:
-        given = [name for name in _CONSTRAINTS if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise UserError(f"{' and '.join(given)}: a text can't be held to both")
-
-
-_CONSTRAINTS = ("json_schema", "regex", "choices")
-_TEXTUAL = {*_CONSTRAINTS, "stop"}
-_SHARED = tuple(name for name in Sampling.__dataclass_fields__ if name not in _TEXTUAL)
 
 
 class TextEngine:
@@ -65,36 +29,41 @@ class TextEngine:
         self.engine, self.eos_ids = engine, bundle.eos_ids
         self._constraints: Constraints | None = None
 
-    def request(self, prompt: Prompt, sampling: Sampling) -> Request:
-        """What the engine is asked; see `encode_prompt`."""
+    def request(self, prompt: Prompt, sampling: SamplingParams) -> Request:
+        """The engine's request for a prompt; see `encode_prompt`.
+
+        Raises:
+          UserError: it doesn't fit the model, or its constraint can't be compiled.
+        """
         request = Request(
             prompt=encode_prompt(self.tokenizer, prompt),
+            sampling=sampling,
             eos_ids=self.eos_ids,
-            watch=self._watch(sampling) if sampling.stop else None,
-            **{name: getattr(sampling, name) for name in _SHARED},
+            stopping=self._detokenizer(sampling) if sampling.stop else None,
         )
-        self.engine.check(request)
+        # Before the constraint, which takes the longest to make.
+        request.check(self.engine.config)
         return replace(request, constraint=self._constraint(sampling))
 
     @property
     def constraints(self) -> Constraints:
-        """Made on first use: it takes the tokenizer apart, about a second for 50,000 tokens."""
+        """Made on first use: to take the tokenizer apart takes a second for 50,000 tokens."""
         if self._constraints is None:
             vocab_size = self.engine.config.vocab_size
             self._constraints = Constraints(self.tokenizer, vocab_size, self.eos_ids)
         return self._constraints
 
     def text(self, request: Request, result: Result) -> str:
-        """What a request's tokens say, up to its stop string."""
-        if isinstance(request.watch, Decoder):
-            request.watch.finish()
-            return request.watch.text
+        """The text of a request's tokens, up to its stop string."""
+        if isinstance(request.stopping, Detokenizer):
+            request.stopping.finish()
+            return request.stopping.text
         return self.tokenizer.decode(result.tokens)
 
     def generate(
         self,
         prompts: Sequence[Prompt],
-        sampling: Sampling,
+        sampling: SamplingParams,
         on_text: Callable[[int, str, Result], None] | None = None,
     ) -> list[str]:
         """Continues all prompts; prompt i draws from a seed derived from (seed, i).
@@ -114,25 +83,31 @@ class TextEngine:
                 on_text(index, self.text(requests[index], result), result)
 
         results = self.engine.generate(requests, finished)
-        return [self.text(*pair) for pair in zip(requests, results, strict=True)]
+        return [
+            self.text(request, result) for request, result in zip(requests, results, strict=True)
+        ]
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
-        """Yields pieces of one continuation as they are made; see `Decoder.take`."""
-        request = self.request(prompt, sampling)
-        decoder = request.watch
-        if not isinstance(decoder, Decoder):
-            decoder = self._watch(sampling)
-            request = replace(request, watch=decoder)
+    def stream(self, prompt: Prompt, sampling: SamplingParams) -> Iterator[str]:
+        """Yields pieces of one continuation as they are made; see `Detokenizer.take`."""
+        request, detokenizer = self.detokenized(self.request(prompt, sampling))
         for _ in self.engine.stream(request):
-            if piece := decoder.take():
+            if piece := detokenizer.take():
                 yield piece
-        if piece := decoder.finish():
+        if piece := detokenizer.finish():
             yield piece
 
-    def _watch(self, sampling: Sampling) -> Decoder:
-        return Decoder(self.tokenizer, sampling.stop, sampling.min_tokens)
+    def detokenized(self, request: Request) -> tuple[Request, Detokenizer]:
+        """A request whose text can be read while it runs, and the detokenizer that has it."""
+        detokenizer = request.stopping
+        if not isinstance(detokenizer, Detokenizer):
+            detokenizer = self._detokenizer(request.sampling)
+            request = replace(request, stopping=detokenizer)
+        return request, detokenizer
 
-    def _constraint(self, sampling: Sampling) -> Constraint | None:
+    def _detokenizer(self, sampling: SamplingParams) -> Detokenizer:
+        return Detokenizer(self.tokenizer, sampling.stop, sampling.min_tokens)
+
+    def _constraint(self, sampling: SamplingParams) -> Constraint | None:
         if sampling.json_schema is not None:
             return self.constraints.json(sampling.json_schema)
         if sampling.regex is not None:
@@ -143,13 +118,152 @@ class TextEngine:
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> tuple[int, ...]:
-    """Ids to continue: a text as it stands (after BOS, where the tokenizer adds one); a
-    conversation rendered with the model's chat template, up to the assistant's turn; ids as they
-    are."""
+    """Token ids to continue.
+
+    Args:
+      prompt: a text is encoded after BOS, where the tokenizer adds one; a conversation is rendered
+        with the model's chat template, up to the assistant's turn; ids are taken unchanged.
+    """
     if isinstance(prompt, str):
         bos = tokenizer.bos_id if tokenizer.adds_bos else None
         return (*(() if bos is None else (bos,)), *tokenizer.encode(prompt))
     if prompt and isinstance(prompt[0], int):
         return tuple(cast(Sequence[int], prompt))
-    conversation = cast(Conversation, prompt)
-    return render_prompt(tokenizer, conversation)
+    return render_prompt(tokenizer, cast(Conversation, prompt))
+
+
+# ------------------------------------------------------------------------------------- dialogue
+
+
+class Dialogue:
+    """A conversation with one model that stays within the model's context.
+
+    Answer i draws from a seed derived from (`sampling.seed`, i).
+    """
+
+    def __init__(
+        self,
+        text: TextEngine,
+        sampling: SamplingParams,
+        system: str = "",
+        on_forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Args:
+        system: the system message, which is never forgotten; empty is none.
+        on_forget: called once, when the model no longer gets the oldest exchanges.
+        """
+        self._text, self._sampling, self._system = text, sampling, system
+        self._on_forget = on_forget
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts a new conversation."""
+        self._turns: list[dict[str, str]] = []
+        self._answers, self._forgot = 0, False
+
+    def ask(self, prompt: str) -> Generator[str, None, None]:
+        """Yields an answer in pieces; of one that the caller breaks off, what came is kept.
+
+        Raises:
+          UserError: the prompt doesn't fit the context even alone.
+        """
+        self._turns.append({"role": "user", "content": prompt})
+        seed = derive_seed(self._sampling.seed, self._answers)
+        self._answers += 1
+        answer = ""
+        try:
+            messages = self._fitting()
+            for piece in self._text.stream(messages, replace(self._sampling, seed=seed)):
+                answer += piece
+                yield piece
+        finally:
+            if answer.strip():
+                self._turns.append({"role": "assistant", "content": answer})
+            else:  # no chat template renders an empty answer
+                self._turns.pop()
+
+    def _fitting(self) -> list[dict[str, str]]:
+        """The messages, without as many of the oldest exchanges as don't fit."""
+        system = [{"role": "system", "content": self._system}] if self._system else []
+        context, new = self._text.engine.config.max_position, self._sampling.max_tokens
+        tokens = 0
+        for start in range(0, len(self._turns), 2):
+            messages = [*system, *self._turns[start:]]
+            tokens = len(encode_prompt(self._text.tokenizer, messages))
+            if tokens + new <= context:
+                del self._turns[:start]
+                if start and not self._forgot:
+                    self._forgot = True
+                    self._on_forget()
+                return messages
+        raise UserError(
+            f"the prompt: {tokens} tokens and {new} new ones don't fit the model's context of "
+            f"{context}"
+        )
+
+
+# ----------------------------------------------------------------------------------- likelihood
+
+
+def log_likelihood(
+    graph: Any,
+    params: Params,
+    tokenizer: Tokenizer,
+    contexts: Sequence[str],
+    continuations: Sequence[str],
+    *,
+    max_position: int,
+    token_budget: int = TOKEN_BUDGET,
+) -> list[tuple[float, bool]]:
+    """Returns, for each pair, the natural log-probability of the continuation and whether each
+    of its tokens is the most likely one.
+
+    Args:
+      token_budget: see `vcjax.generate.scoring.score`.
+
+    Raises:
+      UserError: an empty continuation, or a pair longer than the model's context.
+    """
+    sequences = [
+        encode_pair(tokenizer, context, continuation)
+        for context, continuation in zip(contexts, continuations, strict=True)
+    ]
+    for ids, _ in sequences:
+        if len(ids) > max_position:
+            raise UserError(f"a pair of {len(ids)} tokens doesn't fit a context of {max_position}")
+    scored = score(graph, params, sequences, token_budget=token_budget)
+    return [(sum(each.logprobs), all(each.greedy)) for each in scored]
+
+
+def encode_pair(
+    tokenizer: Tokenizer, context: str, continuation: str, *, special: bool = False
+) -> tuple[list[int], int]:
+    """The ids of both texts, and the index at which the continuation starts.
+
+    The two are encoded together and cut where the context, encoded alone, ends; white space at the
+    context's end belongs to the continuation. If no token came before the continuation, BOS or EOS
+    does. All as in EleutherAI's evaluation harness (`TemplateLM._encode_pair`), but for a
+    continuation that is swallowed by the context's last token: that token is then scored.
+
+    Args:
+      special: whether strings of special tokens in the texts are parsed as such.
+
+    Raises:
+      UserError: the continuation is empty.
+    """
+    if not continuation:
+        raise UserError("a continuation is empty")
+    whole = tokenizer.encode(context + continuation, special=special)
+    before = tokenizer.encode(context.rstrip(), special=special)
+    start = min(len(before), len(whole) - 1)
+    if start > 0 and (not tokenizer.adds_bos or whole[0] == tokenizer.bos_id):
+        return whole, start
+    return [prefix_id(tokenizer), *whole], start + 1
+
+
+def prefix_id(tokenizer: Tokenizer) -> int:
+    """The token before a text that has no context: BOS, or EOS if there is none."""
+    first = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
+    if first is None:
+        raise UserError("a continuation without a context needs a tokenizer with BOS or EOS")
+    return first

@@ -160,7 +160,7 @@ class Chain:
             benchmark=str(self._queries),
             max_tokens=self.config.answer_tokens,
             seed=self.config.seed,
-            **self.config.held,
+            **self.config.engine_fields,
         )
         measure(measuring, self.folder / MEASURED)
 

@@ -8,7 +8,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.charter.registry import Language
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build
-from vcjax.generate.holding import Holding
+from vcjax.generate.models import EngineConfig
 from vcjax.train.config import TrainConfig, kind_of
 
 NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"
@@ -16,7 +16,7 @@ DATA = (NONE, ATTACKS, ANSWERS, CONVERSATIONS)
 """What an arm trains on: nothing; pairs of its own attacks; the Actor's first answers to the
 queries of another arm's pairs, whatever was said of them; ordinary conversations."""
 
-_HELD = tuple(field.name for field in fields(Holding))
+_HELD = tuple(field.name for field in fields(EngineConfig))
 _SYNTHESIS = {
     "charter": "charter",
     "languages": "language",
@@ -68,8 +68,8 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationConfig(Holding):
-    """What `launch.ablate` takes as `--config.<field>`, beside the fields of `Holding`.
+class AblationConfig(EngineConfig):
+    """What `launch.ablate` takes as `--config.<field>`, beside the fields of `EngineConfig`.
 
     Attributes:
       model: the base model, any model reference.

@@ -14,8 +14,8 @@ from vcjax.core.workdir import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
 from vcjax.data.records import Document
-from vcjax.generate.likelihood import prefix_id
 from vcjax.generate.scoring import Scored, score
+from vcjax.generate.text import prefix_id
 from vcjax.model.build import abstract
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.weights.bundle import Bundle, load_bundle

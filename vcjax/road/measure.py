@@ -13,7 +13,7 @@ from vcjax.core.stores import reached
 from vcjax.core.workdir import check_config, opened
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
-from vcjax.generate.holding import Holding
+from vcjax.generate.models import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.opening import RoleSpec, family_of, open_roles, without_options
@@ -23,8 +23,8 @@ UPLOADED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureConfig(Holding):
-    """What `launch.evaluate` takes as `--config.<field>`, beside the fields of `Holding`.
+class MeasureConfig(EngineConfig):
+    """What `launch.evaluate` takes as `--config.<field>`, beside the fields of `EngineConfig`.
 
     Attributes:
       model, judge: model references, or `recorded:FILE`; an empty judge runs the charter's rule

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 
-from vcjax.generate.pool import Pool
-from vcjax.generate.requests import Request, Result
-from vcjax.generate.text import Sampling, TextEngine, encode_prompt
+from vcjax.generate.models import ModelPool
+from vcjax.generate.requests import Request, Result, SamplingParams
+from vcjax.generate.text import TextEngine, encode_prompt
 from vcjax.roles.alternatives import number_alternatives
 from vcjax.roles.role import TOO_LONG, Alternatives, Ask, Reply
 
@@ -16,7 +16,7 @@ ENGINE_ERROR = "engine error"
 class LocalRole:
     """One model that answers on this machine's devices. Several roles may share one."""
 
-    def __init__(self, pool: Pool, reference: str, *, family: str) -> None:
+    def __init__(self, pool: ModelPool, reference: str, *, family: str) -> None:
         """Loads the model, unless the pool holds it.
 
         Args:
@@ -99,8 +99,8 @@ def _alternatives(text: TextEngine, ask: Ask, result: Result) -> tuple[Alternati
     return number_alternatives([(decode([id]), logprob) for id, logprob in chosen], tops)
 
 
-def _sampling(ask: Ask) -> Sampling:
-    return Sampling(
+def _sampling(ask: Ask) -> SamplingParams:
+    return SamplingParams(
         max_tokens=ask.max_tokens,
         temperature=ask.temperature,
         top_p=ask.top_p,

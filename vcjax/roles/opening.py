@@ -7,8 +7,7 @@ from pathlib import Path
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json
 from vcjax.core.lineage import Parent
-from vcjax.generate.holding import Holding
-from vcjax.generate.pool import Pool
+from vcjax.generate.models import EngineConfig, ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole
@@ -72,7 +71,7 @@ def without_options(references: str) -> str:
 
 
 def open_roles(
-    specs: Mapping[str, RoleSpec], holding: Holding
+    specs: Mapping[str, RoleSpec], config: EngineConfig
 ) -> tuple[dict[str, Role], list[Parent]]:
     """Opens every role. Returns them by name, and the models behind them as lineage parents.
 
@@ -83,7 +82,7 @@ def open_roles(
     roles: dict[str, Role] = {}
     opened: dict[tuple[str, str], Role] = {}
     parents: list[Parent] = []
-    pool = Pool(holding)
+    pool = ModelPool(config)
     for name, spec in specs.items():
         family = family_of(spec, f"{name}_family")
         if (spec.model, family) not in opened:
@@ -95,7 +94,7 @@ def open_roles(
     return roles, parents
 
 
-def _open(name: str, model: str, family: str, pool: Pool) -> tuple[Role, Parent]:
+def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, Parent]:
     if model.startswith(RECORDED):
         path = model.removeprefix(RECORDED)
         return RecordedRole(path, family=family), Parent.of(name, path, model)

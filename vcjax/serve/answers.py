@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from vcjax.generate.decoder import Decoder
+from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.requests import Event, Request
+from vcjax.generate.scheduler import RequestState
 from vcjax.generate.service import Service
-from vcjax.generate.slots import Ticket
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Asked:
     """
 
     request: Request
-    decoder: Decoder
+    decoder: Detokenizer
 
 
 class News(NamedTuple):
@@ -42,7 +42,7 @@ class Answers:
 
     def __init__(self, service: Service, asked: Sequence[Asked]) -> None:
         self._service, self._asked = service, asked
-        self._tickets: list[Ticket] = []
+        self._tickets: list[RequestState] = []
         self._news: deque[News] = deque()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -68,7 +68,7 @@ class Answers:
     def __exit__(self, *_: object) -> None:
         self._left = True
         for ticket in self._tickets:
-            if not ticket.ended:
+            if not ticket.finished:
                 self._service.cancel(ticket)
 
     async def __aiter__(self) -> AsyncIterator[list[News]]:
@@ -81,7 +81,7 @@ class Answers:
             open_count -= sum(each.event.finish_reason is not None for each in news)
             yield news
 
-    def _tell(self, index: int, decoder: Decoder, event: Event) -> None:
+    def _tell(self, index: int, decoder: Detokenizer, event: Event) -> None:
         """In the engine's thread, right after the decoder has seen the token."""
         if self._left:
             return

@@ -1,10 +1,8 @@
 """From the fields of a request to requests of the engine."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from vcjax.core.seeds import derive_seed
-from vcjax.generate.decoder import Decoder
 from vcjax.serve.answers import Asked
 from vcjax.serve.errors import ApiError
 from vcjax.serve.fields import ChatRequest, CompletionRequest
@@ -67,8 +65,5 @@ def ask(
         for _ in range(body.n):
             sampling = body.sampling(bound, derive_seed(seed, len(asked)), top_logprobs)
             request = loaded.text.request(prompt, sampling)
-            decoder = request.watch
-            if not isinstance(decoder, Decoder):
-                decoder = Decoder(loaded.text.tokenizer)
-            asked.append(Asked(replace(request, watch=decoder), decoder))
+            asked.append(Asked(*loaded.text.detokenized(request)))
     return asked

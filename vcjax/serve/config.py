@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from vcjax.core.errors import UserError
-from vcjax.generate.holding import Holding
+from vcjax.generate.models import EngineConfig
 
 
 @dataclass(frozen=True)
-class ServeConfig(Holding):
-    """One server, beside the fields of `Holding`.
+class ServeConfig(EngineConfig):
+    """One server, beside the fields of `EngineConfig`.
 
     Attributes:
       models: model references; each gets an engine of its own.

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
-from vcjax.generate.text import Sampling, TextEngine, encode_prompt
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import TextEngine, encode_prompt
 
 
 class Dialogue:
@@ -14,7 +15,7 @@ class Dialogue:
     def __init__(
         self,
         text: TextEngine,
-        sampling: Sampling,
+        sampling: SamplingParams,
         system: str = "",
         on_forget: Callable[[], None] = lambda: None,
     ) -> None:

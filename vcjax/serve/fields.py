@@ -16,8 +16,7 @@ from pydantic import (
 )
 
 from vcjax.core.errors import UserError
-from vcjax.generate.requests import MOST_TOP
-from vcjax.generate.text import Sampling
+from vcjax.generate.requests import MAX_TOP_LOGPROBS, SamplingParams
 
 MOST_CHOICES = 128
 MOST_PROMPTS = 2048
@@ -179,7 +178,7 @@ class _Generation(_Body):
         """The request's seed, or a new one."""
         return secrets.randbits(32) if self.seed is None else self.seed
 
-    def sampling(self, max_tokens: int, seed: int, top_logprobs: int) -> Sampling:
+    def sampling(self, max_tokens: int, seed: int, top_logprobs: int) -> SamplingParams:
         """How one choice is continued.
 
         Raises:
@@ -187,7 +186,7 @@ class _Generation(_Body):
         """
         given = {name: getattr(self, name) for name in _SAME}
         schema = self.response_format.schema_of_text() if self.response_format else None
-        return Sampling(
+        return SamplingParams(
             max_tokens=max_tokens,
             seed=seed,
             stop=tuple(self.stop),
@@ -204,7 +203,7 @@ class ChatRequest(_Generation):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: int | None = None
     logprobs: bool = False
-    top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "ChatRequest":
@@ -222,4 +221,4 @@ class CompletionRequest(_Generation):
         list[str | list[int]], BeforeValidator(_prompts), Field(max_length=MOST_PROMPTS)
     ]
     echo: bool = False
-    logprobs: Annotated[int, Field(ge=0, le=MOST_TOP)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None

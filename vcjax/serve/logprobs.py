@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vcjax.generate.decoder import Decoder
+from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.requests import Alternatives, Event
 from vcjax.generate.scoring import Scored
 from vcjax.generate.text import TextEngine
@@ -44,7 +44,7 @@ class TextLogprobs:
         start: characters of the choice's text before the first token.
         """
         self._text, self._count, self._start = text, count, start
-        self._decoder = Decoder(text.tokenizer)
+        self._decoder = Detokenizer(text.tokenizer)
 
     def of(self, entries: Iterable[Entry]) -> dict[str, Any]:
         """What is told of the next tokens."""

@@ -100,7 +100,7 @@ class _Engines(Collector):
                 continue
             service = served.loaded.service
             stats = service.stats()
-            faults.add_metric([served.name], service.faults)
+            faults.add_metric([served.name], service.errors)
             for name, family in families.items():
                 family.add_metric([served.name], getattr(stats, name))
         yield from (ready, faults, *families.values())

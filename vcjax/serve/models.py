@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from vcjax.generate.pool import Pool
+from vcjax.generate.models import ModelPool
 from vcjax.generate.service import Service
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
@@ -81,7 +81,7 @@ class Models:
 
         def work() -> None:
             try:
-                pool = Pool(config, keep=True, step_tokens=STEP_TOKENS)
+                pool = ModelPool(config, keep=True, step_tokens=STEP_TOKENS)
                 for served in self.all:
                     text = pool.get(served.reference).text
                     served.loaded = Loaded(text, config.max_waiting)

@@ -11,7 +11,8 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import Parent
 from vcjax.generate.engine import Engine
-from vcjax.generate.text import Prompt, Sampling, TextEngine, encode_prompt
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import Prompt, TextEngine, encode_prompt
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
@@ -94,7 +95,7 @@ class Answers:
             config.dtype,
             Parent("model", config.model, ""),
         )
-        sampling = Sampling(max_tokens=config.validation.max_tokens)
+        sampling = SamplingParams(max_tokens=config.validation.max_tokens)
         return TextEngine(bundle, engine).generate(self._asked, sampling)
 
 

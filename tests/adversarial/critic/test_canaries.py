@@ -9,8 +9,7 @@ from vcjax.adversarial.critic.panel import CriticPanel
 from vcjax.adversarial.critic.votes import Exhibit
 from vcjax.charter.load import load_charter
 from vcjax.core.seeds import derive_seed
-from vcjax.generate.holding import Holding
-from vcjax.generate.pool import Pool
+from vcjax.generate.models import EngineConfig, ModelPool
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Ask
@@ -92,7 +91,7 @@ def test_a_planted_text_stays_inside_its_delimiters_and_its_turn(tiny, form, exh
 @pytest.mark.parametrize("form", ["full", "simple"])
 def test_no_canary_makes_a_constrained_verdict_invalid(tiny_folder, form):
     panel = CriticPanel(CHARTER, form=form)
-    critic = LocalRole(Pool(Holding(slots=8)), str(tiny_folder), family="tiny")
+    critic = LocalRole(ModelPool(EngineConfig(slots=8)), str(tiny_folder), family="tiny")
     report = measure_canaries([EN, ZH], panel, poll_of(critic))
     assert report["n"] == 2
     assert (report["clean"]["valid"]["k"], report["clean"]["valid"]["n"]) == (2, 2)

@@ -10,8 +10,7 @@ from vcjax.adversarial.critic.forms import ASPECTS, FLOOR, FORMS, REASON_CHARACT
 from vcjax.adversarial.critic.votes import Exhibit
 from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.load import SHIPPED, load_charter
-from vcjax.generate.holding import Holding
-from vcjax.generate.pool import Pool
+from vcjax.generate.models import EngineConfig, ModelPool
 from vcjax.roles.alternatives import number_alternatives
 from vcjax.roles.grading import HIGHEST, LOWEST
 from vcjax.roles.local import LocalRole
@@ -152,7 +151,7 @@ def test_expected_scores_follow_a_reply_that_has_another_order():
 
 @pytest.fixture(scope="module")
 def critic(tiny_folder):
-    return LocalRole(Pool(Holding(slots=8)), str(tiny_folder), family="tiny")
+    return LocalRole(ModelPool(EngineConfig(slots=8)), str(tiny_folder), family="tiny")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

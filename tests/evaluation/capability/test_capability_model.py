@@ -11,8 +11,8 @@ from lm_eval.api.registry import get_model
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.evaluation.capability.model import VcjaxLM
-from vcjax.generate.likelihood import log_likelihood
-from vcjax.generate.text import Sampling
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import log_likelihood
 from vcjax.model.build import abstract, plain_logits
 from vcjax.text import render_prompt
 
@@ -90,7 +90,7 @@ def test_a_text_longer_than_the_context_is_scored_in_windows_each_token_once(sho
 
 
 def test_text_is_made_up_to_the_first_stop_string(lm, tiny):
-    (whole,) = lm.text.generate(["So"], Sampling(40))
+    (whole,) = lm.text.generate(["So"], SamplingParams(40))
     stop = whole[5:7]
     settings = {"until": [stop, ""], "max_gen_toks": 40, "do_sample": False, "temperature": 0.7}
     assert lm.generate_until(asked("generate_until", ("So", settings))) == [

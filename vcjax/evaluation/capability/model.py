@@ -10,12 +10,11 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from vcjax.core.errors import UserError, suggest
-from vcjax.generate.decoder import Decoder
-from vcjax.generate.holding import Holding
-from vcjax.generate.likelihood import encode_pair, prefix_id
-from vcjax.generate.requests import Request, Result
+from vcjax.generate.detokenizer import Detokenizer
+from vcjax.generate.models import EngineConfig
+from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
-from vcjax.generate.text import TextEngine
+from vcjax.generate.text import TextEngine, encode_pair, prefix_id
 from vcjax.text.chat_text import prompt_text
 from vcjax.text.jinja import Message
 from vcjax.text.templates import default_template
@@ -58,11 +57,11 @@ class VcjaxLM(LM):
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         """Args: `pretrained` is any model reference, or a loaded one; the others are those of
-        `load_bundle`, `Holding` and `score`."""
+        `load_bundle`, `EngineConfig` and `score`."""
         super().__init__()
         bundle = load_bundle(pretrained, dtype) if isinstance(pretrained, str) else pretrained
-        holding = Holding(slots=slots, weights=weights, tensor=tensor)
-        self.text = TextEngine(bundle, holding.engine(bundle))
+        config = EngineConfig(slots=slots, weights=weights, tensor=tensor)
+        self.text = TextEngine(bundle, config.engine(bundle))
         self.origin, self.token_budget = bundle.origin, token_budget
 
     def loglikelihood(
@@ -137,10 +136,12 @@ class VcjaxLM(LM):
         until = [stop for stop in settings["until"] if stop]
         return Request(
             prompt=tuple(self.prompt(context)[-room:]),
-            max_tokens=settings["max_gen_toks"],
+            sampling=SamplingParams(
+                max_tokens=settings["max_gen_toks"],
+                **{name: settings[name] for name in _SAMPLING if name in settings},
+            ),
             eos_ids=(*self.text.eos_ids, *(special[stop] for stop in until if stop in special)),
-            watch=Decoder(self._tokenizer, [stop for stop in until if stop not in special]),
-            **{name: settings[name] for name in _SAMPLING if name in settings},
+            stopping=Detokenizer(self._tokenizer, [stop for stop in until if stop not in special]),
         )
 
     def prompt(self, context: str) -> list[int]:

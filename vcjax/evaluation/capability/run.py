@@ -23,7 +23,7 @@ from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM
 from vcjax.evaluation.capability.results import tidy, versions
 from vcjax.evaluation.capability.tasks import load_tasks, local_data
-from vcjax.generate.holding import Holding
+from vcjax.generate.models import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.weights.bundle import load_bundle
@@ -34,8 +34,8 @@ _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class CapabilityConfig(Holding):
-    """What `launch.capability` takes, beside the fields of `Holding`.
+class CapabilityConfig(EngineConfig):
+    """What `launch.capability` takes, beside the fields of `EngineConfig`.
 
     Attributes:
       model: a model reference, or an OpenAI-compatible endpoint; see `EndpointSpec`.
@@ -111,7 +111,7 @@ def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Pare
     bundle = load_bundle(config.model, config.dtype or None)
     origin = bundle.origin
     about = {"reference": origin.reference, "hash": origin.hash, "dtype": bundle.dtype}
-    return VcjaxLM(bundle, **config.held), about, [origin]
+    return VcjaxLM(bundle, **config.engine_fields), about, [origin]
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:

@@ -1,20 +1,23 @@
 """Models side by side: one plan for their memory, one copy of a base that adapters share."""
 
+import re
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.adapted import write_run
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
-from vcjax.generate.holding import Holding
-from vcjax.generate.pool import Pool
-from vcjax.generate.text import Sampling, TextEngine
+from vcjax.generate.models import EngineConfig, ModelPool
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import TextEngine
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.bundle import load_bundle
 
 PROMPTS = ["Why?", "为什么？"]
-SMALL = {"holding": Holding(slots=2, dtype="float32"), "prefix_tokens": 64, "context": 128}
+SMALL = {"config": EngineConfig(slots=2, dtype="float32"), "prefix_tokens": 64, "context": 128}
 
 
 @pytest.fixture(scope="module")
@@ -31,35 +34,36 @@ def size(tree) -> int:
 
 
 def test_adapters_share_their_base_and_answer_as_if_merged(tiny_folder, adapted):
-    pool = Pool(**SMALL)
+    pool = ModelPool(**SMALL)
     base, *others = [pool.get(reference).text for reference in (str(tiny_folder), *adapted)]
     kernel = lambda text: text.engine.params["layers"][1]["gate"]["kernel"]  # noqa: E731
     assert all(kernel(text) is kernel(base) for text in others)
     weights = [one.weights for one in pool.plan()]
     assert weights[0] == size(base.engine.params)
     assert max(weights[1:]) < 0.2 * weights[0]
-    answers = [text.generate(PROMPTS, Sampling(12)) for text in (base, *others)]
+    answers = [text.generate(PROMPTS, SamplingParams(12)) for text in (base, *others)]
     for reference, answer in zip((str(tiny_folder), *adapted), answers, strict=True):
         merged = load_bundle(reference, "float32")
         alone = TextEngine(merged, Engine(merged.config, merged.params, slots=2))
-        assert answer == alone.generate(PROMPTS, Sampling(12))
+        assert answer == alone.generate(PROMPTS, SamplingParams(12))
     assert len({tuple(answer) for answer in answers}) == 3
 
 
 def test_an_adapter_alone_loads_its_base(adapted):
-    pool = Pool(**SMALL)
+    pool = ModelPool(**SMALL)
     one, other = (pool.get(reference).text.engine.params for reference in adapted)
     assert one["embedding"] is other["embedding"]
 
 
-def test_an_adapter_is_merged_where_weights_become_codes(adapted):
-    text = Pool(**SMALL | {"holding": Holding(slots=2, weights="int8")}).get(adapted[0]).text
+def test_an_adapter_is_merged_into_weights_that_are_quantised(adapted):
+    quantised = SMALL | {"config": EngineConfig(slots=2, weights="int8")}
+    text = ModelPool(**quantised).get(adapted[0]).text
     assert "lora_a" not in text.engine.params["layers"][0]["q"]
-    assert len(text.generate(PROMPTS, Sampling(4))) == 2
+    assert len(text.generate(PROMPTS, SamplingParams(4))) == 2
 
 
 def test_a_model_is_loaded_once(tiny_folder):
-    pool = Pool(**SMALL)
+    pool = ModelPool(**SMALL)
     assert pool.get(str(tiny_folder)) is pool.get(str(tiny_folder))
 
 
@@ -69,21 +73,21 @@ def test_the_least_recently_asked_model_makes_room_but_not_one_that_answers(
     full = write_run(tmp_path / "full", tiny_folder, None)
     assert size(full) > 0
     names = [str(tiny_folder), str(tmp_path / "full")]
-    first = Pool(**SMALL)
+    first = ModelPool(**SMALL)
     first.get(names[0])
-    room = sum(one.weights + one.rows for one in first.plan())
-    pool = Pool(memory=int(1.5 * room), **SMALL)
+    room = sum(one.weights + one.state for one in first.plan())
+    pool = ModelPool(memory=int(1.5 * room), **SMALL)
     pool.get(names[0])
     pool.get(names[1])
     assert [one.reference for one in pool.plan()] == [names[1]]
     text = pool.get(names[1]).text
-    events = text.engine.stream(text.request("Why?", Sampling(20)))
+    events = text.engine.stream(text.request("Why?", SamplingParams(20)))
     next(events)
     with pytest.raises(UserError, match=r"with it the models take .* GiB.*lower the slots"):
         pool.get(names[0])
     assert len(list(events)) > 1
     assert pool.get(names[1]).text is text
-    keeping = Pool(memory=int(1.5 * room), keep=True, **SMALL)
+    keeping = ModelPool(memory=int(1.5 * room), keep=True, **SMALL)
     keeping.get(names[0])
     with pytest.raises(UserError, match="with it the models take"):
         keeping.get(names[1])
@@ -91,14 +95,40 @@ def test_the_least_recently_asked_model_makes_room_but_not_one_that_answers(
 
 
 def test_the_plan_is_what_the_engine_takes(tiny_folder):
-    pool = Pool(**SMALL)
+    pool = ModelPool(**SMALL)
     engine = pool.get(str(tiny_folder)).text.engine
     engine.generate(
-        [pool.get(str(tiny_folder)).text.request("x" * 60, Sampling(20)) for _ in range(2)]
+        [pool.get(str(tiny_folder)).text.request("x" * 60, SamplingParams(20)) for _ in range(2)]
     )
-    memory = engine._memory
-    held = size([memory._cache, memory._pool, memory._logits, memory._counts])
-    assert pool.plan()[0].rows == held
+    state = engine._state
+    used = size([state._cache, state._pool, state._logits, state._counts])
+    assert pool.plan()[0].state == used
     engine.release()
-    assert memory._cache is None
+    assert state._cache is None
     np.testing.assert_equal(engine.generate([]), [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"slots": 0}, "config.slots must be at least 1, not 0"),
+        ({"tensor": -1}, "config.tensor must be at least 1, not -1"),
+        ({"dtype": "float8"}, "dtype 'float8' is not supported"),
+        ({"weights": "int4"}, "config.weights must be one of '', 'int8', not 'int4'"),
+    ],
+)
+def test_an_engine_config_is_checked(changes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        EngineConfig(**changes)
+
+
+def test_devices_that_are_not_there_are_an_error():
+    assert len(EngineConfig().devices()) == 1
+    with pytest.raises(UserError, match=r"tensor=64: this machine has \d+ device"):
+        EngineConfig(tensor=64).devices()
+
+
+def test_an_engine_has_the_settings_of_its_config(tiny_folder):
+    bundle = load_bundle(str(tiny_folder), "bfloat16")
+    engine = EngineConfig(slots=3, weights="int8").engine(bundle, part=32)
+    assert (engine.slots, engine.dtype, engine.weights) == (3, jnp.bfloat16, "int8")

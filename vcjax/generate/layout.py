@@ -1,4 +1,4 @@
-"""How an engine holds a model's parameters: unstacked, in one dtype, quantised, over a mesh."""
+"""How a model's parameters are laid out for the engine: unstacked, cast, quantised, sharded."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vcjax.core.errors import UserError
-from vcjax.generate import FORMS
+from vcjax.generate import WEIGHT_FORMS
 from vcjax.model.build import Params, abstract, logical_axes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
@@ -19,40 +19,43 @@ from vcjax.parallel import OnMesh, shardings
 
 
 @dataclass(frozen=True)
-class Placing:
-    """What the parameters of one model shape become on the devices.
+class ModelLayout:
+    """The parameters that the engine needs of one model shape.
 
     Attributes:
-      form: one of FORMS.
-      lora: of the adapters that stay unmerged; None is none.
-      on: the mesh that they lie on; None is the default device.
+      form: one of WEIGHT_FORMS.
+      lora: of adapters that stay unmerged; None if there are none.
+      on_mesh: the mesh to shard over; None is the default device.
+
+    Raises:
+      UserError: an unknown form, or unmerged adapters on quantised weights.
     """
 
     config: LlamaConfig
     dtype: Any
     form: str = ""
     lora: LoraConfig | None = None
-    on: OnMesh | None = None
+    on_mesh: OnMesh | None = None
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            known = ", ".join(repr(form) for form in FORMS)
+        if self.form not in WEIGHT_FORMS:
+            known = ", ".join(repr(form) for form in WEIGHT_FORMS)
             raise UserError(f"weights must be one of {known}, not {self.form!r}")
         if self.form and self.lora is not None:
             raise UserError(f"weights {self.form!r}: adapters must be merged first")
 
     @cached_property
     def graph(self) -> Any:
-        """The static graph of the model that runs them."""
+        """The static graph of the model that runs the parameters."""
         return self._abstract[0]
 
     @cached_property
     def shapes(self) -> Params:
-        """What `place` returns, as shapes and dtypes."""
+        """Shapes and dtypes of what `apply` returns."""
         return nnx.to_pure_dict(self._abstract[1])
 
-    def place(self, params: Params) -> Params:
-        """Lays parameters out. Those of the right dtype that lie right are shared, not copied.
+    def apply(self, params: Params) -> Params:
+        """Lays parameters out. Leaves that are already as they must be are shared, not copied.
 
         Args:
           params: of the model, stacked or not, on the host or on devices.
@@ -72,11 +75,11 @@ class Placing:
                 f"parameters are of another model: {wrong} is {given.get(wrong, 'absent')}, "
                 f"and the engine's {expected.get(wrong, 'absent')}"
             )
-        if self.on is None:
+        if self.on_mesh is None:
             return jax.tree.map(_put, params, self.shapes)
         axes = logical_axes(self.config, **self._options)
-        places = shardings(self.on.mesh, self.on.rules, axes, self.shapes)
-        return jax.tree.map(_put, params, self.shapes, places)
+        targets = shardings(self.on_mesh.mesh, self.on_mesh.rules, axes, self.shapes)
+        return jax.tree.map(_put, params, self.shapes, targets)
 
     @cached_property
     def _abstract(self) -> tuple[Any, nnx.State]:
@@ -84,17 +87,17 @@ class Placing:
 
     @property
     def _options(self) -> dict[str, Any]:
+        # The model class knows quantised kernels as the frozen base of adapters, here of rank 0.
         lora = LoraConfig(rank=0, base=self.form) if self.form else self.lora
         return {"dtype": self.dtype, "param_dtype": self.dtype, "stacked": False, "lora": lora}
 
 
-def _put(leaf: Any, to: jax.ShapeDtypeStruct, place: Any = None) -> jax.Array:
-    """The leaf itself where it is what it is to be."""
-    if leaf.dtype != to.dtype:
-        leaf = jnp.asarray(leaf).astype(to.dtype)
-    if isinstance(leaf, jax.Array) and place in (None, leaf.sharding):
+def _put(leaf: Any, like: jax.ShapeDtypeStruct, target: Any = None) -> jax.Array:
+    if leaf.dtype != like.dtype:
+        leaf = jnp.asarray(leaf).astype(like.dtype)
+    if isinstance(leaf, jax.Array) and target in (None, leaf.sharding):
         return leaf
-    return jax.device_put(leaf, place)
+    return jax.device_put(leaf, target)
 
 
 def _sizes(params: Params) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,8 @@
-"""The text layer: prompts in, text out, whole or in pieces, and the likelihood of given text."""
+"""The text layer: prompts in, text out, whole or in pieces; dialogues; likelihood of given text."""
 
 import string
+from contextlib import closing
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 import vcjax
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
-from vcjax.generate.likelihood import log_likelihood
-from vcjax.generate.text import Sampling
+from vcjax.core.seeds import derive_seed
+from vcjax.generate.engine import Engine
+from vcjax.generate.requests import SamplingParams
+from vcjax.generate.text import Dialogue, TextEngine, log_likelihood
 from vcjax.model.build import abstract, plain_logits
 
+SAMPLING = SamplingParams(12, temperature=1.0, min_tokens=4, seed=5)
 CHAT = [{"role": "user", "content": "你好 Why?"}]
 
 
@@ -23,7 +28,7 @@ def model(tiny_folder):
 
 def test_a_stream_adds_up_to_what_generate_gives(text_engine):
     for seed in range(4):
-        sampling = Sampling(40, temperature=1.0, seed=seed)
+        sampling = SamplingParams(40, temperature=1.0, seed=seed)
         (result,) = text_engine.engine.generate([text_engine.request(CHAT, sampling)])
         pieces = list(text_engine.stream(CHAT, sampling))
         assert "".join(pieces) == text_engine.tokenizer.decode(result.tokens)
@@ -32,7 +37,7 @@ def test_a_stream_adds_up_to_what_generate_gives(text_engine):
 def test_a_piece_waits_for_the_rest_of_its_character(text_engine):
     # A schema with one possible text makes the random model write it, byte by byte.
     said = "公平的回答😀 fair"
-    sampling = Sampling(100, json_schema={"const": said})
+    sampling = SamplingParams(100, json_schema={"const": said})
     pieces = list(text_engine.stream("Say it.", sampling))
     assert "".join(pieces) == f'"{said}"'
     assert not any("\ufffd" in piece for piece in pieces)
@@ -40,7 +45,7 @@ def test_a_piece_waits_for_the_rest_of_its_character(text_engine):
 
 
 def test_prompts_of_one_call_draw_from_seeds_of_their_own(text_engine):
-    sampling = Sampling(16, temperature=1.0, seed=4)
+    sampling = SamplingParams(16, temperature=1.0, seed=4)
     first, second = text_engine.generate([CHAT, CHAT], sampling)
     assert first != second
     assert text_engine.generate([CHAT], sampling) == [first]
@@ -48,11 +53,11 @@ def test_prompts_of_one_call_draw_from_seeds_of_their_own(text_engine):
 
 def test_one_text_instead_of_a_list_is_refused(text_engine):
     with pytest.raises(UserError, match="list"):
-        text_engine.generate("Why?", Sampling())
+        text_engine.generate("Why?", SamplingParams())
 
 
 def test_a_conversation_is_rendered_with_the_chat_template(text_engine):
-    request = text_engine.request(CHAT, Sampling())
+    request = text_engine.request(CHAT, SamplingParams())
     text = text_engine.tokenizer.decode(request.prompt, skip_special=False)
     assert text == "<|im_start|>user\n你好 Why?<|im_end|>\n<|im_start|>assistant\n"
     assert request.eos_ids == EOS_IDS
@@ -96,7 +101,9 @@ def test_a_pair_that_cannot_be_scored_is_refused(model, tiny):
         model.log_likelihood(["Both"], [""])
     graph, _ = abstract(tiny.config)
     with pytest.raises(UserError, match="doesn't fit a context of 4"):
-        log_likelihood(graph, tiny.params, tiny.tokenizer, ["Both sides"], [" have a case."], 4)
+        log_likelihood(
+            graph, tiny.params, tiny.tokenizer, ["Both sides"], [" have a case."], max_position=4
+        )
 
 
 def test_a_saved_model_loads_as_the_same_model(model, tmp_path):
@@ -140,3 +147,69 @@ def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, 
     ):
         with pytest.raises(UserError, match="this model has no tokenizer"):
             use()
+
+
+@pytest.fixture(scope="module")
+def narrow(tiny) -> TextEngine:
+    """Of a context that holds three short exchanges."""
+    bundle = replace(tiny, config=replace(tiny.config, max_position=160))
+    return TextEngine(bundle, Engine(bundle.config, bundle.params, slots=1))
+
+
+def said(text: TextEngine, seed: int, *contents: str) -> str:
+    """The answer to a conversation after the system's `Be fair.`"""
+    roles = ("user", "assistant") * len(contents)
+    turns = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
+    messages = [{"role": "system", "content": "Be fair."}, *turns]
+    sampling = replace(SAMPLING, seed=derive_seed(5, seed))
+    return "".join(text.stream(messages, sampling))
+
+
+def test_each_answer_is_to_all_that_was_said(text_engine):
+    dialogue = Dialogue(text_engine, SAMPLING, "Be fair.")
+    first = "".join(dialogue.ask("你好"))
+    assert first == said(text_engine, 0, "你好")
+    assert "".join(dialogue.ask("Why?")) == said(text_engine, 1, "你好", first, "Why?")
+    dialogue.reset()
+    assert "".join(dialogue.ask("你好")) == first
+
+
+def test_an_answer_that_is_broken_off_counts_as_far_as_it_came(text_engine):
+    dialogue = Dialogue(text_engine, SAMPLING, "Be fair.")
+    with closing(dialogue.ask("你好")) as pieces:
+        begun = next(pieces) + next(pieces)
+    assert "".join(dialogue.ask("Why?")) == said(text_engine, 1, "你好", begun, "Why?")
+    assert text_engine.engine.stats().decoding == 0
+    # Of one that never began nothing is kept.
+    dialogue.reset()
+    dialogue.ask("你好").close()
+    with closing(dialogue.ask("Who?")) as pieces:
+        assert next(pieces)
+
+
+def test_the_oldest_exchanges_are_forgotten_when_the_context_is_full(narrow):
+    forgotten: list[int] = []
+    dialogue = Dialogue(narrow, SAMPLING, "Be fair.", lambda: forgotten.append(len(answers)))
+    answers: list[str] = []
+    for turn in range(8):
+        answers.append("".join(dialogue.ask(f"{turn}?")))
+    assert len(forgotten) == 1
+    assert 1 < forgotten[0] < 7
+    # The last answer is to the most that fits.
+    for start in range(8):
+        turns = [text for n in range(start, 7) for text in (f"{n}?", answers[n])]
+        try:
+            assert answers[7] == said(narrow, 7, *turns, "7?")
+        except UserError:
+            continue
+        assert 0 < start < 7
+        return
+    pytest.fail("nothing fits")
+
+
+def test_a_prompt_that_never_fits_is_refused_and_changes_nothing(narrow):
+    dialogue = Dialogue(narrow, SAMPLING, "Be fair.")
+    first = "".join(dialogue.ask("你好"))
+    with pytest.raises(UserError, match="don't fit the model's context of 160"):
+        list(dialogue.ask("! " * 200))
+    assert "".join(dialogue.ask("Why?")) == said(narrow, 2, "你好", first, "Why?")

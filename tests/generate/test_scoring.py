@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
-from vcjax.generate.likelihood import encode_pair, log_likelihood
-from vcjax.generate.rows import calls, shapes, shared_rows
-from vcjax.generate.scoring import score, score_rows
+from vcjax.generate.scoring import batches, score, score_batch, shapes, shared_rows
+from vcjax.generate.text import encode_pair, log_likelihood
 from vcjax.model import build
 from vcjax.model.build import abstract, plain_logits
 
@@ -62,8 +61,8 @@ def test_scores_are_those_of_the_full_forward_pass_in_the_order_asked(model, mix
         chosen, greedy, best, best_logprobs = expected(model, sequence, 3)
         np.testing.assert_allclose(result.logprobs, chosen, atol=2e-4)
         assert result.greedy == tuple(greedy)
-        assert [[token for token, _ in place] for place in result.top] == best.tolist()
-        told = [[logprob for _, logprob in place] for place in result.top]
+        assert [[token for token, _ in position] for position in result.top] == best.tolist()
+        told = [[logprob for _, logprob in position] for position in result.top]
         np.testing.assert_allclose(told, best_logprobs, atol=2e-4)
 
 
@@ -109,7 +108,7 @@ def test_a_row_is_run_again_where_more_is_asked_of_it_than_fits():
     many = [([5, token], 1) for token in range(200)]
     rows = shared_rows(many, CONTEXT)
     assert len(rows) == 4
-    assert all(row.places == len(row.members) <= row.length for row in rows)
+    assert all(row.targets == len(row.members) <= row.length for row in rows)
     assert sorted(member for row in rows for member in row.members) == list(range(200))
 
 
@@ -119,15 +118,15 @@ def test_shapes_are_known_and_little_of_them_is_padding(lengths, token_budget):
     sequences = [(range(n, n + length), 1) for n, length in enumerate(lengths)]
     known = shapes(4999, token_budget)
     assert len(known) <= 8 * 8
-    made = list(calls(shared_rows(sequences, 4999), token_budget))
-    assert sorted(m for call in made for row in call.rows for m in row.members) == list(
+    made = list(batches(shared_rows(sequences, 4999), token_budget))
+    assert sorted(m for batch in made for row in batch.rows for m in row.members) == list(
         range(len(lengths))
     )
-    for call in made:
-        assert (call.count, call.rows[0].length) in known
-        assert call.count == 1 or call.count * call.rows[0].length <= token_budget
-        assert len(call.rows) > call.count / 2
-        assert all(row.length in (4999, 64) or row.length < 2 * len(row.ids) for row in call.rows)
+    for batch in made:
+        assert (batch.count, batch.rows[0].length) in known
+        assert batch.count == 1 or batch.count * batch.rows[0].length <= token_budget
+        assert len(batch.rows) > batch.count / 2
+        assert all(row.length in (4999, 64) or row.length < 2 * len(row.ids) for row in batch.rows)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +145,11 @@ def test_a_sequence_that_cannot_be_scored_is_named(model, sequence, message):
         score(*model, [([3, 4], 1), sequence])
 
 
-def test_scores_over_the_vocabulary_never_exist_for_all_tokens(tiny):
+def test_logits_never_exist_for_all_tokens(tiny):
     config = replace(tiny.config, vocab_size=50_000)
     graph, _ = abstract(config)
-    numbers = {name: jax.ShapeDtypeStruct((4096,), jnp.int32) for name in ("places", "targets")}
-    program = score_rows.lower(
+    numbers = {name: jax.ShapeDtypeStruct((4096,), jnp.int32) for name in ("positions", "targets")}
+    program = score_batch.lower(
         graph,
         build.shapes(config),
         tokens=jax.ShapeDtypeStruct((64, 64), jnp.int32),
@@ -166,11 +165,13 @@ def test_many_pairs_score_as_each_alone(model, tiny):
     contexts = ["Both sides", "Both sides", "两面", "", "Grade the answer. " * 3]
     continuations = [" have", " reply", "都有理由。", "Alone.", "Why"]
     arguments = (*model, tiny.tokenizer)
-    together = log_likelihood(*arguments, contexts, continuations, CONTEXT)
+    together = log_likelihood(*arguments, contexts, continuations, max_position=CONTEXT)
     for context, continuation, (total, greedy) in zip(
         contexts, continuations, together, strict=True
     ):
-        ((alone, its_greedy),) = log_likelihood(*arguments, [context], [continuation], CONTEXT)
+        ((alone, its_greedy),) = log_likelihood(
+            *arguments, [context], [continuation], max_position=CONTEXT
+        )
         assert total == pytest.approx(alone, abs=1e-4)
         assert greedy == its_greedy
 

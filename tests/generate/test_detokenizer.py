@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 
 from tests.tiny import tiny_tokenizer
 from vcjax.core.errors import UserError
-from vcjax.generate.decoder import Decoder
+from vcjax.generate.detokenizer import Detokenizer
 
 TOKENIZER = tiny_tokenizer()
 TEXT = st.text(st.sampled_from("ab é公平😀\n"), max_size=20)
 STOPS = st.lists(st.text(st.sampled_from("ab é公平😀"), min_size=1, max_size=3), max_size=3)
 
 
-def run(text: str, stop=(), min_tokens: int = 0) -> tuple[list[str], Decoder]:
+def run(text: str, stop=(), min_tokens: int = 0) -> tuple[list[str], Detokenizer]:
     """What is released token by token, up to the stop string if one comes."""
-    decoder, pieces = Decoder(TOKENIZER, stop, min_tokens), []
+    decoder, pieces = Detokenizer(TOKENIZER, stop, min_tokens), []
     for token in TOKENIZER.encode(text):
         stopped = decoder.accept(token)
         pieces.append(decoder.take())
@@ -66,7 +66,7 @@ def test_which_of_several_stop_strings_is_the_first(stop, left):
 def test_of_stop_strings_within_one_token_the_one_complete_first_counts():
     words = ((token, TOKENIZER.decode([token])) for token in range(300, TOKENIZER.vocab_size))
     token, word = next((t, w) for t, w in words if len(set(w)) == len(w) >= 3 and w.isascii())
-    decoder = Decoder(TOKENIZER, (word, word[1]))
+    decoder = Detokenizer(TOKENIZER, (word, word[1]))
     assert decoder.accept(token)
     assert decoder.finish() == word[0]
 
@@ -82,7 +82,7 @@ def test_a_stop_string_that_is_complete_before_min_tokens_is_ordinary_text(text,
 
 
 def test_what_may_begin_a_stop_string_waits():
-    decoder = Decoder(TOKENIZER, ("\n\nQ:",))
+    decoder = Detokenizer(TOKENIZER, ("\n\nQ:",))
     released = []
     for token in TOKENIZER.encode("yes\n\nQ no"):
         decoder.accept(token)
@@ -92,7 +92,7 @@ def test_what_may_begin_a_stop_string_waits():
 
 
 def test_bytes_that_never_become_a_character_are_shown_at_the_end():
-    decoder = Decoder(TOKENIZER)
+    decoder = Detokenizer(TOKENIZER)
     decoder.accept(TOKENIZER.encode("😀")[0])
     assert decoder.take() == ""
     assert decoder.finish() == TOKENIZER.decode(TOKENIZER.encode("😀")[:1])
@@ -107,4 +107,4 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end():
 )
 def test_stop_strings_that_make_no_sense_are_refused(stop, message):
     with pytest.raises(UserError, match=message):
-        Decoder(TOKENIZER, stop)
+        Detokenizer(TOKENIZER, stop)

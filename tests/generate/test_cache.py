@@ -1,0 +1,87 @@
+"""The tree of prefixes (what is found was put there, no block is given twice), and windows."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vcjax.generate.cache import BLOCK, DecodeState, PrefixTree
+from vcjax.generate.layout import ModelLayout
+
+LONGEST = 9000
+
+
+def tokens(*blocks: int, rest: int = 1) -> tuple[int, ...]:
+    """A prompt of whole blocks, each of one repeated id, and a few tokens more."""
+    return tuple(np.repeat(blocks, BLOCK).tolist()) + (9,) * rest
+
+
+def test_a_prompt_finds_the_blocks_that_it_shares_and_no_more():
+    prefixes = PrefixTree(8)
+    first = prefixes.add(tokens(1, 2, 3))
+    assert None not in first
+    assert prefixes.find(tokens(1, 2, 4)) == first[:2]
+    assert prefixes.find(tokens(2, 2, 3)) == []
+    assert prefixes.add(tokens(1, 2, 4))[:2] == [None, None]
+
+
+def test_a_token_of_the_prompt_is_left_to_run():
+    prefixes = PrefixTree(8)
+    prefixes.add(tokens(1, 2))
+    assert len(prefixes.find(tokens(1, 2, rest=0))) == 1
+    assert prefixes.add(tokens(3, rest=0)) == []
+
+
+def test_the_least_recently_used_prefix_goes_first():
+    prefixes = PrefixTree(3)
+    prefixes.add(tokens(1, 2))
+    prefixes.add(tokens(3))
+    prefixes.find(tokens(1, 2))
+    prefixes.add(tokens(4))  # replaces 3
+    assert prefixes.find(tokens(3)) == []
+    assert len(prefixes.find(tokens(1, 2))) == 2
+
+
+def test_what_does_not_fit_is_kept_as_far_as_there_is_room():
+    prefixes = PrefixTree(2)
+    assert [block is not None for block in prefixes.add(tokens(1, 2, 3))] == [True, True, False]
+    assert PrefixTree(0).add(tokens(1)) == [None]
+
+
+def test_another_model_finds_nothing():
+    prefixes = PrefixTree(2)
+    prefixes.add(tokens(1))
+    prefixes.clear()
+    assert prefixes.find(tokens(1)) == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=30))
+def test_a_found_block_is_always_the_one_that_was_copied_there(prompts):
+    prefixes, pool = PrefixTree(5), {}
+    for blocks in prompts:
+        prompt = tokens(*blocks)
+        for index, block in enumerate(prefixes.find(prompt)):
+            assert pool[block] == tuple(blocks[: index + 1])
+        for index, block in enumerate(prefixes.add(prompt)):
+            if block is not None:
+                assert block < 5
+                pool[block] = tuple(blocks[: index + 1])
+
+
+def test_windows_are_few_and_not_much_too_large(tiny):
+    layout = ModelLayout(replace(tiny.config, max_position=LONGEST), jnp.dtype("float32"))
+    state = DecodeState(layout, 2, 0)
+
+    @given(st.integers(1, LONGEST))
+    def fits(length: int) -> None:
+        window = state.window(length)
+        assert length <= window <= max(256, 1.5 * length)
+        assert window % BLOCK == 0
+        assert state.window(window) == window
+
+    fits()
+    windows = {state.window(length) for length in range(1, LONGEST + 1)}
+    assert windows == {128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 9024}
