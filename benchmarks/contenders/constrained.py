@@ -55,7 +55,12 @@ def setup(asked: dict[str, Any]) -> Contender:
 
     lengths = [len(result.tokens) for result in text.engine.generate(constrained())]
     free = [
-        replace(request, constraint=None, eos_ids=(), max_tokens=length)
+        replace(
+            request,
+            sampling=replace(request.sampling, max_tokens=length),
+            eos_ids=(),
+            constraint=None,
+        )
         for request, length in zip(constrained(), lengths, strict=True)
     ]
 
