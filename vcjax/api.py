@@ -82,7 +82,7 @@ class Model:
         )
 
     def generate(self, prompts: Sequence[str | Conversation], **sampling: Any) -> list[str]:
-        """Continues texts or conversations; keywords are the fields of `Sampling`."""
+        """Continues texts or conversations; keywords are the fields of `SamplingParams`."""
         return self.text.generate(prompts, SamplingParams(**sampling))
 
     def save(self, path: str | Path, format: str = "hf", dtype: str | None = None) -> None:

@@ -33,7 +33,7 @@ _SAME = (
     "logit_bias",
     "regex",
 )
-"""Fields that a request and `Sampling` call the same."""
+"""Fields that a request and `SamplingParams` call the same."""
 
 
 class _Body(BaseModel):
