@@ -8,8 +8,7 @@ from typing import Any
 
 from benchmarks.machine import machine_facts
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_json, write_json
-from vcjax.core.workdir import check_target
+from vcjax.core.files import check_writable, read_json, write_json
 
 NAME = "bench.json"
 
@@ -30,7 +29,7 @@ def read_record(workdir: Path) -> dict[str, Any]:
     Raises:
       UserError: the file isn't one of ours, or nothing can be written there.
     """
-    check_target(workdir)
+    check_writable(workdir)
     if not (workdir / NAME).is_file():
         return {}
     record = read_json(workdir / NAME)

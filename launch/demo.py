@@ -14,10 +14,9 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Where everything is writt
 
 
 def main() -> None:
-    from vcjax.road.config import RoadConfig
-    from vcjax.road.run import drive
+    from vcjax.road.demo import DemoConfig, run_demo
 
-    summary = drive(RoadConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
+    summary = run_demo(DemoConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in _lines(summary):
         print(line)
     print(f"{WORKDIR.value}/report.html")

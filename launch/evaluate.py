@@ -15,9 +15,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=Tru
 
 
 def main() -> None:
-    from vcjax.road.measure import MeasureConfig, measure
+    from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 
-    measure(build(MeasureConfig, CONFIG.value.to_dict(), "config"), WORKDIR.value)
+    run_evaluation(build(EvaluationConfig, CONFIG.value.to_dict(), "config"), WORKDIR.value)
     print(f"{WORKDIR.value}/report.html", file=sys.stderr)
 
 

@@ -36,9 +36,8 @@ from vcjax.adversarial.ledger.query import (
 )
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import GateNotMet, UserError, suggest
-from vcjax.core.files import write_jsonl
+from vcjax.core.files import check_writable, write_jsonl
 from vcjax.core.script import aligned, run
-from vcjax.core.workdir import check_target
 
 LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")
 WHERE = flags.DEFINE_multi_string("where", [], "A condition, such as kind=accepted or score>=4.")
@@ -115,7 +114,7 @@ def _export(operands: list[str]) -> None:
         raise UserError("--out: name the file to write")
     if Path(OUT.value).is_dir():
         raise UserError(f"--out: {OUT.value} is a folder; name a file in it")
-    check_target(Path(OUT.value).parent)
+    check_writable(Path(OUT.value).parent)
     conditions = [Condition.parse(text) for text in WHERE.value]
     with opened_to_read(_ledger()) as connection:
         rows = attempts(connection, conditions)

@@ -28,11 +28,10 @@ def main() -> None:
 
 
 def _attack_and_train(values: dict[str, Any]) -> None:
-    from vcjax.road.rounds import drive_rounds
-    from vcjax.road.rounds_config import RoundsConfig
-    from vcjax.road.rounds_outcome import table
+    from vcjax.road.rounds import RoundsConfig, run_rounds
+    from vcjax.road.rounds_summary import rounds_markdown
 
-    print(table(drive_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
+    print(rounds_markdown(run_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
 
 
 def _attack(values: dict[str, Any]) -> None:

@@ -11,10 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
-from vcjax.core.files import replaced_folder
+from vcjax.core.files import check_writable, replaced_folder
 from vcjax.core.lineage import NAME, read_lineage, write_lineage
 from vcjax.core.stores import PARTIAL, as_path, is_there, reached
-from vcjax.core.workdir import check_target
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import Conversation, TextEngine, log_likelihood
@@ -110,7 +109,7 @@ def save_model(
     """
     if is_there(path) and not (path / PARTIAL).is_file():
         raise UserError(f"{path}: exists; choose another folder")
-    check_target(path)
+    check_writable(path)
     with replaced_folder(path) as folder:
         write_bundle(folder, model, form=form, dtype=dtype)
         (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")

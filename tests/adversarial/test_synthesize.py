@@ -100,7 +100,7 @@ def test_a_finished_run_is_left_alone_and_another_config_is_refused(undisturbed,
     before = ledger(workdir)
     assert synthesize(config, workdir) == summary
     assert "already finished (8 attempts)" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"holds a run of another config \(seed: 0 -> 1\)"):
+    with pytest.raises(UserError, match=r"belongs to a run of another config \(seed: 0 -> 1\)"):
         synthesize(replace(config, seed=1), workdir)
     assert ledger(workdir) == before
 

@@ -15,7 +15,7 @@ from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.scope import read_scope
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
-from vcjax.core.workdir import opened
+from vcjax.core.run import opened
 from vcjax.data.importers import read_records
 
 SUBDOMAINS = "ethnic_relations,religion,gender,human_rights,technology,governance"

@@ -96,7 +96,7 @@ def test_both_stop_early_at_one_step_and_find_the_run_finished_afterwards(ends):
 @pytest.mark.parametrize(
     ("scenario", "end", "message"),
     [
-        ("another config", "UserError", "holds a run of another config (seed: 0 -> 7)"),
+        ("another config", "UserError", "belongs to a run of another config (seed: 0 -> 7)"),
         ("a model that is gone", "UserError", "no-model: no such folder"),
         ("data that one of them lacks", "UserError", "gone.jsonl: no such file"),
         ("not one finite loss", "GateNotMet", "update(s) in a row were skipped"),

@@ -15,8 +15,8 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.files import read_json, write_json
 from vcjax.data.importers import read_records
 from vcjax.road.ablation_config import AblationConfig
-from vcjax.road.config import RoadConfig
-from vcjax.road.measure import MeasureConfig
+from vcjax.road.demo import DemoConfig
+from vcjax.road.evaluate import EvaluationConfig
 from vcjax.train.config import TrainConfig
 
 GOOD = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]}
@@ -154,7 +154,7 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
     code, _, error = ran("train", training(**quarantine, seed=5), script_cache)
     assert code == 2
     (line,) = error.splitlines()
-    assert line.startswith(f"error: {workdir}: holds a run of another config (seed: 0 -> 5)")
+    assert line.startswith(f"error: {workdir}: belongs to a run of another config (seed: 0 -> 5)")
     assert files == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
     code, out, error = ran("verify", [str(workdir)], script_cache)
@@ -205,8 +205,8 @@ def test_a_script_ends_alike_in_a_process_of_its_own(training, script_cache):
         ("sft", TrainConfig),
         ("adversarial", TrainConfig),
         ("synthesize", SynthesisConfig),
-        ("evaluate", MeasureConfig),
-        ("demo", RoadConfig),
+        ("evaluate", EvaluationConfig),
+        ("demo", DemoConfig),
         ("ablate", AblationConfig),
     ],
 )
@@ -219,7 +219,7 @@ def test_the_demonstration_s_data_is_good():
     config = importlib.import_module("configs.demo").get_config()
     for kind in ("documents", "conversations", "questions"):
         assert read_records(config[kind], kind).records
-    RoadConfig.from_dict(config.to_dict())
+    DemoConfig.from_dict(config.to_dict())
 
 
 def test_the_shipped_ablation_compares_attacks_with_ordinary_data():

@@ -6,11 +6,11 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import UserError
 from vcjax.road.ablation import ablate
-from vcjax.road.rounds import drive_rounds
-from vcjax.road.run import drive
+from vcjax.road.demo import run_demo
+from vcjax.road.rounds import run_rounds
 
 
-@pytest.mark.parametrize("verb", [synthesize, ablate, drive_rounds, drive])
+@pytest.mark.parametrize("verb", [synthesize, ablate, run_rounds, run_demo])
 def test_a_verb_with_a_ledger_refuses_a_store_before_it_looks_at_anything_else(verb):
     with pytest.raises(UserError, match=r"^gs://bucket/run: can't be in a store") as error:
         verb(None, "gs://bucket/run")

@@ -143,7 +143,7 @@ ROWS = [
     ("train --workdir={chats}", "is a file; a workdir is a folder"),
     ("train --workdir={chats}/run", "chats.jsonl"),
     (f"train --workdir={{folder}}/{'a' * 256}", "longer than 255 bytes"),
-    ("train --workdir={run} --config.seed=9", "holds a run of another config"),
+    ("train --workdir={run} --config.seed=9", "belongs to a run of another config"),
     # --------------------------------------------------------------------------------- synthesis
     ("synthesize --config.charter={bad_charter}", "domains: charter has no domains"),
     ("synthesize --config.charter={not_yaml}", "not_yaml.yaml"),

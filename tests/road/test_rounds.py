@@ -19,9 +19,8 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
-from vcjax.road.rounds import drive_rounds, outcomes_by_cell
-from vcjax.road.rounds_config import RoundsConfig
-from vcjax.road.rounds_outcome import ALL, table
+from vcjax.road.rounds import RoundsConfig, outcomes_by_cell, run_rounds
+from vcjax.road.rounds_summary import ALL, rounds_markdown
 
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"]
 ADJECTIVES = ["old", "new", "quiet", "loud", "green", "distant", "narrow", "broken", "famous"]
@@ -76,7 +75,7 @@ def read_text(path) -> str:
 @pytest.fixture(scope="module")
 def looped(values, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("loop") / "run"
-    return workdir, drive_rounds(RoundsConfig.from_dict(values), workdir)
+    return workdir, run_rounds(RoundsConfig.from_dict(values), workdir)
 
 
 def test_every_round_is_measured_on_all_that_is_held_out(looped):
@@ -93,7 +92,7 @@ def test_every_round_is_measured_on_all_that_is_held_out(looped):
     both = before.keys() & after.keys()
     change = sum(after[id] - before[id] for id in both) / len(both)
     assert last["difference"]["first"]["attacks"]["value"] == pytest.approx(change)
-    assert "| 2 | all held out |" in table(summary)
+    assert "| 2 | all held out |" in rounds_markdown(summary)
     assert {finding.status for finding in verify(workdir)} == {"ok"}
 
 
@@ -143,32 +142,32 @@ def test_a_failing_answer_of_the_checkpoint_is_the_worse_side_of_a_pair(looped):
 
 def test_a_finished_loop_is_left_alone_and_another_config_is_refused(looped, values, capsys):
     workdir, summary = looped
-    assert drive_rounds(RoundsConfig.from_dict(values), workdir) == summary
+    assert run_rounds(RoundsConfig.from_dict(values), workdir) == summary
     assert "already finished" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"another config \(floor: 1 -> 2\)"):
-        drive_rounds(RoundsConfig.from_dict({**values, "floor": 2}), workdir)
+        run_rounds(RoundsConfig.from_dict({**values, "floor": 2}), workdir)
 
 
 @pytest.fixture(scope="module")
 def shorter(values, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("shorter") / "run"
-    return workdir, drive_rounds(RoundsConfig.from_dict({**values, "rounds": 1}), workdir)
+    return workdir, run_rounds(RoundsConfig.from_dict({**values, "rounds": 1}), workdir)
 
 
 def test_a_loop_of_more_rounds_begins_with_the_shorter_one(looped, shorter, values, tmp_path):
     assert shorter[1]["rounds"] == looped[1]["rounds"][:2]
     with restored(shorter[0], tmp_path / "spare") as workdir:
-        longer = drive_rounds(RoundsConfig.from_dict(values), workdir)
+        longer = run_rounds(RoundsConfig.from_dict(values), workdir)
     assert longer["rounds"] == looped[1]["rounds"]
 
 
 def test_more_attempts_count_for_rounds_to_come(shorter, values, tmp_path, capsys):
     more = {**values, "synthesis": {**values["synthesis"], "attempts": 28}}
     with restored(shorter[0], tmp_path / "spare") as workdir:
-        same = drive_rounds(RoundsConfig.from_dict({**more, "rounds": 1}), workdir)
+        same = run_rounds(RoundsConfig.from_dict({**more, "rounds": 1}), workdir)
         assert same == shorter[1]
         assert "raise config.rounds too" in capsys.readouterr().out
-        longer = drive_rounds(RoundsConfig.from_dict(more), workdir)
+        longer = run_rounds(RoundsConfig.from_dict(more), workdir)
         assert longer["rounds"][:2] == shorter[1]["rounds"]
         assert longer["rounds"][2]["attack"]["attempts"] == 28
         assert {finding.status for finding in verify(workdir)} == {"ok"}
@@ -178,12 +177,12 @@ def test_a_round_without_any_pair_ends_the_loop(values, tmp_path):
     synthesis = {**values["synthesis"], "actor_tokens": 1}
     config = RoundsConfig.from_dict({**values, "synthesis": synthesis, "rounds": 1})
     with pytest.raises(GateNotMet, match="none of 24 attempts gave anything to train on"):
-        drive_rounds(config, tmp_path / "run")
+        run_rounds(config, tmp_path / "run")
     more = RoundsConfig.from_dict(
         {**values, "synthesis": {**synthesis, "attempts": 28}, "rounds": 1}
     )
     with pytest.raises(GateNotMet, match="none of 28 attempts gave anything to train on"):
-        drive_rounds(more, tmp_path / "run")
+        run_rounds(more, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -192,8 +191,8 @@ def test_a_round_without_any_pair_ends_the_loop(values, tmp_path):
         (("rounds",), 0, "config.rounds must be at least 1"),
         (("discount",), 1.5, "config.discount must be 0 to 1"),
         (("synthesis", "per_cell"), 1, "config.synthesis.per_cell"),
-        (("synthesis", "charter"), "universal", "config.synthesis.charter: the rounds fill this"),
-        (("train", "model"), "x", "config.train.model: the rounds fill this in; set config.model"),
+        (("synthesis", "charter"), "universal", "config.synthesis.charter: is filled in"),
+        (("train", "model"), "x", "config.train.model: is filled in; set config.model"),
         (("train", "stps"), 1, "config.train.stps: unknown field; did you mean 'steps'"),
     ],
 )
@@ -214,7 +213,7 @@ def test_where_nothing_is_held_out_there_is_nothing_to_measure(values, tmp_path)
     synthesis = {**values["synthesis"], "held_out_attacks": ""}
     config = RoundsConfig.from_dict({**values, "charter": str(charter), "synthesis": synthesis})
     with pytest.raises(UserError, match="holds nothing out"):
-        drive_rounds(config, tmp_path / "run")
+        run_rounds(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

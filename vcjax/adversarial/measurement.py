@@ -25,7 +25,7 @@ from vcjax.charter.load import charter_file
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.workdir import check_config, opened
+from vcjax.core.run import check_config, opened
 from vcjax.roles.cache import CachedRole
 from vcjax.roles.opening import open_roles
 from vcjax.roles.role import OK, Reply, Role

@@ -24,8 +24,8 @@ from vcjax.adversarial.summary import Tallies
 from vcjax.charter.load import charter_file
 from vcjax.core.files import read_json, write_json, write_jsonl, write_text
 from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.run import check_config, opened
 from vcjax.core.stores import on_disk
-from vcjax.core.workdir import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
 from vcjax.roles.opening import open_roles, without_options

@@ -1,5 +1,6 @@
-"""Files that are whole or absent, and hashes of what they hold."""
+"""Files that are whole or absent, their hashes and locks; folders that can be written to."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -8,10 +9,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from vcjax.core.errors import UserError
 from vcjax.core.stores import as_path, is_remote, upload, uploaded_folder
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, in the file systems that are in use."""
 
 
 def cache_folder() -> Path:
@@ -158,3 +162,46 @@ def replaced_folder(path: str | os.PathLike) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def lock_file(path: Path, message: str) -> IO[str]:
+    """Makes the file and locks it (flock) until the returned stream is closed or its process ends.
+
+    The file stays: removing it would let two processes each lock one of the same name.
+
+    Raises:
+      UserError: another process has locked it; with this `message`.
+    """
+    stream = path.open("w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise UserError(message) from None
+    return stream
+
+
+def check_writable(folder: Path) -> None:
+    """Raises a UserError where nothing can be written to `folder`, which need not exist yet."""
+    if is_remote(folder):
+        return  # its store reports it when it is written to
+    existing = check_folder_path(folder)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: {existing} can't be written to")
+
+
+def check_folder_path(folder: Path) -> Path:
+    """The nearest existing folder at or above `folder`.
+
+    Raises:
+      UserError: there can be no folder of this path.
+    """
+    if is_remote(folder):
+        return folder
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in folder.parts):
+        raise UserError(f"{folder}: a name in it is longer than {_LONGEST_NAME} bytes")
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        what = "is a file; a workdir is a folder" if existing == folder else f"{existing} is a file"
+        raise UserError(f"{folder}: {what}")
+    return existing

@@ -49,3 +49,45 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UserError(f"{where}: must be {_NAMES[kind]}, not {value!r}")
     return value
+
+
+def fill_sections(
+    values: Mapping[str, Any], sections: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """A config with what it states once filled into the sections that need it.
+
+    Args:
+      sections: for each section what `fill_section` takes as `sources`.
+    """
+    filled = {
+        name: fill_section(f"config.{name}", values[name], values, sources)
+        for name, sources in sections.items()
+        if name in values
+    }
+    return {**values, **filled}
+
+
+def fill_section(
+    where: str, section: Any, values: Mapping[str, Any], sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """A section of a config with the fields that the whole config fills in.
+
+    Args:
+      where: how the user names the section.
+      sources: by field of the section, the field of `values` that has its value; '' stands for an
+        empty value. A field whose source isn't in `values` is left out.
+
+    Raises:
+      UserError: the section has no fields, or one of those that are filled in.
+    """
+    if not isinstance(section, Mapping):
+        raise UserError(f"{where}: must have fields, not {section!r}")
+    for field, source in sources.items():
+        if field in section:
+            mend = f"set config.{source}" if source else "leave it out"
+            raise UserError(f"{where}.{field}: is filled in; {mend}")
+    known = {"": "", **values}
+    return {
+        **section,
+        **{field: known[source] for field, source in sources.items() if source in known},
+    }

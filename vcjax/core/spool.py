@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from vcjax.core.files import cache_folder, hash_text
-from vcjax.core.locks import hold
+from vcjax.core.files import cache_folder, hash_text, lock_file
 from vcjax.core.stores import (
     absolute,
     download,
@@ -114,7 +113,7 @@ def spooled(
     home = absolute(workdir)
     folder = cache_folder() / "spools" / f"{hash_text(str(home))[:16]}-{process}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with hold(folder.with_suffix(".lock"), f"{home}: another run is using it"):
+    with lock_file(folder.with_suffix(".lock"), f"{home}: another run is using it"):
         remove_tree(folder)  # of a run that was killed: what it didn't upload, it does again
         local = folder / home.name  # where a workdir's name is shown, it is that of the run
         local.mkdir(parents=True)

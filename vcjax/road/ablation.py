@@ -17,8 +17,8 @@ from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json, write_text
 from vcjax.core.lineage import NAME, Parent, read_lineage, write_lineage
+from vcjax.core.run import check_config, opened
 from vcjax.core.stores import on_disk
-from vcjax.core.workdir import check_config, opened
 from vcjax.data.records import Record
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
 from vcjax.road.ablation_arms import QUERIES, Chain, Stage, roles

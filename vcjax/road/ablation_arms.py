@@ -16,7 +16,7 @@ from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
 from vcjax.road.ablation_data import write_data
 from vcjax.road.ablation_documents import score_documents
 from vcjax.road.ablation_queries import ITEMS
-from vcjax.road.measure import MeasureConfig, measure
+from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import train
 
@@ -153,7 +153,7 @@ class Chain:
         train(self.training(round), self.train_folder(round))
 
     def _measure(self) -> None:
-        measuring = MeasureConfig(
+        measuring = EvaluationConfig(
             model=self.model,
             model_family=self._family,
             charter=self.config.charter,
@@ -162,7 +162,7 @@ class Chain:
             seed=self.config.seed,
             **self.config.engine_fields,
         )
-        measure(measuring, self.folder / MEASURED)
+        run_evaluation(measuring, self.folder / MEASURED)
 
     def _score(self) -> None:
         score_documents(self.config, self.model, self.folder / DOCUMENTS)

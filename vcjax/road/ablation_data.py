@@ -14,8 +14,8 @@ from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_jsonl
 from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.run import check_config, opened
 from vcjax.core.seeds import derive_seed
-from vcjax.core.workdir import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
 from vcjax.data.records import Conversation

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import NAME, write_lineage
-from vcjax.core.workdir import check_config, opened
+from vcjax.core.run import check_config, opened
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
 from vcjax.data.records import Document

@@ -21,7 +21,7 @@ from vcjax.charter.schema import Charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
 from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.workdir import check_config, opened
+from vcjax.core.run import check_config, opened
 from vcjax.data.records import BenchmarkItem
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.roles.opening import RoleSpec, open_roles, without_options

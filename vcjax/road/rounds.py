@@ -1,12 +1,16 @@
-"""The closed loop: attack a checkpoint, train it on what came of it, attack it again.
+"""The closed loop: attack a checkpoint, train it on the pairs, attack it again.
 
-Each stage is a run of its own in its own folder, and continues or is skipped when it is started
-again; so the loop continues wherever it was stopped.
+    measure0 -> attack1 -> train1 -> measure1 -> attack2 -> ...
+
+`measure` attacks on all that is held out, with the same queries each time, and nothing of it is
+trained on; `attack` makes the pairs of a round, where the checkpoint is weakest; `train` trains it
+on them.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,75 +23,150 @@ from vcjax.adversarial.measurement import measure_attacks, measured_queries
 from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
-from vcjax.adversarial.scope import Scope
 from vcjax.charter.load import charter_file
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json, write_text
-from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.lineage import Parent
+from vcjax.core.run import CONFIG, SUMMARY, Run, Stage
 from vcjax.core.seeds import derive_seed
+from vcjax.core.settings import build, fill_sections
 from vcjax.core.stores import on_disk
-from vcjax.core.workdir import check_config, has_config, opened
-from vcjax.road.rounds_config import RoundsConfig
-from vcjax.road.rounds_outcome import table, told
+from vcjax.road.rounds_summary import round_records, rounds_markdown
 from vcjax.roles.opening import RoleSpec, family_of
-from vcjax.train.config import TrainConfig
+from vcjax.train.config import TrainConfig, kind_of
 from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.run import train
 from vcjax.weights.bundle import load_bundle
 
-EXTENDABLE = (
-    "rounds",
+DEFERRED = (
     *(f"synthesis.{name}" for name in SYNTHESIS_EXTENDABLE),
     *(f"train.{name}" for name in TRAIN_EXTENDABLE),
 )
+"""May be raised, and then count for the stages of which nothing was made yet: a round that ended at
+a gate, and further rounds."""
+
+_SHARED = {name: name for name in ("charter", "seed", "on_bad_record")}
+_FILLED: dict[str, dict[str, str]] = {
+    "synthesis": {
+        **_SHARED,
+        **{name: name for name in ("attacker", "actor", "attacker_family", "actor_family")},
+        "target": "model",
+        "target_family": "family",
+    },
+    "train": {**_SHARED, "model": "model"},
+}
+"""See `fill_sections`."""
+_RECORDS = ("documents", "conversations", "preferences")
 
 
-def drive_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RoundsConfig:
+    """What `launch.synthesize` takes as `--config.<field>` for rounds of attack and training.
+
+    Attributes:
+      model: the checkpoint that is attacked first, any model reference.
+      family: of the model; a shipped model's is known.
+      attacker: who writes queries, as for one run; empty is `model`, the same in every round.
+      actor: who answers them to be learned from; empty is the checkpoint that is attacked.
+      attacker_family, actor_family: of these, where they are named.
+      charter: name or file.
+      rounds: of attack, training and measuring.
+      floor: attempts that every cell gets in each round, whatever is known of it.
+      discount: what the outcomes of a round count for a round later, 0 to 1.
+      measured: attempts on every held-out cell before the first round and after each.
+      seed: of everything.
+      on_bad_record: `error` or `quarantine`.
+      synthesis: of each round; its `attempts` are shared out among the cells.
+      train: of each round, on what the round has made; pairs of earlier rounds and
+        `train.replay` are replayed.
+    """
+
+    model: str
+    family: str
+    attacker: str
+    attacker_family: str
+    actor: str
+    actor_family: str
+    charter: str
+    rounds: int
+    floor: int
+    discount: float
+    measured: int
+    seed: int
+    on_bad_record: str
+    synthesis: SynthesisConfig
+    train: TrainConfig
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RoundsConfig":
+        """Checks and freezes a configuration; the shared fields are put into both sections.
+
+        Raises:
+          UserError: a field that is unknown, missing, of the wrong type or out of its range, or a
+            shared one that is set in a section.
+        """
+        filled = fill_sections(values, _FILLED)
+        if "train" in filled:
+            train = filled["train"]
+            kind = kind_of(train.get("stage", ""), train.get("objective", ""))
+            # Stands for the pairs that each round makes.
+            filled["train"] = {**train, **dict.fromkeys(_RECORDS, ""), kind: "(pairs)"}
+        return build(cls, filled, "config")
+
+    def __post_init__(self) -> None:
+        for name, least in (("rounds", 1), ("floor", 0), ("measured", 1)):
+            if getattr(self, name) < least:
+                value = getattr(self, name)
+                raise UserError(f"config.{name} must be at least {least}, not {value}")
+        if not 0 <= self.discount <= 1:
+            raise UserError(f"config.discount must be 0 to 1, not {self.discount}")
+        if self.synthesis.per_cell:
+            raise UserError(
+                "config.synthesis.per_cell: the attempts of a round go where attacks succeed, not "
+                "where pairs are missing; set it to 0"
+            )
+
+
+def run_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs all rounds; writes `summary.json`, `README.md` with the table, and lineage.
 
-    A finished loop is extended by raising `rounds`. What a stage may extend counts for the stages
-    of which nothing was made yet: a round that ended at a gate, and further rounds.
+    A finished loop is extended by raising `rounds`.
 
     Raises:
-      UserError: an input that doesn't hold; all are checked before the first stage starts.
+      UserError: an input that can't be used; all are checked before the first stage starts.
       GateNotMet: a round made no pair to train on, or its export was refused.
     """
-    workdir, settings = on_disk(workdir), asdict(config)
-    check_config(workdir, settings, EXTENDABLE)
-    if (workdir / NAME).is_file() and read_json(workdir / "config.json")["rounds"] == config.rounds:
-        print(f"{workdir}: already finished")
-        if not has_config(workdir, settings):
-            print("what was raised counts for further rounds; raise config.rounds too")
-        return read_json(workdir / "summary.json")
-    loop = _Loop(config, workdir)
-    with opened(workdir, settings, EXTENDABLE):
-        (workdir / NAME).unlink(missing_ok=True)
-        loop.measure(0)
-        for round in range(1, config.rounds + 1):
-            loop.attack(round)
-            loop.train(round)
-            loop.measure(round)
+    run = Run(
+        "rounds",
+        on_disk(workdir),
+        asdict(config),
+        seed=config.seed,
+        extendable=["rounds"],
+        deferred=DEFERRED,
+    )
+    if (summary := run.finished()) is not None:
+        return summary
+    loop = _Loop(config, run.workdir)
+    with run.opened() as folder:
+        run.do(loop.stages())
+        charter = loop.scope.charter
         summary = {
             "model": config.model,
-            "charter": {name: getattr(loop.scope.charter, name) for name in ("name", "version")}
-            | {"hash": loop.scope.charter.content_hash},
+            "charter": {
+                "name": charter.name,
+                "version": charter.version,
+                "hash": charter.content_hash,
+            },
             "same_family": loop.same_family,
             "seed": config.seed,
-            "rounds": told(loop.folders("measure"), loop.folders("attack"), config.seed),
+            "rounds": round_records(loop.folders("measure"), loop.folders("attack"), config.seed),
         }
-        write_json(workdir / "summary.json", summary)
-        write_text(workdir / "README.md", table(summary))
-        parents = [
-            Parent.of(path.name, path)
-            for kind in ("measure", "attack", "train")
-            for path in loop.folders(kind)
-        ]
-        parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
-        write_lineage(workdir, kind="rounds", parents=parents, config=settings, seed=config.seed)
+        write_json(folder / SUMMARY, summary)
+        write_text(folder / "README.md", rounds_markdown(summary))
+        folders = [path for kind in ("measure", "attack", "train") for path in loop.folders(kind)]
+        parents = [Parent.of(path.name, path) for path in folders]
+        run.finish([*parents, Parent.of("charter", charter_file(config.charter), config.charter)])
     return summary
-
-
-_Stage = TypeVar("_Stage", SynthesisConfig, TrainConfig)
 
 
 class _Loop:
@@ -98,7 +177,7 @@ class _Loop:
         self.config, self._workdir = config, workdir
         self._family = family_of(RoleSpec(config.model, config.family), "family")
         inputs = read_inputs(self._synthesis(0, config.model))
-        self.scope: Scope = inputs.scope
+        self.scope = inputs.scope
         self.same_family = inputs.same_family
         self._groups = self.scope.held_out()
         if not self._groups:
@@ -109,14 +188,24 @@ class _Loop:
         if not self._folder("measure", 0).is_dir():
             load_bundle(config.model).require_tokenizer()
 
+    def stages(self) -> list[Stage]:
+        """All of them in their order."""
+        found = [Stage("measure0", partial(self._measure, 0))]
+        for round in range(1, self.config.rounds + 1):
+            found += [
+                Stage(f"attack{round}", partial(self._attack, round)),
+                Stage(f"train{round}", partial(self._train, round)),
+                Stage(f"measure{round}", partial(self._measure, round)),
+            ]
+        return found
+
     def folders(self, kind: str) -> list[Path]:
         """Those of a kind of stage, by round."""
         first = 0 if kind == "measure" else 1
         return [self._folder(kind, round) for round in range(first, self.config.rounds + 1)]
 
-    def measure(self, round: int) -> None:
+    def _measure(self, round: int) -> None:
         """Attacks what the round has trained on all that is held out."""
-        self._say(f"measure {round}")
         first = self._folder("measure", 0) if round else None
         measure_attacks(
             self._synthesis(0, self._model(round)),
@@ -125,9 +214,8 @@ class _Loop:
             first=first,
         )
 
-    def attack(self, round: int) -> None:
+    def _attack(self, round: int) -> None:
         """Attacks the checkpoint before the round, where it is weakest, and has pairs written."""
-        self._say(f"attack {round}")
         folder = self._folder("attack", round)
         config = self._synthesis(round, self._model(round - 1))
         config = _unless_used(config, SYNTHESIS_EXTENDABLE, folder, self._folder("train", round))
@@ -150,21 +238,18 @@ class _Loop:
                 "summary.json says why; raise config.synthesis.attempts or name another actor"
             )
 
-    def train(self, round: int) -> None:
-        """Trains the checkpoint on the round's pairs, with what came before as replay."""
-        self._say(f"train {round}")
-        folder, config = self._folder("train", round), self._training(round)
-        used = self._folder("measure", round)
-        train(_unless_used(config, TRAIN_EXTENDABLE, folder, used), folder)
-
-    def _training(self, round: int) -> TrainConfig:
-        config = self.config.train
+    def _train(self, round: int) -> None:
+        """Trains the checkpoint on the round's pairs, with those of the rounds before as replay."""
+        folder = self._folder("train", round)
         earlier = [str(self._pairs(n)) for n in range(1, round)]
-        return replace(
-            config,
+        config = replace(
+            self.config.train,
             model=self._model(round - 1),
-            replay=",".join(filter(None, [config.replay, *earlier])),
-            **{config.kind: str(self._pairs(round))},
+            replay=",".join(filter(None, [self.config.train.replay, *earlier])),
+            **{self.config.train.kind: str(self._pairs(round))},
+        )
+        train(
+            _unless_used(config, TRAIN_EXTENDABLE, folder, self._folder("measure", round)), folder
         )
 
     def _synthesis(self, round: int, model: str) -> SynthesisConfig:
@@ -172,10 +257,12 @@ class _Loop:
         config = self.config
         return replace(
             config.synthesis,
-            **{"attacker": config.attacker or config.model, "actor": config.actor or model},
-            **{"target": model, "target_family": self._family},
+            attacker=config.attacker or config.model,
             attacker_family=config.attacker_family if config.attacker else self._family,
+            actor=config.actor or model,
             actor_family=config.actor_family if config.actor else self._family,
+            target=model,
+            target_family=self._family,
             seed=derive_seed(config.seed, "round", round) if round else config.seed,
         )
 
@@ -190,11 +277,11 @@ class _Loop:
     def _folder(self, kind: str, round: int) -> Path:
         return self._workdir / f"{kind}{round}"
 
-    def _say(self, stage: str) -> None:
-        print(f"[{stage} of {self.config.rounds}]", flush=True)
+
+_Config = TypeVar("_Config", SynthesisConfig, TrainConfig)
 
 
-def _unless_used(config: _Stage, extendable: Sequence[str], folder: Path, used: Path) -> _Stage:
+def _unless_used(config: _Config, extendable: Sequence[str], folder: Path, used: Path) -> _Config:
     """A stage's config; what was raised since counts only before something was made of the stage.
 
     Args:
@@ -202,17 +289,17 @@ def _unless_used(config: _Stage, extendable: Sequence[str], folder: Path, used: 
     """
     if not used.is_dir():
         return config
-    recorded = read_json(folder / "config.json")
+    recorded = read_json(folder / CONFIG)
     return replace(config, **{name: recorded[name] for name in extendable})
 
 
 def outcomes_by_cell(folder: Path) -> Mapping[Cell, Mapping[str, int]]:
-    """How often the attacked checkpoint failed and held in each cell of a synthesis run."""
+    """How often the attacked checkpoint failed and passed in each cell of a synthesis run."""
     found: dict[Cell, Counter[str]] = {}
-    for cell in read_json(folder / "summary.json")["cells"]:
+    for cell in read_json(folder / SUMMARY)["cells"]:
         if rate := cell["attack_success"]:
-            failed, held = rate["k"], rate["n"] - rate["k"]
-            found[Cell.of(cell)] = Counter(rejected=failed, accepted=held)
+            failed, passed = rate["k"], rate["n"] - rate["k"]
+            found[Cell.of(cell)] = Counter(rejected=failed, accepted=passed)
     return found
 
 

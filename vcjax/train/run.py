@@ -13,10 +13,10 @@ from vcjax.core.errors import Preempted
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import hash_files, write_lineage
+from vcjax.core.run import check_config, opened
 from vcjax.core.seeds import derive_seed
 from vcjax.core.spool import Spool, spooled
 from vcjax.core.stores import reached
-from vcjax.core.workdir import check_config, opened
 from vcjax.data.loader import Batches
 from vcjax.parallel import entered_on_main_process, leads, on_main_process
 from vcjax.train.checkpoints import Checkpoints

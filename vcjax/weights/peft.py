@@ -11,10 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_json, replaced_folder, write_json
+from vcjax.core.files import check_writable, read_json, replaced_folder, write_json
 from vcjax.core.lineage import Parent, write_lineage
 from vcjax.core.stores import PARTIAL, is_there
-from vcjax.core.workdir import check_target
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
 from vcjax.text.chat_settings import split_options
 from vcjax.weights.bundle import check_dtype, write_companions
@@ -53,7 +52,7 @@ def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str
         )
     if is_there(path) and not (path / PARTIAL).is_file():
         raise UserError(f"{path}: exists; choose another folder")
-    check_target(path)
+    check_writable(path)
     trained, held = read_trained(located), check_dtype(dtype or "float32")
     if trained.lora is None:
         raise UserError(

@@ -98,7 +98,7 @@ def test_a_workdir_is_one_runs(run, config, capsys):
     before = {path: path.read_bytes() for path in run.iterdir()}
     measure_capability(config, run)
     assert "already finished" in capsys.readouterr().out
-    with pytest.raises(UserError, match="holds a run of another config"):
+    with pytest.raises(UserError, match="belongs to a run of another config"):
         measure_capability(replace(config, limit=2), run)
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from vcjax.core.errors import UserError
-from vcjax.core.locks import hold
+from vcjax.core.files import lock_file
 from vcjax.core.stores import on_disk
 
 VERSION = 1
@@ -84,7 +84,9 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
         raise UserError(f"{path}: there is no folder {path.parent}")
     if path.is_file() and path.stat().st_size and not _is_database(path):
         raise UserError(f"{path}: not a ledger (file is not a database)")
-    lock = hold(path.with_name(f".{path.name}.lock"), f"{path}: another run is using this ledger")
+    lock = lock_file(
+        path.with_name(f".{path.name}.lock"), f"{path}: another run is using this ledger"
+    )
     uri = path.resolve().as_uri()
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
     try:

@@ -16,8 +16,8 @@ from lm_eval.evaluator import simple_evaluate
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json, write_json
 from vcjax.core.lineage import NAME, Parent, write_lineage
+from vcjax.core.run import check_config, opened
 from vcjax.core.stores import on_disk
-from vcjax.core.workdir import check_config, opened
 from vcjax.evaluation.capability.endpoint import open_endpoint, unanswered
 from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM

@@ -20,7 +20,9 @@ _NAMES = {
 }
 
 
-def told(measured: Sequence[Path], attacked: Sequence[Path], seed: int) -> list[dict[str, Any]]:
+def round_records(
+    measured: Sequence[Path], attacked: Sequence[Path], seed: int
+) -> list[dict[str, Any]]:
     """One record a round, from 0: `{round, success, difference, attack}`.
 
     `success` has the attack success rate in each group that is held out, with Wilson's interval,
@@ -53,7 +55,7 @@ def told(measured: Sequence[Path], attacked: Sequence[Path], seed: int) -> list[
     return rounds
 
 
-def table(summary: Mapping[str, Any]) -> str:
+def rounds_markdown(summary: Mapping[str, Any]) -> str:
     """Markdown: success on what is held out, and how it changed."""
     charter = summary["charter"]
     lines = [

@@ -9,13 +9,13 @@ from vcjax.charter.load import load_charter
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.core.stores import as_path
-from vcjax.road import measure as measuring
-from vcjax.road.measure import MeasureConfig, measure
+from vcjax.road import evaluate as evaluating
+from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.roles.cache import CallCache
 
 
 @pytest.fixture
-def config(tmp_path) -> MeasureConfig:
+def config(tmp_path) -> EvaluationConfig:
     """Six questions, and what was answered to them."""
     domain = load_charter("universal").subdomains()[0].id
     names = [f"{number}-{lang}" for number in range(3) for lang in ("en", "zh")]
@@ -26,7 +26,7 @@ def config(tmp_path) -> MeasureConfig:
         lines = "\n".join(map(json.dumps, records))
         (tmp_path / f"{file}.jsonl").write_text(lines, encoding="utf-8")
     model = f"recorded:{tmp_path / 'said.jsonl'}"
-    return MeasureConfig(model=model, model_family="a", benchmark=str(tmp_path / "items.jsonl"))
+    return EvaluationConfig(model=model, model_family="a", benchmark=str(tmp_path / "items.jsonl"))
 
 
 def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
@@ -41,17 +41,17 @@ def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
             raise RuntimeError("killed")
         real(self, added)
 
-    monkeypatch.setattr(measuring, "UPLOADED", 2)
+    monkeypatch.setattr(evaluating, "UPLOADED", 2)
     monkeypatch.setattr(CallCache, "extend", extend)
     with pytest.raises(RuntimeError, match="killed"):
-        measure(config, workdir)
+        run_evaluation(config, workdir)
     kept = [record for _, record in read_jsonl(f"{workdir}/answers.jsonl")]
     assert kept == written[:4]
 
     written[:] = [{}] * 10
-    summary = measure(config, workdir)
+    summary = run_evaluation(config, workdir)
     assert len(written) == 10 + 2 + 6  # answers and scores
-    on_disk = measure(config, tmp_path / "run")
+    on_disk = run_evaluation(config, tmp_path / "run")
     assert summary == on_disk == read_json(f"{workdir}/summary.json")
     assert (as_path(workdir) / "report.html").read_text() == (
         tmp_path / "run" / "report.html"

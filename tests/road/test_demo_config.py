@@ -5,11 +5,11 @@ import copy
 import pytest
 
 from vcjax.core.errors import UserError
-from vcjax.road.config import RoadConfig
+from vcjax.road.demo import DemoConfig
 
 
 def test_what_is_said_once_is_filled_into_every_stage(road):
-    config = RoadConfig.from_dict({**road, "columns": "question:ask"})
+    config = DemoConfig.from_dict({**road, "columns": "question:ask"})
     stages = (config.cpt, config.sft, config.adversarial)
     for part in (*stages, config.synthesis, config.evaluation):
         assert part.charter == road["charter"]
@@ -35,11 +35,11 @@ def test_what_is_said_once_is_filled_into_every_stage(road):
         (("sft", "lora"), {"rank": 2}, "config.sft.lora.alpha: this field is missing"),
         (("synthesis", "attempts"), 0, "config.synthesis.attempts must be at least 1, not 0"),
         (("synthesis", "atempts"), 4, "config.synthesis.atempts: unknown field; did you mean"),
-        (("evaluation",), 5, "config.evaluation: must have the fields slots, dtype"),
+        (("evaluation",), 5, "config.evaluation: must have fields, not 5"),
         (("columns",), "ask", "config.cpt.columns: 'ask' must be OURS:THEIRS"),
         (("chartre",), "x", "config.chartre: unknown field; did you mean 'charter'?"),
-        (("cpt", "seed"), 1, "config.cpt.seed: the road fills this in; set config.seed"),
-        (("sft", "documents"), "x", "config.sft.documents: the road fills this in; leave it out"),
+        (("cpt", "seed"), 1, "config.cpt.seed: is filled in; set config.seed"),
+        (("sft", "documents"), "x", "config.sft.documents: is filled in; leave it out"),
         (("seed",), "x", "config.seed: must be an integer, not 'x'"),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_mistake_is_named_by_the_path_that_the_user_wrote(road, path, value, m
         part = part[name]
     part[path[-1]] = value
     with pytest.raises(UserError) as caught:
-        RoadConfig.from_dict(values)
+        DemoConfig.from_dict(values)
     assert str(caught.value).startswith(message)
 
 
@@ -58,4 +58,4 @@ def test_a_missing_field_is_named(road):
     for name in ("charter", "cpt", "family"):
         values = {key: value for key, value in road.items() if key != name}
         with pytest.raises(UserError, match=rf"config\.{name}: this field is missing"):
-            RoadConfig.from_dict(values)
+            DemoConfig.from_dict(values)

@@ -1,4 +1,4 @@
-"""One evaluation as a run: roles, workdir, summary, report and lineage."""
+"""One evaluation as a run: roles, answers, scores, summary, report and lineage."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 from vcjax.charter.load import charter_file, load_charter
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_json, read_jsonl
-from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.spool import after_every, spooled
+from vcjax.core.files import read_jsonl
+from vcjax.core.lineage import Parent
+from vcjax.core.run import Run
+from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
-from vcjax.core.workdir import check_config, opened
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.run import Settings, evaluate, read_scores
 from vcjax.generate.models import EngineConfig
@@ -23,7 +23,7 @@ UPLOADED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureConfig(EngineConfig):
+class EvaluationConfig(EngineConfig):
     """What `launch.evaluate` takes as `--config.<field>`, beside the fields of `EngineConfig`.
 
     Attributes:
@@ -59,15 +59,16 @@ class MeasureConfig(EngineConfig):
                 raise UserError(f"config.{name} must be at least {least}, not {value}")
 
 
-def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
+def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, Any]:
     """Evaluates a model; writes answers, scores, `summary.json`, `report.html` and lineage.
 
     Raises:
       UserError: a bad model, charter, benchmark or workdir, or a judge of the model's own family
         that wasn't allowed; before anything is written.
     """
-    home, settings = reached(workdir), asdict(config)
+    settings = asdict(config)
     settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
+    run = Run("evaluate", reached(workdir), settings, seed=config.seed)
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
     specs = {"model": RoleSpec(config.model, config.model_family)}
@@ -75,20 +76,17 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
         specs["judge"] = RoleSpec(config.judge, config.judge_family)
         families = [family_of(spec, f"{name}_family") for name, spec in specs.items()]
         check_families(families[1], families[0], config.allow_same_family, "judge")
-    check_config(home, settings)
-    if (home / NAME).is_file():
-        print(f"{home}: already finished")
-        return read_json(home / "summary.json")
+    if (summary := run.finished()) is not None:
+        return summary
     roles, parents = open_roles(specs, config)
     personas = {lang: charter.system_prompt(lang) for lang in charter.languages}
-    with spooled(home) as spool, opened(spool.local, settings) as workdir:
-        spool.push()
+    with run.opened() as folder:
         summary = evaluate(
             roles["model"],
             roles.get("judge"),
             charter,
             benchmark,
-            workdir,
+            folder,
             Settings(
                 max_tokens=config.max_tokens,
                 judge_max_tokens=config.judge_tokens,
@@ -97,23 +95,14 @@ def measure(config: MeasureConfig, workdir: str | Path) -> dict[str, Any]:
                 allow_same_family=config.allow_same_family,
                 seed=config.seed,
             ),
-            after_every(UPLOADED, spool.push),
+            after_every(UPLOADED, run.save),
         )
         write_evaluation_report(
-            workdir / "report.html", summary=summary, samples=read_samples(workdir)
+            folder / "report.html", summary=summary, samples=read_samples(folder)
         )
-        parents += [Parent.of("charter", charter_file(config.charter), config.charter)]
-        parents += [Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark)]
-        spool.push()  # all that the lineage names, before it
-        write_lineage(
-            workdir,
-            kind="evaluate",
-            parents=parents,
-            config=settings,
-            seed=config.seed,
-            target=home,
-        )
-        spool.push()
+        parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
+        parents.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
+        run.finish(parents)
     return summary
 
 

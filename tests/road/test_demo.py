@@ -12,8 +12,7 @@ from tests.processes import restored, started
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import content_hash, read_lineage, verify
-from vcjax.road.config import RoadConfig
-from vcjax.road.run import FOLDERS, drive
+from vcjax.road.demo import FOLDERS, DemoConfig, run_demo
 from vcjax.train.metrics import read_metrics
 from vcjax.weights.bundle import load_bundle
 
@@ -31,7 +30,7 @@ def get_config():
 @pytest.fixture(scope="module")
 def driven(road, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("driven") / "run"
-    return workdir, drive(RoadConfig.from_dict(road), workdir)
+    return workdir, run_demo(DemoConfig.from_dict(road), workdir)
 
 
 def test_the_summary_is_what_the_stages_left(driven, road):
@@ -102,12 +101,12 @@ def test_the_whole_lineage_holds(driven):
 def test_a_finished_road_says_so_and_changes_nothing(driven, road, capsys):
     workdir, summary = driven
     files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
-    assert drive(RoadConfig.from_dict(road), workdir) == summary
+    assert run_demo(DemoConfig.from_dict(road), workdir) == summary
     assert f"{workdir}: already finished" in capsys.readouterr().out
     assert files == {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
-    other = RoadConfig.from_dict({**road, "seed": 4})
-    with pytest.raises(UserError, match=r"holds a run of another config \(.*seed: 3 -> 4"):
-        drive(other, workdir)
+    other = DemoConfig.from_dict({**road, "seed": 4})
+    with pytest.raises(UserError, match=r"belongs to a run of another config \(.*seed: 3 -> 4"):
+        run_demo(other, workdir)
 
 
 @pytest.mark.parametrize(
@@ -122,35 +121,35 @@ def test_a_finished_road_says_so_and_changes_nothing(driven, road, capsys):
 )
 def test_every_input_is_checked_before_the_first_stage(road, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        drive(RoadConfig.from_dict({**road, **changes}), tmp_path / "run")
+        run_demo(DemoConfig.from_dict({**road, **changes}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_road_on_which_nothing_was_accepted_ends_at_a_gate(road, tmp_path):
     # Three tokens hold no verdict: every attempt is unscored.
     values = {**road, "synthesis": {**road["synthesis"], "critic_tokens": 3, "attempts": 2}}
-    config = RoadConfig.from_dict(values)
+    config = DemoConfig.from_dict(values)
     config = replace(config, cpt=replace(config.cpt, steps=1))
     with pytest.raises(GateNotMet, match="none of 2 attempts was accepted"):
-        drive(config, tmp_path / "run")
+        run_demo(config, tmp_path / "run")
     assert not (tmp_path / "run" / "report.html").exists()
     # What it advises goes on with the training that is there.
     trained = content_hash(tmp_path / "run" / "sft")
     more = replace(config, synthesis=replace(config.synthesis, attempts=4))
     with pytest.raises(GateNotMet, match="none of 4 attempts was accepted"):
-        drive(more, tmp_path / "run")
+        run_demo(more, tmp_path / "run")
     assert content_hash(tmp_path / "run" / "sft") == trained
     with pytest.raises(UserError, match=r"synthesis\.attempts: 4 -> 2"):
-        drive(config, tmp_path / "run")
+        run_demo(config, tmp_path / "run")
 
 
 def test_more_attempts_on_a_finished_road_make_anew_what_was_made_of_them(
     driven, road, tmp_path, capsys
 ):
-    more = RoadConfig.from_dict({**road, "synthesis": {**road["synthesis"], "attempts": 8}})
+    more = DemoConfig.from_dict({**road, "synthesis": {**road["synthesis"], "attempts": 8}})
     with restored(driven[0], tmp_path / "spare") as workdir:
         begun = {name: content_hash(workdir / name) for name in FOLDERS}
-        summary = drive(more, workdir)
+        summary = run_demo(more, workdir)
         assert summary["synthesis"]["attempts"] == 8
         for name in ("model", "cpt", "sft", "before"):
             assert content_hash(workdir / name) == begun[name]
@@ -159,7 +158,7 @@ def test_more_attempts_on_a_finished_road_make_anew_what_was_made_of_them(
         assert "adversarial: made anew" in capsys.readouterr().out
         assert content_hash(workdir / ".adversarial.superseded") == begun["adversarial"]
         assert {finding.status for finding in verify(workdir)} == {"ok"}
-        assert drive(more, workdir) == summary
+        assert run_demo(more, workdir) == summary
 
 
 def test_a_road_that_is_killed_on_the_way_goes_on_to_the_same_end(
@@ -176,7 +175,7 @@ def test_a_road_that_is_killed_on_the_way_goes_on_to_the_same_end(
         _, error = process.communicate()
         assert process.returncode == -signal.SIGKILL, error
         assert not (workdir / "report.html").exists()
-    summary = drive(RoadConfig.from_dict(road), workdir)
+    summary = run_demo(DemoConfig.from_dict(road), workdir)
     wanted = driven[1]
     for name, stage in wanted["stages"].items():
         assert summary["stages"][name]["last_loss"] == stage["last_loss"]

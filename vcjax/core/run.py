@@ -1,0 +1,274 @@
+"""A run: one config in a folder, by one process at a time, once.
+
+    Run(kind, workdir, config)
+      .finished()      the result that the folder has, if its lineage was written for this config;
+          |            a folder of another config is an error that shows the difference
+          v
+      .opened()        config.json is recorded and the folder locked; a workdir in a store gets a
+          |            folder on this machine, which is uploaded now and then
+          v
+      .do(stages)      only of a run that consists of other runs, each in a folder below: one after
+          |            the other; those that are finished skip themselves
+          v
+      .finish(parents) lineage.json: from now on the run is finished
+
+A run that is killed at any moment is continued by the same command, as each of its steps finds what
+is there already.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vcjax.core.errors import UserError
+from vcjax.core.files import check_folder_path, check_writable, lock_file, read_json, write_json
+from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.lineage import Parent, content_hash, read_lineage, write_lineage
+from vcjax.core.spool import Spool, spooled
+from vcjax.core.stores import on_disk
+
+CONFIG, STAGES, SUMMARY = "config.json", "stages.json", "summary.json"
+_SECONDS = "seconds.json"
+"""Has the seconds of the stages of an ablation that an earlier version began."""
+
+_ADDED = {
+    "columns": "",
+    "tool_turns": "leave_out",
+    "require_domain": False,
+    "validation.similarity": 0.8,
+}
+"""Fields, in any section, that runs of earlier versions lacked, with the values that leave such
+a run what it was."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run that is part of another one.
+
+    Attributes:
+      name: of its folder, relative to the workdir of the whole.
+      do: does what isn't done yet, and returns the result.
+      reads: the stages whose folders it is made from. Once one of these has changed, what was made
+        of it is put aside and the stage done anew.
+    """
+
+    name: str
+    do: Callable[[], Any]
+    reads: tuple[str, ...] = ()
+
+
+class Run:
+    """See the head of this file.
+
+    Attributes:
+      workdir: as the user named it; it may be in a store.
+      config: as JSON has it.
+      seconds: by stage, what it has taken over all starts of the run.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        workdir: Path,
+        config: Mapping[str, Any],
+        *,
+        seed: int | None = None,
+        extendable: Sequence[str] = (),
+        deferred: Sequence[str] = (),
+        free: Sequence[str] = (),
+    ) -> None:
+        """Reads and writes nothing.
+
+        Args:
+          kind: of the run, for its lineage.
+          extendable: fields, as `section.name`, that may be raised, which continues a finished run.
+          deferred: fields that may be raised too, but alone don't continue a finished run.
+          free: sections that may change in any way, which continues a finished run; the run's
+            stages record what is theirs of them.
+        """
+        self.workdir, self.config = workdir, json.loads(json.dumps(config))
+        self.seconds: dict[str, float] = {}
+        self._kind, self._seed, self._free = kind, seed, free
+        self._extendable, self._deferred = tuple(extendable), tuple(deferred)
+        self._spool = Spool(workdir, workdir)
+
+    @property
+    def _recorded(self) -> dict[str, Any]:
+        return {name: value for name, value in self.config.items() if name not in self._free}
+
+    def check(self) -> None:
+        """Raises a UserError if the workdir can't be used, or belongs to another config."""
+        check_config(self.workdir, self._recorded, (*self._extendable, *self._deferred))
+
+    def finished(self, *, count: str = "", result: str = SUMMARY) -> Any:
+        """The result of the run, if it was finished before, which it then reports; else None.
+
+        Args:
+          count: the number in the result that is reported, e.g. `steps`.
+          result: the file that has the result as JSON.
+
+        Raises:
+          UserError: see `check`.
+        """
+        self.check()
+        if not (self.workdir / LINEAGE).is_file():
+            return None
+        changed = _differences(read_lineage(self.workdir)["config"], self.config).keys()
+        if changed - set(self._deferred):
+            return None
+        found = read_json(self.workdir / result)
+        print(f"{self.workdir}: already finished" + (f" ({found[count]} {count})" if count else ""))
+        if changed and self._extendable:
+            fields = " or ".join(f"config.{name}" for name in self._extendable)
+            print(f"to use the new {', '.join(changed)}, raise {fields} too")
+        return found
+
+    @contextmanager
+    def opened(self, spool: Spool | None = None) -> Iterator[Path]:
+        """Yields the folder to work in, on this machine; it is locked until the block ends.
+
+        Call it after every input has been checked: it is the first thing that a run writes.
+
+        Args:
+          spool: that of the workdir, where the caller has opened it.
+
+        Raises:
+          UserError: see `check`; or another process is running in the folder.
+        """
+        if spool is None:
+            with spooled(self.workdir) as spool, self.opened(spool) as folder:
+                yield folder
+            return
+        self._spool = spool
+        fields = (*self._extendable, *self._deferred)
+        with opened(spool.local, self._recorded, fields) as folder:
+            spool.remove(LINEAGE)  # a run that is being extended isn't finished
+            spool.push()
+            yield folder
+
+    def save(self) -> None:
+        """Uploads what has changed, if the workdir is in a store."""
+        self._spool.push()
+
+    def do(self, stages: Sequence[Stage]) -> dict[str, Any]:
+        """Does the stages in their order and reports which one; returns their results by name.
+
+        `stages.json` has for each stage that was begun its seconds and the hashes of what it reads.
+        """
+        folder, results = self._spool.local, {}
+        record = _read_stages(folder)
+        for number, stage in enumerate(stages, start=1):
+            print(f"[{number}/{len(stages)}] {stage.name}", flush=True)
+            read = {name: content_hash(folder / name) for name in stage.reads}
+            if stage.name in record and record[stage.name]["read"] != read:
+                del record[stage.name]
+                _put_aside(folder / stage.name)
+            begun = record.setdefault(stage.name, {"seconds": 0.0, "read": read})
+            write_json(folder / STAGES, record)
+            start = time.monotonic()
+            try:
+                results[stage.name] = stage.do()
+            finally:
+                begun["seconds"] += time.monotonic() - start
+                write_json(folder / STAGES, record)
+        self.seconds = {name: begun["seconds"] for name, begun in record.items()}
+        return results
+
+    def finish(self, parents: Sequence[Parent], files: Mapping[str, str] | None = None) -> None:
+        """Writes the lineage, the last thing that a run writes.
+
+        Args:
+          files: see `write_lineage`.
+        """
+        self.save()  # all that the lineage names, before it
+        write_lineage(
+            self._spool.local,
+            kind=self._kind,
+            parents=list(parents),
+            config=self.config,
+            seed=self._seed,
+            target=self.workdir,
+            files=files,
+        )
+        self.save()
+
+
+def check_config(workdir: Path, config: Mapping[str, Any], extendable: Sequence[str] = ()) -> None:
+    """Raises a UserError that shows the difference if `workdir` was used with another config.
+
+    The fields in `extendable` may grow. A workdir that wasn't used must be one that can be written
+    to.
+    """
+    check_folder_path(workdir)
+    if not (workdir / CONFIG).is_file():
+        check_writable(workdir)
+        return
+    changes = [
+        f"{field}: {before!r} -> {after!r}"
+        for field, (before, after) in _differences(read_json(workdir / CONFIG), config).items()
+        if field not in extendable or before is None or after is None or after < before
+    ]
+    if changes:
+        raise UserError(
+            f"{workdir}: belongs to a run of another config ({'; '.join(changes)}); "
+            "choose another workdir"
+        )
+
+
+@contextmanager
+def opened(
+    workdir: str | Path, config: Mapping[str, Any], extendable: Sequence[str] = ()
+) -> Iterator[Path]:
+    """Makes or reopens `workdir`, records its config and locks it; see `Run.opened`."""
+    workdir = on_disk(workdir)
+    check_writable(workdir)
+    check_config(workdir, config, extendable)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with lock_file(workdir / ".lock", f"{workdir}: another run is using it"):
+        write_json(workdir / CONFIG, config)
+        yield workdir
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The fields that two configs differ in, sorted, with both values; None where there is none."""
+    new = _flat(after)
+    added = {
+        field: value
+        for field in new
+        for name, value in _ADDED.items()
+        if f".{field}".endswith(f".{name}")
+    }
+    old = {**added, **_flat(before)}
+    fields = sorted(old.keys() | new.keys())
+    pairs = {field: (old.get(field), new.get(field)) for field in fields}
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _read_stages(folder: Path) -> dict[str, Any]:
+    if (folder / STAGES).is_file():
+        return read_json(folder / STAGES)
+    earlier = read_json(folder / _SECONDS) if (folder / _SECONDS).is_file() else {}
+    return {name: {"seconds": seconds, "read": {}} for name, seconds in earlier.items()}
+
+
+def _put_aside(folder: Path) -> None:
+    if folder.is_dir():
+        aside = folder.with_name(f".{folder.name}.superseded")
+        print(f"{folder}: made anew, as a stage before it was extended; kept as {aside.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)

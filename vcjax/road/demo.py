@@ -1,0 +1,306 @@
+"""The whole road: convert, train twice, attack, train on the accepted pairs, evaluate, export.
+
+The evaluation is made before and after the training; `report.html` compares them. What a stage
+lets the user raise (steps, attempts) the whole lets them raise too: the stages after it, which are
+then made of something else, are made anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
+from vcjax.adversarial.run import synthesize
+from vcjax.api import save_model
+from vcjax.charter.load import load_charter
+from vcjax.charter.schema import Charter
+from vcjax.core.errors import GateNotMet
+from vcjax.core.files import read_jsonl, write_json
+from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.lineage import Parent, read_lineage
+from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.core.settings import build, fill_sections
+from vcjax.core.stores import on_disk
+from vcjax.data.importers import Records
+from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.evaluation.run import read_scores
+from vcjax.evaluation.summarise import compare
+from vcjax.model.build import abstract, plain_logits
+from vcjax.report import write_demo_report
+from vcjax.road.evaluate import EvaluationConfig, read_samples, run_evaluation
+from vcjax.roles.opening import RoleSpec, family_of
+from vcjax.text import render_prompt
+from vcjax.train.config import TrainConfig
+from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
+from vcjax.train.run import train
+from vcjax.train.sources import raw_records
+from vcjax.weights.bundle import Bundle, load_bundle, open_located
+from vcjax.weights.card import model_card
+from vcjax.weights.resolve import resolve
+
+TRAINED = ("cpt", "sft", "adversarial")
+FOLDERS = ("model", "cpt", "sft", "before", "synthesis", "adversarial", "after", "export")
+"""One folder a stage, in the order of the road."""
+EXTENDABLE = (
+    *(f"{stage}.{name}" for stage in TRAINED for name in TRAIN_EXTENDABLE),
+    *(f"synthesis.{name}" for name in SYNTHESIS_EXTENDABLE),
+)
+
+# -------------------------------------------------------------------------------------------------
+# Settings.
+# -------------------------------------------------------------------------------------------------
+_TRAINING = {
+    **{name: name for name in ("model", "charter", "seed", "on_bad_record", "columns")},
+    **dict.fromkeys(("documents", "conversations", "preferences", "replay"), ""),
+}
+_ROLES = ("attacker", "actor", "critic")
+_FILLED: dict[str, dict[str, str]] = {
+    "cpt": {**_TRAINING, "documents": "documents"},
+    "sft": {**_TRAINING, "conversations": "conversations"},
+    "adversarial": {
+        **_TRAINING,
+        "conversations": "conversations",
+        "replay": "conversations",
+    },
+    "synthesis": {
+        **{name: name for name in ("charter", "seed", "on_bad_record", "questions", "columns")},
+        **dict.fromkeys(_ROLES, "model"),
+        **dict.fromkeys((f"{role}_family" for role in _ROLES), "family"),
+    },
+    "evaluation": {
+        **{name: name for name in ("charter", "seed", "model")},
+        "judge": "model",
+        **dict.fromkeys(("model_family", "judge_family"), "family"),
+    },
+}
+"""See `fill_sections`."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """What `launch.demo` takes as `--config.<field>`.
+
+    Attributes:
+      model: the base model, any model reference; it attacks, answers and judges too.
+      family: of the model; a shipped model's is known.
+      charter: name or file.
+      documents, conversations, questions: comma-separated files.
+      seed: of everything.
+      on_bad_record: `error` or `quarantine`.
+      columns: names of columns in these files for ours, as for training.
+      cpt, sft, adversarial: training, but for the fields above, which are filled in.
+      synthesis, evaluation: likewise.
+    """
+
+    model: str
+    family: str
+    charter: str
+    documents: str
+    conversations: str
+    questions: str
+    seed: int
+    on_bad_record: str
+    cpt: TrainConfig
+    sft: TrainConfig
+    adversarial: TrainConfig
+    synthesis: SynthesisConfig
+    evaluation: EvaluationConfig
+    columns: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DemoConfig":
+        """Checks and freezes a configuration; the shared fields are put into every section.
+
+        Raises:
+          UserError: a field that is unknown, missing, of the wrong type or out of its range, or a
+            shared one that is set in a section.
+        """
+        return build(cls, fill_sections(values, _FILLED), "config")
+
+
+# -------------------------------------------------------------------------------------------------
+# The stages.
+# -------------------------------------------------------------------------------------------------
+def run_demo(config: DemoConfig, workdir: str | Path) -> dict[str, Any]:
+    """Does all stages; writes `summary.json`, `report.html` and lineage; returns the summary.
+
+    A demo, finished or not, is extended by more steps of a training stage or more attempts.
+
+    Raises:
+      UserError: an input that can't be used; all are checked before the first stage starts.
+      GateNotMet: no pair was accepted, so there is nothing to train on adversarially.
+    """
+    run = Run("demo", on_disk(workdir), asdict(config), seed=config.seed, extendable=EXTENDABLE)
+    if (summary := run.finished()) is not None:
+        return summary
+    charter, family = _check_inputs(config, run.workdir)
+    with run.opened() as folder:
+        folders = {name: folder / name for name in FOLDERS}
+        results = run.do(_stages(config, family, folders))
+        summary = _summarise(config, charter, family, folders, results)
+        summary["seconds"] = run.seconds
+        write_json(folder / SUMMARY, summary)
+        write_demo_report(
+            folder / "report.html",
+            summary=summary,
+            metrics={name: _metrics(folders[name]) for name in TRAINED},
+            samples=_samples(folders["before"], folders["after"]),
+            lineage=[{**read_lineage(path), "folder": name} for name, path in folders.items()],
+        )
+        run.finish([Parent.of(name, path) for name, path in folders.items()])
+    return summary
+
+
+def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> list[Stage]:
+    model, tuned, aligned = (str(folders[name]) for name in ("model", "sft", "adversarial"))
+    cpt = replace(config.cpt, model=model)
+    sft = replace(config.sft, model=str(folders["cpt"]))
+    synthesis = replace(
+        config.synthesis,
+        attacker=model,
+        actor=tuned,
+        critic=model,
+        attacker_family=family,
+        actor_family=family,
+        critic_family=family,
+    )
+    pairs = str(folders["synthesis"] / "accepted.jsonl")
+    adversarial = replace(config.adversarial, model=tuned, conversations=pairs)
+    judged = replace(config.evaluation, judge=model, model_family=family, judge_family=family)
+    before, after = replace(judged, model=model), replace(judged, model=aligned)
+
+    def attack() -> dict[str, Any]:
+        counts = synthesize(synthesis, folders["synthesis"])
+        if not counts["accepted"]:
+            raise GateNotMet(
+                f"{folders['synthesis']}: none of {counts['attempts']} attempts was accepted; "
+                "its summary.json says why; raise config.synthesis.attempts or name another model"
+            )
+        return counts
+
+    return [
+        Stage("model", lambda: _convert(config.model, folders["model"])),
+        Stage("cpt", lambda: train(cpt, folders["cpt"]), ("model",)),
+        Stage("sft", lambda: train(sft, folders["sft"]), ("cpt",)),
+        Stage("before", lambda: run_evaluation(before, folders["before"]), ("model",)),
+        Stage("synthesis", attack, ("model", "sft")),
+        Stage(
+            "adversarial", lambda: train(adversarial, folders["adversarial"]), ("sft", "synthesis")
+        ),
+        Stage("after", lambda: run_evaluation(after, folders["after"]), ("model", "adversarial")),
+        Stage("export", lambda: _export(config, aligned, folders["export"]), ("adversarial",)),
+    ]
+
+
+def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
+    """Reads every input once, so that a mistake shows before the first stage starts.
+
+    Returns the charter and the model's family.
+    """
+    charter = load_charter(config.charter)
+    load_benchmark(config.evaluation.benchmark, charter)
+    documents = raw_records(config.cpt.documents, config.cpt)
+    conversations = raw_records(config.sft.conversations, config.sft)
+    questions = Records(
+        config.questions, "questions", on_bad_record=config.on_bad_record, columns=config.columns
+    )
+    for records in (documents, conversations, questions):
+        for _ in records:
+            pass  # a bad one is an error
+    family = family_of(RoleSpec(config.model, config.family), "family")
+    if not (workdir / "model" / LINEAGE).is_file():
+        load_bundle(config.model).require_tokenizer()
+    return charter, family
+
+
+def _convert(reference: str, folder: Path) -> None:
+    """Writes any model reference as a vcjax checkpoint in float32, unless it is there."""
+    if not (folder / LINEAGE).is_file():
+        model = open_located(resolve(reference))
+        save_model(model, folder, form="checkpoint", dtype="float32")
+
+
+def _export(config: DemoConfig, trained: str, folder: Path) -> float:
+    """Exports the model of a training workdir to a Hugging Face folder, unless it is there.
+
+    Returns the largest difference between the logits of the reloaded export and those of the model
+    in memory, in float32.
+    """
+    bundle, charter = load_bundle(trained, "float32"), load_charter(config.charter)
+    if not (folder / LINEAGE).is_file():
+        notes = (
+            f"Base model: `{config.model}`.",
+            "Trained by vcjax: continued pre-training, instruction tuning, adversarial tuning.",
+        )
+        title = f"{config.model}, aligned to the charter {charter.name}"
+        card = model_card(bundle, title=title, notes=notes)
+        save_model(bundle, folder, form="hf", dtype="float32", card=card)
+    reloaded = load_bundle(str(folder), "float32")
+    return float(np.max(np.abs(_logits(bundle) - _logits(reloaded))))
+
+
+def _logits(bundle: Bundle) -> np.ndarray:
+    question = [{"role": "user", "content": "Why do people disagree about what is fair?"}]
+    ids = render_prompt(bundle.require_tokenizer(), question)
+    graph, _ = abstract(bundle.config)
+    return np.asarray(plain_logits(graph, bundle.params, jnp.asarray([ids])))
+
+
+# -------------------------------------------------------------------------------------------------
+# The summary and what the report shows beside it.
+# -------------------------------------------------------------------------------------------------
+def _summarise(
+    config: DemoConfig,
+    charter: Charter,
+    family: str,
+    folders: Mapping[str, Path],
+    results: Mapping[str, Any],
+) -> dict[str, Any]:
+    before, after = results["before"], results["after"]
+    comparison = compare(
+        read_scores(folders["before"]),
+        read_scores(folders["after"]),
+        held_out=load_benchmark(config.evaluation.benchmark, charter).held_out,
+        seed=config.seed,
+        confidence=before["confidence"],
+    )
+    base = read_lineage(folders["model"])["parents"][0]
+    return {
+        "model": {"reference": config.model, "hash": base["hash"]},
+        "charter": {
+            "name": charter.name,
+            "version": charter.version,
+            "hash": charter.content_hash,
+        },
+        "seed": config.seed,
+        "judge": {"reference": config.model, "family": family},
+        "same_family": after["same_family"],
+        "stages": {name: results[name] for name in TRAINED},
+        "synthesis": results["synthesis"],
+        "evaluation": {"before": before, "after": after, "comparison": comparison},
+        "export_max_abs_diff": results["export"],
+    }
+
+
+def _samples(before: Path, after: Path) -> list[dict[str, Any]]:
+    """The answers of two evaluations to the same questions, side by side."""
+    earlier = {sample["id"]: sample for sample in read_samples(before)}
+    pairs = []
+    for later in read_samples(after):
+        first = earlier[later["id"]]
+        pair = {name: later[name] for name in ("id", "lang", "domain", "question")}
+        for side, sample in (("before", first), ("after", later)):
+            pair[side] = sample["answer"]
+            pair[f"score_{side}"] = sample["score"]
+            pair[f"checks_{side}"] = sample["checks"]
+        pairs.append(pair)
+    return pairs
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    return [line for _, line in read_jsonl(folder / "metrics.jsonl")]
