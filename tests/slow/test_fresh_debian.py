@@ -30,7 +30,7 @@ PART = (
     "model/test_llama_forward.py",
     "plan/test_plan.py",
     "report/test_report_page.py",
-    "road/test_road_config.py",
+    "road/test_demo_config.py",
     "roles/test_endpoint.py",
     "serve/test_chat_api.py",
     "serve/test_life.py",
