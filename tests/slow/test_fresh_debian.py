@@ -27,7 +27,7 @@ PART = (
     "evaluation/test_evaluate_run.py",
     "evaluation/capability/test_remembering.py",
     "generate/test_constraints.py",
-    "generate/test_decoder.py",
+    "generate/test_detokenizer.py",
     "generate/test_engine.py",
     "generate/test_one_request.py",
     "launch/test_chat.py",
