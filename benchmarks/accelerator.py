@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bounds import Bound, tell
-from benchmarks.rounds import summarise, take_turns
-from benchmarks.worker import CONTENDERS, ContenderFailed, Entry, Worker
+from benchmarks.harness import CONTENDERS, ContenderFailed, Entry, Worker, summarise, take_turns
+from benchmarks.results import Bound, check_bounds
 
 OURS = "ours"
 
@@ -71,7 +70,7 @@ def bench_accelerator(
         if "utilisation" in case
     }
     bounds = [Bound(figure, least=0.5, must=False) for figure in figures]
-    return {"rounds": rounds, "cases": cases, "bounds": tell(bounds, figures)}
+    return {"rounds": rounds, "cases": cases, "bounds": check_bounds(bounds, figures)}
 
 
 def _measure(

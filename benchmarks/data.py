@@ -1,5 +1,7 @@
 """How fast data comes: JSONL records -> prepared rows -> batches."""
 
+import json
+import random
 import shutil
 import sys
 import time
@@ -10,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bounds import Bound, tell
-from benchmarks.documents import write_documents
-from benchmarks.rounds import spread
+import vcjax.data
+from benchmarks.harness import spread
+from benchmarks.results import Bound, check_bounds
+from vcjax.core.files import read_jsonl, replaced
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import open_prepared, prepare
@@ -81,7 +84,7 @@ def bench_data(bench: DataBench, workdir: Path) -> dict[str, Any]:
         "tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": rates,
-        "bounds": tell(BOUNDS, figures),
+        "bounds": check_bounds(BOUNDS, figures),
     }
 
 
@@ -97,3 +100,29 @@ def _load(folder: Path, batch: int) -> None:
     batches = Batches([(rows, 1.0)], batch, seed=0).prefetch()
     for _ in islice(batches, len(rows) // batch):
         pass
+
+
+SHIPPED = Path(vcjax.data.__file__).parent / "demo" / "documents.jsonl"
+RARE = 0.05
+
+
+def write_documents(path: Path, megabytes: float, seed: int = 0) -> None:
+    """Writes at least so many megabytes (10^6 bytes) of text as JSONL documents, all different.
+
+    The words of a variation are those of a shipped document in another order. One in twenty is
+    spelt backwards: tokenizers remember words that they have met, and real text has rare ones.
+    """
+    sources = [record for _, record in read_jsonl(SHIPPED)]
+    draw = random.Random(seed)
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        written, number = 0, 0
+        while written < megabytes * 1e6:
+            source = draw.choice(sources)
+            words = source["text"].split(" ")
+            draw.shuffle(words)
+            words = [word[::-1] if draw.random() < RARE else word for word in words]
+            # Short texts, and those without spaces, come out alike by chance.
+            text = f"{number} {' '.join(words)}"
+            fields = {key: value for key, value in source.items() if key != "id"}
+            print(json.dumps({**fields, "text": text}, ensure_ascii=False), file=stream)
+            written, number = written + len(text.encode()), number + 1

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bounds import tell
-from benchmarks.contest import Contest, hold
+from benchmarks.environment import absent, as_folder, cores, in_subprocess, interpreter
 from benchmarks.generate_cases import ALONE, CASES, HOST_SHARE, LIMIT, OURS, Case, Runner
-from benchmarks.machine import apart, cores
-from benchmarks.model_folder import as_folder
-from benchmarks.peers import absent, interpreter
-from benchmarks.rounds import rate_ratio, spread
-from benchmarks.worker import CONTENDERS, Entry
+from benchmarks.harness import CONTENDERS, CaseResult, Entry, rate_ratio, run_case, spread
+from benchmarks.results import check_bounds
 from vcjax.core.errors import UserError, suggest
 from vcjax.weights.shipped import SHIPPED
 
@@ -61,14 +57,14 @@ def bench_generate(bench: GenerateBench, workdir: Path) -> dict[str, Any]:
       UserError: a model that can't be loaded, or an interpreter that isn't there.
     """
     python = interpreter("torch", bench.torch_python)
-    folder = apart(as_folder, bench.model, workdir / "models")
+    folder = in_subprocess(as_folder, bench.model, workdir / "models")
     (workdir / "logs").mkdir(parents=True, exist_ok=True)
     cases, bounds = [], []
     for case in bench.cases:
-        told = _measure(case, bench, folder, python, workdir / "logs")
-        cases.append(told)
+        measured = _measure(case, bench, folder, python, workdir / "logs")
+        cases.append(measured)
         if bench.model in SHIPPED:
-            bounds += tell(case.bounds, figures_of(told))
+            bounds += check_bounds(case.bounds, figures_of(measured))
     return {"model": bench.model, "rounds": bench.rounds, "cases": cases, "bounds": bounds}
 
 
@@ -88,17 +84,17 @@ def _measure(
         else:
             others.append(Entry(runner.name, python, module, asked))
     rounds = 1 if case.long and not bench.full else bench.rounds
-    contest = hold(case.name, anchors, others, rounds, logs)
-    runners = [runner for runner in case.runners if runner.name in contest.ready]
-    tokens = {one.name: _tokens(one, contest.ready[one.name]["facts"]) for one in runners}
-    per_token = [{name: one[name] / tokens[name] for name in one} for one in contest.rounds]
+    result = run_case(case.name, anchors, others, rounds, logs)
+    runners = [runner for runner in case.runners if runner.name in result.ready]
+    tokens = {one.name: _tokens(one, result.ready[one.name]["facts"]) for one in runners}
+    per_token = [{name: one[name] / tokens[name] for name in one} for one in result.rounds]
     first, *rest = tokens
     return {
         "name": case.name,
         "title": case.title,
-        "contenders": {name: _told(name, contest, tokens[name]) for name in tokens},
+        "contenders": {name: _summary(name, result, tokens[name]) for name in tokens},
         "ratios": {f"{first} / {other}": rate_ratio(per_token, first, other) for other in rest},
-        "skipped": {**skipped, **contest.skipped},
+        "skipped": {**skipped, **result.skipped},
     }
 
 
@@ -106,18 +102,18 @@ def _tokens(runner: Runner, facts: Mapping[str, Any]) -> int:
     return runner.tokens or facts["tokens"]
 
 
-def _told(name: str, contest: Contest, tokens: int) -> dict[str, Any]:
-    """What a case says of a contender."""
-    ready, seconds = contest.ready[name], spread(contest.seconds(name))
+def _summary(name: str, result: CaseResult, tokens: int) -> dict[str, Any]:
+    """The results of a contender in a case."""
+    ready, seconds = result.ready[name], spread(result.seconds(name))
     return {
         "setup_seconds": ready["setup_seconds"],
         "first_step_seconds": ready["first_step_seconds"],
         "seconds": seconds,
         "tokens_per_step": tokens,
         "tokens_per_second": tokens / seconds["median"],
-        "peak_bytes": contest.peaks[name],
+        "peak_bytes": result.peaks[name],
         "facts": ready["facts"],
-        "measured": contest.measured[name],
+        "measured": result.measured[name],
     }
 
 

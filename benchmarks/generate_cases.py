@@ -1,11 +1,11 @@
-"""What is measured of generating, and what must come of it."""
+"""The cases of the generation bench, with their contenders and bounds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from benchmarks.bounds import Bound
-from benchmarks.generate_work import Work
+from benchmarks.results import Bound
+from benchmarks.workload import Work
 
 OURS, LIMIT, PEER = "ours", "matmul-only", "transformers"
 HOST_SHARE = "share of a step in which the device waits for the host"
@@ -23,8 +23,8 @@ class Runner:
     Attributes:
       name: in the results.
       module: under `benchmarks.contenders`.
-      options: told to the module beside the model.
-      tokens: what a step is counted as; 0 where the contender itself says so in its facts.
+      options: given to the module beside the model.
+      tokens: counted per step; 0 if the contender reports them in its facts.
       library: what its interpreter must have; empty for ours.
       full: whether the full bench alone has it.
     """
@@ -73,7 +73,7 @@ def decode(name: str, work: Work, least: float, aim: float) -> Case:
         f"{work.requests} x {work.prompt} prompt tokens, {work.new} new ones; new tokens count",
         [
             _ours(work, host=True),
-            Runner(LIMIT, "decode_products", limit, work.requests),
+            Runner(LIMIT, "decode_matmul", limit, work.requests),
             _ours(work, f"{OURS}, bfloat16", full=True, dtype="bfloat16"),
             _ours(work, f"{OURS}, int8", full=True, weights="int8"),
             _peer(work, PEER, "float32"),
@@ -98,7 +98,7 @@ def prefill(work: Work) -> Case:
     return Case(
         "prefill",
         f"{work.requests} x {work.prompt} prompt tokens, {work.new} new one; prompt tokens count",
-        [replace(_ours(work), tokens=tokens), Runner(LIMIT, "prefill_products", limit, tokens)],
+        [replace(_ours(work), tokens=tokens), Runner(LIMIT, "matmul", limit, tokens)],
         [Bound(f"prefill: {OURS} / {LIMIT}", least=0.6)],
     )
 

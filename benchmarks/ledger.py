@@ -1,4 +1,4 @@
-"""Does the ledger hold at a million attempts? Inserts, resume, queries, bytes and memory."""
+"""Does the ledger run_case at a million attempts? Inserts, resume, queries, bytes and memory."""
 
 import random
 import shutil
@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.bounds import Bound, tell
-from benchmarks.machine import apart
+from benchmarks.environment import in_subprocess
 from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
+from benchmarks.results import Bound, check_bounds
 from benchmarks.serve import peak_resident
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.ledger.ledger import Ledger
@@ -54,9 +54,9 @@ _LANGUAGES: tuple[Language, ...] = ("en", "zh")
 def bench_ledger(count: int, workdir: Path, seed: int = 0) -> dict[str, Any]:
     """Measures a ledger and an index of near-duplicates of `count` attempts, each in a process of
     its own; returns `ledger`, `near_duplicates`, `figures` and `bounds`."""
-    ledger = apart(measure_ledger, count, workdir, seed)
+    ledger = in_subprocess(measure_ledger, count, workdir, seed)
     print(f"an index of {count:,} queries", file=sys.stderr, flush=True)
-    near = apart(measure_near_duplicates, count, seed)
+    near = in_subprocess(measure_near_duplicates, count, seed)
     figures = {
         "attempts": count,
         "calls": ledger["calls"],
@@ -78,7 +78,7 @@ def bench_ledger(count: int, workdir: Path, seed: int = 0) -> dict[str, Any]:
         f"{_RESUMED} of the processor": ledger["resume_processor_seconds"]
         + near["build_processor_seconds"],
     }
-    bounds = tell(BOUNDS, figures)
+    bounds = check_bounds(BOUNDS, figures)
     return {"ledger": ledger, "near_duplicates": near, "figures": figures, "bounds": bounds}
 
 

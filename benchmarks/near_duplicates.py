@@ -1,4 +1,4 @@
-"""Does deduplication hold at a million queries? Memory, seconds and what is missed."""
+"""Does deduplication run_case at a million queries? Memory, seconds and what is missed."""
 
 import random
 import re

@@ -40,7 +40,7 @@ class Contender:
     Attributes:
       step: runs a step to its end; returns its loss, or None where it has none.
       facts: what it is: versions and choices.
-      peak: most memory that it has held so far, in bytes.
+      peak: peak memory so far, in bytes.
       brief: where a step takes many seconds, less work that meets every program of a step. It
         stands for the first two, and no step that isn't timed goes before the others.
       measured: what it knows besides when all steps are done.

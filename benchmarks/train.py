@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bounds import Bound, tell
-from benchmarks.contest import hold
-from benchmarks.machine import apart, cores
-from benchmarks.model_folder import as_folder
-from benchmarks.peers import PEERS, Peer, absent, interpreter
-from benchmarks.rounds import rate_ratio, summarise
-from benchmarks.worker import CONTENDERS, Entry
+from benchmarks.environment import PEERS, Peer, absent, as_folder, cores, in_subprocess, interpreter
+from benchmarks.harness import CONTENDERS, Entry, rate_ratio, run_case, summarise
+from benchmarks.results import Bound, check_bounds
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
@@ -101,12 +97,12 @@ def bench_train(bench: TrainBench, workdir: Path) -> dict[str, Any]:
     for case in bench.cases:  # mistakes in it are found before anything is made
         TrainConfig.from_dict(_config(case, bench, bench.model))
     pythons = {library: interpreter(library, given) for library, given in bench.python.items()}
-    folder = apart(as_folder, bench.model, workdir / "models")
+    folder = in_subprocess(as_folder, bench.model, workdir / "models")
     (workdir / "logs").mkdir(parents=True, exist_ok=True)
     cases = [_measure(case, bench, folder, pythons, workdir / "logs") for case in bench.cases]
     bounds = []
     if bench.model in SHIPPED and BOUND_CASE in bench.cases:
-        bounds = tell(BOUNDS, _figures(cases[bench.cases.index(BOUND_CASE)]))
+        bounds = check_bounds(BOUNDS, _figures(cases[bench.cases.index(BOUND_CASE)]))
     return {"model": bench.model, "rounds": bench.rounds, "cases": cases, "bounds": bounds}
 
 
@@ -131,8 +127,8 @@ def _measure(
         else:
             options = {**peer.options, "cores": cores()}
             beside.append(entry(peer.name, peer.module, python, options))
-    contest = hold(case.name, anchors, beside, bench.rounds, logs)
-    others = [name for name in contest.ready if name != OURS]
+    result = run_case(case.name, anchors, beside, bench.rounds, logs)
+    others = [name for name in result.ready if name != OURS]
     return {
         "name": case.name,
         "batch": case.batch,
@@ -141,18 +137,16 @@ def _measure(
         "tokens_per_step": counts[0],
         "flops_per_step": counts[1],
         "contenders": {
-            name: summarise(ready, contest.seconds(name), contest.peaks[name], *counts)
-            for name, ready in contest.ready.items()
+            name: summarise(ready, result.seconds(name), result.peaks[name], *counts)
+            for name, ready in result.ready.items()
         },
-        "ratios": {
-            f"{OURS} / {other}": rate_ratio(contest.rounds, OURS, other) for other in others
-        },
+        "ratios": {f"{OURS} / {other}": rate_ratio(result.rounds, OURS, other) for other in others},
         "memory_ratios": {
-            f"{OURS} / {other}": contest.peaks[OURS] / contest.peaks[other]
+            f"{OURS} / {other}": result.peaks[OURS] / result.peaks[other]
             for other in others
             if other != LIMIT
         },
-        "skipped": {**skipped, **contest.skipped},
+        "skipped": {**skipped, **result.skipped},
     }
 
 

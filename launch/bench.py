@@ -67,8 +67,7 @@ def main() -> None:
         raise UserError(f"unknown bench {WHAT.value!r} (known: {known}){hint}")
     if not (Path(__file__).parents[1] / "benchmarks").is_dir():
         raise UserError("the benchmarks are in a checkout of vcjax, not in the installed package")
-    from benchmarks.bounds import require
-    from benchmarks.record import circumstances, read_record, write_section
+    from benchmarks.results import circumstances, read_record, require, write_section
 
     workdir = on_disk(WORKDIR.value)
     read_record(workdir)  # a file that cannot take the result is found before it is measured
@@ -82,7 +81,7 @@ def main() -> None:
 
 def _data(workdir: Path) -> tuple[dict[str, Any], str]:
     from benchmarks.data import DataBench, bench_data
-    from benchmarks.table import data_table
+    from benchmarks.results import data_table
 
     bench = DataBench(MODEL.value, MEGABYTES.value, batch=4, length=512, rounds=_rounds())
     section = bench_data(bench, workdir)
@@ -91,7 +90,7 @@ def _data(workdir: Path) -> tuple[dict[str, Any], str]:
 
 def _generate(workdir: Path) -> tuple[dict[str, Any], str]:
     from benchmarks.generate import GenerateBench, bench_generate, choose_cases
-    from benchmarks.table import generate_table
+    from benchmarks.results import generate_table
 
     cases = choose_cases(CASE_NAMES.value or "")
     bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
@@ -101,14 +100,14 @@ def _generate(workdir: Path) -> tuple[dict[str, Any], str]:
 
 def _ledger(workdir: Path) -> tuple[dict[str, Any], str]:
     from benchmarks.ledger import bench_ledger
-    from benchmarks.table import figures_table
+    from benchmarks.results import figures_table
 
     section = bench_ledger(ATTEMPTS.value, workdir)
     return section, figures_table(section)
 
 
 def _train(workdir: Path) -> tuple[dict[str, Any], str]:
-    from benchmarks.table import train_table
+    from benchmarks.results import train_table
 
     section = _measured_training(workdir)
     return section, train_table(section)
@@ -116,10 +115,10 @@ def _train(workdir: Path) -> tuple[dict[str, Any], str]:
 
 def _measured_training(workdir: Path) -> dict[str, Any]:
     from benchmarks.accelerator import SHAPES, bench_accelerator
-    from benchmarks.machine import apart, device
+    from benchmarks.environment import device, in_subprocess
     from benchmarks.train import TrainBench, bench_train, parse_cases
 
-    platform, kind = apart(device)
+    platform, kind = in_subprocess(device)
     settings = _settings()
     if platform != "cpu":
         known = hardware_of(kind)

@@ -1,13 +1,13 @@
-"""Our engine under a JSON schema, or free with as many tokens.
+"""Our engine under a JSON schema, or without one for as many tokens.
 
-Both draw at a temperature. A free request is as long as the same request comes out constrained,
-so that both make the same number of tokens in the same batches.
+Both sample at a temperature. An unconstrained request generates as many tokens as the same request
+does under the schema, so that both run the same batches.
 """
 
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.generate_watch import Compilations
+from benchmarks.contenders.engine import CompilationCounter
 from benchmarks.serve import Contender, serve
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
@@ -38,7 +38,7 @@ MOST = 256
 def setup(asked: dict[str, Any]) -> Contender:
     """Args: `model`, a Hugging Face folder; `engine`, options of an `Engine`; `requests`, how
     many; `constrained`, whether they are."""
-    compilations = Compilations()
+    compilations = CompilationCounter()
     bundle = load_bundle(asked["model"], "float32")
     text = TextEngine(bundle, Engine(bundle.config, bundle.params, **asked["engine"]))
     schema = SamplingParams(max_tokens=MOST, temperature=0.8, json_schema=SCHEMA)
@@ -71,7 +71,7 @@ def setup(asked: dict[str, Any]) -> Contender:
         compilations.settle()
 
     facts = {"tokens": sum(lengths), **asked["engine"]}
-    return Contender(step, facts, measured=lambda: {"compilations": compilations.told()})
+    return Contender(step, facts, measured=lambda: {"compilations": compilations.counts()})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Every matrix product of a training step at its real shape, and nothing else: the limit.
+"""Every matmul of a training step or of a prefill at its real shape, and nothing else: the limit.
 
-Generous to the limit, so that no step is held up by the form of its products alone:
+The limit is generous, so that no layout of operands makes it slower than it could be:
 
-- each product runs in the layout of its operands that is fastest here, tried out while setting up;
-- activations, gradients and results have one buffer for each shape, which may stay in the cache;
-  only weights are read from memory, another one in each layer;
-- attention has its products alone, without masks or transposes (see `step_multiplications`).
+- each matmul runs in the layout of its operands that is fastest on this machine, which is found
+  during setup;
+- activations, gradients and results have one buffer per shape, which may stay in the cache; only
+  weights are read from memory, another one for each layer;
+- attention is its matmuls alone, without masks or transposes (see `step_matmuls`).
 """
 
 import time
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from benchmarks.multiplications import Multiplication, step_multiplications
+from benchmarks.matmuls import RepeatedMatmul, prefill_matmuls, step_matmuls
 from benchmarks.serve import Contender, serve
 from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
@@ -27,19 +28,24 @@ from vcjax.model.config import LlamaConfig
 TRIES = 3  # of a layout; the fastest counts
 
 LAYOUTS = {"plain": (1, 0), "second transposed": (1, 1), "first transposed": (0, 0)}
-"""The axis of either factor over which products are summed, by the layout in memory."""
+"""The contracted axis of either factor, by the layout in memory."""
 
 
 def setup(asked: dict[str, Any]) -> Contender:
-    """Args: `config` of `TrainConfig`, whose model is a Hugging Face folder."""
-    config, dtype = asked["config"], jnp.dtype(asked["config"]["dtype"])
-    model = LlamaConfig.from_hf(read_json(Path(config["model"]) / "config.json"))
-    return limit(step_multiplications(model, config["batch_size"], config["length"]), dtype)
+    """Args: for a training step `config`, fields of `TrainConfig` whose model is a Hugging Face
+    folder; for a prefill `model`, a folder, and `batch` prompts of `length` tokens in `dtype`."""
+    sizes = asked.get("config", asked)
+    model = LlamaConfig.from_hf(read_json(Path(sizes["model"]) / "config.json"))
+    if "config" in asked:
+        matmuls = step_matmuls(model, sizes["batch_size"], sizes["length"])
+    else:
+        matmuls = prefill_matmuls(model, sizes["batch"], sizes["length"])
+    return limit(matmuls, jnp.dtype(sizes["dtype"]))
 
 
-def limit(multiplications: Iterable[Multiplication], dtype: Any) -> Contender:
-    """One whose step is all these multiplications."""
-    todo = list(multiplications)
+def limit(matmuls: Iterable[RepeatedMatmul], dtype: Any) -> Contender:
+    """A contender whose step is all these matmuls."""
+    todo = list(matmuls)
     layouts = {one.name: _fastest_layout(one.shape, dtype) for one in todo}
     runs = [_repeated(one, layouts[one.name], dtype) for one in todo]
 
@@ -53,7 +59,7 @@ def limit(multiplications: Iterable[Multiplication], dtype: Any) -> Contender:
 
 @cache
 def _fastest_layout(shape: tuple[int, int, int], dtype: Any) -> str:
-    once, seconds = Multiplication("tried", *shape, count=1, by_weight=False), {}
+    once, seconds = RepeatedMatmul("tried", *shape, count=1, by_weight=False), {}
     for layout in LAYOUTS:
         run = _repeated(once, layout, dtype)
         run()  # compiles
@@ -61,12 +67,12 @@ def _fastest_layout(shape: tuple[int, int, int], dtype: Any) -> str:
     return min(seconds, key=seconds.__getitem__)
 
 
-def _repeated(one: Multiplication, layout: str, dtype: Any) -> Callable[[], None]:
-    """What runs all of a multiplication, to the end."""
+def _repeated(one: RepeatedMatmul, layout: str, dtype: Any) -> Callable[[], None]:
+    """A function that runs all repetitions of a matmul and waits for the last result."""
     axes = LAYOUTS[layout]
     numbers = ((axes[:1], axes[1:]), ((), ()))
 
-    # A result takes the place of the one before it, so they come one after the other.
+    # A result overwrites the one before it, so the repetitions run one after the other.
     @partial(jax.jit, donate_argnums=2, keep_unused=True)
     def multiply(first: Array, second: Array, result: Array) -> Array:
         return jax.lax.dot_general(first, second, numbers)

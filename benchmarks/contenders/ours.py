@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.contenders.batches import token_batches
 from benchmarks.serve import Contender, peak_resident, serve
+from benchmarks.workload import token_batches
 from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.named import NAMED
@@ -67,7 +67,7 @@ def setup(asked: dict[str, Any]) -> Contender:
 
 
 def _random(model: LlamaConfig, config: TrainConfig, layout: Layout) -> tuple[Params, Params]:
-    """(trainable, frozen) parameters, made where they lie; frozen ones never in float32."""
+    """(trainable, frozen) parameters, made on their devices; frozen ones never in float32."""
 
     def make(dtype: str) -> Params:
         return initialise(model, config.seed, lora=config.adapters, param_dtype=jnp.dtype(dtype))
@@ -82,7 +82,7 @@ def _random(model: LlamaConfig, config: TrainConfig, layout: Layout) -> tuple[Pa
 
 def _one_segment_a_row(tokens: np.ndarray) -> dict[str, np.ndarray]:
     mask = np.ones(tokens.shape, np.bool_)
-    mask[:, 0] = False  # nothing stands before it
+    mask[:, 0] = False  # no token predicts the first
     order = np.arange(tokens.shape[1], dtype=np.int32)
     return {
         "tokens": tokens,

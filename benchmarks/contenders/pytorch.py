@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.contenders.batches import token_batches
 from benchmarks.serve import Contender, serve
+from benchmarks.workload import token_batches
 
 
 def setup(asked: dict[str, Any]) -> Contender:

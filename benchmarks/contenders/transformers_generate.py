@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.generate_work import Work
 from benchmarks.serve import Contender, serve
+from benchmarks.workload import Work
 
 
 def setup(asked: dict[str, Any]) -> Contender:

@@ -19,8 +19,8 @@ from tunix.models.llama3.params import create_model_from_safe_tensors
 from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig
 from tunix.sft.utils import build_positions_from_mask, make_causal_attn_mask
 
-from benchmarks.contenders.batches import token_batches
 from benchmarks.serve import Contender, serve
+from benchmarks.workload import token_batches
 
 
 def setup(asked: dict[str, Any]) -> Contender:

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from benchmarks.data import LOAD, PREPARE, READ, WHOLE, DataBench, bench_data
-from benchmarks.documents import write_documents
-from benchmarks.table import data_table
+from benchmarks.data import LOAD, PREPARE, READ, WHOLE, DataBench, bench_data, write_documents
+from benchmarks.results import data_table
 from vcjax.data.importers import read_records
 
 

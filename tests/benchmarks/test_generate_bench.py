@@ -7,15 +7,14 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from benchmarks import generate_cases, peers
-from benchmarks.bounds import tell
+from benchmarks import environment, generate_cases
 from benchmarks.contenders import constrained, engine
+from benchmarks.contenders.engine import programs_at_most
 from benchmarks.generate import GenerateBench, bench_generate, choose_cases, figures_of
 from benchmarks.generate_cases import CASES, LIMIT, OURS, PEER, Case
-from benchmarks.generate_watch import programs_at_most
-from benchmarks.generate_work import Work
-from benchmarks.table import generate_table
-from benchmarks.worker import CONTENDERS
+from benchmarks.harness import CONTENDERS
+from benchmarks.results import check_bounds, generate_table
+from benchmarks.workload import Work
 from vcjax.core.errors import UserError
 from vcjax.generate import programs
 from vcjax.generate.engine import Engine
@@ -27,7 +26,7 @@ def no_peers(tmp_path_factory):
     """PyTorch's environment is where `make` puts it, if it has; here there is none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
-        patch.setattr(peers, "find_spec", lambda library: None)
+        patch.setattr(environment, "find_spec", lambda library: None)
         yield
 
 
@@ -74,7 +73,7 @@ def test_every_case_is_measured_and_can_tell_its_bounds(section, cases):
             rate = one["tokens_per_step"] / one["seconds"]["median"]
             assert one["tokens_per_second"] == pytest.approx(rate)
             assert one["peak_bytes"] > 50_000_000  # a process that has imported JAX
-        bounds = tell(case.bounds, figures_of(told))
+        bounds = check_bounds(case.bounds, figures_of(told))
         absent = {one.figure for one in case.bounds} - {one["figure"] for one in bounds}
         assert all(PEER in figure for figure in absent)
         assert bounds

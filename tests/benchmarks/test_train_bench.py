@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import peers
+from benchmarks import environment
 from benchmarks.accelerator import Shape, bench_accelerator
 from benchmarks.contenders import ours
-from benchmarks.contenders.batches import token_batches
-from benchmarks.model_folder import as_folder
-from benchmarks.table import train_table
+from benchmarks.environment import as_folder
+from benchmarks.results import train_table
 from benchmarks.train import Case, TrainBench, bench_train, parse_cases
+from benchmarks.workload import token_batches
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
 from vcjax.model.flops import step_flops
@@ -33,7 +33,7 @@ def no_peers(tmp_path_factory):
     """Peers' environments are where `make` puts them, if it has; here there are none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
-        patch.setattr(peers, "find_spec", lambda library: None)
+        patch.setattr(environment, "find_spec", lambda library: None)
         yield
 
 

@@ -5,8 +5,8 @@ from dataclasses import asdict
 import pytest
 
 from benchmarks.contenders import ours, pytorch, transformers_generate
-from benchmarks.generate_work import Work
-from benchmarks.peers import PEERS
+from benchmarks.environment import PEERS
+from benchmarks.workload import Work
 from vcjax.core.defaults import training_config
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams

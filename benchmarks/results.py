@@ -1,9 +1,97 @@
-"""The tables that a bench prints."""
+"""What a bench leaves: bounds on its figures, its section of `bench.json`, and its table."""
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import machine_facts
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import check_writable, read_json, write_json
 from vcjax.core.script import aligned
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A figure's bound: at least `least`, or below `most`. With `must` False it is an aim."""
+
+    figure: str
+    least: float | None = None
+    most: float | None = None
+    must: bool = True
+
+    def check(self, figures: Mapping[str, float]) -> dict[str, Any] | None:
+        """`figure, least or most, must, measured, met`; None if the figure wasn't measured."""
+        if self.figure not in figures:
+            return None
+        measured = figures[self.figure]
+        if self.least is not None:
+            limit, met = {"least": self.least}, measured >= self.least
+        else:
+            assert self.most is not None
+            limit, met = {"most": self.most}, measured < self.most
+        return {
+            "figure": self.figure,
+            **limit,
+            "must": self.must,
+            "measured": measured,
+            "met": met,
+        }
+
+
+def check_bounds(bounds: Sequence[Bound], figures: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The checks of all bounds whose figures were measured."""
+    checks = (bound.check(figures) for bound in bounds)
+    return [check for check in checks if check is not None]
+
+
+def require(checks: Sequence[Mapping[str, Any]]) -> None:
+    """Raises GateNotMet if a bound that must be met is not met."""
+    missed = [
+        f"{one['figure']} is {one['measured']:.3g}, must be "
+        + (f"{one['least']:g} or more" if "least" in one else f"below {one['most']:g}")
+        for one in checks
+        if one["must"] and not one["met"]
+    ]
+    if missed:
+        raise GateNotMet("; ".join(missed))
+
+
+NAME = "bench.json"
+
+
+def circumstances() -> dict[str, Any]:
+    """`date, command, machine` of a measurement that begins now."""
+    arguments = [argument.removeprefix("--what=") for argument in sys.argv[1:]]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "launch.bench", *arguments]),
+        "machine": machine_facts(),
+    }
+
+
+def read_record(workdir: Path) -> dict[str, Any]:
+    """The results of earlier benches; empty if there are none.
+
+    Raises:
+      UserError: the file isn't one of ours, or nothing can be written there.
+    """
+    check_writable(workdir)
+    if not (workdir / NAME).is_file():
+        return {}
+    record = read_json(workdir / NAME)
+    if not isinstance(record, dict):
+        raise UserError(f"{workdir / NAME}: not a record of benches; choose another --workdir")
+    return record
+
+
+def write_section(workdir: Path, section: str, content: dict[str, Any]) -> None:
+    """Replaces a section; the others are kept."""
+    write_json(workdir / NAME, {**read_record(workdir), section: content})
+
 
 GiB = 2**30
 HEAD = ("", "s/step", "low - high", "tokens/s", "GFLOP/s", "1st step", "GiB", "loss", "ours is")

@@ -2,8 +2,15 @@ import json
 
 import pytest
 
-from benchmarks.bounds import Bound, require, tell
-from benchmarks.record import NAME, circumstances, read_record, write_section
+from benchmarks.results import (
+    NAME,
+    Bound,
+    check_bounds,
+    circumstances,
+    read_record,
+    require,
+    write_section,
+)
 from vcjax.core.errors import GateNotMet, UserError
 
 
@@ -44,7 +51,7 @@ def test_bounds_concern_what_was_measured():
         Bound("memory", most=1.0),
         Bound("another", least=1.0),
     ]
-    told = tell(bounds, {"rate": 0.6, "memory": 1.0})
+    told = check_bounds(bounds, {"rate": 0.6, "memory": 1.0})
     assert [(one["figure"], one["met"]) for one in told] == [
         ("rate", True),
         ("rate", False),
@@ -52,6 +59,6 @@ def test_bounds_concern_what_was_measured():
     ]
     with pytest.raises(GateNotMet, match=r"^memory is 1, must be below 1$"):
         require(told)
-    require(tell(bounds, {"rate": 0.55, "memory": 0.9}))  # an aim isn't a bound
+    require(check_bounds(bounds, {"rate": 0.55, "memory": 0.9}))  # an aim isn't a bound
     with pytest.raises(GateNotMet, match=r"rate is 0\.5, must be 0\.55 or more"):
-        require(tell(bounds, {"rate": 0.5}))
+        require(check_bounds(bounds, {"rate": 0.5}))

@@ -1,7 +1,9 @@
-"""What is asked of an engine: requests of random ids, the same for every contender."""
+"""What contenders are given to do: random ids, the same for all of them."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,3 +51,11 @@ class Work:
     def tokens(self) -> int:
         """New tokens of all requests together."""
         return sum(self.lengths())
+
+
+def token_batches(config: dict[str, Any], vocab_size: int) -> Iterator[np.ndarray]:
+    """Random ids, int32 [batch, length], without end; a function of the config's seed."""
+    random = np.random.default_rng(config["seed"])
+    shape = (config["batch_size"], config["length"])
+    while True:
+        yield random.integers(vocab_size, size=shape, dtype=np.int32)

@@ -7,8 +7,15 @@ from textwrap import dedent, indent
 
 import pytest
 
-from benchmarks.rounds import rate_ratio, spread, take_turns
-from benchmarks.worker import MOST_STEPS, ContenderFailed, Entry, Worker
+from benchmarks.harness import (
+    MOST_STEPS,
+    ContenderFailed,
+    Entry,
+    Worker,
+    rate_ratio,
+    spread,
+    take_turns,
+)
 
 HEAD = "import os, sys, time\nfrom benchmarks.serve import Contender, serve\n"
 COUNTS = """

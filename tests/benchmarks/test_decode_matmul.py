@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.contenders import decode_products as limit
-from benchmarks.generate_products import ATTENTION, decode_products, prefill_products
+from benchmarks.contenders import decode_matmul as limit
+from benchmarks.matmuls import ATTENTION, decode_matmuls, prefill_matmuls
 from vcjax.model.flops import forward_products
 from vcjax.model.named import NAMED
 
@@ -12,7 +12,7 @@ from vcjax.model.named import NAMED
 def test_a_decode_step_has_the_products_of_a_token_a_row_and_its_context(batch):
     config = NAMED["smollm2-135m"]
     one = {product.name: product for product in forward_products(config, batch, 1)}
-    found = {product.name: product for product in decode_products(config, batch, 128)}
+    found = {product.name: product for product in decode_matmuls(config, batch, 128)}
     assert found.keys() == one.keys()
     for name in found.keys() - set(ATTENTION):
         assert found[name] == one[name]
@@ -29,7 +29,7 @@ def test_a_decode_step_has_the_products_of_a_token_a_row_and_its_context(batch):
 def test_a_prefill_has_the_products_of_a_forward_pass_with_logits_for_last_tokens_alone():
     config = NAMED["smollm2-135m"]
     whole = {product.name: product for product in forward_products(config, 16, 256)}
-    found = {product.name: product for product in prefill_products(config, 16, 256)}
+    found = {product.name: product for product in prefill_matmuls(config, 16, 256)}
     assert found.keys() == whole.keys()
     assert found["head"].flops == whole["head"].flops / 256
     for name in found.keys() - {"head"}:
@@ -39,7 +39,7 @@ def test_a_prefill_has_the_products_of_a_forward_pass_with_logits_for_last_token
 
 def test_the_limit_multiplies_the_real_weights_in_any_form(tiny):
     config = tiny.config
-    for product in decode_products(config, 3, 7):
+    for product in decode_matmuls(config, 3, 7):
         operands = limit.operands_of(product, tiny, 3, jnp.float32)
         assert operands.keys() == limit.FORMS.keys()
         results = []
@@ -51,6 +51,6 @@ def test_the_limit_multiplies_the_real_weights_in_any_form(tiny):
         for other in results[1:]:
             np.testing.assert_allclose(other, results[0], rtol=1e-4, atol=1e-5)
     kernels = np.asarray(tiny.params["layers"]["up"]["kernel"])
-    (product,) = (one for one in decode_products(config, 3, 7) if one.name == "up")
+    (product,) = (one for one in decode_matmuls(config, 3, 7) if one.name == "up")
     first, seconds = limit.operands_of(product, tiny, 3, jnp.float32)["plain"]
     assert np.array_equal(np.stack(seconds), kernels)
