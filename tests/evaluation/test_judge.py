@@ -8,7 +8,8 @@ from vcjax.core.files import hash_text
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.judge import SCORE_KEY, judge
 from vcjax.roles.cache import CallCache
-from vcjax.roles.grading import check_families, grade_schema, grading_messages
+from vcjax.roles.grading import check_families, grading_messages
+from vcjax.roles.verdict import grade_schema
 
 ITEM = BenchmarkItem(
     id="t-1-en",

@@ -112,7 +112,7 @@ def test_a_finished_road_says_so_and_changes_nothing(driven, road, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": ""}, r"config\.family: say of which family"),
+        ({"family": ""}, r"config\.family: declare the model family"),
         ({"charter": "univrsal"}, "did you mean 'universal'"),
         ({"documents": "no.jsonl"}, "no.jsonl"),
         ({"questions": "no.jsonl"}, "no.jsonl"),

@@ -16,8 +16,8 @@ from vcjax.evaluation.run import Settings, evaluate, read_scores
 from vcjax.generate.models import EngineConfig
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
-from vcjax.roles.opening import RoleSpec, open_roles
 from vcjax.roles.recorded import RecordedRole
+from vcjax.roles.references import RoleSpec, open_roles
 from vcjax.roles.role import Ask, Reply
 
 TRIES = 3

@@ -9,9 +9,9 @@ from tests.tiny import CONTEXT
 from vcjax.generate.models import EngineConfig, ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
-from vcjax.roles.grading import grade_schema, parse_grade
 from vcjax.roles.local import LocalRole
 from vcjax.roles.role import Ask
+from vcjax.roles.verdict import grade_schema, parse_grade
 
 QUESTIONS = ["Why?", "为什么？", "Is it so?", "How?", "So what?", "何时？"]
 

@@ -2,7 +2,7 @@ import pytest
 
 from tests.chats import prompt
 from vcjax.core.errors import UserError
-from vcjax.roles.opening import RoleSpec, family_of, without_options
+from vcjax.roles.references import RoleSpec, family_of, without_options
 from vcjax.text.chat_settings import ChatSettings, pinned, read_settings, split_options
 from vcjax.weights.bundle import load_bundle, write_bundle
 

@@ -18,7 +18,7 @@ from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.roles.grading import check_families
-from vcjax.roles.opening import RoleSpec, family_of
+from vcjax.roles.references import RoleSpec, family_of
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import NAME, Parent, write_lineage
 from vcjax.core.run import check_config, opened
 from vcjax.roles.cache import CachedRole
-from vcjax.roles.opening import open_roles
+from vcjax.roles.references import open_roles
 from vcjax.roles.role import OK, Reply, Role
 
 _UNUSED = ("attempts", "cell_attempts", "force_export")

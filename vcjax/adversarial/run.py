@@ -28,7 +28,7 @@ from vcjax.core.run import check_config, opened
 from vcjax.core.stores import on_disk
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
-from vcjax.roles.opening import open_roles, without_options
+from vcjax.roles.references import open_roles, without_options
 from vcjax.roles.role import Role
 
 PLAYERS = (ATTACKER, ACTOR, CRITIC, TARGET)

@@ -10,8 +10,9 @@ from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.roles.cache import CallCache, fingerprint
-from vcjax.roles.grading import Grade, grade_schema, grading_messages, parse_grade
+from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Role
+from vcjax.roles.verdict import Grade, grade_schema, parse_grade
 
 SCORE_KEY = ("id", "fingerprint")
 

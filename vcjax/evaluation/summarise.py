@@ -6,7 +6,7 @@ from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.grading import HIGHEST, LOWEST
+from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_record
 
 Rows = list[dict[str, Any]]  # score records, sorted by id so that their order doesn't matter

@@ -12,7 +12,7 @@ from vcjax.report.numbers import DASH, count, interval, number, percent
 from vcjax.report.plots import Row, bars, intervals
 from vcjax.report.runs import Run, held_out, languages, level
 from vcjax.report.verdict import change_cells
-from vcjax.roles.grading import HIGHEST, LOWEST
+from vcjax.roles.verdict import HIGHEST, LOWEST
 
 _GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
 _CHANGE = ("Reading", "Difference", "Interval")

@@ -6,7 +6,7 @@ from typing import Any
 from vcjax.report.blocks import Answer, Block, Sample, Section, Text
 from vcjax.report.names import check_labels, join, language, words
 from vcjax.report.numbers import number
-from vcjax.roles.grading import HIGHEST
+from vcjax.roles.verdict import HIGHEST
 
 _EMPTY = "(empty answer)"
 

@@ -28,7 +28,7 @@ from vcjax.road.ablation_documents import read_documents
 from vcjax.road.ablation_outcome import read_outcome, rules
 from vcjax.road.ablation_queries import groups, read_places, write_queries
 from vcjax.road.ablation_summary import samples, summarise
-from vcjax.roles.opening import RoleSpec, family_of
+from vcjax.roles.references import RoleSpec, family_of
 from vcjax.weights.bundle import load_bundle
 
 EXTENDABLE = ("seeds",)

@@ -24,7 +24,7 @@ from vcjax.core.lineage import NAME, Parent, write_lineage
 from vcjax.core.run import check_config, opened
 from vcjax.data.records import BenchmarkItem
 from vcjax.road.ablation_config import AblationConfig
-from vcjax.roles.opening import RoleSpec, open_roles, without_options
+from vcjax.roles.references import RoleSpec, open_roles, without_options
 
 HELD_OUT, TRAINED = "held_out", "trained"
 GROUPS = (HELD_OUT, TRAINED)

@@ -16,7 +16,7 @@ from vcjax.evaluation.run import Settings, evaluate, read_scores
 from vcjax.generate.models import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
-from vcjax.roles.opening import RoleSpec, family_of, open_roles, without_options
+from vcjax.roles.references import RoleSpec, family_of, open_roles, without_options
 
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""

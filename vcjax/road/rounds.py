@@ -32,7 +32,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.core.settings import build, fill_sections
 from vcjax.core.stores import on_disk
 from vcjax.road.rounds_summary import round_records, rounds_markdown
-from vcjax.roles.opening import RoleSpec, family_of
+from vcjax.roles.references import RoleSpec, family_of
 from vcjax.train.config import TrainConfig, kind_of
 from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.run import train

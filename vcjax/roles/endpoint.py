@@ -1,34 +1,51 @@
-"""A role played by an OpenAI-compatible endpoint: `launch.serve`, vLLM, or somebody's API."""
+"""A role behind an OpenAI-compatible endpoint: `launch.serve`, vLLM, or somebody's API.
+
+`EndpointRole` sends several requests at a time from an event loop in a thread of its own, retries
+those that may succeed, and keeps an `Account` of what they cost and whether the endpoint is alive.
+"""
 
 import asyncio
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 import httpx2
 import tenacity
 
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.account import Account
-from vcjax.roles.answers import CUT_OFF, TIMEOUT, UNREACHABLE, Denied, Fault, read_answer
-from vcjax.roles.background import Background
 from vcjax.roles.endpoint_spec import EndpointSpec
+from vcjax.roles.responses import (
+    BAD_REQUEST,
+    CUT_OFF,
+    NO_ANSWER,
+    TIMEOUT,
+    UNREACHABLE,
+    Denied,
+    FailedTry,
+    parse_response,
+)
 from vcjax.roles.role import Ask, Reply
+
+T = TypeVar("T")
+Emit = Callable[[tuple[int, Reply]], None]
 
 _LONGEST_WAIT = 60.0
 _LONGEST_BODY = 2**25
 _CHECK_SECONDS = 10.0
-
-Tell = Callable[[tuple[int, Reply]], None]
+_END = object()
 
 
 class EndpointRole:
-    """Asks over HTTP, several at a time, and again where that may help.
+    """Asks over HTTP, several requests at a time, with retries.
 
-    Each ask ends in a reply whose outcome says what became of it, after a bounded number of tries
-    and of seconds. What says that no ask will be answered ends the run instead; see `ask`.
+    Each ask ends in a reply with its outcome, after a bounded number of tries and of seconds. An
+    error that all asks would have ends the run instead; see `ask`.
     """
 
     def __init__(self, spec: EndpointSpec, *, family: str) -> None:
@@ -39,21 +56,21 @@ class EndpointRole:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def check(self) -> None:
-        """Raises a UserError where nobody is there, or the key isn't taken.
+        """Raises a UserError where nothing answers, or the key isn't accepted.
 
-        There needn't be a list of models, which is what is asked for: not all endpoints have one.
+        It asks for the list of models, and accepts an error: not all endpoints have that list.
         """
         url = f"{self.spec.url}/models"
         try:
-            answer = httpx2.get(
-                url, headers=self._headers, timeout=_CHECK_SECONDS, trust_env=not self.spec.is_here
+            response = httpx2.get(
+                url, headers=self._headers, timeout=_CHECK_SECONDS, trust_env=not self.spec.is_local
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise UserError(f"{self.model}: nobody answers there ({error})") from None
         except httpx2.HTTPError:
             return
-        if answer.status_code in (401, 403):
-            raise UserError(self._denied(f"HTTP {answer.status_code}"))
+        if response.status_code in (401, 403):
+            raise UserError(self._denied(f"HTTP {response.status_code}"))
 
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
@@ -61,107 +78,217 @@ class EndpointRole:
         """Answers all asks; see `Role.ask`. `on_reply` is called in the caller's thread.
 
         Raises:
-          UserError: the endpoint has no such model or won't take the key.
-          GateNotMet: the budget is spent, or the endpoint is gone. `on_reply` was told all that was
-            answered by then, so that a later run can go on from there.
+          UserError: the endpoint has no such model or doesn't accept the key.
+          GateNotMet: the budget is spent, or the endpoint is gone. `on_reply` got every reply until
+            then, so that a later run can continue from there.
         """
         replies: dict[int, Reply] = {}
-        with Background[tuple[int, Reply]](lambda tell: self._answer_all(asks, tell)) as told:
-            for index, reply in told:
+        with _Background[tuple[int, Reply]](lambda emit: self._answer_all(asks, emit)) as emitted:
+            for index, reply in emitted:
                 replies[index] = reply
                 if on_reply is not None:
                     on_reply(index, reply)
         return [replies[index] for index in range(len(asks))]
 
-    async def _answer_all(self, asks: Sequence[Ask], tell: Tell) -> None:
-        waiting, stopped = iter(enumerate(asks)), []
+    async def _answer_all(self, asks: Sequence[Ask], emit: Emit) -> None:
+        waiting, errors = iter(enumerate(asks)), []
         limits = httpx2.Limits(max_connections=self.spec.concurrency)
-        # Timeouts are ours: httpx2's are of single reads, of which a slow answer has many.
-        options = {"limits": limits, "timeout": None, "trust_env": not self.spec.is_here}
+        # The timeouts are ours: httpx2's are of single reads, of which a slow response has many.
+        options = {"limits": limits, "timeout": None, "trust_env": not self.spec.is_local}
         async with httpx2.AsyncClient(headers=self._headers, **options) as client:
-            works = (
-                self._work(client, waiting, tell, stopped) for _ in range(self.spec.concurrency)
+            workers = (
+                self._work(client, waiting, emit, errors) for _ in range(self.spec.concurrency)
             )
-            await asyncio.gather(*works)
-        if stopped:
-            raise stopped[0]
+            await asyncio.gather(*workers)
+        if errors:
+            raise errors[0]
 
     async def _work(
         self,
         client: httpx2.AsyncClient,
         waiting: Iterator[tuple[int, Ask]],
-        tell: Tell,
-        stopped: list[Exception],
+        emit: Emit,
+        errors: list[Exception],
     ) -> None:
-        """Answers asks until none is left, or there is no use in going on."""
+        """Answers asks until none is waiting, or a worker has an error that ends the run."""
         try:
-            while not stopped:
+            while not errors:
                 index, ask = next(waiting, (-1, None))
                 if ask is None:
                     return
                 self.account.check_budget()
                 reply = await self._answer(client, ask)
-                self.account.enter(reply)
-                tell((index, reply))
+                self.account.record(reply)
+                emit((index, reply))
                 self.account.check_health(reply)
         except (UserError, GateNotMet) as error:
-            stopped.append(error)
+            errors.append(error)
 
     async def _answer(self, client: httpx2.AsyncClient, ask: Ask) -> Reply:
-        begun = time.monotonic()
+        start = time.monotonic()
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda e: isinstance(e, Fault) and e.again),
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, FailedTry) and e.retry),
             stop=tenacity.stop_after_attempt(self.spec.tries)
             | tenacity.stop_before_delay(self.spec.total),
             wait=lambda state: self._wait(state, ask),
             reraise=True,
         )
         try:
-            reply = await retrying(self._try, client, ask, begun + self.spec.total)
+            reply = await retrying(self._try, client, ask, start + self.spec.total)
         except Denied as denied:
             raise UserError(self._denied(str(denied))) from None
-        except Fault as fault:
-            if fault.outcome == UNREACHABLE:
+        except FailedTry as failed:
+            if failed.outcome == UNREACHABLE:
                 raise GateNotMet(
-                    f"{self.model}: nobody answers there ({fault.detail}); the same command goes "
-                    "on from here"
+                    f"{self.model}: nobody answers there ({failed.detail}); the same command "
+                    "continues from here"
                 ) from None
-            reply = Reply.failed(fault.outcome, fault.detail)
-        seconds = time.monotonic() - begun
+            reply = Reply.failed(failed.outcome, failed.detail)
+        seconds = time.monotonic() - start
         return replace(reply, seconds=seconds, cost=self.account.cost_of(reply))
 
-    async def _try(self, client: httpx2.AsyncClient, ask: Ask, end: float) -> Reply:
-        seconds = min(self.spec.timeout, end - time.monotonic())
+    async def _try(self, client: httpx2.AsyncClient, ask: Ask, deadline: float) -> Reply:
+        seconds = min(self.spec.timeout, deadline - time.monotonic())
         try:
             async with asyncio.timeout(seconds):
                 return await self._post(client, ask)
         except TimeoutError:
-            raise Fault(TIMEOUT, f"no whole answer in {seconds:.3g} s", again=True) from None
+            raise FailedTry(TIMEOUT, f"no whole answer in {seconds:.3g} s", retry=True) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise Fault(UNREACHABLE, str(error), again=True) from None
+            raise FailedTry(UNREACHABLE, str(error), retry=True) from None
         except httpx2.RequestError as error:
-            raise Fault(CUT_OFF, f"{type(error).__name__}: {error}", again=True) from None
+            raise FailedTry(CUT_OFF, f"{type(error).__name__}: {error}", retry=True) from None
 
     async def _post(self, client: httpx2.AsyncClient, ask: Ask) -> Reply:
         url, body = f"{self.spec.url}/chat/completions", bytearray()
-        async with client.stream("POST", url, json=_request(self.spec.model, ask)) as answer:
-            async for part in answer.aiter_bytes():
+        async with client.stream("POST", url, json=_request(self.spec.model, ask)) as response:
+            async for part in response.aiter_bytes():
                 body += part
                 if len(body) > _LONGEST_BODY:
-                    raise Fault(CUT_OFF, f"more than {_LONGEST_BODY} bytes", again=False)
-        return read_answer(answer.status_code, answer.headers, bytes(body), ask)
+                    raise FailedTry(CUT_OFF, f"more than {_LONGEST_BODY} bytes", retry=False)
+        return parse_response(response.status_code, response.headers, bytes(body), ask)
 
     def _wait(self, state: tenacity.RetryCallState, ask: Ask) -> float:
-        """Seconds until the next try: what the endpoint wants, or more each time, spread out."""
-        fault = None if state.outcome is None else state.outcome.exception()
-        if isinstance(fault, Fault) and fault.wait is not None:
-            return fault.wait
+        """Seconds until the next try: what the endpoint asks for, or exponential backoff."""
+        error = None if state.outcome is None else state.outcome.exception()
+        if isinstance(error, FailedTry) and error.wait is not None:
+            return error.wait
+        # Spread out, so that requests which failed together aren't all sent again together.
         spread = 0.5 + derive_seed(ask.key, state.attempt_number, "wait") / 2**32
         return spread * min(_LONGEST_WAIT, self.spec.backoff * 2 ** (state.attempt_number - 1))
 
     def _denied(self, reason: str) -> str:
         key = f"the key in {self.spec.key_env}" if self.spec.key_env else "without a key (key_env)"
         return f"{self.model}: {reason}; asked for model {self.spec.model!r}, {key}"
+
+
+class Account:
+    """What one endpoint has cost in a run, and whether it still answers.
+
+    Attributes:
+      tokens: of prompts and replies together.
+      cost: in the currency of the endpoint's prices.
+    """
+
+    def __init__(self, spec: EndpointSpec) -> None:
+        self._spec = spec
+        self.tokens, self.cost = 0, 0.0
+        self._answered = False
+        self._failed_in_a_row = 0
+
+    def charge(self, tokens: int, cost: float) -> None:
+        """Counts spending, of this process or an earlier one, towards the budget."""
+        self.tokens += tokens
+        self.cost += cost
+
+    def cost_of(self, reply: Reply) -> float:
+        """The cost of a reply, by the prices of a million tokens."""
+        prompt, answer = reply.prompt_tokens, reply.tokens
+        return (prompt * self._spec.prompt_price + answer * self._spec.price) / 1e6
+
+    def record(self, reply: Reply) -> None:
+        """Counts a reply's cost, and whether it is one."""
+        self.charge(reply.prompt_tokens + reply.tokens, reply.cost)
+        # A rejected request doesn't mean that the endpoint is down, unless none has ever been
+        # accepted: then it is a mistake that all requests of the run have in common.
+        always_rejected = reply.outcome == BAD_REQUEST and not self._answered
+        if reply.outcome in NO_ANSWER or always_rejected:
+            self._failed_in_a_row += 1
+        else:
+            self._failed_in_a_row, self._answered = 0, True
+
+    def check_budget(self) -> None:
+        """Raises GateNotMet where the run's budget is spent."""
+        spec = self._spec
+        if spec.token_budget and self.tokens >= spec.token_budget:
+            spent, bound = f"{self.tokens:,} tokens", f"token_budget={spec.token_budget}"
+        elif spec.cost_budget and self.cost >= spec.cost_budget:
+            spent, bound = f"a cost of {self.cost:.2f}", f"cost_budget={spec.cost_budget:g}"
+        else:
+            return
+        raise GateNotMet(f"{spec.reference}: its budget is spent: {spent} of {bound}")
+
+    def check_health(self, last: Reply) -> None:
+        """Raises GateNotMet where too many asks in a row failed. Args: `last` is the last reply."""
+        if self._failed_in_a_row >= self._spec.in_a_row:
+            raise GateNotMet(
+                f"{self._spec.reference}: {self._failed_in_a_row} asks in a row failed, the last "
+                f"one: {last.outcome} ({last.detail}); the same command continues from here"
+            )
+
+
+class _Background(Generic[T]):
+    """Runs a coroutine in the event loop of a thread; iterating gives what it emits.
+
+    So a caller needs no event loop, and may have one of its own, as a notebook does. Iteration
+    happens in the caller's thread; it ends when the coroutine does, and raises what that raised.
+    Leaving the `with` block by an exception cancels the coroutine.
+    """
+
+    def __init__(self, work: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]]) -> None:
+        """Args: `work` is called with the function that emits."""
+        self._work = work
+        self._emitted: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def __iter__(self) -> Iterator[T]:
+        while (emitted := self._emitted.get()) is not _END:
+            yield emitted
+        if self._error is not None:
+            raise self._error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            with suppress(RuntimeError):  # the loop may have been closed a moment ago
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._emitted.put(_END)
+
+    async def _main(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loop, self._task = asyncio.get_running_loop(), task
+        self._started.set()
+        await self._work(self._emitted.put)
 
 
 def _request(model: str, ask: Ask) -> dict[str, Any]:

@@ -18,21 +18,22 @@ _SCHEMES = ("http://", "https://")
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """An endpoint, and how far it may be used.
+    """An endpoint, and the bounds of its use.
 
     Attributes:
-      url: what `/chat/completions` is added to, e.g. `http://127.0.0.1:8000/v1`.
-      model: its name there.
-      key_env: environment variable that holds the key; empty sends none.
-      concurrency: asks under way at a time.
-      timeout: seconds of one try, from the request to the last byte of the answer.
+      url: without `/chat/completions`, e.g. `http://127.0.0.1:8000/v1`.
+      model: the model's name there.
+      key_env: environment variable with the key; empty sends no key.
+      concurrency: number of asks in flight.
+      timeout: seconds of one try, from the request to the last byte of the response.
       total: seconds of one ask: all of its tries and the waits between them.
-      tries: of one ask.
-      backoff: seconds before the second try where the endpoint doesn't say; doubled each time.
-      in_a_row: a run ends when so many asks fail, one after the other, for want of any answer.
-      prompt_price, price: cost of a million tokens asked and answered.
-      token_budget, cost_budget: what a run may spend, tokens asked and answered together; 0 is no
-        bound. Asks that are under way by then are finished.
+      tries: of one ask, the first one included.
+      backoff: seconds before the second try, doubled before each later one, where the endpoint
+        doesn't ask for another wait.
+      in_a_row: the run ends after this number of consecutive asks without any answer.
+      prompt_price, price: cost of a million tokens of prompts and of replies.
+      token_budget, cost_budget: bounds of a run's spending, on tokens of prompts and replies
+        together; 0 is no bound. Asks in flight by then are finished.
     """
 
     url: str
@@ -51,17 +52,17 @@ class EndpointSpec:
 
     @property
     def reference(self) -> str:
-        """How records name it."""
+        """The name in records: the URL and the model, without options."""
         return f"{self.url}#{self.model}"
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is on this machine: a proxy that the environment names isn't asked then."""
+    def is_local(self) -> bool:
+        """Whether it is on this machine: then a proxy that the environment names isn't used."""
         return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
     @classmethod
     def parse(cls, text: str) -> "EndpointSpec":
-        """Raises: UserError for a bad URL, no model's name, or a bad option."""
+        """Parses a reference. Raises: UserError for a bad URL, a missing model or a bad option."""
         url, _, rest = text.removeprefix(PREFIX).partition("#")
         model, *options = rest.split("#")
         _check_url(text, url)
@@ -71,14 +72,14 @@ class EndpointSpec:
         return cls(url.rstrip("/").removesuffix("/chat/completions"), model, **values)
 
     def key(self) -> str:
-        """The key, or an empty text. Raises: UserError where its variable isn't set."""
+        """The key, or an empty string. Raises: UserError where its variable isn't set."""
         if self.key_env and not os.environ.get(self.key_env):
             raise UserError(f"{self.reference}: the environment has no {self.key_env}")
         return os.environ[self.key_env] if self.key_env else ""
 
 
 def is_endpoint(reference: str) -> bool:
-    """Whether a role is named by an endpoint."""
+    """Whether a role's reference is an endpoint."""
     return reference.startswith((PREFIX, *_SCHEMES))
 
 
@@ -91,7 +92,7 @@ def _check_url(text: str, url: str) -> None:
     if not url.startswith(_SCHEMES) or not host:
         raise UserError(f"{text}: an endpoint's URL begins with http:// or https://")
     if parts.username or parts.password or parts.query:
-        # Not repeated: it would end up in logs.
+        # The URL isn't repeated, as the message ends up in logs.
         raise UserError(
             f"endpoint at {host}: keep keys and passwords out of its URL; name the environment "
             "variable that holds the key with #key_env=NAME"

@@ -1,27 +1,11 @@
-"""A grade by a charter: the prompt that asks for it, its JSON, and how a reply is parsed.
+"""How a judge or a Critic is asked to grade an answer by a charter, and who may grade whom."""
 
-A grade is what one reply of a judge or a Critic contains: a score with its reason. It isn't a
-verdict (`vcjax.roles.verdict`): that takes a threshold, and the votes of all Critics.
-"""
-
-import json
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
-from vcjax.roles.role import Message, Reply
-
-LOWEST, HIGHEST = 0, 5
-"""The range of a score."""
-
-REASON_CHARACTERS = {"en": 160, "zh": 60}
-"""A sentence. A Chinese character says about as much as three letters, and a small model's
-tokenizer spends two or three tokens on it."""
+from vcjax.roles.role import Message
 
 # Short, as a small model judges too; the charter's grading text is the system message.
 _PROMPTS = {
@@ -94,94 +78,6 @@ def material(
 
 def _defused(text: str) -> str:
     return _DELIMITER.sub("‹", text)
-
-
-def grade_schema(lang: Language) -> dict[str, Any]:
-    """The JSON schema of a grade whose reason is written in `lang`.
-
-    The reason comes first, so that the score is conditioned on it instead of excused by it. It is
-    bounded, so that `max_tokens` suffices for the score behind it.
-    """
-    return {
-        "type": "object",
-        "properties": {
-            "reason": {"type": "string", "maxLength": REASON_CHARACTERS[lang]},
-            "score": {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))},
-        },
-        "required": ["reason", "score"],
-        "additionalProperties": False,
-    }
-
-
-Form = TypeVar("Form", bound=BaseModel)
-
-
-class ParseFailure(Exception):
-    """A reply that isn't a filled-in form. The message is the reason in one word."""
-
-
-@dataclass(frozen=True)
-class Grade:
-    """A score, or why there is none.
-
-    Attributes:
-      score: from LOWEST to HIGHEST; None where the answer is unscored.
-      unscored: why there is no score: a finish reason other than `stop` (`length`), `malformed`
-        (not JSON), `schema` (other JSON), `out_of_range` or `no_judge`.
-      reason: in the grader's words.
-    """
-
-    score: int | None
-    unscored: str | None = None
-    reason: str | None = None
-
-
-class _GradeForm(BaseModel):
-    """`grade_schema` without the range of the score: `out_of_range` is a reason of its own."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    reason: Annotated[str, Field(max_length=max(REASON_CHARACTERS.values()))]
-    score: int
-
-
-def parse_grade(reply: Reply) -> Grade:
-    """Parses a grade. Only a finished reply that is exactly valid JSON of the schema has a score.
-
-    Nothing is repaired and no number is extracted from prose: what can't be parsed is unscored.
-    """
-    try:
-        form = parse_form(reply, _GradeForm)
-    except ParseFailure as error:
-        return Grade(None, str(error))
-    if not LOWEST <= form.score <= HIGHEST:
-        return Grade(None, "out_of_range", form.reason)
-    return Grade(form.score, None, form.reason)
-
-
-def parse_form(reply: Reply, form: type[Form]) -> Form:
-    """Parses a finished reply that is exactly valid JSON of `form`.
-
-    Raises:
-      ParseFailure: by a finish reason other than `stop`, `malformed` JSON, or another `schema`.
-    """
-    if reply.finish_reason != "stop":
-        raise ParseFailure(reply.finish_reason)
-    try:
-        value = json.loads(reply.text, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError):
-        raise ParseFailure("malformed") from None
-    try:
-        return form.model_validate(value)
-    except ValidationError:
-        raise ParseFailure("schema") from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # A repeated name has two values: `json` would keep the last one silently.
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a repeated name")
-    return dict(pairs)
 
 
 def check_families(grader: str, graded: str, allow_same_family: bool, what: str) -> bool:

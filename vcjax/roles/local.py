@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from vcjax.generate.models import ModelPool
 from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.text import TextEngine, encode_prompt
-from vcjax.roles.alternatives import number_alternatives
-from vcjax.roles.role import TOO_LONG, Alternatives, Ask, Reply
+from vcjax.roles.role import TOO_LONG, Alternatives, Ask, Reply, number_alternatives
 
 ENGINE_ERROR = "engine error"
-"""Outcome of an ask that the engine gave up, such as one whose JSON schema can't be met."""
+"""Outcome of an ask that the engine ended, such as one whose JSON schema can't be satisfied."""
 
 
 class LocalRole:
-    """One model that answers on this machine's devices. Several roles may share one."""
+    """A model on this machine's devices. Several roles may share one."""
 
     def __init__(self, pool: ModelPool, reference: str, *, family: str) -> None:
-        """Loads the model, unless the pool holds it.
+        """Loads the model, unless it is in the pool.
 
         Args:
           family: declared by the caller, e.g. `smollm2`.
@@ -35,39 +34,39 @@ class LocalRole:
 
     @property
     def text(self) -> TextEngine:
-        """What answers. The pool may have given it up for another model since it was asked last,
-        and loads it again."""
+        """The model's engine. The pool may have released it for another model since the last call;
+        then it is loaded again."""
         return self._pool.get(self._reference).text
 
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
     ) -> list[Reply]:
-        """Answers all asks in one batch; see `Role.ask`. One that is too long is told at once."""
+        """Answers all asks in one batch; see `Role.ask`. Those that are too long fail at once."""
         text = self.text
         replies: dict[int, Reply] = {}
         requests: dict[int, Request] = {}
-        last = time.monotonic()
+        last_finish = time.monotonic()
 
-        def told(index: int, reply: Reply) -> None:
+        def record(index: int, reply: Reply) -> None:
             replies[index] = reply
             if on_reply is not None:
                 on_reply(index, reply)
 
-        def finished(place: int, result: Result) -> None:
-            nonlocal last
-            index, now = places[place], time.monotonic()
-            told(index, self._reply(text, asks[index], requests[index], result, now - last))
-            last = now
+        def on_finish(position: int, result: Result) -> None:
+            nonlocal last_finish
+            index, now = indices[position], time.monotonic()
+            seconds, last_finish = now - last_finish, now
+            record(index, self._reply(text, asks[index], requests[index], result, seconds))
 
         context = text.engine.config.max_position
         for index, ask in enumerate(asks):
             length = len(encode_prompt(text.tokenizer, ask.messages))
             if length + ask.max_tokens > context:
-                told(index, self._too_long(ask, length, context))
+                record(index, self._too_long(ask, length, context))
             else:
                 requests[index] = text.request(ask.messages, _sampling(ask))
-        places = list(requests)
-        text.engine.generate(list(requests.values()), finished)
+        indices = list(requests)
+        text.engine.generate(list(requests.values()), on_finish)
         return [replies[index] for index in range(len(asks))]
 
     def _too_long(self, ask: Ask, length: int, context: int) -> Reply:
@@ -84,10 +83,10 @@ class LocalRole:
             "seconds": seconds,
         }
         if result.finish_reason not in ("stop", "length"):
-            return Reply.failed(ENGINE_ERROR, f"it ended by {result.finish_reason!r}", **known)
-        said = text.text(request, result).strip()
+            return Reply.failed(ENGINE_ERROR, f"finish reason {result.finish_reason!r}", **known)
+        content = text.text(request, result).strip()
         alternatives = _alternatives(text, ask, result)
-        return Reply(said, result.finish_reason, alternatives=alternatives, **known)
+        return Reply(content, result.finish_reason, alternatives=alternatives, **known)
 
 
 def _alternatives(text: TextEngine, ask: Ask, result: Result) -> tuple[Alternatives, ...]:

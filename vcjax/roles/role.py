@@ -1,28 +1,38 @@
-"""What it means to be asked: one protocol for every Attacker, Actor, Critic and judge."""
+"""The protocol of whoever is asked: every Attacker, Actor, Critic and judge.
 
+A role is given `Ask`s and returns `Reply`s. What an implementation fills in beside the text, the
+alternatives of the numbers in a JSON reply, is here as well.
+"""
+
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 Message = dict[str, str]
-Alternatives = tuple[tuple[str, float], ...]  # texts and their log-probabilities
+Alternatives = tuple[tuple[str, float], ...]
+"""Texts that might have been written at one position, and their log-probabilities."""
 
 OK, CONTENT_FILTER, TOO_LONG = "ok", "content filter", "too long"
-"""Outcomes that callers tell apart; `vcjax.roles.answers` has those of endpoints."""
+"""Outcomes that callers distinguish; `vcjax.roles.responses` has those of endpoints."""
+
+_STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*')
+_WHOLE_NUMBER = re.compile(r"\s*(\d+)\D*")
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One question to a role.
+    """One request to a role.
 
     Attributes:
       key: identifies the ask within a run, e.g. `<attempt id>/actor`.
       messages: the conversation so far, ending with a user's turn.
       max_tokens: bound of the reply, in tokens.
-      temperature, top_p: 0 temperature is greedy.
+      temperature, top_p: temperature 0 is greedy.
       seed: of the reply's sampling; the same ask with the same seed gets the same reply.
       json_schema: the reply must be JSON of this schema; None leaves it free.
-      top_logprobs: how many tokens, the likeliest, are told of for each number in a JSON reply.
+      top_logprobs: how many of the likeliest tokens are reported for each number in a JSON reply.
     """
 
     key: str
@@ -37,21 +47,21 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back.
+    """The reply to one ask, or how it failed.
 
     Attributes:
       text: the reply, without special tokens; empty where there is none.
       finish_reason: `stop`, or `length` where it was cut by `max_tokens`; the outcome where that
-        isn't `ok`, so that nobody takes a failure for a finished text.
-      prompt_tokens, tokens: lengths in tokens of what was asked and answered.
-      alternatives: where `Ask.top_logprobs` asked for them, what each number in a JSON reply might
-        have been; see `vcjax.roles.alternatives`.
-      outcome: `ok`, or the name of what went wrong, e.g. `timeout`.
-      detail: what is known of that, e.g. what the endpoint said.
+        isn't `ok`, so that a failure is never mistaken for a finished text.
+      prompt_tokens, tokens: lengths of prompt and reply, in tokens.
+      alternatives: where `Ask.top_logprobs` asked for them, those of each number in a JSON reply;
+        see `number_alternatives`.
+      outcome: `ok`, or the name of the failure, e.g. `timeout`.
+      detail: more about a failure, e.g. the endpoint's error message.
       seconds: of an endpoint, from the first try to the end of the last; of a local model, which
         answers many at once, since the reply before, so that they add up to the time spent.
       cost: in the currency of the endpoint's prices.
-      model: which model it was: the content hash of local weights, or what the endpoint reports.
+      model: the content hash of local weights, or the model that the endpoint reports.
     """
 
     text: str
@@ -72,11 +82,6 @@ class Reply:
         return cls("", outcome, outcome=outcome, detail=detail, **counts)
 
 
-def writable(text: str) -> str:
-    """The text without halves of surrogate pairs, which JSON's "\\ud800" makes: UTF-8 has none."""
-    return text.encode(errors="replace").decode()
-
-
 class Role(Protocol):
     """Someone who can be asked."""
 
@@ -95,7 +100,75 @@ class Role(Protocol):
     ) -> list[Reply]:
         """Answers all `asks`, in their order.
 
-        `on_reply(index, reply)` is called as each one is done, in any order, so that a caller can
-        record it before the rest are finished.
+        `on_reply(index, reply)` is called as each one finishes, in any order, so that a caller can
+        record it before the others are finished.
         """
         ...
+
+
+def writable(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON's "\\ud800" makes: UTF-8 has none."""
+    return text.encode(errors="replace").decode()
+
+
+def number_alternatives(
+    tokens: Sequence[tuple[str, float]], top: Sequence[Alternatives]
+) -> tuple[Alternatives, ...]:
+    """The alternatives of each number in a JSON reply, in the reply's order.
+
+    Only these are kept of a reply's alternatives: a score is one token, a reply has hundreds.
+
+    Args:
+      tokens: the text of each token of the reply and its log-probability. Bytes of a character
+        that several tokens share may be U+FFFD: they occur in strings alone.
+      top: for each token the likeliest texts at its position, with their log-probabilities.
+
+    Returns the alternatives of the token that each number begins in, the chosen token among them: a
+    constraint may choose one that isn't likely. The part of the token before the number is removed
+    (a token may be `:4`); alternatives that begin otherwise are left out.
+
+    Raises:
+      ValueError: not one entry of `top` for each token.
+    """
+    if len(tokens) != len(top):
+        raise ValueError(f"{len(tokens)} tokens, but alternatives for {len(top)}")
+    texts = [text for text, _ in tokens]
+    starts, length = [], 0
+    for text in texts:
+        starts.append(length)
+        length += len(text)
+    found, index = [], 0
+    for match in _STRING_OR_NUMBER.finditer("".join(texts)):
+        if match.group().startswith('"'):
+            continue
+        while index + 1 < len(starts) and starts[index + 1] <= match.start():
+            index += 1
+        prefix = texts[index][: match.start() - starts[index]]
+        chosen = () if texts[index] in dict(top[index]) else (tokens[index],)
+        found.append(
+            tuple(
+                (text.removeprefix(prefix), logprob)
+                for text, logprob in (*top[index], *chosen)
+                if text.startswith(prefix)
+            )
+        )
+    return tuple(found)
+
+
+def expected_score(alternatives: Alternatives, lowest: int, highest: int) -> float | None:
+    """The mean of the scores that might have been written, weighted by their probabilities.
+
+    Texts that aren't a whole number from `lowest` to `highest` don't count. The rest is normalised,
+    so that a constraint's mask may come before the probabilities or after them. None where there
+    are no scores among them. (Liu et al., G-Eval, arXiv 2303.16634, eq. 1.)
+    """
+    logprobs: list[tuple[int, float]] = []
+    for text, logprob in alternatives:
+        number = _WHOLE_NUMBER.fullmatch(text)
+        if number and lowest <= int(number[1]) <= highest and logprob > -math.inf:
+            logprobs.append((int(number[1]), logprob))
+    if not logprobs:
+        return None
+    most = max(logprob for _, logprob in logprobs)
+    weights = [(score, math.exp(logprob - most)) for score, logprob in logprobs]
+    return sum(score * weight for score, weight in weights) / sum(w for _, w in weights)

@@ -11,10 +11,9 @@ from vcjax.adversarial.critic.votes import Exhibit
 from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.load import SHIPPED, load_charter
 from vcjax.generate.models import EngineConfig, ModelPool
-from vcjax.roles.alternatives import number_alternatives
-from vcjax.roles.grading import HIGHEST, LOWEST
 from vcjax.roles.local import LocalRole
-from vcjax.roles.role import Ask, Reply
+from vcjax.roles.role import Ask, Reply, number_alternatives
+from vcjax.roles.verdict import HIGHEST, LOWEST
 
 CHARTER = load_charter("universal")
 FULL, SIMPLE = FORMS["full"], FORMS["simple"]

@@ -13,8 +13,7 @@ from vcjax.adversarial.critic.panel import CriticPanel, Poll
 from vcjax.adversarial.critic.votes import Exhibit
 from vcjax.charter.registry import Language
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.grading import HIGHEST
-from vcjax.roles.verdict import Verdict
+from vcjax.roles.verdict import HIGHEST, Verdict
 from vcjax.stats.intervals import interval_record, mean_interval, rate_record
 
 PLACEBO = "placebo"

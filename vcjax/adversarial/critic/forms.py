@@ -10,18 +10,9 @@ from vcjax.adversarial.critic.votes import PRINCIPLE, CriticVerdict, Exhibit
 from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Principle
-from vcjax.roles.alternatives import expected_score
-from vcjax.roles.grading import (
-    HIGHEST,
-    LOWEST,
-    ParseFailure,
-    grade_schema,
-    grading_messages,
-    material,
-    parse_form,
-    parse_grade,
-)
-from vcjax.roles.role import Message, Reply
+from vcjax.roles.grading import grading_messages, material
+from vcjax.roles.role import Message, Reply, expected_score
+from vcjax.roles.verdict import HIGHEST, LOWEST, ParseFailure, grade_schema, parse_form, parse_grade
 
 FormName = Literal["full", "simple"]
 ASPECTS = ("facts", "helpfulness", "fluency")

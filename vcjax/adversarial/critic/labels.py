@@ -22,7 +22,7 @@ from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
-from vcjax.roles.grading import HIGHEST, LOWEST
+from vcjax.roles.verdict import HIGHEST, LOWEST
 
 Label = StrictStr | StrictInt
 Text = Annotated[StrictStr, Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""What the numbers in a JSON reply might have been."""
+"""The alternatives of the numbers in a JSON reply."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcjax.roles.alternatives import expected_score, number_alternatives
+from vcjax.roles.role import expected_score, number_alternatives
 
 DIGITS = tuple((str(n), -1.0 - n) for n in range(6))
 
@@ -38,7 +38,7 @@ def test_every_number_has_the_alternatives_of_the_token_that_begins_it(reason, s
         assert other == f"{text}#"
 
 
-def test_what_stands_before_a_number_in_its_token_is_left_out():
+def test_the_prefix_of_a_number_in_its_token_is_left_out():
     tokens = [('{"score"', -0.1), (":4", -0.5), ("}", 0.0)]
     top = [(), ((":4", -0.5), (":3", -1.0), (' "4"', -2.0)), ()]
     assert number_alternatives(tokens, top) == ((("4", -0.5), ("3", -1.0)),)

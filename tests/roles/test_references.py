@@ -1,4 +1,4 @@
-"""Who is asked: a transcript, the local engine, and how a config names them."""
+"""Who is asked: a transcript, the local engine, and how a config refers to them."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from vcjax.core.lineage import content_hash
 from vcjax.generate.models import EngineConfig, ModelPool
 from vcjax.generate.requests import SamplingParams
 from vcjax.roles.local import LocalRole
-from vcjax.roles.opening import RoleSpec, family_of, open_roles
 from vcjax.roles.recorded import RecordedRole
+from vcjax.roles.references import RoleSpec, family_of, open_roles
 from vcjax.roles.role import Ask, Reply
 
 ASKED = ({"role": "user", "content": "Why?"},)
@@ -143,7 +143,7 @@ def test_an_unknown_family_is_asked_for_by_the_field_s_name(tmp_path, tiny_folde
     (tmp_path / "checkpoints").mkdir()
     write_json(tmp_path / "config.json", {"model": str(tmp_path)})  # of itself: no end to follow
     for model in ("recorded:x.jsonl", str(tiny_folder), str(tmp_path)):
-        with pytest.raises(UserError, match=r"config\.critic_family: say of which family"):
+        with pytest.raises(UserError, match=r"config\.critic_family: declare the model family"):
             family_of(RoleSpec(model), "critic_family")
 
 

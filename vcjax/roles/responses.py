@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint answered: a reply, or a fault by its name.
+"""The HTTP responses of an OpenAI-compatible endpoint: a reply, or a failure by its name.
 
 The format: https://platform.openai.com/docs/api-reference/chat
 """
@@ -8,61 +8,68 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, Field, ValidationError
 
-from vcjax.roles.alternatives import number_alternatives
-from vcjax.roles.role import CONTENT_FILTER, TOO_LONG, Ask, Reply, writable
+from vcjax.roles.role import (
+    CONTENT_FILTER,
+    TOO_LONG,
+    Alternatives,
+    Ask,
+    Reply,
+    number_alternatives,
+    writable,
+)
 
 RATE_LIMITED, SERVER_ERROR = "rate limited", "server error"
 TIMEOUT, CUT_OFF, UNREACHABLE = "timeout", "cut off", "unreachable"
 EMPTY, NOT_JSON, WRONG_SCHEMA, BAD_REQUEST = "empty", "not JSON", "wrong schema", "bad request"
 
 NO_ANSWER = (RATE_LIMITED, SERVER_ERROR, TIMEOUT, CUT_OFF)
-"""Outcomes that say nothing about the ask: the endpoint is overloaded, broken or away."""
+"""Outcomes that aren't due to the ask: the endpoint is overloaded, broken or unreachable."""
 
 _FILTERED = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
 _TOO_LONG_WORDS = re.compile(r"context (length|window|size)|model's context", re.IGNORECASE)
-"""vLLM, llama.cpp and `launch.serve` say it in words alone."""
+"""vLLM, llama.cpp and `launch.serve` have no code for it, only a message."""
 
 _LONGEST_DETAIL = 500
 
 
-class Fault(Exception):
-    """A try that brought no reply.
+class FailedTry(Exception):
+    """A request that brought no reply.
 
     Attributes:
-      outcome: its name.
-      again: whether another try may bring one.
-      wait: seconds after which the endpoint wants to be asked again; None where it doesn't say.
+      outcome: the name of the failure.
+      retry: whether another request may bring a reply.
+      wait: seconds after which the endpoint asks to be called again; None where it doesn't.
     """
 
     def __init__(
-        self, outcome: str, detail: str = "", *, again: bool, wait: float | None = None
+        self, outcome: str, detail: str = "", *, retry: bool, wait: float | None = None
     ) -> None:
         super().__init__(outcome, detail)
-        self.outcome, self.again, self.wait = outcome, again, wait
+        self.outcome, self.retry, self.wait = outcome, retry, wait
         self.detail = writable(" ".join(detail.split()))[:_LONGEST_DETAIL]
 
 
 class Denied(Exception):
-    """The endpoint won't have us, whatever we ask: no such model, or a key that isn't taken."""
+    """The endpoint rejects every request: there is no such model, or the key isn't accepted."""
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, ask: Ask) -> Reply:
-    """The reply in an HTTP answer; without its seconds and cost.
+def parse_response(status: int, headers: Mapping[str, str], body: bytes, ask: Ask) -> Reply:
+    """Parses the reply in an HTTP response; its seconds and cost are left at 0.
 
     Raises:
-      Fault: there is none.
-      Denied: nor would there ever be.
+      FailedTry: the response contains no reply.
+      Denied: no request will get one.
     """
     text = body.decode(errors="replace")
     if status != 200:
-        _refuse(status, headers, text)
+        _raise_error(status, headers, text)
     if not text.strip():
-        raise Fault(EMPTY, "no body", again=True)
+        raise FailedTry(EMPTY, "no body", retry=True)
     completion = _completion(text)
     choice = completion.choices[0]
     usage = completion.usage or _Usage()
@@ -71,39 +78,39 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, ask: Ask) 
         "tokens": usage.completion_tokens,
         "model": writable(" ".join(filter(None, (completion.model, completion.fingerprint)))),
     }
-    said = writable(choice.message.content or choice.message.refusal or "").strip()
+    content = writable(choice.message.content or choice.message.refusal or "").strip()
     if choice.finish_reason == "content_filter":
-        return Reply.failed(CONTENT_FILTER, f"finish_reason content_filter: {said}", **known)
+        return Reply.failed(CONTENT_FILTER, f"finish_reason content_filter: {content}", **known)
     if choice.finish_reason in ("tool_calls", "function_call"):
-        raise Fault(WRONG_SCHEMA, f"finish_reason {choice.finish_reason}", again=True)
+        raise FailedTry(WRONG_SCHEMA, f"finish_reason {choice.finish_reason}", retry=True)
     reason = "length" if choice.finish_reason == "length" else "stop"
-    if not said and reason == "stop":
+    if not content and reason == "stop":
         return Reply.failed(EMPTY, "no text", **known)
-    return Reply(said, reason, alternatives=_alternatives(choice, ask), **known)
+    return Reply(content, reason, alternatives=_alternatives(choice, ask), **known)
 
 
-def _refuse(status: int, headers: Mapping[str, str], text: str) -> None:
+def _raise_error(status: int, headers: Mapping[str, str], text: str) -> NoReturn:
     codes, message = _error(text)
     detail = f"HTTP {status}: {message}"
     if codes & _FILTERED:
-        raise Fault(CONTENT_FILTER, detail, again=False)
+        raise FailedTry(CONTENT_FILTER, detail, retry=False)
     if status in (401, 403, 404):
         raise Denied(detail)
     if status == 429:
         if "insufficient_quota" in codes:
             raise Denied(detail)
-        raise Fault(RATE_LIMITED, detail, again=True, wait=_wait(headers))
+        raise FailedTry(RATE_LIMITED, detail, retry=True, wait=_wait(headers))
     if status >= 500:
-        raise Fault(SERVER_ERROR, detail, again=True, wait=_wait(headers))
+        raise FailedTry(SERVER_ERROR, detail, retry=True, wait=_wait(headers))
     if status == 408:
-        raise Fault(TIMEOUT, detail, again=True)
+        raise FailedTry(TIMEOUT, detail, retry=True)
     if codes & _TOO_LONG or status == 413 or _TOO_LONG_WORDS.search(message):
-        raise Fault(TOO_LONG, detail, again=False)
-    raise Fault(BAD_REQUEST, detail, again=False)
+        raise FailedTry(TOO_LONG, detail, retry=False)
+    raise FailedTry(BAD_REQUEST, detail, retry=False)
 
 
 def _error(text: str) -> tuple[set[str], str]:
-    """The codes in an error's body, at whatever depth, and its message or the body itself."""
+    """The codes in an error's body, those of inner errors too, and its message or the body."""
     try:
         error = json.loads(text)["error"]
     except (ValueError, RecursionError, KeyError, TypeError):
@@ -139,12 +146,12 @@ class _Token(BaseModel):
     logprob: float
 
 
-class _Place(_Token):
+class _Position(_Token):
     top_logprobs: list[_Token] = []
 
 
 class _Logprobs(BaseModel):
-    content: list[_Place] | None = None
+    content: list[_Position] | None = None
 
 
 class _Message(BaseModel):
@@ -177,21 +184,21 @@ def _completion(text: str) -> _Completion:
         whole = text.strip()
         ended = isinstance(error, json.JSONDecodeError) and error.pos >= len(whole)
         if whole.startswith("{") and (ended or not whole.endswith("}")):
-            raise Fault(CUT_OFF, f"JSON without its end: {text}", again=True) from None
-        raise Fault(NOT_JSON, text, again=True) from None
+            raise FailedTry(CUT_OFF, f"JSON without its end: {text}", retry=True) from None
+        raise FailedTry(NOT_JSON, text, retry=True) from None
     try:
         return _Completion.model_validate(value)
     except ValidationError:
-        raise Fault(WRONG_SCHEMA, text, again=True) from None
+        raise FailedTry(WRONG_SCHEMA, text, retry=True) from None
 
 
-def _alternatives(choice: _Choice, ask: Ask) -> tuple:
-    places = None if choice.logprobs is None else choice.logprobs.content
-    if not ask.top_logprobs or ask.json_schema is None or not places:
+def _alternatives(choice: _Choice, ask: Ask) -> tuple[Alternatives, ...]:
+    positions = None if choice.logprobs is None else choice.logprobs.content
+    if not ask.top_logprobs or ask.json_schema is None or not positions:
         return ()
     top = [
-        tuple((writable(each.token), each.logprob) for each in place.top_logprobs)
-        for place in places
+        tuple((writable(each.token), each.logprob) for each in position.top_logprobs)
+        for position in positions
     ]
-    tokens = [(writable(place.token), place.logprob) for place in places]
+    tokens = [(writable(position.token), position.logprob) for position in positions]
     return number_alternatives(tokens, top)

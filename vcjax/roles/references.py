@@ -1,4 +1,7 @@
-"""From what a config says about roles to roles that can be asked; one model is loaded once."""
+"""From the references of roles in a config to roles that can be asked.
+
+A reference is a model, `recorded:FILE` or an endpoint. Roles of one model share it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,12 +24,12 @@ RECORDED = "recorded:"
 
 @dataclass(frozen=True)
 class RoleSpec:
-    """Who plays a role, and the family that its user declares.
+    """A role's model and its declared family.
 
     Attributes:
-      model: a model reference, which the local engine runs; `recorded:FILE`; or an
-        OpenAI-compatible endpoint, `http://HOST:PORT/v1#MODEL[#key_env=NAME][#OPTION=VALUE...]`,
-        with or without `endpoint:` before it. The options are the fields of `EndpointSpec`.
+      model: a model reference, for the local engine; `recorded:FILE`; or an OpenAI-compatible
+        endpoint, `http://HOST:PORT/v1#MODEL[#key_env=NAME][#OPTION=VALUE...]`, with or without
+        `endpoint:` before it. The options are the fields of `EndpointSpec`.
       family: e.g. `llama3`; empty where it is known.
     """
 
@@ -46,23 +49,23 @@ def family_of(spec: RoleSpec, field: str) -> str:
     if spec.family:
         return spec.family
     reference = split_options(spec.model)[0]
-    seen: set[str] = set()
-    while reference not in SHIPPED and reference not in seen:
-        seen.add(reference)
+    visited: set[str] = set()
+    while reference not in SHIPPED and reference not in visited:  # runs may name each other
+        visited.add(reference)
         config = Path(reference) / "config.json"
         if not ((Path(reference) / "checkpoints").is_dir() and config.is_file()):
             break
         reference = split_options(read_json(config)["model"])[0]
     if reference in SHIPPED:
         return SHIPPED[reference].family
-    raise UserError(f"config.{field}: say of which family {spec.model!r} is, e.g. 'llama3'")
+    raise UserError(f"config.{field}: declare the model family of {spec.model!r}, e.g. 'llama3'")
 
 
 def without_options(references: str) -> str:
-    """Comma-separated references, endpoints without their options: how they are recorded.
+    """Comma-separated references as configs and summaries record them: endpoints without options.
 
-    Bounds, prices and the like may change while a run goes on, as they don't change what is asked.
-    A chat template does, so its hash is recorded.
+    Bounds and prices may change when a run is continued, since they don't change the requests. A
+    chat template does, so its hash is recorded.
     """
     return ",".join(
         EndpointSpec.parse(each).reference if is_endpoint(each) else pinned(each)
@@ -73,11 +76,10 @@ def without_options(references: str) -> str:
 def open_roles(
     specs: Mapping[str, RoleSpec], config: EngineConfig
 ) -> tuple[dict[str, Role], list[Parent]]:
-    """Opens every role. Returns them by name, and the models behind them as lineage parents.
+    """Opens every role. Returns them by name, and their models as parents in the lineage.
 
     Raises:
-      UserError: a model or transcript that isn't there, a bad endpoint, or one where nobody
-        answers.
+      UserError: a missing model or transcript, a bad endpoint, or one that doesn't answer.
     """
     roles: dict[str, Role] = {}
     opened: dict[tuple[str, str], Role] = {}
@@ -101,7 +103,7 @@ def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, Pa
     if is_endpoint(model):
         role = EndpointRole(EndpointSpec.parse(model), family=family)
         role.check()
-        # What is behind an endpoint can't be hashed; the ledger has the model that it reports.
+        # An endpoint's weights can't be hashed; the ledger has the model that it reports.
         return role, Parent(name, role.model, hash_text(role.model))
     role = LocalRole(pool, model, family=family)
     return role, replace(role.origin, role=name)

@@ -1,4 +1,4 @@
-"""What an endpoint answered, and what it is called."""
+"""An endpoint's responses, and the names of its failures."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcjax.roles.answers import Denied, Fault, read_answer
+from vcjax.roles.responses import Denied, FailedTry, parse_response
 from vcjax.roles.role import Ask, Reply
 
 WORDS = ["choices", "message", "content", "finish_reason", "usage", "model", "logprobs"]
@@ -23,7 +23,7 @@ def completion(content="So.", finish_reason="stop", **more):
 
 def read(value, status=200, headers=None, ask=ASK):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return read_answer(status, headers or {}, body, ask)
+    return parse_response(status, headers or {}, body, ask)
 
 
 def test_an_answer_is_read_with_its_tokens_and_the_model_that_gave_it():
@@ -52,7 +52,7 @@ def test_an_answer_without_a_text_is_a_reply_that_says_so(answer, outcome):
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "outcome", "again"),
+    ("status", "answer", "outcome", "retry"),
     [
         (200, b"", "empty", True),
         (200, b" \n", "empty", True),
@@ -87,10 +87,10 @@ def test_an_answer_without_a_text_is_a_reply_that_says_so(answer, outcome):
         (301, b"", "bad request", False),
     ],
 )
-def test_a_fault_has_its_name_and_says_whether_another_try_may_help(status, answer, outcome, again):
-    with pytest.raises(Fault) as caught:
+def test_a_failure_has_its_name_and_whether_a_retry_may_help(status, answer, outcome, retry):
+    with pytest.raises(FailedTry) as caught:
         read(answer, status)
-    assert (caught.value.outcome, caught.value.again) == (outcome, again)
+    assert (caught.value.outcome, caught.value.retry) == (outcome, retry)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_no_ask_can_mend_is_told_apart(status, answer):
 
 def test_the_wait_that_an_endpoint_wants_is_a_number_or_a_date():
     def wait(value):
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(FailedTry) as caught:
             read(b"", 429, {"retry-after": value})
         return caught.value.wait
 
@@ -137,7 +137,7 @@ def test_what_the_number_might_have_been_is_read_where_it_was_asked_for():
 
 @given(st.sampled_from([200, 400, 429, 500]), st.binary())
 def test_no_body_is_a_reply_or_breaks_the_reader(status, body):
-    with pytest.raises(Fault):
+    with pytest.raises(FailedTry):
         read(body, status)
 
 
@@ -154,5 +154,5 @@ def test_json_of_any_shape_ends_in_an_outcome(value):
 def outcome(value):
     try:
         return read(value).outcome
-    except Fault as fault:
-        return fault.outcome
+    except FailedTry as failed:
+        return failed.outcome
