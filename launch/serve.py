@@ -44,7 +44,7 @@ LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
 def main() -> None:
     from vcjax.charter.load import load_charter
     from vcjax.serve.config import ServeConfig
-    from vcjax.serve.run import serve
+    from vcjax.serve.server import serve
 
     lang = "zh" if LANG.value == "zh" else "en"
     ended = serve(

@@ -9,8 +9,8 @@ from vcjax.generate.text import encode_prompt
 from vcjax.serve.chat import chat_job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.errors import ApiError
-from vcjax.serve.fields import ChatRequest
 from vcjax.serve.models import Models
+from vcjax.serve.protocol import ChatRequest
 
 ASKED = {"role": "user", "content": "Why?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -47,7 +47,7 @@ def test_the_persona_is_for_conversations_without_a_system_message(models, confi
     def prompt(*messages: dict[str, str]) -> tuple[int, ...]:
         asked = ChatRequest.model_validate({"messages": list(messages)})
         job = chat_job(asked, models.named("b"), config)
-        (one,) = job.asked
+        (one,) = job.submissions
         assert one.request.sampling.max_tokens == 50
         return one.request.prompt
 

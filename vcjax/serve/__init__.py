@@ -1,1 +1,13 @@
-"""Floor 4: an OpenAI-compatible HTTP server over the engine, and a conversation in a terminal."""
+"""An OpenAI-compatible HTTP server over the engine.
+
+HTTP request                                   server.serve: port, signals, middleware
+     |  endpoint.Endpoint: admission, body, time limit, disconnects
+     v
+protocol.ChatRequest | CompletionRequest       errors.api_error: every failure as OpenAI's JSON
+     |  chat.chat_job | completions.completion_job
+     v
+answers.Job: submissions and a format
+     |  continuations.Continuations: event loop <-> the engine's thread (models.Models)
+     v
+one JSON object, or answers.EventStream        metrics.Metrics: counts for Prometheus
+"""

@@ -1,94 +1,222 @@
-"""Continuations on their way from the engine's thread to the event loop."""
+"""The answer to one HTTP request: its choices, as one object or piece by piece in a stream."""
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Protocol
 
-from vcjax.generate.detokenizer import Detokenizer
-from vcjax.generate.requests import Event, Request
-from vcjax.generate.scheduler import RequestState
-from vcjax.generate.service import Service
+from starlette.types import Send
+
+from vcjax.generate.requests import Event
+from vcjax.serve.continuations import Submission, Update
+from vcjax.serve.errors import ApiError, internal_error, unavailable
+from vcjax.serve.models import Loaded
+
+_STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request and the text of what comes of it.
+@dataclass
+class Choice:
+    """One whole continuation."""
+
+    text: str = ""
+    events: list[Event] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    def add(self, update: Update) -> None:
+        """Appends a token, or the end."""
+        self.text += update.text
+        self.events.append(update.event)
+        self.finish_reason = update.event.finish_reason
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        return sum(event.token is not None for event in self.events)
+
+
+def check_finish_reason(finish_reason: str | None) -> None:
+    """Raises an ApiError if a continuation was cancelled or failed."""
+    if finish_reason == "cancelled":  # not by its client, who would not be here
+        raise unavailable("the server is shutting down", "shutting_down")
+    if finish_reason == "error":
+        raise internal_error()
+
+
+class Format(Protocol):
+    """How one of the two APIs writes choices, each as a JSON object."""
+
+    kind: str
+    """`object` of a whole answer."""
+    chunk_kind: str
+    """`object` of a chunk of a stream."""
+    prefix: str
+    """Of the ids of answers."""
+
+    async def prepare(self) -> None:
+        """Computes what must be known before the first chunk."""
+        ...
+
+    def whole(self, index: int, choice: Choice) -> dict[str, Any]:
+        """A finished choice."""
+        ...
+
+    def opening(self, index: int) -> dict[str, Any] | None:
+        """The first chunk of a choice, before any token."""
+        ...
+
+    def piece(self, index: int, text: str, events: Sequence[Event]) -> dict[str, Any] | None:
+        """The next tokens of a choice; None if there is nothing to send."""
+        ...
+
+    def closing(self, index: int, finish_reason: str) -> dict[str, Any]:
+        """The last chunk of a choice."""
+        ...
+
+
+@dataclass
+class Job:
+    """A valid request: what to submit to the engine, and how to write the answer.
 
     Attributes:
-      decoder: the request's watch. It belongs to the engine's thread once the request is submitted.
+      name: of the model, as requested.
+      submissions: one for each choice; empty where prompts are only scored.
+      count: number of choices.
+      prompt_tokens: of all prompts together.
     """
 
-    request: Request
-    decoder: Detokenizer
+    name: str
+    loaded: Loaded
+    submissions: Sequence[Submission]
+    count: int
+    format: Format
+    stream: bool
+    include_usage: bool
+    prompt_tokens: int
+    created: int = field(default_factory=lambda: int(time.time()))
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        """The answer as one object."""
+        written = [self.format.whole(index, choice) for index, choice in enumerate(choices)]
+        usage = self.usage(sum(choice.tokens for choice in choices))
+        return {**self._head(self.format.kind), "choices": written, "usage": usage}
+
+    def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """An object of the stream."""
+        usage = {"usage": None} if self.include_usage else {}
+        return {**self._head(self.format.chunk_kind), "choices": [choice], **usage}
+
+    def usage_chunk(self, completion_tokens: int) -> dict[str, Any]:
+        """The counts of tokens, as the last object of the stream."""
+        head = self._head(self.format.chunk_kind)
+        return {**head, "choices": [], "usage": self.usage(completion_tokens)}
+
+    def usage(self, completion_tokens: int) -> dict[str, int]:
+        """Counts of tokens, over all choices."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+        }
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        identity = f"{self.format.prefix}-{self.id}"
+        return {"id": identity, "object": kind, "created": self.created, "model": self.name}
 
 
-class News(NamedTuple):
-    """One token, or the end, of one continuation, and the text that is sure since the last."""
+class EventStream:
+    """A response of server-sent events.
 
-    index: int
-    event: Event
-    text: str
-
-
-class Answers:
-    """The continuations of several requests, as they come.
-
-    A context manager: leaving it cancels those that are still under way, which frees their slots.
-    What a slow reader hasn't taken yet waits here, at most `max_tokens` of each request.
+    Its status is sent with the first event; until then another response may be sent instead.
     """
 
-    def __init__(self, service: Service, asked: Sequence[Asked]) -> None:
-        self._service, self._asked = service, asked
-        self._tickets: list[RequestState] = []
-        self._news: deque[News] = deque()
-        self._changed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._left = False
+    def __init__(self, send: Send) -> None:
+        self._send, self.started = send, False
 
-    def __enter__(self) -> "Answers":
-        """Submits all requests or none.
+    async def write(self, content: dict[str, Any]) -> None:
+        """Sends one object; waits while the client is slow to read."""
+        await self._write(
+            json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        )
+
+    async def end(self) -> None:
+        """Sends the marker of a complete stream."""
+        await self._write("[DONE]")
+        await self._finish()
+
+    async def fail(self, error: ApiError) -> None:
+        """Ends with an error."""
+        await self.write(error.body)
+        await self._finish()
+
+    async def _write(self, line: str) -> None:
+        if not self.started:
+            self.started = True
+            start = {"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS}
+            await self._send(start)
+        await self._send(_body(f"data: {line}\n\n", more=True))
+
+    async def _finish(self) -> None:
+        await self._send(_body("", more=False))
+
+
+def _body(text: str, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": more}
+
+
+class StreamedAnswer:
+    """A job's choices as they are sent; the text itself is not kept."""
+
+    def __init__(self, job: Job, out: EventStream) -> None:
+        self._job, self._out = job, out
+        self._tokens = 0
+        self._closed: set[int] = set()
+
+    async def send(self, updates: Sequence[Update]) -> None:
+        """Sends one chunk of each choice for all of its tokens in `updates`.
 
         Raises:
-          UserError: one doesn't fit the model.
-          Busy: they don't fit in the queue.
-          Closed: the service is closing.
+          ApiError: a choice was cancelled or failed.
         """
-        try:
-            for index, asked in enumerate(self._asked):
-                tell = partial(self._tell, index, asked.decoder)
-                self._tickets.append(self._service.submit(asked.request, tell))
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        await self._open()
+        by_index = attrgetter("index")
+        # Sorting is stable: a choice's tokens stay in order.
+        for index, group in groupby(sorted(updates, key=by_index), by_index):
+            own = list(group)
+            text, events = "".join(each.text for each in own), [each.event for each in own]
+            reason = events[-1].finish_reason
+            check_finish_reason(reason)
+            self._tokens += sum(event.token is not None for event in events)
+            if (piece := self._job.format.piece(index, text, events)) is not None:
+                await self._out.write(self._job.chunk(piece))
+            if reason is not None:
+                await self._close(index, reason)
 
-    def __exit__(self, *_: object) -> None:
-        self._left = True
-        for ticket in self._tickets:
-            if not ticket.finished:
-                self._service.cancel(ticket)
+    async def end(self) -> None:
+        """Ends the stream; a choice that is still open was cut off."""
+        await self._open()
+        for index in range(self._job.count):
+            if index not in self._closed:
+                await self._close(index, "length")
+        if self._job.include_usage:
+            await self._out.write(self._job.usage_chunk(self._tokens))
+        await self._out.end()
 
-    async def __aiter__(self) -> AsyncIterator[list[News]]:
-        """Yields what is new until all have ended."""
-        open_count = len(self._asked)
-        while open_count:
-            await self._changed.wait()
-            self._changed.clear()
-            news = [self._news.popleft() for _ in range(len(self._news))]
-            open_count -= sum(each.event.finish_reason is not None for each in news)
-            yield news
-
-    def _tell(self, index: int, decoder: Detokenizer, event: Event) -> None:
-        """In the engine's thread, right after the decoder has seen the token."""
-        if self._left:
+    async def _open(self) -> None:
+        if self._out.started:
             return
-        if event.finish_reason is None:
-            text = decoder.take()
-        else:
-            # A request that failed is told no more text; the decoder may be what failed.
-            text = "" if event.finish_reason == "error" else decoder.finish()
-        self._news.append(News(index, event, text))
-        self._loop.call_soon_threadsafe(self._changed.set)
+        for index in range(self._job.count):
+            if (piece := self._job.format.opening(index)) is not None:
+                await self._out.write(self._job.chunk(piece))
+
+    async def _close(self, index: int, reason: str) -> None:
+        await self._out.write(self._job.chunk(self._job.format.closing(index, reason)))
+        self._closed.add(index)

@@ -1,20 +1,19 @@
 """`/v1/chat/completions`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vcjax.generate.requests import Event
 from vcjax.generate.text import TextEngine, encode_prompt
-from vcjax.serve.asking import ask, new_tokens
-from vcjax.serve.choices import Choice, Job
+from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.fields import ChatRequest
-from vcjax.serve.logprobs import chat_logprobs
+from vcjax.serve.continuations import max_new_tokens, submissions
 from vcjax.serve.models import Served
+from vcjax.serve.protocol import MIN_LOGPROB, ChatRequest
 
 
 def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
-    """What a chat asks of the engine.
+    """The job of a chat request.
 
     Raises:
       ApiError: the model isn't ready, or the conversation doesn't fit its context.
@@ -26,12 +25,17 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
         messages.insert(0, {"role": "system", "content": config.persona})
     ids = encode_prompt(loaded.text.tokenizer, messages)
     wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    bound = new_tokens(wanted, len(ids), loaded.context, config.max_tokens, "messages")
-    top = body.top_logprobs or 0
+    limit = max_new_tokens(
+        wanted,
+        prompt=len(ids),
+        context=loaded.context,
+        server_limit=config.max_tokens,
+        param="messages",
+    )
     return Job(
         name=served.name,
         loaded=loaded,
-        asked=ask(loaded, [ids], [bound], body, top),
+        submissions=submissions(loaded, [ids], [limit], body, body.top_logprobs or 0),
         count=body.n,
         format=ChatFormat(loaded.text, body.logprobs),
         stream=body.stream,
@@ -41,41 +45,55 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
 
 
 class ChatFormat:
-    """Messages, and their deltas in a stream."""
+    """Choices as messages, and as their deltas in a stream; see `Format` for the methods."""
 
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
     def __init__(self, text: TextEngine, logprobs: bool) -> None:
-        self._text, self._logprobs = text, logprobs
+        self._text, self._has_logprobs = text, logprobs
 
-    async def prepare(self) -> None:
-        """Nothing comes before the first token."""
+    async def prepare(self) -> None: ...
 
     def whole(self, index: int, choice: Choice) -> dict[str, Any]:
-        """See `Format`."""
         return {
             "index": index,
             "message": {"role": "assistant", "content": choice.text, "refusal": None},
-            "logprobs": self._told(choice.events),
+            "logprobs": self._logprobs(choice.events),
             "finish_reason": choice.finish_reason,
         }
 
     def opening(self, index: int) -> dict[str, Any]:
-        """See `Format`."""
-        return self._delta(index, {"role": "assistant", "content": ""})
+        return _delta(index, {"role": "assistant", "content": ""})
 
     def piece(self, index: int, text: str, events: Sequence[Event]) -> dict[str, Any] | None:
-        """See `Format`."""
-        if not text and not (self._logprobs and any(e.token is not None for e in events)):
+        # A token may have no text of its own yet, but it has a log-probability.
+        has_tokens = any(event.token is not None for event in events)
+        if not text and not (self._has_logprobs and has_tokens):
             return None
-        return self._delta(index, {"content": text}) | {"logprobs": self._told(events)}
+        return _delta(index, {"content": text}) | {"logprobs": self._logprobs(events)}
 
     def closing(self, index: int, finish_reason: str) -> dict[str, Any]:
-        """See `Format`."""
-        return self._delta(index, {}) | {"finish_reason": finish_reason}
+        return _delta(index, {}) | {"finish_reason": finish_reason}
 
-    def _told(self, events: Sequence[Event]) -> dict[str, Any] | None:
-        return chat_logprobs(self._text, events) if self._logprobs else None
+    def _logprobs(self, events: Iterable[Event]) -> dict[str, Any] | None:
+        if not self._has_logprobs:
+            return None
+        content = [
+            self._entry(event.token, event.logprob)
+            | {"top_logprobs": [self._entry(token, logprob) for token, logprob in event.top]}
+            for event in events
+            if event.token is not None
+        ]
+        return {"content": content, "refusal": None}
 
-    def _delta(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
-        return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
+        content = self._text.constraints.token_bytes(token)
+        return {
+            "token": content.decode("utf-8", "backslashreplace"),
+            "logprob": max(logprob, MIN_LOGPROB),
+            "bytes": list(content),
+        }
+
+
+def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}

@@ -1,22 +1,26 @@
 """`/v1/completions`, OpenAI's older API: texts or token ids to continue, or to score."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vcjax.generate.requests import Event
-from vcjax.generate.text import encode_prompt
-from vcjax.serve.asking import ask, new_tokens
-from vcjax.serve.choices import Choice, Job
+from vcjax.generate.detokenizer import Detokenizer
+from vcjax.generate.requests import Alternatives, Event
+from vcjax.generate.scoring import Scored
+from vcjax.generate.text import TextEngine, encode_prompt
+from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
+from vcjax.serve.continuations import max_new_tokens, submissions
 from vcjax.serve.errors import ApiError
-from vcjax.serve.fields import CompletionRequest
-from vcjax.serve.logprobs import TextLogprobs, event_entries, prompt_entries
 from vcjax.serve.models import Loaded, Served
+from vcjax.serve.protocol import MIN_LOGPROB, CompletionRequest
 
 DEFAULT_TOKENS = 16
-"""New tokens of a request that names no bound, as in OpenAI's API."""
+"""New tokens of a request that gives no limit, as in OpenAI's API."""
+
+Entry = tuple[int, float | None, Alternatives]
+"""A token, its log-probability (a text's first token has none) and its alternatives."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class _Prompt:
 
 
 def completion_job(body: CompletionRequest, served: Served, config: ServeConfig) -> Job:
-    """What a completion asks of the engine.
+    """The job of a completion request.
 
     Raises:
       ApiError: the model isn't ready, or a prompt doesn't fit its context.
@@ -43,16 +47,24 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
         text = prompt if isinstance(prompt, str) else tokenizer.decode(ids) if body.echo else ""
         prompts.append(_Prompt(ids, text))
     wanted = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
-    bounds = [
-        new_tokens(wanted, len(prompt.ids), loaded.context, config.max_tokens, "prompt")
+    limits = [
+        max_new_tokens(
+            wanted,
+            prompt=len(prompt.ids),
+            context=loaded.context,
+            server_limit=config.max_tokens,
+            param="prompt",
+        )
         for prompt in prompts
     ]
-    is_scored_only = wanted == 0 and body.echo
     ids = [prompt.ids for prompt in prompts]
+    # `max_tokens` 0 with `echo` is how evaluation harnesses ask for the scores of a prompt.
+    is_scored_only = wanted == 0 and body.echo
+    submitted = [] if is_scored_only else submissions(loaded, ids, limits, body, body.logprobs or 0)
     return Job(
         name=served.name,
         loaded=loaded,
-        asked=() if is_scored_only else ask(loaded, ids, bounds, body, body.logprobs or 0),
+        submissions=submitted,
         count=len(prompts) * body.n,
         format=CompletionFormat(loaded, body, prompts),
         stream=body.stream,
@@ -62,65 +74,62 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
 
 
 class CompletionFormat:
-    """Texts; with `echo` behind their prompts."""
+    """Choices as texts, with `echo` behind their prompts; see `Format` for the methods."""
 
     kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
 
     def __init__(self, loaded: Loaded, body: CompletionRequest, prompts: Sequence[_Prompt]) -> None:
         self._loaded, self._body, self._prompts = loaded, body, prompts
-        self._echoed: list[dict[str, Any] | None] = [None] * len(prompts)
+        self._prompt_logprobs: list[dict[str, Any] | None] = [None] * len(prompts)
         self._logprobs: dict[int, TextLogprobs] = {}
 
     async def prepare(self) -> None:
-        """Scores the prompts, where they are echoed with log-probabilities."""
+        """Scores the prompts, if they are echoed with log-probabilities."""
         count = self._body.logprobs
         if not self._body.echo or count is None:
             return
-        ids = [prompt.ids for prompt in self._prompts]
-        scores = [self._loaded.scorer.score(each, max(count, 1)) for each in ids if len(each) > 1]
+        prompts = [prompt.ids for prompt in self._prompts]
+        # The first token of a prompt has no log-probability, so one of one token isn't scored.
+        scores = [self._loaded.scorer.score(ids, max(count, 1)) for ids in prompts if len(ids) > 1]
         results = iter(await asyncio.gather(*scores))
-        for number, each in enumerate(ids):
-            entries = prompt_entries(each, next(results) if len(each) > 1 else None)
-            told = TextLogprobs(self._loaded.text, count)
-            self._echoed[number] = await asyncio.to_thread(told.of, entries)
+        for number, ids in enumerate(prompts):
+            entries = prompt_entries(ids, next(results) if len(ids) > 1 else None)
+            logprobs = TextLogprobs(self._loaded.text, count)
+            self._prompt_logprobs[number] = await asyncio.to_thread(logprobs.add, entries)
 
     def whole(self, index: int, choice: Choice) -> dict[str, Any]:
-        """See `Format`."""
-        first = self.opening(index)
-        told = self._told(index, choice.events)
+        prompt = self.opening(index)
+        logprobs = self._next_logprobs(index, choice.events)
         text = choice.text
-        if first is not None:
-            text = first["text"] + text
-            if told is not None:
-                told = _joined(first["logprobs"], told)
-        return _choice(index, text, told, choice.finish_reason)
+        if prompt is not None:
+            text = prompt["text"] + text
+            if logprobs is not None:
+                logprobs = _joined(prompt["logprobs"], logprobs)
+        return _choice(index, text, logprobs, choice.finish_reason)
 
     def opening(self, index: int) -> dict[str, Any] | None:
-        """The prompt, where it is echoed."""
         if not self._body.echo:
             return None
         number = index // self._body.n
-        return _choice(index, self._prompts[number].text, self._echoed[number])
+        return _choice(index, self._prompts[number].text, self._prompt_logprobs[number])
 
     def piece(self, index: int, text: str, events: Sequence[Event]) -> dict[str, Any] | None:
-        """See `Format`."""
-        told = self._told(index, events)
-        if not text and not (told and told["tokens"]):
+        logprobs = self._next_logprobs(index, events)
+        if not text and not (logprobs and logprobs["tokens"]):
             return None
-        return _choice(index, text, told)
+        return _choice(index, text, logprobs)
 
     def closing(self, index: int, finish_reason: str) -> dict[str, Any]:
-        """See `Format`."""
         return _choice(index, "", None, finish_reason)
 
-    def _told(self, index: int, events: Sequence[Event]) -> dict[str, Any] | None:
+    def _next_logprobs(self, index: int, events: Iterable[Event]) -> dict[str, Any] | None:
         count = self._body.logprobs
         if count is None:
             return None
         if index not in self._logprobs:
             start = len(self._prompts[index // self._body.n].text) if self._body.echo else 0
             self._logprobs[index] = TextLogprobs(self._loaded.text, count, start)
-        return self._logprobs[index].of(event_entries(events))
+        return self._logprobs[index].add(event_entries(events))
 
 
 def _choice(
@@ -131,3 +140,67 @@ def _choice(
 
 def _joined(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
     return {name: None if first[name] is None else first[name] + then[name] for name in first}
+
+
+class TextLogprobs:
+    """The `logprobs` of one choice, a piece at a time."""
+
+    def __init__(self, text: TextEngine, count: int, start: int = 0) -> None:
+        """Args:
+        count: number of alternatives beside each token; 0 gives none.
+        start: number of characters of the choice's text before the first token.
+        """
+        self._text, self._count, self._start = text, count, start
+        self._detokenizer = Detokenizer(text.tokenizer)
+
+    def add(self, entries: Iterable[Entry]) -> dict[str, Any]:
+        """The `logprobs` object of the next tokens."""
+        offsets: list[int] = []
+        names: list[str] = []
+        logprobs: list[float | None] = []
+        tops: list[dict[str, float] | None] = []
+        for token, logprob, top in entries:
+            offsets.append(self._start + len(self._detokenizer.text))
+            self._detokenizer.accept(token)
+            names.append(self._name(token))
+            logprobs.append(None if logprob is None else max(logprob, MIN_LOGPROB))
+            tops.append(None if logprob is None else self._top(token, logprob, top))
+        return {
+            "tokens": names,
+            "token_logprobs": logprobs,
+            "top_logprobs": tops if self._count else None,
+            "text_offset": offsets,
+        }
+
+    def _top(self, token: int, logprob: float, top: Alternatives) -> dict[str, float]:
+        """The likeliest tokens and the chosen one; of tokens with one name the likelier counts."""
+        by_name: dict[str, float] = {}
+        for each, score in (*top[: self._count], (token, logprob)):
+            name = self._name(each)
+            by_name[name] = max(score, by_name.get(name, MIN_LOGPROB))
+        return by_name
+
+    def _name(self, token: int) -> str:
+        content = self._text.constraints.token_bytes(token)
+        try:
+            return content.decode()
+        except UnicodeDecodeError:  # part of a character; as in OpenAI's API
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
+
+
+def prompt_entries(ids: Sequence[int], scored: Scored | None) -> list[Entry]:
+    """Entries of a prompt; `scored` is of all its tokens but the first, None if there are none."""
+    entries: list[Entry] = [(ids[0], None, ())]
+    if scored is not None:
+        tops = scored.top or [()] * len(scored.logprobs)
+        entries += zip(ids[1:], scored.logprobs, tops, strict=True)
+    return entries
+
+
+def event_entries(events: Iterable[Event]) -> list[Entry]:
+    """Entries of a continuation, with its EOS token: clients rely on an entry for it."""
+    return [
+        (token, event.logprob, event.top)
+        for event in events
+        if (token := event.token if event.token is not None else event.eos) is not None
+    ]

@@ -1,4 +1,4 @@
-"""What a server is told by whoever starts it."""
+"""The settings of a server."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,19 @@ class ServeConfig(EngineConfig):
     """One server, beside the fields of `EngineConfig`.
 
     Attributes:
-      models: model references; each gets an engine of its own.
-      names: how requests call them; empty: as `models` does.
-      host, port: where it listens; port 0 is any free one.
-      max_waiting: requests that may wait beyond those in slots; further ones are told to try
-        again.
-      max_body_mb: bound of a request's body, in 2**20 bytes.
-      max_tokens: most new tokens of an answer, and what a chat gets that names no bound; 0 is what
-        the model's context leaves.
+      models: model references; each gets its own engine.
+      names: of the models in requests; empty: the references.
+      host, port: to listen at; port 0 is any free one.
+      max_waiting: requests that may wait beyond those in slots; further ones are refused with 429.
+      max_body_mb: most of a request's body, in 2**20 bytes.
+      max_tokens: most new tokens of an answer, and the limit of a chat that gives none; 0 is the
+        rest of the model's context.
       timeout_s: seconds that one HTTP request may take, waiting included.
-      api_key: what callers must present as `Authorization: Bearer`; empty asks for none.
+      api_key: that clients must send as `Authorization: Bearer`; empty requires none.
       persona: system message of conversations that have none; empty adds none.
+
+    Raises:
+      UserError: a value that is out of its range.
     """
 
     models: tuple[str, ...]
@@ -41,8 +43,8 @@ class ServeConfig(EngineConfig):
             raise UserError("model: name one model at least")
         if self.names and len(self.names) != len(self.models):
             raise UserError(f"name: {len(self.names)} names for {len(self.models)} models")
-        if len(set(self.called)) < len(self.called) or "" in self.called:
-            raise UserError("name: models need names, each its own")
+        if len(set(self.model_names)) < len(self.model_names) or "" in self.model_names:
+            raise UserError("name: models need names that differ")
         for field, least in (("max_waiting", 0), ("max_tokens", 0)):
             if getattr(self, field) < least:
                 raise UserError(f"{field} must be at least {least}, not {getattr(self, field)}")
@@ -51,8 +53,8 @@ class ServeConfig(EngineConfig):
                 raise UserError(f"{field} must be above 0, not {getattr(self, field)}")
 
     @property
-    def called(self) -> tuple[str, ...]:
-        """The names of the models."""
+    def model_names(self) -> tuple[str, ...]:
+        """The names of the models in requests."""
         return self.names or self.models
 
     @property

@@ -18,7 +18,7 @@ RETRY_AFTER = {"Retry-After": "1"}
 
 
 class ApiError(Exception):
-    """A refusal: what the client is told."""
+    """A failed request: its HTTP status and the body that the client gets."""
 
     def __init__(
         self,
@@ -38,32 +38,32 @@ class ApiError(Exception):
         }
 
     def response(self) -> Response:
-        """As HTTP."""
+        """The HTTP response."""
         return JSONResponse(self.body, self.status, headers=self.headers)
 
 
 def unavailable(message: str, code: str) -> ApiError:
-    """Not now; later perhaps."""
+    """A request that may succeed later."""
     return ApiError(503, message, kind="server_error", code=code, headers=RETRY_AFTER)
 
 
-def too_late(seconds: float) -> ApiError:
-    """The time limit came before an answer."""
+def timed_out(seconds: float) -> ApiError:
+    """A request that reached the time limit."""
     message = f"no answer within the time limit of {seconds:g} s; ask for fewer tokens"
     return ApiError(504, message, kind="timeout_error", code="timeout")
 
 
-def failed() -> ApiError:
-    """A fault of ours."""
+def internal_error() -> ApiError:
+    """An error of the server's own."""
     message = "the server failed on this request; its log says why"
     return ApiError(500, message, kind="server_error", code="internal_error")
 
 
 def api_error(error: Exception, fields: Collection[str] = ()) -> ApiError:
-    """What a client is told of an exception.
+    """The failure that a client gets for an exception.
 
     Args:
-      fields: the names that the request could have, for a suggestion and for `param`.
+      fields: the names of the request's fields, for suggestions and for `param`.
     """
     if isinstance(error, ApiError):
         return error
@@ -81,10 +81,11 @@ def api_error(error: Exception, fields: Collection[str] = ()) -> ApiError:
         return unavailable(str(error), "shutting_down")
     if isinstance(error, HTTPException):
         return _http(error)
-    return failed()
+    return internal_error()
 
 
 def _invalid(error: ValidationError, fields: Collection[str]) -> ApiError:
+    """The first of pydantic's errors, in the words of our own."""
     first = error.errors(include_url=False, include_input=False)[0]
     where, kind, message = _path(first["loc"]), first["type"], first["msg"]
     param = where or None

@@ -21,11 +21,11 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
 class Metrics:
-    """What one server counts, in a registry of its own."""
+    """The metrics of one server; their registry is its own, as a process may have several."""
 
     def __init__(self, models: Models) -> None:
         self._registry = registry = CollectorRegistry()
-        self.answered = Counter(
+        self.responses = Counter(
             "vcjax_http_requests", "Responses.", ("path", "status"), registry=registry
         )
         self.seconds = Histogram(
@@ -36,8 +36,8 @@ class Metrics:
             registry=registry,
         )
         self.open = Gauge("vcjax_http_open", "Requests under way.", registry=registry)
-        self.gone = Counter(
-            "vcjax_http_gone", "Clients that left before their answer.", registry=registry
+        self.disconnects = Counter(
+            "vcjax_http_gone", "Clients that disconnected before their answer.", registry=registry
         )
         self._first = Histogram(
             "vcjax_first_token_seconds",
@@ -49,25 +49,25 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     @contextmanager
-    def waiting(self) -> Iterator[Callable[[], None]]:
-        """Gives a function to call when there are tokens; the first call counts."""
+    def first_token(self) -> Iterator[Callable[[], None]]:
+        """Yields a function to call when there are tokens; its first call records the time."""
         start: float | None = time.perf_counter()
 
-        def seen() -> None:
+        def on_tokens() -> None:
             nonlocal start
             if start is not None:
                 self._first.observe(time.perf_counter() - start)
                 start = None
 
-        yield seen
+        yield on_tokens
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The counts in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _Engines(Collector):
-    """Reads the engines' own counts when it is asked."""
+    """Reads the engines' counts whenever Prometheus asks."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -82,7 +82,7 @@ class _Engines(Collector):
             "steps": "Steps of decoding.",
             "requests": "Requests begun.",
             "prompt_tokens": "Tokens of their prompts.",
-            "pooled_tokens": "Those of them that the pool of beginnings had.",
+            "pooled_tokens": "Those of them that came from the pool of prefixes.",
             "new_tokens": "Tokens generated.",
         }
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
@@ -90,7 +90,7 @@ class _Engines(Collector):
             families[name] = GaugeMetricFamily(f"vcjax_{name}", text, labels=["model"])
         for name, text in counters.items():
             families[name] = CounterMetricFamily(f"vcjax_{name}", text, labels=["model"])
-        ready = GaugeMetricFamily("vcjax_ready", "Whether it can be asked.", labels=["model"])
+        ready = GaugeMetricFamily("vcjax_ready", "Whether the model is ready.", labels=["model"])
         faults = CounterMetricFamily(
             "vcjax_faults", "Errors that ended requests.", labels=["model"]
         )

@@ -1,15 +1,19 @@
-"""The models that a server holds, loaded while it already answers."""
+"""The models of a server, which are loaded while it already answers."""
 
+import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from vcjax.generate.models import ModelPool
+from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
 from vcjax.generate.service import Service
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.errors import ApiError, unavailable
-from vcjax.serve.scoring import Scorer
 from vcjax.weights.resolve import resolve
 
 STEP_TOKENS = 512
@@ -17,7 +21,7 @@ STEP_TOKENS = 512
 
 
 class Loaded:
-    """A model that can be asked."""
+    """A model with its engine's thread."""
 
     def __init__(self, text: TextEngine, max_waiting: int) -> None:
         self.text, shape = text, text.engine.config
@@ -27,7 +31,7 @@ class Loaded:
 
 
 class Served:
-    """One model under the name that requests give."""
+    """One model under its name in requests."""
 
     def __init__(self, name: str, reference: str) -> None:
         self.name, self.reference = name, reference
@@ -42,7 +46,7 @@ class Served:
         return "ready" if self.loaded.service.ready else "warming"
 
     def ready(self) -> Loaded:
-        """The model, or an ApiError while it can't be asked."""
+        """The model; an ApiError until it is ready."""
         loaded = self.loaded
         if loaded is None or not loaded.service.ready:
             raise unavailable(f"model {self.name!r} is {self.status}; try again soon", "warming")
@@ -53,14 +57,14 @@ class Models:
     """All models of a server."""
 
     def __init__(self, config: ServeConfig) -> None:
-        """Finds them; loads nothing.
+        """Resolves the references; loads nothing.
 
         Raises:
-          UserError: a reference that leads nowhere.
+          UserError: a reference that can't be resolved.
         """
         self._config = config
-        pairs = zip(config.called, config.models, strict=True)
-        self.all = tuple(Served(*pair) for pair in pairs)
+        pairs = zip(config.model_names, config.models, strict=True)
+        self.all = tuple(Served(name, reference) for name, reference in pairs)
         for served in self.all:
             resolve(served.reference)
         self.failure: Exception | None = None
@@ -68,15 +72,14 @@ class Models:
 
     @property
     def are_loading(self) -> bool:
-        """Whether the thread of `load` is at work."""
+        """Whether the thread of `load` is running."""
         return self._loader is not None and self._loader.is_alive()
 
     def load(self, on_end: Callable[[], None]) -> None:
-        """Loads them one after the other in a thread, which at last calls `on_end`.
+        """Loads the models one after the other in a thread, which calls `on_end` at its end.
 
-        What kept a model from being loaded or compiled is in `failure` then.
+        `failure` is then the exception that prevented a model from being loaded or compiled.
         """
-
         config = self._config
 
         def work() -> None:
@@ -95,11 +98,11 @@ class Models:
 
     @property
     def status(self) -> str:
-        """`ready` once all models are."""
-        return next((each.status for each in self.all if each.status != "ready"), "ready")
+        """`ready` once all models are; until then the status of the first that isn't."""
+        return next((served.status for served in self.all if served.status != "ready"), "ready")
 
     def named(self, name: str) -> Served:
-        """The model of a request; no name stands for the only model.
+        """The model of a request. An empty name is the only model.
 
         Raises:
           ApiError: there is none of this name.
@@ -112,5 +115,64 @@ class Models:
         raise ApiError(404, message, param="model", code="model_not_found")
 
     def services(self) -> Sequence[Service]:
-        """Those of the models that are loaded."""
+        """The services of the models that are loaded."""
         return [served.loaded.service for served in self.all if served.loaded is not None]
+
+
+@dataclass
+class _Query:
+    ids: Sequence[int]
+    top: int
+    future: "Future[Scored]" = field(default_factory=Future)
+
+
+class Scorer:
+    """Scores prompts between the engine's steps; those that arrive during a step run together."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._queries: deque[_Query] = deque()
+
+    async def score(self, ids: Sequence[int], top: int) -> Scored:
+        """Scores `ids[1:]`.
+
+        Args:
+          ids: at least two ids of the vocabulary, no more than the context.
+          top: number of most likely tokens that are returned for each position.
+
+        Raises:
+          Closed: the service is closing.
+        """
+        query = _Query(ids, top)
+        self._queries.append(query)
+        self._service.run(self._run)
+        return await asyncio.wrap_future(query.future)
+
+    def _run(self) -> None:
+        """In the engine's thread, once for each query: the first run takes all that wait."""
+        together: list[_Query] = []
+        tokens = 0
+        while self._queries and (not together or tokens < TOKEN_BUDGET):
+            query = self._queries.popleft()
+            if query.future.set_running_or_notify_cancel():  # else the client has disconnected
+                together.append(query)
+                tokens += len(query.ids)
+        if together:
+            self._score(together)
+
+    def _score(self, together: Sequence[_Query]) -> None:
+        """Scores them in one call, or each alone if that raises: one's error is its own."""
+        try:
+            engine, top = self._service.engine, max(query.top for query in together)
+            sequences = [(query.ids, 1) for query in together]
+            results = score(engine.graph, engine.params, sequences, top=top)
+        except Exception as error:
+            if len(together) == 1:
+                together[0].future.set_exception(error)
+            else:
+                for query in together:
+                    self._score([query])
+            return
+        for query, scored in zip(together, results, strict=True):
+            tops = tuple(each[: query.top] for each in scored.top) if query.top else ()
+            query.future.set_result(Scored(scored.logprobs, scored.greedy, tops))

@@ -46,7 +46,12 @@ def test_pairs_score_as_they_do_outside_the_harness(lm, tiny):
     graph, _ = abstract(tiny.config)
     contexts, continuations = zip(*PAIRS, strict=True)
     expected = log_likelihood(
-        graph, tiny.params, tiny.tokenizer, contexts, continuations, tiny.config.max_position
+        graph,
+        tiny.params,
+        tiny.tokenizer,
+        contexts,
+        continuations,
+        max_position=tiny.config.max_position,
     )
     results = lm.loglikelihood(asked("loglikelihood", *PAIRS))
     for (total, greedy), (its_total, its_greedy) in zip(results, expected, strict=True):

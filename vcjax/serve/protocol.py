@@ -1,6 +1,6 @@
 """The bodies of requests: OpenAI's fields and those that the engine adds; any other is an error.
 
-Types are decided here; bounds of sampling settings by `vcjax.generate.requests`.
+The types are checked here, the bounds of sampling settings by `SamplingParams`.
 """
 
 import secrets
@@ -18,10 +18,12 @@ from pydantic import (
 from vcjax.core.errors import UserError
 from vcjax.generate.requests import MAX_TOP_LOGPROBS, SamplingParams
 
-MOST_CHOICES = 128
-MOST_PROMPTS = 2048
-"""As many as OpenAI's API takes."""
-_SAME = (
+MAX_CHOICES = 128
+MAX_PROMPTS = 2048
+"""As in OpenAI's API."""
+MIN_LOGPROB = -9999.0
+"""Replaces minus infinity, which JSON doesn't have; as in OpenAI's API."""
+_SAMPLING_FIELDS = (
     "temperature",
     "top_p",
     "top_k",
@@ -33,11 +35,11 @@ _SAME = (
     "logit_bias",
     "regex",
 )
-"""Fields that a request and `SamplingParams` call the same."""
+"""Fields that have the same name in `SamplingParams`, and its default where they are absent."""
 
 
 class _Body(BaseModel):
-    """Unknown fields are errors; null stands for absent, as clients write it."""
+    """Unknown fields are errors. A null field is absent: clients write all that they have."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -49,8 +51,8 @@ class _Body(BaseModel):
         return {key: value for key, value in data.items() if value is not None}
 
 
-def _ids(value: Any) -> Any:
-    """JSON's keys are strings."""
+def _biases_by_id(value: Any) -> Any:
+    # JSON's keys are strings.
     if not isinstance(value, dict):
         return value
     if not all(key.isascii() and key.isdigit() for key in value):
@@ -58,12 +60,12 @@ def _ids(value: Any) -> Any:
     return {int(key): bias for key, bias in value.items()}
 
 
-def _texts(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
 def _prompts(value: Any) -> list[str | list[int]]:
-    """All four forms as a list of texts or ids."""
+    """Turns the four forms of a prompt into a list of texts or of ids."""
     many = value if isinstance(value, list) and value and not isinstance(value[0], int) else [value]
     if all(isinstance(one, str) for one in many) or all(_is_prompt_of_ids(one) for one in many):
         return many
@@ -79,7 +81,7 @@ def _is_prompt_of_ids(value: Any) -> bool:
 
 
 class StreamOptions(_Body):
-    """Attributes: `include_usage` asks for one more chunk, with the counts of tokens."""
+    """Attributes: `include_usage` adds a last chunk with the counts of tokens."""
 
     include_usage: bool = False
 
@@ -100,19 +102,19 @@ def _parts(value: Any) -> Any:
 
 
 class ChatMessage(_Body):
-    """One turn. A `developer` is what OpenAI calls the system now."""
+    """One turn. `developer` is OpenAI's newer name for `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[list[TextPart], BeforeValidator(_parts)]
 
     def plain(self) -> dict[str, str]:
-        """As the chat template takes it."""
+        """The message for the chat template."""
         role = "system" if self.role == "developer" else self.role
         return {"role": role, "content": "".join(part.text for part in self.content)}
 
 
 class JsonSchema(_Body):
-    """A named schema; it is always held to, so `strict` changes nothing."""
+    """A named schema. It is always enforced, so `strict` changes nothing."""
 
     name: str
     schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "object"}, alias="schema")
@@ -121,13 +123,13 @@ class JsonSchema(_Body):
 
 
 class ResponseFormat(_Body):
-    """What the text must be."""
+    """Which format the text must have."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
     def schema_of_text(self) -> dict[str, Any] | None:
-        """The JSON schema that the text is held to, or None."""
+        """The JSON schema that constrains the text, or None."""
         if (self.type == "json_schema") != (self.json_schema is not None):
             raise UserError("response_format: json_schema comes with type 'json_schema' alone")
         if self.json_schema is not None:
@@ -136,24 +138,24 @@ class ResponseFormat(_Body):
 
 
 class _Generation(_Body):
-    """What both kinds of requests have.
+    """The fields of both kinds of requests.
 
-    `user` is taken and changes nothing. `top_k`, `min_p`, `repetition_penalty`, `min_tokens`,
+    `user` is accepted and changes nothing. `top_k`, `min_p`, `repetition_penalty`, `min_tokens`,
     `regex` and `choices` aren't OpenAI's.
     """
 
     model: str = ""
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     seed: int | None = None
-    stop: Annotated[list[str], BeforeValidator(_texts)] = []
+    stop: Annotated[list[str], BeforeValidator(_as_list)] = []
     temperature: FiniteFloat = 1.0
     top_p: FiniteFloat | None = None
     presence_penalty: FiniteFloat | None = None
     frequency_penalty: FiniteFloat | None = None
-    logit_bias: Annotated[dict[int, FiniteFloat], BeforeValidator(_ids)] | None = None
+    logit_bias: Annotated[dict[int, FiniteFloat], BeforeValidator(_biases_by_id)] | None = None
     response_format: ResponseFormat | None = None
     user: str | None = None
     top_k: int | None = None
@@ -179,12 +181,12 @@ class _Generation(_Body):
         return secrets.randbits(32) if self.seed is None else self.seed
 
     def sampling(self, max_tokens: int, seed: int, top_logprobs: int) -> SamplingParams:
-        """How one choice is continued.
+        """The sampling parameters of one choice.
 
         Raises:
           UserError: two constraints at once.
         """
-        given = {name: getattr(self, name) for name in _SAME}
+        given = {name: getattr(self, name) for name in _SAMPLING_FIELDS}
         schema = self.response_format.schema_of_text() if self.response_format else None
         return SamplingParams(
             max_tokens=max_tokens,
@@ -215,10 +217,10 @@ class ChatRequest(_Generation):
 
 
 class CompletionRequest(_Generation):
-    """`/v1/completions`. `logprobs` is the number of alternatives told beside each token."""
+    """`/v1/completions`. `logprobs` is the number of alternatives beside each token."""
 
     prompt: Annotated[
-        list[str | list[int]], BeforeValidator(_prompts), Field(max_length=MOST_PROMPTS)
+        list[str | list[int]], BeforeValidator(_prompts), Field(max_length=MAX_PROMPTS)
     ]
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None

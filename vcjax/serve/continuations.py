@@ -1,0 +1,160 @@
+"""The continuations of one HTTP request, between the event loop and the engine's thread."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from vcjax.core.seeds import derive_seed
+from vcjax.generate.detokenizer import Detokenizer
+from vcjax.generate.requests import Event, Request
+from vcjax.generate.scheduler import RequestState
+from vcjax.generate.service import Service
+from vcjax.serve.errors import ApiError
+from vcjax.serve.models import Loaded
+from vcjax.serve.protocol import ChatRequest, CompletionRequest
+
+TokenIds = tuple[int, ...]
+
+
+class Submission(NamedTuple):
+    """A request to the engine and the detokenizer that is its stopping criterion.
+
+    The detokenizer belongs to the engine's thread once the request is submitted.
+    """
+
+    request: Request
+    detokenizer: Detokenizer
+
+
+class Update(NamedTuple):
+    """One token, or the end, of one continuation, and its text that is final since the last."""
+
+    index: int
+    event: Event
+    text: str
+
+
+class Continuations:
+    """The continuations of several requests, as they come.
+
+    A context manager: leaving it cancels those that are unfinished, which frees their slots.
+    Updates that a slow reader hasn't taken yet wait here, at most `max_tokens` of each request.
+    """
+
+    def __init__(self, service: Service, submissions: Sequence[Submission]) -> None:
+        self._service, self._submissions = service, submissions
+        self._states: list[RequestState] = []
+        self._updates: deque[Update] = deque()
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._left = False
+
+    def __enter__(self) -> "Continuations":
+        """Submits all requests or none.
+
+        Raises:
+          UserError: one doesn't fit the model.
+          Busy: they don't fit in the queue.
+          Closed: the service is closing.
+        """
+        try:
+            for index, (request, detokenizer) in enumerate(self._submissions):
+                on_event = partial(self._receive, index, detokenizer)
+                self._states.append(self._service.submit(request, on_event))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        for state in self._states:
+            if not state.finished:
+                self._service.cancel(state)
+
+    async def __aiter__(self) -> AsyncIterator[list[Update]]:
+        """Yields what is new until all have finished."""
+        unfinished = len(self._submissions)
+        while unfinished:
+            await self._changed.wait()
+            self._changed.clear()
+            updates = [self._updates.popleft() for _ in range(len(self._updates))]
+            unfinished -= sum(update.event.finish_reason is not None for update in updates)
+            yield updates
+
+    def _receive(self, index: int, detokenizer: Detokenizer, event: Event) -> None:
+        """In the engine's thread, right after the detokenizer has accepted the token."""
+        if self._left:
+            return
+        if event.finish_reason is None:
+            text = detokenizer.take()
+        else:
+            # The detokenizer may be what failed, so it isn't asked for more text then.
+            text = "" if event.finish_reason == "error" else detokenizer.finish()
+        self._updates.append(Update(index, event, text))
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+
+def max_new_tokens(
+    wanted: int | None, *, prompt: int, context: int, server_limit: int, param: str
+) -> int:
+    """How many tokens an answer may have.
+
+    Args:
+      wanted: the request's own limit.
+      prompt: number of tokens of the prompt.
+      server_limit: 0 is none.
+      param: the field that has the prompt.
+
+    Raises:
+      ApiError: more than the server allows, or than fit in the model's context.
+    """
+    if wanted is not None and server_limit and wanted > server_limit:
+        message = f"max_tokens: this server gives at most {server_limit} tokens, not {wanted}"
+        raise ApiError(400, message, param="max_tokens", code="invalid_value")
+    room = context - prompt
+    needed = 1 if wanted is None else wanted
+    if needed > room:
+        message = (
+            f"{param}: a prompt of {prompt} tokens and {needed} new ones don't fit the model's "
+            f"context of {context}"
+        )
+        raise ApiError(400, message, param=param, code="context_length_exceeded")
+    if wanted is not None:
+        return wanted
+    return min(room, server_limit) if server_limit else room
+
+
+def submissions(
+    loaded: Loaded,
+    prompts: Sequence[TokenIds],
+    limits: Sequence[int],
+    body: ChatRequest | CompletionRequest,
+    top_logprobs: int,
+) -> list[Submission]:
+    """`body.n` requests to the engine for each prompt, one prompt after the other.
+
+    Choice i draws from a seed derived from (seed, i), as in `TextEngine.generate`.
+
+    Args:
+      limits: most new tokens of each prompt.
+
+    Raises:
+      ApiError: more choices than fit in slots and queue.
+      UserError: settings out of bounds, or a constraint that can't be compiled.
+    """
+    service = loaded.service
+    room = service.engine.slots + service.max_waiting
+    if len(prompts) * body.n > room:
+        message = f"n: {len(prompts) * body.n} choices; this server takes at most {room} together"
+        raise ApiError(400, message, param="n", code="invalid_value")
+    seed = body.chosen_seed()
+    made: list[Submission] = []
+    for prompt, limit in zip(prompts, limits, strict=True):
+        for _ in range(body.n):
+            sampling = body.sampling(limit, derive_seed(seed, len(made)), top_logprobs)
+            request = loaded.text.request(prompt, sampling)
+            made.append(Submission(*loaded.text.detokenized(request)))
+    return made

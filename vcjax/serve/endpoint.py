@@ -1,0 +1,178 @@
+"""A POST endpoint: admits a request, reads and validates it, answers it, and cleans up after it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from vcjax.core.errors import UserError
+from vcjax.generate.service import Busy, Closed
+from vcjax.serve.answers import Choice, EventStream, Job, StreamedAnswer, check_finish_reason
+from vcjax.serve.config import ServeConfig
+from vcjax.serve.continuations import Continuations
+from vcjax.serve.errors import ApiError, api_error, timed_out
+from vcjax.serve.metrics import Metrics
+from vcjax.serve.models import Models, Served
+from vcjax.serve.protocol import ChatRequest, CompletionRequest
+
+Body = ChatRequest | CompletionRequest
+MakeJob = Callable[[Any, Served, ServeConfig], Job]
+T = TypeVar("T")
+
+
+class Gate:
+    """Limits the number of open requests, and admits none once the server is closing."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.open, self.closing = limit, 0, False
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Raises: Busy, Closed."""
+        if self.closing:
+            raise Closed("the server is shutting down")
+        if self.open >= self.limit:
+            raise Busy(f"{self.open} requests are under way; try again later")
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+
+class Endpoint:
+    """An ASGI application for one kind of request."""
+
+    def __init__(
+        self,
+        body_class: type[Body],
+        make_job: MakeJob,
+        *,
+        models: Models,
+        config: ServeConfig,
+        gate: Gate,
+        metrics: Metrics,
+    ) -> None:
+        self._body_class, self._make_job = body_class, make_job
+        self._models, self._config, self._gate, self._metrics = models, config, gate, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises: ApiError where nothing has been sent yet."""
+        limit, out = self._config.timeout_s, EventStream(send)
+        streamed: StreamedAnswer | None = None
+        try:
+            async with asyncio.timeout(limit):
+                with self._gate.admit():
+                    body = await read_body(Request(scope, receive), self._config.max_body)
+                    # In a thread: a large schema takes long to validate and compile.
+                    job = await asyncio.to_thread(self._job, body)
+                    del body
+                    if job.stream:
+                        streamed = StreamedAnswer(job, out)
+                        await until_disconnect(receive, self._stream(job, streamed))
+                        return
+                    answer = await until_disconnect(receive, self._whole(job))
+            await JSONResponse(answer)(scope, receive, send)
+        except ClientDisconnect:
+            self._metrics.disconnects.inc()
+        except TimeoutError:
+            if streamed is None or not out.started:
+                raise timed_out(limit) from None
+            with suppress(TimeoutError):  # the client may not read any more
+                async with asyncio.timeout(1):
+                    await streamed.end()
+        except (ApiError, UserError, ValidationError, Busy, Closed) as error:
+            refusal = api_error(error, self._body_class.model_fields)
+            if not out.started:
+                raise refusal from None
+            await out.fail(refusal)
+
+    def _job(self, body: bytes) -> Job:
+        valid = self._body_class.model_validate_json(body)
+        return self._make_job(valid, self._models.named(valid.model), self._config)
+
+    async def _whole(self, job: Job) -> dict[str, Any]:
+        await job.format.prepare()
+        choices = [Choice() for _ in range(job.count)]
+        with (
+            self._metrics.first_token() as on_tokens,
+            Continuations(job.loaded.service, job.submissions) as continuations,
+        ):
+            async for updates in continuations:
+                on_tokens()
+                for update in updates:
+                    choices[update.index].add(update)
+        for choice in choices:
+            check_finish_reason(choice.finish_reason)
+            choice.finish_reason = choice.finish_reason or "length"  # prompts that are only scored
+        return await asyncio.to_thread(job.whole, choices)
+
+    async def _stream(self, job: Job, streamed: StreamedAnswer) -> None:
+        await job.format.prepare()
+        with (
+            self._metrics.first_token() as on_tokens,
+            Continuations(job.loaded.service, job.submissions) as continuations,
+        ):
+            async for updates in continuations:
+                on_tokens()
+                await streamed.send(updates)
+        await streamed.end()
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The JSON body of a request. The length that a client declares isn't relied on.
+
+    To require the media type keeps web pages of other origins from posting here: a browser sends it
+    for them only after a preflight request, which this server doesn't answer.
+
+    Raises:
+      ApiError: another media type, or more than `limit` bytes.
+      ClientDisconnect: the client closed the connection.
+    """
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        message = f"send the body as Content-Type: application/json, not {media or 'without one'}"
+        raise ApiError(415, message, code="unsupported_media_type")
+    declared = request.headers.get("content-length", "0")
+    parts, size = [], 0
+    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    message = f"the body is larger than this server's bound of {limit:,} bytes"
+    return ApiError(413, message, code="request_too_large")
+
+
+async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Runs `work` to its end, or cancels it once the client has closed the connection.
+
+    Raises:
+      ClientDisconnect: it has.
+    """
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
