@@ -1,4 +1,4 @@
-"""Constrained generation: whatever the model would say, the text is what was asked for."""
+"""Constrained generation: whatever the model prefers, the text matches the constraint."""
 
 import json
 import re
@@ -158,7 +158,7 @@ def test_a_text_is_what_the_regex_matches_as_a_whole(writer, pattern):
 @pytest.mark.parametrize(
     "choices",
     [
-        ["yes", "yesterday", "no"],  # one begins another
+        ["yes", "yesterday", "no"],  # one is a prefix of another
         ["接受", "拒绝", "不知道"],
         [".*", "a|b", "(", "\\d", 'say "no"', "a b", "line\nbreak", "tab\t", "-^$[]{}", "😀"],
         ["only"],
@@ -189,7 +189,7 @@ def test_what_one_text_has_taken_another_still_may(writer):
 
 
 @pytest.mark.parametrize(
-    ("kind", "asked", "said"),
+    ("kind", "given", "message"),
     [
         ("json", {"type": "nonsense"}, "JSON schema can't be compiled: Invalid type: nonsense"),
         ("json", {"$ref": "#/nowhere"}, "JSON schema can't be compiled: .*nowhere"),
@@ -217,44 +217,44 @@ def test_what_one_text_has_taken_another_still_may(writer):
         ("choices", ["\ud800"], "choices can't be compiled"),
     ],
 )
-def test_what_cannot_be_compiled_is_the_user_s_mistake_said_in_one_line(writer, kind, asked, said):
-    with pytest.raises(UserError, match=said) as raised:
-        getattr(writer.constraints, kind)(asked)
+def test_what_cannot_be_compiled_is_the_user_s_mistake_in_one_line(writer, kind, given, message):
+    with pytest.raises(UserError, match=message) as raised:
+        getattr(writer.constraints, kind)(given)
     assert "\n" not in str(raised.value)
 
 
-def test_an_expression_that_outgrows_its_bound_faults_and_harms_no_other(writer):
-    fault = writer.constraints.regex("(a{1000}){1000}")
+def test_an_expression_that_outgrows_its_bound_fails_and_harms_no_other(writer):
+    endless = writer.constraints.regex("(a{1000}){1000}")
     other = writer.constraints.choices(["still", "here"])
     with pytest.raises(ConstraintError, match="too many"):
-        writer.write(fault, 1)
+        writer.write(endless, 1)
     with pytest.raises(ConstraintError):
-        fault.mask()
+        endless.mask()
     assert writer.write(other, 1) in {"still", "here"}
 
 
-def test_a_token_that_was_not_allowed_faults(writer):
+def test_a_token_that_was_not_allowed_is_an_error(writer):
     constraint = writer.constraints.choices(["ab"])
     wrong = min(set(range(writer.vocab)) - writer.allowed(constraint))
     with pytest.raises(ConstraintError):
         constraint.accept(wrong)
 
 
-def test_a_model_without_eos_is_told_what_it_lacks():
+def test_a_model_without_eos_is_refused_with_what_it_lacks():
     tokenizer = tiny_tokenizer()
     constraints = Constraints(tokenizer, tokenizer.vocab_size, ())
     with pytest.raises(UserError, match=r"no EOS token.*eos_token_id"):
         constraints.regex("a+")
 
 
-def test_a_tokenizer_whose_bytes_cannot_be_told_is_refused():
+def test_a_tokenizer_whose_bytes_are_unknown_is_refused():
     core = tokenizers.Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, "</s>"))
     words = Tokenizer(PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>"))
     with pytest.raises(UserError, match="can't be constrained with this tokenizer"):
         Constraints(words, 2, (1,))
 
 
-def test_a_random_model_writes_nothing_but_what_it_is_held_to(text_engine):
+def test_a_random_model_writes_nothing_but_what_its_constraint_allows(text_engine):
     asked = [
         *({"json_schema": schema} for schema in SCHEMAS.values()),
         {"regex": r"(接受|reject): [0-5]"},

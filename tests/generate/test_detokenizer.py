@@ -32,10 +32,10 @@ def test_pieces_add_up_to_the_text_and_never_end_within_a_character(text):
     assert not any("\ufffd" in piece for piece in pieces)
 
 
-def cut(text: str, stop: list[str], begin: int = 0) -> int | None:
+def cut(text: str, stop: list[str], start: int = 0) -> int | None:
     """Where a text ends, found a character at a time: before the first stop string to be complete
-    after `begin` characters, and of those complete at once the first of the list."""
-    ends = range(begin + 1, len(text) + 1)
+    after `start` characters, and of those complete at once the first of the list."""
+    ends = range(start + 1, len(text) + 1)
     found = (end - len(one) for end in ends for one in stop if text[:end].endswith(one))
     return next(found, None)
 
@@ -81,7 +81,7 @@ def test_a_stop_string_that_is_complete_before_min_tokens_is_ordinary_text(text,
     assert decoder.stopped == (end is not None)
 
 
-def test_what_may_begin_a_stop_string_waits():
+def test_a_possible_prefix_of_a_stop_string_is_withheld():
     decoder = Detokenizer(TOKENIZER, ("\n\nQ:",))
     released = []
     for token in TOKENIZER.encode("yes\n\nQ no"):

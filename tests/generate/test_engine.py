@@ -1,4 +1,4 @@
-"""The engine: what a request gets is its own affair."""
+"""The engine: what a request gets doesn't depend on the others."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -90,18 +90,18 @@ def test_equal_seeds_draw_equal_tokens_and_others_differ(engine):
     assert len({drawn(seed) for seed in (1, 2, 3, 2**32 - 1)}) == 4
 
 
-def test_results_are_told_as_they_finish(engine, mixed, alone):
-    told = {}
-    engine.generate(mixed, lambda index, result: told.__setitem__(index, result))
-    assert set(told) == set(range(len(mixed)))
-    same([told[index] for index in range(len(mixed))], alone)
+def test_results_are_reported_as_they_finish(engine, mixed, alone):
+    reported = {}
+    engine.generate(mixed, lambda index, result: reported.__setitem__(index, result))
+    assert set(reported) == set(range(len(mixed)))
+    same([reported[index] for index in range(len(mixed))], alone)
 
 
 def test_every_eos_id_ends_a_request_and_is_not_part_of_it(engine):
     (free,) = engine.generate([Request(prompt(1, 5), SamplingParams(12))])
-    for place in (0, 3, 11):
-        ends = (free.tokens[place], 999_999)
-        first = free.tokens.index(free.tokens[place])
+    for index in (0, 3, 11):
+        ends = (free.tokens[index], 999_999)
+        first = free.tokens.index(free.tokens[index])
         for eos_ids in (ends, ends[::-1]):
             (cut,) = engine.generate([Request(prompt(1, 5), SamplingParams(12), eos_ids=eos_ids)])
             assert cut.tokens == free.tokens[:first]

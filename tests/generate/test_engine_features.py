@@ -27,11 +27,11 @@ def same(results, others, atol=1e-5):
 
 @pytest.fixture(scope="module")
 def shared() -> list[Request]:
-    """Requests with a common beginning of ten blocks."""
-    begin = prompt(1, 10 * BLOCK + 5)
+    """Requests with a common prefix of ten blocks."""
+    prefix = prompt(1, 10 * BLOCK + 5)
     return [
         Request(
-            (*begin, *prompt(seed, 3 + seed)), SamplingParams(8, temperature=seed % 2, seed=seed)
+            (*prefix, *prompt(seed, 3 + seed)), SamplingParams(8, temperature=seed % 2, seed=seed)
         )
         for seed in range(2, 10)
     ]
@@ -39,7 +39,7 @@ def shared() -> list[Request]:
 
 @pytest.fixture(scope="module")
 def unshared(tiny, shared):
-    """What they get where no beginning is kept."""
+    """Their results where no prefix is kept."""
     return Engine(tiny.config, tiny.params, slots=4, prefix_tokens=0).generate(shared)
 
 
@@ -58,12 +58,12 @@ def test_a_pool_that_is_too_small_changes_nothing(tiny, shared, unshared):
     assert 0 < engine.stats().pooled_tokens <= len(shared) * 4 * BLOCK
 
 
-def test_a_prompt_in_parts_beside_decoding_rows_gets_the_same(tiny, shared, unshared):
+def test_a_prompt_in_chunks_beside_decoding_requests_gets_the_same(tiny, shared, unshared):
     engine = Engine(tiny.config, tiny.params, slots=4, part=64, step_tokens=64)
     same(engine.generate(shared), unshared)
 
 
-def test_other_parameters_are_taken_without_compiling_and_forget_the_prefixes(tiny, shared):
+def test_other_parameters_are_loaded_without_compiling_and_forget_the_prefixes(tiny, shared):
     other = jax.tree.map(np.asarray, initialise(tiny.config, 8))
     fresh = Engine(tiny.config, other, slots=4).generate(shared)
     engine = Engine(tiny.config, tiny.params, slots=4)
@@ -99,11 +99,11 @@ def test_interleaved_streams_get_what_each_gets_alone(engine):
     ]
     alone = [engine.generate([request])[0].tokens for request in asked]
     streams = [engine.stream(request) for request in asked]
-    told = [[] for _ in asked]
+    streamed = [[] for _ in asked]
     for _ in range(10):
-        for stream, tokens in zip(streams, told, strict=True):
+        for stream, tokens in zip(streams, streamed, strict=True):
             tokens.append(next(stream).token)
-    assert [tuple(tokens) for tokens in told] == alone
+    assert [tuple(tokens) for tokens in streamed] == alone
 
 
 def test_no_eos_before_min_tokens(engine):
@@ -180,7 +180,7 @@ def test_alternatives_are_the_most_likely_tokens_with_the_chosen_one_s_score(eng
     assert without.top == ((),) * 6
 
 
-def test_rows_shrink_again_when_the_long_one_is_gone(tiny):
+def test_the_cache_shrinks_again_when_the_long_request_is_gone(tiny):
     engine = Engine(tiny.config, tiny.params, slots=2)
     long = Request(prompt(1, 900), SamplingParams(2))
     short = Request(prompt(2, 5), SamplingParams(90))
@@ -223,7 +223,7 @@ class Full:
         return True
 
 
-def test_a_constraint_that_is_met_ends_a_request_before_min_tokens(engine):
+def test_a_constraint_that_is_satisfied_ends_a_request_before_min_tokens(engine):
     request = Request(
         prompt(1, 5), SamplingParams(12, min_tokens=6), eos_ids=EOS_IDS, constraint=Full()
     )

@@ -1,4 +1,4 @@
-"""What is raised on behalf of one request ends that request alone; the others don't notice."""
+"""What is raised on behalf of one request ends that request alone; the others aren't affected."""
 
 from dataclasses import replace
 from queue import Queue
@@ -72,12 +72,12 @@ def alone(engine):
 
 @pytest.fixture(scope="module")
 def service(tiny):
-    """Without a pool, which would part a prompt in another way the second time."""
+    """Without a pool, which would cut a prompt into other chunks the second time."""
     with Service(Engine(tiny.config, tiny.params, slots=4, prefix_tokens=0)) as service:
         yield service
 
 
-def begin(service: Service, request: Request, listener=None) -> Queue:
+def start(service: Service, request: Request, listener=None) -> Queue:
     """Submits a request; its events come in the queue, from its listener if it has one."""
     events: Queue = Queue()
 
@@ -91,22 +91,22 @@ def begin(service: Service, request: Request, listener=None) -> Queue:
 
 
 def rest(events: Queue) -> list:
-    told = [events.get(timeout=60)]
-    while told[-1].finish_reason is None:
-        told.append(events.get(timeout=60))
-    return told
+    received = [events.get(timeout=60)]
+    while received[-1].finish_reason is None:
+        received.append(events.get(timeout=60))
+    return received
 
 
 def assert_undisturbed(service, bad, alone, listener=None) -> None:
     """The neighbours get what they get alone, to the bit; the bad one ends with an error."""
     before = service.errors
-    first = begin(service, NEIGHBOURS[0])
+    first = start(service, NEIGHBOURS[0])
     started = first.get(timeout=60)  # it is decoding when the bad one comes
-    asked = [begin(service, bad, listener), *(begin(service, one) for one in NEIGHBOURS[1:])]
+    asked = [start(service, bad, listener), *(start(service, one) for one in NEIGHBOURS[1:])]
     ended, *others = [rest(events) for events in asked]
     assert ended[-1].finish_reason == "error"
-    for told, result in zip([[started, *rest(first)], *others], alone, strict=True):
-        made = [event for event in told if event.token is not None]
+    for received, result in zip([[started, *rest(first)], *others], alone, strict=True):
+        made = [event for event in received if event.token is not None]
         assert tuple(event.token for event in made) == result.tokens
         assert tuple(event.logprob for event in made) == result.logprobs
     assert service.errors == before + 1
@@ -127,13 +127,13 @@ def test_a_listener_that_raises_harms_itself(service, alone):
 
 def test_a_listener_that_raises_at_its_end_harms_nobody(service):
     before = service.errors
-    events = begin(service, replace(PLAIN, sampling=SamplingParams(1)), lambda event: 1 // 0)
+    events = start(service, replace(PLAIN, sampling=SamplingParams(1)), lambda event: 1 // 0)
     assert events.get(timeout=60).finish_reason == "length"
-    assert rest(begin(service, NEIGHBOURS[1]))[-1].finish_reason == "length"
+    assert rest(start(service, NEIGHBOURS[1]))[-1].finish_reason == "length"
     assert service.errors == before + 1
 
 
-def test_a_request_for_which_the_cache_cannot_grow_ends_and_the_others_go_on(
+def test_a_request_for_which_the_cache_cannot_grow_ends_and_the_others_continue(
     service, alone, monkeypatch
 ):
     fit = DecodeState.fit
@@ -162,7 +162,7 @@ def test_a_prefix_that_could_not_be_kept_is_not_found_by_the_next(tiny, monkeypa
     assert again == expected
 
 
-def test_the_caller_of_an_engine_is_told_what_was_raised_on_its_behalf(engine):
+def test_the_caller_of_an_engine_gets_what_was_raised_on_its_behalf(engine):
     with pytest.raises(MemoryError, match="stop"):
         engine.generate([NEIGHBOURS[0], BAD["its stopping"]()])
     assert engine.is_idle

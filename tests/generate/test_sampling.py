@@ -273,7 +273,7 @@ def test_log_probabilities_are_those_of_the_plain_model():
     np.testing.assert_allclose(chosen.top_logprobs, [wanted[[1, 2]]] * 8, rtol=1e-6)
 
 
-def test_no_alternatives_are_told_unless_asked_for():
+def test_no_alternatives_are_returned_unless_requested():
     chosen = drawn(*plain([1.0, 3.0], 2))
     assert chosen.top_ids.shape == chosen.top_logprobs.shape == (2, 0)
 

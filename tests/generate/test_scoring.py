@@ -31,7 +31,7 @@ def ids(seed: int, length: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def mixed() -> list[tuple[list[int], int]]:
-    """Of all lengths, some of them beginnings of others."""
+    """Of all lengths, some of them prefixes of others."""
     own = [
         (ids(n, length), start)
         for n, (length, start) in enumerate(
@@ -62,11 +62,11 @@ def test_scores_are_those_of_the_full_forward_pass_in_the_order_asked(model, mix
         np.testing.assert_allclose(result.logprobs, chosen, atol=2e-4)
         assert result.greedy == tuple(greedy)
         assert [[token for token, _ in position] for position in result.top] == best.tolist()
-        told = [[logprob for _, logprob in position] for position in result.top]
-        np.testing.assert_allclose(told, best_logprobs, atol=2e-4)
+        logprobs = [[logprob for _, logprob in position] for position in result.top]
+        np.testing.assert_allclose(logprobs, best_logprobs, atol=2e-4)
 
 
-def test_no_alternatives_are_told_unless_they_are_asked_for(model, mixed):
+def test_no_alternatives_are_returned_unless_they_are_requested(model, mixed):
     assert all(result.top == () for result in score(*model, mixed))
 
 
@@ -76,13 +76,13 @@ def test_no_alternatives_are_told_unless_they_are_asked_for(model, mixed):
     st.sampled_from([1, 128, 512]),
 )
 def test_together_is_what_alone_is_whatever_the_budget(model, asked, token_budget):
-    # Few seeds, so that many a sequence begins as another one does.
+    # Few seeds, so that many sequences share a prefix.
     sequences = [
         (ids(seed, 97)[:length], 1 + int(share * (length - 2))) for seed, length, share in asked
     ]
-    seen = {}
-    together = score(*model, sequences, token_budget=token_budget, on_scored=seen.__setitem__)
-    assert seen == dict(enumerate(together))
+    scored = {}
+    together = score(*model, sequences, token_budget=token_budget, on_scored=scored.__setitem__)
+    assert scored == dict(enumerate(together))
     for sequence, result in zip(sequences, together, strict=True):
         (alone,) = score(*model, [sequence])
         np.testing.assert_allclose(result.logprobs, alone.logprobs, atol=2e-5)

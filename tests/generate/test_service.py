@@ -25,32 +25,32 @@ def request(seed: int, tokens: int = 12) -> Request:
 
 def collect(service: Service, asked: Request) -> list:
     """Events of a request, up to its end."""
-    told: Queue = Queue()
-    service.submit(asked, told.put)
-    events = [told.get(timeout=60)]
+    queue: Queue = Queue()
+    service.submit(asked, queue.put)
+    events = [queue.get(timeout=60)]
     while events[-1].finish_reason is None:
-        events.append(told.get(timeout=60))
+        events.append(queue.get(timeout=60))
     return events
 
 
 def test_many_threads_get_what_each_would_get_alone(own_engine, engine):
     asked = [request(seed) for seed in range(12)]
     with Service(own_engine) as service, ThreadPoolExecutor(12) as threads:
-        told = list(threads.map(lambda one: collect(service, one), asked))
-    for events, result in zip(told, engine.generate(asked), strict=True):
+        collected = list(threads.map(lambda one: collect(service, one), asked))
+    for events, result in zip(collected, engine.generate(asked), strict=True):
         assert tuple(event.token for event in events) == result.tokens
 
 
-def test_more_requests_than_may_wait_are_turned_away_and_room_comes_back(own_engine):
+def test_requests_beyond_the_queue_are_refused_and_room_comes_back(own_engine):
     with Service(own_engine, max_waiting=1) as service:
         ended: Queue = Queue()
-        told = lambda event: event.finish_reason and ended.put(event)  # noqa: E731
-        tickets = [service.submit(request(seed, 500), told) for seed in range(5)]
+        on_event = lambda event: event.finish_reason and ended.put(event)  # noqa: E731
+        states = [service.submit(request(seed, 500), on_event) for seed in range(5)]
         with pytest.raises(Busy, match="1 requests are waiting"):
-            service.submit(request(9), told)
-        for ticket in tickets:
-            service.cancel(ticket)
-        assert [ended.get(timeout=60).finish_reason for _ in tickets] == ["cancelled"] * 5
+            service.submit(request(9), on_event)
+        for state in states:
+            service.cancel(state)
+        assert [ended.get(timeout=60).finish_reason for _ in states] == ["cancelled"] * 5
         assert collect(service, request(1))[-1].finish_reason == "length"
 
 
@@ -58,17 +58,17 @@ def test_a_cancelled_request_frees_its_slot_for_the_next(own_engine):
     with Service(own_engine) as service:
         started, ended = threading.Event(), threading.Event()
 
-        def told(event):
+        def on_event(event):
             started.set()
             if event.finish_reason == "cancelled":
                 ended.set()
 
-        ticket = service.submit(request(1, 3000), told)
+        state = service.submit(request(1, 3000), on_event)
         assert started.wait(60)
-        service.cancel(ticket)
+        service.cancel(state)
         assert ended.wait(60)
         assert service.stats().decoding == 0
-        service.cancel(ticket)  # again: nothing happens
+        service.cancel(state)  # again: nothing happens
 
 
 def test_work_is_done_between_steps_and_its_error_is_the_caller_s(own_engine):

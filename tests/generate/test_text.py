@@ -36,10 +36,10 @@ def test_a_stream_adds_up_to_what_generate_gives(text_engine):
 
 def test_a_piece_waits_for_the_rest_of_its_character(text_engine):
     # A schema with one possible text makes the random model write it, byte by byte.
-    said = "公平的回答😀 fair"
-    sampling = SamplingParams(100, json_schema={"const": said})
+    only = "公平的回答😀 fair"
+    sampling = SamplingParams(100, json_schema={"const": only})
     pieces = list(text_engine.stream("Say it.", sampling))
-    assert "".join(pieces) == f'"{said}"'
+    assert "".join(pieces) == f'"{only}"'
     assert not any("\ufffd" in piece for piece in pieces)
     assert len(pieces) > 5
 
@@ -71,26 +71,26 @@ def test_log_likelihood_is_the_sum_of_the_logits_log_softmax(model, context, con
     tokenizer = model.tokenizer
     ids = tokenizer.encode(context + continuation)
     start = min(len(tokenizer.encode(context)), len(ids) - 1)
-    if start == 0:  # EOS stands before a text that nothing else precedes
+    if start == 0:  # EOS precedes a text without a context
         ids, start = [tokenizer.eos_id, *ids], 1
     logits = np.asarray(model.logits(jnp.asarray([ids])), np.float64)[0]
     logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    places = range(start, len(ids))
+    positions = range(start, len(ids))
     ((total, greedy),) = model.log_likelihood([context], [continuation])
-    assert total == pytest.approx(sum(logprobs[i - 1, ids[i]] for i in places), abs=1e-4)
-    assert greedy == all(logprobs[i - 1].argmax() == ids[i] for i in places)
+    assert total == pytest.approx(sum(logprobs[i - 1, ids[i]] for i in positions), abs=1e-4)
+    assert greedy == all(logprobs[i - 1].argmax() == ids[i] for i in positions)
 
 
-def test_what_the_model_itself_says_is_greedy_and_anything_else_is_not(model):
+def test_the_model_s_own_continuation_is_greedy_and_any_other_is_not(model):
     prompts = [f"So, {letter}" for letter in string.ascii_letters]
     spoken = zip(prompts, model.generate(prompts, max_tokens=1), strict=True)
     encode = model.tokenizer.encode
-    prompt, said = next(  # one that comes back as the same tokens when it is encoded again
-        (prompt, said)
-        for prompt, said in spoken
-        if said and "\ufffd" not in said and encode(prompt + said)[:-1] == encode(prompt)
+    prompt, own_text = next(  # one that comes back as the same tokens when it is encoded again
+        (prompt, text)
+        for prompt, text in spoken
+        if text and "\ufffd" not in text and encode(prompt + text)[:-1] == encode(prompt)
     )
-    (own, other) = model.log_likelihood([prompt] * 2, [said, " zebra"])
+    (own, other) = model.log_likelihood([prompt] * 2, [own_text, " zebra"])
     assert own[1] is True
     assert other[1] is False
     assert own[0] > other[0]
@@ -151,12 +151,12 @@ def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, 
 
 @pytest.fixture(scope="module")
 def narrow(tiny) -> TextEngine:
-    """Of a context that holds three short exchanges."""
+    """Its context has room for three short exchanges."""
     bundle = replace(tiny, config=replace(tiny.config, max_position=160))
     return TextEngine(bundle, Engine(bundle.config, bundle.params, slots=1))
 
 
-def said(text: TextEngine, seed: int, *contents: str) -> str:
+def answer_to(text: TextEngine, seed: int, *contents: str) -> str:
     """The answer to a conversation after the system's `Be fair.`"""
     roles = ("user", "assistant") * len(contents)
     turns = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
@@ -165,11 +165,11 @@ def said(text: TextEngine, seed: int, *contents: str) -> str:
     return "".join(text.stream(messages, sampling))
 
 
-def test_each_answer_is_to_all_that_was_said(text_engine):
+def test_each_answer_is_to_the_whole_conversation(text_engine):
     dialogue = Dialogue(text_engine, SAMPLING, "Be fair.")
     first = "".join(dialogue.ask("你好"))
-    assert first == said(text_engine, 0, "你好")
-    assert "".join(dialogue.ask("Why?")) == said(text_engine, 1, "你好", first, "Why?")
+    assert first == answer_to(text_engine, 0, "你好")
+    assert "".join(dialogue.ask("Why?")) == answer_to(text_engine, 1, "你好", first, "Why?")
     dialogue.reset()
     assert "".join(dialogue.ask("你好")) == first
 
@@ -178,7 +178,7 @@ def test_an_answer_that_is_broken_off_counts_as_far_as_it_came(text_engine):
     dialogue = Dialogue(text_engine, SAMPLING, "Be fair.")
     with closing(dialogue.ask("你好")) as pieces:
         begun = next(pieces) + next(pieces)
-    assert "".join(dialogue.ask("Why?")) == said(text_engine, 1, "你好", begun, "Why?")
+    assert "".join(dialogue.ask("Why?")) == answer_to(text_engine, 1, "你好", begun, "Why?")
     assert text_engine.engine.stats().decoding == 0
     # Of one that never began nothing is kept.
     dialogue.reset()
@@ -199,7 +199,7 @@ def test_the_oldest_exchanges_are_forgotten_when_the_context_is_full(narrow):
     for start in range(8):
         turns = [text for n in range(start, 7) for text in (f"{n}?", answers[n])]
         try:
-            assert answers[7] == said(narrow, 7, *turns, "7?")
+            assert answers[7] == answer_to(narrow, 7, *turns, "7?")
         except UserError:
             continue
         assert 0 < start < 7
@@ -212,4 +212,4 @@ def test_a_prompt_that_never_fits_is_refused_and_changes_nothing(narrow):
     first = "".join(dialogue.ask("你好"))
     with pytest.raises(UserError, match="don't fit the model's context of 160"):
         list(dialogue.ask("! " * 200))
-    assert "".join(dialogue.ask("Why?")) == said(narrow, 2, "你好", first, "Why?")
+    assert "".join(dialogue.ask("Why?")) == answer_to(narrow, 2, "你好", first, "Why?")

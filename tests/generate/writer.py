@@ -1,4 +1,4 @@
-"""Random tokens in a model's place, a SentencePiece tokenizer, and what JSON must hold to."""
+"""Random tokens instead of a model's, a SentencePiece tokenizer, and what JSON must satisfy."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def sentencepiece_tokenizer() -> Tokenizer:
 
 
 class Writer:
-    """Drives constraints with random tokens in a model's place."""
+    """Drives constraints with random tokens instead of a model's."""
 
     def __init__(self, tokenizer: Tokenizer, eos_ids: tuple[int, ...]) -> None:
         self.tokenizer, self.eos_ids = tokenizer, eos_ids

@@ -21,10 +21,10 @@ class Crowd:
         return _KINDS[number % len(_KINDS)]
 
     def messages(self, number: int) -> list[dict[str, str]]:
-        """What it asks. Prompts differ in length, and some share their beginning."""
+        """What it asks. Prompts differ in length, and some share their prefix."""
         number %= 64
-        beginning = "Reply with JSON only. 只用一句话回答。" * (number % 3)
-        return [{"role": "user", "content": f"{beginning} {number}? " * (1 + number % 2)}]
+        prefix = "Reply with JSON only. 只用一句话回答。" * (number % 3)
+        return [{"role": "user", "content": f"{prefix} {number}? " * (1 + number % 2)}]
 
     def client(self, number: int) -> str:
         """Does it; returns the answer's text, or the kind where all went as it should."""

@@ -1,4 +1,4 @@
-"""A server in a process of its own, and a client that says exactly what it is told to."""
+"""A server in its own process, and a client that sends exactly what a test gives it."""
 
 import http.client
 import json
@@ -107,9 +107,9 @@ class Server:
         connection.request(method or ("GET" if body is None else "POST"), path, content, given)
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
-        told = Response(response.status, headers, response.read())
+        answer = Response(response.status, headers, response.read())
         connection.close()
-        return told
+        return answer
 
     def asking(self, changes: dict[str, Any]) -> dict[str, Any]:
         """What `HTTPConnection.request` takes to ask for a chat."""

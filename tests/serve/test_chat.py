@@ -12,11 +12,11 @@ from vcjax.generate.requests import SamplingParams
 
 ASKED = [{"role": "user", "content": "Why do people disagree? 为什么人们会有分歧？"}]
 OURS = {"min_tokens", "top_k", "min_p", "repetition_penalty", "regex", "choices"}
-SAID = "公平的回答😀 is fair, 不是吗？"
+TEXT = "公平的回答😀 is fair, 不是吗？"
 
 
 class Grade(BaseModel):
-    """What a judge might be held to."""
+    """A schema such as a judge's."""
 
     reason: Annotated[str, Field(max_length=12)]
     score: Annotated[int, Field(ge=0, le=5)]
@@ -47,7 +47,7 @@ def streamed(chunks) -> tuple[dict[int, str], dict[int, str]]:
     return texts, reasons
 
 
-def test_the_server_says_what_the_model_says(chat, client, text_engine):
+def test_the_server_answers_as_the_model_does(chat, client, text_engine):
     assert [model.id for model in client.models.list()] == ["tiny"]
     assert client.models.retrieve("tiny").context_length == text_engine.engine.config.max_position
     answer = chat()
@@ -93,8 +93,8 @@ def test_usage_counts_tokens_whole_and_streamed(chat, text_engine):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_text_is_whole_characters_and_ends_before_a_stop_string(chat, stream):
-    def said(**given) -> tuple[str, str]:
-        answer = chat(choices=[SAID * 8], max_tokens=900, stream=stream, **given)
+    def answered(**given) -> tuple[str, str]:
+        answer = chat(choices=[TEXT * 8], max_tokens=900, stream=stream, **given)
         if not stream:
             return answer.choices[0].message.content, answer.choices[0].finish_reason
         chunks = list(answer)
@@ -104,10 +104,10 @@ def test_a_text_is_whole_characters_and_ends_before_a_stop_string(chat, stream):
         texts, reasons = streamed(chunks)
         return texts[0], reasons[0]
 
-    assert said() == (SAID * 8, "stop")
+    assert answered() == (TEXT * 8, "stop")
     # A random tokenizer parts these characters' bytes, and the strings end within words.
-    assert said(stop="答😀 i") == ("公平的回", "stop")
-    assert said(stop=["never", "air,", "不是吗？!"]) == ("公平的回答😀 is f", "stop")
+    assert answered(stop="答😀 i") == ("公平的回", "stop")
+    assert answered(stop=["never", "air,", "不是吗？!"]) == ("公平的回答😀 is f", "stop")
 
 
 def test_log_probabilities_are_those_of_the_tokens(chat, text_engine):
@@ -129,8 +129,8 @@ def test_log_probabilities_are_those_of_the_tokens(chat, text_engine):
     chunks = chat(
         logprobs=True, top_logprobs=4, temperature=0, max_tokens=12, min_tokens=12, stream=True
     )
-    told = [one for c in chunks if c.choices[0].logprobs for one in c.choices[0].logprobs.content]
-    assert [one.token for one in told] == [one.token for one in content]
+    sent = [one for c in chunks if c.choices[0].logprobs for one in c.choices[0].logprobs.content]
+    assert [one.token for one in sent] == [one.token for one in content]
 
 
 def test_an_answer_is_json_of_a_schema(client, chat):
@@ -147,14 +147,14 @@ def test_an_answer_is_json_of_a_schema(client, chat):
 
 
 def test_sampling_settings_reach_the_engine(chat):
-    def said(**given) -> str:
+    def answered(**given) -> str:
         return chat(max_tokens=12, **given).choices[0].message.content
 
     greedy = chat(temperature=0, max_tokens=12).choices[0].message.content
-    assert said(top_k=1) == said(min_p=1.0) == greedy
+    assert answered(top_k=1) == answered(min_p=1.0) == greedy
     assert chat(top_p=1e-6, max_tokens=12).choices[0].message.content == greedy
-    assert said(choices=["yes", "no"]) in ("yes", "no")
-    assert said(regex="a{3}|b{3}") in ("aaa", "bbb")
+    assert answered(choices=["yes", "no"]) in ("yes", "no")
+    assert answered(regex="a{3}|b{3}") in ("aaa", "bbb")
     assert chat(logit_bias={"100": 100}, max_tokens=4).choices[0].message.content == "%" * 4
     assert chat(max_tokens=None, max_completion_tokens=3, min_tokens=3).usage.completion_tokens == 3
 

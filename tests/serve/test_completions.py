@@ -43,14 +43,14 @@ def test_texts_and_ids_are_continued_alike(complete, text_engine, ids):
 
 def test_a_stream_adds_up_to_the_whole_text(complete):
     whole = complete(TEXTS, echo=True, logprobs=2)
-    texts, told = [""] * 3, [[] for _ in TEXTS]
+    texts, names = [""] * 3, [[] for _ in TEXTS]
     for chunk in complete(TEXTS, echo=True, logprobs=2, stream=True):
         for choice in chunk.choices:
             texts[choice.index] += choice.text
             if choice.logprobs:
-                told[choice.index] += choice.logprobs.tokens
+                names[choice.index] += choice.logprobs.tokens
     assert texts == [choice.text for choice in whole.choices]
-    assert told == [choice.logprobs.tokens for choice in whole.choices]
+    assert names == [choice.logprobs.tokens for choice in whole.choices]
 
 
 def test_a_given_text_is_scored_as_the_model_scores_it(complete, text_engine, ids):
@@ -61,19 +61,19 @@ def test_a_given_text_is_scored_as_the_model_scores_it(complete, text_engine, id
             list(map(list, ids)), echo=True, logprobs=3, max_tokens=max_tokens, temperature=0
         )
         for choice, tokens, expected in zip(answer.choices, ids, scored, strict=True):
-            told = choice.logprobs
-            assert len(told.tokens) == len(tokens) + max_tokens
-            assert told.token_logprobs[0] is told.top_logprobs[0] is None
-            given = told.token_logprobs[1 : len(tokens)]
+            logprobs = choice.logprobs
+            assert len(logprobs.tokens) == len(tokens) + max_tokens
+            assert logprobs.token_logprobs[0] is logprobs.top_logprobs[0] is None
+            given = logprobs.token_logprobs[1 : len(tokens)]
             np.testing.assert_allclose(given, expected.logprobs, atol=1e-4)
-            tops = told.top_logprobs[1 : len(tokens)]
+            tops = logprobs.top_logprobs[1 : len(tokens)]
             greedy = [max(top.values()) == one for top, one in zip(tops, given, strict=True)]
             assert greedy == list(expected.greedy)
             assert all(len(top) in (3, 4) for top in tops)
 
 
-def test_an_evaluation_harness_finds_every_token_in_its_place(complete, text_engine, ids):
-    """lm-eval's `local-completions` drops the last place: that of the one token asked for, which
+def test_an_evaluation_harness_finds_every_token_at_its_position(complete, text_engine, ids):
+    """lm-eval's `local-completions` drops the last position: that of the one requested token, which
     must be there also where it is EOS."""
     tokens = list(ids[0])
     engine = text_engine.engine
@@ -100,14 +100,14 @@ def test_an_evaluation_harness_finds_every_token_in_its_place(complete, text_eng
     assert answer.choices[1].logprobs.tokens[-1].startswith("<|end")
 
 
-def test_tokens_say_where_they_stand_in_the_text(complete):
+def test_text_offsets_are_those_of_the_tokens(complete):
     for choice in complete(TEXTS, echo=True, logprobs=0, max_tokens=6, temperature=0).choices:
-        told = choice.logprobs
-        assert told.top_logprobs is None
-        places = [*told.text_offset, len(choice.text)]
-        assert places == sorted(places)
-        for token, (start, end) in zip(told.tokens, itertools.pairwise(places), strict=True):
+        logprobs = choice.logprobs
+        assert logprobs.top_logprobs is None
+        offsets = [*logprobs.text_offset, len(choice.text)]
+        assert offsets == sorted(offsets)
+        for token, (start, end) in zip(logprobs.tokens, itertools.pairwise(offsets), strict=True):
             if not token.startswith(("bytes:", "<|")):
                 assert choice.text[start:end] == token
         if choice.index == 1:  # Chinese characters that the tokenizer parts
-            assert any(token.startswith("bytes:\\x") for token in told.tokens)
+            assert any(token.startswith("bytes:\\x") for token in logprobs.tokens)

@@ -1,4 +1,4 @@
-"""What a client is told of its mistakes, while others are served."""
+"""The refusals that a client gets for its mistakes, while others are served."""
 
 import json
 
@@ -106,7 +106,7 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("changes", "param", "message"), MISTAKES, ids=lambda value: str(value)[:40]
 )
-def test_a_mistake_is_told_with_its_field(server, changes, param, message):
+def test_a_mistake_is_refused_with_its_field(server, changes, param, message):
     response = server.send(CHAT, GOOD | changes)
     assert response.status == 400
     assert response.error["message"].startswith(message)
@@ -130,13 +130,13 @@ def test_a_mistake_is_told_with_its_field(server, changes, param, message):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_mistake_in_a_prompt_is_told(server, changes, message):
+def test_a_mistake_in_a_prompt_is_refused(server, changes, message):
     response = server.send(TEXT, {"model": "tiny"} | changes)
     assert response.status == 400
     assert response.error["message"].startswith(message)
 
 
-def test_a_conversation_that_does_not_fit_is_told_with_the_numbers(server):
+def test_a_conversation_that_does_not_fit_is_refused_with_the_numbers(server):
     long = [{"role": "user", "content": "! " * CONTEXT}]
     for changes in ({"messages": long}, {"messages": long, "max_tokens": None}):
         response = server.send(CHAT, GOOD | changes)
@@ -151,7 +151,7 @@ def test_a_conversation_that_does_not_fit_is_told_with_the_numbers(server):
     assert server.send(TEXT, fits).json["usage"]["total_tokens"] == CONTEXT
 
 
-def test_what_is_no_json_is_told(server):
+def test_what_is_no_json_is_refused(server):
     for body in (b"", b"{", b"nonsense", b"\xff\xfe", b"[" * 100_000, b'{"a": "\\ud800"}'):
         response = server.send(CHAT, body)
         assert response.status == 400
@@ -163,7 +163,7 @@ def test_what_is_no_json_is_told(server):
     assert "application/json" in response.error["message"]
 
 
-def test_a_body_beyond_the_bound_is_refused_whatever_its_length_is_said_to_be(server):
+def test_a_body_beyond_the_bound_is_refused_whatever_length_it_declares(server):
     large = GOOD | {"messages": [{"role": "user", "content": "x" * 10_000_000}]}
     response = server.send(CHAT, large)
     assert response.status == 413
@@ -171,7 +171,7 @@ def test_a_body_beyond_the_bound_is_refused_whatever_its_length_is_said_to_be(se
     assert "1,048,576 bytes" in response.error["message"]
     content = json.dumps(large).encode()
     parts = (content[i : i + 65536] for i in range(0, len(content), 65536))
-    connection = server.connect()  # no length is said: chunks
+    connection = server.connect()  # no length is declared: chunks
     headers = {"Content-Type": "application/json", "Authorization": "Bearer sesame"}
     connection.request("POST", CHAT, parts, headers, encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -187,7 +187,7 @@ def test_only_the_key_opens(server):
     assert server.send("/health", Authorization="").status == 200
 
 
-def test_addresses_and_models_that_are_not_there_are_told(server):
+def test_addresses_and_models_that_are_not_there_are_refused(server):
     response = server.send(CHAT, GOOD | {"model": "huge"})
     assert response.status == 404
     assert response.error["code"] == "model_not_found"

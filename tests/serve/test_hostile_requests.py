@@ -21,7 +21,7 @@ FIELDS = (
 )
 EXTREMES = (0, -1, 2**31, 3_000_000_000, 2**64, 10**400, -(10**400), 1e-300, 1e38, 1e300)
 """Beyond int32, int64 and float32, where a setting overflows on its way to the device."""
-FAULTS = 'vcjax_faults_total{model="tiny"}'
+ERRORS = 'vcjax_faults_total{model="tiny"}'
 
 
 def hostile() -> list[dict]:
@@ -34,13 +34,13 @@ def hostile() -> list[dict]:
 
 def test_extreme_settings_are_answered_or_refused_and_a_neighbour_gets_what_it_gets_alone(server):
     long = ASKED | {"max_tokens": 2500, "min_tokens": 2500, "seed": 1, "logprobs": True}
-    told: list[dict] = []
+    answers: list[dict] = []
 
     def neighbour() -> None:
-        told.append(server.send(CHAT, long).json["choices"][0])
+        answers.append(server.send(CHAT, long).json["choices"][0])
 
     neighbour()
-    faults = server.metric(FAULTS)
+    errors = server.metric(ERRORS)
     thread = threading.Thread(target=neighbour)
     thread.start()
     beside = 0
@@ -53,8 +53,8 @@ def test_extreme_settings_are_answered_or_refused_and_a_neighbour_gets_what_it_g
             assert response.error["message"].startswith(field), changes
     thread.join()
     assert beside > 20
-    assert told[0] == told[1]
-    assert server.metric(FAULTS) == faults
+    assert answers[0] == answers[1]
+    assert server.metric(ERRORS) == errors
 
 
 def test_a_stop_string_within_min_tokens_is_part_of_the_text(server):

@@ -41,13 +41,13 @@ def test_greedy_replies_are_those_of_the_local_engine(endpoint, local):
     replies = endpoint.ask(asks())
     assert {reply.model for reply in replies} == {"tiny"}
     expected = [replace(reply, model="tiny") for reply in local.ask(asks())]
-    # A model that says nothing at once is told apart over HTTP.
+    # Over HTTP an answer without any text has its own outcome.
     assert [reply.text for reply in replies] == [reply.text for reply in expected]
     for reply, same in zip(replies, expected, strict=True):
         assert reply == same or (reply.outcome, same.text) == ("empty", "")
 
 
-def test_verdicts_are_held_to_their_schema_with_what_the_score_might_have_been(endpoint, local):
+def test_verdicts_follow_their_schema_and_come_with_the_alternatives_of_the_score(endpoint, local):
     graded = asks(max_tokens=400, json_schema=grade_schema("en"), top_logprobs=5)
     replies, expected = endpoint.ask(graded), local.ask(graded)
     assert [reply.text for reply in replies] == [reply.text for reply in expected]

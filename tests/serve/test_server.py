@@ -20,7 +20,7 @@ LONG = {"max_tokens": 4000, "min_tokens": 4000}
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "Why?"}]}
 
 
-def test_it_answers_while_it_loads_and_ends_there_when_told(start):
+def test_it_answers_while_it_loads_and_ends_there_at_a_signal(start):
     server = start()
     response = server.send("/health")
     assert response.status == 503
@@ -42,7 +42,7 @@ def test_a_signal_in_the_first_moment_of_loading_ends_it_without_a_crash(start):
         assert len(server.lines) <= 3  # what it listens at, the signal, and the end of the stream
 
 
-def test_who_waits_too_long_is_told_so(start):
+def test_a_request_beyond_the_time_limit_is_refused(start):
     server = start("--timeout_s=1").wait_ready()
     response = server.send(CHAT, ASKED | LONG)
     assert response.status == 504
@@ -60,7 +60,7 @@ def test_who_waits_too_long_is_told_so(start):
     assert server.stop() == 0
 
 
-def test_a_full_server_turns_others_away_and_at_sigterm_finishes_its_own(start):
+def test_a_full_server_refuses_others_and_finishes_its_own_at_sigterm(start):
     server = start("--slots=1", "--max_waiting=1").wait_ready()
     assert server.send(CHAT, ASKED | {"n": 2, "max_tokens": 2}).status == 200
     assert server.send(CHAT, ASKED | {"n": 3, "max_tokens": 2}).status == 400
@@ -114,9 +114,9 @@ def test_a_second_signal_ends_at_once(start):
 def test_a_mistake_ends_in_one_line(tiny_folder, script_cache, flags, line):
     code, out, error = ran("serve", [f"--model={tiny_folder}", *flags], script_cache)
     assert (code, out) == (2, "")
-    (told,) = error.splitlines()
-    assert told.startswith("error: ")
-    assert line in told
+    (message,) = error.splitlines()
+    assert message.startswith("error: ")
+    assert line in message
 
 
 @pytest.mark.parametrize(
