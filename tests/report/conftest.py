@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from vcjax.evaluation.summarise import compare, summarise
+from vcjax.evaluation.summary import compare, summarise
 
 DOMAINS = [
     *("ethnic_relations", "racial_discrimination", "migration", "religion", "gender", "family"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vcjax.evaluation.summarise import summarise
+from vcjax.evaluation.summary import summarise
 from vcjax.report import write_demo_report, write_evaluation_report
 
 HOSTILE = '</details><script>alert(1)</script><img src=x onerror="alert(2)"> {{ 7 * 7 }} &amp;'

@@ -1,5 +1,14 @@
-"""Whether it worked: benchmark, answers, judge's verdicts, standard tasks.
+"""Whether alignment worked: a benchmark, the model's answers, a judge's scores and their summary.
 
-`run.evaluate` does all of it; `summarise.compare` sets two runs side by side; `capability` runs
-lm-eval's tasks.
+    benchmark: items  -->  answering: the model's answers   -> answers.jsonl
+                               |
+                               v
+                           judge: scores and rule checks    -> scores.jsonl
+                               |
+                               v
+                           summary: means, rates, intervals -> summary.json
+                                    (and paired differences of two runs)
+
+`run.evaluate` does all of it. `roles.cache.CallCache` keeps the answers and the scores, so that a
+run which was killed asks only what is missing. `capability` runs public tasks instead.
 """

@@ -21,7 +21,7 @@ _LANGUAGES = get_args(Language)
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Questions to ask.
+    """Parallel questions, and which domains of theirs are held out.
 
     Attributes:
       name: the shipped name or the path it was read from.
@@ -35,7 +35,7 @@ class Benchmark:
 
     @property
     def hash(self) -> str:
-        """SHA-256, in hex, of the items; their order and their files' names don't matter."""
+        """SHA-256, in hex, of the items, whatever their order and their files' names."""
         records = sorted((item.to_dict() for item in self.items), key=lambda record: record["id"])
         return hash_text(json.dumps(records, sort_keys=True, ensure_ascii=False))
 
@@ -45,34 +45,34 @@ def load_benchmark(
 ) -> Benchmark:
     """Loads a shipped benchmark by name, or a JSONL file of benchmark items by path.
 
-    Of a shipped benchmark only the items in the charter's languages and subdomains are kept. A
-    file of one's own must fit the charter as a whole.
+    Of a shipped benchmark only the items in the charter's languages and subdomains are kept. In a
+    user's file every item must fit the charter.
 
     Raises:
-      UserError: no such benchmark; an item that breaks the schema, comes twice or doesn't fit the
-        charter (names file and line); no items.
+      UserError: no such benchmark; an item that breaks the schema, is a duplicate or doesn't fit
+        the charter (the message names file and line); no items.
     """
     reference = str(reference)
     shipped = reference in SHIPPED
     items: list[BenchmarkItem] = []
-    places: dict[str, str] = {}
+    lines: dict[str, str] = {}
     versions: dict[tuple[str, str], str] = {}
-    for place, item in _read(reference):
+    for line, item in _read(reference):
         version = (item.parallel_id, item.lang)
-        if item.id in places:
-            raise UserError(f"{place}: the id {item.id!r} is already at {places[item.id]}")
+        if item.id in lines:
+            raise UserError(f"{line}: the id {item.id!r} is already at {lines[item.id]}")
         if version in versions:
             raise UserError(
-                f"{place}: the {item.lang} version of {item.parallel_id!r} is already at "
+                f"{line}: the {item.lang} version of {item.parallel_id!r} is already at "
                 f"{versions[version]}"
             )
-        places[item.id] = versions[version] = place
-        fault = misfit(item, None if shipped else charter)
-        if fault is not None:
-            raise UserError(f"{place}: {fault}")
+        lines[item.id] = versions[version] = line
+        reason = misfit(item, None if shipped else charter)
+        if reason is not None:
+            raise UserError(f"{line}: {reason}")
         items.append(item)
     if shipped:
-        _check_parallel(items, places)
+        _check_parallel(items, lines)
         items = [item for item in items if misfit(item, charter) is None]
     if not items:
         fitting = f" in the languages and subdomains of charter {charter.name!r}" if charter else ""
@@ -83,7 +83,7 @@ def load_benchmark(
 
 
 def misfit(item: BenchmarkItem, charter: Charter | None) -> str | None:
-    """Why `item` can't be asked under `charter` (None: under any charter); None where it can."""
+    """Why `item` can't be asked under `charter`, or under any where that is None; else None."""
     languages = charter.languages if charter else _LANGUAGES
     if item.lang not in languages:
         return f"field 'lang': {item.lang!r} is none of {', '.join(languages)}"
@@ -102,7 +102,7 @@ def sample(
 ) -> tuple[BenchmarkItem, ...]:
     """Draws up to `per_domain_and_language` questions per domain and language, in their order.
 
-    A question comes with all of its versions in other languages or not at all. The draw depends
+    A question is drawn with all of its versions in other languages or not at all. The draw depends
     on the seed and the parallel ids alone.
 
     Raises:
@@ -129,7 +129,7 @@ def sample(
 
 
 def _read(reference: str) -> Iterator[tuple[str, BenchmarkItem]]:
-    """Yields each item with its place, `file:line`."""
+    """Yields each item with its line, as `file:line`."""
     for path in _files(reference):
         for number, record in read_jsonl(path):
             try:
@@ -139,7 +139,7 @@ def _read(reference: str) -> Iterator[tuple[str, BenchmarkItem]]:
 
 
 def benchmark_path(reference: str) -> Path:
-    """The folder or file that a benchmark's name or path stands for."""
+    """The folder of a shipped benchmark, or the path itself."""
     return _FOLDER / reference if reference in SHIPPED else Path(reference)
 
 
@@ -157,7 +157,7 @@ def _files(reference: str) -> list[Path]:
     return [path]
 
 
-def _check_parallel(items: Iterable[BenchmarkItem], places: dict[str, str]) -> None:
+def _check_parallel(items: Iterable[BenchmarkItem], lines: dict[str, str]) -> None:
     versions: dict[str, list[BenchmarkItem]] = defaultdict(list)
     for item in items:
         versions[item.parallel_id].append(item)
@@ -165,5 +165,5 @@ def _check_parallel(items: Iterable[BenchmarkItem], places: dict[str, str]) -> N
         missing = set(_LANGUAGES) - {item.lang for item in group}
         if missing:
             raise UserError(
-                f"{places[group[0].id]}: {parallel_id!r} has no version in {min(missing)!r}"
+                f"{lines[group[0].id]}: {parallel_id!r} has no version in {min(missing)!r}"
             )

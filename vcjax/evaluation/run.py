@@ -12,15 +12,15 @@ from vcjax.core.files import read_jsonl, write_json
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.benchmark import Benchmark, misfit, sample
 from vcjax.evaluation.judge import SCORE_KEY, judge
-from vcjax.evaluation.summarise import summarise
+from vcjax.evaluation.summary import summarise
 from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families
 from vcjax.roles.role import Role
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to evaluate.
+class EvaluationSettings:
+    """How an evaluation asks, judges and summarises.
 
     Attributes:
       max_tokens, judge_max_tokens: bounds of an answer and of a verdict, in tokens.
@@ -28,7 +28,7 @@ class Settings:
       system_prompts: by language, for the model under test; None asks the bare questions.
       allow_same_family: let a judge score a model of its own family; the summary says so.
       seed: of the sample, the replies and the bootstrap.
-      confidence: of all intervals.
+      confidence: of all intervals, between 0 and 1.
       chunk: number of asks given to a role at once.
     """
 
@@ -56,16 +56,17 @@ def evaluate(
     charter: Charter,
     benchmark: Benchmark,
     workdir: str | os.PathLike,
-    settings: Settings,
+    *,
+    settings: EvaluationSettings,
     on_growth: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
 
-    Run again after a kill it asks only what is missing, and ends in the same summary. Without a
+    After a kill, another call asks only what is missing and returns the same summary. Without a
     judge the charter's checks are still run, and every answer is unscored.
 
     Args:
-      on_growth: called when an answer or a score has been written.
+      on_growth: called after each answer or score that is written.
 
     Raises:
       UserError: judge and model are of one family (unless allowed), or a question doesn't fit the
@@ -75,9 +76,9 @@ def evaluate(
     if settings.per_domain_and_language is not None:
         items = sample(items, settings.per_domain_and_language, settings.seed)
     for item in items:
-        fault = misfit(item, charter)
-        if fault is not None:
-            raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {fault}")
+        reason = misfit(item, charter)
+        if reason is not None:
+            raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {reason}")
     same_family = None
     if judge_role is not None:
         same_family = check_families(
@@ -132,7 +133,7 @@ def evaluate(
 
 
 def read_scores(workdir: str | os.PathLike) -> list[dict[str, Any]]:
-    """The score records of a run's workdir, for `summarise.compare`; of each question the last."""
+    """The score records of a run's workdir, for `summary.compare`; of each question the last."""
     records = read_jsonl(Path(workdir) / "scores.jsonl")
     return list({record["id"]: record for _, record in records}.values())
 

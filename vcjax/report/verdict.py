@@ -50,7 +50,7 @@ def verdict_section(comparison: dict[str, Any], same_family: bool | None, level:
     """The verdict on the judge's mean and on the checks, for each language.
 
     Args:
-      comparison: what `vcjax.evaluation.summarise.compare` returned.
+      comparison: what `vcjax.evaluation.summary.compare` returned.
       same_family: whether the judge is of the model's family; None where there is no judge.
     """
     blocks: list[Block] = [

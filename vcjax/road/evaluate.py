@@ -12,7 +12,7 @@ from vcjax.core.run import Run
 from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
-from vcjax.evaluation.run import Settings, evaluate, read_scores
+from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
 from vcjax.generate.models import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
@@ -87,7 +87,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             charter,
             benchmark,
             folder,
-            Settings(
+            settings=EvaluationSettings(
                 max_tokens=config.max_tokens,
                 judge_max_tokens=config.judge_tokens,
                 per_domain_and_language=config.per_domain_and_language or None,
@@ -95,7 +95,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
                 allow_same_family=config.allow_same_family,
                 seed=config.seed,
             ),
-            after_every(UPLOADED, run.save),
+            on_growth=after_every(UPLOADED, run.save),
         )
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
-from vcjax.evaluation.summarise import compare, summarise
+from vcjax.evaluation.summary import compare, summarise
 
 DOMAINS = ("gender", "migration", "religion")
 

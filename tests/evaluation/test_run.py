@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
 from vcjax.evaluation.benchmark import Benchmark, load_benchmark
-from vcjax.evaluation.run import Settings, evaluate, read_scores
-from vcjax.evaluation.summarise import compare
+from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
+from vcjax.evaluation.summary import compare
 
-SETTINGS = Settings(chunk=5)
+SETTINGS = EvaluationSettings(chunk=5)
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def go(charter, small, recorded, tmp_path_factory):
         folder = tmp_path_factory.mktemp("transcripts")
         model = recorded(folder / "model.jsonl", said, "smollm2")
         judge = recorded(folder / "judge.jsonl", said, judge_family)
-        return evaluate(model, judge, charter, benchmark, workdir, options)
+        return evaluate(model, judge, charter, benchmark, workdir, settings=options)
 
     return run
 
@@ -86,20 +86,20 @@ def test_neither_the_order_of_the_questions_nor_the_chunks_change_the_summary(
 ):
     shuffled = Benchmark("small", tuple(small.items[i] for i in order), small.held_out)
     workdir = tmp_path_factory.mktemp("shuffled")
-    assert go(workdir, replies, Settings(chunk=chunk), benchmark=shuffled) == finished[1]
+    assert go(workdir, replies, EvaluationSettings(chunk=chunk), benchmark=shuffled) == finished[1]
 
 
 def test_a_judge_of_the_models_family_is_stamped(go, replies, tmp_path):
     with pytest.raises(UserError, match="allow_same_family"):
         go(tmp_path / "no", replies, judge_family="smollm2")
     assert not (tmp_path / "no").exists()
-    allowed = Settings(allow_same_family=True)
+    allowed = EvaluationSettings(allow_same_family=True)
     assert go(tmp_path / "yes", replies, allowed, judge_family="smollm2")["same_family"] is True
 
 
 def test_without_a_judge_there_are_checks_and_bounds(charter, small, replies, recorded, tmp_path):
     model = recorded(tmp_path / "model.jsonl", replies, "smollm2")
-    summary = evaluate(model, None, charter, small, tmp_path / "run", SETTINGS)
+    summary = evaluate(model, None, charter, small, tmp_path / "run", settings=SETTINGS)
     assert (summary["judge"], summary["same_family"]) == (None, None)
     assert summary["unscored"] == {"no_judge": 12}
     english = summary["languages"]["en"]
@@ -109,7 +109,7 @@ def test_without_a_judge_there_are_checks_and_bounds(charter, small, replies, re
 
 
 def test_a_sample_is_evaluated_and_hashed(go, replies, tmp_path, small):
-    summary = go(tmp_path, replies, Settings(per_domain_and_language=1))
+    summary = go(tmp_path, replies, EvaluationSettings(per_domain_and_language=1))
     assert summary["benchmark"]["items"] == 4
     assert summary["benchmark"]["hash"] != small.hash
 
@@ -120,14 +120,14 @@ def test_a_question_outside_the_charter_is_told_before_anything_is_asked(
     model = recorded(tmp_path / "model.jsonl", {}, "smollm2")
     politics = charter.model_copy(update={"domains": charter.domains[2:]})
     with pytest.raises(UserError, match=r"'technology-0-en'.*no subdomain 'technology'"):
-        evaluate(model, None, politics, small, tmp_path / "run", SETTINGS)
+        evaluate(model, None, politics, small, tmp_path / "run", settings=SETTINGS)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("bad", [{"chunk": 0}, {"max_tokens": 0}, {"confidence": 1}])
 def test_settings_out_of_range_are_a_users_mistake(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
-        Settings(**bad)
+        EvaluationSettings(**bad)
 
 
 def test_two_runs_are_compared_from_their_workdirs(go, replies, tmp_path):

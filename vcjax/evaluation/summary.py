@@ -1,0 +1,247 @@
+"""From records to numbers: what a model scored, where, and with what uncertainty."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
+from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_record
+
+Record = dict[str, Any]
+Records = list[Record]
+"""Score records, or pairs of them, sorted by id so that their order doesn't change a number."""
+
+
+def summarise(
+    answers: Sequence[Record],
+    scores: Sequence[Record],
+    *,
+    held_out: Collection[str] = (),
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Summarises answer records and their score records, whose order is of no consequence.
+
+    Returns (JSON-serialisable, keys in a fixed order):
+      languages, held_out, trained: by language, `{n, truncated, scored, unscored, total, mean, low,
+        high, unscored_as_0, unscored_as_5}`. `total` to `high` are of the scored answers; the last
+        two are `{total, mean}` of all, as if each unscored one had been given that score.
+        `truncated` counts answers that max_tokens cut off.
+      domains: the same by domain, then language.
+      unscored: number of unscored answers by reason.
+      checks: by language and check, `{passed, n, rate, low, high}`.
+      all_checks: `overall`, and `languages`, `held_out`, `trained` by language: the same for
+        answers that passed every check that applied to them. Questions without an answer are in
+        neither.
+
+    Args:
+      held_out: domains that are kept out of training.
+
+    Raises:
+      ValueError: the scores aren't exactly one for each answer.
+    """
+    records = _joined(answers, scores)
+    checked = [record for record in records if record["checks"] is not None]
+    checked_groups = _by_language(checked, held_out)
+    domains = {
+        domain: _split(members, "lang") for domain, members in _split(records, "domain").items()
+    }
+    reasons = Counter(record["unscored"] for record in records if record["unscored"])
+
+    def statistics(members: Records, *name: str) -> Record:
+        return _score_statistics(members, derive_seed(seed, "summary", *name), confidence)
+
+    def all_passed(members: Records) -> Record:
+        return _rate(map(_passed_all, members), confidence)
+
+    return {
+        **_each_language(_by_language(records, held_out), statistics),
+        "domains": _each_language(
+            domains, lambda members, domain, lang: statistics(members, "domains", domain, lang)
+        ),
+        "unscored": dict(sorted(reasons.items())),
+        "checks": {
+            lang: _check_rates(members, confidence)
+            for lang, members in checked_groups["languages"].items()
+        },
+        "all_checks": {
+            "overall": all_passed(checked),
+            **_each_language(checked_groups, lambda members, group, lang: all_passed(members)),
+        },
+    }
+
+
+def compare(
+    before: Sequence[Record],
+    after: Sequence[Record],
+    *,
+    held_out: Collection[str] = (),
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Compares the score records of two runs of one benchmark, question by question.
+
+    Returns, under `languages`, `held_out` and `trained`, by language:
+      judge: the difference of the judge's scores (after - before) over the questions that are
+        scored on both sides; `unpaired` counts the others.
+      all_checks: the difference of the rates at which every check was passed.
+      checks: the same by check.
+    A difference is `{n, before, after, difference, low, high}`, its interval a paired bootstrap's.
+
+    Raises:
+      UserError: the two have other questions, another judge or another charter's checks.
+    """
+    return _each_language(
+        _by_language(_paired(before, after), held_out),
+        lambda pairs, group, lang: _differences(
+            pairs, derive_seed(seed, "compare", group, lang), confidence
+        ),
+    )
+
+
+def _joined(answers: Sequence[Record], scores: Sequence[Record]) -> Records:
+    def keys(records: Sequence[Record]) -> list[tuple[str, str]]:
+        return sorted((record["id"], record["answer_hash"]) for record in records)
+
+    if keys(answers) != keys(scores):
+        raise ValueError("the scores aren't exactly one for each answer")
+    finish = {record["id"]: record["finish_reason"] for record in answers}
+    joined = [{**record, "truncated": finish[record["id"]] == "length"} for record in scores]
+    return sorted(joined, key=lambda record: record["id"])
+
+
+def _paired(before: Sequence[Record], after: Sequence[Record]) -> Records:
+    """One pair for each question: `{id, domain, lang, before, after, checks}`."""
+    old, new = ({record["id"]: record for record in records} for records in (before, after))
+    if len(old) < len(before) or len(new) < len(after):
+        raise UserError("a question has two scores in one run; compare one run with another")
+    if old.keys() != new.keys():
+        stray = min(old.keys() ^ new.keys())
+        raise UserError(f"the runs have other questions ({stray!r} is in one only); evaluate alike")
+    for id, record in old.items():
+        if record["judge"] != new[id]["judge"]:
+            raise UserError(f"the runs have other judges ({record['judge']}, {new[id]['judge']})")
+        sides = record["checks"], new[id]["checks"]
+        if None not in sides and sides[0].keys() != sides[1].keys():
+            raise UserError(f"the runs have other checks of {id!r}; evaluate by one charter")
+    return [
+        {
+            "id": id,
+            "domain": old[id]["domain"],
+            "lang": old[id]["lang"],
+            "before": old[id],
+            "after": new[id],
+            # None where one of the two has no answer: it is in no difference of checks.
+            "checks": None if new[id]["checks"] is None else old[id]["checks"],
+        }
+        for id in sorted(old)
+    ]
+
+
+def _by_language(records: Records, held_out: Collection[str]) -> dict[str, dict[str, Records]]:
+    """All records, those of held-out domains and those of the others, each by language."""
+    groups = {
+        "languages": records,
+        "held_out": [record for record in records if record["domain"] in held_out],
+        "trained": [record for record in records if record["domain"] not in held_out],
+    }
+    return {group: _split(members, "lang") for group, members in groups.items()}
+
+
+def _split(records: Records, field: str) -> dict[str, Records]:
+    parts: dict[str, Records] = defaultdict(list)
+    for record in records:
+        parts[record[field]].append(record)
+    return dict(sorted(parts.items()))
+
+
+def _each_language(
+    groups: Mapping[str, Mapping[str, Records]], function: Callable[[Records, str, str], Record]
+) -> dict[str, dict[str, Record]]:
+    """`function(members, group, language)` for each language of each group, in the same tree."""
+    return {
+        group: {lang: function(members, group, lang) for lang, members in languages.items()}
+        for group, languages in groups.items()
+    }
+
+
+def _score_statistics(records: Records, seed: int, confidence: float) -> Record:
+    scored = [record["score"] for record in records if record["score"] is not None]
+    unscored, total = len(records) - len(scored), sum(scored)
+    interval = mean_interval(scored, confidence, seed)
+    bounds = {
+        f"unscored_as_{score}": {
+            "total": total + unscored * score,
+            "mean": (total + unscored * score) / len(records),
+        }
+        for score in (LOWEST, HIGHEST)
+    }
+    return {
+        "n": len(records),
+        "truncated": sum(record["truncated"] for record in records),
+        "scored": len(scored),
+        "unscored": unscored,
+        "total": total,
+        "mean": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        **bounds,
+    }
+
+
+def _check_rates(records: Records, confidence: float) -> dict[str, Record]:
+    """By check, the rate of the answers that pass it, among those that it applies to."""
+    passed: dict[str, list[bool]] = defaultdict(list)
+    for record in records:
+        for check, result in record["checks"].items():
+            passed[check].append(result)
+    return {check: _rate(passed[check], confidence) for check in sorted(passed)}
+
+
+def _passed_all(record: Record) -> bool:
+    return all(record["checks"].values())
+
+
+def _rate(passed: Iterable[bool], confidence: float) -> Record:
+    values = list(passed)
+    record = rate_record(sum(values), len(values), confidence)
+    return {"passed": record.pop("k"), **record}
+
+
+def _differences(pairs: Records, seed: int, confidence: float) -> Record:
+    def difference(sides: list[tuple[float, float]], name: str) -> Record:
+        before, after = [side[0] for side in sides], [side[1] for side in sides]
+        change = paired_difference(before, after, confidence, derive_seed(seed, name))
+        return _difference(before, after, change)
+
+    scores = [(pair["before"]["score"], pair["after"]["score"]) for pair in pairs]
+    scored = [sides for sides in scores if None not in sides]
+    all_passed: list[tuple[float, float]] = []
+    passed: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for pair in pairs:
+        if pair["checks"] is not None:
+            all_passed.append((_passed_all(pair["before"]), _passed_all(pair["after"])))
+            for check in pair["checks"]:
+                sides = pair["before"]["checks"][check], pair["after"]["checks"][check]
+                passed[check].append(sides)
+    return {
+        "judge": {**difference(scored, "judge"), "unpaired": len(scores) - len(scored)},
+        "all_checks": difference(all_passed, "all_checks"),
+        "checks": {check: difference(passed[check], check) for check in sorted(passed)},
+    }
+
+
+def _difference(before: list[float], after: list[float], change: Interval) -> dict[str, Any]:
+    def mean(values: list[float]) -> float | None:
+        return sum(values) / len(values) if values else None
+
+    return {
+        "n": change.n,
+        "before": mean(before),
+        "after": mean(after),
+        "difference": change.value,
+        "low": change.low,
+        "high": change.high,
+    }
