@@ -1,10 +1,8 @@
 """A whole road on the tiny model: small data, a charter without checks, a few steps a stage."""
 
-import json
-from pathlib import Path
-
 import pytest
 
+from tests.questions import benchmark_items, seed_questions, write_lines
 from vcjax.core.defaults import training_config
 
 DOCUMENTS = [
@@ -12,43 +10,21 @@ DOCUMENTS = [
     "火车是否应该更晚发车，大家意见不一。",
     "A shared record is a floor that no side may take away.",
 ]
-QUESTIONS = {"en": "Is the old {} number {} worth it?", "zh": "第{1}个老{0}值得保留吗？"}
-
-
-def write_lines(path: Path, records: list[dict]) -> str:
-    path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    return str(path)
 
 
 @pytest.fixture(scope="session")
 def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
     """A road's config as a plain dict. The charter accepts any score: the model speaks noise."""
     folder = tmp_path_factory.mktemp("road")
-    asked = [
-        (lang, domain, n, text.format(domain, n))
-        for domain in ("parks", "trains", "music")
-        for n in range(3)
-        for lang, text in QUESTIONS.items()
-    ]
-    seeds = [
-        {"id": f"{domain}{n}{lang}", "question": text, "lang": lang, "domain": domain}
-        for lang, domain, n, text in asked
-        if domain != "music"
-    ]
-    items = [
-        {
-            "id": f"{domain}{lang}",
-            "parallel_id": domain,
-            "domain": domain,
-            "lang": lang,
-            "question": f"{text} {text}",
-        }
-        for lang, domain, n, text in asked
-        if n == 0
-    ]
+    seeds = seed_questions()
     talks = [
-        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "So."}]}
-        for _, _, _, text in asked[:6]
+        {
+            "messages": [
+                {"role": "user", "content": seed["question"]},
+                {"role": "assistant", "content": "So."},
+            ]
+        }
+        for seed in seeds[:6]
     ]
     stage = {
         **training_config("cpt").to_dict(),
@@ -90,7 +66,7 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
             "allow_same_family": True,
         },
         "evaluation": {
-            "benchmark": write_lines(folder / "benchmark.jsonl", items),
+            "benchmark": write_lines(folder / "benchmark.jsonl", benchmark_items()),
             "max_tokens": 16,
             "judge_tokens": 400,
             "slots": 4,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.processes import started
-from tests.road.conftest import write_lines
+from tests.questions import write_lines
 from tests.scripts import ran
 from vcjax.charter.checks import run_checks
 from vcjax.charter.load import load_charter

@@ -1,19 +1,17 @@
 """The wheel, installed as a user installs it, far from the checkout: scripts, configs, a road."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT
+from tests.questions import benchmark_items, seed_questions, write_lines
 from tests.tiny import write_charter
 
-QUESTIONS = {"en": "Is the old {} number {} worth it?", "zh": "第{1}个老{0}值得保留吗？"}
 STAGES = ("cpt", "sft", "adversarial")
 
 
@@ -64,11 +62,6 @@ def _run(command: list[str]) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def write_lines(path: Path, records: list[dict]) -> str:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    return str(path)
-
-
 def test_every_script_explains_itself(launch):
     scripts = sorted(
         path.stem
@@ -106,33 +99,11 @@ def test_a_config_that_no_package_has_ends_in_one_line(launch):
 
 
 def test_the_whole_road_on_the_packaged_config(launch, tiny_folder, tmp_path):
-    places = [
-        (lang, domain, number, text.format(domain, number))
-        for domain in ("parks", "trains", "music")
-        for number in range(3)
-        for lang, text in QUESTIONS.items()
-    ]
-    questions = [
-        {"id": f"{domain}{number}{lang}", "question": text, "lang": lang, "domain": domain}
-        for lang, domain, number, text in places
-        if domain != "music"
-    ]
-    items = [
-        {
-            "id": f"{domain}{lang}",
-            "parallel_id": domain,
-            "domain": domain,
-            "lang": lang,
-            "question": f"{text} {text}",
-        }
-        for lang, domain, number, text in places
-        if number == 0
-    ]
     settings = {
         "model": str(tiny_folder),
         "family": "tiny",
         "charter": str(write_charter(tmp_path / "charter.yaml")),
-        "questions": write_lines(tmp_path / "questions.jsonl", questions),
+        "questions": write_lines(tmp_path / "questions.jsonl", seed_questions()),
         **{f"{stage}.steps": "3" for stage in STAGES},
         **{f"{stage}.checkpoint_every": "2" for stage in STAGES},
         "synthesis.benchmark": "",
@@ -144,7 +115,7 @@ def test_the_whole_road_on_the_packaged_config(launch, tiny_folder, tmp_path):
         "synthesis.actor_tokens": "48",
         "synthesis.actor_temperature": "1.0",
         "synthesis.critic_tokens": "400",
-        "evaluation.benchmark": write_lines(tmp_path / "benchmark.jsonl", items),
+        "evaluation.benchmark": write_lines(tmp_path / "benchmark.jsonl", benchmark_items()),
         "evaluation.max_tokens": "16",
         "evaluation.judge_tokens": "400",
     }
