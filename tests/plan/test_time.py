@@ -3,6 +3,7 @@
 import pytest
 
 from vcjax.core.hardware import HARDWARE
+from vcjax.plan import advice
 from vcjax.plan.advice import advise, fastest
 from vcjax.plan.links import link_seconds
 from vcjax.plan.memory import count_memory
@@ -92,6 +93,20 @@ def test_room_to_spare_is_used_to_compute_less_again(laid_out):
     tight = fastest(setting, held.total, held.total, hardware)
     assert tight.flags == ""
     assert fastest(setting, held.total, held.total // 4, hardware) is None
+
+
+def test_a_search_traces_few_of_many_settings(laid_out, monkeypatch):
+    """Whatever is slower than the best so far needs no account of its activations."""
+    setting, hardware, counted = laid_out("8b", "v5e-64"), HARDWARE["v5e"], []
+
+    def count(other):
+        counted.append(other.config)
+        return count_memory(other)
+
+    monkeypatch.setattr(advice, "count_memory", count)
+    assert len(list(advice._same_training(setting))) > 10
+    assert fastest(setting, count_memory(setting).total, hardware.memory, hardware) is not None
+    assert len(counted) <= 5
 
 
 def test_a_state_goes_to_the_host_where_nothing_faster_fits(laid_out):

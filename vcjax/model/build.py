@@ -1,6 +1,6 @@
 """From a config to a static graph and a plain tree of parameters, and back to logits."""
 
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
@@ -42,13 +42,13 @@ def abstract(config: LlamaConfig, **options: Any) -> tuple[Any, nnx.State]:
 
 def shapes(config: LlamaConfig, **options: Any) -> Params:
     """The parameter tree of a config with `jax.ShapeDtypeStruct` leaves."""
-    return nnx.to_pure_dict(abstract(config, **options)[1])
+    return nnx.to_pure_dict(_variables(config, **options))
 
 
 def logical_axes(config: LlamaConfig, **options: Any) -> Params:
     """The parameter tree of a config with the logical axis names of each leaf."""
-    _, state = abstract(config, **options)
-    flat = [(path, variable.get_metadata("axes")) for path, variable in nnx.to_flat_state(state)]
+    variables = nnx.to_flat_state(_variables(config, **options))
+    flat = [(path, variable.get_metadata("axes")) for path, variable in variables]
     tree: dict[Any, Any] = {}
     for path, axes in flat:
         node = tree
@@ -56,6 +56,12 @@ def logical_axes(config: LlamaConfig, **options: Any) -> Params:
             node = node.setdefault(part, {})
         node[path[-1]] = axes
     return tree
+
+
+@cache
+def _variables(config: LlamaConfig, **options: Any) -> nnx.State:
+    """The state of `abstract`, made once: a plan asks for it dozens of times."""
+    return abstract(config, **options)[1]
 
 
 def initialise(config: LlamaConfig, seed: int, **options: Any) -> Params:

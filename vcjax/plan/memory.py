@@ -27,17 +27,14 @@ BESIDE = jnp.bfloat16
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes per device.
+class State:
+    """Bytes per device of the arrays of a step, which are known without tracing it.
 
     Attributes:
       parameters: trained ones in float32, frozen ones in the compute dtype or quantised.
       optimizer: its state, as far as it isn't in the host's memory.
       batch: tokens, masks, segments and positions.
       gradients: a float32 number for each trained parameter; two while they are summed up.
-      activations: what the forward pass keeps for the backward pass.
-      layer: all that one layer computes, and its weights, whole, with the next layer's.
-      logits: scores over the vocabulary of a chunk of tokens; the head, whole, and its gradient.
       update: of an optimiser's state in the host's memory, the largest part that a step fetches,
         and its new values.
       beside: other models.
@@ -47,16 +44,33 @@ class Memory:
     optimizer: int
     batch: int
     gradients: int
-    activations: int
-    layer: int
-    logits: int
-    update: int = 0
-    beside: int = 0
+    update: int
+    beside: int
 
     @property
     def arguments(self) -> int:
         """What the step is given."""
         return self.parameters + self.optimizer + self.batch
+
+    @property
+    def least(self) -> int:
+        """What is needed whatever a forward pass computes."""
+        return self.arguments + self.gradients + self.beside
+
+
+@dataclass(frozen=True)
+class Memory(State):
+    """Bytes per device of all that a step holds.
+
+    Attributes:
+      activations: what the forward pass keeps for the backward pass.
+      layer: all that one layer computes, and its weights, whole, with the next layer's.
+      logits: scores over the vocabulary of a chunk of tokens; the head, whole, and its gradient.
+    """
+
+    activations: int
+    layer: int
+    logits: int
 
     @property
     def temporaries(self) -> int:
@@ -70,10 +84,23 @@ class Memory:
         return self.arguments + self.temporaries + self.beside
 
 
+def count_state(setting: Setting) -> State:
+    """Counts what a setting's arrays take."""
+    layout = setting.layout
+    trained = device_bytes(layout.trainable)
+    return State(
+        parameters=trained + device_bytes(layout.frozen),
+        optimizer=device_bytes(layout.optimizer),
+        batch=device_bytes(abstract_batch(setting)),
+        gradients=trained * (1 if setting.config.microbatches == 1 else 2),
+        update=_fetched_bytes(layout.trainable, layout.optimizer),
+        beside=sum(_beside(model, setting) for model in setting.beside),
+    )
+
+
 def count_memory(setting: Setting) -> Memory:
     """Counts what a setting holds; activations by tracing the loss on a device's part of it."""
-    config, layout = setting.config, setting.layout
-    trained = device_bytes(layout.trainable)
+    config = setting.config
     size = jnp.dtype(config.dtype).itemsize
     # A frozen weight has no gradient; those of others are as large as they, in the compute dtype.
     copies = 1 if config.adapters else 2
@@ -87,15 +114,10 @@ def count_memory(setting: Setting) -> Memory:
     heads = 2 * size + summed
     tokens = min(CHUNK, setting.local_tokens // config.microbatches)
     return Memory(
-        parameters=trained + device_bytes(layout.frozen),
-        optimizer=device_bytes(layout.optimizer),
-        batch=device_bytes(abstract_batch(setting)),
-        gradients=trained * (1 if config.microbatches == 1 else 2),
+        **vars(count_state(setting)),
         activations=items * _kept_by_item(local, config, setting),
         layer=working + (1 + copies) * weights,
         logits=local.vocab_size * (heads * local.hidden_size + tokens * (4 + size)),
-        update=_fetched_bytes(layout.trainable, layout.optimizer),
-        beside=sum(_beside(model, setting) for model in setting.beside),
     )
 
 

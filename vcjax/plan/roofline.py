@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from vcjax.core.hardware import Hardware
 from vcjax.model.flops import Product, forward_products, step_flops
 from vcjax.plan.links import link_seconds
-from vcjax.plan.memory import Memory, host_bytes
+from vcjax.plan.memory import State, host_bytes
 from vcjax.plan.setting import Setting
 
 PRODUCTS, MEMORY = 0.75, 0.8
@@ -69,8 +69,8 @@ class StepTime:
         return self.products + self.memory + self.links + self.host
 
 
-def step_time(setting: Setting, held: Memory, hardware: Hardware) -> StepTime:
-    """The roofline of a setting whose memory has been counted."""
+def step_time(setting: Setting, held: State, hardware: Hardware) -> StepTime:
+    """The roofline of a setting whose arrays have been counted."""
     config = setting.config
     useful = step_flops(setting.model, setting.rows, config.length, config.adapters)
     every = list(forward_products(setting.model, setting.rows, config.length))
