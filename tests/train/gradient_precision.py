@@ -25,6 +25,7 @@ from vcjax.parallel import OnMesh, ShardingRules, make_mesh, shardings
 from vcjax.train.loss import next_token_loss
 from vcjax.train.placement import place_batch
 from vcjax.train.preference import dpo_loss, orpo_loss, pair_log_probs
+from vcjax.weights.adapters import join, split_adapters
 
 OBJECTIVES: Mapping[str, Callable] = {
     "next_token": next_token_loss,
@@ -33,11 +34,12 @@ OBJECTIVES: Mapping[str, Callable] = {
 }
 MODELS: Mapping[str, tuple[dict[str, Any], LoraConfig | None]] = {
     "llama": ({}, None),
+    "adapters": ({}, LoraConfig(rank=16)),
     "tied, adapted": ({"tie_embeddings": True, "o_bias": True}, LoraConfig(rank=16)),
     "biases, q/k norms": ({"qkv_bias": True, "mlp_bias": True, "qk_norm": True}, None),
 }
 CASES = [
-    *(("llama", objective) for objective in OBJECTIVES),
+    *((model, objective) for model in ("llama", "adapters") for objective in OBJECTIVES),
     ("tied, adapted", "next_token"),
     ("biases, q/k norms", "next_token"),
 ]
@@ -49,7 +51,10 @@ VOCAB, ROWS, LENGTH = 1024, 64, 128  # 8,192 tokens
 
 
 def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) -> dict[str, float]:
-    """By parameter, the relative L2 error, over all layers, of a gradient in bfloat16.
+    """By trained parameter, the relative L2 error, over all layers, of a gradient in bfloat16.
+
+    Of the model "adapters" these alone are trained, beside a base in bfloat16, as a run has it; of
+    the others all parameters are.
 
     DPO's is that over the gradient of its chosen side: the two sides nearly cancel where both
     answers are alike, so that the whole may be as small as one likes.
@@ -62,23 +67,29 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
     params, loss = _params(config, options), OBJECTIVES[objective]
     batch = _zipf_rows() if objective == "next_token" else _pairs()
 
-    def gradient(params: Params, batch: dict, graph: nnx.GraphDef) -> Params:
-        return jax.grad(lambda params: loss(nnx.merge(graph, params), batch)[0])(params)
+    def gradient(trained: Params, frozen: Params, batch: dict, graph: nnx.GraphDef) -> Params:
+        def summed(trained: Params) -> jax.Array:
+            return loss(nnx.merge(graph, join(trained, frozen)), batch)[0]
 
-    def chosen(params: Params, batch: dict, graph: nnx.GraphDef) -> Params:
-        def side(params: Params) -> jax.Array:
-            log_probs, _ = pair_log_probs(nnx.merge(graph, params), batch)
+        return jax.grad(summed)(trained)
+
+    def chosen(trained: Params, frozen: Params, batch: dict, graph: nnx.GraphDef) -> Params:
+        def side(trained: Params) -> jax.Array:
+            log_probs, _ = pair_log_probs(nnx.merge(graph, join(trained, frozen)), batch)
             first, second = log_probs[:, 0], jax.lax.stop_gradient(log_probs[:, 1])
             rewards = 0.1 * (jnp.stack([first, second], axis=1) - batch["reference"])
             return -jnp.sum(jax.nn.log_sigmoid(rewards[:, 0] - rewards[:, 1]))
 
-        return jax.grad(side)(params)
+        return jax.grad(side)(trained)
+
+    def split(params: Params) -> tuple[Params, Params]:
+        return split_adapters(params) if name == "adapters" else (params, {})
 
     graph, _ = abstract(config, **options)
-    exact = jax.jit(partial(gradient, graph=graph))(params, batch)
+    exact = jax.jit(partial(gradient, graph=graph))(*split(params), batch)
     whole = exact
     if objective == "dpo":
-        whole = jax.jit(partial(chosen, graph=graph))(params, batch)
+        whole = jax.jit(partial(chosen, graph=graph))(*split(params), batch)
     if sizes is not None:
         mesh, rules = make_mesh(sizes), ShardingRules()
         places = shardings(mesh, rules, logical_axes(config, **options), shapes(config, **options))
@@ -86,7 +97,9 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
         batch = place_batch(batch, mesh, rules)
         options |= {"on": OnMesh(mesh, rules)}
     graph, _ = abstract(config, dtype=jnp.bfloat16, **options)
-    low = jax.jit(partial(gradient, graph=graph))(params, batch)
+    trained, frozen = split(params)
+    frozen = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), frozen)
+    low = jax.jit(partial(gradient, graph=graph))(trained, frozen, batch)
 
     def error(low: jax.Array, exact: jax.Array, whole: jax.Array) -> float:
         difference = np.asarray(low, np.float64) - np.asarray(exact, np.float64)
