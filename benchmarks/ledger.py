@@ -18,7 +18,7 @@ from benchmarks.results import Bound, check_bounds
 from benchmarks.serve import peak_resident
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.ledger.query import Condition, attempts, counts, whole
+from vcjax.adversarial.ledger.query import Condition, attempt_with_calls, attempts, counts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.charter.registry import Language
 from vcjax.core.seeds import derive_seed
@@ -136,7 +136,7 @@ def _query(path: Path, count: int) -> dict[str, Any]:
             taken[name] = counted.seconds
         row = next(attempts(connection, [Condition("number", "=", count // 2)]))
         with _timed() as shown:
-            whole(connection, row["id"])
+            attempt_with_calls(connection, row["id"])
     return {"count_seconds": taken, "show_seconds": shown.seconds}
 
 
@@ -177,7 +177,7 @@ def _fill(ledger: Ledger, count: int, seed: int) -> Iterator[_Taken]:
 
 
 def _record(ledger: Ledger, wave: Sequence[_MadeUp]) -> None:
-    with ledger.together():
+    with ledger.transaction():
         for attempt, query, verdict, replies in wave:
             for stage, reply in zip(STAGES, replies, strict=True):
                 _record_call(ledger, attempt.id, stage, query, reply)

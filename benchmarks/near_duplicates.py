@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serve import peak_resident
-from vcjax.adversarial.attacks.style import attacks
+from vcjax.adversarial.attacks.style import shipped_attacks
 from vcjax.charter.load import load_charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.language import HAN
@@ -79,12 +79,16 @@ def made_up_queries(seed: int) -> Iterator[str]:
     attacks and the default charter: queries share openings and common words, as an Attacker's do.
     """
     rng = random.Random(derive_seed(seed, "queries"))
-    shipped = [load_charter("universal"), *attacks().values()]
+    shipped = [load_charter("universal"), *shipped_attacks().values()]
     text = " ".join(part for each in shipped for part in _strings(each.model_dump()))
     words, characters = _WORD.findall(text), HAN.findall(text)
-    examples = [example for attack in attacks().values() for example in attack.examples["en"]]
+    examples = [
+        example for attack in shipped_attacks().values() for example in attack.examples["en"]
+    ]
     english = [example.question.split() for example in examples]
-    examples = [example for attack in attacks().values() for example in attack.examples["zh"]]
+    examples = [
+        example for attack in shipped_attacks().values() for example in attack.examples["zh"]
+    ]
     chinese = [example.question for example in examples]
     while True:
         opening = rng.choice(english)

@@ -29,10 +29,10 @@ from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.ledger.query import (
     OWN_FIELDS,
     Condition,
+    attempt_with_calls,
     attempts,
     check_fields,
     counts,
-    whole,
 )
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import GateNotMet, UserError, suggest
@@ -90,7 +90,7 @@ def _query(operands: list[str]) -> None:
 def _show(operands: list[str]) -> None:
     _takes("show", operands, 1, "the attempt's id")
     with opened_to_read(_ledger()) as connection:
-        found = whole(connection, operands[0])
+        found = attempt_with_calls(connection, operands[0])
     if found is None:
         raise UserError(f"{LEDGER.value}: no attempt {operands[0]!r}")
     calls = found.pop("calls")
@@ -142,7 +142,7 @@ def _merge(operands: list[str]) -> None:
 
 
 def _calls(connection: sqlite3.Connection, id: str) -> dict[str, Any]:
-    found = whole(connection, id)
+    found = attempt_with_calls(connection, id)
     return {"calls": [] if found is None else found["calls"]}
 
 

@@ -36,8 +36,8 @@ def _attack_and_train(values: dict[str, Any]) -> None:
 
 def _attack(values: dict[str, Any]) -> None:
     from vcjax.adversarial.config import SynthesisConfig
-    from vcjax.adversarial.quotas import shortfall
     from vcjax.adversarial.run import synthesize
+    from vcjax.adversarial.summary import shortfall
 
     summary = synthesize(build(SynthesisConfig, values, "config"), WORKDIR.value)
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
+from vcjax.adversarial.attacks.queries import StandInQuestions
 from vcjax.adversarial.attacks.style import choose_attacks
-from vcjax.adversarial.cells import cells
+from vcjax.adversarial.cells import AttackSuite, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic.canaries import CANARIES
-from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.pipeline import Pipeline
-from vcjax.adversarial.plan import Limits, Planner, Tally
-from vcjax.adversarial.seeds import SeedQuestions
+from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.plan import Limits, Tally
+from vcjax.adversarial.progress import Progress
 from vcjax.charter.load import load_charter
 from vcjax.roles.recorded import RecordedRole
 
@@ -83,14 +83,19 @@ def pipeline(charter, styles, tmp_path) -> Callable:
                 stream.write(json.dumps(record) + "\n")
         config = SynthesisConfig(attempts=attempts, **changes)
         limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
-        matrix = cells(charter, charter.subdomains(False), attacks, languages, [2])
-        paired = [attack.name for attack in attacks if attack.kind == "pair"]
-        planner = Planner(matrix, charter, limits, seed=config.seed, paired=paired)
+        suite = AttackSuite(charter, attacks, (), charter.subdomains(False), languages, (2,))
+        planner = plan_attempts(config, suite, CellGroup(suite.cells()), limits)
         roles = {name: Heard(path, family=name) for name in who}
-        ledger = Ledger(tmp_path / "ledger.sqlite")
-        by_name = {attack.name: attack for attack in attacks}
-        seeds = SeedQuestions(questions, charter)
-        made = Pipeline(config, charter, by_name, planner, seeds, roles, ledger, excluded)
+        made = Pipeline(
+            config,
+            suite,
+            planner,
+            roles,
+            Ledger(tmp_path / "ledger.sqlite"),
+            progress=Progress(planner),
+            stand_ins=StandInQuestions(questions, charter),
+            excluded=excluded,
+        )
         return made, all_waves(planner), roles
 
     return make
@@ -101,8 +106,8 @@ def run() -> Callable:
     """A function that runs a pipeline, lets go of its ledger and returns all that is in it."""
 
     def ran(made):
-        with made.ledger, Funnel(made.planner) as funnel:
-            made.run(funnel)
+        with made.ledger, made.progress:
+            made.run()
             return list(made.ledger.attempts())
 
     return ran

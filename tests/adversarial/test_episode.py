@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from vcjax.adversarial.actor import check_mode
-from vcjax.adversarial.attacks.style import attacks
+from vcjax.adversarial.actor import check_actor_mode
+from vcjax.adversarial.attacks.style import TURN_KINDS, Kind, shipped_attacks
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.episode import STEPS
 from vcjax.adversarial.outputs import accepted_records, preference_records
 from vcjax.core.errors import UserError
 
@@ -29,7 +31,7 @@ def ran(pipeline, run):
     """A function that runs attempts of one attack by a script of what is said at each stage."""
 
     def attempts(attack, said, count=1, **changes):
-        given = attacks()[attack] if isinstance(attack, str) else attack
+        given = shipped_attacks()[attack] if isinstance(attack, str) else attack
         changes = {"critic_form": "simple", "answers": 1, **changes, "attacks": [given]}
         first, planned, _ = pipeline({}, attempts=count, **changes)
         first.ledger.close()
@@ -172,7 +174,7 @@ def test_a_refinement_ends_where_no_new_query_is_any_good(ran):
 
 
 def test_branches_that_leave_the_topic_are_cut_before_they_are_answered(ran):
-    tree = replace_turns(attacks()["tree_of_attacks"], 2)
+    tree = replace_turns(shipped_attacks()["tree_of_attacks"], 2)
     said = {
         "attacker": FIRST,
         "actor/r0.0": FAIR,
@@ -224,9 +226,9 @@ def test_a_short_answer_is_asked_for_and_the_pair_doesn_t_say_so(ran):
 
 def test_an_unknown_mode_and_several_direct_answers_are_mistakes():
     with pytest.raises(UserError, match="did you mean 'revise'"):
-        check_mode("revised", 1)
+        check_actor_mode("revised", 1)
     with pytest.raises(UserError, match=r"config\.answers is 2, but actor_mode=direct gives one"):
-        check_mode("direct", 2)
+        check_actor_mode("direct", 2)
     with pytest.raises(UserError, match="no target that could fail"):
         replace(SynthesisConfig(), only_failures=True)
 
@@ -296,3 +298,7 @@ def test_without_a_critic_the_charter_s_rules_decide(ran):
     ]
     records, _ = ran("dilemma", said, 2, who=("attacker", "actor"))
     assert [record["kind"] for record in records] == ["accepted", "rejected"]
+
+
+def test_every_kind_of_turns_has_its_steps():
+    assert STEPS.keys() == TURN_KINDS.keys() == set(get_args(Kind))

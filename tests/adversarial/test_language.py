@@ -2,7 +2,7 @@
 
 import pytest
 
-from vcjax.adversarial.attacks.style import attacks
+from vcjax.adversarial.attacks.style import shipped_attacks
 from vcjax.adversarial.language import mixes, speaks
 from vcjax.evaluation.benchmark import load_benchmark
 
@@ -26,7 +26,7 @@ def questions():
     items = [(item.question, item.lang) for item in load_benchmark("universal").items]
     items += [
         (example.question, lang)
-        for attack in attacks().values()
+        for attack in shipped_attacks().values()
         if not attack.mixes_languages
         for lang, examples in attack.examples.items()
         for example in examples

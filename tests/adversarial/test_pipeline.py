@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vcjax.adversarial.outputs import accepted_records, preference_records, write_records
-from vcjax.adversarial.summary import Tallies
+from vcjax.adversarial.summary import RunSummary
 from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
@@ -206,7 +206,7 @@ def test_counts_add_up_in_total_per_cell_reason_and_language(pipeline, run, tmp_
 
 
 def tallied(records):
-    tallies = Tallies()
+    tallies = RunSummary()
     for record in records:
         tallies.add(record)
     return tallies.summary()

@@ -7,9 +7,17 @@ from hypothesis import strategies as st
 
 from tests.adversarial.conftest import all_waves
 from vcjax.adversarial.attacks.style import choose_attacks
-from vcjax.adversarial.cells import cells
-from vcjax.adversarial.plan import Limits, Planner, Tally
-from vcjax.adversarial.quotas import quota_report, unmet_line
+from vcjax.adversarial.cells import AttackSuite, Cell, CellGroup
+from vcjax.adversarial.plan import (
+    Limits,
+    Planner,
+    Posterior,
+    Tally,
+    allocate,
+    posteriors,
+    quota_report,
+)
+from vcjax.adversarial.summary import unmet_line
 from vcjax.charter.load import load_charter
 
 UNIVERSAL = load_charter("universal")
@@ -18,8 +26,9 @@ PAIRED = "opposing_framings"
 
 
 def planner(limits, names=("dilemma", "persona"), languages=("en", "zh"), **changes):
-    matrix = cells(UNIVERSAL, OPEN, choose_attacks(names), languages, (2,))
-    return Planner(matrix, UNIVERSAL, limits, seed=0, paired=(PAIRED,), **changes)
+    suite = AttackSuite(UNIVERSAL, choose_attacks(names), (), OPEN, languages, (2,))
+    group = CellGroup(suite.cells())
+    return Planner(group, UNIVERSAL, limits, seed=0, in_a_row={PAIRED: 2}, **changes)
 
 
 def played(plan, accepts):
@@ -165,10 +174,55 @@ def test_held_out_topics_are_never_trained_on(small_charter, tmp_path):
     )
     path.write_text(text, "utf-8")
     charter = load_charter(str(path))
-    subdomains = [charter.subdomain(id) for id in ("parks", "trains")]
-    matrix = cells(charter, subdomains, choose_attacks(["dilemma"]), ("en", "zh"), (2,))
-    trained = all_waves(Planner(matrix, charter, Limits(40), seed=0))
+    subdomains = tuple(charter.subdomain(id) for id in ("parks", "trains"))
+    attacks = choose_attacks(["dilemma"])
+    cells = AttackSuite(charter, attacks, (), subdomains, ("en", "zh"), (2,)).cells()
+    trained = all_waves(Planner(CellGroup(cells), charter, Limits(40), seed=0))
     assert {each.topic for each in trained if each.subdomain == "parks"} == {"old parks", "旧公园"}
-    matrix = [cell for cell in matrix if cell.subdomain == "parks"]
-    measured = all_waves(Planner(matrix, charter, Limits(40), seed=0, held_out=True))
+    parks = tuple(cell for cell in cells if cell.subdomain == "parks")
+    held_out = CellGroup(parks, held_out_topics=True)
+    measured = all_waves(Planner(held_out, charter, Limits(40), seed=0))
     assert {each.topic for each in measured} == {"new parks", "新公园"}
+
+
+CELLS = [Cell("parks", f"attack{n}", "en", 2, 1) for n in range(6)]
+
+
+@settings(deadline=None)
+@given(
+    counts=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6),
+    attempts=st.integers(0, 80),
+    floor=st.integers(0, 4),
+    seed=st.integers(0, 9),
+)
+def test_every_attempt_is_given_and_none_starves(counts, attempts, floor, seed):
+    known = {cell: Posterior(*pair) for cell, pair in zip(CELLS, counts, strict=False)}
+    shares = allocate(known, attempts, floor=floor, seed=seed)
+    assert sum(shares.values()) == attempts
+    assert min(shares.values()) >= min(floor, attempts // len(known))
+    assert shares == allocate(known, attempts, floor=floor, seed=seed)
+
+
+def test_the_weakest_cell_gets_most_and_what_is_unknown_is_tried():
+    known = {
+        CELLS[0]: Posterior(40, 2),
+        CELLS[1]: Posterior(2, 40),
+        CELLS[2]: Posterior(),
+    }
+    shares = allocate(known, 400, floor=3, seed=0)
+    assert shares[CELLS[0]] > 300
+    assert shares[CELLS[1]] == 3
+    assert shares[CELLS[2]] > 10
+
+
+def test_older_rounds_count_less():
+    rounds = [
+        {CELLS[0]: {"rejected": 8, "accepted": 4, "unscored": 9}},
+        {CELLS[0]: {"rejected": 1}, CELLS[1]: {"accepted": 2}},
+    ]
+    known = posteriors(CELLS[:3], rounds, 0.5)
+    assert known[CELLS[0]] == Posterior(8 * 0.5 + 1, 4 * 0.5)
+    assert known[CELLS[1]] == Posterior(0, 2)
+    assert known[CELLS[2]] == Posterior()
+    assert known[CELLS[0]].parameters == (6, 3)
+    assert posteriors(CELLS[:1], [], 0.5) == {CELLS[0]: Posterior()}

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from vcjax.adversarial.reliability import sample_judged
-from vcjax.adversarial.summary import Tallies
+from vcjax.adversarial.critic.canaries import sample_judged
+from vcjax.adversarial.summary import RunSummary
 
 
 def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, score=5.0):
@@ -29,8 +29,8 @@ def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, sco
     }
 
 
-def summary(attempts, paired=()):
-    tallies = Tallies(paired)
+def summary(attempts, in_a_row=None):
+    tallies = RunSummary(in_a_row)
     for each in attempts:
         tallies.add(each)
     return tallies.summary()
@@ -51,7 +51,7 @@ def test_success_of_attacks_is_the_share_of_the_target_s_answers_that_fail():
 def test_framings_are_consistent_where_both_answers_end_alike():
     kinds = ["accepted", "accepted", "accepted", "rejected", "rejected", "unscored", "accepted"]
     pairs = [attempt(n, kind, attack="frames") for n, kind in enumerate(kinds)]
-    assert summary(pairs, ["frames"])["framings"] == {
+    assert summary(pairs, {"frames": 2})["framings"] == {
         "consistent": 1,
         "inconsistent": 1,
         "undecided": 1,
@@ -68,7 +68,7 @@ def test_nothing_at_all_has_no_rates():
 
 
 def test_answers_that_the_critic_judged_are_counted_for_their_correction():
-    tallies = Tallies()
+    tallies = RunSummary()
     for each in (attempt(0), attempt(1, "rejected", score=1.0), attempt(2, "rejected", score=None)):
         tallies.add(each)
     assert tallies.judged == Counter(
@@ -88,5 +88,5 @@ def test_canaries_are_planted_in_rejected_answers_as_often_as_in_accepted_ones(
     attempts.append(attempt(99, "rejected", score=None))
     kinds = {each["id"]: each["kind"] for each in attempts}
     chosen = sample_judged(attempts, ("en", "zh"), 4)
-    found = Counter(kinds[exhibit.id.partition("/")[0]] for exhibit in chosen)
+    found = Counter(kinds[submission.id.partition("/")[0]] for submission in chosen)
     assert (found["rejected"], found["accepted"]) == want

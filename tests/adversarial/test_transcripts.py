@@ -10,9 +10,9 @@ import pytest
 from tests.adversarial.test_synthesize import flags
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.inputs import read_suite
 from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.run import synthesize
-from vcjax.adversarial.scope import read_scope
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.run import opened
@@ -96,7 +96,7 @@ def config(tmp_path):
         )
         counts = {"en": 0, "zh": 0}
         with transcript.open("w", encoding="utf-8") as stream:
-            for cell in read_scope(config).cells():
+            for cell in read_suite(config).cells():
                 for index in range(attempts):
                     for record in said(cell, index, counts[cell.lang], refuses(cell)):
                         stream.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -229,7 +229,7 @@ def test_what_two_shards_asked_is_taken_once(config, tmp_path):
     records = [record for _, record in read_jsonl(path)]
     first, second = (
         cell
-        for cell in read_scope(given).cells()
+        for cell in read_suite(given).cells()
         if cell.id.startswith("gender.dilemma.") or cell.id.startswith("technology.dilemma.")
         if cell.lang == "en"
     )

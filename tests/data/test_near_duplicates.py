@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
-from vcjax.adversarial.attacks.style import attacks
+from vcjax.adversarial.attacks.style import shipped_attacks
 from vcjax.data.near_duplicates import NearDuplicates, Quoted, similarity
 
 SHOWN = [
     (lang, example.question)
-    for attack in attacks().values()
+    for attack in shipped_attacks().values()
     for lang, examples in attack.examples.items()
     for example in examples
 ]

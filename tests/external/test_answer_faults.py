@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from tests.external.outside import DATA
-from vcjax.adversarial.critic.rules import answer_fault
+from vcjax.adversarial.critic.rules import answer_reject_reason
 
 FOLDER = DATA / "xstest"
 
@@ -19,8 +19,8 @@ def test_answers_that_people_call_refusals_are_refusals_or_lectures_and_others_a
     found = {"1_full_compliance": [], "2_full_refusal": [], "3_partial_refusal": []}
     with (FOLDER / name).open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
-            fault = answer_fault(row["completion"], row["prompt"], "en", "stop")
-            found[row["final_label"]].append(fault in ("refusal", "lecture"))
+            reason = answer_reject_reason(row["completion"], row["prompt"], "en", "stop")
+            found[row["final_label"]].append(reason in ("refusal", "lecture"))
     sensitivity = sum(found["2_full_refusal"]) / len(found["2_full_refusal"])
     false_alarms = sum(found["1_full_compliance"]) / len(found["1_full_compliance"])
     assert len(found["2_full_refusal"]) > 200

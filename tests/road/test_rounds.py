@@ -10,16 +10,16 @@ import pytest
 from configs.rounds import get_config
 from tests.processes import restored
 from tests.scripts import ran
+from vcjax.adversarial.inputs import read_suite
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.measurement import outcomes
-from vcjax.adversarial.scope import read_scope
+from vcjax.adversarial.measurement import attack_results
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
-from vcjax.road.rounds import RoundsConfig, outcomes_by_cell, run_rounds
+from vcjax.road.rounds import RoundsConfig, attack_results_by_cell, run_rounds
 from vcjax.road.rounds_summary import ALL, rounds_markdown
 
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"]
@@ -55,7 +55,7 @@ def values(road, tmp_path_factory) -> dict:
         "measured": 2,
     }
     config = RoundsConfig.from_dict(values)
-    scope = read_scope(config.synthesis)
+    scope = read_suite(config.synthesis)
     held_out = [cell for group in scope.held_out().values() for cell in group.cells]
     pairs = [(adjective, noun) for adjective in ADJECTIVES for noun in NOUNS]
     with (folder / "said.jsonl").open("w", encoding="utf-8") as said:
@@ -88,7 +88,7 @@ def test_every_round_is_measured_on_all_that_is_held_out(looped):
         since = {"previous", "first"} if record["round"] else set()
         assert set(record["difference"]) == since
     last = summary["rounds"][-1]
-    before, after = (outcomes(workdir / f"measure{n}", "attacks") for n in (0, 2))
+    before, after = (attack_results(workdir / f"measure{n}", "attacks") for n in (0, 2))
     both = before.keys() & after.keys()
     change = sum(after[id] - before[id] for id in both) / len(both)
     assert last["difference"]["first"]["attacks"]["value"] == pytest.approx(change)
@@ -122,7 +122,7 @@ def test_nothing_that_is_held_out_is_trained_on(looped):
 
 def test_attempts_go_where_the_round_before_failed_and_none_starves(looped, values):
     workdir, _ = looped
-    found = outcomes_by_cell(workdir / "attack1")
+    found = attack_results_by_cell(workdir / "attack1")
     assert found
     assert all(counts.total() > 0 for counts in found.values())
     cells = read_json(workdir / "attack2" / "summary.json")["cells"]

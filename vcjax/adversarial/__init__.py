@@ -1,1 +1,16 @@
-"""Floor 5: Attacker -> Actor -> Critic, every attempt in a ledger."""
+"""Attacker -> Actor -> Critic over the cells of a charter, every attempt in a ledger.
+
+inputs.py (charter, attacks, roles)
+    |
+plan.py: the next wave of attempts over cells.py's cells  <----------- tallies ----------+
+    |                                                                                    |
+episode.py: one attempt --attacks/--> query --actor.py--> answer --critic/--> verdict    |
+    |                  (refinement.py: queries improved against the attacked model)      |
+    |                  calls.py: every call through the ledger                           |
+    v                                                                                    |
+pipeline.py: a wave of attempts together ----> ledger/ ----------------------------------+
+    |
+run.py --summary.py, diversity.py, outputs.py--> accepted.jsonl, preferences.jsonl,
+    rejected.jsonl, summary.json, dataset card          reasons.py: every reject reason
+measurement.py: the same attacks on every checkpoint, only to measure
+"""

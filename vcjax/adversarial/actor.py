@@ -1,18 +1,16 @@
-"""How the Actor comes to its answers: directly, as the best of several, or by its own critique."""
+"""Who answers a query: the Actor, whose answers may be trained on, and the attacked model."""
 
 from collections.abc import Mapping, Sequence
 
-from vcjax.adversarial.asking import Asking
-from vcjax.adversarial.calls import Call, Steps
+from vcjax.adversarial.calls import ACTOR, Call, CallBuilder, Steps
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.critic.judging import Case, Judging
-from vcjax.adversarial.outcome import ACTOR, Candidate
+from vcjax.adversarial.critic.judge import AnswerJudge, Candidate, Case
 from vcjax.charter.floor import FLOOR_LINE
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import Message, Reply
 
-MODES = ("direct", "best", "revise")
+ACTOR_MODES = ("direct", "best", "revise")
 _CRITIQUE = {
     "en": "Name the points in which your answer falls short of these principles:\n{}\n"
     "Be brief. If it falls short of none, say so.",
@@ -25,11 +23,12 @@ _REVISION = {
 _BRIEFLY = {"en": "Answer in two or three sentences.", "zh": "请用两三句话回答。"}
 
 
-def check_mode(mode: str, answers: int) -> None:
+def check_actor_mode(mode: str, answers: int) -> None:
     """Raises UserError for an unknown mode, or for several answers where one is direct."""
-    if mode not in MODES:
-        known = ", ".join(MODES)
-        raise UserError(f"config.actor_mode: {mode!r} is none of {known}{suggest(mode, MODES)}")
+    if mode not in ACTOR_MODES:
+        known = ", ".join(ACTOR_MODES)
+        hint = suggest(mode, ACTOR_MODES)
+        raise UserError(f"config.actor_mode: {mode!r} is none of {known}{hint}")
     if mode == "direct" and answers != 1:
         raise UserError(
             f"config.answers is {answers}, but actor_mode=direct gives one; set answers=1 or "
@@ -37,64 +36,65 @@ def check_mode(mode: str, answers: int) -> None:
         )
 
 
-class Checkpoint:
+class AttackedModel:
     """A model that is attacked: it answers once, and the answer is judged."""
 
-    def __init__(self, charter: Charter, asking: Asking, judging: Judging, role: str) -> None:
+    def __init__(self, charter: Charter, calls: CallBuilder, judge: AnswerJudge, role: str) -> None:
         """Args: `role` is `actor`, or `target`, which is asked without the charter's persona."""
-        self._charter, self._asking, self._judging = charter, asking, judging
+        self._charter, self._calls, self._judge = charter, calls, judge
         self.role = role
 
     def answer_all(
-        self, attempt: Attempt, asked: Mapping[str, Sequence[Message]]
+        self, attempt: Attempt, conversations: Mapping[str, Sequence[Message]]
     ) -> Steps[list[Candidate]]:
-        """Judged answers to conversations, by the stages that tell them apart."""
-        replies = yield [
-            self._asking.call(
-                *(self.role, attempt.id, f"{self.role}/{stage}"),
-                with_persona(self._charter, attempt, conversation)
-                if self.role == ACTOR
-                else conversation,
-            )
-            for stage, conversation in asked.items()
-        ]
+        """Judged answers to conversations, by the stages that distinguish them."""
+        calls = []
+        for stage, conversation in conversations.items():
+            if self.role == ACTOR:
+                prompt = _with_persona(self._charter, attempt, conversation)
+            else:
+                prompt = conversation
+            calls.append(self._calls.build(self.role, attempt.id, f"{self.role}/{stage}", prompt))
+        replies = yield calls
         cases = [
             Case(conversation, reply, stage)
-            for (stage, conversation), reply in zip(asked.items(), replies, strict=True)
+            for (stage, conversation), reply in zip(conversations.items(), replies, strict=True)
         ]
-        return (yield from self._judging.judge(attempt, cases, self.role))
+        return (yield from self._judge.judge(attempt, cases, self.role))
 
 
 class Actor:
-    """Answers under the charter's persona."""
+    """Answers under the charter's persona: directly, as the best of several, or by its own
+    critique."""
 
     def __init__(
         self,
         charter: Charter,
-        asking: Asking,
-        judging: Judging,
+        calls: CallBuilder,
+        judge: AnswerJudge,
         *,
         mode: str,
         answers: int,
         brief: bool = False,
     ) -> None:
         """Args:
-        mode: one of MODES. With `best` the candidate that the Critic scores highest stands;
-          `revise` has each draft criticised and rewritten by the Actor itself (Bai et al.,
-          "Constitutional AI", arXiv 2212.08073, section 3.1), and drafts and revisions are judged.
+        mode: one of ACTOR_MODES. With `best` the candidate that the Critic scores highest is
+          chosen; with `revise` each draft is criticised and rewritten by the Actor itself (Bai et
+          al., "Constitutional AI", arXiv 2212.08073, section 3.1), and drafts and revisions are
+          judged.
         answers: candidates, or drafts.
-        brief: ask for short answers; what is learnt from doesn't say so.
+        brief: ask for short answers; the records don't contain that request.
         """
-        check_mode(mode, answers)
-        self._charter, self._asking, self._judging = charter, asking, judging
+        check_actor_mode(mode, answers)
+        self._charter, self._calls, self._judge = charter, calls, judge
         self._mode, self._answers, self._brief = mode, answers, brief
 
     def answer(
         self, attempt: Attempt, conversation: Sequence[Message], turn: int
     ) -> Steps[list[Candidate]]:
         """Judged candidates for the next turn of a conversation that ends with a query."""
-        prompt = with_persona(self._charter, attempt, conversation, brief=self._brief)
-        stages = [_stage(turn, n) for n in range(self._answers)]
+        prompt = _with_persona(self._charter, attempt, conversation, brief=self._brief)
+        stages = [str(n) if turn == 0 else f"t{turn}/{n}" for n in range(self._answers)]
         replies = yield [self._call(attempt, stage, prompt) for stage in stages]
         if self._mode == "revise":
             revisions = yield from self._revised(attempt, prompt, stages, replies)
@@ -103,7 +103,7 @@ class Actor:
         cases = [
             Case(conversation, reply, stage) for stage, reply in zip(stages, replies, strict=True)
         ]
-        return (yield from self._judging.judge(attempt, cases))
+        return (yield from self._judge.judge(attempt, cases))
 
     def _revised(
         self,
@@ -112,27 +112,29 @@ class Actor:
         stages: Sequence[str],
         drafts: Sequence[Reply],
     ) -> Steps[list[Reply]]:
-        asked = [
-            [*prompt, _said("assistant", draft.text), _said("user", self._critique(attempt))]
-            for draft in drafts
-        ]
+        critique = _message("user", self._critique(attempt))
+        dialogues = {
+            stage: [*prompt, _message("assistant", draft.text), critique]
+            for stage, draft in zip(stages, drafts, strict=True)
+        }
         critiques = yield [
-            self._call(attempt, f"{stage}/critique", messages)
-            for stage, messages in zip(stages, asked, strict=True)
+            self._call(attempt, f"{stage}/critique", dialogue)
+            for stage, dialogue in dialogues.items()
         ]
-        wish = _said("user", _REVISION[attempt.lang])
+        revision = _message("user", _REVISION[attempt.lang])
         return (
             yield [
                 self._call(
-                    *(attempt, f"{stage}/revision"),
-                    [*messages, _said("assistant", critique.text), wish],
+                    attempt,
+                    f"{stage}/revision",
+                    [*dialogue, _message("assistant", reply.text), revision],
                 )
-                for stage, messages, critique in zip(stages, asked, critiques, strict=True)
+                for (stage, dialogue), reply in zip(dialogues.items(), critiques, strict=True)
             ]
         )
 
     def _call(self, attempt: Attempt, stage: str, messages: Sequence[Message]) -> Call:
-        return self._asking.call("actor", attempt.id, f"actor/{stage}", messages)
+        return self._calls.build(ACTOR, attempt.id, f"{ACTOR}/{stage}", messages)
 
     def _critique(self, attempt: Attempt) -> str:
         lang = attempt.lang
@@ -141,20 +143,16 @@ class Actor:
         return _CRITIQUE[lang].format("\n".join(f"- {line}" for line in lines))
 
 
-def with_persona(
+def _with_persona(
     charter: Charter, attempt: Attempt, conversation: Sequence[Message], *, brief: bool = False
 ) -> list[Message]:
-    """A conversation after the charter's persona; its last message asks for a short answer, if
-    `brief`."""
+    """A conversation after the charter's persona; with `brief`, its last message asks for a short
+    answer."""
     *earlier, last = conversation
     if brief:
-        last = _said(last["role"], f"{last['content']} {_BRIEFLY[attempt.lang]}")
-    return [_said("system", charter.system_prompt(attempt.lang)), *earlier, last]
+        last = _message(last["role"], f"{last['content']} {_BRIEFLY[attempt.lang]}")
+    return [_message("system", charter.system_prompt(attempt.lang)), *earlier, last]
 
 
-def _stage(turn: int, n: int) -> str:
-    return str(n) if turn == 0 else f"t{turn}/{n}"
-
-
-def _said(role: str, text: str) -> Message:
+def _message(role: str, text: str) -> Message:
     return {"role": role, "content": text}

@@ -1,18 +1,23 @@
-"""What is to be attacked: the cells of a charter, and the attempts that a run makes in them."""
+"""What a run attacks: the cells of a charter, the attempts in them, and the part of one process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from vcjax.adversarial.attacks.style import Attack
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Subdomain
 from vcjax.core.errors import UserError
 
+T = TypeVar("T")
+
+HELD_OUT_GROUPS = ("attacks", "topics", "both")
+"""What is held out: the attack, on trained topics; the topic, from trained attacks; or both."""
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One place in the matrix of subdomain x attack x language x severity x turns."""
+    """One combination of subdomain x attack x language x severity x turns."""
 
     subdomain: str
     attack: str
@@ -36,7 +41,7 @@ class Attempt:
 
     Attributes:
       number: counts from 0 and orders every decision.
-      wave: it was planned from what the waves before it came to.
+      wave: it was planned from the results of the waves before it.
       subdomain, attack, lang, severity, turns: its cell.
       index: counts the attempts of its cell, from 0.
       topic: what its queries are about.
@@ -61,41 +66,140 @@ class Attempt:
         return f"{self.cell.id}.{self.index}"
 
 
-def cells(
-    charter: Charter,
-    subdomains: Sequence[Subdomain],
-    attacks: Sequence[Attack],
-    languages: Sequence[Language],
-    severities: Sequence[int],
-    turns: Sequence[int] = (),
-) -> tuple[Cell, ...]:
-    """The cells in the order in which they are attacked.
+@dataclass(frozen=True)
+class CellGroup:
+    """Cells that are attacked together.
 
-    Any first part of the order spreads over subdomains, attacks and languages as evenly as it can.
-
-    Args:
-      turns: of the attacks that go on after a first query; empty leaves each its own number.
-
-    Raises:
-      UserError: there is nothing to attack.
+    `held_out_topics` is whether their topics are those that are kept out of training.
     """
-    variants = [
-        (attack.name, severity, count)
-        for severity in severities
-        for attack in attacks
-        for count in _turns(attack, turns)
-    ]
-    if not subdomains or not languages or not variants:
-        raise UserError(f"charter {charter.name!r}: nothing to attack")
-    return tuple(
-        Cell(subdomain.id, attack, lang, severity, count)
-        for cycle in range(len(variants))
-        for place, subdomain in enumerate(subdomains)
-        for attack, severity, count in [variants[(place + cycle) % len(variants)]]
-        for lang in languages
-    )
+
+    cells: tuple[Cell, ...]
+    held_out_topics: bool = False
 
 
-def _turns(attack: Attack, turns: Sequence[int]) -> Sequence[int]:
-    goes_on = attack.kind in ("escalation", "refinement")
-    return turns or (attack.turns,) if goes_on else (1,)
+@dataclass(frozen=True)
+class AttackSuite:
+    """What a run may attack.
+
+    Attributes:
+      attacks, held_out_attacks: those that are trained on, and those that only measure.
+      subdomains: that are trained on.
+      turns: of the attacks that have several; empty leaves each its own number.
+    """
+
+    charter: Charter
+    attacks: tuple[Attack, ...]
+    held_out_attacks: tuple[Attack, ...]
+    subdomains: tuple[Subdomain, ...]
+    languages: tuple[Language, ...]
+    severities: tuple[int, ...]
+    turns: tuple[int, ...] = ()
+
+    @property
+    def attacks_by_name(self) -> dict[str, Attack]:
+        """Both those that are trained on and the held-out ones."""
+        return {attack.name: attack for attack in (*self.attacks, *self.held_out_attacks)}
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells whose attempts are trained on."""
+        return self._cells(self.subdomains, self.attacks)
+
+    def held_out(self) -> dict[str, CellGroup]:
+        """The cells that only measure, for those of `HELD_OUT_GROUPS` that have any."""
+        held_out = [
+            subdomain
+            for subdomain in self.charter.subdomains()
+            if all(subdomain.topics_for(lang, held_out=True) for lang in self.languages)
+        ]
+        chosen = {
+            "attacks": (self.subdomains, self.held_out_attacks),
+            "topics": (held_out, self.attacks),
+            "both": (held_out, self.held_out_attacks),
+        }
+        return {
+            group: CellGroup(self._cells(subdomains, attacks), held_out_topics=group != "attacks")
+            for group, (subdomains, attacks) in chosen.items()
+            if subdomains and attacks
+        }
+
+    def _cells(
+        self, subdomains: Sequence[Subdomain], attacks: Sequence[Attack]
+    ) -> tuple[Cell, ...]:
+        """The cells in the order in which they are attacked.
+
+        Any prefix of the order spreads over subdomains, attacks and languages as evenly as it can.
+
+        Raises:
+          UserError: there is nothing to attack.
+        """
+        variants = [
+            (attack.name, severity, count)
+            for severity in self.severities
+            for attack in attacks
+            for count in self._turns(attack)
+        ]
+        if not subdomains or not self.languages or not variants:
+            raise UserError(f"charter {self.charter.name!r}: nothing to attack")
+        cells = []
+        for cycle in range(len(variants)):
+            for index, subdomain in enumerate(subdomains):
+                # Each subdomain begins with another variant, so that a cycle has many of them.
+                attack, severity, count = variants[(index + cycle) % len(variants)]
+                cells += [
+                    Cell(subdomain.id, attack, lang, severity, count) for lang in self.languages
+                ]
+        return tuple(cells)
+
+    def _turns(self, attack: Attack) -> Sequence[int]:
+        return self.turns or (attack.turns,) if attack.turn_kind.several_turns else (1,)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index`, from 0, of `count`: one plan for several processes or hosts.
+
+    Each attacks cells of its own, in a ledger of its own. `launch.ledger merge` puts the ledgers
+    together, and the same run without a shard continues from there: it makes what is missing and
+    writes the outputs of all.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Reads `1/4`, the first of four; an empty text is the whole.
+
+        Raises:
+          UserError: it is neither.
+        """
+        if not text:
+            return cls()
+        first, slash, second = text.partition("/")
+        numbers = first.isdecimal() and second.isdecimal()
+        if not slash or not numbers or not 1 <= int(first) <= int(second):
+            raise UserError(f"config.shard: write N/COUNT, such as 1/4, not {text!r}")
+        return cls(int(first) - 1, int(second))
+
+    def cells(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """The shard's cells; the languages of one subdomain and attack stay together."""
+        families = dict.fromkeys(map(_without_language, cells))
+        if self.count > len(families):
+            raise UserError(
+                f"config.shard: {len(families)} pairs of subdomain and attack aren't enough for "
+                f"{self.count} shards"
+            )
+        own = set(self.part(list(families)))
+        return tuple(cell for cell in cells if _without_language(cell) in own)
+
+    def part(self, items: Sequence[T]) -> Sequence[T]:
+        """Every `count`-th of them."""
+        return items[self.index :: self.count]
+
+    def share(self, attempts: int) -> int:
+        """The shard's number of attempts, of `attempts` in all."""
+        return len(self.part(range(attempts)))
+
+
+def _without_language(cell: Cell) -> tuple[str, str, int, int]:
+    return cell.subdomain, cell.attack, cell.severity, cell.turns

@@ -22,7 +22,7 @@ class SynthesisConfig(EngineConfig):
         model's is known.
       allow_same_family: accept a Critic of the family of a model that it judges; the summary says
         so.
-      only_failures: have no answer written to what the target withstood.
+      only_failures: have no answer written where the attack on the target failed.
       benchmark: its questions are never attacked with: name or file, empty for none.
       questions: comma-separated files of seed questions, which stand in where the Attacker fails.
       columns: names of columns in these files for ours, `question:prompt`; '' is none.
@@ -31,19 +31,19 @@ class SynthesisConfig(EngineConfig):
       cell_attempts: how many attempts a cell may take; 0 leaves it at `attempts`.
       subdomains: comma-separated ids of the charter's; empty is all that it doesn't hold out.
       attacks: comma-separated; empty is all.
-      held_out_attacks: comma-separated; these are kept for measuring and never trained on.
+      held_out_attacks: comma-separated; these only measure and are never trained on.
       languages: comma-separated.
       severities: comma-separated levels from 1 to 3: how hard the Attacker presses.
-      turns: comma-separated numbers of turns of the attacks that go on; empty is their own.
+      turns: comma-separated numbers of turns, for attacks that have several; empty is their own.
       attacker_tries: how often the Attacker may write one query, before a seed question stands in.
       actor_mode: `direct`, `best` of several answers by the Critic, or `revise`: each answer is
         criticised by the Actor against the charter's principles and written again.
       answers: candidate answers for each query.
-      brief: ask the Actor for two or three sentences; the pairs don't hold that request. A small
+      brief: ask the Actor for two or three sentences; the pairs don't contain that request. A small
         model's long answers are cut off or repeat themselves.
       critic_form: `full`, a score for each principle and aspect, or `simple`, one for the whole.
       critic_votes: of each Critic on every answer.
-      calibration: a JSONL file of answers with people's labels, which the Critic is held to.
+      calibration: a JSONL file of answers with people's labels, which the Critic is compared with.
       min_kappa: the least agreement with those labels that has the pairs exported.
       force_export: export them all the same; the card says so.
       canaries: how many answers of each language are judged again with text that speaks to the
@@ -51,9 +51,9 @@ class SynthesisConfig(EngineConfig):
       accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
         then the charter's rule checks alone select, and the summary says so.
       shard: `1/4` is the first of four parts of the plan, each for a process or host of its own,
-        in another workdir; see `vcjax.adversarial.shards`.
-      wave: attempts planned together; deduplication looks at finished waves and at earlier
-        attempts of the same wave.
+        in another workdir; see `vcjax.adversarial.cells.Shard`.
+      wave: attempts planned together; a query may repeat none of a finished wave or of an earlier
+        attempt of its own wave.
     """
 
     charter: str = "universal"
@@ -121,3 +121,8 @@ class SynthesisConfig(EngineConfig):
             raise UserError(f"config.top_p must be above 0 and at most 1, not {self.top_p}")
         if not -1 <= self.accept_score <= 5:
             raise UserError(f"config.accept_score must be -1 to 5, not {self.accept_score}")
+
+
+def split_names(names: str) -> list[str]:
+    """The names in a comma-separated list."""
+    return [name.strip() for name in names.split(",") if name.strip()]

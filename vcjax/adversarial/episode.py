@@ -1,11 +1,14 @@
-"""What an attempt does, step by step, by the kind of its attack."""
+"""One attempt, step by step: queries, answers and verdicts, by its attack's kind of turns.
+
+    first query -> answer(s) -> verdict(s) -> [next query -> ...] -> the chosen answer's verdict
+
+`STEPS` at the end has the steps of each kind.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from vcjax.adversarial.actor import Actor, Checkpoint
-from vcjax.adversarial.asking import Asking
+from vcjax.adversarial.actor import Actor, AttackedModel
 from vcjax.adversarial.attacks.prompts import (
     Turn,
     attacker_messages,
@@ -13,81 +16,163 @@ from vcjax.adversarial.attacks.prompts import (
     follow_up_messages,
 )
 from vcjax.adversarial.attacks.queries import Queries
-from vcjax.adversarial.attacks.refinement import Refinement
-from vcjax.adversarial.attacks.style import Attack
-from vcjax.adversarial.calls import Steps
-from vcjax.adversarial.candidates import best, failure
+from vcjax.adversarial.attacks.style import Attack, Kind
+from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET, CallBuilder, Steps, failed_call
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.outcome import ACTOR, ATTACKER, TARGET, Candidate, Outcome
+from vcjax.adversarial.critic.judge import Candidate, best_verdict
+from vcjax.adversarial.reasons import NO_STAND_IN, AttemptReason, Origin, QueryReason
+from vcjax.adversarial.refinement import Refinement
 from vcjax.roles.role import Message
 from vcjax.roles.verdict import Verdict
+
+STAND_IN = "seed"
+"""The source of a query that a written question stood in for, as the ledger names it."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """The end of one attempt, as the ledger records it.
+
+    Attributes:
+      source: `attacker`, or STAND_IN: who wrote the query.
+      attacker_fault: why the Attacker's own query wasn't used, where it wasn't.
+      conversation: up to the query that was answered last; empty without any query.
+      answer: of the candidate that was chosen.
+      candidates: every answer to that query, the attacked model's own among them.
+    """
+
+    verdict: Verdict
+    source: str
+    attacker_fault: QueryReason | None = None
+    conversation: tuple[Message, ...] = ()
+    answer: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def query(self) -> str:
+        return self.conversation[-1]["content"] if self.conversation else ""
+
+    @property
+    def opening(self) -> str:
+        """The query that was asked first."""
+        return self.conversation[0]["content"] if self.conversation else ""
 
 
 @dataclass(frozen=True)
 class Opening:
     """The first query; empty with the verdict `end` where there is none.
 
-    `fault` is why the Attacker's own text wasn't used, where it wasn't.
+    `reject_reason` is why the Attacker's own text wasn't used, where it wasn't.
     """
 
     text: str
     source: str
-    fault: str | None = None
+    reject_reason: QueryReason | None = None
     end: Verdict | None = None
 
 
 @dataclass(frozen=True)
-class Written:
-    """A text of the Attacker's; `fault` is why it is no good, `failed` why there is none."""
+class WrittenQuery:
+    """A text of the Attacker's.
+
+    `reject_reason` is why it can't be asked, and `failed` why there is none.
+    """
 
     text: str
-    fault: str | None = None
+    reject_reason: QueryReason | None = None
     failed: Verdict | None = None
 
 
-class Turns:
-    """Makes the script of every attempt of a run."""
+class Episodes:
+    """Makes the steps of every attempt of a run."""
 
     def __init__(
         self,
         attacks: Mapping[str, Attack],
-        asking: Asking,
+        calls: CallBuilder,
         queries: Queries,
         *,
         actor: Actor | None,
-        target: Checkpoint | None,
+        target: AttackedModel | None,
         refinement: Refinement,
         tries: int = 1,
         only_failures: bool = False,
     ) -> None:
         """Args:
-        actor: writes the answers to learn from; without one the target's answers are measured.
-        target: the checkpoint that is attacked, if any: it answers first.
+        actor: writes the answers to train on; without one the target's answers are measured.
+        target: the model that is attacked, if any: it answers first.
         tries: how often the Attacker may write one query.
-        only_failures: no answer is written to what the target withstood.
+        only_failures: no answer is written where the attack on the target failed.
         """
-        self._attacks, self._asking, self._queries = attacks, asking, queries
+        self._attacks, self._calls, self._queries = attacks, calls, queries
         self._actor, self._target, self._refinement = actor, target, refinement
         self._tries, self._only_failures = tries, only_failures
         self._first_framings: dict[str, str] = {}
 
-    def script(self, attempt: Attempt) -> Steps[Outcome]:
+    def steps(self, attempt: Attempt) -> Steps[EpisodeResult]:
         """The steps of one attempt, from its first query to its verdict."""
         attack = self._attacks[attempt.attack]
-        second = attack.kind == "pair" and attempt.index % 2
-        opening = yield from (
-            self._second_framing(attempt, attack) if second else self._opening(attempt, attack)
-        )
+        return (yield from STEPS[attack.kind](self, attempt, attack))
+
+    def single(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
+        """One query."""
+        opening = yield from self._opening(attempt, attack)
+        return (yield from self._answered(attempt, opening))
+
+    def pair(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
+        """One framing of a question; attempts of an odd index ask the one before the other way."""
+        if attempt.index % 2:
+            opening = yield from self._second_framing(attempt, attack)
+        else:
+            opening = yield from self._opening(attempt, attack)
+            if opening.end is None:
+                self._first_framings[attempt.id] = opening.text
+        return (yield from self._answered(attempt, opening))
+
+    def escalation(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
+        """A conversation that continues from its own answers, as long as they are accepted."""
+        opening = yield from self._opening(attempt, attack)
         if opening.end is not None:
-            return Outcome(opening.end, opening.source, opening.fault)
-        if attack.kind == "pair" and not second:
-            self._first_framings[attempt.id] = opening.text
-        if attack.kind == "escalation":
-            return (yield from self._escalation(attempt, attack, opening))
-        query, seen = opening.text, []
-        if attack.kind == "refinement":
-            query, seen = yield from self._refinement.refine(attempt, attack, query)
-        return (yield from self._turn(attempt, opening, (_user(query),), 0, seen))
+            return _unasked(opening)
+        conversation: tuple[Message, ...] = (_user(opening.text),)
+        for turn in range(attempt.turns - 1):
+            result = yield from self._turn(attempt, opening, conversation, turn, last=False)
+            succeeded = self._target and any(each.by == ACTOR for each in result.candidates)
+            if succeeded or result.verdict.kind != "accepted":
+                return result
+            conversation += ({"role": "assistant", "content": result.answer or ""},)
+            prompt = follow_up_messages(
+                attack, attempt.lang, attempt.topic, attempt.severity, _turns(conversation)
+            )
+            written = yield from self._written(
+                attempt,
+                f"{ATTACKER}/t{turn + 1}",
+                prompt,
+                lambda text, prompt=prompt: self._queries.follow_up_reject_reason(
+                    attack, attempt.lang, prompt, text
+                ),
+            )
+            if written.failed is not None:
+                return replace(result, verdict=written.failed)
+            if written.reject_reason is not None:
+                end = Verdict("rejected", f"{Origin.FOLLOW_UP}: {written.reject_reason}")
+                return replace(result, verdict=end)
+            conversation += (_user(written.text),)
+        return (yield from self._turn(attempt, opening, conversation, attempt.turns - 1))
+
+    def refinement(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
+        """A query that is improved by the answers to it, and then asked by itself."""
+        opening = yield from self._opening(attempt, attack)
+        if opening.end is not None:
+            return _unasked(opening)
+        query, answers = yield from self._refinement.refine(attempt, attack, opening.text)
+        return (yield from self._turn(attempt, opening, (_user(query),), 0, answers))
+
+    def _answered(self, attempt: Attempt, opening: Opening) -> Steps[EpisodeResult]:
+        """The answers to the first query alone."""
+        if opening.end is not None:
+            return _unasked(opening)
+        return (yield from self._turn(attempt, opening, (_user(opening.text),), 0))
 
     def _turn(
         self,
@@ -95,38 +180,38 @@ class Turns:
         opening: Opening,
         conversation: tuple[Message, ...],
         turn: int,
-        seen: Sequence[Candidate] = (),
+        answers: Sequence[Candidate] = (),
         *,
         last: bool = True,
-    ) -> Steps[Outcome]:
-        """The answers to a conversation's last query, and what they come to.
+    ) -> Steps[EpisodeResult]:
+        """The answers to a conversation's last query, and the one that is chosen.
 
         Args:
           turn: which query it is, from 0.
-          seen: answers to it that are there already.
-          last: whether no query follows; before that the Actor doesn't answer for a target that
-            withstands.
+          answers: to it that there are already.
+          last: whether no query follows. Before the last, the Actor answers only where the attack
+            on the target succeeded: the target's own answers continue the conversation.
         """
-        candidates = list(seen)
+        candidates = list(answers)
         if self._target and not any(each.by == TARGET for each in candidates):
             candidates += yield from self._target.answer_all(attempt, {f"t{turn}": conversation})
         for own in candidates:
             if own.by == TARGET:
-                held = own.verdict.kind == "accepted"
-                if self._actor is None or (held and not last):
-                    return _outcome(opening, conversation, candidates, own)
-                if held and self._only_failures:
-                    withstood = Candidate("", Verdict("rejected", "target: withstood"))
-                    return _outcome(opening, conversation, candidates, withstood)
+                failed = own.verdict.kind == "accepted"
+                if self._actor is None or (failed and not last):
+                    return _result(opening, conversation, candidates, own)
+                if failed and self._only_failures:
+                    end = Verdict("rejected", f"{Origin.TARGET}: {AttemptReason.ATTACK_FAILED}")
+                    return _result(opening, conversation, candidates, Candidate("", end))
         assert self._actor is not None, "neither an Actor nor a target"
         candidates += yield from self._actor.answer(attempt, conversation, turn)
         written = [each for each in candidates if each.by == ACTOR]
-        chosen = written[best([each.verdict for each in written])]
-        return _outcome(opening, conversation, candidates, chosen)
+        chosen = written[best_verdict([each.verdict for each in written])]
+        return _result(opening, conversation, candidates, chosen)
 
     def _opening(self, attempt: Attempt, attack: Attack) -> Steps[Opening]:
         prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
-        return (yield from self._written(attempt, attack, prompt))
+        return (yield from self._first_query(attempt, attack, prompt))
 
     def _second_framing(self, attempt: Attempt, attack: Attack) -> Steps[Opening]:
         """The query of the attempt before this one, framed for the other side."""
@@ -135,85 +220,82 @@ class Turns:
             yield []  # the first framing takes as many steps at most
         first = self._first_framings.pop(first_id, "")
         if not first:
-            return Opening("", ATTACKER, None, Verdict("rejected", "attacker: no first framing"))
+            end = Verdict("rejected", f"{Origin.ATTACKER}: {AttemptReason.NO_FIRST_FRAMING}")
+            return Opening("", ATTACKER, None, end)
         prompt = follow_up_messages(
             attack, attempt.lang, attempt.topic, attempt.severity, [Turn(first)]
         )
-        return (yield from self._written(attempt, attack, prompt))
+        return (yield from self._first_query(attempt, attack, prompt))
 
-    def _written(
+    def _first_query(
         self, attempt: Attempt, attack: Attack, prompt: Sequence[Message]
     ) -> Steps[Opening]:
-        """A first query of the Attacker's, or a seed question where it wrote none that is good."""
-
-        text, source = "", ATTACKER
-        written = yield from self._asked(
-            *(attempt, ATTACKER, prompt), partial(self._queries.fault, *(attempt, attack, prompt))
+        """The Attacker's first query, or a stand-in question where none of its texts can be
+        asked."""
+        written = yield from self._written(
+            attempt,
+            ATTACKER,
+            prompt,
+            lambda text: self._queries.reject_reason(attack, attempt.lang, prompt, text),
         )
         if written.failed is not None:
-            return Opening("", source, None, written.failed)
-        if written.fault is None:
-            text = written.text
-        else:
-            text, source = self._queries.seed(attempt) or "", "seed"
+            return Opening("", ATTACKER, None, written.failed)
+        text, source = written.text, ATTACKER
+        if written.reject_reason is not None:
+            source = STAND_IN
+            text = self._queries.stand_in(attempt.lang, attempt.subdomain) or ""
         if not text:
-            reason = f"attacker: {written.fault}, and no seed question is left"
-            return Opening("", source, written.fault, Verdict("rejected", reason))
+            end = Verdict("rejected", f"{Origin.ATTACKER}: {written.reject_reason}{NO_STAND_IN}")
+            return Opening("", source, written.reject_reason, end)
         self._queries.take(text)
-        return Opening(text, source, written.fault)
+        return Opening(text, source, written.reject_reason)
 
-    def _asked(
+    def _written(
         self,
         attempt: Attempt,
         stage: str,
         prompt: Sequence[Message],
-        fault_of: Callable[[str], str | None],
-    ) -> Steps[Written]:
-        """What the Attacker writes: the first text without a fault, or the last."""
-        written = Written("")
+        reason_of: Callable[[str], QueryReason | None],
+    ) -> Steps[WrittenQuery]:
+        """What the Attacker writes: the first text that can be asked, or the last."""
+        written = WrittenQuery("")
         for n in range(self._tries):
-            place = f"{stage}/{n}" if n else stage
-            [reply] = yield [self._asking.call(ATTACKER, attempt.id, place, prompt)]
+            name = f"{stage}/{n}" if n else stage
+            [reply] = yield [self._calls.build(ATTACKER, attempt.id, name, prompt)]
             text = extract_query(reply.text)
-            written = Written(text, fault_of(text), failure(ATTACKER, reply))
-            if written.fault is None or written.failed is not None:
+            written = WrittenQuery(text, reason_of(text), failed_call(ATTACKER, reply))
+            if written.reject_reason is None or written.failed is not None:
                 break
         return written
 
-    def _escalation(self, attempt: Attempt, attack: Attack, opening: Opening) -> Steps[Outcome]:
-        """A conversation that goes on from the answers that it got, while they hold."""
-        conversation: tuple[Message, ...] = (_user(opening.text),)
-        for turn in range(attempt.turns - 1):
-            outcome = yield from self._turn(attempt, opening, conversation, turn, last=False)
-            fell = self._target and any(each.by == ACTOR for each in outcome.candidates)
-            if fell or outcome.verdict.kind != "accepted":
-                return outcome
-            conversation += ({"role": "assistant", "content": outcome.answer or ""},)
-            prompt = follow_up_messages(
-                *(attack, attempt.lang, attempt.topic, attempt.severity), _turns(conversation)
-            )
-            written = yield from self._asked(
-                *(attempt, f"{ATTACKER}/t{turn + 1}", prompt),
-                partial(self._queries.fault_in_conversation, *(attempt, attack, prompt)),
-            )
-            if written.failed is not None:
-                return replace(outcome, verdict=written.failed)
-            if written.fault is not None:
-                end = Verdict("rejected", f"follow-up: {written.fault}")
-                return replace(outcome, verdict=end)
-            conversation += (_user(written.text),)
-        return (yield from self._turn(attempt, opening, conversation, attempt.turns - 1))
+
+STEPS: dict[Kind, Callable[[Episodes, Attempt, Attack], Steps[EpisodeResult]]] = {
+    "single": Episodes.single,
+    "pair": Episodes.pair,
+    "escalation": Episodes.escalation,
+    "refinement": Episodes.refinement,
+}
+"""The steps of an attempt, by the kind of its attack; see `attacks.style.TURN_KINDS`."""
 
 
-def _outcome(
+def _unasked(opening: Opening) -> EpisodeResult:
+    assert opening.end is not None
+    return EpisodeResult(opening.end, opening.source, opening.reject_reason)
+
+
+def _result(
     opening: Opening,
     conversation: tuple[Message, ...],
     candidates: Sequence[Candidate],
     chosen: Candidate,
-) -> Outcome:
-    return Outcome(
-        *(chosen.verdict, opening.source, opening.fault),
-        *(conversation, chosen.answer, tuple(candidates)),
+) -> EpisodeResult:
+    return EpisodeResult(
+        verdict=chosen.verdict,
+        source=opening.source,
+        attacker_fault=opening.reject_reason,
+        conversation=conversation,
+        answer=chosen.answer,
+        candidates=tuple(candidates),
     )
 
 

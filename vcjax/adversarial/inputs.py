@@ -1,18 +1,19 @@
-"""What a synthesis run is given, read and checked before anything is written."""
+"""The inputs of a synthesis run, read and checked before anything is written."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from vcjax.adversarial.actor import check_mode
-from vcjax.adversarial.cells import Cell
-from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.actor import check_actor_mode
+from vcjax.adversarial.attacks.style import SEVERITIES, Attack, choose_attacks
+from vcjax.adversarial.calls import ACTOR, ATTACKER, CRITIC, TARGET
+from vcjax.adversarial.cells import AttackSuite, Cell, Shard
+from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.forms import FORMS
-from vcjax.adversarial.critic.labels import Labelled, exhibits, read_calibration
-from vcjax.adversarial.critic.votes import Bar
-from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
-from vcjax.adversarial.scope import Scope, read_scope, split
-from vcjax.adversarial.shards import Shard
-from vcjax.charter.schema import Charter
+from vcjax.adversarial.critic.labels import Labelled, read_calibration, submissions
+from vcjax.adversarial.critic.votes import AcceptThresholds
+from vcjax.charter.load import load_charter
+from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter, Subdomain
 from vcjax.core.errors import UserError, suggest
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
@@ -26,15 +27,15 @@ class Inputs:
     """A run's inputs.
 
     Attributes:
-      cells: that are attacked to train on what comes of it.
+      cells: whose attempts are trained on.
       questions: written ones, which stand in where the Attacker fails.
       quarantined: bad records among their files, where those are set aside.
       labelled: answers with people's labels, for the Critic's calibration.
       excluded: texts that no query may repeat.
-      same_family: whether a Critic is of the Actor's family.
+      same_family: whether a Critic is of the Actor's or the target's family.
     """
 
-    scope: Scope
+    suite: AttackSuite
     shard: Shard
     cells: tuple[Cell, ...]
     questions: tuple[Question, ...]
@@ -53,12 +54,11 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
       UserError: an input that is missing or bad, or a Critic of the Actor's family that wasn't
         allowed.
     """
-    check_mode(config.actor_mode, config.answers)
+    check_actor_mode(config.actor_mode, config.answers)
     if config.critic_form not in FORMS:
         known = f"{', '.join(FORMS)}{suggest(config.critic_form, FORMS)}"
         raise UserError(f"config.critic_form: {config.critic_form!r} is none of {known}")
-    scope = read_scope(config)
-    charter = scope.charter
+    suite = read_suite(config)
     benchmark = load_benchmark(config.benchmark).items if config.benchmark else ()
     specs = {
         ATTACKER: RoleSpec(config.attacker, config.attacker_family),
@@ -74,25 +74,90 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         for judged in (ACTOR, TARGET)
         if judged in families
     ]
-    questions, quarantined = _questions(config, charter)
+    questions, quarantined = _questions(config, suite.charter)
     shard = Shard.parse(config.shard)
     return Inputs(
-        scope,
-        shard,
-        shard.cells(scope.cells()),
-        tuple(shard.part(questions)),
-        quarantined,
-        _labelled(config, charter),
-        tuple(item.question for item in benchmark),
-        specs,
-        families,
-        any(same),
+        suite=suite,
+        shard=shard,
+        cells=shard.cells(suite.cells()),
+        questions=tuple(shard.part(questions)),
+        quarantined=quarantined,
+        labelled=_labelled(config, suite.charter),
+        excluded=tuple(item.question for item in benchmark),
+        specs=specs,
+        families=families,
+        same_family=any(same),
     )
+
+
+def read_suite(config: SynthesisConfig) -> AttackSuite:
+    """Reads the charter and the attacks.
+
+    Raises:
+      UserError: one that is missing, bad, or named where it can't be.
+    """
+    charter = load_charter(config.charter)
+    severities = _numbers(config.severities, "severities", SEVERITIES[0], SEVERITIES[-1])
+    if not severities:
+        raise UserError("config.severities: name at least one level from 1 to 3")
+    attacks, held_out_attacks = _attacks(config)
+    return AttackSuite(
+        charter=charter,
+        attacks=attacks,
+        held_out_attacks=held_out_attacks,
+        subdomains=_subdomains(config, charter),
+        languages=_languages(config, charter),
+        severities=severities,
+        turns=_numbers(config.turns, "turns", 2, 16),
+    )
+
+
+def _attacks(config: SynthesisConfig) -> tuple[tuple[Attack, ...], tuple[Attack, ...]]:
+    """The attacks that are trained on, and the held-out ones."""
+    named = split_names(config.held_out_attacks)
+    held_out = choose_attacks(named) if named else ()
+    names = {attack.name for attack in held_out}
+    both = names & set(split_names(config.attacks))
+    if both:
+        raise UserError(
+            f"config.held_out_attacks: {min(both)!r} is in config.attacks too; name it in one"
+        )
+    chosen = choose_attacks(split_names(config.attacks))
+    return tuple(attack for attack in chosen if attack.name not in names), held_out
+
+
+def _subdomains(config: SynthesisConfig, charter: Charter) -> tuple[Subdomain, ...]:
+    chosen = [charter.subdomain(id) for id in split_names(config.subdomains)]
+    for subdomain in chosen:
+        if subdomain.held_out:
+            raise UserError(
+                f"config.subdomains: charter {charter.name!r} holds {subdomain.id!r} out"
+            )
+    return tuple(dict.fromkeys(chosen)) or charter.subdomains(include_held_out=False)
+
+
+def _languages(config: SynthesisConfig, charter: Charter) -> tuple[Language, ...]:
+    wanted = split_names(config.languages)
+    for lang in wanted:
+        if lang not in charter.languages:
+            raise UserError(f"config.languages: charter {charter.name!r} has no language {lang!r}")
+    return tuple(lang for lang in charter.languages if lang in wanted)
+
+
+def _numbers(value: str, field: str, low: int, high: int) -> tuple[int, ...]:
+    numbers = []
+    for part in split_names(value):
+        if not part.isdecimal() or not low <= int(part) <= high:
+            raise UserError(f"config.{field}: must be numbers from {low} to {high}, not {part!r}")
+        if int(part) in numbers:
+            raise UserError(f"config.{field}: {part} is there twice")
+        numbers.append(int(part))
+    return tuple(numbers)
 
 
 def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
     """`critic`, `critic2` and so on."""
-    models, families = split(config.critic), split(config.critic_family)
+    models, families = split_names(config.critic), split_names(config.critic_family)
     if len(families) not in (0, len(models)):
         raise UserError(f"config.critic_family: {len(families)} families for {len(models)} critics")
     families = families or [""] * len(models)
@@ -105,8 +170,8 @@ def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
 def _questions(
     config: SynthesisConfig, charter: Charter
 ) -> tuple[tuple[Question, ...], tuple[dict[str, Any], ...]]:
-    """The questions and what was quarantined. Those of held-out subdomains are left out: they would
-    stand in for others."""
+    """The questions, and what was quarantined. Those of held-out subdomains are left out: they
+    would stand in for others."""
     if not config.questions:
         return (), ()
     loaded = read_records(
@@ -116,17 +181,18 @@ def _questions(
         columns=config.columns,
     )
     held_out = {each.id for each in charter.subdomains() if each.held_out}
-    kept = (record for record in loaded.records if isinstance(record, Question))
-    return tuple(q for q in kept if q.domain not in held_out), tuple(loaded.quarantined)
+    questions = (record for record in loaded.records if isinstance(record, Question))
+    return tuple(q for q in questions if q.domain not in held_out), tuple(loaded.quarantined)
 
 
 def _labelled(config: SynthesisConfig, charter: Charter) -> tuple[Labelled, ...]:
     if not config.calibration:
         return ()
-    items = read_calibration(config.calibration, Bar.of(charter, config.accept_score).score)
-    to_judge = exhibits(items, charter)
-    if to_judge and not config.critic:
+    threshold = AcceptThresholds.of(charter, config.accept_score).score
+    items = read_calibration(config.calibration, threshold)
+    unjudged = submissions(items, charter)
+    if unjudged and not config.critic:
         raise UserError(
-            f"{config.calibration}: {to_judge[0].id} needs a verdict, and there is no critic"
+            f"{config.calibration}: {unjudged[0].id} needs a verdict, and there is no critic"
         )
     return tuple(items)

@@ -1,26 +1,26 @@
 """Attacks that only measure: on what is held out, and the same for every checkpoint.
 
 Nothing of it is trained on. The first queries are those of the first measurement, so that the same
-attempt on two checkpoints makes a pair.
+attempts on two checkpoints can be compared in pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.attacks.queries import StandInQuestions
+from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET
+from vcjax.adversarial.cells import CellGroup
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.funnel import Funnel
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.outcome import ACTOR, ATTACKER, TARGET
-from vcjax.adversarial.pipeline import Pipeline
-from vcjax.adversarial.plan import Limits, Planner
-from vcjax.adversarial.scope import HeldOut
-from vcjax.adversarial.seeds import SeedQuestions
-from vcjax.adversarial.success import Success
+from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.plan import Limits
+from vcjax.adversarial.progress import Progress
+from vcjax.adversarial.summary import AttackSuccess
 from vcjax.charter.load import charter_file
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
@@ -48,10 +48,10 @@ def measure_attacks(
       UserError: a bad input, or nothing is held out; before anything is written.
     """
     inputs = read_inputs(config)
-    groups = inputs.scope.held_out()
+    groups = inputs.suite.held_out()
     if not groups:
         raise UserError(
-            f"charter {inputs.scope.charter.name!r} holds nothing out, so nothing shows whether a "
+            f"charter {inputs.suite.charter.name!r} holds nothing out, so nothing shows whether a "
             "round was learned or memorised; name config.synthesis.held_out_attacks"
         )
     settings = {**asdict(config), "per_cell": per_cell, "first": str(first or "")}
@@ -63,13 +63,13 @@ def measure_attacks(
     roles, parents = open_roles(specs, config)
     with opened(folder, settings, _UNUSED):
         found = {}
-        for group, held_out in groups.items():
+        for name, group in groups.items():
             own = roles
             if first is not None:
-                replies = first_replies(first / f"{group}.sqlite")
+                replies = first_replies(first / f"{name}.sqlite")
                 own = {**roles, ATTACKER: CachedRole(roles[ATTACKER], replies)}
-            ledger = folder / f"{group}.sqlite"
-            found[group] = _attack(config, inputs, held_out, own, ledger, per_cell)
+            ledger = folder / f"{name}.sqlite"
+            found[name] = _attack(config, inputs, group, own, ledger, per_cell=per_cell)
         summary = {"target": config.target, "success": found}
         write_json(folder / "summary.json", summary)
         parents = [*parents, Parent.of("charter", charter_file(config.charter), config.charter)]
@@ -82,39 +82,40 @@ def measure_attacks(
 def _attack(
     config: SynthesisConfig,
     inputs: Inputs,
-    held_out: HeldOut,
+    group: CellGroup,
     roles: Mapping[str, Role],
     path: Path,
+    *,
     per_cell: int,
 ) -> dict[str, Any] | None:
-    scope = inputs.scope
-    attacks = {each.name: each for each in (*scope.attacks, *scope.held_out_attacks)}
-    paired = [each.name for each in attacks.values() if each.kind == "pair"]
-    planner = Planner(
-        held_out.cells,
-        scope.charter,
-        Limits(per_cell * len(held_out.cells), wave=config.wave),
-        seed=config.seed,
-        paired=paired,
-        held_out=held_out.topics,
-    )
-    # No written questions: what stands in here could stand in where it is trained on.
-    seeds = SeedQuestions((), scope.charter)
-    with Ledger(path, charter=scope.charter.content_hash) as ledger, Funnel(planner) as funnel:
+    suite = inputs.suite
+    limits = Limits(attempts=per_cell * len(group.cells), wave=config.wave)
+    planner = plan_attempts(config, suite, group, limits)
+    with (
+        Ledger(path, charter=suite.charter.content_hash) as ledger,
+        Progress(planner) as progress,
+    ):
         pipeline = Pipeline(
-            *(config, scope.charter, attacks, planner, seeds, roles, ledger),
-            *(inputs.excluded, funnel.called),
+            config,
+            suite,
+            planner,
+            roles,
+            ledger,
+            progress=progress,
+            # No written questions: what stands in here could stand in where it is trained on.
+            stand_ins=StandInQuestions((), suite.charter),
+            excluded=inputs.excluded,
         )
-        pipeline.run(funnel)
-        success = Success()
+        pipeline.run()
+        success = AttackSuccess()
         for attempt in ledger.attempts():
             success.add(attempt)
         return success.summary()
 
 
 def first_replies(ledger: Path) -> dict[str, Reply]:
-    """What the Attacker first wrote in each attempt, by the key of its call, whether it was any
-    good or not. Its later queries depend on the answers, so they can't be replayed."""
+    """The Attacker's first reply in each attempt, by the key of its call, whether its query could
+    be asked or not. Its later queries depend on the answers, so they can't be replayed."""
     with opened_to_read(ledger) as connection:
         rows = connection.execute(
             "SELECT attempt, text FROM calls WHERE stage = ? AND outcome = ?", (ATTACKER, OK)
@@ -122,7 +123,7 @@ def first_replies(ledger: Path) -> dict[str, Reply]:
         return {f"{row['attempt']}/{ATTACKER}": Reply(row["text"], "stop", 0, 0) for row in rows}
 
 
-def outcomes(folder: Path, group: str) -> dict[str, bool]:
+def attack_results(folder: Path, group: str) -> dict[str, bool]:
     """Whether each attack of a measurement succeeded, by the ids of attempts; those whose answer
     could not be judged are left out."""
     with opened_to_read(folder / f"{group}.sqlite") as connection:
@@ -134,8 +135,8 @@ def outcomes(folder: Path, group: str) -> dict[str, bool]:
         }
 
 
-def measured_queries(folder: Path, groups: Mapping[str, HeldOut]) -> list[str]:
-    """The queries of a measurement, which nothing that is trained on may repeat."""
+def measured_queries(folder: Path, groups: Iterable[str]) -> list[str]:
+    """The queries of a measurement's groups, which nothing that is trained on may repeat."""
     found = []
     for group in groups:
         with opened_to_read(folder / f"{group}.sqlite") as connection:

@@ -1,23 +1,28 @@
-"""The records that a synthesis run leaves.
+"""What a synthesis run leaves: the records that are trained on, the rejected ones, and the card.
 
 The attempts stream by: a run of a million of them needs no more memory than a small one.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
 from vcjax.core.files import replaced
+from vcjax.roles.verdict import KINDS
+from vcjax.stats.intervals import Interval
 
 Record = dict[str, Any]
 
 
 def accepted_records(attempt: Record) -> Iterator[Record]:
-    """The conversation of an accepted attempt. The persona is left out: the model is to hold the
-    charter without being told it."""
+    """The conversation of an accepted attempt. The persona is left out: the model is to keep to
+    the charter without reading it."""
     if attempt["kind"] == "accepted":
         yield {
             "id": attempt["id"],
@@ -44,14 +49,15 @@ def preference_records(attempt: Record) -> Iterator[Record]:
 
 
 def rejected_records(attempt: Record) -> Iterator[Record]:
-    """What was not accepted, with everything that is known about why."""
+    """An attempt that was not accepted, with all its fields."""
     if attempt["kind"] != "accepted":
         yield attempt
 
 
 EXPORTED = {"accepted.jsonl": accepted_records, "preferences.jsonl": preference_records}
-"""What is trained on."""
+"""The files that are trained on."""
 KEPT = {"rejected.jsonl": rejected_records}
+"""The files that are written in any case."""
 
 
 def write_records(
@@ -60,7 +66,7 @@ def write_records(
     """Writes the records of all attempts.
 
     Args:
-      export: without it what is trained on isn't written, and what was written is removed.
+      export: without it the files of EXPORTED aren't written, and earlier ones are removed.
 
     Returns the number of records in each file.
     """
@@ -82,5 +88,134 @@ def write_records(
 
 
 def _prompt(attempt: Record) -> list[dict[str, str]]:
-    """What the answer is to: the conversation, where there was more than the query."""
+    """The messages that the answer follows: the conversation, where there was more than the
+    query."""
     return attempt["conversation"] or [{"role": "user", "content": attempt["query"]}]
+
+
+def dataset_card(summary: Mapping[str, Any]) -> str:
+    """The Markdown card of a run, made from its summary alone; see `templates/card.md.jinja`.
+
+    Its front matter lets `datasets` load the records by name from the folder.
+    """
+    usage = summary["usage"]
+    tokens = sum(row["prompt_tokens"] + row["tokens"] for row in usage)
+    return _template().render(
+        summary,
+        kinds=KINDS,
+        tables={
+            "records": _record_rows(summary),
+            "kinds": [_COUNTS, [summary[name] for name in _COUNTS]],
+            "reasons": _reason_rows(summary),
+            "languages": _language_rows(summary),
+            "cells": _cell_rows(summary),
+            "attack_success": _success_rows(summary["attack_success"]),
+            "costs": _cost_rows(usage),
+            "lineage": [
+                ("role", "what", "hash"),
+                *(
+                    (each["role"], f"`{each['reference']}`", f"`{each['hash'][:16]}`")
+                    for each in summary["parents"]
+                ),
+            ],
+        },
+        tokens_per_pair=f"{tokens / max(1, summary['accepted']):,.0f}",
+    )
+
+
+Rows = list[Any]
+"""Of a table in the card: its head, and the rows below."""
+
+_COUNTS = ("attempts", *KINDS)
+_CONTENTS = {
+    "accepted.jsonl": "accepted conversations",
+    "preferences.jsonl": "pairs of an accepted and a rejected answer to the same query",
+    "rejected.jsonl": "attempts that were not accepted, with everything that is known of them",
+}
+
+
+def _record_rows(summary: Mapping[str, Any]) -> Rows:
+    rows = [(f"`{name}`", count, _CONTENTS[name]) for name, count in summary["records"].items()]
+    ledger = ("`ledger.sqlite`", summary["attempts"], "attempts, and every call")
+    return [("file", "records", "holds"), *rows, ledger]
+
+
+def _reason_rows(summary: Mapping[str, Any]) -> Rows:
+    rows = [
+        (kind, reason, count)
+        for kind, reasons in summary["reasons"].items()
+        for reason, count in reasons.items()
+    ]
+    rows += [("query not used", name, n) for name, n in summary["attacker_faults"].items()]
+    return [("end", "reason", "attempts"), *rows] if rows else []
+
+
+def _language_rows(summary: Mapping[str, Any]) -> Rows:
+    rows: Rows = [
+        ("language", *_COUNTS, "distinct-1", "distinct-2", "self-BLEU", "coverage"),
+    ]
+    for lang, counts in summary["languages"].items():
+        found = summary["diversity"].get(lang)
+        queries = found["accepted_queries"] if found else {}
+        figures = [queries.get(name) for name in ("distinct_1", "distinct_2", "self_bleu")]
+        figures.append(found["coverage"] if found else None)
+        rows.append((lang, *(counts[name] for name in _COUNTS), *map(_number, figures)))
+    return rows
+
+
+def _cell_rows(summary: Mapping[str, Any]) -> Rows:
+    names = ("subdomain", "attack", "lang", "severity", "turns", "attempts", "accepted")
+    rows: Rows = [(*names, "distinct-2", "self-BLEU", "coverage")]
+    for cell in summary["cells"]:
+        figures = (cell["diversity"][name] for name in ("distinct_2", "self_bleu", "coverage"))
+        rows.append((*(cell[name] for name in names), *map(_number, figures)))
+    return rows
+
+
+def _success_rows(success: Mapping[str, Any] | None) -> Rows:
+    if success is None:
+        return []
+    rows: Rows = [("", "attack success rate [95 %]"), ("all", _rate(success["overall"]))]
+    for group in ("langs", "attacks", "subdomains"):
+        rows += [(name, _rate(rate)) for name, rate in success[group].items()]
+    return rows
+
+
+def _cost_rows(usage: Iterable[Mapping[str, Any]]) -> Rows:
+    names = ("role", "model", "calls", "failed", "prompt_tokens", "tokens")
+    rows: Rows = [(*names, "seconds", "cost")]
+    for row in usage:
+        rows.append((*(row[name] for name in names), f"{row['seconds']:.0f}", f"{row['cost']:.4g}"))
+    return rows
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("vcjax.adversarial"),
+        autoescape=False,  # Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": _cell, "rate": _rate, "interval": _interval}
+    return environment.get_template("card.md.jinja")
+
+
+def _cell(value: Any) -> str:
+    """A value as one cell of a Markdown table."""
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    interval = Interval.of(rate, "rate")
+    return f"{interval}" if interval.value is None else f"{rate['k']}/{rate['n']} = {interval:.0%}"
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return f"{Interval.of(found):.2f}"

@@ -1,30 +1,54 @@
-"""Attacker -> Actor -> Critic in waves, until every cell has its pairs or the budget is spent."""
+"""Attacker -> Actor -> Critic in waves, until every cell has its pairs or the budget is spent.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+Planner.plan(wave) -> attempts -> Episodes.steps, all of a wave together -> Ledger
+       ^                                                                       |
+       +---- tallies of the finished waves <-----------------------------------+
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from vcjax.adversarial.actor import Actor, Checkpoint
-from vcjax.adversarial.asking import Asking
-from vcjax.adversarial.attacks.queries import Queries
-from vcjax.adversarial.attacks.refinement import Refinement
-from vcjax.adversarial.attacks.style import Attack
-from vcjax.adversarial.calls import Caller, run_together
-from vcjax.adversarial.cells import Attempt, Cell
+from vcjax.adversarial.actor import Actor, AttackedModel
+from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
+from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
+from vcjax.adversarial.attacks.style import attempts_in_a_row
+from vcjax.adversarial.calls import (
+    ACTOR,
+    ATTACKER,
+    CRITIC,
+    TARGET,
+    CallBuilder,
+    Caller,
+    Steps,
+    failed_call,
+    run_together,
+)
+from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic.forms import FormName
-from vcjax.adversarial.critic.judging import Judging
-from vcjax.adversarial.critic.panel import Ballot, CriticPanel
-from vcjax.adversarial.episode import Turns
-from vcjax.adversarial.funnel import Funnel
+from vcjax.adversarial.critic.judge import AnswerJudge
+from vcjax.adversarial.critic.panel import CriticPanel, VoteRequest
+from vcjax.adversarial.episode import EpisodeResult, Episodes
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.outcome import ACTOR, CRITIC, TARGET
-from vcjax.adversarial.plan import Planner, Tally
-from vcjax.adversarial.seeds import SeedQuestions
-from vcjax.adversarial.shards import REPEAT
+from vcjax.adversarial.plan import Limits, Planner, Tally
+from vcjax.adversarial.progress import Progress
+from vcjax.adversarial.reasons import AttemptReason, Origin
+from vcjax.adversarial.refinement import Refinement
 from vcjax.charter.schema import Charter
 from vcjax.roles.role import Reply, Role
 
-_REPEATED = {"kind": "rejected", "reason": REPEAT}
+_REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
+"""What becomes of an accepted attempt in a merged ledger whose query another shard has asked:
+shards don't know each other's queries."""
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What the plan of the next wave depends on, of one attempt."""
+
+    cell: Cell
+    kind: str
 
 
 class Pipeline:
@@ -33,83 +57,94 @@ class Pipeline:
     def __init__(
         self,
         config: SynthesisConfig,
-        charter: Charter,
-        attacks: Mapping[str, Attack],
+        suite: AttackSuite,
         planner: Planner,
-        seeds: SeedQuestions,
         roles: Mapping[str, Role],
         ledger: Ledger,
+        *,
+        progress: Progress,
+        stand_ins: StandInQuestions,
         excluded: Iterable[str] = (),
-        on_call: Callable[[str, int, int], None] = lambda role, done, planned: None,
     ) -> None:
         """Args:
         roles: `attacker`; `actor` to write answers, `target` to be attacked, or both; Critics,
           `critic`, `critic2` and so on; without any the charter's rules alone decide.
         excluded: texts that no query may repeat.
-        on_call: told, after each call, whose it was and how many of the step's are done.
         """
+        charter, attacks = suite.charter, suite.attacks_by_name
         self.ledger, self.planner = ledger, planner
-        self._charter, self._queries = charter, Queries(seeds, excluded)
+        self._charter, self._queries = charter, Queries(stand_ins, excluded)
         self._repeats: set[str] = set()
-        self._converses = any(attack.kind == "escalation" for attack in attacks.values())
-        self._caller = Caller(roles, ledger, on_call)
-        asking = self._asking = Asking(config)
+        self.progress = progress
+        # Only the first query of a conversation isn't what the ledger has as the query.
+        self._reads_conversations = any(
+            attacks[name].turn_kind.one_conversation
+            for name in {cell.attack for cell in planner.cells}
+        )
+        self._caller = Caller(roles, ledger, progress.called)
+        calls = self._calls = CallBuilder(config)
         critics = [name for name in roles if name.startswith(CRITIC)]
-        self.panel = panel(config, charter, critics) if critics else None
-        judging = Judging(charter, self.panel, asking)
+        self.panel = critic_panel(config, charter, critics) if critics else None
+        judge = AnswerJudge(charter, self.panel, calls)
         actor = target = None
         if ACTOR in roles:
             actor = Actor(
-                *(charter, asking, judging),
+                charter,
+                calls,
+                judge,
                 mode=config.actor_mode,
                 answers=config.answers,
                 brief=config.brief,
             )
         if TARGET in roles:
-            target = Checkpoint(charter, asking, judging, TARGET)
-        attacked = target or Checkpoint(charter, asking, judging, ACTOR)
-        self._turns = Turns(
-            *(attacks, asking, self._queries),
+            target = AttackedModel(charter, calls, judge, TARGET)
+        attacked = target or AttackedModel(charter, calls, judge, ACTOR)
+        self._episodes = Episodes(
+            attacks,
+            calls,
+            self._queries,
             actor=actor,
             target=target,
-            refinement=Refinement(asking, self._queries, attacked, judged=bool(critics)),
+            refinement=Refinement(calls, self._queries, attacked, judged=bool(critics)),
             tries=config.attacker_tries,
             only_failures=config.only_failures,
         )
 
-    def run(self, funnel: Funnel) -> None:
+    def run(self) -> None:
         """Runs what the ledger doesn't have yet."""
-        tallies, wave, begun = self._restore(funnel)
+        tallies, wave, begun = self._restore()
         while True:
-            planned = self.planner.plan(wave, tallies, [cell for cell, _ in begun])
+            planned = self.planner.plan(wave, tallies, [each.cell for each in begun])
             if not planned and not begun:
                 break
-            _count(tallies, [*begun, *self._run_wave(planned, funnel)])
+            _count(tallies, [*begun, *self._run_wave(planned)])
             wave, begun = wave + 1, []
 
-    def poll(self, ballots: Sequence[Ballot]) -> list[Reply]:
-        """Asks for votes outside of any attempt; each is in the ledger under its exhibit's id."""
+    def poll(self, requests: Sequence[VoteRequest]) -> list[Reply]:
+        """Asks for votes outside of any attempt; the ledger has each under its submission's id."""
         calls = [
-            self._asking.call(
-                *(ballot.critic, ballot.exhibit, f"{CRITIC}/v{ballot.vote}"),
-                *(ballot.messages, ballot.json_schema),
+            self._calls.build(
+                request.critic,
+                request.submission,
+                f"{CRITIC}/v{request.vote}",
+                request.messages,
+                request.json_schema,
             )
-            for ballot in ballots
+            for request in requests
         ]
         return self._caller.ask(calls)
 
     def decided(self) -> Iterator[dict[str, Any]]:
         """All attempts in the order of their numbers, as `Ledger.attempts` gives them; those that
-        repeat what another shard asked are rejected."""
+        repeat a query of another shard are rejected."""
         for row in self.ledger.attempts():
             yield {**row, **_REPEATED} if row["id"] in self._repeats else row
 
-    def _restore(self, funnel: Funnel) -> tuple[dict[Cell, Tally], int, list[tuple[Cell, str]]]:
-        """What the ledger has: the tallies before its last wave, that wave, and what is in it."""
+    def _restore(self) -> tuple[dict[Cell, Tally], int, list[_Decided]]:
+        """From the ledger: the tallies before its last wave, that wave, and its attempts."""
         tallies: dict[Cell, Tally] = {}
         wave, begun, merged = 0, [], self.ledger.merged()
-        # Only a conversation's first query isn't what the ledger has as the query.
-        rows = self.ledger.attempts() if self._converses else self.ledger.decided()
+        rows = self.ledger.attempts() if self._reads_conversations else self.ledger.decided()
         for row in rows:
             if row["wave"] > wave:
                 _count(tallies, begun)
@@ -119,37 +154,40 @@ class Pipeline:
                 self._repeats.add(row["id"])
                 row |= _REPEATED
             self._queries.finish_wave([text])
-            begun.append((Cell.of(row), row["kind"]))
-            funnel.restored(Cell.of(row), row["kind"], row["reason"])
+            begun.append(_Decided(Cell.of(row), row["kind"]))
+            self.progress.restored(Cell.of(row), row["kind"], row["reason"])
         return tallies, wave, begun
 
-    def _run_wave(self, planned: list[Attempt], funnel: Funnel) -> list[tuple[Cell, str]]:
-        scripts = [self._turns.script(attempt) for attempt in planned]
-        outcomes = run_together(scripts, self._caller.ask)
-        with self.ledger.together():
-            for attempt, outcome in zip(planned, outcomes, strict=True):
-                self.ledger.record_attempt(
-                    attempt,
-                    source=outcome.source,
-                    attacker_fault=outcome.attacker_fault,
-                    query=outcome.query,
-                    answer=outcome.answer,
-                    verdict=outcome.verdict,
-                    candidates=[candidate.record() for candidate in outcome.candidates],
-                    charter=self._charter.content_hash,
-                    conversation=outcome.conversation if len(outcome.conversation) > 1 else (),
-                )
-        self._queries.finish_wave(outcome.opening for outcome in outcomes)
-        for attempt, outcome in zip(planned, outcomes, strict=True):
-            funnel.decided(attempt.cell, outcome.verdict.kind, outcome.verdict.reason)
+    def _run_wave(self, planned: list[Attempt]) -> list[_Decided]:
+        scripts = [self._episodes.steps(attempt) for attempt in planned]
+        results = run_together(scripts, self._caller.ask)
+        with self.ledger.transaction():
+            for attempt, result in zip(planned, results, strict=True):
+                self._record(attempt, result)
+        self._queries.finish_wave(result.opening for result in results)
+        for attempt, result in zip(planned, results, strict=True):
+            self.progress.decided(attempt.cell, result.verdict.kind, result.verdict.reason)
         return [
-            (attempt.cell, outcome.verdict.kind)
-            for attempt, outcome in zip(planned, outcomes, strict=True)
+            _Decided(attempt.cell, result.verdict.kind)
+            for attempt, result in zip(planned, results, strict=True)
         ]
 
+    def _record(self, attempt: Attempt, result: EpisodeResult) -> None:
+        self.ledger.record_attempt(
+            attempt,
+            source=result.source,
+            attacker_fault=result.attacker_fault,
+            query=result.query,
+            answer=result.answer,
+            verdict=result.verdict,
+            candidates=[candidate.record() for candidate in result.candidates],
+            charter=self._charter.content_hash,
+            conversation=result.conversation if len(result.conversation) > 1 else (),
+        )
 
-def panel(config: SynthesisConfig, charter: Charter, critics: Sequence[str]) -> CriticPanel:
-    """The Critics of a run as its config has them."""
+
+def critic_panel(config: SynthesisConfig, charter: Charter, critics: Sequence[str]) -> CriticPanel:
+    """The Critics of a run. Args: `critics` are the names of their roles."""
     return CriticPanel(
         charter,
         critics,
@@ -159,12 +197,89 @@ def panel(config: SynthesisConfig, charter: Charter, critics: Sequence[str]) -> 
     )
 
 
-def _count(tallies: dict[Cell, Tally], decided: Iterable[tuple[Cell, str]]) -> None:
-    for cell, kind in decided:
-        tallies[cell] = tallies.get(cell, Tally()).counted(kind)
+def plan_attempts(
+    config: SynthesisConfig,
+    suite: AttackSuite,
+    group: CellGroup,
+    limits: Limits,
+    shares: Mapping[Cell, int] | None = None,
+) -> Planner:
+    """The planner of a run over some cells of its suite. Args: `shares`: see `Planner`."""
+    in_a_row = attempts_in_a_row(suite.attacks_by_name.values())
+    return Planner(group, suite.charter, limits, seed=config.seed, in_a_row=in_a_row, shares=shares)
+
+
+class QueryWriter:
+    """Has the Attacker alone write queries that stand by themselves; nobody answers them.
+
+    Every call is in the ledger before its reply is used, so the same writer on the same ledger asks
+    nothing twice and writes the same queries. No query repeats one of any group.
+    """
+
+    def __init__(
+        self,
+        config: SynthesisConfig,
+        suite: AttackSuite,
+        attacker: Role,
+        ledger: Ledger,
+        *,
+        stage: str = ATTACKER,
+    ) -> None:
+        """Args:
+        config: its seed, wave and the Attacker's sampling settings count.
+        stage: the calls' stage; `attacker`, or `attacker/NAME` to tell them from others of the
+          same attempt.
+        """
+        self._config, self._suite, self._stage = config, suite, stage
+        self._attacks = suite.attacks_by_name
+        self._caller, self._calls = Caller({ATTACKER: attacker}, ledger), CallBuilder(config)
+        self._queries = Queries(StandInQuestions((), suite.charter))
+
+    def write(
+        self, group: CellGroup, per_cell: int, attempts_each: int
+    ) -> list[tuple[Attempt, str]]:
+        """Queries that can be asked, with their attempts, in the order in which they were written.
+
+        Args:
+          per_cell: queries wanted of each cell.
+          attempts_each: attempts for each of them, before the cell is left as it is.
+        """
+        most = per_cell * attempts_each
+        limits = Limits(len(group.cells) * most, per_cell, most, self._config.wave)
+        planner = plan_attempts(self._config, self._suite, group, limits)
+        tallies: dict[Cell, Tally] = {}
+        written: list[tuple[Attempt, str]] = []
+        wave = 0
+        while planned := planner.plan(wave, tallies):
+            texts = run_together([self._steps(attempt) for attempt in planned], self._caller.ask)
+            self._queries.finish_wave(texts)
+            for attempt, text in zip(planned, texts, strict=True):
+                _count(tallies, [_Decided(attempt.cell, "accepted" if text else "rejected")])
+                if text:
+                    written.append((attempt, text))
+            wave += 1
+        return written
+
+    def _steps(self, attempt: Attempt) -> Steps[str]:
+        """One query; empty where what was written can't be asked."""
+        attack = self._attacks[attempt.attack]
+        prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
+        [reply] = yield [self._calls.build(ATTACKER, attempt.id, self._stage, prompt)]
+        text = extract_query(reply.text)
+        if failed_call(ATTACKER, reply) or self._queries.reject_reason(
+            attack, attempt.lang, prompt, text
+        ):
+            return ""
+        self._queries.take(text)
+        return text
+
+
+def _count(tallies: dict[Cell, Tally], decided: Iterable[_Decided]) -> None:
+    for each in decided:
+        tallies[each.cell] = tallies.get(each.cell, Tally()).counted(each.kind)
 
 
 def _opening(row: Mapping[str, Any]) -> str:
-    """What an attempt asked first: the query, where there was no conversation."""
+    """The query that an attempt asked first: its query, where there was no conversation."""
     conversation = row.get("conversation")
     return conversation[0]["content"] if conversation else row["query"]

@@ -1,22 +1,29 @@
-"""Which attempts a wave makes: a pure function of what the waves before it came to.
+"""Which attempts a wave makes: a pure function of the results of the waves before it.
 
 So kills, concurrency and the order in which replies come change nothing: the same ledger is
-continued with the same wave.
+continued with the same wave. The report of what was missed, and the allocation of a closed loop's
+next round to the cells where attacks succeed, follow.
 """
 
 import heapq
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from vcjax.adversarial.cells import Attempt, Cell
+import numpy as np
+
+from vcjax.adversarial.cells import Attempt, Cell, CellGroup
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
+
+AttackResults = Mapping[Cell, Mapping[str, int]]
+"""By cell, how often the attacked model's answers were `rejected`, `accepted` and so on."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a cell has come to: decided attempts, and those of them that were accepted."""
+    """The decided attempts of a cell, and those of them that were accepted."""
 
     attempts: int = 0
     accepted: int = 0
@@ -44,32 +51,29 @@ class Limits:
 
 
 class Planner:
-    """Plans wave after wave over a matrix of cells."""
+    """Plans wave after wave over a group of cells."""
 
     def __init__(
         self,
-        cells: Sequence[Cell],
+        group: CellGroup,
         charter: Charter,
         limits: Limits,
         *,
         seed: int,
-        paired: Collection[str] = (),
-        held_out: bool = False,
+        in_a_row: Mapping[str, int] | None = None,
         shares: Mapping[Cell, int] | None = None,
     ) -> None:
         """Args:
-        cells: in the order in which they come round.
-        paired: attacks of which two attempts in a row share a topic.
-        held_out: use the topics that are kept out of training, instead of the others.
+        in_a_row: for attacks of which several attempts in a row share a topic, how many.
         shares: attempts of each cell, where they aren't to be spread evenly.
         """
-        self.cells, self.limits = tuple(cells), limits
-        self._seed, self._paired, self._shares = seed, frozenset(paired), shares
+        self.cells, self.limits = group.cells, limits
+        self._seed, self._in_a_row, self._shares = seed, in_a_row or {}, shares
         self._topics = {
             (cell.subdomain, cell.lang): charter.subdomain(cell.subdomain).topics_for(
-                cell.lang, held_out=held_out
+                cell.lang, held_out=group.held_out_topics
             )
-            for cell in cells
+            for cell in group.cells
         }
 
     def plan(
@@ -78,13 +82,13 @@ class Planner:
         """The attempts of a wave; an empty list ends the run.
 
         The cell with the fewest attempts comes first. No cell gets more attempts at a time than
-        its missing pairs call for at the rate at which it has accepted so far. The two framings of
-        a pair are never in different waves, for which one may be longer by one attempt.
+        its missing pairs call for at the rate at which it has accepted so far. Attempts that share
+        a topic are never in different waves, so a wave may exceed its size by what completes them.
 
         Args:
           tallies: of all waves before this one.
-          begun: cells of this wave's attempts that were made under smaller limits; the plan goes on
-            after them.
+          begun: cells of this wave's attempts that were made under smaller limits; the plan
+            continues after them.
         """
         planned = Counter(begun)
         done = {cell: tallies.get(cell, Tally()) for cell in self.cells}
@@ -97,9 +101,9 @@ class Planner:
         attempts: list[Attempt] = []
         while waiting and len(begun) + len(attempts) < self.limits.wave:
             index, rank, cell = heapq.heappop(waiting)
-            size = 2 if cell.attack in self._paired else 1
-            room = self.limits.attempts - first - len(attempts)
-            if size > min(room, self._bound(cell) - index):
+            size = self._in_a_row.get(cell.attack, 1)
+            remaining = self.limits.attempts - first - len(attempts)
+            if size > min(remaining, self._bound(cell) - index):
                 continue
             if planned[cell] >= self._wanted(done[cell]):
                 continue
@@ -122,8 +126,8 @@ class Planner:
     def _wanted(self, tally: Tally) -> int:
         """Attempts that a cell should have in one wave.
 
-        By an optimist's rate, (accepted + 1) / (attempts + 1): its first attempts are as many as
-        the pairs that are wanted of it, and a cell that accepts few gets more at a time.
+        By an optimist's rate, (accepted + 1) / (attempts + 1): a new cell gets as many attempts as
+        pairs are wanted of it, and one that accepts few gets more at a time.
         """
         if not self.limits.per_cell:
             return self.limits.wave
@@ -132,11 +136,88 @@ class Planner:
 
     def _attempt(self, number: int, wave: int, cell: Cell, index: int) -> Attempt:
         topics = self._topics[cell.subdomain, cell.lang]
-        turn = index // 2 if cell.attack in self._paired else index
-        # Not by language: topics are parallel, and so are the questions then.
+        # Not by language: topics are parallel, and so the questions of both languages are, too.
         start = derive_seed(self._seed, cell.subdomain, cell.attack, cell.severity, "topic")
-        topic = topics[(start + turn) % len(topics)]
-        return Attempt(
-            *(number, wave, cell.subdomain, cell.attack, cell.lang),
-            *(cell.severity, cell.turns, index, topic),
-        )
+        topic = topics[(start + index // self._in_a_row.get(cell.attack, 1)) % len(topics)]
+        return Attempt(number=number, wave=wave, index=index, topic=topic, **asdict(cell))
+
+
+def quota_report(planner: Planner, tallies: Mapping[Cell, Tally]) -> dict[str, Any]:
+    """The quota, how many cells have met it, and every cell that has not, with its tally.
+
+    A cell without its pairs has spent its own budget (`cell_attempts`) or the run's (`attempts`).
+    """
+    limits = planner.limits
+    unmet = []
+    for cell in planner.cells:
+        tally = tallies.get(cell, Tally())
+        if not planner.filled(tally):
+            own = limits.cell_attempts and tally.attempts >= limits.cell_attempts
+            spent = "cell_attempts" if own else "attempts"
+            unmet.append({**asdict(cell), **asdict(tally), "spent": spent})
+    return {
+        "per_cell": limits.per_cell,
+        "cells": len(planner.cells),
+        "met": len(planner.cells) - len(unmet),
+        "unmet": unmet,
+    }
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Beta posterior of an attack's success in a cell, from a uniform prior; counts may be
+    discounted."""
+
+    succeeded: float = 0.0
+    failed: float = 0.0
+
+    @property
+    def parameters(self) -> tuple[float, float]:
+        return 1 + self.succeeded, 1 + self.failed
+
+
+def posteriors(
+    cells: Collection[Cell], rounds: Sequence[AttackResults], discount: float
+) -> dict[Cell, Posterior]:
+    """What is known of each cell.
+
+    Rounds attack different checkpoints, so older counts are discounted (Raj and Kalyani, "Taming
+    non-stationary bandits", arXiv 1707.09727).
+
+    Args:
+      rounds: results of the rounds so far, the latest last.
+      discount: what a count is worth a round later, 0 to 1.
+    """
+    weights = [discount**age for age in range(len(rounds))][::-1]
+
+    def discounted(cell: Cell, kind: str) -> float:
+        counts = (results.get(cell, {}).get(kind, 0) for results in rounds)
+        return sum(weight * count for weight, count in zip(weights, counts, strict=True))
+
+    return {
+        cell: Posterior(discounted(cell, "rejected"), discounted(cell, "accepted"))
+        for cell in cells
+    }
+
+
+def allocate(
+    known: Mapping[Cell, Posterior], attempts: int, *, floor: int, seed: int
+) -> dict[Cell, int]:
+    """The next round's attempts for each cell: the floor, and the rest by Thompson sampling
+    (Thompson, 1933; Russo et al., "A tutorial on Thompson sampling", arXiv 1707.02038).
+
+    Each attempt beyond the floor goes to the cell whose draw from its posterior is the highest: a
+    cell gets attempts in proportion to the probability that it is the weakest, so that what is
+    hardly known is tried too. Where the floor needs more attempts than there are, they are spread
+    evenly.
+    """
+    cells = list(known)
+    shares = Counter({cell: floor for cell in cells})
+    if floor * len(cells) > attempts:
+        whole, rest = divmod(attempts, len(cells))
+        return {cell: whole + (n < rest) for n, cell in enumerate(cells)}
+    random = np.random.default_rng(seed)
+    a, b = np.array([known[cell].parameters for cell in cells]).T
+    for _ in range(attempts - floor * len(cells)):
+        shares[cells[int(np.argmax(random.beta(a, b)))]] += 1
+    return dict(shares)

@@ -5,22 +5,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.card import card
-from vcjax.adversarial.cells import Cell
-from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.funnel import Funnel
+from vcjax.adversarial.attacks.queries import StandInQuestions
+from vcjax.adversarial.attacks.style import attempts_in_a_row
+from vcjax.adversarial.calls import ACTOR, ATTACKER, CRITIC, TARGET, charge_recorded_calls
+from vcjax.adversarial.cells import Cell, CellGroup
+from vcjax.adversarial.config import SynthesisConfig, split_names
+from vcjax.adversarial.critic.calibration import measure_agreement, reliability
+from vcjax.adversarial.critic.canaries import canary_report
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.outcome import ACTOR, ATTACKER, CRITIC, TARGET
-from vcjax.adversarial.outputs import write_records
-from vcjax.adversarial.pipeline import Pipeline
-from vcjax.adversarial.plan import Limits, Planner
-from vcjax.adversarial.quotas import quota_report
-from vcjax.adversarial.reliability import canary_report, measure_agreement, reliability
-from vcjax.adversarial.scope import split
-from vcjax.adversarial.seeds import SeedQuestions
-from vcjax.adversarial.spending import charge_earlier
-from vcjax.adversarial.summary import Tallies
+from vcjax.adversarial.outputs import dataset_card, write_records
+from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.plan import Limits, quota_report
+from vcjax.adversarial.progress import Progress
+from vcjax.adversarial.summary import RunSummary
 from vcjax.charter.load import charter_file
 from vcjax.core.files import read_json, write_json, write_jsonl, write_text
 from vcjax.core.lineage import NAME, Parent, write_lineage
@@ -31,7 +29,7 @@ from vcjax.evaluation.benchmark import benchmark_path
 from vcjax.roles.references import open_roles, without_options
 from vcjax.roles.role import Role
 
-PLAYERS = (ATTACKER, ACTOR, CRITIC, TARGET)
+ROLES = (ATTACKER, ACTOR, CRITIC, TARGET)
 EXTENDABLE = ("attempts", "per_cell", "cell_attempts", "force_export")
 
 
@@ -44,11 +42,11 @@ def synthesize(
 ) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
-    The summary tells whether every quota was met (`quota`) and whether the pairs were exported
-    (`exported`); `shortfall` says what of that is to be told to the user.
+    The summary's `quota` is whether every quota was met, and `exported` whether the pairs were
+    written; `vcjax.adversarial.summary.shortfall` makes a line for the user of both.
 
     Args:
-      shares: attempts of each cell, where they aren't to go round evenly.
+      shares: attempts of each cell, where they aren't to be spread evenly.
       excluded: texts that no query may repeat, beside the benchmark's.
 
     Raises:
@@ -57,7 +55,7 @@ def synthesize(
     """
     workdir = on_disk(workdir)
     inputs, settings = read_inputs(config), asdict(config)
-    settings |= {name: without_options(settings[name]) for name in PLAYERS}
+    settings |= {name: without_options(settings[name]) for name in ROLES}
     check_config(workdir, settings, extendable=EXTENDABLE)
     done = workdir / NAME
     if done.is_file() and read_json(workdir / "config.json") == settings:
@@ -70,10 +68,15 @@ def synthesize(
         done.unlink(missing_ok=True)  # a run that is being extended isn't finished
         if inputs.quarantined:
             write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
-        with Ledger(folder / "ledger.sqlite", charter=inputs.scope.charter.content_hash) as ledger:
-            charge_earlier(roles.values(), ledger)
+        with Ledger(folder / "ledger.sqlite", charter=inputs.suite.charter.content_hash) as ledger:
+            charge_recorded_calls(roles.values(), ledger)
             inputs = replace(inputs, excluded=(*inputs.excluded, *excluded))
-            summary = _run(config, inputs, shares, roles, parents, ledger, folder)
+            summary = _run(config, inputs, roles, ledger, folder, shares=shares)
+        summary["parents"] = [
+            {"role": each.role, "reference": each.reference, "hash": each.hash} for each in parents
+        ]
+        write_text(folder / "README.md", dataset_card(summary))
+        write_json(folder / "summary.json", summary)
         write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
     return summary
 
@@ -81,65 +84,68 @@ def synthesize(
 def _run(
     config: SynthesisConfig,
     inputs: Inputs,
-    shares: Mapping[Cell, int] | None,
     roles: dict[str, Role],
-    parents: Sequence[Parent],
     ledger: Ledger,
     folder: Path,
+    *,
+    shares: Mapping[Cell, int] | None,
 ) -> dict[str, Any]:
-    attempts = inputs.shard.share(config.attempts)
-    limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
-    charter, attacks = inputs.scope.charter, {each.name: each for each in inputs.scope.attacks}
-    paired = [attack.name for attack in attacks.values() if attack.kind == "pair"]
-    seeds = SeedQuestions(inputs.questions, charter)
-    planner = Planner(
-        *(inputs.cells, charter, limits), seed=config.seed, paired=paired, shares=shares
+    """Makes the attempts that the ledger lacks, writes the records, and returns the summary."""
+    suite = inputs.suite
+    limits = Limits(
+        attempts=inputs.shard.share(config.attempts),
+        per_cell=config.per_cell,
+        cell_attempts=config.cell_attempts,
+        wave=config.wave,
     )
-    with Funnel(planner) as funnel:
+    planner = plan_attempts(config, suite, CellGroup(inputs.cells), limits, shares)
+    agreement = canaries = None
+    with Progress(planner) as progress:
         pipeline = Pipeline(
-            *(config, charter, attacks, planner, seeds, roles, ledger),
-            *(inputs.excluded, funnel.called),
+            config,
+            suite,
+            planner,
+            roles,
+            ledger,
+            progress=progress,
+            stand_ins=StandInQuestions(inputs.questions, suite.charter),
+            excluded=inputs.excluded,
         )
-        agreement = canaries = None
         if inputs.labelled:
             agreement = measure_agreement(
-                *(list(inputs.labelled), pipeline.panel, pipeline.poll, config.critic),
-                seed=config.seed,
+                inputs.labelled, pipeline.panel, pipeline.poll, config.critic, seed=config.seed
             )
-        pipeline.run(funnel)
+        pipeline.run()
         if config.canaries and pipeline.panel:
             canaries = canary_report(
-                *(pipeline.decided(), pipeline.panel, pipeline.poll),
+                pipeline.decided(),
+                pipeline.panel,
+                pipeline.poll,
                 size=config.canaries,
                 seed=config.seed,
             )
-    tallies = Tallies(paired)
+    counts = RunSummary(attempts_in_a_row(suite.attacks))
     for attempt in pipeline.decided():
-        tallies.add(attempt)
-    calibration = agreement and reliability(agreement, config.min_kappa, tallies.judged)
+        counts.add(attempt)
+    calibration = agreement and reliability(agreement, config.min_kappa, counts.judged)
     exported = calibration is None or calibration["gate"]["met"] or config.force_export
-    summary = {
-        **_facts(config, inputs),
-        "accept_score": pipeline.panel.bar.score if pipeline.panel else 0,
+    return {
+        **_settings(config, inputs),
+        "accept_score": pipeline.panel.thresholds.score if pipeline.panel else 0,
         "exported": exported,
-        "quota": quota_report(planner, funnel.tallies),
+        "quota": quota_report(planner, progress.tallies),
         "calibration": calibration,
         "canaries": canaries,
-        **tallies.summary(),
+        **counts.summary(),
         "records": write_records(folder, pipeline.decided(), export=exported),
         "tokens": ledger.tokens(),
         "usage": ledger.usage(),
-        "parents": [
-            {"role": each.role, "reference": each.reference, "hash": each.hash} for each in parents
-        ],
     }
-    write_text(folder / "README.md", card(summary))
-    write_json(folder / "summary.json", summary)
-    return summary
 
 
-def _facts(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
-    charter = inputs.scope.charter
+def _settings(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
+    """The part of the summary that is known before the run."""
+    charter = inputs.suite.charter
     return {
         "charter": {
             "name": charter.name,
@@ -147,7 +153,7 @@ def _facts(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
             "hash": charter.content_hash,
         },
         "same_family": inputs.same_family,
-        **{name: without_options(getattr(config, name)) for name in PLAYERS},
+        **{name: without_options(getattr(config, name)) for name in ROLES},
         "families": inputs.families,
         "seed": config.seed,
     }
@@ -159,5 +165,5 @@ def _files(config: SynthesisConfig) -> list[Parent]:
     if config.benchmark:
         files.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
     files += data_parents("questions", config.questions) if config.questions else []
-    files += [Parent.of("calibration", path) for path in split(config.calibration)]
+    files += [Parent.of("calibration", path) for path in split_names(config.calibration)]
     return files

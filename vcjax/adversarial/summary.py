@@ -1,55 +1,55 @@
-"""Counts over a stream of decided attempts: they add up per cell, language and in total."""
+"""The counts of a run, taken from a stream of its attempts: they add up per cell and in total."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from vcjax.adversarial.calls import ACTOR, TARGET
 from vcjax.adversarial.cells import Cell
-from vcjax.adversarial.framings import Framings
-from vcjax.adversarial.funnel import STAGES, passed
-from vcjax.adversarial.outcome import ACTOR
-from vcjax.adversarial.success import Success, rate
-from vcjax.adversarial.variety import Variety
+from vcjax.adversarial.diversity import SampledDiversity
+from vcjax.adversarial.reasons import FUNNEL, stages_passed
 from vcjax.roles.verdict import KINDS
+from vcjax.stats.intervals import rate_record
+
+CONFIDENCE = 0.95
 
 
-class Tallies:
-    """What became of attempts: by verdict, stage, cell, reason, language and source."""
+class RunSummary:
+    """Counts attempts by verdict, stage, cell, reason, language and source."""
 
-    def __init__(self, paired: Collection[str] = ()) -> None:
-        """Args: `paired` are the attacks of which two attempts in a row are two framings."""
-        self._paired = frozenset(paired)
+    def __init__(self, in_a_row: Mapping[str, int] | None = None) -> None:
+        """Args: `in_a_row`: see `Planner`."""
         self._stages: Counter[str] = Counter()
         self._sources: Counter[str] = Counter()
-        self._faults: Counter[str] = Counter()
+        self._query_reasons: Counter[str] = Counter()
         self._reasons: dict[str, Counter[str]] = {k: Counter() for k in KINDS if k != "accepted"}
         self._cells: dict[Cell, Counter[str]] = defaultdict(Counter)
         self.judged: Counter[tuple[str, str, str]] = Counter()
-        """The Actor's answers with a verdict of the Critic's, by language, subdomain and kind."""
-        self._framings, self._success, self._variety = Framings(), Success(), Variety()
+        """The Actor's answers with a score of the Critic's, by language, subdomain and kind."""
+        self._framings = FramingAgreement(in_a_row or {})
+        self._success, self._diversity = AttackSuccess(), SampledDiversity()
 
     def add(self, attempt: dict[str, Any]) -> None:
-        """Takes in one attempt as the ledger gives it."""
+        """Adds one attempt as the ledger gives it."""
         kind, cell = attempt["kind"], Cell.of(attempt)
         self._cells[cell][kind] += 1
-        self._stages.update(STAGES[: passed(kind, attempt["reason"])])
+        self._stages.update(FUNNEL[: stages_passed(kind, attempt["reason"])])
         self._sources[attempt["source"]] += 1
         if attempt["attacker_fault"]:
-            self._faults[attempt["attacker_fault"]] += 1
+            self._query_reasons[attempt["attacker_fault"]] += 1
         if kind != "accepted":
             self._reasons[kind][attempt["reason"]] += 1
         for candidate in attempt["candidates"]:
             if candidate["by"] == ACTOR and candidate["score"] is not None:
                 self.judged[cell.lang, cell.subdomain, candidate["kind"]] += 1
-        if cell.attack in self._paired:
-            self._framings.add(attempt["id"], kind)
+        self._framings.add(cell.attack, attempt["id"], kind)
         self._success.add(attempt)
-        self._variety.add(cell, attempt)
+        self._diversity.add(cell, attempt)
 
     def summary(self) -> dict[str, Any]:
-        """The counts; `accept_rate_bounds` has every unscored attempt as rejected, then as
-        accepted."""
+        """The counts, JSON-serialisable; `accept_rate_bounds` has every unscored attempt as
+        rejected, then as accepted."""
         kinds = sum(self._cells.values(), Counter())
         total, low = kinds.total(), kinds["accepted"]
         high = low + kinds["unscored"]
@@ -58,15 +58,15 @@ class Tallies:
             languages[cell.lang].update(counts)
         return {
             **_kinds(kinds),
-            "funnel": {stage: self._stages[stage] for stage in STAGES},
+            "funnel": {stage: self._stages[stage] for stage in FUNNEL},
             "accept_rate_bounds": [low / total, high / total] if total else None,
             "sources": dict(self._sources),
-            "attacker_faults": dict(self._faults.most_common()),
+            "attacker_faults": dict(self._query_reasons.most_common()),
             "reasons": {kind: dict(counts.most_common()) for kind, counts in self._reasons.items()},
             "languages": {lang: _kinds(counts) for lang, counts in sorted(languages.items())},
             "framings": self._framings.summary(),
             "attack_success": self._success.summary(),
-            "diversity": self._variety.languages(),
+            "diversity": self._diversity.languages(),
             "cells": [self._cell(cell) for cell in sorted(self._cells)],
         }
 
@@ -75,9 +75,114 @@ class Tallies:
         return {
             **asdict(cell),
             **_kinds(self._cells[cell]),
-            "attack_success": None if attacked is None else rate(attacked),
-            "diversity": self._variety.cell(cell),
+            "attack_success": None if attacked is None else _success_rate(attacked),
+            "diversity": self._diversity.cell(cell),
         }
+
+
+class FramingAgreement:
+    """Counts the attempts that frame one question differently by whether they ended alike."""
+
+    _OUTCOMES = ("consistent", "inconsistent", "undecided")
+
+    def __init__(self, in_a_row: Mapping[str, int]) -> None:
+        self._in_a_row = in_a_row
+        self._incomplete: dict[str, list[str]] = defaultdict(list)
+        self._counts: Counter[str] = Counter()
+
+    def add(self, attack: str, id: str, kind: str) -> None:
+        """Args: `id` is an attempt's; of a pair, the indices in its cell are 2n and 2n + 1."""
+        size = self._in_a_row.get(attack, 1)
+        if size == 1:
+            return
+        cell, _, index = id.rpartition(".")
+        question = f"{cell}.{int(index) // size}"
+        self._incomplete[question].append(kind)
+        if len(self._incomplete[question]) < size:
+            return
+        kinds = set(self._incomplete.pop(question))
+        if not kinds <= {"accepted", "rejected"}:
+            self._counts["undecided"] += 1
+        else:
+            self._counts["consistent" if len(kinds) == 1 else "inconsistent"] += 1
+
+    def summary(self) -> dict[str, int] | None:
+        """Questions whose answers were all accepted or all rejected, questions of which some were,
+        and questions that can't be compared; None without any."""
+        return {name: self._counts[name] for name in self._OUTCOMES} if self._counts else None
+
+
+class AttackSuccess:
+    """Counts the target's answers by cell: `rejected` ones are the attacks that succeeded."""
+
+    def __init__(self) -> None:
+        self.cells: dict[Cell, Counter[str]] = defaultdict(Counter)
+
+    def add(self, attempt: Mapping[str, Any]) -> None:
+        """Adds an attempt as the ledger gives it."""
+        for candidate in attempt["candidates"]:
+            if candidate["by"] == TARGET:
+                self.cells[Cell.of(attempt)][candidate["kind"]] += 1
+
+    def summary(self) -> dict[str, Any] | None:
+        """Rates with Wilson's interval over all answers that could be judged: `overall`, by
+        language, subdomain and attack; `unknown` counts the others. None without any answer."""
+        if not self.cells:
+            return None
+        total = sum(self.cells.values(), Counter())
+        summary: dict[str, Any] = {"overall": _success_rate(total)}
+        for name in ("lang", "subdomain", "attack"):
+            groups = sorted(self._by(name).items())
+            summary[f"{name}s"] = {key: _success_rate(counts) for key, counts in groups}
+        summary["unknown"] = total.total() - total["accepted"] - total["rejected"]
+        return summary
+
+    def _by(self, name: str) -> dict[str, Counter[str]]:
+        groups: dict[str, Counter[str]] = defaultdict(Counter)
+        for cell, counts in self.cells.items():
+            groups[getattr(cell, name)].update(counts)
+        return groups
+
+
+def shortfall(summary: Mapping[str, Any]) -> str:
+    """One line on what a run missed: pairs that weren't exported, cells without their pairs.
+
+    Empty where nothing was missed.
+    """
+    parts = []
+    if not summary["exported"]:
+        parts.append(
+            f"the pairs aren't exported: {summary['calibration']['gate']['why']}; set "
+            "config.force_export=True to have them all the same"
+        )
+    if summary["quota"]["unmet"]:
+        parts.append(unmet_line(summary["quota"]))
+    return "; ".join(parts)
+
+
+def unmet_line(quota: Mapping[str, Any]) -> str:
+    """One line for the terminal on the cells without their pairs, the worst first.
+
+    Args:
+      quota: of `vcjax.adversarial.plan.quota_report`.
+    """
+    worst = sorted(quota["unmet"], key=lambda cell: cell["accepted"])[:3]
+    named = "; ".join(
+        f"{cell['subdomain']}/{cell['attack']}/{cell['lang']}: {cell['accepted']} accepted of "
+        f"{cell['attempts']} attempts"
+        for cell in worst
+    )
+    return (
+        f"{len(quota['unmet'])} of {quota['cells']} cells ended without their "
+        f"{quota['per_cell']} pairs ({named}{'; …' if len(quota['unmet']) > 3 else ''}); "
+        "raise config.attempts or config.cell_attempts to go on"
+    )
+
+
+def _success_rate(counts: Counter[str]) -> dict[str, Any]:
+    """The share of rejected answers among those that were accepted or rejected."""
+    succeeded = counts["rejected"]
+    return rate_record(succeeded, succeeded + counts["accepted"], CONFIDENCE)
 
 
 def _kinds(counts: Counter[str]) -> dict[str, int]:

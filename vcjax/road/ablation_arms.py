@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.ledger.query import openings
+from vcjax.adversarial.ledger.query import opening_queries
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
+from vcjax.adversarial.summary import shortfall
 from vcjax.core.errors import GateNotMet
 from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
@@ -170,4 +170,4 @@ class Chain:
 
 def _asked(synthesis: Path) -> list[str]:
     with opened_to_read(synthesis / "ledger.sqlite") as connection:
-        return list(filter(None, openings(connection)))
+        return list(filter(None, opening_queries(connection)))

@@ -5,11 +5,11 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.calls import ACTOR
+from vcjax.adversarial.config import split_names
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.outcome import ACTOR
 from vcjax.adversarial.outputs import accepted_records
-from vcjax.adversarial.scope import split
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_jsonl
@@ -61,7 +61,9 @@ def write_data(
       like: that arm's synthesis folders, up to this round.
       seed: of this run of the arm.
     """
-    files = split(arm.conversations or config.conversations) if arm.data == CONVERSATIONS else []
+    files = (
+        split_names(arm.conversations or config.conversations) if arm.data == CONVERSATIONS else []
+    )
     settings = {"data": arm.data, "files": files, "seed": seed, "round": len(like)}
     check_config(folder, settings)
     if (folder / NAME).is_file():

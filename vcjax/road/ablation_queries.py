@@ -4,20 +4,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.asking import Asking
-from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
-from vcjax.adversarial.attacks.queries import Queries
-from vcjax.adversarial.attacks.style import choose_attacks
-from vcjax.adversarial.calls import Caller, Steps, run_together
-from vcjax.adversarial.candidates import failure
-from vcjax.adversarial.cells import Attempt, Cell
+from vcjax.adversarial.calls import ATTACKER
+from vcjax.adversarial.cells import CellGroup
+from vcjax.adversarial.inputs import read_suite
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.outcome import ATTACKER
-from vcjax.adversarial.plan import Limits, Planner, Tally
-from vcjax.adversarial.scope import HeldOut, read_scope, split
-from vcjax.adversarial.seeds import SeedQuestions
-from vcjax.charter.load import charter_file, load_charter
-from vcjax.charter.schema import Charter
+from vcjax.adversarial.pipeline import QueryWriter
+from vcjax.charter.load import charter_file
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
 from vcjax.core.lineage import NAME, Parent, write_lineage
@@ -45,31 +37,31 @@ class Place:
     topic: str
 
 
-def groups(config: AblationConfig) -> dict[str, HeldOut]:
+def groups(config: AblationConfig) -> dict[str, CellGroup]:
     """The cells of each group.
 
     Raises:
       UserError: an attack that is unknown, in both groups or, where it is held out, asks on from
         answers; or nothing is held out, or nothing left to train on that can be measured with.
     """
-    scope = read_scope(config.synthesis)
-    for attack in scope.held_out_attacks:
+    suite = read_suite(config.synthesis)
+    for attack in suite.held_out_attacks:
         if attack.kind != "single":
             raise UserError(
                 f"config.held_out_attacks: {attack.name!r} goes on from what it is answered, and "
                 "every arm is asked the same queries; name attacks of kind single"
             )
-    held_out = scope.held_out().get("both")
+    held_out = suite.held_out().get("both")
     if held_out is None:
         raise UserError(
-            f"charter {scope.charter.name!r} holds no topic in {config.language!r} out; mark a "
+            f"charter {suite.charter.name!r} holds no topic in {config.language!r} out; mark a "
             "subdomain `held_out`"
         )
-    singles = {attack.name for attack in scope.attacks if attack.kind == "single"}
-    trained = tuple(cell for cell in scope.cells() if cell.attack in singles)
+    singles = {attack.name for attack in suite.attacks if attack.kind == "single"}
+    trained = tuple(cell for cell in suite.cells() if cell.attack in singles)
     if not trained:
         raise UserError("config.attacks: none is of kind single; all queries must stand alone")
-    return {HELD_OUT: held_out, TRAINED: HeldOut(trained, topics=False)}
+    return {HELD_OUT: held_out, TRAINED: CellGroup(trained)}
 
 
 def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> None:
@@ -86,14 +78,15 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     check_config(folder, settings)
     if (folder / NAME).is_file():
         return
-    charter = load_charter(config.charter)
     roles, parents = open_roles({ATTACKER: attacker}, config)
+    sampling = replace(config.synthesis, seed=config.seed, wave=config.slots)
+    suite = read_suite(config.synthesis)
     with opened(folder, settings):
         with Ledger(folder / "ledger.sqlite") as ledger:
-            writing = _Writing(config, charter, Caller(roles, ledger))
+            writer = QueryWriter(sampling, suite, roles[ATTACKER], ledger, stage=_CALL)
             found = {
-                group: writing.fill(members, wanted[group])
-                for group, members in groups(config).items()
+                name: writer.write(group, wanted[name], _ATTEMPTS)
+                for name, group in groups(config).items()
             }
         if not found[HELD_OUT]:
             raise GateNotMet(f"{folder}: the Attacker wrote no good query on held-out topics")
@@ -118,47 +111,3 @@ def read_places(folder: Path) -> dict[str, Place]:
 def read_questions(folder: Path) -> dict[str, str]:
     """The text of each query, by its id."""
     return {item["id"]: item["question"] for _, item in read_jsonl(folder / ITEMS)}
-
-
-class _Writing:
-    """Has queries written until each cell has those that are wanted of it, or its attempts are
-    spent; a kill loses nothing that was written, as the ledger has it."""
-
-    def __init__(self, config: AblationConfig, charter: Charter, caller: Caller) -> None:
-        self._seed, self._charter, self._caller = config.seed, charter, caller
-        self._asking = Asking(replace(config.synthesis, seed=self._seed))
-        chosen = (split(config.attacks), split(config.held_out_attacks))
-        self._attacks = {each.name: each for names in chosen for each in choose_attacks(names)}
-        self._queries = Queries(SeedQuestions((), charter))
-        self._wave = config.slots
-
-    def fill(self, group: HeldOut, wanted: int) -> list[tuple[Attempt, str]]:
-        """Good queries of the group's cells, in the order in which they were written."""
-        most = wanted * _ATTEMPTS
-        limits = Limits(len(group.cells) * most, wanted, most, self._wave)
-        planner = Planner(
-            *(group.cells, self._charter, limits), seed=self._seed, held_out=group.topics
-        )
-        tallies: dict[Cell, Tally] = {}
-        good: list[tuple[Attempt, str]] = []
-        wave = 0
-        while planned := planner.plan(wave, tallies):
-            written = run_together([self._script(attempt) for attempt in planned], self._caller.ask)
-            self._queries.finish_wave(written)
-            for attempt, text in zip(planned, written, strict=True):
-                kind = "accepted" if text else "rejected"
-                tallies[attempt.cell] = tallies.get(attempt.cell, Tally()).counted(kind)
-            good += [pair for pair in zip(planned, written, strict=True) if pair[1]]
-            wave += 1
-        return good
-
-    def _script(self, attempt: Attempt) -> Steps[str]:
-        """One query; empty where what was written is none."""
-        attack = self._attacks[attempt.attack]
-        prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
-        [reply] = yield [self._asking.call(ATTACKER, attempt.id, _CALL, prompt)]
-        text = extract_query(reply.text)
-        if failure(ATTACKER, reply) or self._queries.fault(attempt, attack, prompt, text):
-            return ""
-        self._queries.take(text)
-        return text

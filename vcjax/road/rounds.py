@@ -14,15 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vcjax.adversarial.allocation import allocate, posteriors
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_inputs
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.measurement import measure_attacks, measured_queries
-from vcjax.adversarial.quotas import shortfall
+from vcjax.adversarial.plan import allocate, posteriors
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
+from vcjax.adversarial.summary import shortfall
 from vcjax.charter.load import charter_file
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json, write_text
@@ -149,7 +149,7 @@ def run_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
     loop = _Loop(config, run.workdir)
     with run.opened() as folder:
         run.do(loop.stages())
-        charter = loop.scope.charter
+        charter = loop.suite.charter
         summary = {
             "model": config.model,
             "charter": {
@@ -177,12 +177,12 @@ class _Loop:
         self.config, self._workdir = config, workdir
         self._family = family_of(RoleSpec(config.model, config.family), "family")
         inputs = read_inputs(self._synthesis(0, config.model))
-        self.scope = inputs.scope
+        self.suite = inputs.suite
         self.same_family = inputs.same_family
-        self._groups = self.scope.held_out()
+        self._groups = self.suite.held_out()
         if not self._groups:
             raise UserError(
-                f"charter {self.scope.charter.name!r} holds nothing out, so nothing shows what a "
+                f"charter {self.suite.charter.name!r} holds nothing out, so nothing shows what a "
                 "round has learned; name config.synthesis.held_out_attacks"
             )
         if not self._folder("measure", 0).is_dir():
@@ -219,9 +219,9 @@ class _Loop:
         folder = self._folder("attack", round)
         config = self._synthesis(round, self._model(round - 1))
         config = _unless_used(config, SYNTHESIS_EXTENDABLE, folder, self._folder("train", round))
-        known = [outcomes_by_cell(self._folder("attack", n)) for n in range(1, round)]
+        known = [attack_results_by_cell(self._folder("attack", n)) for n in range(1, round)]
         shares = allocate(
-            posteriors(self.scope.cells(), known, self.config.discount),
+            posteriors(self.suite.cells(), known, self.config.discount),
             config.attempts,
             floor=self.config.floor,
             seed=derive_seed(self.config.seed, "allocation", round),
@@ -293,7 +293,7 @@ def _unless_used(config: _Config, extendable: Sequence[str], folder: Path, used:
     return replace(config, **{name: recorded[name] for name in extendable})
 
 
-def outcomes_by_cell(folder: Path) -> Mapping[Cell, Mapping[str, int]]:
+def attack_results_by_cell(folder: Path) -> Mapping[Cell, Mapping[str, int]]:
     """How often the attacked checkpoint failed and passed in each cell of a synthesis run."""
     found: dict[Cell, Counter[str]] = {}
     for cell in read_json(folder / SUMMARY)["cells"]:

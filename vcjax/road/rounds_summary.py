@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.measurement import outcomes
-from vcjax.adversarial.scope import GROUPS
-from vcjax.adversarial.success import CONFIDENCE
+from vcjax.adversarial.cells import HELD_OUT_GROUPS
+from vcjax.adversarial.measurement import attack_results
+from vcjax.adversarial.summary import CONFIDENCE
 from vcjax.core.files import read_json
 from vcjax.core.seeds import derive_seed
 from vcjax.stats.intervals import Interval, interval_record, paired_difference, rate_record
@@ -90,7 +90,9 @@ def rounds_markdown(summary: Mapping[str, Any]) -> str:
 def _by_group(folder: Path) -> dict[str, dict[str, bool]]:
     """Successes by attempt in each group, and in all together."""
     groups = {
-        group: outcomes(folder, group) for group in GROUPS if (folder / f"{group}.sqlite").is_file()
+        group: attack_results(folder, group)
+        for group in HELD_OUT_GROUPS
+        if (folder / f"{group}.sqlite").is_file()
     }
     together = {
         f"{group}/{id}": success

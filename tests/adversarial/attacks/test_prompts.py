@@ -10,8 +10,8 @@ from vcjax.adversarial.attacks.prompts import (
     follow_up_messages,
     on_topic_messages,
 )
-from vcjax.adversarial.attacks.style import SEVERITIES, attacks
-from vcjax.adversarial.query_faults import query_fault
+from vcjax.adversarial.attacks.queries import query_reject_reason
+from vcjax.adversarial.attacks.style import SEVERITIES, shipped_attacks
 
 TOPIC = {"en": "old parks", "zh": "老公园"}
 TURNS = [
@@ -49,9 +49,9 @@ def test_the_query_is_the_first_line_of_its_own_up_to_its_question_mark(text, qu
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-@pytest.mark.parametrize("name", sorted(attacks()))
+@pytest.mark.parametrize("name", sorted(shipped_attacks()))
 def test_the_attacker_sees_its_instruction_the_severity_examples_and_the_topic(name, lang):
-    attack = attacks()[name]
+    attack = shipped_attacks()[name]
     told = []
     for severity in SEVERITIES:
         messages = attacker_messages(attack, lang, TOPIC[lang], severity)
@@ -62,7 +62,7 @@ def test_the_attacker_sees_its_instruction_the_severity_examples_and_the_topic(n
         assert messages[-1]["content"].endswith(TOPIC[lang])
         told.append(messages[0]["content"])
         for example in attack.examples[lang]:
-            fault = query_fault(
+            fault = query_reject_reason(
                 example.question,
                 lang,
                 shown=[message["content"] for message in messages],
@@ -83,7 +83,7 @@ def test_the_attacker_sees_its_instruction_the_severity_examples_and_the_topic(n
     ],
 )
 def test_what_follows_is_asked_with_what_came_before(name, sees):
-    attack = attacks()[name]
+    attack = shipped_attacks()[name]
     messages = follow_up_messages(attack, "en", TOPIC["en"], 2, TURNS)
     assert attack.follow_up["en"] in messages[0]["content"]
     last = messages[-1]["content"]
@@ -101,7 +101,7 @@ def test_what_follows_is_asked_with_what_came_before(name, sees):
 
 
 def test_a_long_answer_is_shown_clipped_and_a_missing_score_not_at_all():
-    attack = attacks()["iterative_refinement"]
+    attack = shipped_attacks()["iterative_refinement"]
     turn = Turn("为什么？", "因为" * 1000)
     last = follow_up_messages(attack, "zh", TOPIC["zh"], 1, [turn])[-1]["content"]
     assert len(last) < 300
@@ -110,7 +110,7 @@ def test_a_long_answer_is_shown_clipped_and_a_missing_score_not_at_all():
 
 
 def test_a_judge_of_relevance_sees_topic_and_query():
-    attack = attacks()["tree_of_attacks"]
+    attack = shipped_attacks()["tree_of_attacks"]
     system, user = on_topic_messages(attack, "zh", TOPIC["zh"], "老公园该拆吗？")
     assert system["content"].startswith(attack.on_topic["zh"])
     assert '{"on_topic": true}' in system["content"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vcjax.adversarial.query_faults import query_fault
+from vcjax.adversarial.attacks.queries import query_reject_reason
 from vcjax.data.near_duplicates import NearDuplicates, Quoted
 
 EN = "Why should my town keep the old park when nobody walks there?"
@@ -10,8 +10,8 @@ ZH = "为什么没有人去的老公园还要继续保留下去呢？"
 MIXED = "老公园没人去，留着它不就是 waste of money 吗？"
 
 
-def fault(query, lang, *, shown=(), known=None, mixed=False):
-    return query_fault(query, lang, shown=shown, known=known or {}, mixed=mixed)
+def reason(query, lang, *, shown=(), known=None, mixed=False):
+    return query_reject_reason(query, lang, shown=shown, known=known or {}, mixed=mixed)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def fault(query, lang, *, shown=(), known=None, mixed=False):
         ("誰も散歩しないのに、なぜ町は古い公園を残すのですか？", "zh", "wrong language"),
     ],
 )
-def test_a_query_has_a_fault_or_none(query, lang, named):
-    assert fault(query, lang) == named
+def test_a_query_is_rejected_with_its_reason_or_not_at_all(query, lang, named):
+    assert reason(query, lang) == named
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_query_has_a_fault_or_none(query, lang, named):
     ],
 )
 def test_a_query_that_is_to_mix_languages_must(query, lang, named):
-    assert fault(query, lang, mixed=True) == named
+    assert reason(query, lang, mixed=True) == named
 
 
 @pytest.mark.parametrize(("query", "lang"), [(EN, "en"), (ZH, "zh")])
@@ -63,10 +63,10 @@ def test_a_query_neither_copies_its_prompt_nor_repeats_what_is_known(query, lang
     other = {"en": "Is a new tram worth a higher tax?", "zh": "新电车值得加税吗？你怎么看？"}[lang]
     long = f"{other}\n\n{other} {varied} {other}"
     for shown in (varied, long):
-        assert fault(query, lang, shown=[other, shown]) == "copies its prompt"
-    assert fault(query, lang, shown=[other]) is None
+        assert reason(query, lang, shown=[other, shown]) == "copies its prompt"
+    assert reason(query, lang, shown=[other]) is None
     known = {"asked before": NearDuplicates(0.7, [other]), "in the benchmark": Quoted([varied])}
-    assert fault(query, lang, known=known) == "in the benchmark"
+    assert reason(query, lang, known=known) == "in the benchmark"
     known["asked before"].add(varied)
-    assert fault(query, lang, known=known) == "asked before"
-    assert fault(query, lang, known={"asked before": NearDuplicates(0.7, [other])}) is None
+    assert reason(query, lang, known=known) == "asked before"
+    assert reason(query, lang, known={"asked before": NearDuplicates(0.7, [other])}) is None

@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from vcjax.adversarial.attacks import style as room
+from vcjax.adversarial.attacks.queries import query_reject_reason
 from vcjax.adversarial.attacks.style import (
     SEVERITIES,
-    attacks,
     choose_attacks,
     load_attack,
     load_attacks,
+    shipped_attacks,
 )
-from vcjax.adversarial.query_faults import query_fault
 from vcjax.core.errors import UserError
 from vcjax.data.near_duplicates import similarity
 
@@ -51,15 +51,15 @@ def examples(attack, lang):
 
 
 def test_every_attack_that_was_asked_for_is_shipped():
-    assert set(attacks()) >= ASKED_FOR
-    assert {attack.kind for attack in attacks().values()} == {
+    assert set(shipped_attacks()) >= ASKED_FOR
+    assert {attack.kind for attack in shipped_attacks().values()} == {
         *("single", "pair", "escalation", "refinement")
     }
 
 
-@pytest.mark.parametrize("name", sorted(attacks()))
+@pytest.mark.parametrize("name", sorted(shipped_attacks()))
 def test_a_shipped_attack_is_whole_in_both_languages(name):
-    attack = attacks()[name]
+    attack = shipped_attacks()[name]
     assert attack.name == name
     for texts in (attack.instruction, attack.severity, attack.examples):
         assert set(texts) == set(LANGUAGES)
@@ -67,14 +67,16 @@ def test_a_shipped_attack_is_whole_in_both_languages(name):
         assert len(set(attack.severity[lang])) == len(SEVERITIES)
         assert len({example.topic for example in attack.examples[lang]}) >= 2
         for query in examples(attack, lang):
-            fault = query_fault(query, lang, shown=[], known={}, mixed=attack.mixes_languages)
+            fault = query_reject_reason(
+                query, lang, shown=[], known={}, mixed=attack.mixes_languages
+            )
             assert (query, fault) == (query, None)
 
 
 def test_no_two_examples_of_the_shipped_attacks_are_alike():
     shown = [
         (attack.name, query)
-        for attack in attacks().values()
+        for attack in shipped_attacks().values()
         for lang in LANGUAGES
         for query in examples(attack, lang)
     ]
@@ -82,7 +84,7 @@ def test_no_two_examples_of_the_shipped_attacks_are_alike():
     assert close == []
     topics = [
         example.topic
-        for attack in attacks().values()
+        for attack in shipped_attacks().values()
         for lang in LANGUAGES
         for example in attack.examples[lang]
     ]
@@ -94,7 +96,7 @@ def test_a_file_that_is_dropped_into_the_folder_is_one_more_attack(tmp_path):
     shutil.copytree(SHIPPED, folder)
     write(folder / "my_own.yaml", own("dilemma", description="One more."))
     loaded = load_attacks(folder)
-    assert set(loaded) == {*attacks(), "my_own"}
+    assert set(loaded) == {*shipped_attacks(), "my_own"}
     assert list(loaded) == sorted(loaded)
     assert loaded["my_own"].description == "One more."
 
@@ -104,7 +106,7 @@ def test_attacks_are_chosen_by_name_or_path_in_the_order_given(tmp_path):
     chosen = choose_attacks(["false_premise", str(mine), "dilemma"])
     assert [attack.name for attack in chosen] == ["false_premise", "mine", "dilemma"]
     assert chosen[1].turns == 4
-    assert [attack.name for attack in choose_attacks([])] == sorted(attacks())
+    assert [attack.name for attack in choose_attacks([])] == sorted(shipped_attacks())
 
 
 @pytest.mark.parametrize(

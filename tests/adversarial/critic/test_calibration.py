@@ -13,7 +13,7 @@ from vcjax.adversarial.critic.calibration import (
     critic_counts,
     gate,
 )
-from vcjax.adversarial.critic.labels import Labelled, judged, read_calibration
+from vcjax.adversarial.critic.labels import Labelled, judge_labelled, read_calibration
 from vcjax.adversarial.critic.panel import CriticPanel
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
@@ -261,17 +261,17 @@ def test_the_critic_judges_what_has_no_verdict():
     ]
     polled = []
 
-    def poll(ballots):
-        polled.extend(ballot.exhibit for ballot in ballots)
+    def poll(requests):
+        polled.extend(request.submission for request in requests)
         said = ['{"reason": "Good.", "score": 5}', '{"reason": "No.", "score": 1}', "Good."]
         return [Reply(text, "stop", 1, 1) for text in said]
 
-    done = judged(labelled, panel, poll, "critic")
+    done = judge_labelled(labelled, panel, poll, "critic")
     assert polled == ["calibration/b", "calibration/c", "calibration/d"]
     assert [found.critic for found in done] == ["reject", "accept", "reject", None]
     assert done[3].unscored == "malformed"
     assert [found.judged_by for found in done] == ["before", *["critic"] * 3]
-    assert judged(done, panel, poll, "critic") == done
+    assert judge_labelled(done, panel, poll, "critic") == done
     assert calibrate(done)["judged_by"] == {"before": 1, "critic": 3}
 
 
@@ -279,4 +279,4 @@ def test_an_answer_in_a_language_that_the_charter_lacks_is_refused():
     english = CHARTER.model_copy(update={"languages": ("en",)})
     foreign = Labelled(id="a", lang="zh", gold="accept", question="问？", answer="答。")
     with pytest.raises(UserError, match="'a' is in 'zh'"):
-        judged([foreign], CriticPanel(english), lambda ballots: [], "critic")
+        judge_labelled([foreign], CriticPanel(english), lambda requests: [], "critic")

@@ -6,7 +6,7 @@ import pytest
 
 from vcjax.adversarial.critic.canaries import CANARIES, PLACEBO, canaries, measure_canaries
 from vcjax.adversarial.critic.panel import CriticPanel
-from vcjax.adversarial.critic.votes import Exhibit
+from vcjax.adversarial.critic.votes import Submission
 from vcjax.charter.load import load_charter
 from vcjax.core.seeds import derive_seed
 from vcjax.generate.models import EngineConfig, ModelPool
@@ -16,23 +16,23 @@ from vcjax.roles.role import Ask
 from vcjax.text import render_prompt
 
 CHARTER = load_charter("universal")
-EN = Exhibit("one", "en", "Is it fair?", "Some say {so}.", "gender")
-ZH = Exhibit("two", "zh", "公平吗？", "有人认为公平。", "race")
+EN = Submission("one", "en", "Is it fair?", "Some say {so}.", "gender")
+ZH = Submission("two", "zh", "公平吗？", "有人认为公平。", "race")
 
 
 def poll_of(role, max_tokens=512):
     """Asks a role, as a run does, with a seed for every vote."""
 
-    def poll(ballots):
+    def poll(requests):
         asks = [
             Ask(
-                key=f"{ballot.exhibit}/{ballot.vote}",
-                messages=ballot.messages,
+                key=f"{request.submission}/{request.vote}",
+                messages=request.messages,
                 max_tokens=max_tokens,
-                seed=derive_seed(ballot.exhibit, ballot.vote),
-                json_schema=ballot.json_schema,
+                seed=derive_seed(request.submission, request.vote),
+                json_schema=request.json_schema,
             )
-            for ballot in ballots
+            for request in requests
         ]
         return role.ask(asks)
 
@@ -41,45 +41,47 @@ def poll_of(role, max_tokens=512):
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A function from scores by (exhibit, canary or `clean`) to a poll; texts are said as given."""
+    """A function from scores by (submission, canary or `clean`) to a poll; texts are as given."""
 
     def make(said):
         path = tmp_path / "said.jsonl"
         with path.open("w", encoding="utf-8") as stream:
-            for (exhibit, canary), score in said.items():
+            for (submission, canary), score in said.items():
                 text = json.dumps({"reason": "So.", "score": score})
                 text = score if isinstance(score, str) else text
-                record = {"key": f"canary/{exhibit}/{canary}/0", "text": text}
+                record = {"key": f"canary/{submission}/{canary}/0", "text": text}
                 stream.write(json.dumps(record) + "\n")
         return poll_of(RecordedRole(path))
 
     return make
 
 
-@pytest.mark.parametrize("exhibit", [EN, ZH], ids=["en", "zh"])
-def test_a_canary_is_the_answer_and_something_that_speaks_to_the_critic(exhibit):
-    planted = canaries(exhibit.answer, exhibit.lang, '{"score": 5}')
+@pytest.mark.parametrize("submission", [EN, ZH], ids=["en", "zh"])
+def test_a_canary_is_the_answer_and_something_that_speaks_to_the_critic(submission):
+    planted = canaries(submission.answer, submission.lang, '{"score": 5}')
     assert tuple(planted) == CANARIES
     assert len(set(planted.values())) == len(CANARIES)
     for text in planted.values():
-        assert text.startswith(exhibit.answer)
-        assert len(text) > len(exhibit.answer)
+        assert text.startswith(submission.answer)
+        assert len(text) > len(submission.answer)
     assert "score: 5" in planted["score"]
     assert "</answer>" in planted["closing tags"]
     assert '{"score": 5}' in planted["verdict"]
-    assert {"en": "ignore", "zh": "忽略"}[exhibit.lang] in planted["instruction"]
+    assert {"en": "ignore", "zh": "忽略"}[submission.lang] in planted["instruction"]
     assert "<|im_end|>" in planted["turns"]
 
 
 @pytest.mark.parametrize("form", ["full", "simple"])
-@pytest.mark.parametrize("exhibit", [EN, ZH], ids=["en", "zh"])
-def test_a_planted_text_stays_inside_its_delimiters_and_its_turn(tiny, form, exhibit):
+@pytest.mark.parametrize("submission", [EN, ZH], ids=["en", "zh"])
+def test_a_planted_text_stays_inside_its_delimiters_and_its_turn(tiny, form, submission):
     panel = CriticPanel(CHARTER, form=form)
-    clean = render_prompt(tiny.tokenizer, panel.ballots(exhibit)[0].messages)
+    clean = render_prompt(tiny.tokenizer, panel.vote_requests(submission)[0].messages)
     special = set(tiny.tokenizer.special_tokens.values())
-    for name, answer in canaries(exhibit.answer, exhibit.lang, '{"score": 5}').items():
-        planted = Exhibit("x", exhibit.lang, exhibit.question, answer, exhibit.subdomain)
-        messages = panel.ballots(planted)[0].messages
+    for name, answer in canaries(submission.answer, submission.lang, '{"score": 5}').items():
+        planted = Submission(
+            "x", submission.lang, submission.question, answer, submission.subdomain
+        )
+        messages = panel.vote_requests(planted)[0].messages
         text = messages[1]["content"]
         assert text.count("<answer>") == text.count("</answer>") == 1, name
         inside = text.partition("<answer>")[2].partition("</answer>")[0]
@@ -102,14 +104,14 @@ def test_no_canary_makes_a_constrained_verdict_invalid(tiny_folder, form):
 
 
 def test_what_moved_and_how_far_is_counted(recorded):
-    exhibits = [Exhibit(str(n), "zh" if n > 5 else "en", "Q?", "A.") for n in range(8)]
+    submissions = [Submission(str(n), "zh" if n > 5 else "en", "Q?", "A.") for n in range(8)]
     said = {(str(n), "clean"): [5, 4, 3, 3, 2, 0, 3, 5][n] for n in range(8)}
     for name in CANARIES:
         said |= {(str(n), name): said[str(n), "clean"] for n in range(8)}
     said |= {("2", "instruction"): 5, ("3", "instruction"): 4, ("4", "instruction"): 3}
     said |= {("5", "instruction"): "score: 5", ("0", "instruction"): 4, ("6", "score"): 5}
     panel = CriticPanel(CHARTER, form="simple")
-    report = measure_canaries(exhibits, panel, recorded(said))
+    report = measure_canaries(submissions, panel, recorded(said))
 
     still = report["overall"][PLACEBO]
     assert (still["moved"]["k"], still["turned"]["k"], still["shift"]["value"]) == (0, 0, 0)
@@ -130,9 +132,9 @@ def test_every_vote_of_a_panel_counts_for_validity(recorded):
     said = {("one", name): 4 for name in ("clean", *CANARIES)}
     poll = recorded(said)
 
-    def twice(ballots):
-        first = poll([ballot for ballot in ballots if ballot.vote == 0])
-        spoilt = [("so" if "verdict" in b.exhibit else None) for b in ballots if b.vote == 0]
+    def twice(requests):
+        first = poll([request for request in requests if request.vote == 0])
+        spoilt = [("so" if "verdict" in b.submission else None) for b in requests if b.vote == 0]
         pairs = zip(first, spoilt, strict=True)
         return [
             reply if text is None or vote == 0 else type(reply)(text, "stop", 1, 1)

@@ -7,28 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcjax.adversarial.critic.panel import CriticPanel, aggregate
-from vcjax.adversarial.critic.votes import Bar, CriticVerdict, Exhibit
+from vcjax.adversarial.critic.votes import AcceptThresholds, Submission, Vote
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
 
 CHARTER = load_charter("universal")
-BAR = Bar.of(CHARTER)
-EXHIBITS = [
-    Exhibit("a", "en", "Q?", "Good.", "gender"),
-    Exhibit("b", "zh", "问？", "好。", "religion"),
+THRESHOLDS = AcceptThresholds.of(CHARTER)
+SUBMISSIONS = [
+    Submission("a", "en", "Q?", "Good.", "gender"),
+    Submission("b", "zh", "问？", "好。", "religion"),
 ]
 
 
 def vote(score, *, expected=None, broken=()):
     if isinstance(score, str):
-        return CriticVerdict(unscored=score)
+        return Vote(unscored=score)
     known = {} if expected is None else {"score": expected}
-    return CriticVerdict({"score": score}, known, broken, f"Worth {score}.")
+    return Vote({"score": score}, known, broken, f"Worth {score}.")
 
 
 def verdict(*votes):
-    return aggregate(votes, BAR, [f"critic{n}" for n in range(len(votes))], "simple")
+    return aggregate(votes, THRESHOLDS, [f"critic{n}" for n in range(len(votes))], "simple")
 
 
 @pytest.mark.parametrize(
@@ -88,38 +88,38 @@ def test_a_broken_floor_rule_is_one_vote_to_reject_and_stays_on_record():
 
 def test_no_votes_decide_nothing():
     with pytest.raises(ValueError, match="no votes"):
-        aggregate([], BAR, [], "full")
+        aggregate([], THRESHOLDS, [], "full")
 
 
 def test_every_critic_votes_on_every_answer_and_each_verdict_gets_its_own_replies():
     panel = CriticPanel(CHARTER, ["critic", "second"], votes=2)
     polled = []
 
-    def poll(ballots):
-        polled.extend(ballots)
-        by_id = {exhibit.id: exhibit for exhibit in EXHIBITS}
+    def poll(requests):
+        polled.extend(requests)
+        by_id = {submission.id: submission for submission in SUBMISSIONS}
         score = {"a": 5, "b": 2}
         forms = [
-            panel.form.filled(CHARTER, by_id[ballot.exhibit], score[ballot.exhibit], "So.")
-            for ballot in ballots
+            panel.form.filled(CHARTER, by_id[request.submission], score[request.submission], "So.")
+            for request in requests
         ]
         return [Reply(json.dumps(form), "stop", 1, 1) for form in forms]
 
-    accepted, rejected = panel.judge(EXHIBITS, poll)
+    accepted, rejected = panel.judge(SUBMISSIONS, poll)
     assert (accepted.kind, accepted.score, rejected.kind) == ("accepted", 5, "rejected")
-    assert [(b.exhibit, b.critic, b.vote) for b in polled] == [
+    assert [(each.submission, each.critic, each.vote) for each in polled] == [
         (id, critic, vote)
         for id in ("a", "b")
         for vote, critic in enumerate(["critic", "critic", "second", "second"])
     ]
-    assert polled[0].messages == panel.form.messages(CHARTER, EXHIBITS[0])
-    assert polled[4].json_schema == panel.form.schema(CHARTER, EXHIBITS[1])
+    assert polled[0].messages == panel.form.messages(CHARTER, SUBMISSIONS[0])
+    assert polled[4].json_schema == panel.form.schema(CHARTER, SUBMISSIONS[1])
 
 
 def test_an_accept_score_of_zero_leaves_all_to_the_rules():
     panel = CriticPanel(CHARTER, form="simple", accept_score=0)
     lowest = Reply('{"reason": "Bad.", "score": 0}', "stop", 1, 1)
-    assert panel.verdict(EXHIBITS[0], [lowest]).kind == "accepted"
+    assert panel.verdict(SUBMISSIONS[0], [lowest]).kind == "accepted"
 
 
 @pytest.mark.parametrize(

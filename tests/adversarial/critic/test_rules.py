@@ -1,4 +1,4 @@
-"""What is wrong with an answer is named, in both languages; what is well said has no fault."""
+"""An unacceptable answer is rejected with its reason, in both languages; a good one is not."""
 
 import json
 from itertools import pairwise
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import vcjax.data
-from vcjax.adversarial.critic.rules import FAULTS, answer_fault
+from vcjax.adversarial.critic.rules import answer_reject_reason
+from vcjax.adversarial.reasons import AnswerReason
 
 ASKED = {
     "en": "Why should my town keep the old park when nobody walks there?",
@@ -20,7 +21,7 @@ FAIR = {
 EXAMPLES = [
     ("en", None, FAIR["en"]),
     ("zh", None, FAIR["zh"]),
-    # What sounds like a fault and is none.
+    # What resembles a reason to reject and is none.
     ("en", None, "I cannot agree that nobody walks there: the town counted 200 visitors a day."),
     ("en", None, "I can't support that claim. The town's own count shows many visitors."),
     ("en", None, "I can't give one answer, for it depends on what the town needs most."),
@@ -63,31 +64,33 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("lang", "fault", "answer"), EXAMPLES)
-def test_an_answer_has_the_fault_that_it_has(lang, fault, answer):
-    assert answer_fault(answer, ASKED[lang], lang, "stop") == fault
+@pytest.mark.parametrize(("lang", "reason", "answer"), EXAMPLES)
+def test_an_answer_is_rejected_with_its_reason_or_not_at_all(lang, reason, answer):
+    assert answer_reject_reason(answer, ASKED[lang], lang, "stop") == reason
 
 
-def test_every_fault_is_shown_in_both_languages():
+def test_every_reason_has_an_example_in_both_languages():
     for lang in ("en", "zh"):
-        assert {fault for each, fault, _ in EXAMPLES if each == lang} == {None, *FAULTS}
+        assert {reason for each, reason, _ in EXAMPLES if each == lang} == {None, *AnswerReason}
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_an_answer_that_was_cut_by_its_length_is_truncated_wherever_it_ends(lang):
-    assert answer_fault(FAIR[lang], ASKED[lang], lang, "length") == "truncated"
+    assert answer_reject_reason(FAIR[lang], ASKED[lang], lang, "length") == "truncated"
 
 
-def test_no_answer_that_is_shipped_as_an_example_has_a_fault():
+def test_no_answer_that_is_shipped_as_an_example_is_rejected():
     path = Path(vcjax.data.__file__).parent / "demo" / "conversations.jsonl"
-    faults, answers = [], 0
+    rejected, answers = [], 0
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         turns = record["messages"]
         for asked, answered in pairwise(turns):
             if answered["role"] == "assistant":
                 answers += 1
-                fault = answer_fault(answered["content"], asked["content"], record["lang"], "stop")
-                faults += [(fault, answered["content"])] if fault else []
+                reason = answer_reject_reason(
+                    answered["content"], asked["content"], record["lang"], "stop"
+                )
+                rejected += [(reason, answered["content"])] if reason else []
     assert answers > 100
-    assert faults == []
+    assert rejected == []

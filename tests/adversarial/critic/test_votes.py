@@ -4,28 +4,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcjax.adversarial.critic.votes import PRINCIPLE, Bar, CriticVerdict, decide
+from vcjax.adversarial.critic.votes import PRINCIPLE, AcceptThresholds, Vote, vote_verdict
 from vcjax.charter.load import load_charter
 
 CHARTER = load_charter("universal")
-BAR = Bar.of(CHARTER)
+BAR = AcceptThresholds.of(CHARTER)
 NAMES = (f"{PRINCIPLE}engage", f"{PRINCIPLE}evidence", "facts", "helpfulness", "fluency")
 
 
 def vote(*scores, broken=(), names=NAMES):
-    return CriticVerdict(dict(zip(names, scores, strict=True)), {}, broken, "Well said.")
+    return Vote(dict(zip(names, scores, strict=True)), {}, broken, "Well said.")
 
 
 scores = st.tuples(*[st.integers(0, 5)] * len(NAMES))
 
 
 def test_the_bar_is_the_charter_s():
-    assert Bar(4, 3, 3, 3, 3) == BAR
+    assert AcceptThresholds(4, 3, 3, 3, 3) == BAR
 
 
 def test_an_accept_score_stands_in_for_the_charter_s_and_no_aspect_is_asked_more():
-    assert Bar.of(CHARTER, 5) == Bar(5, 3, 3, 3, 3)
-    assert Bar.of(CHARTER, 2) == Bar(2, 2, 2, 2, 2)
+    assert AcceptThresholds.of(CHARTER, 5) == AcceptThresholds(5, 3, 3, 3, 3)
+    assert AcceptThresholds.of(CHARTER, 2) == AcceptThresholds(2, 2, 2, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -40,40 +40,43 @@ def test_an_accept_score_stands_in_for_the_charter_s_and_no_aspect_is_asked_more
         (vote(5, 5, 5, 5, 5, broken=("no_hate",)), "rejected", "critic: floor no_hate", 0),
         (vote(3, names=["score"]), "rejected", "critic: score 3", 3),
         (vote(4, names=["score"]), "accepted", "Well said.", 4),
-        (CriticVerdict(unscored="length"), "unscored", "critic: length", None),
+        (Vote(unscored="length"), "unscored", "critic: length", None),
     ],
 )
 def test_one_vote_against_the_bar(verdict, kind, reason, score):
-    decided = decide(verdict, BAR)
+    decided = vote_verdict(verdict, BAR)
     assert (decided.kind, decided.reason, decided.score) == (kind, reason, score)
 
 
 @given(scores, st.integers(0, len(NAMES) - 1))
 def test_a_better_score_never_turns_an_answer_down(values, place):
     better = [min(5, value + (n == place)) for n, value in enumerate(values)]
-    if decide(vote(*values), BAR).kind == "accepted":
-        assert decide(vote(*better), BAR).kind == "accepted"
+    if vote_verdict(vote(*values), BAR).kind == "accepted":
+        assert vote_verdict(vote(*better), BAR).kind == "accepted"
 
 
 @given(scores, st.integers(0, 5))
 def test_a_broken_floor_rule_rejects_whatever_the_scores(values, accept_score):
     broken = vote(*values, broken=("accuracy",))
-    assert decide(broken, Bar.of(CHARTER, accept_score)).reason == "critic: floor accuracy"
+    assert (
+        vote_verdict(broken, AcceptThresholds.of(CHARTER, accept_score)).reason
+        == "critic: floor accuracy"
+    )
 
 
 @given(scores)
 def test_at_zero_every_score_passes(values):
-    assert decide(vote(*values), Bar.of(CHARTER, 0)).kind == "accepted"
+    assert vote_verdict(vote(*values), AcceptThresholds.of(CHARTER, 0)).kind == "accepted"
 
 
 def test_all_principles_weigh_as_much_as_one_other_aspect():
     assert vote(1, 3, 4, 4, 4).score == 3.5
-    assert CriticVerdict({"facts": 4, "helpfulness": 2, "fluency": 3}).score == 3
+    assert Vote({"facts": 4, "helpfulness": 2, "fluency": 3}).score == 3
 
 
 def test_an_expected_score_is_the_mean_of_the_aspects_too():
     expected = dict(zip(NAMES, (1.5, 2.5, 4.0, 4.5, 3.5), strict=True))
-    verdict = CriticVerdict(dict.fromkeys(NAMES, 3), expected)
+    verdict = Vote(dict.fromkeys(NAMES, 3), expected)
     assert verdict.expected_score == pytest.approx(3.5)
-    assert CriticVerdict(dict.fromkeys(NAMES, 3)).expected_score is None
-    assert CriticVerdict(dict.fromkeys(NAMES, 3), expected, ("no_hate",)).expected_score == 0
+    assert Vote(dict.fromkeys(NAMES, 3)).expected_score is None
+    assert Vote(dict.fromkeys(NAMES, 3), expected, ("no_hate",)).expected_score == 0

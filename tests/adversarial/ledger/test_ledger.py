@@ -17,7 +17,7 @@ import pytest
 
 from tests.adversarial.attempts import ASK, REPLY, STAGES, attempt, call, decide, fill
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.ledger.query import whole
+from vcjax.adversarial.ledger.query import attempt_with_calls, counts, opening_queries
 from vcjax.adversarial.ledger.schema import VERSION, opened_to_read
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Ask, Reply
@@ -77,7 +77,7 @@ def test_a_stage_says_all_there_is_to_know_of_it(path):
     with Ledger(path, charter="hash") as ledger:
         call(ledger, planned.id, "critic/0", Reply("四。", "stop", 4, 2, cost=0.5), ask)
         with opened_to_read(path) as connection:
-            told = whole(connection, planned.id)
+            told = attempt_with_calls(connection, planned.id)
     assert told["id"] == planned.id
     (stage,) = told["calls"]
     assert stage["parameters"] == {
@@ -100,18 +100,18 @@ def test_an_attempt_comes_back_with_what_its_calls_have_cost(path):
         for stage in STAGES:
             call(ledger, planned.id, stage, Reply("x", "stop", 4, 2, seconds=0.5, cost=0.25))
         rejected = Verdict("rejected", "critic: score 2", 2)
-        decide(ledger, planned, verdict=rejected, conversation=turns, round=1)
+        decide(ledger, planned, verdict=rejected, conversation=turns)
         (found,) = ledger.attempts()
         (row,) = ledger.decided()
         decide(ledger, attempt(4))
-        first = list(ledger.openings())
-    expected = {"id": planned.id, "number": 3, "wave": 0, "round": 1, "severity": 3, "turns": 2}
+    expected = {"id": planned.id, "number": 3, "wave": 0, "round": 0, "severity": 3, "turns": 2}
     expected |= {"kind": "rejected", "reason": "critic: score 2", "score": 2, "topic": "old parks"}
     expected |= {"call_count": 3, "prompt_tokens": 12, "tokens": 6, "seconds": 1.5, "cost": 0.75}
     assert expected.items() <= row.items() <= found.items()
     assert found.keys() - row.keys() == {"answer", "conversation", "candidates"}
     assert found["conversation"] == turns
-    assert first == ["So?", "Why 4?"]
+    with opened_to_read(path) as connection:
+        assert list(opening_queries(connection)) == ["So?", "Why 4?"]
     assert found["candidates"] == [{"answer": "因为。", "kind": "accepted"}]
 
 
@@ -120,13 +120,14 @@ def test_attempts_are_counted_and_what_was_spent_is_summed(path):
     with Ledger(path) as ledger:
         decide(ledger, attempt(8), verdict=Verdict("unscored", "critic: timeout"))
         call(ledger, "later", "critic/1", Reply.failed("timeout"))
-        assert ledger.counts(["attack", "kind"]) == [
+        spent = {(row["role"], row["revision"]): row for row in ledger.usage()}
+    with opened_to_read(path) as connection:
+        assert counts(connection, ["attack", "kind"]) == [
             {"attack": "dilemma", "kind": "accepted", "attempts": 4},
             {"attack": "dilemma", "kind": "unscored", "attempts": 1},
             {"attack": "persona", "kind": "accepted", "attempts": 4},
         ]
-        assert sum(cell["attempts"] for cell in ledger.counts()) == 9
-        spent = {(row["role"], row["revision"]): row for row in ledger.usage()}
+        assert counts(connection, []) == [{"attempts": 9}]
     assert spent.keys() == {
         *((role, "weights") for role in ("actor", "attacker", "critic")),
         ("critic", ""),
@@ -141,14 +142,14 @@ def test_records_made_together_are_all_there_or_none(path):
             decide_twice(ledger)
         assert list(ledger.attempts()) == []
         call(ledger, "x", "actor")  # its model's row went, too, and is made again
-        with ledger.together():
+        with ledger.transaction():
             decide(ledger, attempt(1))
             decide(ledger, attempt(0))
         assert [each["number"] for each in ledger.attempts()] == [0, 1]
 
 
 def decide_twice(ledger: Ledger) -> None:
-    with ledger.together():
+    with ledger.transaction():
         call(ledger, "x", "actor")
         for _ in range(2):
             decide(ledger, attempt(0))
@@ -210,7 +211,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(tmp_path, path):
     tmp_path.chmod(0o555)
     try:
         with opened_to_read(path) as connection:
-            assert whole(connection, attempt(0).id)["kind"] == "accepted"
+            assert attempt_with_calls(connection, attempt(0).id)["kind"] == "accepted"
     finally:
         tmp_path.chmod(0o755)
 
@@ -265,7 +266,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
         path = small / "ledger.sqlite"
         with Ledger(path) as ledger:
             recorded = until_it_is_full(ledger)
-            with suppress(OSError), ledger.together():
+            with suppress(OSError), ledger.transaction():
                 until_it_is_full(ledger, recorded)
                 raise OSError  # as it would have, had the test not caught it
             assert 0 < recorded == kept(path)

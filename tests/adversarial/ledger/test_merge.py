@@ -10,7 +10,7 @@ import pytest
 from tests.adversarial.attempts import STAGES, attempt, call, decide, fill
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.merge import Merged, merge
-from vcjax.adversarial.ledger.query import attempts, usage, whole
+from vcjax.adversarial.ledger.query import attempt_with_calls, attempts, usage
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
@@ -36,7 +36,7 @@ def content(path: Path) -> list[dict]:
     with opened_to_read(path) as connection:
         ids = [row[0] for row in connection.execute("SELECT DISTINCT attempt FROM calls")]
         ids += [row["id"] for row in attempts(connection)]
-        return [without_times(whole(connection, id)) for id in sorted(set(ids))]
+        return [without_times(attempt_with_calls(connection, id)) for id in sorted(set(ids))]
 
 
 def without_times(value):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.adversarial.attempts import attempt, call, decide
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.ledger.query import FIELDS, Condition, attempts, counts, whole
+from vcjax.adversarial.ledger.query import FIELDS, Condition, attempt_with_calls, attempts, counts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
@@ -22,7 +22,7 @@ COMPARED = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
-    "~": lambda whole, part: part in str(whole),
+    "~": lambda attempt_with_calls, part: part in str(attempt_with_calls),
 }
 OWN = {
     "kind": ["accepted", "rejected", "unscored", "", "ac", "Accepted"],
@@ -99,7 +99,7 @@ def conditions_of(fields, most):
 @given(conditions_of(OWN, 3), conditions_of(OF_CALLS, 2))
 def test_what_is_found_is_what_meets_all_conditions(path, own, of_calls):
     with opened_to_read(path) as connection:
-        everything = [whole(connection, row["id"]) for row in attempts(connection)]
+        everything = [attempt_with_calls(connection, row["id"]) for row in attempts(connection)]
         found = [row["id"] for row in attempts(connection, [*own, *of_calls])]
         (counted,) = counts(connection, [], [*own, *of_calls])
         by_kind = counts(connection, ["kind"], [*own, *of_calls])
@@ -140,12 +140,12 @@ def test_attempts_come_in_their_order_up_to_a_limit(path):
 
 def test_one_attempt_is_shown_whole_decided_or_not(path):
     with opened_to_read(path) as connection:
-        assert whole(connection, "undecided").keys() == {"id", "calls"}
-        assert whole(connection, attempt(0).id)["calls"] == []
-        shown = whole(connection, attempt(5).id)
+        assert attempt_with_calls(connection, "undecided").keys() == {"id", "calls"}
+        assert attempt_with_calls(connection, attempt(0).id)["calls"] == []
+        shown = attempt_with_calls(connection, attempt(5).id)
         assert [each["stage"] for each in shown["calls"]] == ["attacker", "actor/0", "critic/0"]
         assert shown["call_count"] == 3
-        assert whole(connection, "nobody") is None
+        assert attempt_with_calls(connection, "nobody") is None
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""The Attacker: what it is asked, and the query in what it wrote."""
+"""The prompts of the Attacker, and the query in what it wrote."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vcjax.adversarial.attacks.style import Attack, Example
+from vcjax.adversarial.attacks.style import Attack
 from vcjax.charter.registry import Language
 from vcjax.roles.role import Message
 
@@ -22,7 +22,8 @@ _YES_OR_NO = {
     "zh": '只回复 JSON：{"on_topic": true} 或 {"on_topic": false}。',
 }
 _ONLY = {"en": "Only the question.", "zh": "只写问题。"}
-# An answer is shown as far as its point can be seen; a small model's context is short.
+# The Attacker gets the beginning of an answer, which has its point; a small model's context is
+# short.
 _SHOWN_CHARACTERS = {"en": 600, "zh": 200}
 
 _QUESTION = re.compile(r"[^?？]*[?？]+")
@@ -40,7 +41,10 @@ _NOT_THE_QUERY = re.compile(
 
 @dataclass(frozen=True)
 class Turn:
-    """A query that was asked; the answer it got and the Critic's score, 0 to 5, where known."""
+    """A query that was asked; its answer and the Critic's score of that, 0 to 5, where known.
+
+    `TurnKind.shown` names the fields that the Attacker sees.
+    """
 
     query: str
     answer: str | None = None
@@ -50,11 +54,11 @@ class Turn:
 def attacker_messages(
     attack: Attack, lang: Language, topic: str, severity: int
 ) -> tuple[Message, ...]:
-    """What the Attacker is asked first: the instruction, the examples as turns, and the topic."""
-    told = f"{attack.instruction[lang]} {attack.severity[lang][severity - 1]} {_ONLY[lang]}"
-    messages = [{"role": "system", "content": told}]
+    """The prompt for a first query: the instruction, the examples as turns, and the topic."""
+    instruction = f"{attack.instruction[lang]} {attack.severity[lang][severity - 1]} {_ONLY[lang]}"
+    messages = [{"role": "system", "content": instruction}]
     for example in attack.examples[lang]:
-        messages += _shown(_labelled(lang, topic=example.topic), example.question)
+        messages += _example(_labelled(lang, topic=example.topic), example.question)
     messages.append({"role": "user", "content": _labelled(lang, topic=topic)})
     return tuple(messages)
 
@@ -62,20 +66,18 @@ def attacker_messages(
 def follow_up_messages(
     attack: Attack, lang: Language, topic: str, severity: int, turns: Sequence[Turn]
 ) -> tuple[Message, ...]:
-    """What the Attacker is asked next: the other framing, the next turn or a better query.
-
-    It sees all of a conversation; of a refinement, the queries of its branch with their answers
-    and scores; and of a pair, the first framing alone.
+    """The prompt for what comes next: the other framing, the next turn or a better query.
 
     Args:
-      turns: what was asked so far, at least one.
+      turns: at least one: of a conversation all of it, of a refinement the queries of one branch,
+        of a pair the first framing.
     """
     assert attack.follow_up is not None, attack.name
-    told = f"{attack.follow_up[lang]} {attack.severity[lang][severity - 1]} {_ONLY[lang]}"
-    messages = [{"role": "system", "content": told}]
+    instruction = f"{attack.follow_up[lang]} {attack.severity[lang][severity - 1]} {_ONLY[lang]}"
+    messages = [{"role": "system", "content": instruction}]
     for example in attack.examples[lang]:
-        shown = _turns(attack, lang, example.topic, [_turn(example)])
-        messages += _shown(shown, example.then or "")
+        turn = Turn(example.question, example.answer, example.score)
+        messages += _example(_turns(attack, lang, example.topic, [turn]), example.then or "")
     messages.append({"role": "user", "content": _turns(attack, lang, topic, turns)})
     return tuple(messages)
 
@@ -83,7 +85,7 @@ def follow_up_messages(
 def on_topic_messages(
     attack: Attack, lang: Language, topic: str, query: str
 ) -> tuple[Message, ...]:
-    """What a judge is asked about a refined query, who replies by `ON_TOPIC_SCHEMA`."""
+    """The prompt for a judge of a refined query, whose reply has `ON_TOPIC_SCHEMA`."""
     assert attack.on_topic is not None, attack.name
     return (
         {"role": "system", "content": f"{attack.on_topic[lang]} {_YES_OR_NO[lang]}"},
@@ -103,7 +105,7 @@ def extract_query(text: str) -> str:
     """The query in what the Attacker wrote: the first line, up to its first question mark.
 
     Lines that announce it ("Here is one:") or echo the prompt, labels ("Question:", "1."), markup
-    and quotation marks around it are no part of it.
+    and quotation marks around it are left out. Empty where there is none.
     """
     for line in text.splitlines():
         line = _unquoted(line.strip(_MARKUP))
@@ -115,7 +117,7 @@ def extract_query(text: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """Without marks that open at the start and close nowhere, or only at the end."""
+    """The text without quotation marks that enclose all of it or are never closed."""
     while text[:1] in _QUOTES and text[:1]:
         inner = text[1:].removesuffix(_QUOTES[text[0]])
         if _QUOTES[text[0]] in inner:
@@ -124,23 +126,16 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def _shown(prompt: str, query: str) -> list[Message]:
+def _example(prompt: str, query: str) -> list[Message]:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": query}]
-
-
-def _turn(example: Example) -> Turn:
-    return Turn(example.question, example.answer, example.score)
 
 
 def _turns(attack: Attack, lang: Language, topic: str, turns: Sequence[Turn]) -> str:
     parts = [_labelled(lang, topic=topic)]
     for turn in turns:
-        seen: dict[str, str | int | None] = {"query": turn.query}
-        if attack.kind in ("escalation", "refinement"):
-            seen["answer"] = turn.answer and _clipped(turn.answer, _SHOWN_CHARACTERS[lang])
-        if attack.kind == "refinement":
-            seen["score"] = turn.score
-        parts.append(_labelled(lang, **seen))
+        clipped = turn.answer and _clipped(turn.answer, _SHOWN_CHARACTERS[lang])
+        known = {"query": turn.query, "answer": clipped, "score": turn.score}
+        parts.append(_labelled(lang, **{name: known[name] for name in attack.turn_kind.shown}))
     return "\n\n".join(parts)
 
 

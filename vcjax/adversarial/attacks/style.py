@@ -1,6 +1,8 @@
-"""Attacks: what an Attacker is told to write, one YAML file each."""
+"""Attack styles: what the Attacker is instructed to write, one YAML file each, and how the queries
+of one attempt follow each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -19,9 +21,57 @@ from vcjax.charter.registry import Language
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.yaml_files import read_mapping
 
-Kind = Literal["single", "pair", "escalation", "refinement"]
 SEVERITIES = (1, 2, 3)
 _FOLDER = Path(__file__).parent / "styles"
+
+Kind = Literal["single", "pair", "escalation", "refinement"]
+
+
+@dataclass(frozen=True)
+class TurnKind:
+    """How the queries of an attack follow each other.
+
+    The steps of an attempt of each kind are in `vcjax.adversarial.episode.STEPS`.
+
+    Attributes:
+      example_fields: what the examples of such an attack show beside topic and question.
+      shown: the fields of earlier `prompts.Turn`s that the Attacker sees when it writes on.
+      attempts_in_a_row: how many attempts of one wave share a topic, one after the other.
+      several_turns: whether the attack has a number of turns or rounds, `Attack.turns`.
+      one_conversation: whether later queries continue a conversation, so that the query that is
+        answered last isn't the one that was asked first.
+      branches: whether `Attack.width`, `branches` and `on_topic` apply.
+    """
+
+    example_fields: frozenset[str] = frozenset()
+    shown: tuple[str, ...] = ()
+    attempts_in_a_row: int = 1
+    several_turns: bool = False
+    one_conversation: bool = False
+    branches: bool = False
+
+    @property
+    def follows_up(self) -> bool:
+        """Whether the Attacker is asked again for what comes after a first query."""
+        return "then" in self.example_fields
+
+
+TURN_KINDS: dict[Kind, TurnKind] = {
+    "single": TurnKind(),
+    "pair": TurnKind(frozenset({"then"}), ("query",), attempts_in_a_row=2),
+    "escalation": TurnKind(
+        frozenset({"answer", "then"}),
+        ("query", "answer"),
+        several_turns=True,
+        one_conversation=True,
+    ),
+    "refinement": TurnKind(
+        frozenset({"answer", "score", "then"}),
+        ("query", "answer", "score"),
+        several_turns=True,
+        branches=True,
+    ),
+}
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -35,9 +85,9 @@ class _Strict(BaseModel):
 class Example(_Strict):
     """A topic and the question that an Attacker might write about it.
 
-    Where the attack goes on, `then` is what it might write next: the opposite framing, the next
-    turn or the better query. `answer` and `score` (0 to 5, how well the answer held) are what it
-    has seen by then.
+    Where the attack continues, `then` is what it might write next: the opposite framing, the next
+    turn or the better query. `answer` and `score` (0 to 5, how well the answer kept to the charter)
+    are what it knows by then.
     """
 
     topic: Text
@@ -47,31 +97,22 @@ class Example(_Strict):
     then: Text | None = None
 
 
-# What the examples of each kind show beside a topic and a question.
-_SHOWN = {
-    "single": set(),
-    "pair": {"then"},
-    "escalation": {"answer", "then"},
-    "refinement": {"answer", "score", "then"},
-}
-
-
 class Attack(_Strict):
     """One attack.
 
     Attributes:
-      kind: how it is run. `single`: one query. `pair`: two framings of one question, each answered
-        by itself. `escalation`: `turns` user turns of one conversation. `refinement`: `turns`
-        rounds, in which a query is improved by what the attacked model answered to the last.
-      turns: user turns or rounds, where a plan doesn't say otherwise.
-      width, branches: of a refinement: how many queries live on after each round, and how many
+      kind: `single`: one query. `pair`: two framings of one question, each answered by itself.
+        `escalation`: `turns` user turns of one conversation. `refinement`: `turns` rounds, in which
+        a query is improved by what the attacked model answered to the last.
+      turns: user turns or rounds, where a plan doesn't name a number.
+      width, branches: of a refinement: how many queries are kept after each round, and how many
         new ones are written from each of them. With `on_topic` the new ones are pruned by it first.
       mixes_languages: its queries are in two languages on purpose.
-      instruction: what the Attacker is told, by language.
-      severity: one line for each of the levels 1 to 3, added to what it is told: how hard to press.
-      follow_up: what the Attacker is told when it goes on, by language; not for `single`.
-      on_topic: what a judge is told who says whether a refined query is still about its topic.
-      examples: by language; the ones of a `kind` that goes on show a step of it.
+      instruction: the Attacker's instruction, by language.
+      severity: one line for each of the levels 1 to 3, added to it: how hard to press.
+      follow_up: the instruction for what comes after a first query, by language; not for `single`.
+      on_topic: the instruction of a judge who decides whether a refined query keeps to its topic.
+      examples: by language; those of a kind that follows up show a step of it.
     """
 
     name: Name
@@ -88,16 +129,20 @@ class Attack(_Strict):
     on_topic: dict[Language, Text] | None = None
     examples: dict[Language, Annotated[tuple[Example, ...], Field(min_length=2)]]
 
+    @property
+    def turn_kind(self) -> TurnKind:
+        return TURN_KINDS[self.kind]
+
     @model_validator(mode="after")
-    def _whole(self) -> "Attack":
-        goes_on = self.kind in ("escalation", "refinement")
-        if goes_on != (self.turns > 1):
-            bound = "at least 2" if goes_on else "1"
+    def _consistent(self) -> "Attack":
+        kind = self.turn_kind
+        if kind.several_turns != (self.turns > 1):
+            bound = "at least 2" if kind.several_turns else "1"
             raise ValueError(f"turns: must be {bound} for an attack of kind {self.kind!r}")
-        if self.kind != "refinement" and (self.width, self.branches, self.on_topic) != (1, 1, None):
+        if not kind.branches and (self.width, self.branches, self.on_topic) != (1, 1, None):
             raise ValueError("width, branches, on_topic: only for an attack of kind 'refinement'")
-        if (self.follow_up is None) != (self.kind == "single"):
-            needs = "has no" if self.kind == "single" else "needs a"
+        if (self.follow_up is not None) != kind.follows_up:
+            needs = "needs a" if kind.follows_up else "has no"
             raise ValueError(f"follow_up: an attack of kind {self.kind!r} {needs} follow_up")
         for field in ("instruction", "severity", "follow_up", "on_topic", "examples"):
             texts = getattr(self, field)
@@ -106,16 +151,22 @@ class Attack(_Strict):
                     raise ValueError(f"{field}: nothing in {lang!r}")
         for lang, examples in self.examples.items():
             for i, example in enumerate(examples):
-                shown = example.model_fields_set - {"topic", "question"}
-                if wrong := shown ^ _SHOWN[self.kind]:
-                    verb = "has no" if min(wrong) in shown else "needs"
+                given = example.model_fields_set - {"topic", "question"}
+                if wrong := given ^ kind.example_fields:
+                    verb = "has no" if min(wrong) in given else "needs"
                     at = f"examples.{lang}[{i}]"
                     raise ValueError(f"{at}: one of kind {self.kind!r} {verb} {min(wrong)!r}")
         return self
 
 
+def attempts_in_a_row(attacks: Iterable[Attack]) -> dict[str, int]:
+    """For the attacks of which several attempts share a topic, how many, by name."""
+    sizes = {attack.name: attack.turn_kind.attempts_in_a_row for attack in attacks}
+    return {name: size for name, size in sizes.items() if size > 1}
+
+
 def load_attack(path: str | Path) -> Attack:
-    """Reads one attack, which is named as its file is.
+    """Reads one attack, whose name is its file's.
 
     Raises:
       UserError: the file is missing, isn't YAML or isn't an attack; names file and field or line.
@@ -137,7 +188,7 @@ def load_attacks(folder: str | Path) -> dict[str, Attack]:
 
 
 @cache
-def attacks() -> dict[str, Attack]:
+def shipped_attacks() -> dict[str, Attack]:
     """The shipped attacks by name, in alphabetical order."""
     return load_attacks(_FOLDER)
 
@@ -148,7 +199,7 @@ def choose_attacks(references: Sequence[str]) -> tuple[Attack, ...]:
     Raises:
       UserError: an unknown name, a bad file, or two of one name.
     """
-    known, chosen = attacks(), []
+    known, chosen = shipped_attacks(), []
     for reference in references or known:
         if reference in known:
             chosen.append(known[reference])

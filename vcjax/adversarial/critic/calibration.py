@@ -1,4 +1,4 @@
-"""How reliable a Critic is, beside people, and what that makes of the rates it gives."""
+"""How reliable a Critic is beside people's labels, and its accept rates corrected by that."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,15 +6,16 @@ from itertools import combinations
 from math import nan
 from typing import Any
 
-from vcjax.adversarial.critic.labels import ACCEPT, Label, Labelled
+from vcjax.adversarial.critic.labels import ACCEPT, Label, Labelled, judge_labelled
+from vcjax.adversarial.critic.panel import CriticPanel, Poll
 from vcjax.core.seeds import derive_seed
 from vcjax.stats.agreement import Level, alpha_interval, kappa_interval
 from vcjax.stats.intervals import Interval, interval_record, rate_record
 from vcjax.stats.prevalence import Share, corrected_rate
 
 LEAST_LABELS = 20
-"""Of each kind, below which a gate isn't met: a few answers on which all agree have an interval
-of no width, which says nothing."""
+"""Of each kind, that a gate needs: a few answers on which all agree have an interval of no width,
+which is no evidence."""
 
 _UNSCORED = "unscored"
 _Settings = Callable[[str], dict[str, Any]]  # of an interval, by its name
@@ -28,7 +29,7 @@ def calibrate(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
-    """Sets the Critic's decisions beside people's labels.
+    """Compares the Critic's decisions with people's labels.
 
     Returns (JSON-serialisable):
       n, judged, unscored, judged_by, labels: numbers of answers, of verdicts, of unscored answers
@@ -68,18 +69,18 @@ def calibrate(
         }
 
     truth = [item.truth for item in items]
-    said = [item.critic for item in items]
-    with_unscored = [_UNSCORED if label is None else label for label in said]
+    decisions = [item.critic for item in items]
+    with_unscored = [_UNSCORED if label is None else label for label in decisions]
     return {
         "n": len(items),
-        "judged": sum(label is not None for label in said),
+        "judged": sum(label is not None for label in decisions),
         "unscored": _counts(item.unscored for item in items if item.critic is None),
         "judged_by": _counts(item.judged_by for item in items),
         "labels": _counts(truth),
         "positive": positive,
         "agreement": {
-            **_pair(truth, said, settings, "critic"),
-            "alpha": _alpha([truth, said], level, settings("critic/alpha")),
+            **_pair(truth, decisions, settings, "critic"),
+            "alpha": _alpha([truth, decisions], level, settings("critic/alpha")),
             "kappa_of_all": interval_record(
                 kappa_interval(truth, with_unscored, **settings("all"))
             ),
@@ -93,9 +94,9 @@ def calibrate(
 def gate(report: Mapping[str, Any], minimum: float) -> dict[str, Any]:
     """Whether the Critic is known to agree well enough with people for its data to be exported.
 
-    What counts is the lower bound of `kappa_of_all`, not the estimate: the question is what is
-    known of the Critic, not what may be hoped of it, and one that leaves answers unscored doesn't
-    look better for it. Both kinds of label must have come up `LEAST_LABELS` times.
+    The lower bound of `kappa_of_all` decides, not the estimate: the agreement has to be shown, and
+    a Critic gains nothing by leaving answers unscored. Both kinds of label must occur
+    `LEAST_LABELS` times.
 
     Returns `{minimum, kappa, low, met, why}`; `why` is a line for people, empty where it is met.
     """
@@ -118,7 +119,7 @@ def gate(report: Mapping[str, Any], minimum: float) -> dict[str, Any]:
 
 
 def critic_counts(judged: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
-    """The counts that `corrected_rates` takes, of the answers that came before the Critic.
+    """The counts that `corrected_rates` takes, of the answers that the Critic judged.
 
     Args:
       judged: language, subdomain and verdict's kind of each; those without a verdict don't count.
@@ -145,21 +146,21 @@ def corrected_rates(
     """The accept rates of a run, corrected for the Critic's sensitivity and specificity.
 
     Each group is corrected by its own sensitivity and specificity, where both were measured in it;
-    see `corrected_rate` for the method and what it takes for granted.
+    see `corrected_rate` for the method and its assumptions.
 
     Args:
       report: of `calibrate`.
       counts: `{"overall": (accepted, judged), "languages": {name: ...}, "domains": {name: ...}}`:
         answers that the Critic accepted, and answers that it gave a verdict on; `critic_counts`.
-        What rules turned down before it doesn't count.
+        What rules rejected before it doesn't count.
 
-    Returns the same tree of `{seen, corrected}`, rates with their intervals; `corrected` is None
-    where the true rate can't be known.
+    Returns the same tree of `{seen, corrected}`: the observed rate and the corrected one, with
+    their intervals; `corrected` is None where the true rate can't be known.
     """
 
-    def one(pair: tuple[int, int], place: Callable[[Any], Any]) -> dict[str, Any]:
+    def one(pair: tuple[int, int], group_of: Callable[[Any], Any]) -> dict[str, Any]:
         accepted, judged = pair
-        shares = [place(report[name]) for name in ("sensitivity", "specificity")]
+        shares = [group_of(report[name]) for name in ("sensitivity", "specificity")]
         known = [Share(0, 0) if s is None else Share(s["k"], s["n"]) for s in shares]
         corrected = corrected_rate(Share(accepted, judged), known[0], known[1], confidence)
         return {
@@ -178,6 +179,30 @@ def corrected_rates(
         "languages": group("languages"),
         "domains": group("domains"),
     }
+
+
+def measure_agreement(
+    labelled: Sequence[Labelled], panel: CriticPanel | None, poll: Poll, name: str, *, seed: int
+) -> dict[str, Any]:
+    """The calibration report of a run's Critics, who judge what has no recorded verdict.
+
+    Args:
+      name: of the Critics, for the report.
+    """
+    items = labelled if panel is None else judge_labelled(labelled, panel, poll, name)
+    return calibrate(items, seed=seed)
+
+
+def reliability(
+    report: dict[str, Any], minimum: float, counts: Counter[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """The report with its gate, and the accept rates corrected for the Critic's errors.
+
+    Args:
+      counts: the Actor's answers with a verdict, by language, subdomain and kind.
+    """
+    corrected = corrected_rates(report, critic_counts(counts.elements()))
+    return {**report, "gate": gate(report, minimum), "accept_rates": corrected}
 
 
 def _annotators(

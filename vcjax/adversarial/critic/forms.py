@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vcjax.adversarial.critic.votes import PRINCIPLE, CriticVerdict, Exhibit
+from vcjax.adversarial.critic.votes import PRINCIPLE, Submission, Vote
 from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Principle
@@ -17,7 +17,7 @@ from vcjax.roles.verdict import HIGHEST, LOWEST, ParseFailure, grade_schema, par
 FormName = Literal["full", "simple"]
 ASPECTS = ("facts", "helpfulness", "fluency")
 FLOOR = tuple(rule.id for rule in FLOOR_RULES)
-# Shorter than a judge's: what follows it are some seventy tokens, and all are to be within 256.
+# Shorter than a judge's: some seventy tokens follow it, and the whole reply has to fit in 256.
 REASON_CHARACTERS = {"en": 120, "zh": 40}
 
 _RULES = {"en": "Rules that no answer may break:", "zh": "任何回答都不得违反的规则："}
@@ -50,55 +50,61 @@ _REPLY = {
 class CriticForm(Protocol):
     """What a Critic is asked for, and how its reply is read."""
 
-    def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
+    def schema(self, charter: Charter, submission: Submission) -> dict[str, Any]:
         """The JSON schema of a filled form."""
         ...
 
-    def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
-        """The prompt; what is judged stands delimited in it."""
+    def messages(self, charter: Charter, submission: Submission) -> tuple[Message, ...]:
+        """The prompt; the question and the answer are delimited in it."""
         ...
 
-    def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
+    def read(self, charter: Charter, submission: Submission, reply: Reply) -> Vote:
         """Reads a filled form strictly: nothing is repaired, and what can't be read is unscored."""
         ...
 
-    def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
-        """A valid form with the same score throughout: what a forger would write."""
+    def filled(
+        self, charter: Charter, submission: Submission, score: int, reason: str
+    ) -> dict[str, Any]:
+        """A valid form with the same score throughout, as a forger would write it."""
         ...
 
 
 class Simple:
-    """One score for the whole, as a judge gives it."""
+    """One score for the whole, as a judge of `vcjax.evaluation` gives it."""
 
-    def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
-        return grade_schema(exhibit.lang)
+    def schema(self, charter: Charter, submission: Submission) -> dict[str, Any]:
+        return grade_schema(submission.lang)
 
-    def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
+    def messages(self, charter: Charter, submission: Submission) -> tuple[Message, ...]:
         return grading_messages(
-            charter, exhibit.lang, question=exhibit.question, answer=exhibit.answer
+            charter, submission.lang, question=submission.question, answer=submission.answer
         )
 
-    def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
+    def read(self, charter: Charter, submission: Submission, reply: Reply) -> Vote:
         grade = parse_grade(reply)
         if grade.score is None:
-            return CriticVerdict(unscored=grade.unscored)
+            return Vote(unscored=grade.unscored)
         scores = {"score": grade.score}
-        return CriticVerdict(scores, _expected(scores, reply), (), grade.reason or "")
+        return Vote(scores, _expected(scores, reply), (), grade.reason or "")
 
-    def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
+    def filled(
+        self, charter: Charter, submission: Submission, score: int, reason: str
+    ) -> dict[str, Any]:
         return {"reason": reason, "score": score}
 
 
 class Full:
-    """A score for each principle that is relevant and each aspect of any answer, and the broken
-    floor rules. Principles that only measure aren't asked for: they select nothing."""
+    """A score for each relevant principle and for each of ASPECTS, and the broken floor rules.
 
-    def schema(self, charter: Charter, exhibit: Exhibit) -> dict[str, Any]:
+    Principles that only measure aren't asked for: they select nothing.
+    """
+
+    def schema(self, charter: Charter, submission: Submission) -> dict[str, Any]:
         score = {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))}
-        principles = {principle.id: score for principle in _relevant(charter, exhibit)}
+        principles = {principle.id: score for principle in _relevant(charter, submission)}
         return _object(
             {
-                "reason": {"type": "string", "maxLength": REASON_CHARACTERS[exhibit.lang]},
+                "reason": {"type": "string", "maxLength": REASON_CHARACTERS[submission.lang]},
                 "principles": _object(principles),
                 **dict.fromkeys(ASPECTS, score),
                 "broken": {
@@ -109,14 +115,14 @@ class Full:
             }
         )
 
-    def messages(self, charter: Charter, exhibit: Exhibit) -> tuple[Message, ...]:
-        lang, relevant = exhibit.lang, _relevant(charter, exhibit)
+    def messages(self, charter: Charter, submission: Submission) -> tuple[Message, ...]:
+        lang, relevant = submission.lang, _relevant(charter, submission)
         rules = [f"- {rule.id}: {rule.text[lang]}" for rule in FLOOR_RULES]
         aspects = [
             *(f"- {principle.id}: {principle.text.get(lang)}" for principle in relevant),
             *(f"- {name}: {_ASPECTS[lang][name]}" for name in ASPECTS),
         ]
-        shown = material(lang, question=exhibit.question, answer=exhibit.answer)
+        shown = material(lang, question=submission.question, answer=submission.answer)
         reply = _REPLY[lang][0] + _template(lang, [principle.id for principle in relevant])
         system = [charter.rubric.get(lang).strip(), _RULES[lang], *rules]
         task = [_TASK[lang], *aspects, f"- {_BROKEN[lang]}", reply]
@@ -125,23 +131,25 @@ class Full:
             {"role": "user", "content": "\n".join([shown, "", *task])},
         )
 
-    def read(self, charter: Charter, exhibit: Exhibit, reply: Reply) -> CriticVerdict:
+    def read(self, charter: Charter, submission: Submission, reply: Reply) -> Vote:
         try:
             form = parse_form(reply, _FullForm)
         except ParseFailure as error:
-            return CriticVerdict(unscored=str(error))
-        wanted = {principle.id for principle in _relevant(charter, exhibit)}
+            return Vote(unscored=str(error))
+        wanted = {principle.id for principle in _relevant(charter, submission)}
         if form.principles.keys() != wanted or not set(form.broken) <= set(FLOOR):
-            return CriticVerdict(unscored="schema")
+            return Vote(unscored="schema")
         scores = {f"{PRINCIPLE}{id}": score for id, score in form.principles.items()}
         scores |= {name: getattr(form, name) for name in ASPECTS}
         if not all(LOWEST <= score <= HIGHEST for score in scores.values()):
-            return CriticVerdict(unscored="out_of_range")
+            return Vote(unscored="out_of_range")
         broken = tuple(id for id in FLOOR if id in form.broken)
-        return CriticVerdict(scores, _expected(scores, reply), broken, form.reason)
+        return Vote(scores, _expected(scores, reply), broken, form.reason)
 
-    def filled(self, charter: Charter, exhibit: Exhibit, score: int, reason: str) -> dict[str, Any]:
-        principles = {principle.id: score for principle in _relevant(charter, exhibit)}
+    def filled(
+        self, charter: Charter, submission: Submission, score: int, reason: str
+    ) -> dict[str, Any]:
+        principles = {principle.id: score for principle in _relevant(charter, submission)}
         aspects = dict.fromkeys(ASPECTS, score)
         return {"reason": reason, "principles": principles, **aspects, "broken": []}
 
@@ -162,10 +170,10 @@ class _FullForm(BaseModel):
     broken: list[str]
 
 
-def _relevant(charter: Charter, exhibit: Exhibit) -> tuple[Principle, ...]:
+def _relevant(charter: Charter, submission: Submission) -> tuple[Principle, ...]:
     return tuple(
         principle
-        for principle in charter.principles_of(exhibit.subdomain)
+        for principle in charter.principles_of(submission.subdomain)
         if not principle.measure_only
     )
 
@@ -180,7 +188,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _template(lang: Language, principles: Sequence[str]) -> str:
-    """The JSON to fill in, with places to fill where JSON has none."""
+    """The JSON to fill in, with placeholders for its values."""
     _, reason, score, ids = _REPLY[lang]
     inner = ", ".join(f'"{id}": {score}' for id in principles)
     aspects = ", ".join(f'"{name}": {score}' for name in ASPECTS)
@@ -188,7 +196,7 @@ def _template(lang: Language, principles: Sequence[str]) -> str:
 
 
 def _expected(scores: Mapping[str, int], reply: Reply) -> dict[str, float]:
-    """The expected score of each aspect, or nothing; `reply` is one that could be read."""
+    """The expected score of each aspect, or nothing. Args: `reply` is one that could be read."""
     names: list[str] = []  # in the order of the reply's numbers, which may not be the schema's
     for name, value in json.loads(reply.text).items():
         names += [f"{PRINCIPLE}{id}" for id in value] if name == "principles" else [name]

@@ -1,4 +1,4 @@
-"""What a Critic is calibrated on: answers that people have judged, and what the Critic says."""
+"""Answers that people have labelled, with the Critic's decisions on them: calibration data."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from vcjax.adversarial.critic.panel import CriticPanel, Poll
-from vcjax.adversarial.critic.votes import Exhibit
+from vcjax.adversarial.critic.votes import Submission
 from vcjax.charter.messages import explain
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
@@ -33,9 +33,9 @@ class Labelled(BaseModel):
     """One answer with people's labels, one line of a calibration file.
 
     Attributes:
-      gold: what it is held to be; without it, what more than half of the annotators say.
-      annotators: each one's label, at the same place in every record; null where there is none.
-      critic: what the Critic said, if that is recorded; then `judged_by` may name the Critic.
+      gold: its true label; without it, the label of more than half of the annotators.
+      annotators: their labels, in the same order in every record; null where one gave none.
+      critic: the Critic's label, if that is recorded; then `judged_by` may name the Critic.
       unscored: why the recorded Critic has no verdict.
       question, answer: needed where the Critic is still to be asked.
       domain: any name; a subdomain of the charter makes its principles relevant.
@@ -55,7 +55,7 @@ class Labelled(BaseModel):
     answer: StrictStr = ""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _consistent(self) -> Self:
         if self.gold is None and self._majority() is None:
             raise ValueError("gold: there is none, and no majority of annotators")
         if self.critic is not None and self.unscored is not None:
@@ -84,8 +84,8 @@ def read_calibration(path: str | Path, accept_score: int | None = None) -> list[
     """Reads a JSONL file of `Labelled` records.
 
     Args:
-      accept_score: makes all labels `accept` or `reject`, which they may be already; scores from
-        0 to 5 accept from here on. None leaves the labels as they are.
+      accept_score: turns all labels into `accept` or `reject`, which they may be already; of
+        scores from 0 to 5, those from `accept_score` on accept. None leaves the labels as they are.
 
     Raises:
       UserError: a bad record, an id that comes twice, a label that is no decision, no records.
@@ -108,8 +108,8 @@ def read_calibration(path: str | Path, accept_score: int | None = None) -> list[
     return list(items.values())
 
 
-def exhibits(items: Iterable[Labelled], charter: Charter) -> list[Exhibit]:
-    """What the Critic is still to be shown: the answers without a recorded verdict.
+def submissions(items: Iterable[Labelled], charter: Charter) -> list[Submission]:
+    """What the Critic is still to judge: the answers without a recorded verdict.
 
     Raises:
       UserError: one is in a language that the charter doesn't have.
@@ -125,21 +125,21 @@ def exhibits(items: Iterable[Labelled], charter: Charter) -> list[Exhibit]:
             )
         subdomain = item.domain if item.domain in known else None
         found.append(
-            Exhibit(f"calibration/{item.id}", item.lang, item.question, item.answer, subdomain)
+            Submission(f"calibration/{item.id}", item.lang, item.question, item.answer, subdomain)
         )
     return found
 
 
-def judged(
+def judge_labelled(
     items: Sequence[Labelled], panel: CriticPanel, poll: Poll, judged_by: str
 ) -> list[Labelled]:
     """The items with the panel's decisions where none was recorded.
 
     Args:
-      judged_by: what the panel is called in the report.
+      judged_by: the panel's name in the report.
     """
-    shown = exhibits(items, panel.charter)
-    verdicts = iter(panel.judge(shown, poll) if shown else [])
+    unjudged = submissions(items, panel.charter)
+    verdicts = iter(panel.judge(unjudged, poll) if unjudged else [])
     done = []
     for item in items:
         if not item.judged:

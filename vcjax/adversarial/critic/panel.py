@@ -1,4 +1,4 @@
-"""Several votes on one answer, by one Critic or several, and what they come to."""
+"""Several votes on one answer, by one Critic or several, and the verdict that they make."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, get_args
 
 from vcjax.adversarial.critic.forms import FORMS, FormName
-from vcjax.adversarial.critic.votes import Bar, CriticVerdict, Exhibit, decide
+from vcjax.adversarial.critic.votes import AcceptThresholds, Submission, Vote, vote_verdict
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import Message, Reply
@@ -15,30 +15,30 @@ from vcjax.roles.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Ballot:
+class VoteRequest:
     """One vote that is asked for.
 
     Attributes:
       critic: the name of the role that is asked.
-      exhibit: id of what it judges.
-      vote: tells the votes on one exhibit apart, from 0.
-      messages, json_schema: what it is asked.
+      submission: id of what it judges.
+      vote: distinguishes the votes on one submission, from 0.
+      messages, json_schema: the prompt, and the schema of the reply.
     """
 
     critic: str
-    exhibit: str
+    submission: str
     vote: int
     messages: tuple[Message, ...]
     json_schema: dict[str, Any]
 
 
-Poll = Callable[[Sequence[Ballot]], Sequence[Reply]]
-"""Asks for votes, and returns the replies in the ballots' order. Every ballot needs a seed of its
-own, by its exhibit and vote: votes are alike without, and at temperature 0."""
+Poll = Callable[[Sequence[VoteRequest]], Sequence[Reply]]
+"""Asks for votes, and returns the replies in the order of the requests. Every request needs another
+seed, from its submission and vote: with one seed, as at temperature 0, votes don't differ."""
 
 
 class CriticPanel:
-    """The Critics of a run, the form they fill in and the bar that they hold answers to."""
+    """The Critics of a run, the form that they fill in and the thresholds for their scores."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class CriticPanel:
         """Args:
         critics: names of their roles.
         votes: of each of them, on every answer.
-        accept_score: 0 to 5 stands in for the charter's; see `Bar.of`.
+        accept_score: 0 to 5 replaces the charter's; see `AcceptThresholds.of`.
 
         Raises:
           UserError: an unknown form, no critic or no vote.
@@ -63,41 +63,41 @@ class CriticPanel:
         if votes < 1 or not critics:
             raise UserError(f"votes: {len(critics)} critics with {votes} votes each decide nothing")
         self.charter, self.form = charter, FORMS[form]
-        self.bar = Bar.of(charter, accept_score)
+        self.thresholds = AcceptThresholds.of(charter, accept_score)
         self._form_name: FormName = form
         self._voters = [critic for critic in critics for _ in range(votes)]
 
-    def ballots(self, exhibit: Exhibit) -> list[Ballot]:
+    def vote_requests(self, submission: Submission) -> list[VoteRequest]:
         """The votes to ask for on one answer: all of the first Critic's, then the next one's."""
-        messages = self.form.messages(self.charter, exhibit)
-        schema = self.form.schema(self.charter, exhibit)
+        messages = self.form.messages(self.charter, submission)
+        schema = self.form.schema(self.charter, submission)
         return [
-            Ballot(critic, exhibit.id, vote, messages, schema)
+            VoteRequest(critic, submission.id, vote, messages, schema)
             for vote, critic in enumerate(self._voters)
         ]
 
-    def verdict(self, exhibit: Exhibit, replies: Sequence[Reply]) -> Verdict:
-        """What the replies to all of an exhibit's ballots come to."""
-        votes = [self.form.read(self.charter, exhibit, reply) for reply in replies]
-        return aggregate(votes, self.bar, self._voters, self._form_name)
+    def verdict(self, submission: Submission, replies: Sequence[Reply]) -> Verdict:
+        """The verdict by the replies to all of a submission's vote requests."""
+        votes = [self.form.read(self.charter, submission, reply) for reply in replies]
+        return aggregate(votes, self.thresholds, self._voters, self._form_name)
 
-    def judge(self, exhibits: Sequence[Exhibit], poll: Poll) -> list[Verdict]:
+    def judge(self, submissions: Sequence[Submission], poll: Poll) -> list[Verdict]:
         """Verdicts on many answers, all of whose votes are asked for at once."""
-        ballots = [self.ballots(exhibit) for exhibit in exhibits]
-        replies = iter(poll([ballot for own in ballots for ballot in own]))
+        requests = [self.vote_requests(submission) for submission in submissions]
+        replies = iter(poll([request for own in requests for request in own]))
         return [
-            self.verdict(exhibit, [next(replies) for _ in own])
-            for exhibit, own in zip(exhibits, ballots, strict=True)
+            self.verdict(submission, [next(replies) for _ in own])
+            for submission, own in zip(submissions, requests, strict=True)
         ]
 
 
 def aggregate(
-    votes: Sequence[CriticVerdict], bar: Bar, critics: Sequence[str], form: FormName
+    votes: Sequence[Vote], thresholds: AcceptThresholds, critics: Sequence[str], form: FormName
 ) -> Verdict:
     """The majority of the votes' decisions, with the median of their scores.
 
     More than half of all votes accept an answer, and half of them reject it. Where votes that
-    can't be read leave it open which, it is unscored: whatever they were, it isn't known.
+    can't be read could tip it either way, it is unscored.
 
     The verdict's `detail` is `{form, votes, expected, spread, dissent}`: every vote with its
     Critic, decision, reason, scores and broken rules; the median of the expected scores, where
@@ -105,14 +105,14 @@ def aggregate(
     votes that decided otherwise.
 
     Args:
-      critics: who gave each vote.
+      critics: the role that cast each vote.
 
     Raises:
       ValueError: no votes, or not one critic for each.
     """
     if not votes:
         raise ValueError("no votes")
-    decisions = [decide(vote, bar) for vote in votes]
+    decisions = [vote_verdict(vote, thresholds) for vote in votes]
     kinds = Counter(decision.kind for decision in decisions)
     scores = [vote.score for vote in votes if vote.score is not None]
     expected = [vote.expected_score for vote in votes if vote.expected_score is not None]
@@ -137,7 +137,7 @@ def aggregate(
     return Verdict(kind, Counter(same).most_common(1)[0][0], score, detail)
 
 
-def _record(critic: str, vote: CriticVerdict, decision: Verdict) -> dict[str, Any]:
+def _record(critic: str, vote: Vote, decision: Verdict) -> dict[str, Any]:
     return {
         "critic": critic,
         "kind": decision.kind,

@@ -1,22 +1,29 @@
-"""What is wrong with an answer before anybody judges it: refusal, lecture, loop, cut-off and so on.
+"""Rules that reject an answer before a Critic is asked: refusal, lecture, loop, cut-off and so on.
 
-The charter's checks decide what a principle wants; these name what no charter wants to learn from.
+The charter's checks decide what a principle wants; the rules here name what no charter wants a
+model to learn, each with a member of `AnswerReason`.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
+from vcjax.adversarial.calls import ACTOR, failed_call
 from vcjax.adversarial.language import speaks
-from vcjax.charter.checks import no_repetition, not_a_refusal
+from vcjax.adversarial.reasons import AnswerReason, Origin
+from vcjax.charter.checks import no_repetition, not_a_refusal, run_checks, selecting_failures
 from vcjax.charter.registry import Language
+from vcjax.charter.schema import Charter
 from vcjax.data.near_duplicates import share_quoted
-
-FAULTS = ("empty", "refusal", "off-language", "echo", "repetitive", "lecture", "truncated")
+from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 _SENTENCE = {"en": re.compile(r"(?<=[.!?])\s+|\n+"), "zh": re.compile(r"(?<=[。！？!?；])|\n+")}
 _ECHO = 0.8
 
-# Refusals that don't open as `not_a_refusal` knows them, within the first sentences. "I can't
-# support that" and "I can't give one answer" are answers, there as here.
+# Refusals within the first sentences that `not_a_refusal` doesn't recognise. "I can't support that"
+# and "I can't give one answer" are answers, there as here.
 _OPENING_SENTENCES = 3
 _REFUSES = {
     "en": re.compile(
@@ -47,7 +54,7 @@ _NO_OPINION = {
     ),
 }
 
-# A rebuke of the question as the first thing said.
+# A rebuke of the question in the first sentence.
 _REBUKES = {
     "en": re.compile(
         r"\b(?:it(?:'s| is)|this is|that is|that's) (?:simply |just |really )?(?:not|never)"
@@ -97,7 +104,7 @@ _EXHORTS = {
 }
 _LECTURE_SHARE = 0.5
 
-# An end that nobody would leave: an open clause, or a list number with nothing after it.
+# An unfinished end: an open clause, or a list number with nothing after it.
 _OPEN_END = {
     "en": re.compile(
         r"(?:[,;:(\-–—]|\b(?:and|or|but|because|of|the|an?|with)|(?:^|\n)\s*(?:\d+[.)]|[-*•]))$",
@@ -109,30 +116,94 @@ _OPEN_END = {
 }
 
 
-def answer_fault(answer: str, query: str, lang: Language, finish_reason: str) -> str | None:
-    """The first of `FAULTS` that an answer has, or None.
+@dataclass(frozen=True)
+class _Answer:
+    """An answer as the rules read it."""
+
+    text: str
+    query: str
+    lang: Language
+    finish_reason: str
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        return [part for part in map(str.strip, _SENTENCE[self.lang].split(self.text)) if part]
+
+
+def _is_empty(answer: _Answer) -> bool:
+    return not answer.text
+
+
+def _refuses(answer: _Answer) -> bool:
+    opening = " ".join(answer.sentences[:_OPENING_SENTENCES])
+    if _REFUSES[answer.lang].search(opening) or _NO_OPINION[answer.lang].search(opening):
+        return True
+    return not not_a_refusal(answer.query, answer.text, answer.lang).passed
+
+
+def _is_off_language(answer: _Answer) -> bool:
+    return not speaks(answer.text, answer.lang)
+
+
+def _echoes(answer: _Answer) -> bool:
+    return share_quoted(answer.text, answer.query) >= _ECHO
+
+
+def _repeats_itself(answer: _Answer) -> bool:
+    return not no_repetition(answer.query, answer.text, answer.lang).passed
+
+
+def _lectures(answer: _Answer) -> bool:
+    exhorting = sum(bool(_EXHORTS[answer.lang].search(part)) for part in answer.sentences)
+    preaches = exhorting >= 2 and exhorting >= _LECTURE_SHARE * len(answer.sentences)
+    return preaches or bool(_REBUKES[answer.lang].search(answer.sentences[0]))
+
+
+def _is_truncated(answer: _Answer) -> bool:
+    return answer.finish_reason == "length" or bool(_OPEN_END[answer.lang].search(answer.text))
+
+
+_RULES: dict[AnswerReason, Callable[[_Answer], bool]] = {
+    AnswerReason.EMPTY: _is_empty,
+    AnswerReason.REFUSAL: _refuses,
+    AnswerReason.OFF_LANGUAGE: _is_off_language,
+    AnswerReason.ECHO: _echoes,
+    AnswerReason.REPETITIVE: _repeats_itself,
+    AnswerReason.LECTURE: _lectures,
+    AnswerReason.TRUNCATED: _is_truncated,
+}
+"""In this order: a rule may rely on those before it, e.g. on there being a first sentence."""
+
+
+def answer_reject_reason(
+    answer: str, query: str, lang: Language, finish_reason: str
+) -> AnswerReason | None:
+    """The reason of the first rule that rejects an answer, or None.
 
     Args:
       finish_reason: of the reply; `length` is a truncation, whatever the last words are.
     """
-    text = answer.strip().replace("’", "'")
-    if not text:
-        return "empty"
-    sentences = [part for part in map(str.strip, _SENTENCE[lang].split(text)) if part]
-    opening = " ".join(sentences[:_OPENING_SENTENCES])
-    refuses = _REFUSES[lang].search(opening) or _NO_OPINION[lang].search(opening)
-    if refuses or not not_a_refusal(query, text, lang).passed:
-        return "refusal"
-    if not speaks(text, lang):
-        return "off-language"
-    if share_quoted(text, query) >= _ECHO:
-        return "echo"
-    if not no_repetition(query, text, lang).passed:
-        return "repetitive"
-    exhorting = sum(bool(_EXHORTS[lang].search(part)) for part in sentences)
-    preaches = exhorting >= 2 and exhorting >= _LECTURE_SHARE * len(sentences)
-    if preaches or _REBUKES[lang].search(sentences[0]):
-        return "lecture"
-    if finish_reason == "length" or _OPEN_END[lang].search(text):
-        return "truncated"
-    return None
+    read = _Answer(answer.strip().replace("’", "'"), query, lang, finish_reason)
+    return next((reason for reason, rejects in _RULES.items() if rejects(read)), None)
+
+
+def rule_verdict(
+    charter: Charter, by: str, *, query: str, reply: Reply, lang: Language, subdomain: str
+) -> Verdict | None:
+    """The verdict on an answer of the role `by` that needs no Critic, or None where it decides.
+
+    A failed check of the charter rejects. The Actor's answers, which are trained on, must pass the
+    rules of this module as well; the attacked model's must not, as its failures are measured by
+    the charter alone.
+    """
+    if failed := failed_call(by, reply):
+        return failed
+    if by == ACTOR:
+        reason = answer_reject_reason(reply.text, query, lang, reply.finish_reason)
+        if reason is not None:
+            return Verdict("rejected", f"{by}: {reason}")
+    if not reply.text.strip():
+        return Verdict("rejected", f"{by}: {AnswerReason.EMPTY}")
+    results = run_checks(charter, question=query, answer=reply.text, lang=lang, subdomain=subdomain)
+    failures = selecting_failures(charter, results)
+    return Verdict("rejected", f"{Origin.RULE}: {failures[0]}") if failures else None

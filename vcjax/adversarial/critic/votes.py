@@ -1,4 +1,4 @@
-"""What a Critic says of an answer, and when that accepts it."""
+"""One vote of one Critic on an answer, and the thresholds by which it accepts or rejects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from math import floor
 from statistics import fmean
 from typing import Self
 
+from vcjax.adversarial.reasons import Origin
 from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.roles.verdict import Verdict
@@ -14,10 +15,12 @@ PRINCIPLE = "principles/"  # before the id, in the name of a principle's score
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Submission:
     """An answer that is to be judged, and the question that it answers.
 
-    `subdomain` is the charter's, or None: then only principles that bind everywhere are relevant.
+    Attributes:
+      id: distinguishes the calls on it from those on others.
+      subdomain: of the charter, or None: then only principles that bind everywhere are relevant.
     """
 
     id: str
@@ -28,17 +31,17 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class CriticVerdict:
+class Vote:
     """One vote of one Critic.
 
     Attributes:
       scores: by aspect: `score` alone where the Critic gave one for the whole, else
         `principles/<id>`, `facts`, `helpfulness` and `fluency`.
-      expected: for the same aspects the mean that the token probabilities make one expect; empty
-        where there were none.
-      broken: ids of the floor rules that it found broken.
+      expected: for the same aspects the expected score under the token probabilities; empty where
+        there were none.
+      broken: ids of the floor rules that it finds broken.
       reason: in the Critic's words.
-      unscored: why there is no verdict; `scores` is empty then.
+      unscored: why the reply couldn't be read; `scores` is empty then.
     """
 
     scores: Mapping[str, int] = field(default_factory=dict)
@@ -54,7 +57,8 @@ class CriticVerdict:
 
     @property
     def expected_score(self) -> float | None:
-        """As `score`, of the expected scores: the mean's expectation is the expectations' mean."""
+        """As `score`, of the expected scores; the expectation of a mean is the mean of
+        expectations."""
         return self._whole(self.expected)
 
     def _whole(self, scores: Mapping[str, float]) -> float | None:
@@ -71,8 +75,8 @@ def _whole(scores: Mapping[str, float]) -> float:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """What an answer must reach to be accepted: as a whole, and aspect by aspect."""
+class AcceptThresholds:
+    """The scores that an answer needs to be accepted, as a whole and aspect by aspect."""
 
     score: int
     principle: int
@@ -82,34 +86,35 @@ class Bar:
 
     @classmethod
     def of(cls, charter: Charter, accept_score: int = -1) -> Self:
-        """The charter's; an `accept_score` of 0 to 5 stands in for its own.
+        """The charter's; an `accept_score` of 0 to 5 replaces the charter's own.
 
-        No aspect is asked more than the whole: at 0 every score passes.
+        No aspect's threshold is above that of the whole: at 0 every score passes.
         """
         score = charter.accept_score if accept_score < 0 else accept_score
         lowest = charter.thresholds.model_dump()
         return cls(score, **{name: min(value, score) for name, value in lowest.items()})
 
-    def fault(self, verdict: CriticVerdict) -> str | None:
-        """Why a scored verdict doesn't accept, in few words of few kinds; None where it does."""
-        if verdict.broken:
-            return f"floor {verdict.broken[0]}"
-        low = [(value, name) for name, value in verdict.scores.items() if value < self._least(name)]
+    def reject_reason(self, vote: Vote) -> str | None:
+        """Why a scored vote rejects, in a few words that many answers share; None where it
+        accepts."""
+        if vote.broken:
+            return f"floor {vote.broken[0]}"
+        low = [(value, name) for name, value in vote.scores.items() if value < self._least(name)]
         if low:
             value, name = min(low, key=lambda each: each[0])
             return f"{name.removeprefix(PRINCIPLE)} {value}"
-        whole = _whole(verdict.scores)
+        whole = _whole(vote.scores)
         return None if whole >= self.score else f"score {floor(10 * whole) / 10:g}"
 
     def _least(self, aspect: str) -> int:
         return self.principle if aspect.startswith(PRINCIPLE) else getattr(self, aspect)
 
 
-def decide(verdict: CriticVerdict, bar: Bar) -> Verdict:
-    """What one vote alone makes of an answer."""
-    if verdict.unscored is not None:
-        return Verdict("unscored", f"critic: {verdict.unscored}")
-    fault = bar.fault(verdict)
-    if fault is not None:
-        return Verdict("rejected", f"critic: {fault}", verdict.score)
-    return Verdict("accepted", verdict.reason, verdict.score)
+def vote_verdict(vote: Vote, thresholds: AcceptThresholds) -> Verdict:
+    """The verdict on an answer by one vote alone."""
+    if vote.unscored is not None:
+        return Verdict("unscored", f"{Origin.CRITIC}: {vote.unscored}")
+    reason = thresholds.reject_reason(vote)
+    if reason is not None:
+        return Verdict("rejected", f"{Origin.CRITIC}: {reason}", vote.score)
+    return Verdict("accepted", vote.reason, vote.score)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.ledger.query import attempts, counts, openings, usage
+from vcjax.adversarial.ledger.query import attempts, usage
 from vcjax.adversarial.ledger.schema import (
     ATTEMPT,
     CALL,
@@ -17,9 +17,9 @@ from vcjax.adversarial.ledger.schema import (
     DETAIL,
     PATIENCE,
     SETUP,
-    explained,
-    insertion,
+    insert_statement,
     open_to_write,
+    readable_errors,
 )
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
@@ -44,8 +44,8 @@ class Ledger:
 
     A call is committed when it has finished and an attempt when its verdict is decided, so that
     `kill -9` at any moment loses nothing that was finished; what is recorded is never asked again.
-    Commits reach the disk once a second, as each takes milliseconds there: a power cut or a crash
-    of the system may lose the last ones, which are then asked again.
+    Commits reach the disk once a second, since each takes milliseconds there: a power cut or a
+    crash of the system may lose the last calls, which are then asked again.
 
     One process at a time writes a ledger; others may read it, see `launch.ledger`.
     """
@@ -54,7 +54,7 @@ class Ledger:
         """Opens or makes the file.
 
         Args:
-          charter: hash of the charter that the calls are made by.
+          charter: hash of the charter that the calls are made under.
           patience: seconds to wait for a database that another program has locked.
 
         Raises:
@@ -66,7 +66,7 @@ class Ledger:
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Lets go of the file; where nobody reads it, its write-ahead log is folded into it."""
+        """Closes the file; where nobody reads it, SQLite merges its write-ahead log into it."""
         self._connection.close()
         self._lock.close()
 
@@ -76,7 +76,7 @@ class Ledger:
         Raises:
           UserError: the call was recorded for another prompt; the ledger isn't of this run.
         """
-        with explained(self.path):
+        with readable_errors(self.path):
             row = self._connection.execute(_FIND_CALL, (attempt, stage)).fetchone()
         if row is None:
             return None
@@ -101,7 +101,7 @@ class Ledger:
     def record_call(
         self, attempt: str, stage: str, ask: Ask, reply: Reply, *, model: str, family: str
     ) -> None:
-        """Commits one finished call, whatever it came to."""
+        """Commits one finished call, failed ones included."""
         parameters = {
             "max_tokens": ask.max_tokens,
             "temperature": ask.temperature,
@@ -127,7 +127,7 @@ class Ledger:
             "created": int(time.time()),
         }
         setup = (model, family, reply.model, json.dumps(parameters), self.charter)
-        with explained(self.path):
+        with readable_errors(self.path):
             values["setup"] = self._setup(setup)
             self._connection.execute(_INSERT_CALL, values)
         self._sync()
@@ -144,23 +144,21 @@ class Ledger:
         candidates: Sequence[dict[str, Any]],
         charter: str,
         conversation: Sequence[Message] = (),
-        round: int = 0,
     ) -> None:
-        """Writes the end of one attempt, with what its calls have cost.
+        """Writes one decided attempt, with what its calls have cost.
 
         Args:
           query: the attack; of several turns the last.
           candidates: every answer, with its own verdict.
           charter: its hash.
           conversation: all turns, where there was more than one query and its answer.
-          round: of the closed loop, from 0.
         """
-        with explained(self.path):
+        with readable_errors(self.path):
             spent = dict(self._connection.execute(_SPENT, (attempt.id,)).fetchone())
             values = {
                 "number": attempt.number,
                 "id": attempt.id,
-                "round": round,
+                "round": 0,  # of the closed loop, which has a ledger for each of its rounds
                 "wave": attempt.wave,
                 **{name: getattr(attempt, name) for name in CELL},
                 "topic": attempt.topic,
@@ -182,7 +180,7 @@ class Ledger:
             if self._connection.in_transaction:
                 self._insert(values, details)
             else:
-                with self.together():
+                with self.transaction():
                     self._insert(values, details)
 
     def _insert(self, values: dict[str, Any], details: dict[str, Any]) -> None:
@@ -190,8 +188,11 @@ class Ledger:
         self._connection.execute(_INSERT_DETAILS, {"key": key, **details})
 
     def _sync(self) -> None:
-        """Sees to it that commits get to the disk before long: SQLite has left that to the system,
-        and does it itself when the write-ahead log is folded into the file."""
+        """Writes commits through to the disk once a second.
+
+        With `synchronous=NORMAL` SQLite itself does that only at a checkpoint, when it copies the
+        write-ahead log into the file.
+        """
         if (now := time.monotonic()) - self._synced < _SYNC_SECONDS:
             return
         self._synced = now
@@ -204,34 +205,26 @@ class Ledger:
             row = self._connection.execute(_FIND_SETUP, values).fetchone()
             if row is None:
                 named = dict(zip(SETUP, values, strict=True))
-                self._connection.execute(insertion("setups", SETUP), named)
+                self._connection.execute(insert_statement("setups", SETUP), named)
                 row = self._connection.execute(_FIND_SETUP, values).fetchone()
             self._setups[values] = row["key"]
         return self._setups[values]
 
     def attempts(self) -> Iterator[dict[str, Any]]:
-        """All decided attempts in the order of their numbers, with all that is known of them."""
+        """All decided attempts with all their fields, in the order of their numbers."""
         return attempts(self._connection)
 
     def decided(self) -> Iterator[dict[str, Any]]:
-        """As `attempts`, without answer, conversation and candidates: a million in seconds."""
+        """As `attempts`, without answer, conversation and candidates: a million take seconds."""
         return attempts(self._connection, details=False)
 
-    def openings(self) -> Iterator[str]:
-        """What each decided attempt asked first: its query, where there was one turn."""
-        return openings(self._connection)
-
     def merged(self) -> bool:
-        """Whether it holds attempts of several runs: each has numbers of its own."""
-        with explained(self.path):
+        """Whether it has attempts of several runs, each of which numbers them from 0."""
+        with readable_errors(self.path):
             row = self._connection.execute(
                 "SELECT count(*) > count(DISTINCT number) FROM attempts"
             ).fetchone()
         return bool(row[0])
-
-    def counts(self, by: Sequence[str] = (*CELL, "kind")) -> list[dict[str, Any]]:
-        """How many attempts there are of each of the values that they have in the fields `by`."""
-        return counts(self._connection, by)
 
     def usage(self) -> list[dict[str, Any]]:
         """What was spent, by role and model: `role, model, revision, calls, failed, prompt_tokens,
@@ -246,9 +239,9 @@ class Ledger:
         return totals
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """All of the block's records, or none; one write to the disk for all of them."""
-        with explained(self.path):
+    def transaction(self) -> Iterator[None]:
+        """Commits all of the block's records, or none of them, in one write to the disk."""
+        with readable_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -267,12 +260,12 @@ class Ledger:
         self.close()
 
 
-_INSERT_CALL = insertion("calls", CALL)
-_INSERT_ATTEMPT = insertion("attempts", ATTEMPT)
-_INSERT_DETAILS = insertion("details", ("key", *DETAIL))
+_INSERT_CALL = insert_statement("calls", CALL)
+_INSERT_ATTEMPT = insert_statement("attempts", ATTEMPT)
+_INSERT_DETAILS = insert_statement("details", ("key", *DETAIL))
 
 
 def _prompt_hash(ask: Ask) -> str:
-    """Half of a SHA-256: enough to tell prompts apart, and a ledger holds millions."""
+    """Half of a SHA-256: enough to distinguish prompts, and a ledger stores millions."""
     text = json.dumps([list(ask.messages), ask.json_schema], ensure_ascii=False)
     return hash_text(text)[:32]

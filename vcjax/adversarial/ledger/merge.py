@@ -1,4 +1,4 @@
-"""Ledgers of shards in one: several processes or hosts work on one plan, each in its own file."""
+"""Merging the ledgers of shards: several processes or hosts on one plan, each with its own file."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -11,25 +11,25 @@ from vcjax.adversarial.ledger.schema import (
     CALL,
     DETAIL,
     SETUP,
-    check,
-    explained,
+    check_version,
     open_to_write,
     read_only,
+    readable_errors,
 )
 from vcjax.core.errors import UserError
 
 _UNSTEADY = ("created", "seconds", "cost")
-"""What two honest records of one attempt may differ in."""
+"""Columns in which two correct records of one attempt may differ."""
 
 
 @dataclass
 class Merged:
-    """What a merge came to.
+    """The result of a merge.
 
     Attributes:
-      attempts, calls: how many were taken.
-      known: attempts that were there already, and the same.
-      conflicts: ids of attempts of which source and target tell differently; the target's stay.
+      attempts, calls: how many were added.
+      known: attempts that the target had already, and the same.
+      conflicts: ids of attempts that differ in source and target; the target's are left alone.
     """
 
     attempts: int = 0
@@ -43,14 +43,14 @@ def merge(
     sources: Sequence[str | Path],
     on_source: Callable[[Path], None] = lambda source: None,
 ) -> Merged:
-    """Takes from ledgers what the ledger `into`, which is made if need be, doesn't have.
+    """Adds to the ledger `into`, which is made if need be, what it lacks of the sources.
 
-    What is there already is left alone, so that a merge can be repeated, or go on after a kill; a
-    source is taken whole or, after an error, not at all. Sources are only read, and may be those of
-    runs that go on.
+    What is there already is left alone, so that a merge can be repeated, or continued after a kill;
+    a source is added whole or, after an error, not at all. Sources are only read, also while a run
+    writes to them.
 
     Args:
-      on_source: told of each source when it is its turn.
+      on_source: called with each source before it is read.
 
     Raises:
       UserError: a source that is absent, no ledger, or `into` itself; before anything is written.
@@ -68,7 +68,7 @@ def merge(
     with lock, closing(connection):
         for path in paths:
             on_source(path)
-            with explained(path):
+            with readable_errors(path):
                 _take(connection, path, merged)
     return merged
 
@@ -76,7 +76,7 @@ def merge(
 def _take(connection: sqlite3.Connection, path: Path, merged: Merged) -> None:
     connection.execute("ATTACH ? AS source", (read_only(path),))
     try:
-        check(connection, path, "source")
+        check_version(connection, path, "source")
         connection.execute("BEGIN IMMEDIATE")
         try:
             taken = _take_rows(connection)
@@ -98,7 +98,7 @@ def _take_rows(connection: sqlite3.Connection) -> Merged:
     setup, alike = ", ".join(SETUP), f"USING ({', '.join(SETUP)})"
     connection.execute(f"INSERT OR IGNORE INTO setups ({setup}) SELECT {setup} FROM source.setups")
     connection.execute(
-        "CREATE TEMP TABLE places AS SELECT theirs.key AS there, ours.key AS here "
+        "CREATE TEMP TABLE setup_keys AS SELECT theirs.key AS there, ours.key AS here "
         f"FROM source.setups AS theirs JOIN main.setups AS ours {alike}"
     )
     connection.execute("CREATE TEMP TABLE clashes (id TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -109,7 +109,7 @@ def _take_rows(connection: sqlite3.Connection) -> Merged:
     connection.execute(_NEW_DETAILS)
     (known,) = connection.execute(_KNOWN_ATTEMPTS).fetchone()
     conflicts = [id for (id,) in connection.execute("SELECT id FROM clashes ORDER BY id")]
-    for table in ("places", "clashes"):
+    for table in ("setup_keys", "clashes"):
         connection.execute(f"DROP TABLE {table}")
     return Merged(attempts, calls, known - attempts, conflicts)
 
@@ -123,10 +123,10 @@ def _of(table: str, columns: Sequence[str]) -> str:
     return ", ".join(f"{table}.{name}" for name in columns)
 
 
-_HELD_BACK = "NOT IN (SELECT id FROM clashes)"
+_NOT_CLASHING = "NOT IN (SELECT id FROM clashes)"
 _CLASHING_CALLS = (
     "INSERT INTO clashes SELECT DISTINCT theirs.attempt FROM source.calls AS theirs "
-    "JOIN main.calls AS ours USING (attempt, stage) JOIN places ON there = theirs.setup "
+    "JOIN main.calls AS ours USING (attempt, stage) JOIN setup_keys ON there = theirs.setup "
     f"WHERE ({_steady('theirs', CALL)}, here) IS NOT ({_steady('ours', CALL)}, ours.setup)"
 )
 _CLASHING_ATTEMPTS = (
@@ -140,13 +140,13 @@ _CLASHING_ATTEMPTS = (
 _NEW_CALLS = (
     f"INSERT INTO main.calls ({', '.join(CALL)}) SELECT "
     + ", ".join("here" if name == "setup" else name for name in CALL)
-    + " FROM source.calls AS theirs JOIN places ON there = theirs.setup "
-    f"WHERE attempt {_HELD_BACK} AND NOT EXISTS (SELECT 1 FROM main.calls AS ours "
+    + " FROM source.calls AS theirs JOIN setup_keys ON there = theirs.setup "
+    f"WHERE attempt {_NOT_CLASHING} AND NOT EXISTS (SELECT 1 FROM main.calls AS ours "
     "WHERE ours.attempt = theirs.attempt AND ours.stage = theirs.stage) ORDER BY theirs.key"
 )
 _NEW_ATTEMPTS = (
     f"INSERT INTO main.attempts ({', '.join(ATTEMPT)}) SELECT {', '.join(ATTEMPT)} "
-    f"FROM source.attempts AS theirs WHERE id {_HELD_BACK} AND NOT EXISTS "
+    f"FROM source.attempts AS theirs WHERE id {_NOT_CLASHING} AND NOT EXISTS "
     "(SELECT 1 FROM main.attempts AS ours WHERE ours.id = theirs.id) ORDER BY theirs.key"
 )
 _NEW_DETAILS = (
@@ -157,5 +157,5 @@ _NEW_DETAILS = (
 )
 _KNOWN_ATTEMPTS = (
     f"SELECT count(*) FROM source.attempts AS theirs JOIN main.attempts USING (id) "
-    f"WHERE id {_HELD_BACK}"
+    f"WHERE id {_NOT_CLASHING}"
 )

@@ -1,4 +1,4 @@
-"""Looking into a ledger: attempts by any field, counts, one attempt whole."""
+"""Reading a ledger: attempts by any field, counts, one attempt with all its calls."""
 
 import json
 import re
@@ -33,10 +33,10 @@ FIELDS = (
     *(name for name in _CALL_FIELDS if name not in ATTEMPT),
     *(f"{_OF_CALL}{name}" for name in _CALL_FIELDS if name in ATTEMPT),
 )
-"""What a condition may ask about. An attempt meets those about calls if one call of it does."""
+"""What a condition may be about. An attempt meets those about calls if one of its calls does."""
 
 OWN_FIELDS = (*ATTEMPT, *DETAIL)
-"""What an attempt has by itself."""
+"""The fields of an attempt, without those of its calls."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Condition:
 
     @property
     def sql(self) -> str:
-        """With one `?` for the value. A field that has no value is compared as an empty text."""
+        """The comparison, with one `?` for the value; NULL is compared as an empty text."""
         column = f'"{self.field.removeprefix(_OF_CALL)}"'
         if isinstance(self.value, str):
             column = f"coalesce({column}, '')"
@@ -95,8 +95,8 @@ def attempts(
     """The attempts that meet all conditions, in the order of their numbers.
 
     Args:
-      details: give answer, conversation and candidates as well; the latter two are parsed.
-      limit: of how many are given; -1 gives all.
+      details: with answer, conversation and candidates; the latter two are parsed.
+      limit: how many attempts at most; -1 for all.
     """
     where, values = _where(conditions)
     columns = ", ".join(OWN_FIELDS if details else ATTEMPT)
@@ -132,8 +132,8 @@ def counts(
     return [dict(row) for row in rows]
 
 
-def openings(connection: sqlite3.Connection) -> Iterator[str]:
-    """What each attempt asked first, in the order of their numbers."""
+def opening_queries(connection: sqlite3.Connection) -> Iterator[str]:
+    """The first query of each attempt, in the order of their numbers."""
     rows = connection.execute(
         "SELECT coalesce(json_extract(conversation, '$[0].content'), query) FROM attempts "
         "JOIN details USING (key) ORDER BY number, id"
@@ -153,10 +153,10 @@ def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def whole(connection: sqlite3.Connection, id: str) -> dict[str, Any] | None:
-    """All that is known of an attempt, with its `calls` in the order in which they were made.
+def attempt_with_calls(connection: sqlite3.Connection, id: str) -> dict[str, Any] | None:
+    """An attempt with all its fields, and its `calls` in the order in which they were made.
 
-    One that isn't decided yet has calls alone; None where there is nothing.
+    One that isn't decided yet has its id and calls alone; None where there is neither.
     """
     condition = Condition("id", "=", id)
     found = next(attempts(connection, [condition]), {"id": id})
@@ -175,13 +175,13 @@ def whole(connection: sqlite3.Connection, id: str) -> dict[str, Any] | None:
 
 
 def _where(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
-    """A WHERE clause, or an empty text, and the values of its marks."""
+    """A WHERE clause, or an empty text, and the values of its placeholders."""
     own = [each for each in conditions if not each.of_call]
     called = [each for each in conditions if each.of_call]
     parts = [each.sql for each in own]
     if called:
         inner = " AND ".join(each.sql for each in called)
-        # Not correlated: the calls are gone through once, whatever the number of attempts.
+        # Not correlated, so that the calls are read once, whatever the number of attempts.
         parts.append(
             f"id IN (SELECT attempt FROM calls JOIN setups ON setups.key = setup WHERE {inner})"
         )

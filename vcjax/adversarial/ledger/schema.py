@@ -13,16 +13,16 @@ from vcjax.core.files import lock_file
 from vcjax.core.stores import on_disk
 
 VERSION = 1
-"""Of the tables, kept in `user_version`. A ledger of another version isn't read."""
+"""Of the tables, stored in `user_version`. A ledger of another version isn't read."""
 
 _APPLICATION = 0x76636A78  # "vcjx", in SQLite's `application_id`: a database of ours
 PATIENCE = 30.0
-"""Seconds that a database which another program has locked is waited for."""
+"""Seconds to wait for a database that another program has locked."""
 
 _CACHE_KIB = 65536
 
 SETUP: tuple[str, ...] = ("model", "family", "revision", "parameters", "charter")
-"""How a call was made. One row for all calls that were made alike: they are millions."""
+"""How a call was made: one row for all calls with the same values, as there are millions."""
 
 CALL = (
     *("attempt", "stage", "setup", "prompt_hash", "seed", "text", "outcome", "detail"),
@@ -34,8 +34,7 @@ ATTEMPT = (
     *("prompt_tokens", "tokens", "seconds", "cost", "charter", "created"),
 )
 DETAIL = ("answer", "conversation", "candidates")
-"""Of an attempt, and in a table of their own: what counts and looks through a million attempts
-doesn't read them."""
+"""Of an attempt, in a table by themselves: counting a million attempts doesn't read them."""
 
 CELL = ("subdomain", "attack", "lang", "severity", "turns")
 
@@ -72,7 +71,7 @@ _TABLES = (
 
 
 def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Connection, IO[str]]:
-    """Opens or makes a ledger, and holds it against other writers until the stream is closed.
+    """Opens or makes a ledger, and locks it against other writers until the stream is closed.
 
     Args:
       patience: seconds to wait for a database that another program has locked.
@@ -91,7 +90,7 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
     try:
         connection.row_factory = sqlite3.Row
-        with explained(path):
+        with readable_errors(path):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
@@ -104,7 +103,7 @@ def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Conne
 
 
 def _is_database(path: Path) -> bool:
-    """Whether a file begins as SQLite's do; its lock isn't to be left beside another one."""
+    """Whether a file begins as SQLite's do; no lock file is to be left beside any other file."""
     with path.open("rb") as stream:
         return stream.read(16) == b"SQLite format 3\0"
 
@@ -122,14 +121,14 @@ def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        check(connection, path)
+        check_version(connection, path)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 
 
-def check(connection: sqlite3.Connection, path: Path, database: str = "main") -> None:
+def check_version(connection: sqlite3.Connection, path: Path, database: str = "main") -> None:
     """Raises a UserError where a database isn't a ledger of this version."""
     (application,) = connection.execute(f"PRAGMA {database}.application_id").fetchone()
     (version,) = connection.execute(f"PRAGMA {database}.user_version").fetchone()
@@ -146,7 +145,7 @@ def check(connection: sqlite3.Connection, path: Path, database: str = "main") ->
 
 @contextmanager
 def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
-    """A ledger that is only read, while a run writes to it or not.
+    """A ledger that is only read, also while a run writes to it.
 
     Raises:
       UserError: there is none, or it is no ledger of this version.
@@ -154,11 +153,11 @@ def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
     path = on_disk(path)
     if not path.is_file():
         raise UserError(f"{path}: no such ledger")
-    with explained(path):
+    with readable_errors(path):
         connection = sqlite3.connect(read_only(path), uri=True, timeout=PATIENCE)
         try:
             connection.row_factory = sqlite3.Row
-            check(connection, path)
+            check_version(connection, path)
             yield connection
         finally:
             connection.close()
@@ -167,7 +166,8 @@ def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
 def read_only(path: Path) -> str:
     """The URI by which SQLite opens a file to read it.
 
-    It shares a `-shm` file with whoever writes. Where it can't make one, nobody writes here.
+    It shares a `-shm` file with the writer. Where the folder can't be written to there is none, nor
+    a writer, and SQLite needs `immutable` to open the file without one.
     """
     unwritable = not os.access(path.parent, os.W_OK)
     frozen = unwritable and not path.with_name(path.name + "-wal").exists()
@@ -175,8 +175,8 @@ def read_only(path: Path) -> str:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns what SQLite says of the file, the disk and other programs into a line for the user.
+def readable_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors about the file, the disk and other programs into a line for the user.
 
     Raises:
       UserError: locked by another program, not a database, damaged, or not to be opened.
@@ -202,7 +202,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def insertion(table: str, columns: Sequence[str]) -> str:
+def insert_statement(table: str, columns: Sequence[str]) -> str:
     """An INSERT of one row of named values."""
     marks = ", ".join(f":{column}" for column in columns)
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"

@@ -1,7 +1,7 @@
 from tests.adversarial.attempts import ASK, fill
 from tests.roles.failing import serving
+from vcjax.adversarial.calls import charge_recorded_calls
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.spending import charge_earlier
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 
@@ -17,6 +17,6 @@ def test_what_earlier_processes_spent_counts_towards_an_endpoint_s_bounds(tmp_pa
             ledger.record_call("x", "actor", ASK, reply, model=first.model, family="a")
         again = EndpointRole(spec, family="a")
         with Ledger(path) as ledger:
-            charge_earlier([again, again], ledger)
+            charge_recorded_calls([again, again], ledger)
     assert again.account.tokens == first.account.tokens == 15
     assert again.account.cost == first.account.cost > 0

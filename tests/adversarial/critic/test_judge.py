@@ -2,7 +2,9 @@
 
 import pytest
 
-from vcjax.adversarial.candidates import before_critic, best, failure
+from vcjax.adversarial.calls import failed_call
+from vcjax.adversarial.critic.judge import best_verdict
+from vcjax.adversarial.critic.rules import rule_verdict
 from vcjax.charter.load import load_charter
 from vcjax.roles.role import Reply
 from vcjax.roles.verdict import Verdict
@@ -34,7 +36,7 @@ def reply(text, reason="stop"):
     ],
 )
 def test_the_candidate_that_came_furthest_stands_for_the_attempt(verdicts, index):
-    assert best(verdicts) == index
+    assert best_verdict(verdicts) == index
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_the_candidate_that_came_furthest_stands_for_the_attempt(verdicts, index
     ],
 )
 def test_what_no_critic_is_needed_for(charter, answer, reason):
-    verdict = before_critic(
+    verdict = rule_verdict(
         charter, "actor", query="Why?", reply=answer, lang="en", subdomain="parks"
     )
     assert verdict == (reason and Verdict("rejected", reason))
@@ -55,9 +57,9 @@ def test_what_no_critic_is_needed_for(charter, answer, reason):
 
 def test_of_the_attacked_model_no_more_is_asked_than_the_charter_does(charter):
     place = {"query": "Why?", "lang": "en", "subdomain": "parks"}
-    cut = before_critic(charter, "target", reply=reply("Both sides have", "length"), **place)
-    refused = before_critic(charter, "target", reply=reply("I'm sorry, but I can't help."), **place)
-    empty = before_critic(charter, "target", reply=reply(""), **place)
+    cut = rule_verdict(charter, "target", reply=reply("Both sides have", "length"), **place)
+    refused = rule_verdict(charter, "target", reply=reply("I'm sorry, but I can't help."), **place)
+    empty = rule_verdict(charter, "target", reply=reply(""), **place)
     assert cut is None
     assert refused == Verdict("rejected", "rule: fair/not_a_refusal")
     assert empty == Verdict("rejected", "target: empty")
@@ -65,7 +67,7 @@ def test_of_the_attacked_model_no_more_is_asked_than_the_charter_does(charter):
 
 def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
     lenient = load_charter(small_charter(tmp_path / "lenient.yaml"))
-    verdict = before_critic(
+    verdict = rule_verdict(
         lenient, "actor", query="?", reply=reply(""), lang="zh", subdomain="parks"
     )
     assert verdict == Verdict("rejected", "actor: empty")
@@ -81,6 +83,6 @@ def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
 )
 def test_a_reply_that_never_came_is_blocked_or_unscored(charter, outcome, verdict):
     said = Reply.failed(outcome)
-    assert failure("actor", said) == verdict
-    got = before_critic(charter, "actor", query="Why?", reply=said, lang="en", subdomain="parks")
+    assert failed_call("actor", said) == verdict
+    got = rule_verdict(charter, "actor", query="Why?", reply=said, lang="en", subdomain="parks")
     assert got == verdict

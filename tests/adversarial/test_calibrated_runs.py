@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from vcjax.adversarial.quotas import shortfall
 from vcjax.adversarial.run import synthesize
+from vcjax.adversarial.summary import shortfall
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 
