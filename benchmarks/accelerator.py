@@ -92,7 +92,7 @@ def _measure(
         with Worker(entry, logs / f"{shape.name}.log") as worker:
             seconds = [one[OURS] for one in take_turns([worker], rounds)]
             ready, peak = worker.ready, worker.stop()
-    except ContenderFailed as error:  # out of the device's memory, say
+    except ContenderFailed as error:  # such as out of the device's memory
         return {**case, "skipped": {OURS: error.reason}}
     tokens, flops = shape.batch * shape.length, ready["facts"]["flops_per_step"]
     ours = summarise(ready, seconds, peak, tokens, flops)

@@ -107,7 +107,7 @@ RARE = 0.05
 
 
 def write_documents(path: Path, megabytes: float, seed: int = 0) -> None:
-    """Writes at least so many megabytes (10^6 bytes) of text as JSONL documents, all different.
+    """Writes at least `megabytes` (10^6 bytes each) of text as JSONL documents, all different.
 
     The words of a variation are those of a shipped document in another order. One in twenty is
     spelt backwards: tokenizers remember words that they have met, and real text has rare ones.

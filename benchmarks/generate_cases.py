@@ -44,8 +44,8 @@ class Case:
     Attributes:
       name: as `--cases` has it.
       title: what is asked for.
-      runners: the first one's speed is told as a ratio to each other's. Those of other libraries
-        come one after the other, the rest stay.
+      runners: the speed of the first is reported as a ratio to that of each other one. Those of
+        other libraries run one after the other, the rest stay loaded.
       bounds: for the shipped model.
       long: whether a step takes many seconds: one round does, but in a full bench.
     """

@@ -68,7 +68,7 @@ class Worker:
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        """Starts it and waits until two steps are done, or what stands for them.
+        """Starts it and waits until its two first steps are done, or its `brief` one.
 
         Raises:
           ContenderFailed: it can't be set up.
@@ -185,7 +185,7 @@ def rate_ratio(rounds: Sequence[Round], of: str, to: str) -> dict[str, Any]:
 def summarise(
     ready: Mapping[str, Any], seconds: Iterable[float], peak: int, tokens: int, flops: float
 ) -> dict[str, Any]:
-    """What a case says of a contender.
+    """The results of a contender in a case.
 
     Args:
       ready: its answer when it was set up.

@@ -30,7 +30,7 @@ STAGES = ("attacker", "actor/0", "actor/1", "critic/0", "critic/1")
 _WAVE = 500
 _SINGLE = 5000
 _LENGTHS = {"attacker": (60, 160), "actor": (200, 700), "critic": (80, 200)}
-"""Characters of what each role says."""
+"""Characters of a reply of each role."""
 
 _QUERIES = {
     "kind=accepted": (),
@@ -85,7 +85,7 @@ def bench_ledger(count: int, workdir: Path, seed: int = 0) -> dict[str, Any]:
 def measure_ledger(count: int, folder: Path, seed: int = 0) -> dict[str, Any]:
     """Fills a ledger in `folder` with made-up attempts of five calls each, and goes through it.
 
-    Memory is the most that the process has held, in bytes: run it in a process of its own. The
+    Memory is the peak of the process, in bytes: run it in a process of its own. The
     ledger is removed at the end: it takes about 6 KB an attempt.
 
     Returns:
@@ -204,8 +204,8 @@ def _record_call(ledger: Ledger, id: str, stage: str, query: str, reply: Reply) 
 
 def _record_single_calls(ledger: Ledger, count: int, seed: int) -> None:
     reply = Reply("x" * 600, "stop", 300, 150, seconds=1.5, model="1" * 64)
-    for place in range(_SINGLE):
-        id = f"{derive_seed(seed, place, 'single')}.{count}.{place}"
+    for number in range(_SINGLE):
+        id = f"{derive_seed(seed, number, 'single')}.{count}.{number}"
         _record_call(ledger, id, "actor/0", "Why?", reply)
 
 
@@ -229,5 +229,6 @@ def _reply(stage: str, text: str, rng: random.Random) -> Reply:
         return Reply.failed("timeout", "no whole answer in 120 s", seconds=120.0)
     length = rng.randint(*_LENGTHS[stage.partition("/")[0]])
     start = rng.randrange(len(text) - length)
-    said = text[start : start + length]
-    return Reply(said, "stop", 300, length // 4, seconds=1.5, model="1" * 64)
+    return Reply(
+        text[start : start + length], "stop", 300, length // 4, seconds=1.5, model="1" * 64
+    )

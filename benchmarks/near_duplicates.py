@@ -22,7 +22,7 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 def measure_near_duplicates(count: int, seed: int = 0) -> dict[str, Any]:
     """Fills an index with `count` made-up queries and looks some of them up, changed a little.
 
-    Memory is the most that the process has held, in bytes: run it in a process of its own. Seconds
+    Memory is the peak of the process, in bytes: run it in a process of its own. Seconds
     are of the index alone, without making up the queries.
 
     Returns:
@@ -36,22 +36,22 @@ def measure_near_duplicates(count: int, seed: int = 0) -> dict[str, Any]:
     index, queries = NearDuplicates(), made_up_queries(seed)
     build, processor = 0.0, 0.0
     rng, kept = random.Random(derive_seed(seed, "kept")), {}
-    for place in range(count):
+    for number in range(count):
         query = next(queries)
         if rng.random() < 2 * _LOOKUPS / count:
-            kept[place] = query
+            kept[number] = query
         start, began = time.perf_counter(), time.process_time()
         index.add(query)
         build += time.perf_counter() - start
         processor += time.process_time() - began
-    changed = [(place, query, _changed(query, rng)) for place, query in kept.items()]
+    changed = [(number, query, _changed(query, rng)) for number, query in kept.items()]
     near = [each for each in changed if similarity(each[1], each[2]) >= index.threshold]
     lookups, missed = [], 0
-    for place, _, query in near:
+    for number, _, query in near:
         start = time.perf_counter()
         found = index.first_match(query)
         lookups.append(time.perf_counter() - start)
-        missed += found is None or found > place
+        missed += found is None or found > number
     adds = []
     for _ in range(_LOOKUPS):
         query = next(queries)

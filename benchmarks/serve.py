@@ -1,6 +1,6 @@
 """A contender's side of the talk with the bench: set up once, then run the steps asked for.
 
-One JSON object a line. The bench writes what to set up; the answer tells how that went. Then
+One JSON object a line. The bench writes what to set up; the answer reports how that went. Then
 `{"steps": n}` is answered with `{"seconds": [n times]}`, after one more step that isn't timed, and
 `{"stop": true}` with `{"peak_bytes": n, "measured": {...}}`, which is the end; so is the end of
 the input.
@@ -41,8 +41,8 @@ class Contender:
       step: runs a step to its end; returns its loss, or None where it has none.
       facts: what it is: versions and choices.
       peak: peak memory so far, in bytes.
-      brief: where a step takes many seconds, less work that meets every program of a step. It
-        stands for the first two, and no step that isn't timed goes before the others.
+      brief: where a step takes many seconds, less work that compiles every program of a step. It
+        replaces the first two steps, and no step that isn't timed goes before the others.
       measured: what it knows besides when all steps are done.
     """
 
@@ -54,7 +54,7 @@ class Contender:
 
 
 def serve(setup: Callable[[dict[str, Any]], Contender]) -> None:
-    """Answers the bench until it says stop; exits with 1 after an error, which it tells."""
+    """Answers the bench until it says stop; exits with 1 after an error, which it reports."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is for the log
     try:

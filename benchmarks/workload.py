@@ -12,14 +12,14 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Work:
-    """Requests that each make as many new tokens as they are asked for.
+    """Requests that each generate exactly their number of new tokens.
 
     Attributes:
       requests: how many of them.
       prompt: tokens of each prompt, after those that they share.
       new: new tokens of each; the most, where `shortest` is given.
       shared: tokens that all prompts begin with.
-      shortest: the least new tokens; 0 where all make as many.
+      shortest: the least new tokens; 0 if all make `new`.
     """
 
     requests: int

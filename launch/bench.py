@@ -149,7 +149,7 @@ def _settings() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # `launch.bench train`: what to measure may stand without its flag.
+    # `launch.bench train`: what to measure may be given without its flag.
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         sys.argv[1] = f"--what={sys.argv[1]}"
     run(main)

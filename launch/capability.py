@@ -23,7 +23,7 @@ TASKS = flags.DEFINE_list("tasks", None, "Tasks, groups, tags or YAML files.", r
 TASK_PATH = flags.DEFINE_string("task_path", None, "A folder with tasks as YAML files.")
 LIMIT = flags.DEFINE_float("limit", None, "Documents a task; below 1: their share. Default: all.")
 NUM_FEWSHOT = flags.DEFINE_integer(
-    "num_fewshot", None, "Examples before each document; default: what each task says."
+    "num_fewshot", None, "Examples before each document; default: the task's own."
 )
 APPLY_CHAT_TEMPLATE = flags.DEFINE_bool(
     "apply_chat_template", False, "Put documents to the model as turns of a conversation."

@@ -108,14 +108,14 @@ def _answer(dialogue: "Dialogue", prompt: str, stopped: Callable[[], bool] = lam
 
 def _note_forgetting() -> None:
     print(
-        "the conversation has outgrown the model's context; its beginning is forgotten",
+        "the conversation has outgrown the model's context; its first turns are dropped",
         file=sys.stderr,
     )
 
 
 @contextlib.contextmanager
 def _stopping() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C was pressed: the engine isn't to be interrupted.
+    """Yields a function that reports whether Ctrl-C was pressed; the engine is not interrupted.
 
     The second time, the program ends.
     """

@@ -1,4 +1,4 @@
-"""Looks into the ledger of a synthesis run, while it goes on or after; merges those of its shards.
+"""Queries the ledger of a synthesis run, during it or after it; merges the ledgers of its shards.
 
 python -m launch.ledger --ledger=W/ledger.sqlite                     the first attempts
 python -m launch.ledger query --ledger=W/ledger.sqlite --where kind=rejected --where "reason~score"
@@ -7,12 +7,12 @@ python -m launch.ledger show ID --ledger=W/ledger.sqlite             every stage
 python -m launch.ledger export --ledger=W/ledger.sqlite --where outcome=timeout --out=F.jsonl
 python -m launch.ledger merge --into=W/ledger.sqlite A.sqlite B.sqlite
 
-A condition is FIELD=VALUE, or with != < <= > >= or ~ (contains) in place of =. All must be met. The
+A condition is FIELD=VALUE, or with != < <= > >= or ~ (contains) in place of =. All must hold. The
 fields are those of an attempt (`kind`, `reason`, `score`, `attack`, `query`, ...) and of its calls
 (`stage`, `model`, `outcome`, `text`, ...; `call.tokens` where both have one), of which one must
 meet all that are about calls.
 
-The exit code is 3 where ledgers that are merged tell differently of an attempt.
+The exit code is 3 if ledgers that are merged differ in an attempt.
 """
 
 import json
@@ -136,8 +136,8 @@ def _merge(operands: list[str]) -> None:
     if merged.conflicts:
         few = ", ".join(merged.conflicts[:5])
         raise GateNotMet(
-            f"{INTO.value}: {len(merged.conflicts)} attempt(s) are told differently and were left "
-            f"as they stood there: {few}{', ...' if len(merged.conflicts) > 5 else ''}"
+            f"{INTO.value}: {len(merged.conflicts)} attempt(s) differ between the ledgers and "
+            f"were not merged: {few}{', ...' if len(merged.conflicts) > 5 else ''}"
         )
 
 

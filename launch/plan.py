@@ -30,7 +30,7 @@ TOPOLOGY = flags.DEFINE_string(
     required=True,
 )
 BESIDE = flags.DEFINE_list(
-    "beside", [], "Models held on the same devices while it runs, such as a Critic."
+    "beside", [], "Models loaded on the same devices while it runs, such as a Critic."
 )
 COMPILE = flags.DEFINE_bool(
     "compile", None, "Compile the step for the topology; default: where its compiler is installed."
@@ -69,7 +69,7 @@ def _synthesis(topology: "Topology") -> None:
 
     if MEASURED.value is None:
         raise UserError(
-            "--measured: name the summary.json of a small run, which says what a pair costs"
+            "--measured: name the summary.json of a small run, which has the cost of a pair"
         )
     config = CONFIG.value.to_dict()
     spent = read_spent(Path(MEASURED.value))

@@ -2,8 +2,8 @@
 
 python -m launch.serve --model=smollm2-135m-instruct --port=8000
 
-Clients may connect at once; /health says when the model is ready. SIGTERM (or Ctrl-C) finishes what
-is under way.
+Clients may connect at once; /health reports when the model is ready. SIGTERM (or Ctrl-C) lets the
+requests that are running finish.
 """
 
 import os
@@ -28,7 +28,7 @@ MAX_TOKENS = flags.DEFINE_integer(
 )
 TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "Bound of a request's time, in seconds.")
 API_KEY_ENV = flags.DEFINE_string(
-    "api_key_env", None, "The environment variable that holds the key which callers must present."
+    "api_key_env", None, "The environment variable with the key that callers must present."
 )
 DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
 WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")

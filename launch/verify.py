@@ -21,11 +21,11 @@ def main() -> None:
         bad += finding.status != "ok"
         print(f"{finding.status:8} {finding.subject}  {finding.detail}".rstrip())
     if bad:
-        raise GateNotMet(f"{FOLDER.value}: {bad} link(s) of the chain don't hold")
+        raise GateNotMet(f"{FOLDER.value}: {bad} parent(s) of the chain don't match")
 
 
 if __name__ == "__main__":
-    # `launch.verify DIR`: the folder may stand without its flag.
+    # `launch.verify DIR`: the folder may be given without its flag.
     if len(sys.argv) == 2 and not sys.argv[1].startswith("-"):
         sys.argv[1] = f"--folder={sys.argv[1]}"
     run(main)

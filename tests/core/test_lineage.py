@@ -194,7 +194,7 @@ def test_an_absent_parent_leaves_its_part_unproven(chain):
     shutil.rmtree(chain / "middle")
     assert list(verify(chain / "last")) == [
         Finding("ok", str(chain / "last"), "2 files"),
-        Finding("absent", "model the middle", "not at its recorded place"),
+        Finding("absent", "model the middle", "not at its recorded path"),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file, read_json, read_jsonl, replaced_folder, write_json
 from vcjax.core.files import write_jsonl as write_lines
-from vcjax.core.hashes import remembered_hashes
+from vcjax.core.hashes import cached_hashes
 from vcjax.core.lineage import Parent, content_hash, list_files, verify, write_lineage
 from vcjax.core.spool import spooled
 from vcjax.core.stores import (
@@ -81,12 +81,12 @@ def test_a_large_file_in_a_store_is_read_again_only_when_it_has_changed(store, m
     monkeypatch.setattr("vcjax.core.hashes.LEAST", 2)
     path = as_path(store) / "large"
     path.write_text("one")
-    first = remembered_hashes([path])
+    first = cached_hashes([path])
     monkeypatch.setattr("vcjax.core.hashes.hash_file", lambda _: pytest.fail("read again"))
-    assert remembered_hashes([path]) == first
+    assert cached_hashes([path]) == first
     monkeypatch.setattr("vcjax.core.hashes.hash_file", hash_file)
     path.write_text("two")
-    assert remembered_hashes([path]) != first
+    assert cached_hashes([path]) != first
     assert content_hash(path) == hash_file(path)
 
 

@@ -77,7 +77,7 @@ def test_shards_are_merged_and_a_conflict_is_an_unmet_gate(run, path, tmp_path):
     fill(other, range(6, 9))
     lines = run("merge", f"--into={into}", path, other, code=3)
     assert lines == [
-        f"not met: {into}: 1 attempt(s) are told differently and were left as they stood there: "
+        f"not met: {into}: 1 attempt(s) differ between the ledgers and were not merged: "
         f"{attempt(6).id}"
     ]
     assert run("query", f"--ledger={into}", "--count") == ["9"]

@@ -1,1 +1,11 @@
-"""Floor 0: what every room stands on: errors, files, lineage, seeds."""
+"""What every other package builds on. Nothing here imports JAX.
+
+script      what surrounds a launch script: flags, config file, exit code
+  defaults  fields that several config files share     settings   dicts -> typed dataclasses
+run         one config in one folder: check, lock, stages, resume, finish
+  lineage   lineage.json: parents by content hash      hashes     cached SHA-256 of large files
+files       atomic writes, JSON and JSONL, locks       yaml_files strict YAML
+stores      buckets and other remote folders           spool      what grows, uploaded whole
+errors      UserError, GateNotMet, Preempted           seeds      derived random seeds
+hardware    memory, FLOP/s and bandwidth of accelerators
+"""

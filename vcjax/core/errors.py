@@ -1,4 +1,4 @@
-"""The ends of a run that are not faults: a user's mistake, an unmet gate and a preemption."""
+"""How a run ends other than by success or by an error of ours."""
 
 import difflib
 import signal
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line that names the file, field or line and the mend.
+    """A mistake of the user, as one line that names the file, field or line and what to do.
 
     The launch scripts print it without a traceback and exit with code 2.
     """
@@ -17,7 +17,7 @@ class GateNotMet(Exception):
 
 
 class Preempted(Exception):
-    """The run was asked to end by a signal, and has saved all it did.
+    """The run was asked to end by a signal, and has saved its work.
 
     The exit code is 128 + the signal's number: 143 for a SIGTERM, 130 for Ctrl-C.
     """

@@ -88,8 +88,8 @@ def read_json(path: str | os.PathLike) -> Any:
 def json_error(error: json.JSONDecodeError) -> tuple[int, str]:
     """The line of an error and what is wrong there.
 
-    A comma that nothing follows is the error itself, as Python says from 3.13 on; older versions
-    name the bracket after it, which may stand lines below.
+    A comma that nothing follows is the error itself, as Python reports from 3.13 on; older versions
+    name the bracket after it, which may be lines below.
     """
     before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :]
     if before.endswith(",") and after[:1] in ("}", "]"):

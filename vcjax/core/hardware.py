@@ -1,4 +1,4 @@
-"""What accelerators can do, per device as JAX counts them: the one table of peaks.
+"""The peak rates and the memory of accelerators, per device as JAX counts them.
 
 Sources: the vendors' data sheets (Cloud TPU system architecture; NVIDIA A100 SXM, H100 SXM, H200
 SXM, B200, L4 and DGX), dense rates without sparsity. A TPU's memory is what its compiler (libtpu
@@ -19,7 +19,7 @@ class Hardware:
 
     Attributes:
       kinds: what `jax.Device.device_kind` calls it.
-      flops: bfloat16 matrix products, FLOP/s.
+      flops: of bfloat16 matmuls, FLOP/s.
       memory: bytes that a program can have.
       bandwidth: of that memory, bytes/s.
       interconnect: into a device from the others near it, over all of its links, bytes/s.
@@ -57,5 +57,5 @@ HARDWARE = {
 
 
 def hardware_of(device_kind: str) -> Hardware | None:
-    """The entry of `jax.Device.device_kind`; None where the table has none (a CPU, say)."""
+    """The entry of `jax.Device.device_kind`; None if the table has none, as for a CPU."""
     return next((entry for entry in HARDWARE.values() if device_kind in entry.kinds), None)

@@ -1,7 +1,7 @@
-"""SHA-256 of large files, remembered by size and modification time.
+"""SHA-256 of large files, cached by size and modification time.
 
 A model's files are hashed each time a run names them as a parent, and reading 140 GB takes minutes.
-`launch.verify` doesn't use what is remembered: it looks for the bytes that changed unnoticed.
+`launch.verify` doesn't use this cache: it looks for bytes that changed while these didn't.
 """
 
 import logging
@@ -17,7 +17,7 @@ from vcjax.core.stores import absolute, stamp
 
 NAME = "hashes.sqlite"
 LEAST = 2**20
-"""Bytes from which on a file is remembered; a smaller one is hashed as fast as it is looked up."""
+"""Bytes; a smaller file is hashed as fast as it is looked up."""
 _SETTLED = 2.0
 """Seconds for which a file must not have changed: within the resolution of a file system's clock,
 bytes may change and the modification time stay."""
@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
 
 
-def remembered_hashes(paths: Sequence[Path]) -> list[str]:
-    """SHA-256 of each file, in hex; of a large one that hasn't changed since, as remembered."""
+def cached_hashes(paths: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file, in hex; of a large one that has not changed since, from the cache."""
     before = {path: stamp(path) for path in paths}
     large = [path for path, about in before.items() if about[0] >= LEAST]
     known = _look_up(large, before) if large else {}
@@ -35,7 +35,7 @@ def remembered_hashes(paths: Sequence[Path]) -> list[str]:
         todo = [path for path in before if path not in known]
         found = dict(zip(todo, pool.map(hash_file, todo), strict=True))
     if new := [path for path in large if path in found]:
-        _remember(new, before, found)
+        _store(new, before, found)
     found |= known
     return [found[path] for path in paths]
 
@@ -54,7 +54,7 @@ def _look_up(paths: Sequence[Path], stamps: dict[Path, _Stamp]) -> dict[Path, st
     return known
 
 
-def _remember(paths: Sequence[Path], before: dict[Path, _Stamp], hashes: dict[Path, str]) -> None:
+def _store(paths: Sequence[Path], before: dict[Path, _Stamp], hashes: dict[Path, str]) -> None:
     now = time.time_ns()
     rows = [
         (str(absolute(path)), *before[path], hashes[path])
@@ -65,7 +65,7 @@ def _remember(paths: Sequence[Path], before: dict[Path, _Stamp], hashes: dict[Pa
         with closing(_open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
     except (OSError, sqlite3.Error) as error:
-        _log.warning("%s: %s; hashes are not remembered", cache_folder() / NAME, error)
+        _log.warning("%s: %s; hashes are not cached", cache_folder() / NAME, error)
 
 
 def _open() -> sqlite3.Connection:

@@ -1,6 +1,6 @@
 """Where a folder came from: parents by content hash, config, code version, seed.
 
-Every folder that a script writes holds a `lineage.json`; `verify` rehashes the chain behind it.
+Every folder that a script writes has a `lineage.json`; `verify` rehashes the chain behind it.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file, hash_text, json_text, read_json, write_json
-from vcjax.core.hashes import remembered_hashes
+from vcjax.core.hashes import cached_hashes
 from vcjax.core.stores import absolute, as_path, files_below, rejoined, relative
 
 NAME = "lineage.json"
@@ -23,7 +23,7 @@ NAME = "lineage.json"
 
 @dataclass(frozen=True)
 class Parent:
-    """One thing a folder was made from.
+    """One input that a folder was made from.
 
     Attributes:
       role: what it was for.
@@ -48,8 +48,8 @@ class Parent:
         files: tuple[str, ...] | None = None,
     ) -> "Parent":
         """A parent that is a file or folder at `path`, hashed now."""
-        place = str(absolute(path))
-        return cls(role, reference or str(path), content_hash(path, files), place, files)
+        location = str(absolute(path))
+        return cls(role, reference or str(path), content_hash(path, files), location, files)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], home: Path) -> "Parent":
@@ -83,7 +83,7 @@ def write_lineage(
     """Hashes the folder's files and writes its `lineage.json`; returns what it wrote.
 
     Args:
-      target: where the folder will stand, if it is a temporary one that is renamed later.
+      target: the final path of the folder, if it is a temporary one that is renamed later.
       files: hashes of the files in `list_files(folder)`, where they are known already.
     """
     folder = absolute(folder)
@@ -136,7 +136,7 @@ def content_hash(path: str | os.PathLike, files: Iterable[str] | None = None) ->
     """
     path = as_path(path)
     if path.is_file():
-        return remembered_hashes([path])[0]
+        return cached_hashes([path])[0]
     return _combine(hash_files(path, files))
 
 
@@ -186,7 +186,7 @@ def _verify_parent(
     label = f"{parent.role} {parent.reference}"
     path = as_path(parent.path) if parent.path else None
     if path is None or not path.exists():
-        yield Finding("absent", label, "not at its recorded place")
+        yield Finding("absent", label, "not at its recorded path")
         return
     linked = parent.files is None and (path / NAME).is_file()
     # A parent as its own lineage has it is proven by the walk through it, which names each file.
@@ -245,7 +245,7 @@ def code_version() -> dict[str, str | None]:
 
 
 def list_files(folder: str | os.PathLike) -> list[str]:
-    """Sorted names of the files that prove what a folder holds, all levels."""
+    """Sorted names of the files that a folder contains, at all levels."""
     if not as_path(folder).is_dir():
         raise UserError(f"{folder}: no such file or folder")
     names = map(Path, files_below(as_path(folder)))
@@ -255,7 +255,7 @@ def list_files(folder: str | os.PathLike) -> list[str]:
 def hash_files(folder: Path, files: Iterable[str] | None = None) -> dict[str, str]:
     """The SHA-256 of each file that `list_files` names, or of `files`, by name."""
     names = list_files(folder) if files is None else list(files)
-    return dict(zip(names, remembered_hashes([folder / name for name in names]), strict=True))
+    return dict(zip(names, cached_hashes([folder / name for name in names]), strict=True))
 
 
 def _ignored(name: Path) -> bool:
@@ -271,5 +271,5 @@ def _combine(files: Mapping[str, str]) -> str:
 
 
 def _seal(record: Mapping[str, Any]) -> str:
-    """Hash of all that a lineage says, so that a changed byte in it is found too."""
+    """Hash of everything in a lineage, so that a changed byte in it is found too."""
     return hash_text(json_text({name: value for name, value in record.items() if name != "seal"}))

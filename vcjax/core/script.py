@@ -28,11 +28,11 @@ from vcjax.core.files import cache_folder
 
 flags.disclaim_key_flags()  # `--help` lists what is defined here as the calling script's own
 
-DONE, FAULT, MISTAKE, UNMET = 0, 1, 2, 3
+DONE, FAILED, MISTAKE, UNMET = 0, 1, 2, 3
 _PATHS = ("workdir", "dst", "folder")
 """Flags that name a folder: an empty one would be the current folder."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""No code is at fault, and a traceback would only hide the line that says so."""
+"""Errors of the machine, for which a traceback would only hide the message."""
 
 
 def define_config(default: str | None, help: str) -> flags.FlagHolder:
@@ -80,7 +80,7 @@ def _explained(arguments: list[str]) -> Iterator[None]:
         _stop(f"unknown flag --{error.flagname}{suggest(error.flagname, flags.FLAGS)}")
     except (AttributeError, KeyError) as error:
         _stop(_in_config(error) or _unknown_field(error, arguments))
-    except OSError as error:  # its last line says which config file couldn't be opened, and why
+    except OSError as error:  # its last line names the config file that couldn't be opened
         _stop(f"--config: {str(error).strip().splitlines()[-1].strip()}")
     except (flags.Error, TypeError, ValueError) as error:
         _stop(_one_line(error))
@@ -116,12 +116,12 @@ def _guarded(main: Callable[[], None]) -> int:
         if error.errno not in _DISK_ERRORS:
             traceback.print_exc()
         print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
-        return FAULT
+        return FAILED
     return DONE
 
 
 def _set_up_libraries() -> None:
-    """Settings that libraries read when they are imported; a user's own stand.
+    """Settings that libraries read when they are imported; a user's own are kept.
 
     Scripts import them in `main`, after the flags are parsed: nobody waits for JAX to read a help
     text or to learn of a misspelled flag. What JAX compiles is kept for the next run.

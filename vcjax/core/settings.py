@@ -1,4 +1,4 @@
-"""From nested dicts to frozen dataclasses: configuration is data with a schema."""
+"""Configuration is data with a schema: nested dicts become frozen dataclasses."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def fill_section(
 
     Args:
       where: how the user names the section.
-      sources: by field of the section, the field of `values` that has its value; '' stands for an
+      sources: by field of the section, the field of `values` that has its value; '' means an
         empty value. A field whose source isn't in `values` is left out.
 
     Raises:
@@ -84,8 +84,8 @@ def fill_section(
         raise UserError(f"{where}: must have fields, not {section!r}")
     for field, source in sources.items():
         if field in section:
-            mend = f"set config.{source}" if source else "leave it out"
-            raise UserError(f"{where}.{field}: is filled in; {mend}")
+            remedy = f"set config.{source}" if source else "leave it out"
+            raise UserError(f"{where}.{field}: is filled in; {remedy}")
     known = {"": "", **values}
     return {
         **section,

@@ -87,9 +87,9 @@ def _still(folder: Path, name: str) -> Iterator[Path]:
         yield folder
         return
     with TemporaryDirectory(prefix="vcjax-") as copy:
-        place = Path(copy) / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, place)
+        target = Path(copy) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, target)
         yield Path(copy)
 
 

@@ -60,10 +60,10 @@ def reached(path: str | os.PathLike) -> Path:
     Raises:
       UserError: see `as_path`; or there is no such bucket, or it can't be read.
     """
-    place = as_path(path)
-    if is_remote(place) and not is_there(as_path(_store(str(place)))):
-        raise UserError(f"{place}: no such bucket, or none that you may read")
-    return place
+    location = as_path(path)
+    if is_remote(location) and not is_there(as_path(_store(str(location)))):
+        raise UserError(f"{location}: no such bucket, or none that you may read")
+    return location
 
 
 def on_disk(path: str | os.PathLike) -> Path:
@@ -154,16 +154,16 @@ def read_range(path: Path, start: int, size: int) -> bytes:
 
 
 def download(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Copies files below a folder in a store to the same places below a folder here."""
+    """Copies files from a folder in a store to a folder on this machine, by relative path."""
     system, root = _system(source)
     for name in names:
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        system.get_file(f"{root}/{name}", str(place))
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(f"{root}/{name}", str(copy))
 
 
 def upload(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Copies files below a folder here to the same places below a folder in a store."""
+    """Copies files from a folder on this machine to a folder in a store, by relative path."""
     system, root = _system(target)
     for name in names:
         system.put_file(str(source / name), f"{root}/{name}")

@@ -1,4 +1,4 @@
-"""YAML that people write: read strictly, every mistake one line that names file and line."""
+"""Reads the YAML that people write strictly; every error names the file and the line."""
 
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ def read_mapping(path: Path, reference: str, what: str) -> dict[str, Any]:
 
     Args:
       reference: what the user called the file, for errors.
-      what: what the file holds, e.g. `a charter`, for errors.
+      what: what the file contains, e.g. `a charter`, for errors.
 
     Raises:
-      UserError: the file can't be read, isn't YAML or holds something else.
+      UserError: the file can't be read, isn't YAML or contains something else.
     """
     data = _parse(reference, _read(path, reference))
     if not isinstance(data, dict):
