@@ -28,8 +28,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.records import Conversation
 from vcjax.road.ablation import ablate
 from vcjax.road.ablation_config import AblationConfig
-from vcjax.road.ablation_data import next_conversations, write_data
-from vcjax.road.ablation_documents import score_documents
+from vcjax.road.ablation_data import next_conversations, score_documents, write_conversations
 from vcjax.stats.intervals import crossed_mean, mean_interval, rate_interval
 
 CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
@@ -250,7 +249,9 @@ def test_ordinary_rounds_take_other_conversations(done, values, tmp_path):
     config = AblationConfig.from_dict(values)
     arm = next(each for each in config.arms if each.name == "ordinary")
     like = [done[0] / "adversarial" / "seed0" / f"attack{n}" for n in (1, 2)]
-    rounds = [lines(write_data(config, arm, tmp_path / str(n), like[:n], 3)) for n in (1, 2)]
+    rounds = [
+        lines(write_conversations(config, arm, tmp_path / str(n), like[:n], 3)) for n in (1, 2)
+    ]
     assert rounds[0] == lines(done[0] / "ordinary" / "seed0" / "data1" / "conversations.jsonl")
     assert [len(records) for records in rounds] == [
         len(lines(folder / "accepted.jsonl")) for folder in like
@@ -288,9 +289,10 @@ def test_of_ordinary_conversations_only_those_that_are_taken_are_in_memory(tmp_p
 
 
 def test_documents_are_scored_some_at_a_time(done, values, tmp_path, monkeypatch):
-    monkeypatch.setattr("vcjax.road.ablation_documents.AT_ONCE", 3)
+    monkeypatch.setattr("vcjax.road.ablation_data.AT_ONCE", 3)
     config = AblationConfig.from_dict(values)
-    scores = score_documents(config, config.model, tmp_path / "documents")
+    score_documents(config, config.model, tmp_path / "documents")
+    scores = read_json(tmp_path / "documents" / "documents.json")
     expected = read_json(done[0] / "base" / "documents" / "documents.json")
     assert [each["id"] for each in scores] == [each["id"] for each in expected]
     for field in ("nats", "tokens"):
@@ -303,7 +305,7 @@ def test_unselected_data_has_the_first_answer_to_the_queries_of_the_pairs(done, 
     config = AblationConfig.from_dict({**values, "arms": arms})
     arm = next(each for each in config.arms if each.name == "unselected")
     like = done[0] / "adversarial" / "seed0" / "attack1"
-    unselected = lines(write_data(config, arm, tmp_path / "data", [like], 3))
+    unselected = lines(write_conversations(config, arm, tmp_path / "data", [like], 3))
     accepted = lines(like / "accepted.jsonl")
     for chosen, first in zip(accepted, unselected, strict=True):
         assert chosen["messages"][0] == first["messages"][0]
@@ -384,12 +386,12 @@ def test_a_killed_ablation_goes_on_to_the_same_end(values, done, tmp_path, scrip
         (("rounds",), 0, "config.rounds must be at least 1, not 0"),
         (("modle",), "x", "config.modle: unknown field; did you mean 'model'?"),
         (("documents",), "", "config.documents is empty; name at least one"),
-        (("train", "seed"), 1, "config.train.seed: the ablation fills this in; set config.seed"),
+        (("train", "seed"), 1, "config.train.seed: is filled in; set config.seed"),
         (("train", "steps"), 0, "config.train.steps: must be 1 or more, not 0"),
         (
             ("synthesis", "benchmark"),
             "x",
-            "config.synthesis.benchmark: the ablation fills this in; leave it out",
+            "config.synthesis.benchmark: is filled in; leave it out",
         ),
         (
             ("arms", "ordinary", "like"),

@@ -105,6 +105,10 @@ class Run:
         """Raises a UserError if the workdir can't be used, or belongs to another config."""
         check_config(self.workdir, self._recorded, (*self._extendable, *self._deferred))
 
+    def is_finished(self) -> bool:
+        """Whether the workdir has this run, finished. Raises: UserError, see `check`."""
+        return self._changed_since_end() is not None
+
     def finished(self, *, count: str = "", result: str = SUMMARY) -> Any:
         """The result of the run, if it was finished before, which it then reports; else None.
 
@@ -115,11 +119,7 @@ class Run:
         Raises:
           UserError: see `check`.
         """
-        self.check()
-        if not (self.workdir / LINEAGE).is_file():
-            return None
-        changed = _differences(read_lineage(self.workdir)["config"], self.config).keys()
-        if changed - set(self._deferred):
+        if (changed := self._changed_since_end()) is None:
             return None
         found = read_json(self.workdir / result)
         print(f"{self.workdir}: already finished" + (f" ({found[count]} {count})" if count else ""))
@@ -127,6 +127,14 @@ class Run:
             fields = " or ".join(f"config.{name}" for name in self._extendable)
             print(f"to use the new {', '.join(changed)}, raise {fields} too")
         return found
+
+    def _changed_since_end(self) -> list[str] | None:
+        """Deferred fields that were changed since the run was finished; None if it wasn't."""
+        self.check()
+        if not (self.workdir / LINEAGE).is_file():
+            return None
+        changed = list(_differences(read_lineage(self.workdir)["config"], self.config))
+        return changed if set(changed) <= set(self._deferred) else None
 
     @contextmanager
     def opened(self, spool: Spool | None = None) -> Iterator[Path]:

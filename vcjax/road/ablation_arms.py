@@ -1,7 +1,7 @@
 """What an arm does: rounds of data and training, then measuring; each a run in its own folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,29 +11,20 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.summary import shortfall
 from vcjax.core.errors import GateNotMet
+from vcjax.core.run import Stage
 from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
-from vcjax.road.ablation_data import write_data
-from vcjax.road.ablation_documents import score_documents
+from vcjax.road.ablation_data import score_documents, write_conversations
 from vcjax.road.ablation_queries import ITEMS
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import train
 
-QUERIES = "queries"
-MEASURED, DOCUMENTS = "measured", "documents"
+QUERIES, MEASURED, DOCUMENTS = "queries", "measured", "documents"
+"""Folders: the queries that all arms are asked; an arm's answers; its scores of documents."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One run of a chain; `run` does what isn't done yet."""
-
-    name: str
-    folder: Path
-    run: Callable[[], None]
-
-
-def roles(
+def fill_roles(
     config: AblationConfig, synthesis: SynthesisConfig, family: str, model: str
 ) -> SynthesisConfig:
     """The settings with all roles but the Critic filled: `model` is attacked.
@@ -41,34 +32,40 @@ def roles(
     Args:
       family: of the base model.
     """
-    attacker, actor = config.attacker or config.model, config.actor or model
     return replace(
         synthesis,
-        **{"attacker": attacker, "actor": actor, "target": model, "target_family": family},
+        attacker=config.attacker or config.model,
         attacker_family=config.attacker_family if config.attacker else family,
+        actor=config.actor or model,
         actor_family=config.actor_family if config.actor else family,
+        target=model,
+        target_family=family,
     )
 
 
-class Chain:
+class ArmRun:
     """One arm, once: with one seed."""
 
-    def __init__(self, config: AblationConfig, workdir: Path, family: str, arm: Arm, run: int):
-        """Args:
-        family: of the base model.
-        run: which of the arm's runs, from 0; the base model has only that.
+    def __init__(
+        self, config: AblationConfig, workdir: Path, family: str, arm: Arm, number: int
+    ) -> None:
+        """Reads and writes nothing.
+
+        Args:
+          family: of the base model.
+          number: which of the arm's runs, from 0; an arm without training has only that.
         """
-        self.config, self.arm, self.run, self.seed = config, arm, run, config.seed + run
+        self.config, self.arm, self.number, self.seed = config, arm, number, config.seed + number
         self._workdir, self._family = workdir, family
-        self.folder = workdir / arm.name / (f"seed{run}" if arm.trains else "")
+        self.folder = workdir / arm.name / (f"seed{number}" if arm.trains else "")
         self.rounds = config.rounds_of(arm)
 
     def train_folder(self, round: int) -> Path:
-        """Args: `round` counts from 1."""
+        """The training workdir of a round; rounds count from 1."""
         return self.folder / f"train{round}"
 
     def data_folder(self, round: int) -> Path:
-        """Of `synthesize`, or of the data that stands in for it."""
+        """The workdir of the round's attacks, or of the data that replaces them."""
         name = "attack" if self.arm.data == ATTACKS else "data"
         return self.folder / f"{name}{round}"
 
@@ -99,7 +96,7 @@ class Chain:
         """Attacks on the model that the round begins with; other ones than the rounds before."""
         model = self._model_after(round - 1)
         return replace(
-            roles(self.config, self.arm.synthesis, self._family, model),
+            fill_roles(self.config, self.arm.synthesis, self._family, model),
             seed=derive_seed(self.seed, "attack", round),
             benchmark=str(self._queries),
         )
@@ -115,8 +112,8 @@ class Chain:
             **{self.arm.train.kind: files[-1]},
         )
 
-    def _stage(self, folder: Path, run: Callable[[], None]) -> Stage:
-        return Stage(folder.relative_to(self._workdir).as_posix(), folder, run)
+    def _stage(self, folder: Path, do: Callable[[], None]) -> Stage:
+        return Stage(folder.relative_to(self._workdir).as_posix(), do)
 
     @property
     def _queries(self) -> Path:
@@ -127,17 +124,17 @@ class Chain:
             return str(self.train_folder(round))
         return self._of(self.arm.after).model if self.arm.after else self.config.model
 
-    def _of(self, name: str) -> "Chain":
+    def _of(self, name: str) -> "ArmRun":
         """The run of another arm with the same seed."""
         arm = next(each for each in self.config.arms if each.name == name)
-        return Chain(self.config, self._workdir, self._family, arm, self.run)
+        return ArmRun(self.config, self._workdir, self._family, arm, self.number)
 
     def _data(self, round: int) -> None:
         folder = self.data_folder(round)
         if self.arm.data != ATTACKS:
             other = self._of(self.arm.like)
-            like = [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
-            write_data(self.config, self.arm, folder, like, self.seed)
+            attacks = [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
+            write_conversations(self.config, self.arm, folder, attacks, self.seed)
             return
         asked = [query for n in range(1, round) for query in _asked(self.data_folder(n))]
         summary = synthesize(self.synthesis(round), folder, excluded=asked)
@@ -153,7 +150,7 @@ class Chain:
         train(self.training(round), self.train_folder(round))
 
     def _measure(self) -> None:
-        measuring = EvaluationConfig(
+        evaluation = EvaluationConfig(
             model=self.model,
             model_family=self._family,
             charter=self.config.charter,
@@ -162,7 +159,7 @@ class Chain:
             seed=self.config.seed,
             **self.config.engine_fields,
         )
-        run_evaluation(measuring, self.folder / MEASURED)
+        run_evaluation(evaluation, self.folder / MEASURED)
 
     def _score(self) -> None:
         score_documents(self.config, self.model, self.folder / DOCUMENTS)

@@ -7,31 +7,31 @@ from typing import Any, cast
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.charter.registry import Language
 from vcjax.core.errors import UserError, suggest
-from vcjax.core.settings import build
+from vcjax.core.settings import build, fill_section, fill_sections
 from vcjax.generate.models import EngineConfig
 from vcjax.train.config import TrainConfig, kind_of
 
 NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"
 DATA = (NONE, ATTACKS, ANSWERS, CONVERSATIONS)
 """What an arm trains on: nothing; pairs of its own attacks; the Actor's first answers to the
-queries of another arm's pairs, whatever was said of them; ordinary conversations."""
+queries of another arm's pairs, accepted or not; ordinary conversations."""
 
-_HELD = tuple(field.name for field in fields(EngineConfig))
-_SYNTHESIS = {
+_SYNTHESIS: dict[str, str] = {
     "charter": "charter",
     "languages": "language",
     "attacks": "attacks",
     "held_out_attacks": "held_out_attacks",
     "on_bad_record": "on_bad_record",
-    **{name: name for name in _HELD},
+    **{field.name: field.name for field in fields(EngineConfig)},
     "seed": "seed",
     "questions": "questions",
     "benchmark": "",
     **{name: name for name in ("attacker", "actor", "attacker_family", "actor_family")},
-    **{"target": "model", "target_family": "family"},
+    "target": "model",
+    "target_family": "family",
 }
 _RECORDS = ("documents", "conversations", "preferences", "replay")
-_TRAINED = {
+_TRAINED: dict[str, str] = {
     **{name: name for name in ("model", "charter", "seed", "on_bad_record")},
     **dict.fromkeys(_RECORDS, ""),
 }
@@ -133,13 +133,10 @@ class AblationConfig(EngineConfig):
           UserError: a field that is unknown, missing, of the wrong type or out of its range, or
             one that is set in a section though the ablation fills it in.
         """
-        filled = {
-            **values,
-            "synthesis": _synthesis(values),
-            "train": _training(values),
-            "arms": (),
-        }
-        shared = build(cls, filled, "config")
+        sections = {"synthesis": {}, "train": {}}
+        filled = fill_sections({**sections, **values}, {"synthesis": _SYNTHESIS, "train": _TRAINED})
+        filled["train"] = _with_data(filled["train"])
+        shared = build(cls, {**filled, "arms": ()}, "config")
         arms = values.get("arms")
         if not isinstance(arms, Mapping):
             raise UserError(f"config.arms: must be arms by their names, not {arms!r}")
@@ -178,8 +175,10 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> Arm:
         raise UserError(f"config.{where}: must have fields such as data and like, not {given!r}")
     if not name.isidentifier() or name == "queries":
         raise UserError(f"config.{where}: an arm's folder can't be called {name!r}; use letters")
-    synthesis = _own(f"{where}.synthesis", given.get("synthesis", {}), _SYNTHESIS)
-    training = _own(f"{where}.train", given.get("train", {}), _TRAINED)
+    synthesis, training = (
+        fill_section(f"config.{where}.{section}", given.get(section, {}), values, sources)
+        for section, sources in (("synthesis", _SYNTHESIS), ("train", _TRAINED))
+    )
     sections = {
         "synthesis": _merged(values["synthesis"], synthesis),
         "train": _with_data(_merged(values["train"], training)),
@@ -229,35 +228,9 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     return tuple(ordered.values())
 
 
-def _synthesis(values: Mapping[str, Any]) -> dict[str, Any]:
-    own = _own("synthesis", values.get("synthesis", {}), _SYNTHESIS)
-    filled = {
-        field: values.get(source, "") if source else ""
-        for field, source in _SYNTHESIS.items()
-        if source in values or source not in _HELD  # these may be left out
-    }
-    return {**filled, **own}
-
-
-def _training(values: Mapping[str, Any]) -> dict[str, Any]:
-    own = _own("train", values.get("train", {}), _TRAINED)
-    filled = {field: values.get(source, "") for field, source in _TRAINED.items() if source}
-    return _with_data({**filled, **own})
-
-
 def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
     kind = kind_of(training.get("stage", ""), training.get("objective", ""))
     return {**training, **dict.fromkeys(_RECORDS, ""), kind: _TO_COME}
-
-
-def _own(where: str, given: Any, filled: Mapping[str, str]) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise UserError(f"config.{where}: must have fields, not {given!r}")
-    for field, source in filled.items():
-        if field in given:
-            mend = f"set config.{source}" if source else "leave it out"
-            raise UserError(f"config.{where}.{field}: the ablation fills this in; {mend}")
-    return dict(given)
 
 
 def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

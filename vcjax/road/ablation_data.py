@@ -1,9 +1,16 @@
-"""The data of arms that make none: ordinary conversations, and answers that nobody selected."""
+"""What is given to the arms: conversations to train on, and documents whose loss is measured.
+
+An arm that makes no pairs of its own is trained on ordinary conversations, or on answers that
+nobody selected. Documents are only measured on: how well does a checkpoint predict other text?
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from vcjax.adversarial.calls import ACTOR
 from vcjax.adversarial.config import split_names
@@ -12,19 +19,25 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.outputs import accepted_records
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_jsonl, write_jsonl
-from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.run import check_config, opened
+from vcjax.core.files import read_jsonl, write_json, write_jsonl
+from vcjax.core.lineage import Parent
+from vcjax.core.run import Run
 from vcjax.core.seeds import derive_seed
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
-from vcjax.data.records import Conversation
+from vcjax.data.records import Conversation, Document
+from vcjax.generate.scoring import Scored, score
+from vcjax.generate.text import prefix_id
+from vcjax.model.build import abstract
 from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
+from vcjax.weights.bundle import Bundle, load_bundle
 
-PAIRS = "conversations.jsonl"
+PAIRS, SCORES = "conversations.jsonl", "documents.json"
+AT_ONCE = 4096
+"""Documents whose texts are in memory together."""
 
 
-def ordinary(config: AblationConfig, arm: Arm) -> Iterator[Conversation]:
+def ordinary_conversations(config: AblationConfig, arm: Arm) -> Iterator[Conversation]:
     """The ordinary conversations that an arm may be trained on, one after the other.
 
     Raises:
@@ -49,51 +62,53 @@ def ordinary(config: AblationConfig, arm: Arm) -> Iterator[Conversation]:
         )
 
 
-def write_data(
-    config: AblationConfig, arm: Arm, folder: Path, like: Sequence[Path], seed: int
+def write_conversations(
+    config: AblationConfig, arm: Arm, folder: Path, attacks: Sequence[Path], seed: int
 ) -> Path:
     """Writes the conversations of one round of an arm, unless they are there; returns their file.
 
-    There are as many as the arm that it is compared with has pairs of that round; fewer where so
-    many can't be had.
+    They are as many as the pairs that the arm which it is compared with has made in that round, or
+    all that there are, where these are fewer.
 
     Args:
-      like: that arm's synthesis folders, up to this round.
+      attacks: the synthesis folders of that other arm, up to this round.
       seed: of this run of the arm.
     """
-    files = (
-        split_names(arm.conversations or config.conversations) if arm.data == CONVERSATIONS else []
-    )
-    settings = {"data": arm.data, "files": files, "seed": seed, "round": len(like)}
-    check_config(folder, settings)
-    if (folder / NAME).is_file():
+    files: list[str] = []
+    if arm.data == CONVERSATIONS:
+        files = split_names(arm.conversations or config.conversations)
+    settings = {"data": arm.data, "files": files, "seed": seed, "round": len(attacks)}
+    run = Run("sample", folder, settings, seed=seed)
+    if run.is_finished():
         return folder / PAIRS
-    with opened(folder, settings):
+    with run.opened():
+        records: Iterable[dict[str, Any]]
         if arm.data == CONVERSATIONS:
-            records: Iterable[dict[str, Any]] = next_conversations(
-                ordinary(config, arm), like, seed
-            )
+            records = next_conversations(ordinary_conversations(config, arm), attacks, seed)
         else:
-            records = _unselected(like[-1])
+            records = _unselected(attacks[-1])
         write_jsonl(folder / PAIRS, records)
         parents = data_parents("conversations", files) if files else []
-        parents.append(Parent.of("synthesis", like[-1]))
-        write_lineage(folder, kind="sample", parents=parents, config=settings, seed=seed)
+        run.finish([*parents, Parent.of("synthesis", attacks[-1])])
     return folder / PAIRS
 
 
-def pairs_in(path: Path) -> int:
+def count_records(path: Path) -> int:
+    """Lines of a JSONL file."""
     return sum(1 for _ in read_jsonl(path))
 
 
 def next_conversations(
-    records: Iterable[Conversation], like: Sequence[Path], seed: int
+    records: Iterable[Conversation], attacks: Sequence[Path], seed: int
 ) -> list[dict[str, Any]]:
-    """Goes on in a shuffled list where the round before has ended, and begins again at its end.
+    """The next of a shuffled list after those of the rounds before; it begins again at its end.
 
     Of the list no more is in memory than all rounds up to this one take.
+
+    Args:
+      attacks: see `write_conversations`.
     """
-    counts = [pairs_in(folder / "accepted.jsonl") for folder in like]
+    counts = [count_records(folder / "accepted.jsonl") for folder in attacks]
     start, end = sum(counts[:-1]), sum(counts)
     shuffled = nsmallest(end, records, key=lambda each: derive_seed(seed, "ordinary", each.id))
     count = min(counts[-1], len(shuffled))
@@ -108,3 +123,62 @@ def _unselected(synthesis: Path) -> Iterator[dict[str, Any]]:
             first = next(filter(str.strip, answers), None)
             if first is not None:
                 yield from accepted_records({**attempt, "answer": first})
+
+
+def read_documents(config: AblationConfig) -> Iterator[Document]:
+    """The documents of `config.documents` in the language, one after the other.
+
+    Raises:
+      UserError: a bad file, or none in the language.
+    """
+    found = False
+    for record in Records(config.documents, "documents", on_bad_record=config.on_bad_record):
+        if isinstance(record, Document) and record.lang == config.language:
+            found = True
+            yield record
+    if not found:
+        raise UserError(f"{config.documents}: no document in {config.language!r}")
+
+
+def score_documents(config: AblationConfig, model: str, folder: Path) -> None:
+    """Scores the first tokens of each document under a model, unless that is done.
+
+    `documents.json` has `{id, nats, tokens}` of each.
+    """
+    settings = {
+        "model": model,
+        "documents": config.documents,
+        "language": config.language,
+        "document_tokens": config.document_tokens,
+    }
+    run = Run("documents", folder, settings)
+    if run.is_finished():
+        return
+    bundle = load_bundle(model, "float32")
+    with run.opened():
+        scores = _scored(bundle, read_documents(config), config.document_tokens)
+        write_json(folder / SCORES, scores)
+        run.finish([*data_parents("documents", config.documents), bundle.origin])
+
+
+def _scored(bundle: Bundle, documents: Iterable[Document], most: int) -> list[dict[str, Any]]:
+    """`{id, nats, tokens}` of each document: all that remains in memory of it."""
+    tokenizer = bundle.require_tokenizer()
+    first = prefix_id(tokenizer)
+    room = min(most, bundle.config.max_position)
+    graph, _ = abstract(bundle.config)
+    waiting = iter(documents)
+    scores: list[dict[str, Any]] = []
+    with tqdm(desc="documents", disable=None) as bar:
+
+        def scored(index: int, found: Scored) -> None:
+            bar.update()
+
+        while some := list(islice(waiting, AT_ONCE)):
+            sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in some]
+            found = score(graph, bundle.params, sequences, on_scored=scored)
+            scores += [
+                {"id": each.id, "nats": -sum(own.logprobs), "tokens": len(own.logprobs)}
+                for each, own in zip(some, found, strict=True)
+            ]
+    return scores

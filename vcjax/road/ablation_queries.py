@@ -12,8 +12,8 @@ from vcjax.adversarial.pipeline import QueryWriter
 from vcjax.charter.load import charter_file
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
-from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.run import check_config, opened
+from vcjax.core.lineage import Parent
+from vcjax.core.run import Run
 from vcjax.data.records import BenchmarkItem
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.roles.references import RoleSpec, open_roles, without_options
@@ -75,13 +75,13 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     wanted = {HELD_OUT: config.held_out_queries, TRAINED: config.trained_queries}
     settings |= {f"{group}_queries": count for group, count in wanted.items()}
     settings["attacker"] = without_options(attacker.model)
-    check_config(folder, settings)
-    if (folder / NAME).is_file():
+    run = Run("queries", folder, settings, seed=config.seed)
+    if run.is_finished():
         return
     roles, parents = open_roles({ATTACKER: attacker}, config)
     sampling = replace(config.synthesis, seed=config.seed, wave=config.slots)
     suite = read_suite(config.synthesis)
-    with opened(folder, settings):
+    with run.opened():
         with Ledger(folder / "ledger.sqlite") as ledger:
             writer = QueryWriter(sampling, suite, roles[ATTACKER], ledger, stage=_CALL)
             found = {
@@ -100,7 +100,7 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
         write_jsonl(folder / ITEMS, items)
         write_json(folder / PLACES, places)
         parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
-        write_lineage(folder, kind="queries", parents=parents, config=settings, seed=config.seed)
+        run.finish(parents)
 
 
 def read_places(folder: Path) -> dict[str, Place]:
