@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from vcjax.generate import programs
 from vcjax.generate.layout import ModelLayout
@@ -95,6 +96,7 @@ class PrefixTree:
         return path
 
     def _free_block(self) -> int | None:
+        # A replaced block is assigned again at once, so the indices have no gaps.
         if len(self._nodes) < self.capacity:
             return len(self._nodes)
         leaves = (node for node in self._nodes.values() if not node.children)
@@ -191,7 +193,13 @@ class DecodeState:
         return min(window, self._max_context)
 
     def prefill(
-        self, params: Params, chunk: np.ndarray, *, start: int, slot: int, max_chunk: int
+        self,
+        params: Params,
+        chunk: Int[np.ndarray, " length"],
+        *,
+        start: int,
+        slot: int,
+        max_chunk: int,
     ) -> None:
         """Runs the next chunk of a prompt, which is padded to `max_chunk` tokens or a smaller power
         of two."""
@@ -211,7 +219,7 @@ class DecodeState:
             window=self.window(start + len(chunk)),
         )
 
-    def count_prompt(self, prompt: np.ndarray, slot: int) -> None:
+    def count_prompt(self, prompt: Int[np.ndarray, " length"], slot: int) -> None:
         """Sets a slot's token counts to those of its prompt."""
         vocab_size = self._layout.config.vocab_size
         padded = np.full((self.window(len(prompt)),), vocab_size, np.int32)
@@ -223,7 +231,12 @@ class DecodeState:
         drawn, self._counts = programs.sample(self._logits, self._counts, batch, top)
         return drawn
 
-    def decode(self, params: Params, tokens: jax.Array, positions: np.ndarray) -> None:
+    def decode(
+        self,
+        params: Params,
+        tokens: Int[Array, " slots"],
+        positions: Int[np.ndarray, " slots"],
+    ) -> None:
         """Runs one token of every slot."""
         self._cache, self._logits = programs.decode(
             self._layout.graph,
@@ -253,7 +266,7 @@ class DecodeState:
             self._layout.on_mesh, self._pool, self._cache, np.int32(slot), sources
         )
 
-    def _padded(self, blocks: Sequence[int], padding: int) -> np.ndarray:
+    def _padded(self, blocks: Sequence[int], padding: int) -> Int[np.ndarray, " blocks"]:
         """Block indices for a whole window: programs are compiled for few lengths."""
         padded = np.full((self.window(len(blocks) * BLOCK) // BLOCK,), padding, np.int32)
         padded[: len(blocks)] = blocks

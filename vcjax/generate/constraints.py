@@ -33,6 +33,7 @@ class Constraint:
         Raises:
           ConstraintError: the mask takes more work than `llguidance` allows.
         """
+        # Into our array: the safe call makes a new one for each token.
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         self._check()
         return self._bits
@@ -62,6 +63,7 @@ class Constraints:
           UserError: `llguidance` can't find out the bytes of this tokenizer's tokens.
         """
         self._words = (vocab_size + 31) // 32
+        # Some configs name EOS ids that the model's vocabulary doesn't have.
         self._ends = [token for token in eos_ids if token < vocab_size]
         try:
             self._tokenizer = llguidance.hf.from_tokenizer(

@@ -223,7 +223,7 @@ class Engine:
             try:
                 self._state.fit(longest.next_length, empty=is_empty)
             except Exception as error:  # such as out of memory
-                if longest.next_length <= self._state.context:
+                if longest.next_length <= self._state.context:  # not about its length
                     raise
                 self.scheduler.fail(longest, error)
             else:
@@ -246,6 +246,7 @@ class Engine:
 
     def _prefill(self) -> None:
         left = self._step_tokens
+        # In the order of admission, and each to its end: the first token of the oldest comes first.
         for state in list(self.scheduler.running.values()):
             while not (state.is_decoding or state.finished) and (left is None or left > 0):
                 with self._on_behalf(state):
@@ -291,6 +292,7 @@ class Engine:
         if any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
             self._state.decode(self.params, drawn.tokens, table.positions.copy())
         self._steps += 1
+        # The transfer waits for the draw alone; the devices run the tokens meanwhile.
         tokens, logprobs = np.asarray(drawn.tokens).tolist(), np.asarray(drawn.logprobs).tolist()
         top_ids, top_logprobs = np.asarray(drawn.top_ids), np.asarray(drawn.top_logprobs)
         for state in states:

@@ -169,6 +169,7 @@ class ModelPool:
         for reference, loaded in self._loaded.items():
             engine = loaded.text.engine
             sizes = {id(leaf): _bytes(leaf) for leaf in jax.tree.leaves(engine.params)}
+            # By identity: leaves of a shared base are the same arrays.
             weights = sum(size for leaf, size in sizes.items() if leaf not in counted)
             counted |= sizes.keys()
             plan.append(PlannedModel(reference, weights, engine.planned_bytes(self._context)))
@@ -195,6 +196,7 @@ class ModelPool:
             shared = unstack(
                 import_params(stored.source, stored.config, np.dtype("float32"), str(folder))
             )
+            # Its engine casts them to `dtype`, and later adapters share the result.
         bundle = Bundle(
             trained.config,
             join(shared, unstack(trained.params)),

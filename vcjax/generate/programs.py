@@ -25,6 +25,8 @@ BLOCK_AXES = ("layers", *CACHE_AXES[1:])
 _LOGITS_AXES = ("batch", "head_dim")
 
 
+# The cache is donated to every program that changes it, as there is no room for a second one. If
+# such a program fails in the middle, the cache is gone (`DecodeState.is_intact`).
 @partial(
     jax.jit, static_argnames=("graph", "on_mesh", "window"), donate_argnames=("cache", "logits")
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import UInt32
 
 from vcjax.core.errors import UserError
 from vcjax.model.config import LlamaConfig
@@ -111,7 +112,7 @@ class ConstraintError(Exception):
 class TokenConstraint(Protocol):
     """Decides which tokens may come next; see `vcjax.generate.constraints.Constraint`."""
 
-    def mask(self) -> np.ndarray: ...
+    def mask(self) -> UInt32[np.ndarray, " words"]: ...
 
     def accept(self, token: int) -> bool: ...
 
@@ -160,6 +161,7 @@ class Request:
                 f"a prompt of {len(self.prompt)} tokens and {new_tokens} new ones don't fit the "
                 f"model's context of {model.max_position}"
             )
+        # On the devices an index beyond the vocabulary is not an error.
         for token in (min(self.prompt), max(self.prompt)):
             if not 0 <= token < model.vocab_size:
                 raise UserError(

@@ -31,7 +31,7 @@ class RequestState:
     """A request in the engine, from its submission to its end.
 
     Attributes:
-      index: the index in its events.
+      index: of the events.
       on_event: called with the event of each token and of the end.
       slot: None while it waits and after its end.
       prefilled: number of tokens of the prompt that are in the cache.

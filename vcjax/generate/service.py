@@ -30,7 +30,7 @@ class Service:
     """Accepts requests from any thread. A context manager: leaving it closes the service."""
 
     def __init__(self, engine: Engine, *, max_waiting: int = 256) -> None:
-        """Starts the thread, which first compiles what a short request needs."""
+        """Starts the thread, which first compiles the programs of a short request."""
         self.engine, self.max_waiting = engine, max_waiting
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
@@ -120,6 +120,7 @@ class Service:
           drain: finish the open requests first; otherwise they are cancelled.
         """
         with self._changed:
+            # What is queued already still runs: a request is never lost without its last event.
             self._closing = True
             if not drain:
                 for state in self._open:

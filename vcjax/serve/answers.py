@@ -143,6 +143,7 @@ class EventStream:
 
     async def write(self, content: dict[str, Any]) -> None:
         """Sends one object; waits while the client is slow to read."""
+        # `allow_nan`: a client's parser would fail on what isn't JSON.
         await self._write(
             json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         )

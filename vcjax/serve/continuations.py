@@ -80,13 +80,14 @@ class Continuations:
         while unfinished:
             await self._changed.wait()
             self._changed.clear()
+            # As many as there are now: the engine's thread may append more meanwhile.
             updates = [self._updates.popleft() for _ in range(len(self._updates))]
             unfinished -= sum(update.event.finish_reason is not None for update in updates)
             yield updates
 
     def _receive(self, index: int, detokenizer: Detokenizer, event: Event) -> None:
         """In the engine's thread, right after the detokenizer has accepted the token."""
-        if self._left:
+        if self._left:  # the event loop may be closed by now
             return
         if event.finish_reason is None:
             text = detokenizer.take()

@@ -71,7 +71,7 @@ class Endpoint:
                     body = await read_body(Request(scope, receive), self._config.max_body)
                     # In a thread: a large schema takes long to validate and compile.
                     job = await asyncio.to_thread(self._job, body)
-                    del body
+                    del body  # may be megabytes, and the answer takes long
                     if job.stream:
                         streamed = StreamedAnswer(job, out)
                         await until_disconnect(receive, self._stream(job, streamed))
@@ -142,6 +142,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     parts, size = [], 0
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
+    # Chunked bodies declare no length, and others may declare a wrong one.
     async for part in request.stream():
         size += len(part)
         if size > limit:

@@ -84,6 +84,7 @@ class Models:
 
         def work() -> None:
             try:
+                # `keep`: a model that is served must not make room for another.
                 pool = ModelPool(config, keep=True, step_tokens=STEP_TOKENS)
                 for served in self.all:
                     text = pool.get(served.reference).text

@@ -41,6 +41,7 @@ _SAMPLING_FIELDS = (
 class _Body(BaseModel):
     """Unknown fields are errors. A null field is absent: clients write all that they have."""
 
+    # Strict: pydantic would otherwise take true for 1 and "5" for 5.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="before")
@@ -167,6 +168,7 @@ class _Generation(_Body):
 
     @model_validator(mode="after")
     def _streams(self) -> "_Generation":
+        # Not ValueErrors, which pydantic would wrap with its own location and words.
         if self.stream_options is not None and not self.stream:
             raise UserError("stream_options come with stream=true alone")
         return self
