@@ -44,7 +44,7 @@ TENSOR = flags.DEFINE_integer(
 
 def main() -> None:
     from vcjax.charter.load import load_charter
-    from vcjax.generate.models import EngineConfig
+    from vcjax.generate.model_pool import EngineConfig
     from vcjax.generate.requests import SamplingParams
     from vcjax.generate.text import Dialogue, TextEngine
     from vcjax.weights.bundle import load_bundle

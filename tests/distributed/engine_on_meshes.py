@@ -14,7 +14,7 @@ from tests.tiny import tiny_bundle
 from vcjax.generate import programs
 from vcjax.generate.cache import DecodeState
 from vcjax.generate.engine import Engine
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import initialise
 from vcjax.parallel import make_mesh

@@ -13,7 +13,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.recorded import RecordedRole

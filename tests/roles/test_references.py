@@ -10,7 +10,7 @@ from tests.tiny import CONTEXT
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.core.lineage import content_hash
-from vcjax.generate.models import EngineConfig, ModelPool
+from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.generate.requests import SamplingParams
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole

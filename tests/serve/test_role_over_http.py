@@ -6,7 +6,7 @@ import pytest
 
 from tests.serve.servers import KEY
 from tests.tiny import CONTEXT
-from vcjax.generate.models import EngineConfig, ModelPool
+from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.local import LocalRole

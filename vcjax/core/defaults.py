@@ -93,7 +93,7 @@ def at_scale(config: ConfigDict, size: str) -> None:
 
 
 def add_engine_fields(config: ConfigDict) -> None:
-    """Adds the fields of `vcjax.generate.models.EngineConfig`."""
+    """Adds the fields of `vcjax.generate.model_pool.EngineConfig`."""
     config.slots = 16
     config.dtype = "float32"
     config.weights = ""

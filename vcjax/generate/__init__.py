@@ -13,8 +13,8 @@
     requests.Event for each token  -->  requests.Result  -->  text
 
 Given texts are scored without the engine's cache by `scoring.score` and `text.log_likelihood`.
-`models.EngineConfig` has the settings that every run shares; `models.ModelPool` keeps several
-models loaded under one bound of memory.
+`model_pool.EngineConfig` has the settings that the engines of every run share, and
+`model_pool.ModelPool` keeps several models loaded under one bound of memory.
 """
 
 WEIGHT_FORMS = ("", "int8")

@@ -8,7 +8,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.charter.registry import Language
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, fill_section, fill_sections
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 from vcjax.train.config import TrainConfig, kind_of
 
 NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"

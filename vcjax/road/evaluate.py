@@ -13,7 +13,7 @@ from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of, open_roles, without_options

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from vcjax.generate.models import ModelPool
+from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.text import TextEngine, encode_prompt
 from vcjax.roles.role import TOO_LONG, Alternatives, Ask, Reply, number_alternatives

@@ -10,7 +10,7 @@ from pathlib import Path
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json
 from vcjax.core.lineage import Parent
-from vcjax.generate.models import EngineConfig, ModelPool
+from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vcjax.core.errors import UserError
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from vcjax.generate.models import ModelPool
+from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
 from vcjax.generate.service import Service
 from vcjax.generate.text import TextEngine

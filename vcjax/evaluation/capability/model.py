@@ -11,7 +11,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.generate.detokenizer import Detokenizer
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
 from vcjax.generate.text import TextEngine, encode_pair, prefix_id

@@ -23,7 +23,7 @@ from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM
 from vcjax.evaluation.capability.results import tidy, versions
 from vcjax.evaluation.capability.tasks import load_tasks, local_data
-from vcjax.generate.models import EngineConfig
+from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.weights.bundle import load_bundle

@@ -10,7 +10,7 @@ import pytest
 from tests.adapted import write_run
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
-from vcjax.generate.models import EngineConfig, ModelPool
+from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import TextEngine
 from vcjax.model.lora import LoraConfig
