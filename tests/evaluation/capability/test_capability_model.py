@@ -128,8 +128,8 @@ def test_sampling_is_the_tasks_and_a_seed_repeats_it(lm):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_beams": 4}, "num_beams=4 can't be done"),
-        ({"temperatur": 1.0}, "temperatur=1.0 can't be done; did you mean 'temperature'"),
+        ({"num_beams": 4}, "num_beams=4 isn't supported"),
+        ({"temperatur": 1.0}, "temperatur=1.0 isn't supported; did you mean 'temperature'"),
         ({"max_gen_toks": 32}, "32 new tokens don't fit the model's context of 32"),
     ],
 )

@@ -25,7 +25,7 @@ def test_an_unknown_task_is_told_with_close_names_of_the_harness_and_of_the_fold
 
 @pytest.mark.parametrize("names", [["colours", "colours"], ["made_up", "sayings"]])
 def test_a_task_that_is_asked_for_twice_is_named(task_folder, names):
-    with pytest.raises(UserError, match=f"'{names[1]}' is asked for 2 times"):
+    with pytest.raises(UserError, match=f"'{names[1]}' is named 2 times"):
         load_tasks(names, str(task_folder))
 
 
@@ -57,16 +57,16 @@ def test_a_task_that_cannot_be_loaded_is_named_with_its_fault(tmp_path, change, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("metric: acc,", "metric: bleurt,"), "metric bleurt, which the harness doesn't bring"),
-        (("doc_to_text:", "unsafe_code: true\ndoc_to_text:"), "what the model writes is run"),
+        (("metric: acc,", "metric: bleurt,"), "metric bleurt, which the harness doesn't have"),
+        (("doc_to_text:", "unsafe_code: true\ndoc_to_text:"), "to run code that the model writes"),
         (("doc_to_text:", "doc_to_image: [picture]\ndoc_to_text:"), "images or sounds"),
     ],
 )
-def test_a_task_that_wants_what_is_not_done_is_refused(tmp_path, change, message):
+def test_a_task_that_needs_what_is_not_supported_is_rejected(tmp_path, change, message):
     folder = write_tasks(tmp_path / "tasks", 2)
     path = folder / "colours.yaml"
     path.write_text(path.read_text("utf-8").replace(*change), encoding="utf-8")
-    with pytest.raises(UserError, match=f"task colours: wants .*{message}"):
+    with pytest.raises(UserError, match=f"task colours: needs .*{message}"):
         load_tasks(["colours"], str(folder))
 
 

@@ -31,7 +31,7 @@ def chat_prompt(
     """A conversation as text in the tokenizer's chat template, as the harness asks for it.
 
     Args:
-      add_generation_prompt: False leaves the last message, which is the assistant's, open.
+      add_generation_prompt: False leaves out the end of the last turn, which is the assistant's.
     """
     if add_generation_prompt:
         return prompt_text(tokenizer, chat_history).text
@@ -42,8 +42,8 @@ class VcjaxLM(LM):
     """A model on this machine's devices.
 
     As in the harness's own classes, strings of special tokens in a task's texts are parsed as such
-    (chat templates write them there), BOS stands first where the tokenizer adds it, and a text that
-    doesn't fit the model's context loses its beginning.
+    (chat templates write them there), BOS comes first where the tokenizer adds it, and of a text
+    that doesn't fit the model's context the last tokens are used.
     """
 
     def __init__(
@@ -79,33 +79,33 @@ class VcjaxLM(LM):
 
         A text longer than the context is scored in windows, each token once.
         """
-        windows, owners = [], []
-        for number, request in enumerate(requests):
-            for before, scored in self._windows(request.arguments[0]):
-                windows.append(([*before, *scored], len(before)))
-                owners.append(number)
+        windows, indices = [], []
+        for index, request in enumerate(requests):
+            for context, scored in self._windows(request.arguments[0]):
+                windows.append(([*context, *scored], len(context)))
+                indices.append(index)
         totals = [0.0] * len(requests)
-        for owner, each in zip(owners, self._score(windows), strict=True):
-            totals[owner] += sum(each.logprobs)
+        for index, each in zip(indices, self._score(windows), strict=True):
+            totals[index] += sum(each.logprobs)
         return totals
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Continues each `(context, settings)` up to a string of `settings["until"]`, EOS or
-        `max_gen_toks` tokens; each text is told to the cache hook as it comes."""
-        asked = [self.request(request) for request in requests]
+        `max_gen_toks` tokens; the cache hook gets each text as it comes."""
+        engine_requests = [self.request(request) for request in requests]
         texts: dict[int, str] = {}
 
-        def finished(index: int, result: Result) -> None:
-            texts[index] = self.text.text(asked[index], result)
+        def on_finish(index: int, result: Result) -> None:
+            texts[index] = self.text.text(engine_requests[index], result)
             self.cache_hook.add_partial("generate_until", requests[index].arguments, texts[index])
 
-        self.text.engine.generate(asked, finished)
+        self.text.engine.generate(engine_requests, on_finish)
         return [texts[index] for index in range(len(requests))]
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """The conversation as text; without the generation prompt its last message is left open."""
+        """The conversation as text; without the generation prompt its last turn isn't closed."""
         return chat_prompt(self._tokenizer, chat_history, add_generation_prompt)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
@@ -113,18 +113,18 @@ class VcjaxLM(LM):
         return self._template if chat_template else None
 
     def request(self, request: Instance) -> Request:
-        """What the engine is asked for `(context, settings)`.
+        """The engine's request for `(context, settings)`.
 
         Raises:
-          UserError: a setting that is unknown or can't be met.
+          UserError: a setting that is unknown, or that the engine can't satisfy.
         """
         context, given = request.arguments
         settings: dict[str, Any] = dict(normalize_gen_kwargs(given))
         for name in settings:
             if name not in _KNOWN or (name == "num_beams" and settings[name] != 1):
                 raise UserError(
-                    f"{_name(request)}: generation_kwargs: {name}={settings[name]!r} can't be "
-                    f"done{suggest(name, _KNOWN)}"
+                    f"{_name(request)}: generation_kwargs: {name}={settings[name]!r} isn't "
+                    f"supported{suggest(name, _KNOWN)}"
                 )
         room = self._context - settings["max_gen_toks"]
         if room < 1:
@@ -154,7 +154,7 @@ class VcjaxLM(LM):
 
     @property
     def tokenizer_name(self) -> str:
-        """Stands for the tokenizer in the harness's caches."""
+        """Identifies the tokenizer in the harness's caches."""
         return self.origin.hash
 
     @property
@@ -184,7 +184,7 @@ class VcjaxLM(LM):
         return ids[surplus:], start - surplus
 
     def _windows(self, text: str) -> list[tuple[list[int], list[int]]]:
-        """Tokens that are only seen, and those that are scored after them."""
+        """Pairs of context tokens and of the tokens that are scored after them."""
         windows = get_rolling_token_windows(
             token_list=self._tokenizer.encode(text, special=True),
             prefix_token=prefix_id(self._tokenizer),

@@ -18,9 +18,9 @@ from vcjax.core.files import hash_text, read_json, write_json
 from vcjax.core.lineage import NAME, Parent, write_lineage
 from vcjax.core.run import check_config, opened
 from vcjax.core.stores import on_disk
+from vcjax.evaluation.capability.caching import REQUEST_KEY, CachedLM
 from vcjax.evaluation.capability.endpoint import open_endpoint, unanswered
 from vcjax.evaluation.capability.model import VcjaxLM
-from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM
 from vcjax.evaluation.capability.results import tidy, versions
 from vcjax.evaluation.capability.tasks import load_tasks, local_data
 from vcjax.generate.model_pool import EngineConfig
@@ -87,10 +87,10 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
         return read_json(workdir / RESULT)
     tasks = load_tasks(config.tasks, config.task_path)
     lm, about, parents = _open_model(config)
-    with opened(workdir, settings), CallCache(workdir / "answers.jsonl", ANSWER_KEY) as cache:
+    with opened(workdir, settings), CallCache(workdir / "answers.jsonl", REQUEST_KEY) as cache:
         identity = "/".join(about.values())
         with unanswered(config.model):
-            results = _evaluate(RememberingLM(lm, cache, identity, config.seed), tasks, config)
+            results = _evaluate(CachedLM(lm, cache, identity, config.seed), tasks, config)
         summary = {"model": about, **tidy(results), "settings": settings, "versions": versions()}
         write_json(workdir / RESULT, summary)
         if config.task_path is not None:

@@ -20,13 +20,13 @@ def load_tasks(names: Sequence[str], folder: str | None) -> list[Task | Group]:
     """Loads tasks, groups and tags with their data.
 
     Args:
-      names: of tasks that the harness brings along or that `folder` has, or YAML files.
+      names: of tasks in the harness or in `folder`, or YAML files.
       folder: of YAML files, which may name functions in Python files beside them.
 
     Raises:
-      UserError: there is no such task (with the closest names), it can't be loaded, it is asked for
-        twice, or it wants what isn't done here: images or sounds, metrics from the hub, and running
-        what a model writes.
+      UserError: there is no such task (with the closest names), it can't be loaded, it is named
+        twice, or it needs what isn't supported: images or sounds, metrics from the hub, and running
+        the code that a model writes.
     """
     if folder is not None:
         _check_folder(Path(folder))
@@ -41,20 +41,20 @@ def load_tasks(names: Sequence[str], folder: str | None) -> list[Task | Group]:
     loaded = [item for name in names for item in _load(name, manager)]
     for name, times in Counter(task.task_name for task in leaves(loaded)).items():
         if times > 1:
-            raise UserError(f"tasks: {name!r} is asked for {times} times")
+            raise UserError(f"tasks: {name!r} is named {times} times")
     for task in leaves(loaded):
         _check(task)
     return loaded
 
 
 def local_data(tasks: Sequence[Task | Group]) -> list[Path]:
-    """The files that tasks name as their data, where these are on this machine."""
+    """The tasks' data files that are on this machine."""
     files = {file for task in leaves(tasks) for file in _data_files(task)}
     return sorted(path for path in map(Path, files) if path.is_file())
 
 
 def leaves(tasks: Sequence[Task | Group]) -> Iterator[Task]:
-    """The tasks themselves, those of groups included."""
+    """All tasks, those of groups included."""
     for item in tasks:
         yield from item.get_all_tasks() if isinstance(item, Group) else [item]
 
@@ -64,7 +64,7 @@ def _is_known(name: str, manager: TaskManager) -> bool:
 
 
 def _check_folder(folder: Path) -> None:
-    """The harness passes over files that it can't read."""
+    # The harness ignores files that it can't read.
     if not folder.is_dir():
         raise UserError(f"task_path: {folder}: no such folder")
     for path in sorted(folder.rglob("*.yaml")):
@@ -75,8 +75,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def _load(name: str, manager: TaskManager) -> list[Task | Group]:
-    sys.dont_write_bytecode = True  # the folder is in the lineage, and stays as it is
-    os.environ["HF_EVALUATE_OFFLINE"] = "1"  # a metric that it doesn't know is code from the hub
+    # The lineage has hashes of the folder, so importing its Python files mustn't add any.
+    sys.dont_write_bytecode = True
+    # Online, `evaluate` runs code from the hub for a metric that it doesn't know.
+    os.environ["HF_EVALUATE_OFFLINE"] = "1"
     try:
         loaded = manager.load([name])
     except Exception as error:  # whatever a task's own code or its data's reader raises
@@ -90,14 +92,14 @@ def _load(name: str, manager: TaskManager) -> list[Task | Group]:
 def _check(task: Task) -> None:
     metrics = {} if task.get_config("process_results") else getattr(task, "_metric_fn_list", {})
     unknown = [name for name, function in metrics.items() if function is None]
-    wants = {
-        f"metric {', '.join(unknown)}, which the harness doesn't bring along": bool(unknown),
-        "that what the model writes is run": getattr(task, "UNSAFE_CODE", False),
+    needs = {
+        f"metric {', '.join(unknown)}, which the harness doesn't have": bool(unknown),
+        "to run code that the model writes": getattr(task, "UNSAFE_CODE", False),
         "images or sounds": getattr(task, "MULTIMODAL", False),
     }
-    for what, wanted in wants.items():
-        if wanted:
-            raise UserError(f"task {task.task_name}: wants {what}")
+    for what, needed in needs.items():
+        if needed:
+            raise UserError(f"task {task.task_name}: needs {what}, which isn't supported")
 
 
 def _data_files(task: Task) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What was asked once isn't asked again, and a killed run goes on as it would have done."""
+"""Each request is sent once, and a killed run continues as it would have done."""
 
 import shutil
 from itertools import pairwise
@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 from lm_eval.api.instance import Instance
 
+from vcjax.evaluation.capability.caching import REQUEST_KEY, CachedLM
 from vcjax.evaluation.capability.model import VcjaxLM
-from vcjax.evaluation.capability.remembering import ANSWER_KEY, RememberingLM
 from vcjax.roles.cache import CallCache
 
 SAMPLED = {"until": ["\n"], "max_gen_toks": 12, "do_sample": True, "temperature": 1.0}
@@ -52,22 +52,22 @@ def pairs() -> list[Instance]:
 
 
 @pytest.fixture
-def remembering(tmp_path):
-    """Wraps a model with the store of a name."""
-    stores = []
+def caching(tmp_path):
+    """Wraps a model with the cache of a name."""
+    caches = []
 
-    def make(lm: VcjaxLM, name: str = "answers", identity: str = "tiny") -> RememberingLM:
-        stores.append(CallCache(tmp_path / f"{name}.jsonl", ANSWER_KEY))
-        return RememberingLM(lm, stores[-1], identity, seed=3)
+    def make(lm: VcjaxLM, name: str = "answers", identity: str = "tiny") -> CachedLM:
+        caches.append(CallCache(tmp_path / f"{name}.jsonl", REQUEST_KEY))
+        return CachedLM(lm, caches[-1], identity, seed=3)
 
     yield make
-    for store in stores:
-        store.close()
+    for cache in caches:
+        cache.close()
 
 
-def test_equal_requests_are_asked_once_and_answered_in_order(tiny, remembering, pairs):
+def test_equal_requests_are_asked_once_and_answered_in_order(tiny, caching, pairs):
     lm = Listening(tiny)
-    answers = remembering(lm).loglikelihood(pairs)
+    answers = caching(lm).loglikelihood(pairs)
     asked = [arguments for chunk in lm.heard for arguments in chunk]
     assert len(asked) == len(set(asked)) == len(pairs) // 2
     assert answers[: len(asked)] == answers[len(asked) :]
@@ -77,35 +77,35 @@ def test_equal_requests_are_asked_once_and_answered_in_order(tiny, remembering, 
         assert greedy == its_greedy
 
 
-def test_continuations_of_one_context_are_asked_together(tiny, remembering, pairs):
+def test_continuations_of_one_context_are_asked_together(tiny, caching, pairs):
     lm = Listening(tiny)
-    remembering(lm).loglikelihood(pairs)
+    caching(lm).loglikelihood(pairs)
     places = [context for chunk in lm.heard for context, _ in chunk]
     changes = sum(one != other for one, other in pairwise(places))
     assert changes == len(set(places)) - 1
 
 
-def test_a_killed_run_asks_the_rest_and_ends_in_the_same_bits(tiny, remembering, pairs):
-    expected = remembering(Listening(tiny), "whole").loglikelihood(pairs)
+def test_a_killed_run_asks_the_rest_and_ends_in_the_same_bits(tiny, caching, pairs):
+    expected = caching(Listening(tiny), "whole").loglikelihood(pairs)
     killed = Listening(tiny, patience=1)
     with pytest.raises(KeyboardInterrupt):
-        remembering(killed).loglikelihood(pairs)
+        caching(killed).loglikelihood(pairs)
     lm = Listening(tiny)
-    assert remembering(lm).loglikelihood(pairs) == expected
+    assert caching(lm).loglikelihood(pairs) == expected
     assert 0 < sum(map(len, lm.heard)) == len(pairs) // 2 - len(killed.heard[0])
     again = Listening(tiny, patience=0)
-    assert remembering(again).loglikelihood(pairs) == expected
+    assert caching(again).loglikelihood(pairs) == expected
 
 
-def test_texts_are_kept_as_they_come(tiny, remembering, tmp_path):
+def test_texts_are_kept_as_they_come(tiny, caching, tmp_path):
     prompts = instances("generate_until", *((f"So {n}", GREEDY) for n in range(6)))
     lm = Listening(tiny)
-    first = remembering(lm)
+    first = caching(lm)
     told = []
 
     def stop_after_three(attr, arguments, text):
         told.append(text)
-        first.keep(attr, [(arguments, text)])
+        first.record(attr, [(arguments, text)])
         if len(told) == 3:
             raise KeyboardInterrupt
 
@@ -114,37 +114,35 @@ def test_texts_are_kept_as_they_come(tiny, remembering, tmp_path):
         first.generate_until(prompts)
     assert len(first.cache.records) == 3
     second = Listening(tiny)
-    texts = remembering(second).generate_until(prompts)
+    texts = caching(second).generate_until(prompts)
     assert len(second.heard[0]) == 3
     assert texts == VcjaxLM(tiny).generate_until(prompts)
 
 
 def test_a_repeated_sample_has_a_seed_of_its_own_that_a_resumed_run_has_too(
-    tiny, remembering, tmp_path
+    tiny, caching, tmp_path
 ):
     prompts = instances("generate_until", *[("So", SAMPLED)] * 4)
-    texts = remembering(Listening(tiny)).generate_until(prompts)
+    texts = caching(Listening(tiny)).generate_until(prompts)
     assert len(set(texts)) == 4
     kept = tmp_path / "answers.jsonl"
     shutil.copy(kept, tmp_path / "half.jsonl")
     lines = kept.read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "half.jsonl").write_text("".join(lines[:2]), encoding="utf-8")
-    assert remembering(Listening(tiny), "half").generate_until(prompts) == texts
-    assert remembering(Listening(tiny), "none").generate_until(prompts) == texts
+    assert caching(Listening(tiny), "half").generate_until(prompts) == texts
+    assert caching(Listening(tiny), "none").generate_until(prompts) == texts
 
 
-def test_a_greedy_text_is_made_once_however_often_it_is_asked_for(tiny, remembering):
+def test_a_greedy_text_is_made_once_however_often_it_is_asked_for(tiny, caching):
     lm = Listening(tiny)
-    (text, again) = remembering(lm).generate_until(
-        instances("generate_until", *[("So", GREEDY)] * 2)
-    )
+    (text, again) = caching(lm).generate_until(instances("generate_until", *[("So", GREEDY)] * 2))
     assert text == again
     assert [len(chunk) for chunk in lm.heard] == [1]
 
 
-def test_another_models_answers_are_not_taken(tiny, remembering):
+def test_another_models_answers_are_not_taken(tiny, caching):
     requests = instances("loglikelihood_rolling", ("Both sides",), ("两面",))
-    first = remembering(VcjaxLM(tiny)).loglikelihood_rolling(requests)
-    other = remembering(VcjaxLM(tiny), identity="another")
+    first = caching(VcjaxLM(tiny)).loglikelihood_rolling(requests)
+    other = caching(VcjaxLM(tiny), identity="another")
     assert other.loglikelihood_rolling(requests) == first
     assert len(other.cache.records) == 2 * len(requests)

@@ -1,7 +1,7 @@
-"""A model that is asked everything once: its answers outlive a killed run."""
+"""A model of the harness with a cache: each request is sent once, and answers outlive a kill."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,31 +12,33 @@ from tqdm import tqdm
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.cache import CallCache, fingerprint
 
-ANSWER_KEY = ("request",)
+REQUEST_KEY = ("request",)
 _CHUNK = 2**16
-"""Characters of the requests for log-likelihoods that are asked and recorded together."""
+"""Characters of the log-likelihood requests that are sent and recorded together."""
 
 
-class RememberingLM(LM):
-    """Another of the harness's models, whose answers are kept in a store.
+class CachedLM(LM):
+    """Another of the harness's models, with its answers in a cache.
 
-    (The harness has a cache of its own, which pickles.) Equal requests are asked once. Requests for
-    log-likelihoods are asked in chunks of a fixed order, each recorded whole, so that a run that
-    was killed asks the rest as it would have done. Texts are recorded as they come.
+    Equal requests are sent once. Log-likelihood requests are sent in chunks of a fixed order, each
+    recorded whole, so that a resumed run batches the rest as the killed one would have done. Texts
+    are recorded as they come.
 
     A record is `{request, kind, task, document, answer}`.
     """
 
+    # The harness has a cache of its own (`CachingLM` there), but it unpickles its file.
+
     def __init__(self, lm: LM, cache: CallCache, identity: str, seed: int) -> None:
         """Args:
-        cache: keyed by ANSWER_KEY.
-        identity: stands for the model: its answers are not another's.
-        seed: of the texts that are sampled.
+        cache: keyed by REQUEST_KEY.
+        identity: of the model, a part of the key of every request.
+        seed: of sampled texts.
         """
         super().__init__()
         self.lm, self.cache, self.identity, self.seed = lm, cache, identity, seed
-        lm.set_cache_hook(_Hook(self))
-        self._asked: dict[str, Instance] = {}
+        lm.set_cache_hook(_Hook(self.record))
+        self._requests: dict[str, Instance] = {}
         self._bar = tqdm(disable=True)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -60,18 +62,18 @@ class RememberingLM(LM):
     def tokenizer_name(self) -> str:
         return self.lm.tokenizer_name
 
-    def keep(self, kind: str, answers: Iterable[tuple[Sequence[Any], Any]]) -> None:
-        """Records pairs of a request's arguments and its answer, but those that are there."""
+    def record(self, kind: str, answers: Iterable[tuple[Sequence[Any], Any]]) -> None:
+        """Records pairs of a request's arguments and its answer, unless they are in the cache."""
         records = {}
         for arguments, answer in answers:
             key = self._key(kind, arguments)
             if (key,) not in self.cache.records:
-                asked = self._asked[key]
+                request = self._requests[key]
                 records[key] = {
                     "request": key,
                     "kind": kind,
-                    "task": asked.task_name,
-                    "document": asked.doc_id,
+                    "task": request.task_name,
+                    "document": request.doc_id,
                     "answer": answer,
                 }
         self.cache.extend(records.values())
@@ -81,37 +83,38 @@ class RememberingLM(LM):
         return fingerprint(self.identity, kind, *arguments)
 
     def _seeded(self, requests: Sequence[Instance]) -> Iterator[Instance]:
-        """The requests; one that samples and is repeated gets a seed of its own each time."""
-        times: Counter[str] = Counter()
+        """The requests; of equal ones that sample, each repetition gets another seed."""
+        repetitions: Counter[str] = Counter()
         for request in requests:
             context, settings = request.arguments
             if settings.get("do_sample") or settings.get("temperature"):
                 key = self._key("", request.arguments)
-                seed = derive_seed(self.seed, key, times[key])
-                times[key] += 1
+                seed = derive_seed(self.seed, key, repetitions[key])
+                repetitions[key] += 1
                 request = replace(request, arguments=(context, {**settings, "seed": seed}))
             yield request
 
     def _answers(self, kind: str, requests: Sequence[Instance]) -> list[Any]:
         keys = [self._key(kind, request.arguments) for request in requests]
-        self._asked = dict(zip(keys, requests, strict=True))
+        self._requests = dict(zip(keys, requests, strict=True))
         records = self.cache.records
-        done = sum((key,) in records for key in self._asked)
-        total = len(self._asked)
-        with tqdm(total=total, initial=done, desc=kind, disable=None) as self._bar:
+        cached = sum((key,) in records for key in self._requests)
+        total = len(self._requests)
+        with tqdm(total=total, initial=cached, desc=kind, disable=None) as self._bar:
             for chunk in self._chunks(kind):
-                missing = [self._asked[key] for key in chunk if (key,) not in records]
+                missing = [self._requests[key] for key in chunk if (key,) not in records]
                 if missing:
                     answers = getattr(self.lm, kind)(missing, disable_tqdm=True)
-                    self.keep(kind, zip((each.arguments for each in missing), answers, strict=True))
+                    arguments = (request.arguments for request in missing)
+                    self.record(kind, zip(arguments, answers, strict=True))
         return [records[key,]["answer"] for key in keys]
 
     def _chunks(self, kind: str) -> Iterator[list[str]]:
         if kind == "generate_until":
-            yield list(self._asked)
+            yield list(self._requests)
             return
-        # Alike lengths, and the continuations of one context, come together.
-        order = sorted(self._asked.items(), key=lambda item: _rank(item[1]), reverse=True)
+        # Requests of similar length make full batches, and those of one context share its prefix.
+        order = sorted(self._requests.items(), key=lambda item: _rank(item[1]), reverse=True)
         chunk, size = [], 0
         for key, request in order:
             chunk.append(key)
@@ -123,14 +126,14 @@ class RememberingLM(LM):
 
 
 class _Hook(CacheHook):
-    """How the harness's models tell of an answer before they return all of them."""
+    """How the harness's models report an answer before they return all of them."""
 
-    def __init__(self, remembering: RememberingLM) -> None:
+    def __init__(self, record: Callable[[str, list[tuple[Sequence[Any], Any]]], None]) -> None:
         super().__init__(None)
-        self._remembering = remembering
+        self._record = record
 
     def add_partial(self, attr: str, req: Iterable[Any], res: Any) -> None:
-        self._remembering.keep(attr, [(tuple(req), res)])
+        self._record(attr, [(tuple(req), res)])
 
 
 def _rank(request: Instance) -> tuple[int, tuple[str, ...]]:
