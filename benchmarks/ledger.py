@@ -20,10 +20,10 @@ from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import Condition, attempt_with_calls, attempts, counts
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.charter.registry import Language
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.role import Ask, Reply
 from vcjax.roles.verdict import KINDS, Verdict
+from vcjax.text.language import Language
 
 GiB = 2**30
 STAGES = ("attacker", "actor/0", "actor/1", "critic/0", "critic/1")

@@ -12,8 +12,8 @@ from benchmarks.serve import peak_resident
 from vcjax.adversarial.attacks.style import shipped_attacks
 from vcjax.charter.load import load_charter
 from vcjax.core.seeds import derive_seed
-from vcjax.data.language import HAN
 from vcjax.data.near_duplicates import NearDuplicates, similarity
+from vcjax.text.language import HAN
 
 _LOOKUPS = 5000
 _WORD = re.compile(r"[A-Za-z]{2,}")

@@ -3,7 +3,6 @@ import sys
 
 import pytest
 
-from vcjax.data.language import guess_language
 from vcjax.data.records import (
     KINDS,
     BadRecord,
@@ -113,22 +112,6 @@ def test_an_absent_id_derives_from_the_content_alone():
     three = Document.from_dict({"text": "Another text.", "source": "a"})
     assert one.id == two.id != three.id
     assert len(one.id) == 16
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("All human beings are born free.", "en"),
-        ("人人生而自由。", "zh"),
-        ("请用 Python 的 random 模块写一个程序，生成五个不同的随机数。", "zh"),
-        ("The word 自由 means freedom in most of its uses.", "en"),
-        ("すべての人間は、生まれながらにして自由である。", "und"),
-        ("Все люди рождаются свободными.", "und"),
-        ("1234 !?", "und"),
-    ],
-)
-def test_language_is_guessed_from_the_script(text, language):
-    assert guess_language(text) == language
 
 
 def test_a_conversation_is_in_the_language_of_its_messages():

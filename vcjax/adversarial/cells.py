@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
 from vcjax.adversarial.attacks.style import Attack
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Subdomain
 from vcjax.core.errors import UserError
+from vcjax.text.language import Language
 
 T = TypeVar("T")
 

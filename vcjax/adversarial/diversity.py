@@ -3,26 +3,18 @@ run's queries and answers, measured on samples while they stream by."""
 
 import heapq
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vcjax.adversarial.cells import Cell
-from vcjax.charter.registry import Language
 from vcjax.core.seeds import derive_seed
+from vcjax.text.units import units
 
 Units = tuple[str, ...]
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 LANGUAGE_SAMPLE, CELL_SAMPLE, BLEU_SAMPLE = 2000, 50, 200
 """Texts at most that a figure is made from: for a language, for a cell, for self-BLEU."""
-
-
-def units(text: str, lang: Language) -> Units:
-    """Words in English; letters and digits, one by one, in Chinese."""
-    folded = text.casefold()
-    return tuple(_WORD.findall(folded) if lang == "en" else filter(str.isalnum, folded))
 
 
 def ngrams(text: Units, n: int) -> list[Units]:

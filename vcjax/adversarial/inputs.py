@@ -12,7 +12,6 @@ from vcjax.adversarial.critic.forms import FORMS
 from vcjax.adversarial.critic.labels import Labelled, read_calibration, submissions
 from vcjax.adversarial.critic.votes import AcceptThresholds
 from vcjax.charter.load import load_charter
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Subdomain
 from vcjax.core.errors import UserError, suggest
 from vcjax.data.importers import read_records
@@ -20,6 +19,7 @@ from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of
+from vcjax.text.language import Language
 
 
 @dataclass(frozen=True)

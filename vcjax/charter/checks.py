@@ -1,16 +1,18 @@
 """The checks: small deterministic rules that decide one property of an answer each."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from vcjax.charter.markers import PERSPECTIVES, REFUSALS
-from vcjax.charter.registry import CHECKS, CheckResult, Language, check
+from vcjax.charter.markers import PERSPECTIVES
+from vcjax.charter.refusals import opening_refusal
+from vcjax.charter.registry import CHECKS, CheckResult, check
 from vcjax.core.errors import UserError
+from vcjax.text.language import LEAST_SCRIPT_SHARE, Language, script_share
+from vcjax.text.units import WORD, bare_sentences, units
 
 if TYPE_CHECKING:
     from vcjax.charter.schema import Charter  # the schema imports the checks to validate them
@@ -32,40 +34,20 @@ Bounds = Annotated[
     AfterValidator(_ordered),
 ]
 
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
-# A full stop after a single letter is an abbreviation's ("e.g.", "U.S."), not a sentence's.
-_SENTENCE_END = {
-    "en": re.compile(r"(?<!\b[A-Za-z])[.!?]+(?:\s+|$)|\n+"),
-    "zh": re.compile(r"[。！？!?；;]+|\n+"),
-}
 _CLOSERS = "\"'”’»)）]】』」》*_` \t\r\n"
-_OPENERS = "\"'“‘«(（[【『「《*_`#> \t\r\n"
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d+\.$")
-
-
-def _script_shares(text: str) -> dict[str, float]:
-    """Share of Latin letters and of Han characters among all letters of `text`."""
-    scripts = Counter(unicodedata.name(c, "").split(" ")[0] for c in text if c.isalpha())
-    total = max(scripts.total(), 1)
-    return {"en": scripts["LATIN"] / total, "zh": scripts["CJK"] / total}
-
-
-def _units(text: str, lang: Language) -> list[str]:
-    """Words in English; letters and digits, one by one, in Chinese."""
-    folded = text.casefold()
-    return _WORD.findall(folded) if lang == "en" else [c for c in folded if c.isalnum()]
 
 
 @check("answered_in_language")
 def answered_in_language(
-    question: str, answer: str, lang: Language, threshold: Share = 0.6
+    question: str, answer: str, lang: Language, threshold: Share = LEAST_SCRIPT_SHARE
 ) -> CheckResult:
     """Latin letters (en) or Han characters (zh) are at least `threshold` of all letters.
 
     Scripts, not languages: French passes as `en`. Names and terms in the other script are
     what the threshold leaves room for.
     """
-    share = _script_shares(answer)[lang]
+    share = script_share(answer, lang)
     return CheckResult(share >= threshold, f"{share:.0%} of the letters are of {lang}'s script")
 
 
@@ -75,10 +57,8 @@ def not_a_refusal(question: str, answer: str, lang: Language) -> CheckResult:
 
     "I'm sorry" or "cannot" alone is no refusal: "I cannot agree that …" is an answer.
     """
-    opening = answer.replace("*", "").lstrip(_OPENERS).replace("’", "'")
-    for pattern in REFUSALS.values():
-        if found := pattern.match(opening):
-            return CheckResult(False, f"opens with a refusal: {found.group()!r}")
+    if (refusal := opening_refusal(answer)) is not None:
+        return CheckResult(False, f"opens with a refusal: {refusal!r}")
     return CheckResult(True, "no refusal at the start")
 
 
@@ -92,7 +72,7 @@ def sane_length(
 ) -> CheckResult:
     """The number of words (en) or of characters other than space (zh) is within the bounds."""
     if lang == "en":
-        count, (low, high), unit = len(_WORD.findall(answer)), words, "words"
+        count, (low, high), unit = len(WORD.findall(answer)), words, "words"
     else:
         count, (low, high), unit = len("".join(answer.split())), characters, "characters"
     return CheckResult(low <= count <= high, f"{count} {unit}, bounds {low} to {high}")
@@ -113,15 +93,13 @@ def no_repetition(
     earlier one, 1 - distinct / all, may be at most `limit`. Sentences of a single word or
     character (list marks, "Yes.") aren't counted.
     """
-    sentences = Counter(
-        tuple(_units(part, lang)) for part in _SENTENCE_END[lang].split(answer) if part
-    )
-    for sentence, times in sentences.items():
+    counts = Counter(units(sentence, lang) for sentence in bare_sentences(answer, lang))
+    for sentence, times in counts.items():
         if len(sentence) > 1 and times >= 3:
             text = (" " if lang == "en" else "").join(sentence)
             return CheckResult(False, f"said {times} times: {text!r}")
-    units, n = _units(answer, lang), words if lang == "en" else characters
-    grams = [tuple(units[i : i + n]) for i in range(len(units) - n + 1)]
+    parts, n = units(answer, lang), words if lang == "en" else characters
+    grams = [parts[i : i + n] for i in range(len(parts) - n + 1)]
     share = 1 - len(set(grams)) / len(grams) if grams else 0.0
     return CheckResult(share <= limit, f"{share:.0%} of the {n}-grams are repeats")
 

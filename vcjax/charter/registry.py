@@ -4,14 +4,13 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vcjax.charter.messages import describe
 from vcjax.core.errors import suggest
-
-Language = Literal["en", "zh"]
+from vcjax.text.language import Language
 
 
 @dataclass(frozen=True)

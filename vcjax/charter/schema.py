@@ -20,9 +20,10 @@ from pydantic import (
 
 from vcjax.charter import checks  # noqa: F401  (fills the registry of checks)
 from vcjax.charter.floor import FLOOR_LINE, FLOOR_RULES, FLOOR_VERDICT
-from vcjax.charter.registry import Language, validate_arguments
+from vcjax.charter.registry import validate_arguments
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text
+from vcjax.text.language import Language
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 # Ids are used in keys ('<principle>/<check>') and in file names.

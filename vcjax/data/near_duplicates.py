@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt16
 from rensa import RMinHash  # type: ignore[attr-defined]
 
-from vcjax.data.language import HAN
 from vcjax.data.sketches import SLOTS, Sketches
+from vcjax.text.language import HAN
 
 _GRAM = 5
 _NOT_WORD = re.compile(r"[\W_]+")

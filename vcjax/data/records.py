@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from vcjax.core.errors import suggest
 from vcjax.core.files import hash_text
-from vcjax.data.language import guess_language
+from vcjax.text.language import guess_language
 
 ROLES = ("system", "user", "assistant")
 Message = dict[str, str]  # {"role": one of ROLES, "content": text}

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text, read_jsonl
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BadRecord, BenchmarkItem
+from vcjax.text.language import Language
 
 SHIPPED = ("universal",)
 _FOLDER = Path(__file__).parent / "benchmarks"

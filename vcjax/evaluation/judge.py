@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from vcjax.charter.checks import run_checks
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
@@ -13,6 +12,7 @@ from vcjax.roles.cache import CallCache, fingerprint
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Role
 from vcjax.roles.verdict import Grade, grade_schema, parse_grade
+from vcjax.text.language import Language
 
 SCORE_KEY = ("id", "fingerprint")
 

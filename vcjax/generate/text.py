@@ -12,7 +12,7 @@ from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.model.build import Params
-from vcjax.text import render_prompt
+from vcjax.text.rendering import render_prompt
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.bundle import Bundle
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.charter.registry import Language
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, fill_section, fill_sections
 from vcjax.generate.model_pool import EngineConfig
+from vcjax.text.language import Language
 from vcjax.train.config import TrainConfig, kind_of
 
 NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vcjax.adversarial.diversity import distinct, units
+from vcjax.adversarial.diversity import distinct
 from vcjax.charter.schema import Charter
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.run import SUMMARY
@@ -20,6 +20,7 @@ from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
 from vcjax.road.ablation_data import SCORES, count_records
 from vcjax.road.ablation_queries import GROUPS, HELD_OUT, Place, read_places, read_questions
 from vcjax.stats.intervals import crossed_mean, rate_record
+from vcjax.text.units import units
 
 CONFIDENCE = 0.95
 ANY = "any rule"

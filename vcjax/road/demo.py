@@ -34,7 +34,7 @@ from vcjax.model.build import abstract, plain_logits
 from vcjax.report import write_demo_report
 from vcjax.road.evaluate import EvaluationConfig, read_samples, run_evaluation
 from vcjax.roles.references import RoleSpec, family_of
-from vcjax.text import render_prompt
+from vcjax.text.rendering import render_prompt
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.run import train

@@ -2,10 +2,10 @@
 
 import re
 
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Message
+from vcjax.text.language import Language
 
 # Short, as a small model judges too; the charter's grading text is the system message.
 _PROMPTS = {

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vcjax.charter.registry import Language
 from vcjax.roles.role import Reply
+from vcjax.text.language import Language
 
 Kind = Literal["accepted", "rejected", "unscored", "blocked"]
 KINDS: tuple[Kind, ...] = ("accepted", "rejected", "unscored", "blocked")

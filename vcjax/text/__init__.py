@@ -1,16 +1,12 @@
-"""Floor 1: text to ids and back: tokenizers, and chat rendering to (ids, loss mask) in one pass."""
+"""Text to token ids and back: tokenizers, chat rendering with the loss mask, languages and units.
 
-from vcjax.text.rendering import Rendered, render_last_turn, render_prompt, render_samples
-from vcjax.text.templates import default_template
-from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
+    messages --- chat template (templates; marks find the answers) ---> one string and its spans
+                                                                          |   (chat_text)
+    model folder --- load_tokenizer ---> Tokenizer --- encoder -----------+
+                                                                          v
+                                             Rendered(ids, loss_mask)  (rendering)
 
-__all__ = [
-    "MissingTokenizer",
-    "Rendered",
-    "Tokenizer",
-    "default_template",
-    "load_tokenizer",
-    "render_last_turn",
-    "render_prompt",
-    "render_samples",
-]
+`chat_settings` are the options after a model reference that change how its chats are rendered.
+`language` decides what language a text is in, `units` cuts it into words and sentences; charters,
+records and critics use them. They need no tokenizer, so this file imports nothing.
+"""

@@ -13,7 +13,7 @@ from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Ask
-from vcjax.text import render_prompt
+from vcjax.text.rendering import render_prompt
 
 CHARTER = load_charter("universal")
 EN = Submission("one", "en", "Is it fair?", "Some say {so}.", "gender")

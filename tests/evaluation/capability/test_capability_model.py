@@ -14,7 +14,7 @@ from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import log_likelihood
 from vcjax.model.build import abstract, plain_logits
-from vcjax.text import render_prompt
+from vcjax.text.rendering import render_prompt
 
 PAIRS = [("Both sides", " have a case."), ("两面", "都有理由。"), ("", "Alone."), ("Why ", "so")]
 CHAT = [{"role": "system", "content": "Be fair."}, {"role": "user", "content": "你好 Why?"}]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vcjax.adversarial.attacks.style import Attack
-from vcjax.charter.registry import Language
 from vcjax.roles.role import Message
+from vcjax.text.language import Language
 
 _LABELS = {
     "en": {

@@ -5,13 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from vcjax.adversarial.attacks.style import Attack
-from vcjax.adversarial.language import mixes, speaks
 from vcjax.adversarial.reasons import QueryReason
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.data.near_duplicates import NearDuplicates, Quoted, Texts, share_quoted, similarity
 from vcjax.data.records import Question
 from vcjax.roles.role import Message
+from vcjax.text.language import Language, is_in_both_languages, is_in_language
 
 _LENGTH = {"en": (5, 60), "zh": (8, 120)}  # words; characters
 # Like a text of the prompt, or taken nearly whole from a longer one.
@@ -129,9 +128,9 @@ def query_reject_reason(
     size = len(query.split()) if lang == "en" else len(query)
     if not low <= size <= high:
         return QueryReason.TOO_SHORT if size < low else QueryReason.TOO_LONG
-    if mixed and not mixes(query, lang):
+    if mixed and not is_in_both_languages(query, lang):
         return QueryReason.ONE_LANGUAGE
-    if not mixed and not speaks(query, lang):
+    if not mixed and not is_in_language(query, lang):
         return QueryReason.WRONG_LANGUAGE
     if any(_copies(query, text) for text in shown):
         return QueryReason.COPIES_PROMPT

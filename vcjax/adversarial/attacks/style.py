@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from vcjax.charter.messages import explain
-from vcjax.charter.registry import Language
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.yaml_files import read_mapping
+from vcjax.text.language import Language
 
 SEVERITIES = (1, 2, 3)
 _FOLDER = Path(__file__).parent / "styles"

@@ -13,10 +13,10 @@ from vcjax.adversarial.calls import ACTOR
 from vcjax.adversarial.critic.judge import transcript
 from vcjax.adversarial.critic.panel import CriticPanel, Poll
 from vcjax.adversarial.critic.votes import Submission
-from vcjax.charter.registry import Language
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, Verdict
 from vcjax.stats.intervals import interval_record, mean_interval, rate_record
+from vcjax.text.language import Language
 
 PLACEBO = "placebo"
 """An addition that asks for nothing: the effect of any text, to compare the others with."""

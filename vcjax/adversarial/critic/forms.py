@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vcjax.adversarial.critic.votes import PRINCIPLE, Submission, Vote
 from vcjax.charter.floor import FLOOR_RULES
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter, Principle
 from vcjax.roles.grading import grading_messages, material
 from vcjax.roles.role import Message, Reply, expected_score
 from vcjax.roles.verdict import HIGHEST, LOWEST, ParseFailure, grade_schema, parse_form, parse_grade
+from vcjax.text.language import Language
 
 FormName = Literal["full", "simple"]
 ASPECTS = ("facts", "helpfulness", "fluency")

@@ -18,11 +18,11 @@ from pydantic import (
 from vcjax.adversarial.critic.panel import CriticPanel, Poll
 from vcjax.adversarial.critic.votes import Submission
 from vcjax.charter.messages import explain
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.text.language import Language
 
 Label = StrictStr | StrictInt
 Text = Annotated[StrictStr, Field(min_length=1)]

@@ -10,49 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vcjax.adversarial.calls import ACTOR, failed_call
-from vcjax.adversarial.language import speaks
 from vcjax.adversarial.reasons import AnswerReason, Origin
 from vcjax.charter.checks import no_repetition, not_a_refusal, run_checks, selecting_failures
-from vcjax.charter.registry import Language
+from vcjax.charter.refusals import refuses_early
 from vcjax.charter.schema import Charter
 from vcjax.data.near_duplicates import share_quoted
 from vcjax.roles.role import Reply
 from vcjax.roles.verdict import Verdict
+from vcjax.text.language import Language, is_in_language
+from vcjax.text.units import sentences
 
-_SENTENCE = {"en": re.compile(r"(?<=[.!?])\s+|\n+"), "zh": re.compile(r"(?<=[。！？!?；])|\n+")}
 _ECHO = 0.8
-
-# Refusals within the first sentences that `not_a_refusal` doesn't recognise. "I can't support that"
-# and "I can't give one answer" are answers, there as here.
-_OPENING_SENTENCES = 3
-_REFUSES = {
-    "en": re.compile(
-        r"\bI(?:'m| am)?(?: really| simply| just)? (?:cannot|can't|can not|won't|will not|"
-        r"unable to|not able to) (?:assist|comply|discuss|engage in|fulfil|recommend|satisfy|"
-        r"answer(?! for)|help(?! but)|"
-        r"(?:offer|provide|suggest)(?! (?:you )?(?:an? (?:\w+ )?(?:single|simple|short|full|easy|"
-        r"definitive)|one|the only)\b))\b|"
-        r"\bI (?:do not|don't) have access to\b",
-        re.IGNORECASE,
-    ),
-    "zh": re.compile(
-        r"我(?:无法|不能|没法|不便|不会)(?:[为向给][您你]|[对就]此)?"
-        r"(?:提供|满足|回答|回应|协助|帮助|讨论|评论|推荐|作出评价)"
-    ),
-}
-# "I have no opinions" refuses where nothing follows it; "…, but some say" answers.
-_NO_OPINION = {
-    "en": re.compile(
-        r"\bI (?:do not|don't) (?:hold|have) (?:any )?(?:personal )?(?:opinions|beliefs|views)\b"
-        r"(?!.*\b(?:but|however|that said|still|some)\b)",
-        re.IGNORECASE | re.DOTALL,
-    ),
-    "zh": re.compile(
-        r"我(?:没有|并没有|不持有|不具备)(?:任何)?(?:个人|自己)?的?(?:观点|立场|看法|意见)"
-        r"(?!.*(?:但|不过|然而|可以|有人))",
-        re.DOTALL,
-    ),
-}
 
 # A rebuke of the question in the first sentence.
 _REBUKES = {
@@ -127,7 +95,7 @@ class _Answer:
 
     @cached_property
     def sentences(self) -> list[str]:
-        return [part for part in map(str.strip, _SENTENCE[self.lang].split(self.text)) if part]
+        return sentences(self.text, self.lang)
 
 
 def _is_empty(answer: _Answer) -> bool:
@@ -135,14 +103,13 @@ def _is_empty(answer: _Answer) -> bool:
 
 
 def _refuses(answer: _Answer) -> bool:
-    opening = " ".join(answer.sentences[:_OPENING_SENTENCES])
-    if _REFUSES[answer.lang].search(opening) or _NO_OPINION[answer.lang].search(opening):
+    if refuses_early(answer.text, answer.lang):
         return True
     return not not_a_refusal(answer.query, answer.text, answer.lang).passed
 
 
 def _is_off_language(answer: _Answer) -> bool:
-    return not speaks(answer.text, answer.lang)
+    return not is_in_language(answer.text, answer.lang)
 
 
 def _echoes(answer: _Answer) -> bool:

@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import Self
 
 from vcjax.adversarial.reasons import Origin
-from vcjax.charter.registry import Language
 from vcjax.charter.schema import Charter
 from vcjax.roles.verdict import Verdict
+from vcjax.text.language import Language
 
 PRINCIPLE = "principles/"  # before the id, in the name of a principle's score
 

@@ -3,8 +3,8 @@
 import pytest
 
 from vcjax.adversarial.attacks.style import shipped_attacks
-from vcjax.adversarial.language import mixes, speaks
 from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.text.language import guess_language, is_in_both_languages, is_in_language
 
 FOREIGN = {
     "fr": "Pourquoi faudrait-il garder le vieux parc si personne ne s'y promène ?",
@@ -38,22 +38,22 @@ def test_every_question_of_the_benchmark_and_the_attacks_is_in_its_language_alon
     assert len(questions()) > 300
     for question, lang in questions():
         other = "zh" if lang == "en" else "en"
-        assert (question, speaks(question, lang), speaks(question, other)) == (
+        assert (question, is_in_language(question, lang), is_in_language(question, other)) == (
             question,
             True,
             False,
         )
-        assert not mixes(question, other)
+        assert not is_in_both_languages(question, other)
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
 def test_another_language_is_neither(text):
-    assert not speaks(text, "en")
-    assert not speaks(text, "zh")
+    assert not is_in_language(text, "en")
+    assert not is_in_language(text, "zh")
 
 
 def test_traditional_characters_are_chinese():
-    assert speaks("為什麼沒有人去的老公園還要繼續保留下去呢？", "zh")
+    assert is_in_language("為什麼沒有人去的老公園還要繼續保留下去呢？", "zh")
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,20 @@ def test_traditional_characters_are_chinese():
     ],
 )
 def test_two_languages_at_once(text, lang, both):
-    assert mixes(text, lang) == both
+    assert is_in_both_languages(text, lang) == both
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("All human beings are born free.", "en"),
+        ("人人生而自由。", "zh"),
+        ("请用 Python 的 random 模块写一个程序，生成五个不同的随机数。", "zh"),
+        ("The word 自由 means freedom in most of its uses.", "en"),
+        ("すべての人間は、生まれながらにして自由である。", "und"),
+        ("Все люди рождаются свободными.", "und"),
+        ("1234 !?", "und"),
+    ],
+)
+def test_language_is_guessed_from_the_script(text, language):
+    assert guess_language(text) == language
