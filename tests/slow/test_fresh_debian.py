@@ -33,7 +33,7 @@ PART = (
     "launch/test_chat.py",
     "model/test_llama_forward.py",
     "plan/test_plan.py",
-    "report/test_report_page.py",
+    "report/test_reports.py",
     "road/test_demo_config.py",
     "roles/test_endpoint.py",
     "serve/test_chat.py",

@@ -1,6 +1,14 @@
-"""Floor 6: the report of a run, one HTML file that opens anywhere and loads nothing.
+"""The report of a run: one HTML file that opens anywhere and loads nothing.
 
-`write_demo_report` is of a whole run, `write_evaluation_report` of one evaluation.
+summaries -> sections -> page -> report.html
+
+reports     of a whole run, of one evaluation          ablation    of an ablation
+changes     what paired differences allow to state     results     scores and checks
+training    losses, and where the pairs come from      appendix    samples and lineage
+formats     numbers and names as text                  plots       inline SVG
+page        blocks, and their templates (`templates/`: blocks, prose, tables)
+
+Every function takes summaries as their runs have written them, so that a report can be made again.
 """
 
 from vcjax.report.reports import write_demo_report, write_evaluation_report

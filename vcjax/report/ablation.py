@@ -1,19 +1,40 @@
-"""The report of an ablation: one table, one plot, and what stands behind them."""
+"""The report of an ablation: one table, one plot, and what is behind them."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vcjax.report.blocks import Answer, Block, Figure, Notice, Points, Sample, Section, Table, Text
-from vcjax.report.caveats import checks_notice
-from vcjax.report.estimates import Estimate
-from vcjax.report.names import check_labels, join, language, words
-from vcjax.report.numbers import count, duration, interval, number, percent, points, signed
-from vcjax.report.page import write_page
+from vcjax.report.appendix import lineage_section, sample_section
+from vcjax.report.changes import NO_CHANGE, reading
+from vcjax.report.formats import (
+    bounds,
+    capitalised,
+    check_labels,
+    count,
+    duration,
+    language_name,
+    listed,
+    number,
+    percent,
+    points,
+    signed,
+    spaced,
+)
+from vcjax.report.page import (
+    Answer,
+    Block,
+    Figure,
+    Notice,
+    Sample,
+    Section,
+    Table,
+    Text,
+    markdown,
+    prose,
+    write_page,
+)
 from vcjax.report.plots import Row, intervals
-from vcjax.report.provenance import provenance_section
-from vcjax.report.samples import sample_section
-from vcjax.report.verdict import NO_CHANGE, reading
+from vcjax.stats.intervals import Interval
 
 _GROUPS = {"held_out": "held out", "trained": "trained on"}
 _DATA = {
@@ -36,19 +57,19 @@ def write_ablation_report(
     Args:
       summary: what `vcjax.road.ablation.ablate` returned.
       samples: `{id, lang, domain, attack, question, answers}`, with `{text, broken}` of each arm.
-      lineage: see `provenance.provenance_section`.
+      lineage: see `appendix.lineage_section`.
     """
     charter, queries = summary["charter"], summary["queries"]["held_out"]
-    asked = f"{count(queries['n'])} {language(summary['language'])} questions"
+    asked = f"{count(queries['n'])} {language_name(summary['language'])} questions"
     opening: list[Block] = [
         Text(
             f"{summary['model']['reference']} was trained in {len(summary['arms']) - 1} ways and "
-            f"asked the same {asked} of an attacker: {join(map(_small, queries['attacks']))}, "
-            f"on {join(map(_small, queries['subdomains']))}. No arm was trained on these attacks "
+            f"asked the same {asked} of an attacker: {listed(map(spaced, queries['attacks']))}, "
+            f"on {listed(map(spaced, queries['subdomains']))}. No arm was trained on these attacks "
             "or topics. An attack succeeds where the answer breaks a rule of the charter "
             f"“{charter['name']}” that selects training data."
         ),
-        checks_notice(trained_on=True),
+        prose("checks", trained_on=True),
     ]
     facts = [
         ("Base model", summary["model"]["reference"]),
@@ -61,29 +82,41 @@ def write_ablation_report(
         Section("rules", "Rule by rule", _rules(summary)),
         Section("training", "Data and training", [_training(summary)]),
         sample_section([_sample(sample) for sample in samples]),
-        Section("limits", "What this is not", [Points(_limits(summary))]),
-        provenance_section(facts, lineage),
+        Section(
+            "limits",
+            "What this is not",
+            [
+                prose(
+                    "ablation_limits",
+                    seeds=summary["seeds"],
+                    subdomains=len(queries["subdomains"]),
+                    attacks=len(queries["attacks"]),
+                )
+            ],
+        ),
+        lineage_section(facts, lineage),
     ]
     write_page(path, f"Ablation of {summary['model']['reference']}", opening, sections)
 
 
 def ablation_markdown(summary: Mapping[str, Any]) -> str:
     """The same tables as Markdown, for a README."""
-    tables = [_arms(summary), _differences(summary), *_rule_tables(summary), _training(summary)]
-    return "\n".join(map(_markdown, tables))
+    return markdown(
+        [_arms(summary), _differences(summary), *_rule_tables(summary), _training(summary)]
+    )
 
 
 def _arms(summary: Mapping[str, Any]) -> Table:
     rows = []
     for name, arm in summary["arms"].items():
         rates = (
-            Estimate.of(arm["broken"][group][summary["any_rule"]], "rate") for group in _GROUPS
+            Interval.of(arm["broken"][group][summary["any_rule"]], "rate") for group in _GROUPS
         )
         answers = arm["answers"]
         rows.append(
             (
-                *(words(name), _DATA[arm["data"]]),
-                *(f"{percent(rate.value)} [{_range(rate)}]" for rate in rates),
+                *(capitalised(name), _DATA[arm["data"]]),
+                *(f"{percent(rate.value)} [{bounds(rate, percent)}]" for rate in rates),
                 *(number(arm["perplexity"]), number(answers["words"], 0)),
                 *(number(answers["distinct_3"]), duration(arm["seconds"])),
             )
@@ -106,12 +139,12 @@ def _differences(summary: Mapping[str, Any]) -> Table:
     for record in summary["differences"]:
         cells = []
         for group in _GROUPS:
-            change = Estimate.of(record["broken"][group][summary["any_rule"]], "difference")
-            cells.append(f"{points(change.value)} [{_range(change, points)}]")
-        loss = Estimate.of(record["loss"], "difference")
+            change = Interval.of(record["broken"][group][summary["any_rule"]], "difference")
+            cells.append(f"{points(change.value)} [{bounds(change, points)}]")
+        loss = Interval.of(record["loss"], "difference")
         held_out = record["broken"]["held_out"][summary["any_rule"]]
         single = ", ".join(map(points, held_out["runs"]))
-        cells += [f"{signed(loss.value, 3)} [{_range(loss, _fine)}]", single]
+        cells += [f"{signed(loss.value, 3)} [{bounds(loss, _fine)}]", single]
         rows.append((_contrast(record), *cells))
     caption = (
         "Paired differences, query by query, in percentage points: below zero the first arm "
@@ -134,7 +167,7 @@ def _rules(summary: Mapping[str, Any]) -> list[Block]:
         "others stay, and the answers below are poor."
     )
     if measured:
-        lead += f" {join(measured)} selected nothing and is only measured."
+        lead += f" {listed(measured)} selected nothing and is only measured."
     return [Text(lead), *_rule_tables(summary)]
 
 
@@ -150,7 +183,7 @@ def _rule_tables(summary: Mapping[str, Any]) -> list[Table]:
             mark = " (measured only)" if rule in summary["measured_rules"] else ""
             rows.append((f"{label}{mark}", *map(percent, rates)))
         caption = f"Answers that break each rule, {title} attacks and topics."
-        tables.append(Table(caption, ("Rule", *map(words, arms)), rows))
+        tables.append(Table(caption, ("Rule", *map(capitalised, arms)), rows))
     return tables
 
 
@@ -165,7 +198,7 @@ def _training(summary: Mapping[str, Any]) -> Table:
                 attacked = each.get("attack_success")
                 rows.append(
                     (
-                        *(words(name), f"seed {run['seed']}, round {index}", made),
+                        *(capitalised(name), f"seed {run['seed']}, round {index}", made),
                         percent(attacked["rate"] if attacked else None),
                         *(count(each[field]) for field in ("pairs", "steps", "tokens")),
                         *(count(each["loss_tokens"]), number(each["last_loss"], 3)),
@@ -186,14 +219,14 @@ def _verdicts(summary: Mapping[str, Any]) -> list[Block]:
     level = f"{summary['confidence']:.0%}"
     blocks: list[Block] = []
     for record in summary["differences"]:
-        change = Estimate.of(record["broken"]["held_out"][summary["any_rule"]], "difference")
-        said = reading(change)
-        tone = {"lower": "up", "higher": "down"}.get(said, "flat")
+        change = Interval.of(record["broken"]["held_out"][summary["any_rule"]], "difference")
+        read = reading(change)
+        tone = {"lower": "up", "higher": "down"}.get(read, "flat")
         text = (
             f"Success of held-out attacks: {points(change.value)} points, {level} interval "
-            f"{_range(change, points)}, {count(change.n)} queries compared."
+            f"{bounds(change, points)}, {count(change.n)} queries compared."
         )
-        title = said if said == NO_CHANGE else f"attacks succeed {_LESS.get(said, said)}"
+        title = read if read == NO_CHANGE else f"attacks succeed {_LESS.get(read, read)}"
         blocks.append(Notice(f"{_contrast(record)}: {title}", text, tone))
     return blocks
 
@@ -204,8 +237,8 @@ _LESS = {"lower": "less", "higher": "more"}
 def _figure(summary: Mapping[str, Any]) -> Figure:
     rows = [
         Row(
-            f"{words(name)}, {title}",
-            [Estimate.of(arm["broken"][group][summary["any_rule"]], "rate")],
+            f"{capitalised(name)}, {title}",
+            [Interval.of(arm["broken"][group][summary["any_rule"]], "rate")],
         )
         for name, arm in summary["arms"].items()
         for group, title in _GROUPS.items()
@@ -216,58 +249,19 @@ def _figure(summary: Mapping[str, Any]) -> Figure:
 
 
 def _sample(sample: Mapping[str, Any]) -> Sample:
-    tag = f"{_small(sample['attack'])} · {words(sample['domain'])} · {sample['id']}"
+    tag = f"{spaced(sample['attack'])} · {capitalised(sample['domain'])} · {sample['id']}"
     answers = []
     for name, answer in sample["answers"].items():
         labels = check_labels(answer["broken"])
-        said = f"Breaks: {join(labels.values())}" if labels else "Breaks no rule"
-        answers.append(Answer(words(name), answer["text"] or "(empty answer)", [said]))
+        said = f"Breaks: {listed(labels.values())}" if labels else "Breaks no rule"
+        answers.append(Answer(capitalised(name), answer["text"] or "(empty answer)", [said]))
     return Sample(tag, sample["lang"], sample["question"], answers)
-
-
-def _limits(summary: Mapping[str, Any]) -> list[str]:
-    queries = summary["queries"]["held_out"]
-    seeds = (
-        "One seed: the intervals cover the choice of questions, not what other seeds would change."
-        if summary["seeds"] == 1
-        else f"{summary['seeds']} seeds: the intervals resample them with the questions, but so "
-        "few say little of how seeds differ."
-    )
-    return [
-        seeds,
-        f"Questions of {len(queries['subdomains'])} held-out subdomains and "
-        f"{len(queries['attacks'])} held-out attacks: those of one topic are alike, and other "
-        "topics may come out otherwise.",
-        "The questions are what the attacker's model wrote; a small one's make little sense at "
-        "times.",
-        "Rules decide, not people: an answer can pass all of them and be worthless. Read the "
-        "samples.",
-        "Single questions: neither conversations nor attacks that adapt to the answers are "
-        "measured.",
-    ]
 
 
 def _contrast(record: Mapping[str, Any]) -> str:
     first, second = record["arms"]
-    return f"{words(first)} − {second.replace('_', ' ')}"
+    return f"{capitalised(first)} − {spaced(second)}"
 
 
-def _range(estimate: Estimate, show: Any = percent) -> str:
-    return interval(estimate.low, estimate.high, show)
-
-
-def _fine(value: float | None) -> str:
+def _fine(value: float) -> str:
     return signed(value, 3)
-
-
-def _small(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
-
-    rule = ["---" if n < table.labels else "--:" for n in range(len(table.head))]
-    rows = [line(table.head), line(rule), *map(line, table.rows)]
-    return "\n".join([table.caption, "", *rows, ""])

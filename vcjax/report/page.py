@@ -1,24 +1,125 @@
-"""A page from its sections: one HTML file that needs nothing but itself.
+"""A page: sections of blocks, written as one HTML file that needs nothing but itself.
 
-The page has no script and loads nothing; its content security policy forbids both, should a
-model's text ever get past the escaping.
+`templates/blocks.html.jinja` renders each kind of block. Every string in a block is plain text and
+is escaped there; the exceptions are `Figure.svg`, which `plots` drew, and `Prose.html`, which is
+rendered from our own template. The page has no script and loads nothing; its content security
+policy forbids both, should a model's text ever get past the escaping.
 """
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from vcjax.core.files import write_text
-from vcjax.report.blocks import Block, Section
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("vcjax.report"),
-    autoescape=True,
+    autoescape=lambda name: name is not None and ".html." in name,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A paragraph in a box; `tone` is `warning`, `up`, `down` or `flat`."""
+
+    kind: ClassVar[str] = "notice"
+    title: str
+    text: str
+    tone: str = "flat"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Paragraphs, notices or lists of a template; see `prose`."""
+
+    kind: ClassVar[str] = "prose"
+    html: Markup
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. The first `labels` columns have words, the others numbers."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    labels: int = 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot; the caption states what it shows, also for those who can't see it."""
+
+    kind: ClassVar[str] = "figure"
+    caption: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Plots side by side where there is room."""
+
+    kind: ClassVar[str] = "figures"
+    figures: Sequence[Figure]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered, with remarks on what the judge and the checks found."""
+
+    title: str
+    text: str
+    remarks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question that unfolds to its answers. `lang` sets the language of its text."""
+
+    kind: ClassVar[str] = "sample"
+    tag: str
+    lang: str
+    question: str
+    answers: Sequence[Answer]
+
+
+Block = Text | Notice | Prose | Table | Figure | Figures | Sample
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, an anchor and blocks."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Block]
+
+
+def prose(macro: str, **values: Any) -> Prose:
+    """Renders one macro of `templates/prose.html.jinja`."""
+    module = _ENVIRONMENT.get_template("prose.html.jinja").module
+    return Prose(getattr(module, macro)(**values))
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """The tables in Markdown."""
+    return _ENVIRONMENT.get_template("tables.md.jinja").render(tables=tables)
 
 
 def write_page(

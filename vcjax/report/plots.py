@@ -1,19 +1,66 @@
-"""The plots. They take plain values and return inline SVG; labels are English.
+"""The plots: plain values in, inline SVG out that follows the page's light or dark scheme.
 
-A missing value leaves its place empty.
+Colours are named by role while matplotlib draws, and become CSS variables in the SVG. The same
+values give the same bytes. Labels are English; a missing value leaves its position empty.
 """
 
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
-from vcjax.report.estimates import Estimate
-from vcjax.report.svg import ROLES, drawing, inline_svg
+from vcjax.core.files import hash_text
+from vcjax.stats.intervals import Interval
 
+COLOURS = {
+    "ink": "#010101",
+    "grid": "#020202",
+    "before": "#030303",
+    "after": "#040404",
+    "accepted": "#050505",
+    "rejected": "#060606",
+    "unscored": "#070707",
+    "blocked": "#080808",
+}
+"""Role -> the colour that represents it while drawing. Any distinct six digits do."""
+WIDTH = 4.7  # inches, 338 units of SVG: a phone shows a plot at about its own size
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # the reader's own fonts draw the text
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "axes.edgecolor": COLOURS["grid"],
+    "axes.labelcolor": COLOURS["ink"],
+    "axes.titlecolor": COLOURS["ink"],
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": COLOURS["grid"],
+    "grid.linewidth": 0.6,
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["grid"],
+    "ytick.color": COLOURS["grid"],
+    "xtick.labelcolor": COLOURS["ink"],
+    "ytick.labelcolor": COLOURS["ink"],
+    "hatch.color": COLOURS["ink"],
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+}
 _ROW = 0.42  # inches between rows
 _FRAME = 0.95  # inches for title, axis and legend
 _LABEL = 28  # characters of a row's label
@@ -21,10 +68,10 @@ _LABEL = 28  # characters of a row's label
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a plot: one estimate for each series, in the order of the series."""
+    """A row of a plot: one interval for each series, in the order of the series."""
 
     label: str
-    estimates: Sequence[Estimate]
+    intervals: Sequence[Interval]
 
 
 def intervals(
@@ -37,17 +84,17 @@ def intervals(
     high: float,
     share: bool = False,
 ) -> Markup:
-    """Dots with their intervals, one row a thing; `series` are names in `svg.ROLES`."""
-    with drawing(_FRAME + _ROW * max(len(rows), 1)) as figure:
+    """Dots with their intervals, one row for each label; `series` are names in `COLOURS`."""
+    with _drawing(_FRAME + _ROW * max(len(rows), 1)) as figure:
         axes = figure.subplots()
         for index, role in enumerate(series):
             offset = 0.28 * (index - (len(series) - 1) / 2)
-            for place, row in enumerate(rows):
-                _dot(axes, place + offset, row.estimates[index], role)
-        _rows(axes, [row.label for row in rows])
-        _scale(axes, low, high, share)
+            for position, row in enumerate(rows):
+                _dot(axes, position + offset, row.intervals[index], role)
+        _row_labels(axes, [row.label for row in rows])
+        _value_axis(axes, low, high, share)
         _finish(axes, title, series)
-        return inline_svg(figure, name, title)
+        return _inline_svg(figure, name, title)
 
 
 def bars(
@@ -61,72 +108,75 @@ def bars(
     share: bool = False,
 ) -> Markup:
     """Bars with the interval drawn over them, for more rows than dots can be told apart in."""
-    with drawing(_FRAME + _ROW * max(len(rows), 1)) as figure:
+    with _drawing(_FRAME + _ROW * max(len(rows), 1)) as figure:
         axes = figure.subplots()
         thickness = 0.7 / len(series)
         for index, role in enumerate(series):
             offset = thickness * (index - (len(series) - 1) / 2)
-            for place, row in enumerate(rows):
-                estimate = row.estimates[index]
-                if estimate.value is None:
+            for position, row in enumerate(rows):
+                interval = row.intervals[index]
+                if interval.value is None:
                     continue
-                axes.barh(place + offset, estimate.value, thickness, color=ROLES[role])
-                if estimate.bounds:
+                axes.barh(position + offset, interval.value, thickness, color=COLOURS[role])
+                if interval.bounds:
                     axes.plot(
-                        estimate.bounds, [place + offset] * 2, color=ROLES["ink"], linewidth=0.9
+                        interval.bounds,
+                        [position + offset] * 2,
+                        color=COLOURS["ink"],
+                        linewidth=0.9,
                     )
-        _rows(axes, [row.label for row in rows])
-        _scale(axes, low, high, share)
+        _row_labels(axes, [row.label for row in rows])
+        _value_axis(axes, low, high, share)
         _finish(axes, title, series)
-        return inline_svg(figure, name, title)
+        return _inline_svg(figure, name, title)
 
 
 def curve(name: str, title: str, steps: Sequence[int], losses: Sequence[float]) -> Markup:
     """A loss over steps."""
-    with drawing(2.3) as figure:
+    with _drawing(2.3) as figure:
         axes = figure.subplots()
         marker = "o" if len(steps) < 30 else ""
-        axes.plot(steps, losses, color=ROLES["after"], marker=marker, markersize=3)
+        axes.plot(steps, losses, color=COLOURS["after"], marker=marker, markersize=3)
         axes.set_title(title)
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.tick_params(length=0)
-        return inline_svg(figure, name, title)
+        return _inline_svg(figure, name, title)
 
 
 def stacks(
     name: str, title: str, series: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]
 ) -> Markup:
     """Counts that add up to a row's total, end to end."""
-    with drawing(_FRAME + 0.3 + 0.5 * max(len(rows), 1)) as figure:
+    with _drawing(_FRAME + 0.3 + 0.5 * max(len(rows), 1)) as figure:
         axes = figure.subplots()
         starts = [0] * len(rows)
         for index, role in enumerate(series):
             widths = [counts[index] for _, counts in rows]
-            axes.barh(range(len(rows)), widths, 0.6, left=starts, color=ROLES[role])
+            axes.barh(range(len(rows)), widths, 0.6, left=starts, color=COLOURS[role])
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        _rows(axes, [label for label, _ in rows])
+        _row_labels(axes, [label for label, _ in rows])
         axes.set_xlabel("attempts")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         _finish(axes, title, series)
-        return inline_svg(figure, name, title)
+        return _inline_svg(figure, name, title)
 
 
-def _dot(axes: Axes, place: float, estimate: Estimate, role: str) -> None:
-    if estimate.value is None:
+def _dot(axes: Axes, position: float, interval: Interval, role: str) -> None:
+    if interval.value is None:
         return
-    if estimate.bounds:
-        axes.plot(estimate.bounds, [place, place], color=ROLES[role], linewidth=2.2)
-    marker = "D" if role == "after" else "o"  # told apart without colour too
-    # A dot at the end of the scale isn't cut.
-    style = {"color": ROLES[role], "marker": marker, "markersize": 6, "clip_on": False}
-    axes.plot([estimate.value], [place], **style)
+    if interval.bounds:
+        axes.plot(interval.bounds, [position, position], color=COLOURS[role], linewidth=2.2)
+    marker = "D" if role == "after" else "o"  # distinguishable without colour too
+    # A dot at the end of the axis isn't cut.
+    style = {"color": COLOURS[role], "marker": marker, "markersize": 6, "clip_on": False}
+    axes.plot([interval.value], [position], **style)
 
 
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
+def _row_labels(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), [_shortened(label) for label in labels])
     axes.set_ylim(len(labels) - 0.45, -0.55)  # the first row on top
     axes.grid(visible=False, axis="y")
@@ -137,7 +187,7 @@ def _shortened(label: str) -> str:
     return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
 
 
-def _scale(axes: Axes, low: float, high: float, share: bool) -> None:
+def _value_axis(axes: Axes, low: float, high: float, share: bool) -> None:
     margin = 0.015 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.xaxis.set_major_locator(MultipleLocator((high - low) / (4 if share else 5)))
@@ -149,7 +199,7 @@ def _finish(axes: Axes, title: str, series: Sequence[str]) -> None:
     axes.set_title(title)
     axes.tick_params(length=0)
     if len(series) > 1:
-        handles = [Patch(color=ROLES[role], label=role) for role in series]
+        handles = [Patch(color=COLOURS[role], label=role) for role in series]
         axes.figure.legend(
             handles=handles,
             loc="outside lower left",
@@ -158,3 +208,42 @@ def _finish(axes: Axes, title: str, series: Sequence[str]) -> None:
             handletextpad=0.4,
             columnspacing=1.0,
         )
+
+
+@contextmanager
+def _drawing(height: float) -> Iterator[Figure]:
+    """Yields an empty figure, `height` inches high, under the style of the page's plots."""
+    with matplotlib.rc_context(_STYLE):
+        yield Figure(figsize=(WIDTH, height))
+
+
+def _inline_svg(figure: Figure, name: str, label: str) -> Markup:
+    """Returns the figure as an `<svg>` element. Call it inside `_drawing`.
+
+    Args:
+      name: unique in the page; ids, which otherwise clash between plots, begin with its hash (a
+        name may hold what doesn't belong into markup).
+      label: what the plot shows, read out by screen readers.
+    """
+    stream, prefix = io.StringIO(), f"p{hash_text(name)[:10]}"
+    absent = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    with matplotlib.rc_context({"svg.hashsalt": prefix}):
+        FigureCanvasSVG(figure).print_svg(stream, metadata=absent)
+    text = stream.getvalue()
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    width, height = 72 * figure.get_size_inches()
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # would style the whole page
+    body = re.sub(r" font-family: [^;]+;", "", body)  # the page's own family
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'href="#', f'href="#{prefix}-', body)
+    body = re.sub(r"url\(#", f"url(#{prefix}-", body)
+    body = body.replace("xlink:href", "href")
+    for role, colour in COLOURS.items():
+        body = body.replace(colour, f"var(--{role})")
+    opening = Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(
+        width, height, label
+    )
+    return opening + Markup(body.strip())

@@ -1,36 +1,64 @@
 """What the judge and the rule checks measured, by language and by domain."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from vcjax.report.blocks import Block, Figure, Figures, Section, Table, Text
-from vcjax.report.estimates import Estimate
-from vcjax.report.names import check_labels, language, words
-from vcjax.report.numbers import DASH, count, interval, number, percent
+from vcjax.report.changes import change_cells
+from vcjax.report.formats import (
+    bounds,
+    capitalised,
+    check_labels,
+    count,
+    language_name,
+    number,
+    percent,
+)
+from vcjax.report.page import Block, Figure, Figures, Section, Table, Text
 from vcjax.report.plots import Row, bars, intervals
-from vcjax.report.runs import Run, held_out, languages, level
-from vcjax.report.verdict import change_cells
 from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.stats.intervals import Interval
 
 _GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
 _CHANGE = ("Reading", "Difference", "Interval")
 _ALL = "Every check"
+_WITH_BOUNDS = "{} ({} to {})"
 
 
-def results_section(runs: Sequence[Run], comparison: dict[str, Any] | None) -> Section:
-    """Judge means and check rates by language; paired differences where there are two runs."""
-    blocks: list[Block] = [*_judge(runs, comparison), *_checks(runs, comparison)]
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model and its evaluation.
+
+    Attributes:
+      name: what the tables call it, e.g. `before`.
+      colour: its colour in the plots, a name in `plots.COLOURS`.
+      summary: what `vcjax.evaluation.model.evaluate` returned.
+    """
+
+    name: str
+    colour: str
+    summary: dict[str, Any]
+
+
+def confidence_level(models: Sequence[EvaluatedModel]) -> str:
+    """The confidence of the intervals: `95%`."""
+    return f"{models[0].summary['confidence']:.0%}"
+
+
+def results_section(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> Section:
+    """Judge means and check rates by language; paired differences where there are two models."""
+    blocks: list[Block] = [*_judge(models, comparison), *_checks(models, comparison)]
     return Section("results", "Results by language", blocks)
 
 
-def domain_section(runs: Sequence[Run]) -> Section:
-    """The judge's means by domain; held-out domains stand last and carry a star."""
-    starred = held_out(runs)
-    present = {domain for run in runs for domain in run.summary["domains"]}
+def domain_section(models: Sequence[EvaluatedModel]) -> Section:
+    """The judge's means by domain; held-out domains come last and carry a star."""
+    starred = {domain for model in models for domain in model.summary["benchmark"]["held_out"]}
+    present = {domain for model in models for domain in model.summary["domains"]}
     domains = sorted(present, key=lambda domain: (domain in starred, domain))
-    label = {domain: words(domain) + "*" * (domain in starred) for domain in domains}
+    label = {domain: capitalised(domain) + "*" * (domain in starred) for domain in domains}
     blocks: list[Block] = [
         Text(
             "Domains with a star are held out: no training question came from them. Each domain "
@@ -39,27 +67,29 @@ def domain_section(runs: Sequence[Run]) -> Section:
         )
     ]
     figures, tables = [], []
-    for code in languages(runs):
+    for code in _languages(models):
         rows = [
-            Row(label[d], [Estimate.of(_scored(run, "domains", d, code)) for run in runs])
-            for d in domains
+            Row(label[domain], [_mean(model, "domains", domain, code) for model in models])
+            for domain in domains
         ]
-        title = f"Judge's mean by domain, {language(code)}"
-        plot = _plot(bars, f"domains-{code}", title, runs, rows, low=LOWEST, high=HIGHEST)
-        caption = f"Bars: mean score, {LOWEST} to {HIGHEST}. Lines: {level(runs)} intervals."
+        title = f"Judge's mean by domain, {language_name(code)}"
+        plot = _plot(bars, f"domains-{code}", title, models, rows, low=LOWEST, high=HIGHEST)
+        caption = (
+            f"Bars: mean score, {LOWEST} to {HIGHEST}. Lines: {confidence_level(models)} intervals."
+        )
         figures += [Figure(caption, svg) for svg in plot]
-        tables.append(_domain_table(f"{title}, with the number of scored answers.", runs, rows))
+        tables.append(_domain_table(f"{title}, with the number of scored answers.", models, rows))
     blocks += [Figures(figures)] if figures else []
     return Section("domains", "By domain", [*blocks, *tables])
 
 
-def _judge(runs: Sequence[Run], comparison: dict[str, Any] | None) -> list[Block]:
+def _judge(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> list[Block]:
     rows = [
-        Row(language(code), [Estimate.of(_scored(run, "languages", code)) for run in runs])
-        for code in languages(runs)
+        Row(language_name(code), [_mean(model, "languages", code) for model in models])
+        for code in _languages(models)
     ]
-    plot = _plot(intervals, "judge", "Judge's mean score", runs, rows, low=LOWEST, high=HIGHEST)
-    caption = f"Mean of the scored answers, {LOWEST} to {HIGHEST}. Lines: {level(runs)} intervals."
+    plot = _plot(intervals, "judge", "Judge's mean score", models, rows, low=LOWEST, high=HIGHEST)
+    caption = f"Mean of the scored answers, {LOWEST} to {HIGHEST}. {_lines(models)}"
     blocks: list[Block] = [
         *(Figure(caption, svg) for svg in plot),
         Table(
@@ -72,62 +102,63 @@ def _judge(runs: Sequence[Run], comparison: dict[str, Any] | None) -> list[Block
                 "Cut off",
             ),
             [
-                _score_cells(run, code, runs)
-                for code in languages(runs)
-                for run in runs
-                if code in run.summary["languages"]
+                _score_cells(model, code, models)
+                for code in _languages(models)
+                for model in models
+                if code in model.summary["languages"]
             ],
         ),
     ]
-    reasons = sorted({reason for run in runs for reason in run.summary["unscored"]})
+    reasons = sorted({reason for model in models for reason in model.summary["unscored"]})
     if reasons:
         rows = [
-            (reason, *(count(run.summary["unscored"].get(reason, 0)) for run in runs))
+            (reason, *(count(model.summary["unscored"].get(reason, 0)) for model in models))
             for reason in reasons
         ]
-        blocks.append(Table("Why answers are unscored.", ("Reason", *_heads(runs)), rows))
+        blocks.append(Table("Why answers are unscored.", ("Reason", *_heads(models)), rows))
     if comparison is not None:
         caption = "Judge, paired: the questions that have a score before and after."
         blocks.append(_group_table(caption, comparison, "judge"))
     return blocks
 
 
-def _checks(runs: Sequence[Run], comparison: dict[str, Any] | None) -> list[Block]:
+def _checks(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> list[Block]:
     figures, tables = [], []
-    for code in languages(runs):
-        labels = _check_labels(runs, code)
-        rows = [Row(label, _rates(runs, code, key)) for key, label in labels.items()]
-        title = f"Rule checks passed, {language(code)}"
-        plot = _plot(intervals, f"checks-{code}", title, runs, rows, low=0, high=1, share=True)
-        caption = f"Share of answers that pass. Lines: {level(runs)} intervals."
+    for code in _languages(models):
+        labels = _check_labels(models, code)
+        rows = [Row(label, _rates(models, code, key)) for key, label in labels.items()]
+        title = f"Rule checks passed, {language_name(code)}"
+        plot = _plot(intervals, f"checks-{code}", title, models, rows, low=0, high=1, share=True)
+        caption = f"Share of answers that pass. {_lines(models)}"
         figures += [Figure(caption, svg) for svg in plot]
         changes = {} if comparison is None else _check_changes(comparison["languages"][code])
-        tables.append(_check_table(f"{title}.", runs, list(labels), rows, changes))
+        tables.append(_check_table(f"{title}.", models, list(labels), rows, changes))
     blocks: list[Block] = [*([Figures(figures)] if figures else []), *tables]
     if comparison is not None:
         caption = "Answers that pass every check, paired; differences in percentage points."
         blocks.append(_group_table(caption, comparison, "all_checks"))
         blocks.append(
             Text(
-                f"Every row is a test of its own at {level(runs)}: among twenty without any true "
-                "change, about one is to be expected to read higher or lower by chance."
+                f"Every row is a test of its own at {confidence_level(models)}: among twenty "
+                "without any true change, about one is to be expected to read higher or lower by "
+                "chance."
             )
         )
     return blocks
 
 
-def _check_labels(runs: Sequence[Run], code: str) -> dict[str, str]:
+def _check_labels(models: Sequence[EvaluatedModel], code: str) -> dict[str, str]:
     """Labels by key: all checks together first, under the key `Every check`, then each."""
-    keys = {key for run in runs for key in run.summary["checks"].get(code, {})}
+    keys = {key for model in models for key in model.summary["checks"].get(code, {})}
     return {_ALL: _ALL, **check_labels(sorted(keys))}
 
 
-def _rates(runs: Sequence[Run], code: str, key: str) -> list[Estimate]:
+def _rates(models: Sequence[EvaluatedModel], code: str, key: str) -> list[Interval]:
     if key == _ALL:
-        records = [run.summary["all_checks"]["languages"].get(code) for run in runs]
+        records = [model.summary["all_checks"]["languages"].get(code) for model in models]
     else:
-        records = [run.summary["checks"].get(code, {}).get(key) for run in runs]
-    return [Estimate.of(record, "rate") for record in records]
+        records = [model.summary["checks"].get(code, {}).get(key) for model in models]
+    return [Interval.of(record, "rate") for record in records]
 
 
 def _check_changes(parts: dict[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -137,24 +168,24 @@ def _check_changes(parts: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _check_table(
     caption: str,
-    runs: Sequence[Run],
+    models: Sequence[EvaluatedModel],
     keys: Sequence[str],
     rows: Sequence[Row],
     changes: dict[str, tuple[str, ...]],
 ) -> Table:
-    """Rates and, where there are `changes`, what the paired differences say."""
+    """Rates and, where there are `changes`, readings of the paired differences."""
     if changes:
         caption += " Readings are of the paired differences, in percentage points."
     cells = [
         (
             row.label,
             *changes.get(key, ()),
-            *(_with_interval(e, percent) for e in row.estimates),
-            count(row.estimates[-1].n),
+            *(each.text(percent, _WITH_BOUNDS) for each in row.intervals),
+            count(row.intervals[-1].n),
         )
         for key, row in zip(keys, rows, strict=True)
     ]
-    head = ("Check", *(_CHANGE if changes else ()), *_heads(runs, "Passed"), "Answers")
+    head = ("Check", *(_CHANGE if changes else ()), *_heads(models, "Passed"), "Answers")
     return Table(caption, head, cells, labels=2 if changes else 1)
 
 
@@ -169,16 +200,18 @@ def _group_table(caption: str, comparison: dict[str, Any], measure: str) -> Tabl
                 record = comparison[group][code][measure]
                 sides = (show(record["before"]), show(record["after"]))
                 cells = (*change_cells(record, share), *sides, count(record["n"]))
-                rows.append((f"{language(code)}, {name}", *cells))
+                rows.append((f"{language_name(code)}, {name}", *cells))
     return Table(caption, ("Questions", *_CHANGE, "Before", "After", "Pairs"), rows, labels=2)
 
 
-def _score_cells(run: Run, code: str, runs: Sequence[Run]) -> tuple[str, ...]:
-    record = run.summary["languages"][code]
+def _score_cells(
+    model: EvaluatedModel, code: str, models: Sequence[EvaluatedModel]
+) -> tuple[str, ...]:
+    record = model.summary["languages"][code]
     return (
-        language(code) + (f", {run.name}" if len(runs) > 1 else ""),
+        language_name(code) + (f", {model.name}" if len(models) > 1 else ""),
         number(record["mean"]),
-        interval(record["low"], record["high"]),
+        bounds(Interval.of(record, "mean"), number),
         count(record["scored"]),
         count(record["unscored"]),
         *(number(record[f"unscored_as_{score}"]["mean"]) for score in (LOWEST, HIGHEST)),
@@ -186,51 +219,52 @@ def _score_cells(run: Run, code: str, runs: Sequence[Run]) -> tuple[str, ...]:
     )
 
 
-def _domain_table(caption: str, runs: Sequence[Run], rows: Sequence[Row]) -> Table:
+def _domain_table(caption: str, models: Sequence[EvaluatedModel], rows: Sequence[Row]) -> Table:
     cells = [
         (
             row.label,
-            *(_with_interval(estimate, number) for estimate in row.estimates),
-            *(count(estimate.n) for estimate in row.estimates),
+            *(each.text(number, _WITH_BOUNDS) for each in row.intervals),
+            *(count(each.n) for each in row.intervals),
         )
         for row in rows
     ]
-    scored = [f"Scored {run.name}" for run in runs] if len(runs) > 1 else ["Scored"]
-    return Table(caption, ("Domain", *_heads(runs, "Mean"), *scored), cells)
+    scored = [f"Scored {model.name}" for model in models] if len(models) > 1 else ["Scored"]
+    return Table(caption, ("Domain", *_heads(models, "Mean"), *scored), cells)
 
 
-def _scored(run: Run, *path: str) -> dict[str, Any] | None:
-    """The statistics at `path` with `n` as the number of scored answers; None where none are."""
-    record = run.summary
+def _mean(model: EvaluatedModel, *path: str) -> Interval:
+    """The mean score in the part of the summary at `path`, with the number of scored answers."""
+    record = model.summary
     for name in path:
         if name not in record:
-            return None
+            return Interval()
         record = record[name]
-    return {**record, "n": record["scored"]}
+    return Interval.of({**record, "n": record["scored"]}, "mean")
 
 
-def _heads(runs: Sequence[Run], single: str = "Answers") -> tuple[str, ...]:
-    """Column heads, one a run; `single` where there is only one."""
-    return tuple(words(run.name) for run in runs) if len(runs) > 1 else (single,)
+def _lines(models: Sequence[EvaluatedModel]) -> str:
+    return f"Lines: {confidence_level(models)} intervals."
 
 
-def _with_interval(estimate: Estimate, show: Callable[[float | None], str]) -> str:
-    if estimate.value is None:
-        return DASH
-    if estimate.bounds is None:
-        return show(estimate.value)
-    return f"{show(estimate.value)} ({interval(estimate.low, estimate.high, show)})"
+def _heads(models: Sequence[EvaluatedModel], single: str = "Answers") -> tuple[str, ...]:
+    """Column heads, one for each model; `single` where there is only one."""
+    return tuple(capitalised(model.name) for model in models) if len(models) > 1 else (single,)
 
 
 def _plot(
     draw: Callable[..., Markup],
     name: str,
     title: str,
-    runs: Sequence[Run],
+    models: Sequence[EvaluatedModel],
     rows: Sequence[Row],
     **scale: Any,
 ) -> list[Markup]:
     """The plot, or nothing where there is no value to draw."""
-    if all(estimate.value is None for row in rows for estimate in row.estimates):
+    if all(each.value is None for row in rows for each in row.intervals):
         return []
-    return [draw(name, title, [run.role for run in runs], rows, **scale)]
+    return [draw(name, title, [model.colour for model in models], rows, **scale)]
+
+
+def _languages(models: Sequence[EvaluatedModel]) -> list[str]:
+    """Codes of the languages of the benchmark, sorted."""
+    return sorted({code for model in models for code in model.summary["languages"]})

@@ -1,12 +1,23 @@
-"""How the stages were trained: losses, tokens and time."""
+"""How the model was trained: losses and time, and the attempts that its pairs come from."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vcjax.report.blocks import Block, Figure, Figures, Section, Table, Text
-from vcjax.report.names import words
-from vcjax.report.numbers import count, duration, missing, number
-from vcjax.report.plots import curve
+from vcjax.adversarial.reasons import reject_reason
+from vcjax.report.formats import (
+    DASH,
+    capitalised,
+    count,
+    duration,
+    language_name,
+    missing,
+    number,
+    percent,
+)
+from vcjax.report.page import Block, Figure, Figures, Section, Table, Text
+from vcjax.report.plots import curve, stacks
+from vcjax.roles.verdict import KINDS
 
 _STAGES = {
     "cpt": "Continued pre-training",
@@ -14,18 +25,30 @@ _STAGES = {
     "adversarial": "Adversarial training",
 }
 
-_HEAD = (
-    *("Stage", "First loss", "Last loss", "Steps"),
-    *("Tokens", "Loss tokens", "Time", "Tokens a second"),
+_LOSS_HEAD = (
+    "Stage",
+    "First loss",
+    "Last loss",
+    "Steps",
+    "Tokens",
+    "Loss tokens",
+    "Time",
+    "Tokens a second",
 )
-
-_HELD = "validation"
-_HELD_OUT_HEAD = ("Stage", "First loss", "Last loss", "Lowest loss", "At step", "Stopped early at")
+_VALIDATION_HEAD = (
+    "Stage",
+    "First loss",
+    "Last loss",
+    "Lowest loss",
+    "At step",
+    "Stopped early at",
+)
+_KINDS_HEAD = ("Attempts", "Accepted", "Rejected", "Unscored", "Blocked", "Accepted of attempts")
 
 
 def stage_name(stage: str) -> str:
     """The name of a training stage, or of another part of a run, in full."""
-    return _STAGES.get(stage, words(stage))
+    return _STAGES.get(stage, capitalised(stage))
 
 
 def training_section(
@@ -55,17 +78,21 @@ def training_section(
     blocks.append(
         Table(
             "Training. Loss tokens are those that the loss counts, e.g. the assistant's.",
-            _HEAD,
-            [_cells(stage, record) for stage, record in stages.items()],
+            _LOSS_HEAD,
+            [_loss_cells(stage, record) for stage, record in stages.items()],
         )
     )
-    measured = [_held_out(stage, record) for stage, record in stages.items() if _HELD in record]
+    measured = [
+        _validation_cells(stage, record)
+        for stage, record in stages.items()
+        if "validation" in record
+    ]
     if measured:
         caption = (
             "Loss on data that wasn't trained on, measured while each stage ran, from before its "
             "first step on. A stage that stopped early had no lower loss for a while."
         )
-        blocks.append(Table(caption, _HELD_OUT_HEAD, measured))
+        blocks.append(Table(caption, _VALIDATION_HEAD, measured))
     if seconds:
         rows = [(stage_name(part), duration(value)) for part, value in seconds.items()]
         blocks.append(Table("Where the time of the whole run went.", ("Part", "Time"), rows))
@@ -82,7 +109,7 @@ def _curve(stage: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
     return [Figure(f"{stage_name(stage)}: loss {first} at first, {last} at the end.", svg)]
 
 
-def _cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
+def _loss_cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
     tokens, seconds = record.get("tokens"), record.get("seconds")
     speed = None if missing(tokens) or missing(seconds) or not seconds else tokens / seconds
     return (
@@ -94,7 +121,102 @@ def _cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _held_out(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
-    losses = (record[_HELD][f"{which}_loss"] for which in ("first", "last", "best"))
-    steps = (record[_HELD]["best_step"], record.get("stopped_early"))
+def _validation_cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
+    losses = (record["validation"][f"{which}_loss"] for which in ("first", "last", "best"))
+    steps = (record["validation"]["best_step"], record.get("stopped_early"))
     return (stage_name(stage), *(number(loss, 3) for loss in losses), *map(count, steps))
+
+
+def attempts_section(synthesis: dict[str, Any]) -> Section:
+    """The verdicts by language, subdomain and attack, their reasons, and where questions came from.
+
+    Args:
+      synthesis: what `vcjax.adversarial.run.synthesize` returned: `{attempts, accepted, rejected,
+        unscored, blocked, sources, reasons, cells, accept_rate_bounds}` and, where it is there,
+        `attacker_faults`.
+    """
+    low, high = synthesis["accept_rate_bounds"] or (None, None)  # none without any attempt
+    blocks: list[Block] = [
+        Text(
+            f"{count(synthesis['accepted'])} of {count(synthesis['attempts'])} attempts were "
+            "accepted as training pairs. An unscored attempt is one whose verdict could not be "
+            f"read: it is never taken as accepted. Counting all of those as rejected or as "
+            f"accepted, the rate is {percent(low)} or {percent(high)}."
+        ),
+        Text(_origin(synthesis["sources"])),
+    ]
+    by_language = _totals(synthesis["cells"], "lang")
+    if by_language:
+        rows = [
+            (language_name(code), [counts[kind] for kind in KINDS])
+            for code, counts in by_language.items()
+        ]
+        name = "What became of the attempts"
+        svg = stacks("funnel", name, KINDS, rows)
+        blocks.append(Figure(f"{name}, by language.", svg))
+    languages = [_kind_cells(language_name(code), counts) for code, counts in by_language.items()]
+    rows = [*languages, _kind_cells("All", synthesis)]
+    blocks.append(Table("Attempts by language.", ("Language", *_KINDS_HEAD), rows))
+    reasons = [
+        (
+            capitalised(kind),
+            reason,
+            _meaning(reason) if kind == "rejected" else DASH,
+            count(attempts),
+        )
+        for kind, counts in synthesis["reasons"].items()
+        for reason, attempts in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    if reasons:
+        head = ("Verdict", "Reason", "Meaning", "Attempts")
+        blocks.append(Table("Why attempts were not accepted.", head, reasons, labels=3))
+    unused = [
+        (reason, _meaning(f"attacker: {reason}"), count(questions))
+        for reason, questions in synthesis.get("attacker_faults", {}).items()
+    ]
+    if unused:
+        head = ("Reject reason", "Meaning", "Questions")
+        caption = "Why questions of the Attacker could not be used."
+        blocks.append(Table(caption, head, unused, labels=2))
+    for field, name in (("subdomain", "Subdomain"), ("attack", "Attack")):
+        totals = _totals(synthesis["cells"], field)
+        if totals:
+            rows = [_kind_cells(capitalised(key), counts) for key, counts in totals.items()]
+            blocks.append(Table(f"Attempts by {field}.", (name, *_KINDS_HEAD), rows))
+    return Section("pipeline", "Adversarial data", blocks)
+
+
+def _origin(sources: dict[str, int]) -> str:
+    total = sum(sources.values())
+    if not total:
+        return "No attempt has a recorded source for its question."
+    written, seeds = sources.get("attacker", 0), sources.get("seed", 0)
+    return (
+        f"{count(written)} questions ({percent(written / total)}) were written by the Attacker; "
+        f"{count(seeds)} ({percent(seeds / total)}) are seed questions from a given list, which "
+        "stood in where the Attacker wrote none that could be used."
+    )
+
+
+def _meaning(reason: str) -> str:
+    """What the table of reasons has on one; a dash for those of other tools' ledgers."""
+    try:
+        return reject_reason(reason).help
+    except ValueError:
+        return DASH
+
+
+def _totals(cells: Iterable[dict[str, Any]], field: str) -> dict[str, Counter]:
+    """Sums of the counts by the value of `field`, sorted by it."""
+    totals: dict[str, Counter] = defaultdict(Counter)
+    for cell in cells:
+        for name in ("attempts", *KINDS):
+            totals[cell[field]][name] += cell[name]
+    return dict(sorted(totals.items()))
+
+
+def _kind_cells(label: str, counts: dict[str, Any]) -> tuple[str, ...]:
+    attempts = counts["attempts"]
+    share = counts["accepted"] / attempts if attempts else None
+    numbers = (count(counts[name]) for name in ("attempts", *KINDS))
+    return (label, *numbers, percent(share))

@@ -1,20 +1,20 @@
-"""What the paired intervals allow to be said, in plain words, and nothing beyond it."""
+"""What paired differences allow to be stated, in plain words, and nothing beyond that."""
 
 from typing import Any
 
-from vcjax.report.blocks import Block, Notice, Section, Text
-from vcjax.report.estimates import Estimate
-from vcjax.report.names import language
-from vcjax.report.numbers import count, interval, points, signed
+from vcjax.report.formats import bounds, count, language_name, points, signed
+from vcjax.report.page import Block, Notice, Section, Text
+from vcjax.stats.intervals import Interval
 
-# Below this a bootstrap of the pairs is no guide: a handful of equal differences has no width.
 MINIMUM_PAIRS = 10
+"""With fewer a bootstrap of the pairs is no guide: a handful of equal differences has no width."""
 
 NO_CHANGE = "no measurable change"
 _UNKNOWN = "too few pairs to say"
+_TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", _UNKNOWN: "flat"}
 
 
-def reading(difference: Estimate) -> str:
+def reading(difference: Interval) -> str:
     """`higher`, `lower`, `no measurable change` or `too few pairs to say`.
 
     An interval that includes zero, at its very end too, is no measurable change.
@@ -28,30 +28,36 @@ def reading(difference: Estimate) -> str:
     return NO_CHANGE
 
 
-def sentence(subject: str, difference: Estimate, level: str, share: bool) -> str:
+def sentence(subject: str, difference: Interval, level: str, share: bool) -> str:
     """One sentence on a difference (after - before); `share` has it in percentage points."""
     show, unit = (points, " points") if share else (signed, "")
-    said = reading(difference)
-    if said == _UNKNOWN:
+    read = reading(difference)
+    if read == _UNKNOWN:
         questions = "question" if difference.n == 1 else "questions"
         return (
             f"{subject}: {_UNKNOWN} ({count(difference.n)} {questions} compared; "
             f"at least {MINIMUM_PAIRS} are needed)."
         )
-    after = said if said == NO_CHANGE else f"{said} after alignment"
+    after = read if read == NO_CHANGE else f"{read} after alignment"
     return (
         f"{subject}: {after} ({show(difference.value)}{unit}, {level} interval "
-        f"{interval(difference.low, difference.high, show)}, "
-        f"{count(difference.n)} questions compared)."
+        f"{bounds(difference, show)}, {count(difference.n)} questions compared)."
     )
 
 
+def change_cells(record: dict[str, Any], share: bool) -> tuple[str, str, str]:
+    """Cells of a paired difference: reading, difference, interval; shares in percentage points."""
+    difference, show = Interval.of(record, "difference"), points if share else signed
+    return reading(difference), show(difference.value), bounds(difference, show)
+
+
 def verdict_section(comparison: dict[str, Any], same_family: bool | None, level: str) -> Section:
-    """The verdict on the judge's mean and on the checks, for each language.
+    """How the judge's mean and the checks have changed, for each language.
 
     Args:
       comparison: what `vcjax.evaluation.summary.compare` returned.
       same_family: whether the judge is of the model's family; None where there is no judge.
+      level: the confidence of the intervals, e.g. `95%`.
     """
     blocks: list[Block] = [
         Text(
@@ -70,9 +76,9 @@ def verdict_section(comparison: dict[str, Any], same_family: bool | None, level:
 def _checks_notice(
     code: str, parts: dict[str, Any], held_out: dict[str, Any] | None, level: str
 ) -> Notice:
-    said = _sentences("Answers that pass every rule check", "all_checks", parts, held_out, level)
-    read = reading(Estimate.of(parts["all_checks"], "difference"))
-    return Notice(f"{language(code)}, rule checks: {read}", said, _TONES[read])
+    text = _sentences("Answers that pass every rule check", "all_checks", parts, held_out, level)
+    read = reading(Interval.of(parts["all_checks"], "difference"))
+    return Notice(f"{language_name(code)}, rule checks: {read}", text, _TONES[read])
 
 
 def _judge_notice(
@@ -82,21 +88,21 @@ def _judge_notice(
     same_family: bool | None,
     level: str,
 ) -> Notice:
-    title = f"{language(code)}, judge"
+    name = f"{language_name(code)}, judge"
     if same_family is None:
-        return Notice(f"{title}: not judged", "No judge scored the answers of this run.")
-    said = _sentences("Mean score", "judge", parts, held_out, level)
+        return Notice(f"{name}: not judged", "No judge scored the answers of this run.")
+    text = _sentences("Mean score", "judge", parts, held_out, level)
     unpaired = parts["judge"]["unpaired"]
     if unpaired:
-        said += (
+        text += (
             f" {count(unpaired)} of the questions have no score before or none after and are left "
             "out; if those differ from the rest, so may the result."
         )
-    read = reading(Estimate.of(parts["judge"], "difference"))
+    read = reading(Interval.of(parts["judge"], "difference"))
     if same_family:
         # Not coloured as good or bad news: it is neither.
-        return Notice(f"{title} of the model's family, not evidence of quality: {read}", said)
-    return Notice(f"{title}: {read}", said, _TONES[read])
+        return Notice(f"{name} of the model's family, not evidence of quality: {read}", text)
+    return Notice(f"{name}: {read}", text, _TONES[read])
 
 
 def _sentences(
@@ -106,20 +112,10 @@ def _sentences(
     held_out: dict[str, Any] | None,
     level: str,
 ) -> str:
-    """What is said of all questions, then of those whose domains were never trained on."""
+    """On all questions, then on those whose domains were never trained on."""
     share = measure == "all_checks"
-    said = [sentence(subject, Estimate.of(parts[measure], "difference"), level, share)]
+    sentences = [sentence(subject, Interval.of(parts[measure], "difference"), level, share)]
     if held_out is not None:
-        alone = Estimate.of(held_out[measure], "difference")
-        said.append(sentence("Held-out domains alone", alone, level, share))
-    return " ".join(said)
-
-
-def change_cells(record: dict[str, Any], share: bool) -> tuple[str, str, str]:
-    """Cells of a paired difference: reading, difference, interval; shares in percentage points."""
-    difference, show = Estimate.of(record, "difference"), points if share else signed
-    bounds = interval(difference.low, difference.high, show)
-    return reading(difference), show(difference.value), bounds
-
-
-_TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", _UNKNOWN: "flat"}
+        alone = Interval.of(held_out[measure], "difference")
+        sentences.append(sentence("Held-out domains alone", alone, level, share))
+    return " ".join(sentences)

@@ -1,9 +1,9 @@
-"""Verdicts say what the paired intervals allow, and no more."""
+"""Verdicts state what the paired intervals allow, and no more."""
 
 import pytest
 
-from vcjax.report.estimates import Estimate
-from vcjax.report.verdict import reading, sentence, verdict_section
+from vcjax.report.changes import reading, sentence, verdict_section
+from vcjax.stats.intervals import Interval
 
 
 def difference(value, low, high, n=40):
@@ -30,27 +30,27 @@ def notices(checks, judged, same_family, unpaired=0):
     ],
 )
 def test_reading_follows_the_interval(low, high, expected):
-    assert reading(Estimate(0.3, low, high, 40)) == expected
+    assert reading(Interval(0.3, low, high, 40)) == expected
 
 
 def test_a_handful_of_equal_pairs_is_no_improvement():
-    assert reading(Estimate(1.0, 1.0, 1.0, 3)) == "too few pairs to say"
+    assert reading(Interval(1.0, 1.0, 1.0, 3)) == "too few pairs to say"
 
 
 def test_sentences():
-    up = sentence("Mean score", Estimate(0.41, 0.2, 0.62, 91), "95%", share=False)
+    up = sentence("Mean score", Interval(0.41, 0.2, 0.62, 91), "95%", share=False)
     assert up == (
         "Mean score: higher after alignment (+0.41, 95% interval +0.20 to +0.62, "
         "91 questions compared)."
     )
-    down = sentence("Pass rate", Estimate(-0.125, -0.2, -0.05, 91), "95%", share=True)
+    down = sentence("Pass rate", Interval(-0.125, -0.2, -0.05, 91), "95%", share=True)
     assert down == (
         "Pass rate: lower after alignment (−12.5 points, 95% interval −20.0 to −5.0, "
         "91 questions compared)."
     )
-    flat = sentence("Mean score", Estimate(0.41, -0.1, 0.9, 91), "95%", share=False)
+    flat = sentence("Mean score", Interval(0.41, -0.1, 0.9, 91), "95%", share=False)
     assert flat.startswith("Mean score: no measurable change (+0.41, ")
-    few = sentence("Mean score", Estimate(1.0, None, None, 1), "95%", share=False)
+    few = sentence("Mean score", Interval(1.0, None, None, 1), "95%", share=False)
     assert few == (
         "Mean score: too few pairs to say (1 question compared; at least 10 are needed)."
     )
@@ -72,18 +72,18 @@ def test_a_judge_of_the_family_is_never_good_news():
     assert judged.title == "English, judge of the model's family, not evidence of quality: higher"
 
 
-def test_outside_judge_and_losses_are_told():
+def test_an_outside_judge_and_losses_are_reported():
     checks, judged = notices(difference(-0.2, -0.3, -0.1), difference(0.4, 0.2, 0.6), False, 7)
     assert (checks.tone, judged.tone) == ("down", "up")
     assert "7 of the questions have no score before or none after" in judged.text
 
 
-def test_without_a_judge_nothing_is_said_of_scores():
+def test_without_a_judge_nothing_is_stated_of_scores():
     _, judged = notices(difference(0.1, 0.05, 0.2), difference(None, None, None, 0), None)
     assert judged.title == "English, judge: not judged"
 
 
-def test_held_out_domains_are_told_apart():
+def test_held_out_domains_are_shown_apart():
     parts = {"all_checks": difference(0.2, 0.1, 0.3), "checks": {}}
     parts["judge"] = {**difference(0.2, 0.1, 0.3), "unpaired": 0}
     held = {"all_checks": difference(0.2, -0.1, 0.5, 12)}

@@ -1,0 +1,121 @@
+"""What is behind the numbers: sample answers and the lineage of every folder."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vcjax.report.formats import (
+    DASH,
+    capitalised,
+    check_labels,
+    language_name,
+    listed,
+    number,
+    short_hash,
+)
+from vcjax.report.page import Answer, Block, Sample, Section, Table, Text
+from vcjax.roles.verdict import HIGHEST
+
+_EMPTY = "(empty answer)"
+
+
+def sample_section(samples: Sequence[Sample]) -> Section:
+    """Some questions with what the model answered."""
+    if not samples:
+        return Section("samples", "Sample answers", [Text("No sample answers were kept.")])
+    lead = Text("Touch a question to unfold its answers. They are shown exactly as they came.")
+    return Section("samples", "Sample answers", [lead, *samples])
+
+
+def paired_samples(samples: Iterable[dict[str, Any]]) -> list[Sample]:
+    """Answers before and after side by side.
+
+    A sample is `{id, lang, domain, question}` with `before`, `score_before`, `checks_before` and
+    the same of `after`; checks map '<principle>/<check>' to whether it passed.
+    """
+    found = []
+    for each in samples:
+        answers = [
+            _answer(capitalised(side), each[side], each[f"score_{side}"], each[f"checks_{side}"])
+            for side in ("before", "after")
+        ]
+        found.append(_sample(each, answers))
+    return found
+
+
+def single_samples(samples: Iterable[dict[str, Any]]) -> list[Sample]:
+    """Answers of one model: `{id, lang, domain, question, answer, score, checks}`."""
+    return [
+        _sample(each, [_answer("Answer", each["answer"], each["score"], each["checks"])])
+        for each in samples
+    ]
+
+
+def lineage_section(facts: Sequence[tuple[str, str]], lineage: Sequence[dict[str, Any]]) -> Section:
+    """The facts of the run and the chain of its folders.
+
+    Args:
+      facts: names and values, e.g. the seed.
+      lineage: a record for each folder, in the order in which they were made: what
+        `vcjax.core.lineage.write_lineage` returned, with the `folder` itself. `folder`, `kind`,
+        `hash` and `parents` are shown, and `seed` and `code` where they are there.
+    """
+    blocks: list[Block] = [Table("The run.", ("What", "Value"), facts, labels=2)]
+    if not lineage:
+        blocks.append(Text("No lineage was recorded for this report."))
+        return Section("lineage", "Lineage", blocks)
+    blocks.append(
+        Text(
+            "Each folder is known by the hash of its content, and names what it was made from. "
+            "The verify command rehashes the chain. Hashes are cut to 12 digits here."
+        )
+    )
+    folders = [
+        (
+            entry["folder"],
+            entry["kind"],
+            short_hash(entry["hash"]),
+            DASH if entry.get("seed") is None else str(entry["seed"]),
+            _code(entry.get("code")),
+        )
+        for entry in lineage
+    ]
+    head = ("Folder", "Kind", "Hash", "Seed", "Code")
+    blocks.append(Table("Folders, in the order they were made.", head, folders, labels=5))
+    parents = [
+        (
+            entry["folder"],
+            capitalised(parent["role"]),
+            parent["reference"],
+            short_hash(parent["hash"]),
+        )
+        for entry in lineage
+        for parent in entry["parents"]
+    ]
+    if parents:
+        head = ("Folder", "Made from", "Reference", "Hash")
+        blocks.append(Table("What each folder was made from.", head, parents, labels=4))
+    return Section("lineage", "Lineage", blocks)
+
+
+def _sample(sample: dict[str, Any], answers: list[Answer]) -> Sample:
+    tag = f"{language_name(sample['lang'])} · {capitalised(sample['domain'])} · {sample['id']}"
+    return Sample(tag, sample["lang"], sample["question"], answers)
+
+
+def _answer(name: str, text: str, score: int | None, checks: dict[str, bool] | None) -> Answer:
+    judged = "unscored" if score is None else f"{number(score, 0)} of {HIGHEST}"
+    remarks = [f"Judge: {judged}"]
+    if checks:
+        labels = check_labels(checks)
+        failed = [labels[key] for key, passed in checks.items() if not passed]
+        passed = f"{len(checks) - len(failed)} of {len(checks)} passed"
+        fails = f"; failed: {listed(failed)}" if failed else ""
+        remarks.append(f"Rule checks: {passed}{fails}")
+    return Answer(name, text if text.strip() else _EMPTY, remarks)
+
+
+def _code(code: dict[str, str | None] | None) -> str:
+    if code is None:
+        return DASH
+    commit = f" at {short_hash(code['commit'])}" if code["commit"] else ""
+    return f"{code['version']}{commit}"

@@ -1,0 +1,153 @@
+"""Numbers and names as a reader wants them: sensible digits, a true minus, no underscores.
+
+A missing value (None or NaN) is a dash and never shown as 0: it wasn't measured.
+"""
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Concatenate, ParamSpec
+
+from vcjax.stats.intervals import Interval
+
+P = ParamSpec("P")
+DASH = "–"
+_MINUS = "−"
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+# -------------------------------------------------------------------------------------------------
+# Numbers.
+# -------------------------------------------------------------------------------------------------
+
+
+def missing(value: float | None) -> bool:
+    """True for None and NaN."""
+    return value is None or math.isnan(value)
+
+
+def _or_dash(
+    show: Callable[Concatenate[float, P], str],
+) -> Callable[Concatenate[float | None, P], str]:
+    """Shows a missing value as a dash and hands every other to `show`."""
+
+    @functools.wraps(show)
+    def shown(value: float | None, *args: P.args, **kwargs: P.kwargs) -> str:
+        if value is None or math.isnan(value):
+            return DASH
+        return show(value, *args, **kwargs)
+
+    return shown
+
+
+@_or_dash
+def number(value: float, digits: int = 2) -> str:
+    """A number with a fixed count of decimals."""
+    return _with_minus(f"{value:.{digits}f}")
+
+
+@_or_dash
+def signed(value: float, digits: int = 2) -> str:
+    """A difference; what rounds to nothing carries no sign."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else _with_minus(text)
+
+
+@_or_dash
+def count(value: float) -> str:
+    """A count, with separators between thousands."""
+    return f"{value:,.0f}"
+
+
+@_or_dash
+def percent(share: float) -> str:
+    """A share in [0, 1] in whole per cent; a share that is almost all or nothing says so."""
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{100 * share:.0f}%"
+
+
+@_or_dash
+def points(difference: float) -> str:
+    """A difference of two shares, in percentage points."""
+    return signed(100 * difference, 1)
+
+
+@_or_dash
+def duration(seconds: float) -> str:
+    """A span of time in its two largest units."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@_or_dash
+def scientific(value: float) -> str:
+    """A number of unknown size, as a numerical error is: two digits and a power of ten."""
+    if value == 0:
+        return "0 (exact)"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return _with_minus(f"{mantissa}e{int(exponent)}")
+
+
+def bounds(interval: Interval, show: Callable[[float], str]) -> str:
+    """`low to high`, or a dash where there is no interval."""
+    return DASH if interval.bounds is None else " to ".join(map(show, interval.bounds))
+
+
+def _with_minus(text: str) -> str:
+    return text.replace("-", _MINUS)
+
+
+# -------------------------------------------------------------------------------------------------
+# Names.
+# -------------------------------------------------------------------------------------------------
+
+
+def language_name(code: str) -> str:
+    """The English name of a language of the charters; another code is shown as it is."""
+    return _LANGUAGES.get(code, code)
+
+
+def spaced(identifier: str) -> str:
+    """`ethnic_relations` -> `ethnic relations`."""
+    return identifier.replace("_", " ")
+
+
+def capitalised(identifier: str) -> str:
+    """`ethnic_relations` -> `Ethnic relations`."""
+    text = spaced(identifier)
+    return text[:1].upper() + text[1:]
+
+
+def check_labels(keys: Iterable[str]) -> dict[str, str]:
+    """A label for each '<principle>/<check>' key: the check, and its principle where two share it.
+
+    Returns the labels by key, in the order of `keys`.
+    """
+    checks = {key: key.rpartition("/")[2] for key in keys}
+    uses = Counter(checks.values())
+    labels = {}
+    for key, check in checks.items():
+        principle = key.partition("/")[0]
+        shared = f" ({spaced(principle)})" if uses[check] > 1 else ""
+        labels[key] = capitalised(check) + shared
+    return labels
+
+
+def listed(items: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *rest, last = items
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def short_hash(digest: str | None) -> str:
+    """The first 12 digits of a hash: enough to compare by eye."""
+    return digest[:12] if digest else DASH
