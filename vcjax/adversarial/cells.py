@@ -158,9 +158,9 @@ class AttackSuite:
 class Shard:
     """Part `index`, from 0, of `count`: one plan for several processes or hosts.
 
-    Each attacks cells of its own, in a ledger of its own. `launch.ledger merge` puts the ledgers
-    together, and the same run without a shard continues from there: it makes what is missing and
-    writes the outputs of all.
+    Each attacks other cells and writes another ledger. `launch.ledger merge` joins the ledgers, and
+    the same run without a shard continues from there: it makes what is missing and writes the
+    outputs of all.
     """
 
     index: int = 0

@@ -50,7 +50,7 @@ class SynthesisConfig(EngineConfig):
         Critic planted in them.
       accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
         then the charter's rule checks alone select, and the summary says so.
-      shard: `1/4` is the first of four parts of the plan, each for a process or host of its own,
+      shard: `1/4` is the first of four parts of the plan, each for another process or host,
         in another workdir; see `vcjax.adversarial.cells.Shard`.
       wave: attempts planned together; a query may repeat none of a finished wave or of an earlier
         attempt of its own wave.

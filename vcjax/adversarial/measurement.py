@@ -23,9 +23,9 @@ from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.summary import AttackSuccess
 from vcjax.charter.load import charter_file
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_json, write_json
-from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.run import check_config, opened
+from vcjax.core.files import write_json
+from vcjax.core.lineage import Parent
+from vcjax.core.run import SUMMARY, Run
 from vcjax.roles.cache import CachedRole
 from vcjax.roles.references import open_roles
 from vcjax.roles.role import OK, Reply, Role
@@ -55,13 +55,12 @@ def measure_attacks(
             "round was learned or memorised; name config.synthesis.held_out_attacks"
         )
     settings = {**asdict(config), "per_cell": per_cell, "first": str(first or "")}
-    check_config(folder, settings, _UNUSED)
-    if (folder / NAME).is_file():
-        print(f"{folder}: already finished")
-        return read_json(folder / "summary.json")
+    run = Run("measure", folder, settings, seed=config.seed, deferred=_UNUSED)
+    if (summary := run.finished()) is not None:
+        return summary
     specs = {name: spec for name, spec in inputs.specs.items() if name != ACTOR}
     roles, parents = open_roles(specs, config)
-    with opened(folder, settings, _UNUSED):
+    with run.opened():
         found = {}
         for name, group in groups.items():
             own = roles
@@ -71,11 +70,11 @@ def measure_attacks(
             ledger = folder / f"{name}.sqlite"
             found[name] = _attack(config, inputs, group, own, ledger, per_cell=per_cell)
         summary = {"target": config.target, "success": found}
-        write_json(folder / "summary.json", summary)
+        write_json(folder / SUMMARY, summary)
         parents = [*parents, Parent.of("charter", charter_file(config.charter), config.charter)]
         if first is not None:
             parents.append(Parent.of("first", first))
-        write_lineage(folder, kind="measure", parents=parents, config=settings, seed=config.seed)
+        run.finish(parents)
     return summary
 
 

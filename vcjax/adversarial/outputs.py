@@ -137,7 +137,7 @@ _CONTENTS = {
 def _record_rows(summary: Mapping[str, Any]) -> Rows:
     rows = [(f"`{name}`", count, _CONTENTS[name]) for name, count in summary["records"].items()]
     ledger = ("`ledger.sqlite`", summary["attempts"], "attempts, and every call")
-    return [("file", "records", "holds"), *rows, ledger]
+    return [("file", "records", "contents"), *rows, ledger]
 
 
 def _reason_rows(summary: Mapping[str, Any]) -> Rows:

@@ -227,8 +227,8 @@ class QueryWriter:
     ) -> None:
         """Args:
         config: its seed, wave and the Attacker's sampling settings count.
-        stage: the calls' stage; `attacker`, or `attacker/NAME` to tell them from others of the
-          same attempt.
+        stage: the calls' stage; `attacker`, or `attacker/NAME` beside others of the same
+          attempt.
         """
         self._config, self._suite, self._stage = config, suite, stage
         self._attacks = suite.attacks_by_name

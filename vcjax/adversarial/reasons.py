@@ -56,7 +56,11 @@ class AttemptReason(Reason):
 
     NO_FIRST_FRAMING = "no first framing", "No first framing", "Its pair has no first framing."
     OTHER_SHARD = "asked in another shard", "Other shard", "Another shard asked the same query."
-    ATTACK_FAILED = "withstood", "Attack failed", "Only failures are wanted, and this was none."
+    ATTACK_FAILED = (
+        "withstood",
+        "Attack failed",
+        "Only failures are wanted.",
+    )
 
 
 class AnswerReason(Reason):

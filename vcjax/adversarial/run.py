@@ -20,9 +20,9 @@ from vcjax.adversarial.plan import Limits, quota_report
 from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.summary import RunSummary
 from vcjax.charter.load import charter_file
-from vcjax.core.files import read_json, write_json, write_jsonl, write_text
-from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.run import check_config, opened
+from vcjax.core.files import write_json, write_jsonl, write_text
+from vcjax.core.lineage import Parent
+from vcjax.core.run import SUMMARY, Run
 from vcjax.core.stores import on_disk
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
@@ -53,19 +53,14 @@ def synthesize(
       UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
         of the Actor's family that wasn't allowed; all before anything is written.
     """
-    workdir = on_disk(workdir)
-    inputs, settings = read_inputs(config), asdict(config)
+    workdir, inputs, settings = on_disk(workdir), read_inputs(config), asdict(config)
     settings |= {name: without_options(settings[name]) for name in ROLES}
-    check_config(workdir, settings, extendable=EXTENDABLE)
-    done = workdir / NAME
-    if done.is_file() and read_json(workdir / "config.json") == settings:
-        summary = read_json(workdir / "summary.json")
-        print(f"{workdir}: already finished ({summary['attempts']} attempts)")
+    run = Run("synthesize", workdir, settings, seed=config.seed, extendable=EXTENDABLE)
+    if (summary := run.finished(count="attempts")) is not None:
         return summary
     roles, parents = open_roles(inputs.specs, config)
     parents += _files(config)
-    with opened(workdir, settings, extendable=EXTENDABLE) as folder:
-        done.unlink(missing_ok=True)  # a run that is being extended isn't finished
+    with run.opened() as folder:
         if inputs.quarantined:
             write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
         with Ledger(folder / "ledger.sqlite", charter=inputs.suite.charter.content_hash) as ledger:
@@ -76,8 +71,8 @@ def synthesize(
             {"role": each.role, "reference": each.reference, "hash": each.hash} for each in parents
         ]
         write_text(folder / "README.md", dataset_card(summary))
-        write_json(folder / "summary.json", summary)
-        write_lineage(folder, kind="synthesize", parents=parents, config=settings, seed=config.seed)
+        write_json(folder / SUMMARY, summary)
+        run.finish(parents)
     return summary
 
 

@@ -175,7 +175,7 @@ def unmet_line(quota: Mapping[str, Any]) -> str:
     return (
         f"{len(quota['unmet'])} of {quota['cells']} cells ended without their "
         f"{quota['per_cell']} pairs ({named}{'; …' if len(quota['unmet']) > 3 else ''}); "
-        "raise config.attempts or config.cell_attempts to go on"
+        "raise config.attempts or config.cell_attempts to continue"
     )
 
 

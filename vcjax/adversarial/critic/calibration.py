@@ -36,7 +36,7 @@ def calibrate(
         by reason, of answers by the Critic that judged them, and of answers by people's label.
       agreement: of the Critic with the labels: `rate` (Wilson's interval), Cohen's `kappa` and
         Krippendorff's `alpha` (bootstrap intervals) over the answers with a verdict, and
-        `kappa_of_all`, where being unscored is a label of its own that people never give.
+        `kappa_of_all`, where being unscored is one more label, which people never give.
       annotators: of the people with each other, where there are several: `pairs`, each with `rate`
         and `kappa`, and `alpha` of all; else None.
       sensitivity, specificity: of the verdicts: the share of `positive` among the answers that are

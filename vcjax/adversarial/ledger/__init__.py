@@ -6,5 +6,5 @@ Pipeline --record_attempt--> attempts --+         ^
                                                   +--merge.py-- ledgers of shards
 
 schema.py: the tables, how the file is opened, SQLite's errors as lines for the user
-ledger.py: one run's ledger, which is written while the run goes on
+ledger.py: one run's ledger, which is written during the run
 """

@@ -1,7 +1,7 @@
 """Merging the ledgers of shards: several processes or hosts on one plan, each with its own file."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,12 +114,12 @@ def _take_rows(connection: sqlite3.Connection) -> Merged:
     return Merged(attempts, calls, known - attempts, conflicts)
 
 
-def _steady(table: str, columns: Sequence[str]) -> str:
+def _steady(table: str, columns: Iterable[str]) -> str:
     names = (name for name in columns if name not in (*_UNSTEADY, "setup"))
     return ", ".join(f"{table}.{name}" for name in names)
 
 
-def _of(table: str, columns: Sequence[str]) -> str:
+def _of(table: str, columns: Iterable[str]) -> str:
     return ", ".join(f"{table}.{name}" for name in columns)
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,7 @@ _OPERATORS = {
     "~": "instr({}, ?) > 0",
 }
 _CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)(.*)", re.DOTALL)
-_NUMBERS = {
-    *("number", "round", "wave", "severity", "turns", "score", "call_count", "prompt_tokens"),
-    *("tokens", "seconds", "cost", "created", "seed"),
-}
+_NUMBERS = {name for name, kind in {**CALL, **ATTEMPT}.items() if not kind.startswith("TEXT")}
 _OF_CALL = "call."
 _LINKS = ("attempt", "setup")
 _CALL_FIELDS = tuple(name for name in (*CALL, *SETUP) if name not in (*_LINKS, "alternatives"))
@@ -78,7 +75,7 @@ class Condition:
         return _OPERATORS[self.operator].format(column)
 
 
-def check_fields(names: Sequence[str], known: Sequence[str]) -> None:
+def check_fields(names: Iterable[str], known: Collection[str]) -> None:
     """Raises a UserError for a field that isn't known; the closest one is suggested."""
     for name in names:
         if name not in known:

@@ -3,7 +3,7 @@
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -21,52 +21,77 @@ PATIENCE = 30.0
 
 _CACHE_KIB = 65536
 
-SETUP: tuple[str, ...] = ("model", "family", "revision", "parameters", "charter")
+_TEXT, _INTEGER, _REAL = "TEXT NOT NULL", "INTEGER NOT NULL", "REAL NOT NULL"
+
+SETUP = {
+    "model": _TEXT,
+    "family": _TEXT,
+    "revision": _TEXT,
+    "parameters": _TEXT,
+    "charter": _TEXT,
+}
 """How a call was made: one row for all calls with the same values, as there are millions."""
 
-CALL = (
-    *("attempt", "stage", "setup", "prompt_hash", "seed", "text", "outcome", "detail"),
-    *("finish_reason", "alternatives", "prompt_tokens", "tokens", "seconds", "cost", "created"),
-)
-ATTEMPT = (
-    *("number", "id", "round", "wave", "subdomain", "attack", "lang", "severity", "turns"),
-    *("topic", "source", "attacker_fault", "query", "kind", "reason", "score", "call_count"),
-    *("prompt_tokens", "tokens", "seconds", "cost", "charter", "created"),
-)
-DETAIL = ("answer", "conversation", "candidates")
+CALL = {
+    "attempt": _TEXT,
+    "stage": _TEXT,
+    "setup": f"{_INTEGER} REFERENCES setups",
+    "prompt_hash": _TEXT,
+    "seed": _INTEGER,
+    "text": _TEXT,
+    "outcome": _TEXT,
+    "detail": _TEXT,
+    "finish_reason": _TEXT,
+    "alternatives": "TEXT",
+    "prompt_tokens": _INTEGER,
+    "tokens": _INTEGER,
+    "seconds": _REAL,
+    "cost": _REAL,  # in the endpoint's currency
+    "created": _INTEGER,  # seconds since 1970
+}
+
+CELL = dict.fromkeys(("subdomain", "attack", "lang"), _TEXT)
+CELL |= dict.fromkeys(("severity", "turns"), _INTEGER)
+
+ATTEMPT = {
+    "number": _INTEGER,
+    "id": f"{_TEXT} UNIQUE",
+    "round": _INTEGER,
+    "wave": _INTEGER,
+    **CELL,
+    "topic": _TEXT,
+    "source": _TEXT,
+    "attacker_fault": "TEXT",
+    "query": _TEXT,
+    "kind": _TEXT,
+    "reason": _TEXT,
+    "score": "NUMERIC",
+    "call_count": _INTEGER,
+    "prompt_tokens": _INTEGER,
+    "tokens": _INTEGER,
+    "seconds": _REAL,
+    "cost": _REAL,
+    "charter": _TEXT,
+    "created": _INTEGER,
+}
+
+DETAIL = {"answer": "TEXT", "conversation": _TEXT, "candidates": _TEXT}
 """Of an attempt, in a table by themselves: counting a million attempts doesn't read them."""
 
-CELL = ("subdomain", "attack", "lang", "severity", "turns")
+_KEY = "INTEGER PRIMARY KEY"  # SQLite's own row number
 
-# `key` is SQLite's own row number. Times are seconds since 1970, costs in the endpoint's currency.
+
+def _table(name: str, columns: Mapping[str, str], constraint: str = "", key: str = _KEY) -> str:
+    parts = [f"key {key}", *(f"{column} {kind}" for column, kind in columns.items())]
+    return f"CREATE TABLE {name} ({', '.join([*parts, constraint] if constraint else parts)})"
+
+
 _TABLES = (
-    """CREATE TABLE setups (
-  key INTEGER PRIMARY KEY, model TEXT NOT NULL, family TEXT NOT NULL, revision TEXT NOT NULL,
-  parameters TEXT NOT NULL, charter TEXT NOT NULL,
-  UNIQUE (model, family, revision, parameters, charter)
-)""",
-    """CREATE TABLE calls (
-  key INTEGER PRIMARY KEY, attempt TEXT NOT NULL, stage TEXT NOT NULL,
-  setup INTEGER NOT NULL REFERENCES setups, prompt_hash TEXT NOT NULL, seed INTEGER NOT NULL,
-  text TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL, finish_reason TEXT NOT NULL,
-  alternatives TEXT, prompt_tokens INTEGER NOT NULL, tokens INTEGER NOT NULL,
-  seconds REAL NOT NULL, cost REAL NOT NULL, created INTEGER NOT NULL,
-  UNIQUE (attempt, stage)
-)""",
-    """CREATE TABLE attempts (
-  key INTEGER PRIMARY KEY, number INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
-  round INTEGER NOT NULL, wave INTEGER NOT NULL, subdomain TEXT NOT NULL, attack TEXT NOT NULL,
-  lang TEXT NOT NULL, severity INTEGER NOT NULL, turns INTEGER NOT NULL, topic TEXT NOT NULL,
-  source TEXT NOT NULL, attacker_fault TEXT, query TEXT NOT NULL, kind TEXT NOT NULL,
-  reason TEXT NOT NULL, score NUMERIC, call_count INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
-  tokens INTEGER NOT NULL, seconds REAL NOT NULL, cost REAL NOT NULL, charter TEXT NOT NULL,
-  created INTEGER NOT NULL
-)""",
+    _table("setups", SETUP, f"UNIQUE ({', '.join(SETUP)})"),
+    _table("calls", CALL, "UNIQUE (attempt, stage)"),
+    _table("attempts", ATTEMPT),
     "CREATE INDEX attempts_by_number ON attempts (number)",
-    """CREATE TABLE details (
-  key INTEGER PRIMARY KEY REFERENCES attempts, answer TEXT, conversation TEXT NOT NULL,
-  candidates TEXT NOT NULL
-)""",
+    _table("details", DETAIL, key=f"{_KEY} REFERENCES attempts"),
 )
 
 
@@ -187,7 +212,7 @@ def readable_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", None)  # errors of the Python module have none
         base = None if code is None else code & 0xFF
-        kept = "what was recorded is kept, and the same command goes on from there"
+        kept = "what was recorded is kept, and the same command continues from there"
         if base in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UserError(f"{path}: locked by another program; close it: {kept}") from None
         if base == sqlite3.SQLITE_FULL:
@@ -202,7 +227,8 @@ def readable_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def insert_statement(table: str, columns: Sequence[str]) -> str:
+def insert_statement(table: str, columns: Iterable[str]) -> str:
     """An INSERT of one row of named values."""
-    marks = ", ".join(f":{column}" for column in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+    names = tuple(columns)
+    values = ", ".join(f":{name}" for name in names)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"
