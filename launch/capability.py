@@ -43,8 +43,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=Tru
 
 def main() -> None:
     try:
-        from vcjax.evaluation.capability.results import lines
-        from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
+        from vcjax.evaluation.capability.run import (
+            CapabilityConfig,
+            measure_capability,
+            score_lines,
+        )
     except ModuleNotFoundError as error:
         if error.name != "lm_eval":
             raise
@@ -67,7 +70,7 @@ def main() -> None:
         tensor=TENSOR.value,
         seed=SEED.value,
     )
-    for line in lines(measure_capability(config, WORKDIR.value)):
+    for line in score_lines(measure_capability(config, WORKDIR.value)):
         print(line)
 
 

@@ -7,8 +7,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.serve.servers import KEY, Server
-from vcjax.evaluation.capability.endpoint import open_endpoint
-from vcjax.evaluation.capability.model import VcjaxLM
+from vcjax.evaluation.capability.model import VcjaxLM, open_endpoint
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.weights.bundle import load_bundle, write_bundle
 

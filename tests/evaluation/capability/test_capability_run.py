@@ -17,8 +17,7 @@ from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
-from vcjax.evaluation.capability.results import lines
-from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
+from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability, score_lines
 
 
 class WithoutTorch:
@@ -73,7 +72,7 @@ def test_a_run_leaves_scores_with_their_errors_and_a_lineage(run, questions):
     p = accuracy["value"]
     assert accuracy["stderr"] == pytest.approx(math.sqrt(p * (1 - p) / 11))
     assert accuracy["higher_is_better"] is True
-    assert lines(summary)[0] == f"colours  acc,none  {p:.4f} ± {accuracy['stderr']:.4f}  n=12"
+    assert score_lines(summary)[0] == f"colours  acc,none  {p:.4f} ± {accuracy['stderr']:.4f}  n=12"
     assert [finding.status for finding in verify(run)] == ["ok"] * 4
 
 
@@ -183,6 +182,6 @@ def test_a_killed_run_goes_on_where_it_was(tiny_folder, tmp_path, script_cache):
     config = CapabilityConfig(str(tiny_folder), ("colours",), task_path=str(folder))
     whole = measure_capability(config, tmp_path / "whole")
     assert read_json(answers.parent / "capability.json") == whole
-    assert out.splitlines() == lines(whole)
+    assert out.splitlines() == score_lines(whole)
     again = [dict(record) for _, record in read_jsonl(answers)]
     assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]

@@ -1,4 +1,13 @@
-"""Floor 5: what a model can do on public benchmarks: tasks of EleutherAI's evaluation harness.
+"""What a model can do on public benchmarks: tasks of EleutherAI's evaluation harness.
 
-`run.measure_capability` does all of it; `model.VcjaxLM` is any model as the harness wants it.
+    names, YAML files   --> tasks: the harness's tasks, checked
+    model reference     --> model: VcjaxLM on the engine, or open_endpoint
+                                |
+                                v
+                            caching.CachedLM: each request once  -> answers.jsonl
+                                |  the harness's own evaluation loop
+                                v
+                            run: scores with standard errors     -> capability.json
+
+`run.measure_capability` does all of it. Needs the extra `eval`.
 """

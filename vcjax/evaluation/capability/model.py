@@ -1,25 +1,33 @@
-"""Any model reference as EleutherAI's evaluation harness wants it, on the engine."""
+"""Models as EleutherAI's evaluation harness wants them: on the engine, or behind an endpoint."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.api.registry import register_model
+from lm_eval.api.registry import get_model, register_model
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from requests import RequestException
 
-from vcjax.core.errors import UserError, suggest
+from vcjax.core.errors import GateNotMet, UserError, suggest
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
 from vcjax.generate.text import TextEngine, encode_pair, prefix_id
+from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.text.chat_text import prompt_text
 from vcjax.text.jinja import Message
 from vcjax.text.templates import default_template
-from vcjax.text.tokenizer import Tokenizer
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
+from vcjax.weights.bundle import Bundle, load_bundle, open_located
+from vcjax.weights.resolve import resolve
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 _KNOWN = (*_SAMPLING, "do_sample", "until", "max_gen_toks", "num_beams")
@@ -192,6 +200,62 @@ class VcjaxLM(LM):
             context_len=1,
         )
         return [make_disjoint_window(window) for window in windows]
+
+
+def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
+    """A model behind an endpoint, as the harness's `local-completions`.
+
+    `spec.concurrency` prompts are sent in one request. For tasks that need log-probabilities the
+    endpoint must return those of prompts (`/completions` with `echo` and `logprobs`).
+
+    Args:
+      tokenizer: a model reference with the endpoint's context and its tokenizer: prompts are sent
+        as ids.
+
+    Raises:
+      UserError: nothing answers, there is no tokenizer, a budget is set, or aiohttp is missing.
+    """
+    if find_spec("aiohttp") is None:
+        raise UserError(f"{spec.reference}: needs aiohttp: pip install 'vcjax[eval]'")
+    if spec.token_budget or spec.cost_budget:
+        raise UserError(f"{spec.reference}: the harness has no token_budget or cost_budget")
+    if tokenizer is None:
+        raise UserError(f"{spec.reference}: name the model whose tokenizer it has with --tokenizer")
+    own = open_located(resolve(tokenizer))
+    if own.tokenizer is None:
+        raise MissingTokenizer(f"{tokenizer}: this model has no tokenizer")
+    EndpointRole(spec, family="").check()
+    key = spec.key()
+    with tempfile.TemporaryDirectory() as folder:
+        template = own.tokenizer.chat_template or default_template(own.tokenizer)
+        own.tokenizer.with_template(template).save(folder)
+        settings = {
+            "base_url": f"{spec.url.removesuffix('/completions')}/completions",
+            "model": spec.model,
+            "tokenizer": folder,
+            "tokenizer_backend": "huggingface",
+            "add_bos_token": own.tokenizer.adds_bos,
+            "batch_size": spec.concurrency,
+            "max_length": own.config.max_position,
+            "max_retries": spec.tries,
+            "timeout": spec.timeout,
+            # Without a header the harness sends the environment's OPENAI_API_KEY to any endpoint.
+            "header": {"Authorization": f"Bearer {key}"} if key else {"Accept": "*/*"},
+        }
+        model = get_model("local-completions").create_from_arg_obj(settings)
+    # The harness's own method has neither the options of a template nor our fixed date.
+    model.apply_chat_template = partial(chat_prompt, own.tokenizer)  # type: ignore[method-assign]
+    return model
+
+
+@contextmanager
+def unanswered(reference: str) -> Iterator[None]:
+    """Raises: GateNotMet, with the endpoint's message, where all of a request's tries failed."""
+    try:
+        yield
+    except RequestException as error:
+        message = str(error) if error.response is None else f"{error}: {error.response.text}"
+        raise GateNotMet(f"{reference}: {' '.join(message.split())}") from None
 
 
 register_model("vcjax")(VcjaxLM)

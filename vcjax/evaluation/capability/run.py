@@ -1,10 +1,12 @@
-"""Tasks of the harness on one model as a run: resumable, with a record and a lineage."""
+"""Tasks of the harness on one model as a run: answers, scores, lineage."""
 
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,11 @@ from lm_eval.evaluator import simple_evaluate
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json, write_json
-from vcjax.core.lineage import NAME, Parent, write_lineage
-from vcjax.core.run import check_config, opened
+from vcjax.core.lineage import Parent, code_version
+from vcjax.core.run import Run
 from vcjax.core.stores import on_disk
 from vcjax.evaluation.capability.caching import REQUEST_KEY, CachedLM
-from vcjax.evaluation.capability.endpoint import open_endpoint, unanswered
-from vcjax.evaluation.capability.model import VcjaxLM
-from vcjax.evaluation.capability.results import tidy, versions
+from vcjax.evaluation.capability.model import VcjaxLM, open_endpoint, unanswered
 from vcjax.evaluation.capability.tasks import load_tasks, local_data
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.cache import CallCache
@@ -30,7 +30,9 @@ from vcjax.weights.bundle import load_bundle
 
 RESULT = "capability.json"
 _RESAMPLES = 1000
-"""Of the bootstrap, where a metric's standard error needs one; it errs by 2 %."""
+"""Of the bootstrap, where a metric's standard error needs one; the error has one of 2 % itself."""
+
+_PACKAGES = ("lm_eval", "datasets", "transformers", "jax")
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class CapabilityConfig(EngineConfig):
       tasks: names of the harness's tasks, groups and tags, or YAML files.
       task_path: a folder of more tasks.
       tokenizer: a model reference with an endpoint's tokenizer.
-      limit: documents a task, below 1 their share; None is all of them.
-      num_fewshot: examples before each document; None is what each task says.
-      apply_chat_template: put each document to the model as a user's turn.
+      limit: number of documents of each task, below 1 their share; None is all of them.
+      num_fewshot: examples before each document; None is the task's own number.
+      apply_chat_template: format each document as a user's turn.
       seed: of the choice of examples and of sampled texts.
     """
 
@@ -73,37 +75,46 @@ class CapabilityConfig(EngineConfig):
 def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs the tasks; writes the model's answers, `capability.json` and the lineage.
 
-    Run again after a kill it asks only what is missing.
+    After a kill, another call asks only what is missing.
 
     Raises:
       UserError: a bad model, task or workdir, before anything is written; or settings of a task
-        that can't be met.
+        that the engine can't satisfy.
       GateNotMet: an endpoint that stopped answering.
     """
-    workdir, settings = on_disk(workdir), asdict(config)
-    check_config(workdir, settings)
-    if (workdir / NAME).is_file():
-        print(f"{workdir}: already finished")
-        return read_json(workdir / RESULT)
+    settings = asdict(config)
+    run = Run("capability", on_disk(workdir), settings, seed=config.seed)
+    if (summary := run.finished(result=RESULT)) is not None:
+        return summary
     tasks = load_tasks(config.tasks, config.task_path)
     lm, about, parents = _open_model(config)
-    with opened(workdir, settings), CallCache(workdir / "answers.jsonl", REQUEST_KEY) as cache:
-        identity = "/".join(about.values())
-        with unanswered(config.model):
-            results = _evaluate(CachedLM(lm, cache, identity, config.seed), tasks, config)
-        summary = {"model": about, **tidy(results), "settings": settings, "versions": versions()}
-        write_json(workdir / RESULT, summary)
+    with run.opened() as folder:
+        with CallCache(folder / "answers.jsonl", REQUEST_KEY) as cache, unanswered(config.model):
+            model = CachedLM(lm, cache, "/".join(about.values()), config.seed)
+            results = _evaluate(model, tasks, config)
+        summary = {"model": about, **_scores(results)}
+        write_json(folder / RESULT, {**summary, "settings": settings, "versions": _versions()})
         if config.task_path is not None:
             parents.append(Parent.of("tasks", config.task_path))
         parents += [Parent.of("data", path) for path in local_data(tasks)]
-        write_lineage(
-            workdir, kind="capability", parents=parents, config=settings, seed=config.seed
-        )
-    return read_json(workdir / RESULT)
+        run.finish(parents)
+        return read_json(folder / RESULT)
+
+
+def score_lines(summary: Mapping[str, Any]) -> list[str]:
+    """One line for each metric of each task and group, for a terminal."""
+    return [
+        f"{name}  {key}  {metric['value']:.4f}"
+        + ("" if metric["stderr"] is None else f" ± {metric['stderr']:.4f}")
+        + (f"  n={entry['n']}" if "n" in entry else "")
+        for kind in ("tasks", "groups")
+        for name, entry in summary[kind].items()
+        for key, metric in entry["metrics"].items()
+    ]
 
 
 def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Parent]]:
-    """The model, what identifies it, and its part of the lineage."""
+    """The model, its identity in the summary, and its parents in the lineage."""
     if is_endpoint(config.model):
         spec = EndpointSpec.parse(config.model)
         parent = Parent("model", spec.reference, hash_text(spec.reference))
@@ -115,7 +126,7 @@ def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Pare
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:
-    # The harness would fork processes to resample in, which JAX's threads don't survive.
+    # To resample, the harness would fork processes, in which JAX's threads are gone.
     os.environ["DISABLE_MULTIPROC"] = "1"
     limit, loaded = config.limit, list[Any](tasks)
     with redirect_stdout(sys.stderr):  # it prints what it does
@@ -134,3 +145,55 @@ def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -
         )
     assert results is not None  # only processes beside the first one get nothing
     return dict(results)
+
+
+def _scores(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The harness's results as scores by task and by group.
+
+    Each is `{alias, tasks, n, n_total, num_fewshot, version, metrics}`: `tasks` are those of a
+    group, and fields that the harness doesn't report are left out; `metrics` maps `name,filter` to
+    `{value, stderr, higher_is_better}`, with None for what the harness doesn't report.
+    """
+    groups = results["group_subtasks"]
+    tasks = {name: _score(name, results) for name in results["results"] if name not in groups}
+    return {"tasks": tasks, "groups": {name: _score(name, results) for name in groups}}
+
+
+def _score(name: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    values = results["results"][name]
+    higher = results["higher_is_better"].get(name, {})
+    metrics = {}
+    for key, value in values.items():
+        metric, _, filtered = key.partition(",")
+        if filtered and not metric.endswith("_stderr"):
+            metrics[key] = {
+                "value": _number(value),
+                "stderr": _number(values.get(f"{metric}_stderr,{filtered}")),
+                "higher_is_better": higher.get(metric),
+            }
+    counts = results["n-samples"].get(name)
+    about = {
+        "alias": values.get("alias", name).strip(" -"),
+        "tasks": results["group_subtasks"].get(name),
+        "n": counts and counts["effective"],
+        "n_total": counts and counts["original"],
+        "num_fewshot": results["n-shot"].get(name),
+        "version": results["versions"].get(name),
+    }
+    known = {field: value for field, value in about.items() if value not in (None, "N/A")}
+    return {**known, "metrics": metrics}
+
+
+def _number(value: Any) -> float | None:
+    # The harness writes `N/A` where there is none, and NumPy's numbers.
+    if value is None or isinstance(value, str) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def _versions() -> dict[str, str | None]:
+    """The versions of the code and of the packages that a score may depend on."""
+    code = code_version()
+    return {"vcjax": code["version"], "commit": code["commit"]} | {
+        name: version(name) for name in _PACKAGES
+    }
