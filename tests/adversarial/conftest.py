@@ -5,15 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from vcjax.adversarial.attacks.queries import StandInQuestions
 from vcjax.adversarial.attacks.style import choose_attacks
 from vcjax.adversarial.cells import AttackSuite, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic.canaries import CANARIES
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, Tally
-from vcjax.adversarial.progress import Progress
 from vcjax.charter.load import load_charter
 from vcjax.roles.recorded import RecordedRole
 
@@ -84,19 +82,18 @@ def pipeline(charter, styles, tmp_path) -> Callable:
         config = SynthesisConfig(attempts=attempts, **changes)
         limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
         suite = AttackSuite(charter, attacks, (), charter.subdomains(False), languages, (2,))
-        planner = plan_attempts(config, suite, CellGroup(suite.cells()), limits)
         roles = {name: Heard(path, family=name) for name in who}
         made = Pipeline(
             config,
             suite,
-            planner,
-            roles,
-            Ledger(tmp_path / "ledger.sqlite"),
-            progress=Progress(planner),
-            stand_ins=StandInQuestions(questions, charter),
+            CellGroup(suite.cells()),
+            limits,
+            roles=roles,
+            ledger=Ledger(tmp_path / "ledger.sqlite"),
+            questions=questions,
             excluded=excluded,
         )
-        return made, all_waves(planner), roles
+        return made, all_waves(made.planner), roles
 
     return make
 
@@ -106,7 +103,7 @@ def run() -> Callable:
     """A function that runs a pipeline, lets go of its ledger and returns all that is in it."""
 
     def ran(made):
-        with made.ledger, made.progress:
+        with made.ledger, made:
             made.run()
             return list(made.ledger.attempts())
 

@@ -50,6 +50,7 @@ class AttackedModel:
         """Judged answers to conversations, by the stages that distinguish them."""
         calls = []
         for stage, conversation in conversations.items():
+            # The Actor is attacked as it will answer; a target as its users meet it.
             if self.role == ACTOR:
                 prompt = _with_persona(self._charter, attempt, conversation)
             else:
@@ -98,6 +99,7 @@ class Actor:
         replies = yield [self._call(attempt, stage, prompt) for stage in stages]
         if self._mode == "revise":
             revisions = yield from self._revised(attempt, prompt, stages, replies)
+            # Revisions first: of equal verdicts the first candidate is chosen.
             replies = [*revisions, *replies]
             stages = [*(f"{stage}/revision" for stage in stages), *stages]
         cases = [
@@ -149,6 +151,7 @@ def _with_persona(
     """A conversation after the charter's persona; with `brief`, its last message asks for a short
     answer."""
     *earlier, last = conversation
+    # In the prompt alone: the model that is trained on the answer must not need the request.
     if brief:
         last = _message(last["role"], f"{last['content']} {_BRIEFLY[attempt.lang]}")
     return [_message("system", charter.system_prompt(attempt.lang)), *earlier, last]

@@ -124,6 +124,7 @@ class Caller:
                 unanswered[call.key] = call
             else:
                 replies[call.key] = reply
+        # A local model decodes all of its calls as one batch, whichever roles it plays.
         for role in {id(role): role for role in self._roles.values()}.values():
             own = [call for call in unanswered.values() if self._roles[call.role] is role]
             for call, reply in zip(own, self._ask_one(role, own), strict=True):
@@ -162,6 +163,7 @@ def run_together(
                 wanted[index] = next(script) if given is None else script.send(given)
             except StopIteration as end:
                 results[index] = end.value
+        # One ask for the calls of all scripts, so that they fill the engine's batch.
         flat = iter(ask([call for calls in wanted.values() for call in calls]))
         replies = {index: [next(flat) for _ in calls] for index, calls in wanted.items()}
     return [results[index] for index in range(len(scripts))]
@@ -170,6 +172,7 @@ def run_together(
 def charge_recorded_calls(roles: Iterable[Role], ledger: Ledger) -> None:
     """Counts what the ledger's calls have cost towards the budgets of the roles' endpoints: a run
     that is started again has spent that already."""
+    # By identity: several roles may be one endpoint, whose account must be charged once.
     endpoints = {id(role): role for role in roles if isinstance(role, EndpointRole)}.values()
     if not endpoints:
         return

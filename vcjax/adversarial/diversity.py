@@ -91,6 +91,8 @@ class Sample:
         self._size, self._kept = size, []
 
     def add(self, id: str, text: str) -> None:
+        # By the id's hash and not by arrival: a run that was killed and continued has the same
+        # sample.
         entry = (-derive_seed("sample", id), id, text)
         if len(self._kept) < self._size:
             heapq.heappush(self._kept, entry)
@@ -157,4 +159,5 @@ def _figures(sample: Sample, lang: Any) -> dict[str, Any]:
 def _coverage(part: Sample, whole: Sample, lang: Any) -> float | None:
     """The share of the bigrams of all queries that the accepted ones have."""
     some = [units(text, lang) for text in part.texts()]
+    # The accepted queries are added, as their sample may have texts that the sample of all lacks.
     return coverage(some, [*some, *(units(text, lang) for text in whole.texts())], 2)

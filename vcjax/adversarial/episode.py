@@ -137,6 +137,7 @@ class Episodes:
         conversation: tuple[Message, ...] = (_user(opening.text),)
         for turn in range(attempt.turns - 1):
             result = yield from self._turn(attempt, opening, conversation, turn, last=False)
+            # The Actor answers before the last turn only where the attack on the target succeeded.
             succeeded = self._target and any(each.by == ACTOR for each in result.candidates)
             if succeeded or result.verdict.kind != "accepted":
                 return result
@@ -200,6 +201,7 @@ class Episodes:
                 failed = own.verdict.kind == "accepted"
                 if self._actor is None or (failed and not last):
                     return _result(opening, conversation, candidates, own)
+                # There is no answer to train on; the target's own stays among the candidates.
                 if failed and self._only_failures:
                     end = Verdict("rejected", f"{Origin.TARGET}: {AttemptReason.ATTACK_FAILED}")
                     return _result(opening, conversation, candidates, Candidate("", end))

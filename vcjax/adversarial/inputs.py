@@ -75,6 +75,7 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         if judged in families
     ]
     questions, quarantined = _questions(config, suite.charter)
+    # Each shard has other questions: two of them could stand in with the same one.
     shard = Shard.parse(config.shard)
     return Inputs(
         suite=suite,
@@ -122,6 +123,7 @@ def _attacks(config: SynthesisConfig) -> tuple[tuple[Attack, ...], tuple[Attack,
         raise UserError(
             f"config.held_out_attacks: {min(both)!r} is in config.attacks too; name it in one"
         )
+    # An empty list is all attacks, the held-out ones among them, which are taken out again.
     chosen = choose_attacks(split_names(config.attacks))
     return tuple(attack for attack in chosen if attack.name not in names), held_out
 

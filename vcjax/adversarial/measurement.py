@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.attacks.queries import StandInQuestions
 from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET
 from vcjax.adversarial.cells import CellGroup
 from vcjax.adversarial.config import SynthesisConfig
@@ -17,9 +16,8 @@ from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits
-from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.summary import AttackSuccess
 from vcjax.charter.load import charter_file
 from vcjax.core.errors import UserError
@@ -58,6 +56,7 @@ def measure_attacks(
     run = Run("measure", folder, settings, seed=config.seed, deferred=_UNUSED)
     if (summary := run.finished()) is not None:
         return summary
+    # The target's own answers are measured; nobody writes better ones.
     specs = {name: spec for name, spec in inputs.specs.items() if name != ACTOR}
     roles, parents = open_roles(specs, config)
     with run.opened():
@@ -89,22 +88,19 @@ def _attack(
 ) -> dict[str, Any] | None:
     suite = inputs.suite
     limits = Limits(attempts=per_cell * len(group.cells), wave=config.wave)
-    planner = plan_attempts(config, suite, group, limits)
+    # No written questions: one that stands in here could stand in where it is trained on.
     with (
         Ledger(path, charter=suite.charter.content_hash) as ledger,
-        Progress(planner) as progress,
-    ):
-        pipeline = Pipeline(
+        Pipeline(
             config,
             suite,
-            planner,
-            roles,
-            ledger,
-            progress=progress,
-            # No written questions: what stands in here could stand in where it is trained on.
-            stand_ins=StandInQuestions((), suite.charter),
+            group,
+            limits,
+            roles=roles,
+            ledger=ledger,
             excluded=inputs.excluded,
-        )
+        ) as pipeline,
+    ):
         pipeline.run()
         success = AttackSuccess()
         for attempt in ledger.attempts():

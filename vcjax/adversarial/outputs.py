@@ -38,6 +38,7 @@ def preference_records(attempt: Record) -> Iterator[Record]:
     if attempt["kind"] == "accepted":
         for n, candidate in enumerate(attempt["candidates"]):
             answer = candidate["answer"]
+            # An unscored answer might be good: it is never the rejected side of a pair.
             if candidate["kind"] == "rejected" and answer.strip() and answer != attempt["answer"]:
                 yield {
                     "id": f"{attempt['id']}/{n}",
@@ -82,6 +83,7 @@ def write_records(
                 for record in records(attempt):
                     streams[name].write(json.dumps(record, ensure_ascii=False) + "\n")
                     written[name] += 1
+    # An earlier, smaller run may have exported what this one's gate refuses.
     for name in EXPORTED.keys() - files.keys():
         (folder / name).unlink(missing_ok=True)
     return {name: written[name] for name in files}

@@ -7,7 +7,7 @@ Planner.plan(wave) -> attempts -> Episodes.steps, all of a wave together -> Ledg
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from vcjax.adversarial.actor import Actor, AttackedModel
 from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
@@ -36,6 +36,7 @@ from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.reasons import AttemptReason, Origin
 from vcjax.adversarial.refinement import Refinement
 from vcjax.charter.schema import Charter
+from vcjax.data.records import Question
 from vcjax.roles.role import Reply, Role
 
 _REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
@@ -52,36 +53,42 @@ class _Decided:
 
 
 class Pipeline:
-    """One run's plan, roles, rules and ledger."""
+    """One run's plan, roles, rules and ledger; a context manager, which shows the progress."""
 
     def __init__(
         self,
         config: SynthesisConfig,
         suite: AttackSuite,
-        planner: Planner,
+        group: CellGroup,
+        limits: Limits,
+        *,
         roles: Mapping[str, Role],
         ledger: Ledger,
-        *,
-        progress: Progress,
-        stand_ins: StandInQuestions,
+        questions: Iterable[Question] = (),
         excluded: Iterable[str] = (),
+        shares: Mapping[Cell, int] | None = None,
     ) -> None:
         """Args:
+        group: the cells of the suite that are attacked.
         roles: `attacker`; `actor` to write answers, `target` to be attacked, or both; Critics,
           `critic`, `critic2` and so on; without any the charter's rules alone decide.
+        questions: written ones, which stand in where the Attacker fails.
         excluded: texts that no query may repeat.
+        shares: attempts of each cell, where they aren't to be spread evenly.
         """
         charter, attacks = suite.charter, suite.attacks_by_name
-        self.ledger, self.planner = ledger, planner
-        self._charter, self._queries = charter, Queries(stand_ins, excluded)
+        self.ledger, self.planner = ledger, _planner(config, suite, group, limits, shares)
+        self.progress = Progress(self.planner)
+        self._charter = charter
+        self._queries = Queries(StandInQuestions(questions, charter), excluded)
         self._repeats: set[str] = set()
-        self.progress = progress
-        # Only the first query of a conversation isn't what the ledger has as the query.
+        # The ledger has an attempt's last query; the first one of a conversation is in its turns,
+        # which are read only where there may be some.
         self._reads_conversations = any(
             attacks[name].turn_kind.one_conversation
-            for name in {cell.attack for cell in planner.cells}
+            for name in {cell.attack for cell in group.cells}
         )
-        self._caller = Caller(roles, ledger, progress.called)
+        self._caller = Caller(roles, ledger, self.progress.called)
         calls = self._calls = CallBuilder(config)
         critics = [name for name in roles if name.startswith(CRITIC)]
         self.panel = critic_panel(config, charter, critics) if critics else None
@@ -98,6 +105,7 @@ class Pipeline:
             )
         if TARGET in roles:
             target = AttackedModel(charter, calls, judge, TARGET)
+        # Queries are refined against the Actor where there is no target.
         attacked = target or AttackedModel(charter, calls, judge, ACTOR)
         self._episodes = Episodes(
             attacks,
@@ -110,8 +118,17 @@ class Pipeline:
             only_failures=config.only_failures,
         )
 
+    def __enter__(self) -> Self:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.__exit__(*exception)
+
     def run(self) -> None:
         """Runs what the ledger doesn't have yet."""
+        # The last wave may be incomplete, if the run had smaller limits before. It is completed
+        # under its own number first, since a plan depends on whole waves.
         tallies, wave, begun = self._restore()
         while True:
             planned = self.planner.plan(wave, tallies, [each.cell for each in begun])
@@ -146,10 +163,12 @@ class Pipeline:
         wave, begun, merged = 0, [], self.ledger.merged()
         rows = self.ledger.attempts() if self._reads_conversations else self.ledger.decided()
         for row in rows:
+            # A wave counts in the tallies once the next one has begun.
             if row["wave"] > wave:
                 _count(tallies, begun)
                 wave, begun = row["wave"], []
             text = _opening(row)
+            # Within one run a query is never asked twice; only shards don't know each other's.
             if merged and row["kind"] == "accepted" and self._queries.asked(text):
                 self._repeats.add(row["id"])
                 row |= _REPEATED
@@ -161,6 +180,7 @@ class Pipeline:
     def _run_wave(self, planned: list[Attempt]) -> list[_Decided]:
         scripts = [self._episodes.steps(attempt) for attempt in planned]
         results = run_together(scripts, self._caller.ask)
+        # Together: a wave recorded in part would be completed by a plan of other tallies.
         with self.ledger.transaction():
             for attempt, result in zip(planned, results, strict=True):
                 self._record(attempt, result)
@@ -197,14 +217,13 @@ def critic_panel(config: SynthesisConfig, charter: Charter, critics: Sequence[st
     )
 
 
-def plan_attempts(
+def _planner(
     config: SynthesisConfig,
     suite: AttackSuite,
     group: CellGroup,
     limits: Limits,
     shares: Mapping[Cell, int] | None = None,
 ) -> Planner:
-    """The planner of a run over some cells of its suite. Args: `shares`: see `Planner`."""
     in_a_row = attempts_in_a_row(suite.attacks_by_name.values())
     return Planner(group, suite.charter, limits, seed=config.seed, in_a_row=in_a_row, shares=shares)
 
@@ -246,7 +265,7 @@ class QueryWriter:
         """
         most = per_cell * attempts_each
         limits = Limits(len(group.cells) * most, per_cell, most, self._config.wave)
-        planner = plan_attempts(self._config, self._suite, group, limits)
+        planner = _planner(self._config, self._suite, group, limits)
         tallies: dict[Cell, Tally] = {}
         written: list[tuple[Attempt, str]] = []
         wave = 0

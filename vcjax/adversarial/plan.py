@@ -100,9 +100,12 @@ class Planner:
         heapq.heapify(waiting)
         attempts: list[Attempt] = []
         while waiting and len(begun) + len(attempts) < self.limits.wave:
+            # The fewest attempts first; of equal ones, the cell that comes first in the group's
+            # order.
             index, rank, cell = heapq.heappop(waiting)
             size = self._in_a_row.get(cell.attack, 1)
             remaining = self.limits.attempts - first - len(attempts)
+            # A cell that can't be continued isn't pushed back: nothing in this wave changes that.
             if size > min(remaining, self._bound(cell) - index):
                 continue
             if planned[cell] >= self._wanted(done[cell]):
@@ -137,6 +140,7 @@ class Planner:
     def _attempt(self, number: int, wave: int, cell: Cell, index: int) -> Attempt:
         topics = self._topics[cell.subdomain, cell.lang]
         # Not by language: topics are parallel, and so the questions of both languages are, too.
+        # Cells begin with different topics, so that a short run doesn't have the first topic alone.
         start = derive_seed(self._seed, cell.subdomain, cell.attack, cell.severity, "topic")
         topic = topics[(start + index // self._in_a_row.get(cell.attack, 1)) % len(topics)]
         return Attempt(number=number, wave=wave, index=index, topic=topic, **asdict(cell))
@@ -152,6 +156,7 @@ def quota_report(planner: Planner, tallies: Mapping[Cell, Tally]) -> dict[str, A
     for cell in planner.cells:
         tally = tallies.get(cell, Tally())
         if not planner.filled(tally):
+            # Both budgets may be spent; the cell's own is the one that limited this cell.
             own = limits.cell_attempts and tally.attempts >= limits.cell_attempts
             spent = "cell_attempts" if own else "attempts"
             unmet.append({**asdict(cell), **asdict(tally), "spent": spent})
@@ -212,6 +217,7 @@ def allocate(
     evenly.
     """
     cells = list(known)
+    # A floor under every cell: a posterior that is wrong is only corrected by further attempts.
     shares = Counter({cell: floor for cell in cells})
     if floor * len(cells) > attempts:
         whole, rest = divmod(attempts, len(cells))

@@ -43,6 +43,7 @@ class Progress:
     def restored(self, cell: Cell, kind: str, reason: str) -> None:
         """Counts an attempt that the ledger had already."""
         self._count(cell, kind, reason)
+        # `initial` keeps attempts of earlier starts out of the speed that the bar shows.
         self._bar.initial += 1
         self._bar.n += 1
 

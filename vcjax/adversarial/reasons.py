@@ -19,6 +19,7 @@ class Reason(StrEnum):
     help: str
 
     def __new__(cls, name: str, label: str, help: str) -> "Reason":
+        # The member is the name itself, for SQLite, JSON and comparisons with what they return.
         member = str.__new__(cls, name)
         member._value_, member.label, member.help = name, label, help
         return member

@@ -76,6 +76,7 @@ class Refinement:
         Ends early when an answer is rejected, or when no new query can be asked.
         """
         leaves = yield from self._answered(attempt, [Leaf(query)], 0)
+        # Over all rounds: the answers to a later round's queries may be stronger again.
         best = leaves[0]
         for turn in range(1, attempt.turns):
             if best.succeeded:
@@ -85,6 +86,7 @@ class Refinement:
                 break
             leaves = yield from self._answered(attempt, grown, turn)
             best = min(best, leaves[0], key=lambda leaf: leaf.strength)
+        # Only the query that is kept is taken; other attempts may still ask what was considered.
         if best.query != query:
             self._queries.take(best.query)
         return best.query, [best.answer] if best.answer else []
@@ -99,6 +101,7 @@ class Refinement:
         answered = [
             replace(leaf, answer=answer) for leaf, answer in zip(leaves, answers, strict=True)
         ]
+        # A stable sort: of equal answers the one to the earlier query comes first.
         return sorted(answered, key=lambda leaf: leaf.strength)
 
     def _grown(
@@ -120,6 +123,7 @@ class Refinement:
             text = extract_query(reply.text)
             prompt = call.ask.messages
             if self._queries.reject_reason(attack, attempt.lang, prompt, text) is None:
+                # Two branches may write the same query, which is answered once.
                 grown.setdefault(text, Leaf(text, parent.turns()))
         return (yield from self._on_topic(attempt, attack, list(grown.values()), turn))
 
@@ -143,6 +147,7 @@ class Refinement:
 
 
 def _off_topic(reply: Reply) -> bool:
+    # Only a plain no cuts a query: a Critic that can't write JSON would cut all of them.
     try:
         return json.loads(reply.text) == {"on_topic": False}
     except ValueError:

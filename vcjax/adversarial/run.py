@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.attacks.queries import StandInQuestions
 from vcjax.adversarial.attacks.style import attempts_in_a_row
 from vcjax.adversarial.calls import ACTOR, ATTACKER, CRITIC, TARGET, charge_recorded_calls
 from vcjax.adversarial.cells import Cell, CellGroup
@@ -15,9 +14,8 @@ from vcjax.adversarial.critic.canaries import canary_report
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.outputs import dataset_card, write_records
-from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, quota_report
-from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.summary import RunSummary
 from vcjax.charter.load import charter_file
 from vcjax.core.files import write_json, write_jsonl, write_text
@@ -54,6 +52,7 @@ def synthesize(
         of the Actor's family that wasn't allowed; all before anything is written.
     """
     workdir, inputs, settings = on_disk(workdir), read_inputs(config), asdict(config)
+    # An endpoint's budget, timeout and the like may change when a run is continued.
     settings |= {name: without_options(settings[name]) for name in ROLES}
     run = Run("synthesize", workdir, settings, seed=config.seed, extendable=EXTENDABLE)
     if (summary := run.finished(count="attempts")) is not None:
@@ -93,19 +92,20 @@ def _run(
         cell_attempts=config.cell_attempts,
         wave=config.wave,
     )
-    planner = plan_attempts(config, suite, CellGroup(inputs.cells), limits, shares)
     agreement = canaries = None
-    with Progress(planner) as progress:
-        pipeline = Pipeline(
-            config,
-            suite,
-            planner,
-            roles,
-            ledger,
-            progress=progress,
-            stand_ins=StandInQuestions(inputs.questions, suite.charter),
-            excluded=inputs.excluded,
-        )
+    with Pipeline(
+        config,
+        suite,
+        CellGroup(inputs.cells),
+        limits,
+        roles=roles,
+        ledger=ledger,
+        questions=inputs.questions,
+        excluded=inputs.excluded,
+        shares=shares,
+    ) as pipeline:
+        # Before the attempts: a Critic that can't be asked fails here, and not after they are paid
+        # for.
         if inputs.labelled:
             agreement = measure_agreement(
                 inputs.labelled, pipeline.panel, pipeline.poll, config.critic, seed=config.seed
@@ -119,6 +119,7 @@ def _run(
                 size=config.canaries,
                 seed=config.seed,
             )
+    # Counted from the ledger, not from this process: earlier starts made some of the attempts.
     counts = RunSummary(attempts_in_a_row(suite.attacks))
     for attempt in pipeline.decided():
         counts.add(attempt)
@@ -128,7 +129,7 @@ def _run(
         **_settings(config, inputs),
         "accept_score": pipeline.panel.thresholds.score if pipeline.panel else 0,
         "exported": exported,
-        "quota": quota_report(planner, progress.tallies),
+        "quota": quota_report(pipeline.planner, pipeline.progress.tallies),
         "calibration": calibration,
         "canaries": canaries,
         **counts.summary(),

@@ -100,6 +100,7 @@ class FramingAgreement:
         self._incomplete[question].append(kind)
         if len(self._incomplete[question]) < size:
             return
+        # Removed once it is complete: a run may have a million attempts.
         kinds = set(self._incomplete.pop(question))
         if not kinds <= {"accepted", "rejected"}:
             self._counts["undecided"] += 1

@@ -125,6 +125,7 @@ def query_reject_reason(
     if not query.endswith(("?", "？")) and not _ASKS[lang].search(query):
         return QueryReason.NOT_A_QUESTION
     low, high = _LENGTH[lang]
+    # Chinese has no spaces; a character carries about as much as half a word.
     size = len(query.split()) if lang == "en" else len(query)
     if not low <= size <= high:
         return QueryReason.TOO_SHORT if size < low else QueryReason.TOO_LONG

@@ -151,6 +151,7 @@ class Attack(_Strict):
                     raise ValueError(f"{field}: nothing in {lang!r}")
         for lang, examples in self.examples.items():
             for i, example in enumerate(examples):
+                # What the file has, not what is None: `answer: null` is a mistake as well.
                 given = example.model_fields_set - {"topic", "question"}
                 if wrong := given ^ kind.example_fields:
                     verb = "has no" if min(wrong) in given else "needs"

@@ -70,6 +70,7 @@ def calibrate(
 
     truth = [item.truth for item in items]
     decisions = [item.critic for item in items]
+    # A label that people never give: leaving the hard answers unscored lowers this agreement.
     with_unscored = [_UNSCORED if label is None else label for label in decisions]
     return {
         "n": len(items),
@@ -161,6 +162,7 @@ def corrected_rates(
     def one(pair: tuple[int, int], group_of: Callable[[Any], Any]) -> dict[str, Any]:
         accepted, judged = pair
         shares = [group_of(report[name]) for name in ("sensitivity", "specificity")]
+        # A group without labels has no sensitivity, and its rate stays uncorrected.
         known = [Share(0, 0) if s is None else Share(s["k"], s["n"]) for s in shares]
         corrected = corrected_rate(Share(accepted, judged), known[0], known[1], confidence)
         return {

@@ -140,6 +140,7 @@ def sample_judged(
     chosen = []
     for lang in dict.fromkeys(lang for lang, _ in found):
         rejected, accepted = found[lang, "rejected"], found[lang, "accepted"]
+        # Only a rejected answer can be turned, so they must not be crowded out by accepted ones.
         share = rejected[: max(size // 2, size - len(accepted))]
         chosen += [*share, *accepted[: size - len(share)]]
     return chosen

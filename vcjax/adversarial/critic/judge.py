@@ -93,6 +93,7 @@ class AnswerJudge:
         remaining, verdicts = iter(replies), {}
         for n, own in requests.items():
             votes = [next(remaining) for _ in own]
+            # A filter of every Critic's endpoint blocks; with some votes left, the panel decides.
             if all(reply.outcome == CONTENT_FILTER for reply in votes):
                 verdicts[n] = Verdict("blocked", f"{Origin.CRITIC}: {CONTENT_FILTER}")
             else:

@@ -117,6 +117,8 @@ def aggregate(
     scores = [vote.score for vote in votes if vote.score is not None]
     expected = [vote.expected_score for vote in votes if vote.expected_score is not None]
     score = median(scores) if scores else None
+    # Shares of all votes, unread ones included: those count for neither side. A tie rejects, as a
+    # wrong answer in the training data costs more than a missing one.
     if 2 * kinds["accepted"] > len(votes):
         kind = "accepted"
     elif 2 * kinds["rejected"] >= len(votes):

@@ -69,6 +69,7 @@ class Vote:
 
 def _whole(scores: Mapping[str, float]) -> float:
     """The mean of the aspects; all principles together are one of them."""
+    # A charter with many principles would drown facts and helpfulness otherwise.
     principles = [value for name, value in scores.items() if name.startswith(PRINCIPLE)]
     others = [value for name, value in scores.items() if not name.startswith(PRINCIPLE)]
     return fmean([*others, fmean(principles)] if principles else others)
@@ -104,6 +105,7 @@ class AcceptThresholds:
             value, name = min(low, key=lambda each: each[0])
             return f"{name.removeprefix(PRINCIPLE)} {value}"
         whole = _whole(vote.scores)
+        # Rounded down: 3.97 must not be shown as the 4.0 that it misses.
         return None if whole >= self.score else f"score {floor(10 * whole) / 10:g}"
 
     def _least(self, aspect: str) -> int:

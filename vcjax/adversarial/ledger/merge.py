@@ -96,12 +96,14 @@ def _take(connection: sqlite3.Connection, path: Path, merged: Merged) -> None:
 def _take_rows(connection: sqlite3.Connection) -> Merged:
     """Copies what is new from the database `source`, within a transaction."""
     setup, alike = ", ".join(SETUP), f"USING ({', '.join(SETUP)})"
+    # A setup has another key in each file: `setup_keys` maps the source's keys to the target's.
     connection.execute(f"INSERT OR IGNORE INTO setups ({setup}) SELECT {setup} FROM source.setups")
     connection.execute(
         "CREATE TEMP TABLE setup_keys AS SELECT theirs.key AS there, ours.key AS here "
         f"FROM source.setups AS theirs JOIN main.setups AS ours {alike}"
     )
     connection.execute("CREATE TEMP TABLE clashes (id TEXT PRIMARY KEY) WITHOUT ROWID")
+    # An attempt is added or left out as a whole, with its calls: `clashes` has those that differ.
     for statement in (_CLASHING_CALLS, _CLASHING_ATTEMPTS):
         connection.execute(statement)
     calls = connection.execute(_NEW_CALLS).rowcount

@@ -105,6 +105,7 @@ def attempts(
     for row in rows:
         record = dict(row)
         for name in ("conversation", "candidates"):
+            # Parsed here, so that callers have values and not JSON.
             if name in record:
                 record[name] = json.loads(record[name])
         yield record
