@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
-from vcjax.generate.scoring import batches, score, score_batch, shapes, shared_rows
+from vcjax.generate.scoring import (
+    _padded_length,
+    _row_counts,
+    batches,
+    score,
+    score_batch,
+    shared_rows,
+)
 from vcjax.generate.text import encode_pair, log_likelihood
 from vcjax.model import build
 from vcjax.model.build import abstract, plain_logits
@@ -110,6 +117,12 @@ def test_a_row_is_run_again_where_more_is_asked_of_it_than_fits():
     assert len(rows) == 4
     assert all(row.targets == len(row.members) <= row.length for row in rows)
     assert sorted(member for row in rows for member in row.members) == list(range(200))
+
+
+def shapes(max_position: int, token_budget: int) -> set[tuple[int, int]]:
+    """Every (rows, length) that a batch may have."""
+    lengths = {_padded_length(length, max_position) for length in range(1, max_position + 1)}
+    return {(count, length) for length in lengths for count in _row_counts(length, token_budget)}
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,7 +1,7 @@
 """Log-probabilities of given tokens, many sequences at a time.
 
-Sequences are run in batches of power-of-two lengths, so that the number of shapes is bounded and
-known. A sequence whose inputs are a prefix of another's is read from that row: of many one-token
+Sequences are run in batches of power-of-two lengths, so that the number of shapes is bounded. A
+sequence whose inputs are a prefix of another's is read from that row: of many one-token
 continuations of one context, one row is run. Logits exist only for the tokens that are scored, a
 few at a time.
 """
@@ -266,13 +266,6 @@ def batches(rows: Sequence[Row], token_budget: int) -> Iterator[Batch]:
             count = max(each for each in counts if each < 2 * len(left))
             yield Batch(tuple(left[:count]), count)
             left = left[count:]
-
-
-def shapes(max_position: int, token_budget: int) -> list[tuple[int, int]]:
-    """Every (rows, length) that `batches` may give."""
-    powers = (2**n for n in range((max_position - 1).bit_length() + 1))
-    lengths = sorted({_padded_length(power, max_position) for power in powers})
-    return [(count, length) for length in lengths for count in _row_counts(length, token_budget)]
 
 
 def _row_counts(length: int, token_budget: int) -> list[int]:

@@ -45,9 +45,9 @@ class ServeConfig(EngineConfig):
             raise UserError(f"name: {len(self.names)} names for {len(self.models)} models")
         if len(set(self.model_names)) < len(self.model_names) or "" in self.model_names:
             raise UserError("name: models need names that differ")
-        for field, least in (("max_waiting", 0), ("max_tokens", 0)):
-            if getattr(self, field) < least:
-                raise UserError(f"{field} must be at least {least}, not {getattr(self, field)}")
+        for field in ("max_waiting", "max_tokens"):
+            if getattr(self, field) < 0:
+                raise UserError(f"{field} must be at least 0, not {getattr(self, field)}")
         for field in ("max_body_mb", "timeout_s"):
             if not getattr(self, field) > 0:
                 raise UserError(f"{field} must be above 0, not {getattr(self, field)}")
