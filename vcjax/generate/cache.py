@@ -273,8 +273,14 @@ class DecodeState:
         return padded
 
     def _new_cache(self, axes: tuple[str, ...], rows: int, length: int) -> Any:
-        layout = self._layout
-        return programs.new_cache(layout.config, layout.on_mesh, axes, rows, length, layout.dtype)
+        return programs.new_cache(
+            self._layout.config,
+            self._layout.on_mesh,
+            axes,
+            rows=rows,
+            length=length,
+            dtype=self._layout.dtype,
+        )
 
 
 def _power_of_two(length: int, least: int) -> int:

@@ -198,13 +198,13 @@ class ModelPool:
             )
             # Its engine casts them to `dtype`, and later adapters share the result.
         bundle = Bundle(
-            trained.config,
-            join(shared, unstack(trained.params)),
-            located.chat.apply(read_tokenizer(folder / MODEL)),
-            read_json(folder / MODEL / GENERATION),
-            dtype,
-            trained.stored_dtype,
-            trained.origin,
+            config=trained.config,
+            params=join(shared, unstack(trained.params)),
+            tokenizer=located.chat.apply(read_tokenizer(folder / MODEL)),
+            generation_config=read_json(folder / MODEL / GENERATION),
+            dtype=dtype,
+            stored_dtype=trained.stored_dtype,
+            origin=trained.origin,
         )
         engine = self._config.engine(bundle, lora, **self._options)
         return LoadedModel(TextEngine(bundle, engine), trained.origin, base)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.generate.sampling import Drawn, SamplingBatch, count, draw
 from vcjax.model.build import Params
+from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache
 from vcjax.parallel import OnMesh, sharding
 
@@ -169,7 +170,13 @@ def resize(on_mesh: OnMesh | None, cache: Cache, context: int) -> Cache:
 
 @partial(jax.jit, static_argnames=("config", "on_mesh", "axes", "rows", "length", "dtype"))
 def new_cache(
-    config: Any, on_mesh: OnMesh | None, axes: tuple[str, ...], rows: int, length: int, dtype: Any
+    config: LlamaConfig,
+    on_mesh: OnMesh | None,
+    axes: tuple[str, ...],
+    *,
+    rows: int,
+    length: int,
+    dtype: Any,
 ) -> Cache:
     """Empty keys and values on the devices.
 
