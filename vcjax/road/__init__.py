@@ -1,1 +1,12 @@
-"""Floor 7: the whole road, from a base model to a report, and one evaluation with its report."""
+"""The road: the stages of the rooms below, put together into whole runs.
+
+Each of these is a `Run` of stages (`vcjax.core.run`); every stage is a run in a folder of its own,
+so what was stopped continues, and what is finished is skipped.
+
+demo      model -> cpt -> sft -> before, synthesis -> adversarial -> after -> export; one report
+rounds    measure0 -> attack1 -> train1 -> measure1 -> attack2 -> ...; one table (rounds_summary)
+ablation  queries -> for each seed and arm (ablation_arms): data -> train -> measured, documents;
+          one table, one plot (ablation_summary); settings in ablation_config, what is given to the
+          arms in ablation_data
+evaluate  one evaluation: roles, answers, scores, report
+"""

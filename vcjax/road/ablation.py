@@ -23,8 +23,13 @@ from vcjax.data.records import Record
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
 from vcjax.road.ablation_arms import QUERIES, ArmRun, fill_roles
 from vcjax.road.ablation_config import ATTACKS, CONVERSATIONS, AblationConfig
-from vcjax.road.ablation_data import ordinary_conversations, read_documents
-from vcjax.road.ablation_queries import groups, read_places, write_queries
+from vcjax.road.ablation_data import (
+    ordinary_conversations,
+    query_groups,
+    read_documents,
+    read_query_cells,
+    write_queries,
+)
 from vcjax.road.ablation_summary import charter_rules, read_results, samples, summarise
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.weights.bundle import load_bundle
@@ -66,15 +71,15 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
                     stages += arm_run.stages()
         run.do(stages)
 
-        places = read_places(folder / QUERIES)
-        results = {name: read_results(own, places, charter) for name, own in arms.items()}
+        cells = read_query_cells(folder / QUERIES)
+        results = {name: read_results(own, cells, charter) for name, own in arms.items()}
         summary = summarise(
             config,
             charter,
             family=family,
             arms=arms,
             results=results,
-            places=places,
+            cells=cells,
             seconds=run.seconds,
         )
         write_json(folder / SUMMARY, summary)
@@ -102,7 +107,7 @@ def _check_inputs(config: AblationConfig, workdir: Path) -> tuple[Charter, str]:
         raise UserError(
             f"charter {charter.name!r}: no principle has a check to decide an answer by"
         )
-    groups(config)
+    query_groups(config)
     _read_all(read_documents(config))
     family = family_of(RoleSpec(config.model, config.family), "family")
     for arm in config.arms:

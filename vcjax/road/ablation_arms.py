@@ -14,8 +14,7 @@ from vcjax.core.errors import GateNotMet
 from vcjax.core.run import Stage
 from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
-from vcjax.road.ablation_data import score_documents, write_conversations
-from vcjax.road.ablation_queries import ITEMS
+from vcjax.road.ablation_data import ITEMS, score_documents, write_conversations
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.train.config import TrainConfig
 from vcjax.train.run import train

@@ -1,10 +1,13 @@
-"""What is given to the arms: conversations to train on, and documents whose loss is measured.
+"""What is given to the arms: queries that all are asked, conversations, and documents.
 
-An arm that makes no pairs of its own is trained on ordinary conversations, or on answers that
-nobody selected. Documents are only measured on: how well does a checkpoint predict other text?
+queries        written once, by the base model as Attacker; benchmark items for every evaluation
+conversations  what an arm that makes no pairs of its own is trained on: ordinary ones, or answers
+               that nobody selected
+documents      only measured on: how well does a checkpoint predict other text?
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
@@ -12,29 +15,143 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vcjax.adversarial.calls import ACTOR
+from vcjax.adversarial.calls import ACTOR, ATTACKER
+from vcjax.adversarial.cells import CellGroup
 from vcjax.adversarial.config import split_names
+from vcjax.adversarial.inputs import read_suite
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.outputs import accepted_records
-from vcjax.charter.load import load_charter
-from vcjax.core.errors import UserError
-from vcjax.core.files import read_jsonl, write_json, write_jsonl
+from vcjax.adversarial.pipeline import QueryWriter
+from vcjax.charter.load import charter_file, load_charter
+from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
 from vcjax.core.lineage import Parent
 from vcjax.core.run import Run
 from vcjax.core.seeds import derive_seed
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
-from vcjax.data.records import Conversation, Document
+from vcjax.data.records import BenchmarkItem, Conversation, Document
 from vcjax.generate.scoring import Scored, score
 from vcjax.generate.text import prefix_id
 from vcjax.model.build import abstract
 from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
+from vcjax.roles.references import RoleSpec, open_roles, without_options
 from vcjax.weights.bundle import Bundle, load_bundle
 
+HELD_OUT, TRAINED = "held_out", "trained"
+GROUPS = (HELD_OUT, TRAINED)
+"""Attacks and subdomains that no arm is trained on, and those that arms are trained on."""
+ITEMS, CELLS = "queries.jsonl", "places.json"
 PAIRS, SCORES = "conversations.jsonl", "documents.json"
 AT_ONCE = 4096
 """Documents whose texts are in memory together."""
+_CALL = f"{ATTACKER}/measured"  # not the call of an arm's attempt, which has another seed then
+_ATTEMPTS = 6
+"""For each query that is wanted of a cell, before it is given up."""
+
+# -------------------------------------------------------------------------------------------------
+# Queries.
+# -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class QueryCell:
+    """The group of a query, and the part of its cell by which queries differ; and its topic."""
+
+    group: str
+    subdomain: str
+    attack: str
+    topic: str
+
+
+def query_groups(config: AblationConfig) -> dict[str, CellGroup]:
+    """The cells of each group.
+
+    Raises:
+      UserError: an attack that is unknown, in both groups or, where it is held out, of several
+        turns; or nothing is held out, or nothing that is trained on can be measured with.
+    """
+    suite = read_suite(config.synthesis)
+    for attack in suite.held_out_attacks:
+        if attack.kind != "single":
+            raise UserError(
+                f"config.held_out_attacks: {attack.name!r} continues from the answers, and "
+                "every arm is asked the same queries; name attacks of kind single"
+            )
+    held_out = suite.held_out().get("both")
+    if held_out is None:
+        raise UserError(
+            f"charter {suite.charter.name!r} holds no topic in {config.language!r} out; mark a "
+            "subdomain `held_out`"
+        )
+    singles = {attack.name for attack in suite.attacks if attack.kind == "single"}
+    trained = tuple(cell for cell in suite.cells() if cell.attack in singles)
+    if not trained:
+        raise UserError("config.attacks: none is of kind single; all queries must stand alone")
+    return {HELD_OUT: held_out, TRAINED: CellGroup(trained)}
+
+
+def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> None:
+    """Has `queries.jsonl` (benchmark items) and `places.json` (their cells) written, unless they
+    are there.
+
+    Raises:
+      GateNotMet: no query that is good for a held-out cell was written.
+    """
+    names = ("charter", "language", "attacks", "held_out_attacks", "seed")
+    settings: dict[str, Any] = {name: getattr(config, name) for name in names}
+    wanted = {HELD_OUT: config.held_out_queries, TRAINED: config.trained_queries}
+    settings |= {f"{group}_queries": count for group, count in wanted.items()}
+    settings["attacker"] = without_options(attacker.model)
+    run = Run("queries", folder, settings, seed=config.seed)
+    if run.is_finished():
+        return
+    roles, parents = open_roles({ATTACKER: attacker}, config)
+    sampling = replace(config.synthesis, seed=config.seed, wave=config.slots)
+    suite = read_suite(config.synthesis)
+    with run.opened():
+        with Ledger(folder / "ledger.sqlite") as ledger:
+            writer = QueryWriter(sampling, suite, roles[ATTACKER], ledger, stage=_CALL)
+            found = {
+                name: writer.write(group, wanted[name], _ATTEMPTS)
+                for name, group in query_groups(config).items()
+            }
+        if not found[HELD_OUT]:
+            raise GateNotMet(f"{folder}: the Attacker wrote no good query on held-out topics")
+        items, cells = [], {}
+        for group, queries in found.items():
+            for attempt, text in queries:
+                cell = QueryCell(group, attempt.subdomain, attempt.attack, attempt.topic)
+                cells[attempt.id] = asdict(cell)
+                item = BenchmarkItem(
+                    id=attempt.id,
+                    parallel_id=attempt.id,
+                    domain=attempt.subdomain,
+                    lang=attempt.lang,
+                    question=text,
+                )
+                items.append(item.to_dict())
+        write_jsonl(folder / ITEMS, items)
+        write_json(folder / CELLS, cells)
+        parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
+        run.finish(parents)
+
+
+def read_query_cells(folder: Path) -> dict[str, QueryCell]:
+    """The cell of each query, by its id."""
+    return {id: QueryCell(**cell) for id, cell in read_json(folder / CELLS).items()}
+
+
+def read_questions(folder: Path) -> dict[str, str]:
+    """The text of each query, by its id."""
+    return {item["id"]: item["question"] for _, item in read_jsonl(folder / ITEMS)}
+
+
+# -------------------------------------------------------------------------------------------------
+# Conversations.
+# -------------------------------------------------------------------------------------------------
 
 
 def ordinary_conversations(config: AblationConfig, arm: Arm) -> Iterator[Conversation]:
@@ -123,6 +240,11 @@ def _unselected(synthesis: Path) -> Iterator[dict[str, Any]]:
             first = next(filter(str.strip, answers), None)
             if first is not None:
                 yield from accepted_records({**attempt, "answer": first})
+
+
+# -------------------------------------------------------------------------------------------------
+# Documents.
+# -------------------------------------------------------------------------------------------------
 
 
 def read_documents(config: AblationConfig) -> Iterator[Document]:

@@ -17,8 +17,15 @@ from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.run import read_scores
 from vcjax.road.ablation_arms import DOCUMENTS, MEASURED, ArmRun
 from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
-from vcjax.road.ablation_data import SCORES, count_records
-from vcjax.road.ablation_queries import GROUPS, HELD_OUT, Place, read_places, read_questions
+from vcjax.road.ablation_data import (
+    GROUPS,
+    HELD_OUT,
+    SCORES,
+    QueryCell,
+    count_records,
+    read_query_cells,
+    read_questions,
+)
 from vcjax.stats.intervals import crossed_mean, rate_record
 from vcjax.text.units import units
 
@@ -45,12 +52,14 @@ class ArmResult:
     answers: tuple[dict[str, dict[str, Any]], ...]
 
 
-def read_results(arm: Sequence[ArmRun], places: Mapping[str, Place], charter: Charter) -> ArmResult:
+def read_results(
+    arm: Sequence[ArmRun], cells: Mapping[str, QueryCell], charter: Charter
+) -> ArmResult:
     """Reads what the runs of one arm have written."""
     checks_of_runs = [_checks(run.folder / MEASURED) for run in arm]
     broken: dict[str, dict[str, Any]] = {}
     for group in GROUPS:
-        ids = sorted(id for id, place in places.items() if place.group == group)
+        ids = sorted(id for id, cell in cells.items() if cell.group == group)
         table = {
             rule: np.array(
                 [[_breaks(checks[id], rule) for id in ids] for checks in checks_of_runs], bool
@@ -86,14 +95,14 @@ def summarise(
     family: str,
     arms: Mapping[str, Sequence[ArmRun]],
     results: Mapping[str, ArmResult],
-    places: Mapping[str, Place],
+    cells: Mapping[str, QueryCell],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """The content of `summary.json`.
 
     Args:
       arms: the runs of each arm, by its name; `results` likewise.
-      places: of the queries that were measured with.
+      cells: of the queries that were measured with.
       seconds: of each stage, by its name.
     """
     measured_only = set(charter_rules(charter)) - set(charter_rules(charter, measured=False))
@@ -111,7 +120,7 @@ def summarise(
         "base": config.base.name,
         "any_rule": ANY,
         "measured_rules": sorted(measured_only),
-        "queries": {group: _queries(places, group) for group in GROUPS},
+        "queries": {group: _queries(cells, group) for group in GROUPS},
         "documents": int(results[config.base.name].loss.shape[1]),
         "arms": {
             arm.name: {
@@ -133,15 +142,15 @@ def samples(
     Args:
       queries: the folder of the queries.
     """
-    places, texts = read_places(queries), read_questions(queries)
-    held_out = sorted(id for id, place in places.items() if place.group == HELD_OUT)
+    cells, texts = read_query_cells(queries), read_questions(queries)
+    held_out = sorted(id for id, cell in cells.items() if cell.group == HELD_OUT)
     drawn = sorted(held_out, key=lambda id: derive_seed(config.seed, "sample", id))
     return [
         {
             "id": id,
             "lang": config.language,
-            "domain": places[id].subdomain,
-            "attack": places[id].attack,
+            "domain": cells[id].subdomain,
+            "attack": cells[id].attack,
             "question": texts[id],
             "answers": {
                 name: {
@@ -282,13 +291,13 @@ def _answers(folder: Path) -> dict[str, dict[str, Any]]:
     return {answer["id"]: answer for _, answer in read_jsonl(folder / "answers.jsonl")}
 
 
-def _queries(places: Mapping[str, Place], group: str) -> dict[str, Any]:
-    own = [place for place in places.values() if place.group == group]
+def _queries(cells: Mapping[str, QueryCell], group: str) -> dict[str, Any]:
+    own = [cell for cell in cells.values() if cell.group == group]
     return {
         "n": len(own),
-        "attacks": sorted({place.attack for place in own}),
-        "subdomains": sorted({place.subdomain for place in own}),
-        "topics": sorted({place.topic for place in own}),
+        "attacks": sorted({cell.attack for cell in own}),
+        "subdomains": sorted({cell.subdomain for cell in own}),
+        "topics": sorted({cell.topic for cell in own}),
     }
 
 

@@ -1,4 +1,4 @@
-"""What rounds of attack and training come to: success on what is held out, round by round."""
+"""The summary of rounds of attack and training: success on what is held out, round by round."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from vcjax.adversarial.cells import HELD_OUT_GROUPS
 from vcjax.adversarial.measurement import attack_results
 from vcjax.adversarial.summary import CONFIDENCE
 from vcjax.core.files import read_json
+from vcjax.core.run import SUMMARY
 from vcjax.core.seeds import derive_seed
 from vcjax.stats.intervals import Interval, interval_record, paired_difference, rate_record
 
@@ -26,24 +27,29 @@ def round_records(
     """One record a round, from 0: `{round, success, difference, attack}`.
 
     `success` has the attack success rate in each group that is held out, with Wilson's interval,
-    over the attempts that were judged; `difference` what it rose by (less is
-    better) since the round before and since the first, by attempt, with bootstrap intervals;
-    `attack` what became of the attacks that the round was trained on.
+    over the attempts that were judged; `difference` has its rise (less is better) since the round
+    before and since the first, by attempt, with bootstrap intervals; `attack` has the counts of the
+    attacks that the round was trained on.
+
+    Args:
+      measured, attacked: the folders of the measurements from round 0 on, of the attacks from 1 on.
     """
     found = [_by_group(folder) for folder in measured]
     rounds = []
     for number, groups in enumerate(found):
         differences = {
             since: {
-                group: _difference(found[place][group], groups[group], (seed, since, group, number))
+                group: _difference(
+                    found[earlier][group], groups[group], (seed, since, group, number)
+                )
                 for group in groups
             }
-            for since, place in (("previous", number - 1), ("first", 0))
+            for since, earlier in (("previous", number - 1), ("first", 0))
             if number
         }
         attack = None
         if number:
-            summary = read_json(attacked[number - 1] / "summary.json")
+            summary = read_json(attacked[number - 1] / SUMMARY)
             names = ("attempts", "accepted", "rejected", "unscored", "blocked", "attack_success")
             attack = {name: summary[name] for name in names}
         success = {
