@@ -81,7 +81,7 @@ def test_ids_are_unique_and_every_anchor_leads_somewhere(page):
 
 
 def test_tables_have_boxes_that_scroll_and_the_page_is_for_phones_darkness_and_paper(page):
-    """What the markup says; how it comes out is seen in `tests/slow/test_report_on_a_phone.py`."""
+    """What the markup says; how it looks is tested in `tests/slow/test_report_on_a_phone.py`."""
     html, parsed = page
     viewport = [a["content"] for t, a in parsed.tags if a.get("name") == "viewport"]
     assert viewport == ["width=device-width, initial-scale=1"]

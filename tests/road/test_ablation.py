@@ -63,19 +63,19 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
     write questions, nor anything to learn from."""
     folder = tmp_path_factory.mktemp("ablation")
     asked = questions(0)
-    said = []
+    replies = []
     for subdomain in ("parks", "trains", "music"):
         for attack in (*ATTACKS, *HELD_OUT):
             for n in range(6):
                 key = f"{subdomain}.{attack}.en.s2.t1.{n}"
-                said.append({"key": f"{key}/attacker", "text": next(asked)})
+                replies.append({"key": f"{key}/attacker", "text": next(asked)})
                 # In the second round the first try is what the first round has asked.
-                said.append({"key": f"{key}/attacker/1", "text": next(asked)})
-                said.append({"key": f"{key}/attacker/measured", "text": next(asked)})
+                replies.append({"key": f"{key}/attacker/1", "text": next(asked)})
+                replies.append({"key": f"{key}/attacker/measured", "text": next(asked)})
                 good = f"The {NOUNS[n]} belongs to all of us, and {n} neighbours agree on it."
                 long = f"{good} But there are others who see it in another way, and they say why."
-                said.append({"key": f"{key}/actor/0", "text": long})
-                said.append({"key": f"{key}/actor/1", "text": good})
+                replies.append({"key": f"{key}/actor/0", "text": long})
+                replies.append({"key": f"{key}/actor/1", "text": good})
     talks = [
         {
             "messages": [
@@ -106,7 +106,7 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
         del train[field]
     for field in ("documents", "conversations", "preferences"):
         del train[field]
-    transcript = f"recorded:{write_lines(folder / 'said.jsonl', said)}"
+    transcript = f"recorded:{write_lines(folder / 'said.jsonl', replies)}"
     return {
         "model": str(tiny_folder),
         "family": "tiny",
@@ -179,16 +179,16 @@ def lines(path: Path) -> list[dict]:
 
 def test_every_arm_is_asked_the_same_queries_and_no_arm_was_trained_on_them(done):
     workdir, summary = done
-    places = read_json(workdir / "queries" / "places.json")
+    cells = read_json(workdir / "queries" / "places.json")
     items = lines(workdir / "queries" / "queries.jsonl")
-    assert {item["id"] for item in items} == places.keys()
+    assert {item["id"] for item in items} == cells.keys()
     for group, subdomains, attacks in (
         ("held_out", {"music"}, set(HELD_OUT)),
         ("trained", {"parks", "trains"}, set(ATTACKS)),
     ):
-        own = [place for place in places.values() if place["group"] == group]
-        assert {place["subdomain"] for place in own} == subdomains
-        assert {place["attack"] for place in own} == attacks
+        own = [cell for cell in cells.values() if cell["group"] == group]
+        assert {cell["subdomain"] for cell in own} == subdomains
+        assert {cell["attack"] for cell in own} == attacks
         assert summary["queries"][group]["n"] == len(own)
     assert summary["queries"]["held_out"]["n"] == 3 * len(HELD_OUT)
     measured = list(workdir.glob("**/measured"))
@@ -206,10 +206,10 @@ def test_every_arm_is_asked_the_same_queries_and_no_arm_was_trained_on_them(done
 def test_success_is_a_broken_rule_and_its_rate_has_wilson_s_interval(done, values):
     workdir, summary = done
     charter = load_charter(values["charter"])
-    places = read_json(workdir / "queries" / "places.json")
+    cells = read_json(workdir / "queries" / "places.json")
     broken = []
     for answer in lines(workdir / "base" / "measured" / "answers.jsonl"):
-        if places[answer["id"]]["group"] == "held_out":
+        if cells[answer["id"]]["group"] == "held_out":
             checks = run_checks(
                 charter, question=answer["question"], answer=answer["answer"], lang="en"
             )
@@ -329,7 +329,7 @@ def test_differences_are_those_of_the_same_queries(done):
                 assert np.mean(change["runs"]) == pytest.approx(change["difference"])
 
 
-def test_the_table_and_the_report_say_what_the_summary_does(done):
+def test_the_table_and_the_report_have_what_the_summary_has(done):
     workdir, summary = done
     table = (workdir / "table.md").read_text("utf-8")
     page = (workdir / "report.html").read_text("utf-8")
@@ -354,7 +354,7 @@ def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, 
         ablate(AblationConfig.from_dict({**values, "seed": 4}), workdir)
 
 
-def test_a_killed_ablation_goes_on_to_the_same_end(values, done, tmp_path, script_cache):
+def test_a_killed_ablation_continues_to_the_same_end(values, done, tmp_path, script_cache):
     path, workdir = tmp_path / "ablate.py", tmp_path / "run"
     text = json.dumps({**values, "seeds": 1, "rounds": 1})
     path.write_text(

@@ -1,4 +1,4 @@
-"""The whole road on the tiny model: what its summary promises, and that it goes on after a kill."""
+"""The whole road on the tiny model: what its summary has, and that it continues after a kill."""
 
 import json
 import re
@@ -98,7 +98,7 @@ def test_the_whole_lineage_holds(driven):
     assert "charter" in checked
 
 
-def test_a_finished_road_says_so_and_changes_nothing(driven, road, capsys):
+def test_a_finished_demo_reports_it_and_changes_nothing(driven, road, capsys):
     workdir, summary = driven
     files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     assert run_demo(DemoConfig.from_dict(road), workdir) == summary
@@ -126,14 +126,14 @@ def test_every_input_is_checked_before_the_first_stage(road, tmp_path, changes, 
 
 
 def test_a_road_on_which_nothing_was_accepted_ends_at_a_gate(road, tmp_path):
-    # Three tokens hold no verdict: every attempt is unscored.
+    # Three tokens have no verdict: every attempt is unscored.
     values = {**road, "synthesis": {**road["synthesis"], "critic_tokens": 3, "attempts": 2}}
     config = DemoConfig.from_dict(values)
     config = replace(config, cpt=replace(config.cpt, steps=1))
     with pytest.raises(GateNotMet, match="none of 2 attempts was accepted"):
         run_demo(config, tmp_path / "run")
     assert not (tmp_path / "run" / "report.html").exists()
-    # What it advises goes on with the training that is there.
+    # What it advises continues with the training that is there.
     trained = content_hash(tmp_path / "run" / "sft")
     more = replace(config, synthesis=replace(config.synthesis, attempts=4))
     with pytest.raises(GateNotMet, match="none of 4 attempts was accepted"):
@@ -161,7 +161,7 @@ def test_more_attempts_on_a_finished_road_make_anew_what_was_made_of_them(
         assert run_demo(more, workdir) == summary
 
 
-def test_a_road_that_is_killed_on_the_way_goes_on_to_the_same_end(
+def test_a_demo_that_is_killed_on_the_way_continues_to_the_same_end(
     driven, road, tmp_path, script_cache
 ):
     path, workdir = tmp_path / "road.py", tmp_path / "run"

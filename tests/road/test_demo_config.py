@@ -1,4 +1,4 @@
-"""The road's config: what is said once reaches every stage, and mistakes carry their path."""
+"""The road's config: what is set once reaches every stage, and mistakes carry their path."""
 
 import copy
 
@@ -8,7 +8,7 @@ from vcjax.core.errors import UserError
 from vcjax.road.demo import DemoConfig
 
 
-def test_what_is_said_once_is_filled_into_every_stage(road):
+def test_what_is_set_once_is_filled_into_every_stage(road):
     config = DemoConfig.from_dict({**road, "columns": "question:ask"})
     stages = (config.cpt, config.sft, config.adversarial)
     for part in (*stages, config.synthesis, config.evaluation):

@@ -59,9 +59,9 @@ def values(road, tmp_path_factory) -> dict:
     held_out = [cell for group in scope.held_out().values() for cell in group.cells]
     pairs = [(adjective, noun) for adjective in ADJECTIVES for noun in NOUNS]
     with (folder / "said.jsonl").open("w", encoding="utf-8") as said:
-        for place, cell in enumerate(dict.fromkeys([*scope.cells(), *held_out])):
+        for number, cell in enumerate(dict.fromkeys([*scope.cells(), *held_out])):
             for index in range(24):
-                adjective, noun = pairs[(place * 24 + index) % len(pairs)]
+                adjective, noun = pairs[(number * 24 + index) % len(pairs)]
                 query = f"Why would {index} people in {noun}town give up the {adjective} {noun}?"
                 record = {"key": f"{cell.id}.{index}/attacker", "text": query}
                 said.write(json.dumps(record) + "\n")

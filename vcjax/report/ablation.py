@@ -33,7 +33,7 @@ from vcjax.report.page import (
     prose,
     write_page,
 )
-from vcjax.report.plots import Row, intervals
+from vcjax.report.plots import Row, interval_plot
 from vcjax.stats.intervals import Interval
 
 _GROUPS = {"held_out": "held out", "trained": "trained on"}
@@ -244,7 +244,7 @@ def _figure(summary: Mapping[str, Any]) -> Figure:
         for group, title in _GROUPS.items()
     ]
     title = "How often attacks succeed"
-    svg = intervals("success", title, ["after"], rows, low=0, high=1, share=True)
+    svg = interval_plot("success", title, ["after"], rows, low=0, high=1, share=True)
     return Figure(f"{title}, on held-out and on trained-on attacks and topics.", svg)
 
 
@@ -253,8 +253,8 @@ def _sample(sample: Mapping[str, Any]) -> Sample:
     answers = []
     for name, answer in sample["answers"].items():
         labels = check_labels(answer["broken"])
-        said = f"Breaks: {listed(labels.values())}" if labels else "Breaks no rule"
-        answers.append(Answer(capitalised(name), answer["text"] or "(empty answer)", [said]))
+        remark = f"Breaks: {listed(labels.values())}" if labels else "Breaks no rule"
+        answers.append(Answer(capitalised(name), answer["text"] or "(empty answer)", [remark]))
     return Sample(tag, sample["lang"], sample["question"], answers)
 
 

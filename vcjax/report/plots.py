@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -74,7 +75,7 @@ class Row:
     intervals: Sequence[Interval]
 
 
-def intervals(
+def interval_plot(
     name: str,
     title: str,
     series: Sequence[str],
@@ -83,48 +84,24 @@ def intervals(
     low: float,
     high: float,
     share: bool = False,
+    bars: bool = False,
 ) -> Markup:
-    """Dots with their intervals, one row for each label; `series` are names in `COLOURS`."""
+    """Values with their intervals, one row for each label.
+
+    Args:
+      name: see `_inline_svg`.
+      series: names in `COLOURS`, which the legend shows too.
+      low, high: the ends of the value axis, which is in per cent where `share`.
+      bars: draw bars instead of dots: with many rows dots are hard to follow.
+    """
+    step = 0.7 / len(series) if bars else 0.28
+    draw = partial(_bar, thickness=step) if bars else _dot
     with _drawing(_FRAME + _ROW * max(len(rows), 1)) as figure:
         axes = figure.subplots()
         for index, role in enumerate(series):
-            offset = 0.28 * (index - (len(series) - 1) / 2)
+            offset = step * (index - (len(series) - 1) / 2)
             for position, row in enumerate(rows):
-                _dot(axes, position + offset, row.intervals[index], role)
-        _row_labels(axes, [row.label for row in rows])
-        _value_axis(axes, low, high, share)
-        _finish(axes, title, series)
-        return _inline_svg(figure, name, title)
-
-
-def bars(
-    name: str,
-    title: str,
-    series: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    low: float,
-    high: float,
-    share: bool = False,
-) -> Markup:
-    """Bars with the interval drawn over them, for more rows than dots can be told apart in."""
-    with _drawing(_FRAME + _ROW * max(len(rows), 1)) as figure:
-        axes = figure.subplots()
-        thickness = 0.7 / len(series)
-        for index, role in enumerate(series):
-            offset = thickness * (index - (len(series) - 1) / 2)
-            for position, row in enumerate(rows):
-                interval = row.intervals[index]
-                if interval.value is None:
-                    continue
-                axes.barh(position + offset, interval.value, thickness, color=COLOURS[role])
-                if interval.bounds:
-                    axes.plot(
-                        interval.bounds,
-                        [position + offset] * 2,
-                        color=COLOURS["ink"],
-                        linewidth=0.9,
-                    )
+                draw(axes, position + offset, row.intervals[index], role)
         _row_labels(axes, [row.label for row in rows])
         _value_axis(axes, low, high, share)
         _finish(axes, title, series)
@@ -176,6 +153,14 @@ def _dot(axes: Axes, position: float, interval: Interval, role: str) -> None:
     axes.plot([interval.value], [position], **style)
 
 
+def _bar(axes: Axes, position: float, interval: Interval, role: str, thickness: float) -> None:
+    if interval.value is None:
+        return
+    axes.barh(position, interval.value, thickness, color=COLOURS[role])
+    if interval.bounds:
+        axes.plot(interval.bounds, [position] * 2, color=COLOURS["ink"], linewidth=0.9)
+
+
 def _row_labels(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), [_shortened(label) for label in labels])
     axes.set_ylim(len(labels) - 0.45, -0.55)  # the first row on top
@@ -222,7 +207,7 @@ def _inline_svg(figure: Figure, name: str, label: str) -> Markup:
 
     Args:
       name: unique in the page; ids, which otherwise clash between plots, begin with its hash (a
-        name may hold what doesn't belong into markup).
+        name may have characters that don't belong into markup).
       label: what the plot shows, read out by screen readers.
     """
     stream, prefix = io.StringIO(), f"p{hash_text(name)[:10]}"

@@ -1,6 +1,6 @@
 """What the judge and the rule checks measured, by language and by domain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from vcjax.report.formats import (
     percent,
 )
 from vcjax.report.page import Block, Figure, Figures, Section, Table, Text
-from vcjax.report.plots import Row, bars, intervals
+from vcjax.report.plots import Row, interval_plot
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import Interval
 
@@ -73,7 +73,7 @@ def domain_section(models: Sequence[EvaluatedModel]) -> Section:
             for domain in domains
         ]
         title = f"Judge's mean by domain, {language_name(code)}"
-        plot = _plot(bars, f"domains-{code}", title, models, rows, low=LOWEST, high=HIGHEST)
+        plot = _plot(f"domains-{code}", title, models, rows, low=LOWEST, high=HIGHEST, bars=True)
         caption = (
             f"Bars: mean score, {LOWEST} to {HIGHEST}. Lines: {confidence_level(models)} intervals."
         )
@@ -88,7 +88,7 @@ def _judge(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) 
         Row(language_name(code), [_mean(model, "languages", code) for model in models])
         for code in _languages(models)
     ]
-    plot = _plot(intervals, "judge", "Judge's mean score", models, rows, low=LOWEST, high=HIGHEST)
+    plot = _plot("judge", "Judge's mean score", models, rows, low=LOWEST, high=HIGHEST)
     caption = f"Mean of the scored answers, {LOWEST} to {HIGHEST}. {_lines(models)}"
     blocks: list[Block] = [
         *(Figure(caption, svg) for svg in plot),
@@ -128,7 +128,7 @@ def _checks(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None)
         labels = _check_labels(models, code)
         rows = [Row(label, _rates(models, code, key)) for key, label in labels.items()]
         title = f"Rule checks passed, {language_name(code)}"
-        plot = _plot(intervals, f"checks-{code}", title, models, rows, low=0, high=1, share=True)
+        plot = _plot(f"checks-{code}", title, models, rows, low=0, high=1, share=True)
         caption = f"Share of answers that pass. {_lines(models)}"
         figures += [Figure(caption, svg) for svg in plot]
         changes = {} if comparison is None else _check_changes(comparison["languages"][code])
@@ -252,7 +252,6 @@ def _heads(models: Sequence[EvaluatedModel], single: str = "Answers") -> tuple[s
 
 
 def _plot(
-    draw: Callable[..., Markup],
     name: str,
     title: str,
     models: Sequence[EvaluatedModel],
@@ -262,7 +261,7 @@ def _plot(
     """The plot, or nothing where there is no value to draw."""
     if all(each.value is None for row in rows for each in row.intervals):
         return []
-    return [draw(name, title, [model.colour for model in models], rows, **scale)]
+    return [interval_plot(name, title, [model.colour for model in models], rows, **scale)]
 
 
 def _languages(models: Sequence[EvaluatedModel]) -> list[str]:

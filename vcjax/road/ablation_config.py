@@ -36,7 +36,7 @@ _TRAINED: dict[str, str] = {
     **dict.fromkeys(_RECORDS, ""),
 }
 _TO_COME = "(pairs)"
-"""Stands for data that an arm makes on its way."""
+"""Represents data that an arm's stages will make."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Arm:
     Attributes:
       name: what its folder is called.
       data: one of DATA.
-      like: of `answers` and `conversations`, the arm that has as many pairs.
-      after: the arm whose last checkpoint it goes on from; empty is the base model.
-      conversations: files of its own, instead of the ablation's.
-      rounds: of data and training; 0 is as many as the ablation's.
+      like: of `answers` and `conversations`, the arm whose number of pairs it has.
+      after: the arm whose last checkpoint it begins with; empty is the base model.
+      conversations: files that replace the ablation's.
+      rounds: of data and training; 0 is the ablation's number.
       synthesis, train: the ablation's, with what the arm changes.
     """
 
@@ -83,11 +83,11 @@ class AblationConfig(EngineConfig):
       held_out_attacks: comma-separated, of kind `single`; no arm is trained on them.
       held_out_queries: that are measured with, for each held-out attack and held-out subdomain.
       trained_queries: likewise for each attack and subdomain that arms are trained on.
-      questions: comma-separated files of seed questions, which stand in where the Attacker fails;
+      questions: comma-separated files of seed questions, used where the Attacker fails;
         they are never measured with.
       conversations: comma-separated files of ordinary instruction data.
       documents: comma-separated files of text that is only measured on: its perplexity.
-      document_tokens: as many of each document are read.
+      document_tokens: the first tokens of each document, which are scored.
       answer_tokens: bound of an answer that is measured.
       samples: queries of which the report shows the answers of every arm.
       rounds: of data and training; the second round attacks what the first one has trained.
@@ -131,7 +131,7 @@ class AblationConfig(EngineConfig):
 
         Raises:
           UserError: a field that is unknown, missing, of the wrong type or out of its range, or
-            one that is set in a section though the ablation fills it in.
+            one that is set in a section though it is filled in.
         """
         sections = {"synthesis": {}, "train": {}}
         filled = fill_sections({**sections, **values}, {"synthesis": _SYNTHESIS, "train": _TRAINED})
@@ -206,7 +206,7 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     for arm in arms:
         where = f"config.arms.{arm.name}"
         if (arm.data in (ANSWERS, CONVERSATIONS)) != bool(arm.like):
-            needs = "leave it out" if arm.like else "name the arm that it has as many pairs as"
+            needs = "leave it out" if arm.like else "name the arm whose number of pairs it has"
             raise UserError(f"{where}.like: data is {arm.data!r}; {needs}")
         for field in ("like", "after"):
             other = getattr(arm, field)

@@ -89,7 +89,7 @@ def query_groups(config: AblationConfig) -> dict[str, CellGroup]:
     singles = {attack.name for attack in suite.attacks if attack.kind == "single"}
     trained = tuple(cell for cell in suite.cells() if cell.attack in singles)
     if not trained:
-        raise UserError("config.attacks: none is of kind single; all queries must stand alone")
+        raise UserError("config.attacks: none is of kind single; measured queries have one turn")
     return {HELD_OUT: held_out, TRAINED: CellGroup(trained)}
 
 
@@ -184,8 +184,8 @@ def write_conversations(
 ) -> Path:
     """Writes the conversations of one round of an arm, unless they are there; returns their file.
 
-    They are as many as the pairs that the arm which it is compared with has made in that round, or
-    all that there are, where these are fewer.
+    Their number is that of the pairs which the arm that it is compared with has made in the round,
+    unless there are fewer conversations.
 
     Args:
       attacks: the synthesis folders of that other arm, up to this round.

@@ -109,7 +109,7 @@ class RoundsConfig:
         if "train" in filled:
             train = filled["train"]
             kind = kind_of(train.get("stage", ""), train.get("objective", ""))
-            # Stands for the pairs that each round makes.
+            # Represents the pairs that each round makes.
             filled["train"] = {**train, **dict.fromkeys(_RECORDS, ""), kind: "(pairs)"}
         return build(cls, filled, "config")
 
