@@ -63,7 +63,7 @@ class Stage:
 
 
 class Run:
-    """See the head of this file.
+    """What every run does around its own work; the head of this file has the order of calls.
 
     Attributes:
       workdir: as the user named it; it may be in a store.
@@ -133,6 +133,8 @@ class Run:
         self.check()
         if not (self.workdir / LINEAGE).is_file():
             return None
+        # The lineage's config, not config.json: the latter is that of an extension from its first
+        # moment on, the former only once it has ended.
         changed = list(_differences(read_lineage(self.workdir)["config"], self.config))
         return changed if set(changed) <= set(self._deferred) else None
 
@@ -156,7 +158,7 @@ class Run:
         fields = (*self._extendable, *self._deferred)
         with opened(spool.local, self._recorded, fields) as folder:
             spool.remove(LINEAGE)  # a run that is being extended isn't finished
-            spool.push()
+            spool.push()  # another machine that tries the same workdir finds its config
             yield folder
 
     def save(self) -> None:
@@ -172,11 +174,14 @@ class Run:
         record = _read_stages(folder)
         for number, stage in enumerate(stages, start=1):
             print(f"[{number}/{len(stages)}] {stage.name}", flush=True)
+            # A stage's own config has only the paths of what it reads, which stay the same when the
+            # stage before is extended; hence the hashes.
             read = {name: content_hash(folder / name) for name in stage.reads}
             if stage.name in record and record[stage.name]["read"] != read:
                 del record[stage.name]
                 _put_aside(folder / stage.name)
             begun = record.setdefault(stage.name, {"seconds": 0.0, "read": read})
+            # Before the stage starts: a kill within it must not leave a folder of unknown origin.
             write_json(folder / STAGES, record)
             start = time.monotonic()
             try:
@@ -275,6 +280,7 @@ def _read_stages(folder: Path) -> dict[str, Any]:
 
 
 def _put_aside(folder: Path) -> None:
+    # Not removed: it may have taken days, and only its owner knows whether it is still wanted.
     if folder.is_dir():
         aside = folder.with_name(f".{folder.name}.superseded")
         print(f"{folder}: made anew, as a stage before it was extended; kept as {aside.name}")

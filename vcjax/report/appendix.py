@@ -111,6 +111,7 @@ def _answer(name: str, text: str, score: int | None, checks: dict[str, bool] | N
         passed = f"{len(checks) - len(failed)} of {len(checks)} passed"
         fails = f"; failed: {listed(failed)}" if failed else ""
         remarks.append(f"Rule checks: {passed}{fails}")
+    # The text itself stays as the model wrote it: the page escapes it and keeps its white space.
     return Answer(name, text if text.strip() else _EMPTY, remarks)
 
 

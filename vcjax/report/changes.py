@@ -21,6 +21,7 @@ def reading(difference: Interval) -> str:
     """
     if difference.low is None or difference.high is None or difference.n < MINIMUM_PAIRS:
         return _UNKNOWN
+    # Strictly: an interval that ends at zero is compatible with no change.
     if difference.low > 0:
         return "higher"
     if difference.high < 0:

@@ -38,7 +38,7 @@ def write_demo_report(
     model, charter, judge = summary["model"], summary["charter"], summary["judge"]
     evaluation, same_family = summary["evaluation"], summary["same_family"]
     if judge is None:
-        same_family = None
+        same_family = None  # the sections read this as "nobody judged"
     models = [EvaluatedModel(name, name, evaluation[name]) for name in ("before", "after")]
     opening = [
         prose("judge", same_family=same_family),

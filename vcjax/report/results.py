@@ -109,6 +109,7 @@ def _judge(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) 
             ],
         ),
     ]
+    # A reason of one evaluation only is a row too, with 0 for the other.
     reasons = sorted({reason for model in models for reason in model.summary["unscored"]})
     if reasons:
         rows = [

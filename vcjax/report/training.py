@@ -111,6 +111,7 @@ def _curve(stage: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
 
 def _loss_cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
     tokens, seconds = record.get("tokens"), record.get("seconds")
+    # None where a run measured nothing: a speed of 0 would be a claim.
     speed = None if missing(tokens) or missing(seconds) or not seconds else tokens / seconds
     return (
         stage_name(stage),

@@ -132,9 +132,12 @@ class ArmRun:
         folder = self.data_folder(round)
         if self.arm.data != ATTACKS:
             other = self._of(self.arm.like)
+            # The other arm's rounds set how many conversations each round has; where it has fewer
+            # rounds, its last one sets it.
             attacks = [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
             write_conversations(self.config, self.arm, folder, attacks, self.seed)
             return
+        # A round must not repeat the queries of those before, which its own ledger doesn't have.
         asked = [query for n in range(1, round) for query in _asked(self.data_folder(n))]
         summary = synthesize(self.synthesis(round), folder, excluded=asked)
         if not summary["exported"]:

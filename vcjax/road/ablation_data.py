@@ -296,6 +296,7 @@ def _scored(bundle: Bundle, documents: Iterable[Document], most: int) -> list[di
         def scored(index: int, found: Scored) -> None:
             bar.update()
 
+        # All texts of a corpus at once might not fit into memory.
         while some := list(islice(waiting, AT_ONCE)):
             sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in some]
             found = score(graph, bundle.params, sequences, on_scored=scored)

@@ -66,6 +66,8 @@ def read_results(
             )
             for rule in charter_rules(charter)
         }
+        # Rules that are only measured never chose training data, so that a model can't have learned
+        # to please them; they don't count as the success of an attack.
         selecting = np.array([table[rule] for rule in charter_rules(charter, measured=False)])
         broken[group] = {ANY: selecting.any(axis=0), **table}
     scores = [read_json(run.folder / DOCUMENTS / SCORES) for run in arm]

@@ -213,6 +213,7 @@ def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
         for _ in records:
             pass  # a bad one is an error
     family = family_of(RoleSpec(config.model, config.family), "family")
+    # Once converted, the model is read from the workdir, and the original may be gone.
     if not (workdir / "model" / LINEAGE).is_file():
         load_bundle(config.model).require_tokenizer()
     return charter, family

@@ -72,6 +72,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
     specs = {"model": RoleSpec(config.model, config.model_family)}
+    # Families are checked before the models are opened, which takes long.
     if config.judge:
         specs["judge"] = RoleSpec(config.judge, config.judge_family)
         families = [family_of(spec, f"{name}_family") for name, spec in specs.items()]

@@ -185,6 +185,7 @@ class _Loop:
                 f"charter {self.suite.charter.name!r} holds nothing out, so nothing shows what a "
                 "round has learned; name config.synthesis.held_out_attacks"
             )
+        # Loading takes long and only shows whether the model is usable: once a start is enough.
         if not self._folder("measure", 0).is_dir():
             load_bundle(config.model).require_tokenizer()
 
@@ -206,6 +207,8 @@ class _Loop:
 
     def _measure(self, round: int) -> None:
         """Attacks what the round has trained on all that is held out."""
+        # The queries of the first measurement are asked each time, so that rounds can be compared
+        # attempt by attempt, which takes far fewer attempts than comparing two rates.
         first = self._folder("measure", 0) if round else None
         measure_attacks(
             self._synthesis(0, self._model(round)),
@@ -226,6 +229,8 @@ class _Loop:
             floor=self.config.floor,
             seed=derive_seed(self.config.seed, "allocation", round),
         )
+        # A query that is measured with must not be trained on, and one that was trained on before
+        # teaches nothing new.
         excluded = measured_queries(self._folder("measure", 0), self._groups)
         for earlier in range(1, round):
             excluded += _queries(self._folder("attack", earlier) / "ledger.sqlite")
@@ -287,6 +292,8 @@ def _unless_used(config: _Config, extendable: Sequence[str], folder: Path, used:
     Args:
       folder: of the stage, `used` the one that the next stage makes from it.
     """
+    # With more steps or attempts now, the stage would end in something else than what the next one
+    # was made from, and the lineage of that would no longer be true.
     if not used.is_dir():
         return config
     recorded = read_json(folder / CONFIG)
