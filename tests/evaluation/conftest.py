@@ -58,20 +58,20 @@ def small():
 @pytest.fixture(scope="session")
 def replies(small):
     """What a model and a judge say to `small`: text by key, with one verdict that is no verdict."""
-    said = {}
+    texts = {}
     for number, item in enumerate(small.items):
-        said[f"{item.id}/answer"] = f"{TEXT[item.lang]} ({number})" if number % 5 else "No."
+        texts[f"{item.id}/answer"] = f"{TEXT[item.lang]} ({number})" if number % 5 else "No."
         verdict = {"reason": f"reason {number}", "score": number % 6}
-        said[f"{item.id}/judge"] = json.dumps(verdict) if number != 7 else "Four, I think."
-    return said
+        texts[f"{item.id}/judge"] = json.dumps(verdict) if number != 7 else "Four, I think."
+    return texts
 
 
 @pytest.fixture(scope="session")
 def recorded():
-    """Writes a transcript and opens it as a role: `recorded(path, said, family)`."""
+    """Writes a transcript and opens it as a role: `recorded(path, texts, family)`."""
 
-    def make(path, said, family):
-        lines = [json.dumps({"key": key, "text": text}) for key, text in said.items()]
+    def make(path, texts, family):
+        lines = [json.dumps({"key": key, "text": text}) for key, text in texts.items()]
         path.write_text("\n".join(lines), encoding="utf-8")
         return Listening(path, family=family)
 

@@ -37,7 +37,7 @@ def test_a_system_prompt_is_in_the_language_of_its_question(small, listening, tm
         assert heard.messages[0] == {"role": "system", "content": content}
 
 
-def test_a_missing_system_prompt_is_told_before_anything_is_asked(small, listening, tmp_path):
+def test_a_missing_system_prompt_is_an_error_before_anything_is_asked(small, listening, tmp_path):
     with pytest.raises(UserError, match="system_prompts: none in 'zh'"):
         ask(small, listening, tmp_path, system_prompts={"en": "Be fair."})
     assert (tmp_path / "answers.jsonl").read_text() == ""
@@ -64,6 +64,6 @@ def test_another_question_to_the_model_is_another_answer(small, listening, tmp_p
 
 
 def test_half_a_surrogate_pair_can_be_stored(small, tmp_path, recorded, replies):
-    said = replies | {f"{small.items[0].id}/answer": "\ud800 yes"}
-    answers = ask(small, recorded(tmp_path / "model.jsonl", said, "smollm2"), tmp_path)
+    texts = replies | {f"{small.items[0].id}/answer": "\ud800 yes"}
+    answers = ask(small, recorded(tmp_path / "model.jsonl", texts, "smollm2"), tmp_path)
     assert answers[0]["answer"] == "? yes"

@@ -100,8 +100,8 @@ def test_a_question_that_got_no_answer_is_not_judged(tmp_path, charter, recorded
 
 
 def test_a_verdict_is_of_one_answer_one_charter_and_one_judge(tmp_path, charter, recorded):
-    said = {"t-1-en/judge": '{"reason": "fair", "score": 4}'}
-    role = recorded(tmp_path / "judge.jsonl", said, "other")
+    texts = {"t-1-en/judge": '{"reason": "fair", "score": 4}'}
+    role = recorded(tmp_path / "judge.jsonl", texts, "other")
     again = recorded(tmp_path / "empty.jsonl", {}, "other")
     again.model = role.model
     other_charter = charter.model_copy(update={"version": "2"})

@@ -14,12 +14,12 @@ SETTINGS = EvaluationSettings(chunk=5)
 
 @pytest.fixture(scope="session")
 def go(charter, small, recorded, tmp_path_factory):
-    """Evaluates with the replies given: `go(workdir, said)`."""
+    """Evaluates with the replies given: `go(workdir, texts)`."""
 
-    def run(workdir, said, options=SETTINGS, judge_family="qwen3", benchmark=small):
+    def run(workdir, texts, options=SETTINGS, judge_family="qwen3", benchmark=small):
         folder = tmp_path_factory.mktemp("transcripts")
-        model = recorded(folder / "model.jsonl", said, "smollm2")
-        judge = recorded(folder / "judge.jsonl", said, judge_family)
+        model = recorded(folder / "model.jsonl", texts, "smollm2")
+        judge = recorded(folder / "judge.jsonl", texts, judge_family)
         return evaluate(model, judge, charter, benchmark, workdir, settings=options)
 
     return run
@@ -56,7 +56,7 @@ def test_a_run_leaves_answers_scores_and_summary(finished, charter, small):
     assert summary["held_out"]["en"]["n"] == summary["trained"]["en"]["n"] == 3
 
 
-def test_a_finished_run_asks_nothing_and_says_the_same(go, replies, tmp_path, finished):
+def test_a_finished_run_asks_nothing_and_returns_the_same_summary(go, replies, tmp_path, finished):
     summary = go(tmp_path, replies)
     assert go(tmp_path, {}) == summary == finished[1]
 
@@ -114,7 +114,7 @@ def test_a_sample_is_evaluated_and_hashed(go, replies, tmp_path, small):
     assert summary["benchmark"]["hash"] != small.hash
 
 
-def test_a_question_outside_the_charter_is_told_before_anything_is_asked(
+def test_a_question_outside_the_charter_is_an_error_before_anything_is_asked(
     charter, small, recorded, tmp_path
 ):
     model = recorded(tmp_path / "model.jsonl", {}, "smollm2")
@@ -139,9 +139,9 @@ def test_two_runs_are_compared_from_their_workdirs(go, replies, tmp_path):
 
 def test_the_whole_shipped_benchmark_goes_through(go, charter, tmp_path):
     benchmark = load_benchmark("universal", charter)
-    said = {f"{item.id}/answer": item.question for item in benchmark.items}
-    said |= {f"{i.id}/judge": '{"reason": "", "score": 2}' for i in benchmark.items}
-    summary = go(tmp_path, said, benchmark=benchmark)
+    texts = {f"{item.id}/answer": item.question for item in benchmark.items}
+    texts |= {f"{i.id}/judge": '{"reason": "", "score": 2}' for i in benchmark.items}
+    summary = go(tmp_path, texts, benchmark=benchmark)
     assert summary["languages"]["zh"]["total"] == 2 * 182
     assert len(summary["domains"]) == 13
     assert summary["held_out"]["en"]["n"] == 3 * 14

@@ -17,7 +17,7 @@ _LATER = re.compile(r"\[then (\w+)\]")
 
 
 class FailingServer(ThreadingHTTPServer):
-    """A request whose last message has `[WORD]` in it fails as `_Handler`'s `said_WORD` does.
+    """A request whose last message has `[WORD]` in it is answered by `_Handler.respond_WORD`.
 
     `[WORD once]` fails the first time for its message, and is answered then. An answer is GOOD, or
     VERDICT where JSON is asked for; after `[then WORD]` it ends with `[WORD]`, so that who is asked
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
             body, {name.lower(): value for name, value in self.headers.items()}
         )
         try:
-            getattr(self, f"said_{word}")()
+            getattr(self, f"respond_{word}")()
         finally:
             self.server.left()
 
@@ -95,22 +95,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def said_good(self, content: str | None = None, reason: str = "stop") -> None:
+    def respond_good(self, content: str | None = None, reason: str = "stop") -> None:
         message = {"role": "assistant", "content": self.good if content is None else content}
         usage = {"prompt_tokens": 10, "completion_tokens": 5}
         choice = {"index": 0, "message": message, "finish_reason": reason}
         self.send(200, {"model": "served", "choices": [choice], "usage": usage})
 
-    def said_limited(self) -> None:
+    def respond_limited(self) -> None:
         self.send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"})
 
-    def said_later(self) -> None:
+    def respond_later(self) -> None:
         self.send(429, {"error": {"message": "tomorrow"}}, {"Retry-After": "86400"})
 
-    def said_broken(self) -> None:
+    def respond_broken(self) -> None:
         self.send(500, b"Internal Server Error")
 
-    def said_slow(self) -> None:
+    def respond_slow(self) -> None:
         """A byte of the headers now and then: no single read ever waits long."""
         for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 10_000:
             if self.server.closing.wait(0.01):
@@ -118,14 +118,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
 
-    def said_cut(self) -> None:
+    def respond_cut(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", "5000")
         self.end_headers()
         self.wfile.write(b'{"choices": [{"message": {"content": "So')
         self.close_connection = True
 
-    def said_chunked(self) -> None:
+    def respond_chunked(self) -> None:
         """A stream that ends in the middle of a chunk."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
@@ -133,46 +133,46 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b'50\r\n{"choices": [')
         self.close_connection = True
 
-    def said_hangup(self) -> None:
+    def respond_hangup(self) -> None:
         self.close_connection = True
 
-    def said_nothing(self) -> None:
-        self.said_good("")
+    def respond_nothing(self) -> None:
+        self.respond_good("")
 
-    def said_bodiless(self) -> None:
+    def respond_bodiless(self) -> None:
         self.send(200, b"")
 
-    def said_html(self) -> None:
+    def respond_html(self) -> None:
         self.send(200, b"<html>So.</html>")
 
-    def said_other(self) -> None:
+    def respond_other(self) -> None:
         self.send(200, {"answer": "So."})
 
-    def said_filtered(self) -> None:
-        self.said_good("", "content_filter")
+    def respond_filtered(self) -> None:
+        self.respond_good("", "content_filter")
 
-    def said_blocked(self) -> None:
+    def respond_blocked(self) -> None:
         self.send(400, {"error": {"code": "content_filter", "message": "not that"}})
 
-    def said_longer(self) -> None:
+    def respond_longer(self) -> None:
         self.send(400, {"error": {"code": "context_length_exceeded", "message": "too many"}})
 
-    def said_refused(self) -> None:
+    def respond_refused(self) -> None:
         self.send(400, {"error": {"message": "no such option"}})
 
-    def said_denied(self) -> None:
+    def respond_denied(self) -> None:
         self.send(401, {"error": {"message": "bad key"}})
 
-    def said_unknown(self) -> None:
+    def respond_unknown(self) -> None:
         self.send(404, {"error": {"message": "no such model"}})
 
-    def said_wait(self) -> None:
+    def respond_wait(self) -> None:
         """Answers when three requests are under way, or there is no hope of that."""
         for _ in range(200):
             if self.server.most >= 3 or self.server.closing.is_set():
                 break
             time.sleep(0.01)
-        self.said_good()
+        self.respond_good()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the tests count."""

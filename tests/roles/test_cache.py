@@ -28,7 +28,7 @@ def test_a_record_is_on_the_disk_when_append_returns(tmp_path):
 
 
 @given(data=st.data())
-def test_a_file_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path_factory, data):
+def test_a_file_cut_anywhere_keeps_its_whole_lines_and_is_continued(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("cache") / "s.jsonl"
     with CallCache(path, ID) as cache:
         for record in RECORDS:

@@ -71,15 +71,15 @@ def asks(*texts, **more):
 def test_every_ask_of_a_mix_ends_in_its_outcome_after_its_tries(server):
     words = [word for _ in range(2) for word in ENDS]
     texts = [f"[{word}] {n}" for n, word in enumerate(words)]
-    role, told = role_of(server), {}
-    replies = role.ask(asks(*texts), told.__setitem__)
+    role, received = role_of(server), {}
+    replies = role.ask(asks(*texts), received.__setitem__)
     for word, text, reply in zip(words, texts, replies, strict=True):
         outcome, tries = ENDS[word]
         assert (text, reply.outcome, server.tries[text]) == (text, outcome, tries)
         assert reply.text == (GOOD if outcome == "ok" else "")
         assert reply.finish_reason == ("stop" if outcome == "ok" else outcome)
         assert reply.detail or outcome == "ok"
-    assert [told[index] for index in range(len(texts))] == replies
+    assert [received[index] for index in range(len(texts))] == replies
     assert server.most <= role.spec.concurrency
 
 
@@ -137,10 +137,10 @@ def test_no_wait_reaches_beyond_the_time_of_an_ask(server):
     ("options", "bound"), [("token_budget=40", "40 of|45 tokens"), ("cost_budget=0.00003", "cost")]
 )
 def test_a_spent_budget_ends_the_run_and_keeps_what_was_answered(server, options, bound):
-    role, told = role_of(server, f"{QUICK}#concurrency=1#price=2#{options}"), {}
+    role, received = role_of(server, f"{QUICK}#concurrency=1#price=2#{options}"), {}
     with pytest.raises(GateNotMet, match=f"its budget is spent: .*({bound})"):
-        role.ask(asks(*[f"good {n}" for n in range(9)]), told.__setitem__)
-    assert list(told) == [0, 1, 2]
+        role.ask(asks(*[f"good {n}" for n in range(9)]), received.__setitem__)
+    assert list(received) == [0, 1, 2]
     assert sum(server.tries.values()) == 3
     assert role.ask([]) == []  # there is nothing to be spent on
     again = role_of(server, f"{QUICK}#concurrency=1#price=2#{options}")
@@ -164,16 +164,16 @@ def test_what_no_ask_can_mend_ends_the_run(server, word, message):
 
 
 def test_an_endpoint_that_answers_nothing_any_more_ends_the_run(server):
-    role, told = role_of(server, f"{QUICK}#concurrency=1#in_a_row=4"), []
+    role, received = role_of(server, f"{QUICK}#concurrency=1#in_a_row=4"), []
     texts = [f"[broken] {n}" for n in range(9)]
     texts.insert(3, "good")
     with pytest.raises(GateNotMet, match="4 asks in a row failed, the last one: server error"):
-        role.ask(asks(*texts), lambda index, reply: told.append(reply.outcome))
-    assert told == ["server error"] * 3 + ["ok"] + ["server error"] * 4
+        role.ask(asks(*texts), lambda index, reply: received.append(reply.outcome))
+    assert received == ["server error"] * 3 + ["ok"] + ["server error"] * 4
     assert server.tries["[broken] 7"] == 0
 
 
-def test_requests_that_are_turned_down_from_the_first_on_are_a_mistake_of_the_run(server):
+def test_requests_that_are_all_rejected_are_a_mistake_of_the_run(server):
     role = role_of(server, f"{QUICK}#concurrency=1#in_a_row=3")
     with pytest.raises(GateNotMet, match=r"3 asks in a row failed, .*no such option"):
         role.ask(asks(*[f"[refused] {n}" for n in range(9)]))
@@ -183,16 +183,16 @@ def test_requests_that_are_turned_down_from_the_first_on_are_a_mistake_of_the_ru
 
 
 def test_an_endpoint_that_is_gone_ends_the_run_without_a_reply(server):
-    role, told = role_of(server), []
+    role, received = role_of(server), []
     role.ask(asks("good"))
     server.shutdown()
     server.server_close()
     with pytest.raises(GateNotMet, match="nobody answers there"):
-        role.ask(asks("good", "good"), lambda *each: told.append(each))
-    assert told == []
+        role.ask(asks("good", "good"), lambda *each: received.append(each))
+    assert received == []
 
 
-def test_a_caller_that_stops_listening_ends_all(server):
+def test_an_error_of_the_caller_ends_all(server):
     role = role_of(server, "concurrency=2")
 
     def full(index, reply):
@@ -210,7 +210,7 @@ def test_it_can_be_asked_from_within_another_event_loop(server):
     assert asyncio.run(cell())[0].text == GOOD
 
 
-def test_no_proxy_stands_between_us_and_this_machine(server, monkeypatch):
+def test_no_proxy_is_used_on_this_machine(server, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     role = role_of(server)
@@ -272,8 +272,8 @@ def test_an_endpoint_can_judge_an_evaluation(server, tmp_path):
         for n, text in enumerate(texts)
     )
     answers = tmp_path / "answers.jsonl"
-    said = [{"key": f"{item.id}/answer", "text": "Some say so."} for item in items]
-    answers.write_text("\n".join(map(json.dumps, said)), encoding="utf-8")
+    transcript = [{"key": f"{item.id}/answer", "text": "Some say so."} for item in items]
+    answers.write_text("\n".join(map(json.dumps, transcript)), encoding="utf-8")
     benchmark = Benchmark("four", items, frozenset())
     model, judge = RecordedRole(answers), role_of(server)
     charter = load_charter("universal")

@@ -45,7 +45,7 @@ def test_an_answer_is_read_with_its_tokens_and_the_model_that_gave_it():
         (completion(None), "empty"),
     ],
 )
-def test_an_answer_without_a_text_is_a_reply_that_says_so(answer, outcome):
+def test_an_answer_without_a_text_is_a_reply_with_its_outcome(answer, outcome):
     reply = read(answer)
     assert (reply.outcome, reply.finish_reason, reply.text) == (outcome, outcome, "")
     assert (reply.prompt_tokens, reply.tokens) == (7, 3)  # they were paid for
@@ -102,7 +102,7 @@ def test_a_failure_has_its_name_and_whether_a_retry_may_help(status, answer, out
         (429, {"error": {"code": "insufficient_quota"}}),
     ],
 )
-def test_what_no_ask_can_mend_is_told_apart(status, answer):
+def test_what_no_ask_can_mend_is_an_error_of_its_own(status, answer):
     with pytest.raises(Denied, match=f"HTTP {status}"):
         read(answer, status)
 

@@ -13,20 +13,20 @@ from vcjax.roles.role import expected_score, number_alternatives
 DIGITS = tuple((str(n), -1.0 - n) for n in range(6))
 
 
-def cut(text, places):
+def cut(text, cuts):
     """`text` in pieces."""
-    places = sorted({min(place, len(text)) for place in places} | {0, len(text)})
-    return [text[a:b] for a, b in pairwise(places)]
+    cuts = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    return [text[a:b] for a, b in pairwise(cuts)]
 
 
 @given(
     reason=st.text(max_size=30),
     scores=st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 5), max_size=6),
-    places=st.lists(st.integers(0, 120), max_size=40),
+    cuts=st.lists(st.integers(0, 120), max_size=40),
 )
-def test_every_number_has_the_alternatives_of_the_token_that_begins_it(reason, scores, places):
+def test_every_number_has_the_alternatives_of_the_token_that_begins_it(reason, scores, cuts):
     text = json.dumps({"reason": reason, "more": scores}, ensure_ascii=False)
-    tokens = cut(text, places)
+    tokens = cut(text, cuts)
     chosen = [(token, -0.1) for token in tokens]
     top = [(each, (f"{each[0]}#", -3.0)) for each in chosen]
     found = number_alternatives(chosen, top)

@@ -47,7 +47,7 @@ def test_a_whole_grade_is_a_score(score):
         ('{"reason": "good", "score": -1}', "out_of_range"),
     ],
 )
-def test_anything_else_is_unscored_and_says_why(text, why):
+def test_anything_else_is_unscored_with_its_reason(text, why):
     grade = parse_grade(reply(text))
     assert grade.score is None
     assert grade.unscored == why

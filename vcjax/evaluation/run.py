@@ -26,7 +26,7 @@ class EvaluationSettings:
       max_tokens, judge_max_tokens: bounds of an answer and of a verdict, in tokens.
       per_domain_and_language: size of the sample of the benchmark; None asks all of it.
       system_prompts: by language, for the model under test; None asks the bare questions.
-      allow_same_family: let a judge score a model of its own family; the summary says so.
+      allow_same_family: let a judge score a model of its own family; the summary reports it.
       seed: of the sample, the replies and the bootstrap.
       confidence: of all intervals, between 0 and 1.
       chunk: number of asks given to a role at once.

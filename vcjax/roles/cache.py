@@ -86,7 +86,7 @@ class CallCache:
     ) -> None:
         """Asks whatever has no record yet, and writes each record as its reply comes.
 
-        Progress goes to stderr where that is a terminal.
+        A progress bar is on stderr where that is a terminal.
 
         Args:
           keys: of the records of `asks`.

@@ -48,7 +48,7 @@ class Interval:
     def text(self, show: Callable[[float], str], pattern: str = "{} [{}, {}]") -> str:
         """The interval for a reader: the value and its bounds, as `show` writes a number.
 
-        The value stands alone where there are no bounds, and an undefined one is a dash.
+        Without bounds it is the value alone; an undefined value is a dash.
 
         Args:
           pattern: takes the value, the lower and the upper bound.

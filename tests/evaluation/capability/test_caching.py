@@ -80,9 +80,9 @@ def test_equal_requests_are_asked_once_and_answered_in_order(tiny, caching, pair
 def test_continuations_of_one_context_are_asked_together(tiny, caching, pairs):
     lm = Listening(tiny)
     caching(lm).loglikelihood(pairs)
-    places = [context for chunk in lm.heard for context, _ in chunk]
-    changes = sum(one != other for one, other in pairwise(places))
-    assert changes == len(set(places)) - 1
+    contexts = [context for chunk in lm.heard for context, _ in chunk]
+    changes = sum(one != other for one, other in pairwise(contexts))
+    assert changes == len(set(contexts)) - 1
 
 
 def test_a_killed_run_asks_the_rest_and_ends_in_the_same_bits(tiny, caching, pairs):
@@ -101,12 +101,12 @@ def test_texts_are_kept_as_they_come(tiny, caching, tmp_path):
     prompts = instances("generate_until", *((f"So {n}", GREEDY) for n in range(6)))
     lm = Listening(tiny)
     first = caching(lm)
-    told = []
+    received = []
 
     def stop_after_three(attr, arguments, text):
-        told.append(text)
+        received.append(text)
         first.record(attr, [(arguments, text)])
-        if len(told) == 3:
+        if len(received) == 3:
             raise KeyboardInterrupt
 
     lm.cache_hook.add_partial = stop_after_three

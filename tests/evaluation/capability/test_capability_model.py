@@ -86,11 +86,11 @@ def test_a_text_longer_than_the_context_is_scored_in_windows_each_token_once(sho
     for text, total in zip(texts, totals, strict=True):
         ids = [tiny.tokenizer.eos_id, *tiny.tokenizer.encode(text)]
         expected = logprobs(tiny, ids[:33]).sum()
-        place = 33
-        while place < len(ids):  # every other window sees as much as it can
-            end = min(place + 32, len(ids))
-            expected += logprobs(tiny, ids[end - 33 : end])[place - end :].sum()
-            place = end
+        start = 33
+        while start < len(ids):  # every other window has as much context as fits
+            end = min(start + 32, len(ids))
+            expected += logprobs(tiny, ids[end - 33 : end])[start - end :].sum()
+            start = end
         assert total == pytest.approx(expected, abs=1e-2)
 
 

@@ -1,0 +1,74 @@
+"""A role whose replies were recorded before."""
+
+import json
+
+import pytest
+
+from vcjax.core.errors import UserError
+from vcjax.roles.recorded import RecordedRole
+from vcjax.roles.role import Ask, Reply
+
+ASKED = ({"role": "user", "content": "Why?"},)
+
+
+def lines(path, *records):
+    path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    return path
+
+
+def test_a_recorded_role_answers_by_key(tmp_path):
+    path = lines(
+        tmp_path / "transcript.jsonl",
+        {"key": "a", "text": "One."},
+        {"key": "b", "text": "Tw", "finish_reason": "length"},
+    )
+    role, received = RecordedRole(path, family="llama3"), []
+    replies = role.ask([Ask(key, ASKED, 5) for key in "ba"], lambda *each: received.append(each))
+    assert [(reply.text, reply.finish_reason) for reply in replies] == [
+        ("Tw", "length"),
+        ("One.", "stop"),
+    ]
+    assert received == list(enumerate(replies))
+    assert (role.family, role.model) == ("llama3", "recorded:transcript.jsonl")
+
+
+def test_a_transcript_may_say_how_an_ask_ended_and_what_it_cost(tmp_path):
+    path = lines(
+        tmp_path / "transcript.jsonl",
+        {"key": "a", "outcome": "timeout", "detail": "after 9 s", "seconds": 9},
+        {"key": "b", "text": "One.\ud800", "tokens": 3, "prompt_tokens": 7, "cost": 0.5},
+    )
+    timeout, one = RecordedRole(path).ask([Ask("a", ASKED, 5), Ask("b", ASKED, 5)])
+    assert timeout == Reply.failed("timeout", "after 9 s")
+    assert (timeout.text, timeout.finish_reason, timeout.seconds) == ("", "timeout", 9)
+    assert one == Reply("One.?", "stop", 7, 3, cost=0.5)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"key": "a", "text": "Again."}, ":2: the key 'a' comes twice"),
+        ({"key": "b"}, ":2: a recorded reply needs `key` and `text`"),
+        ([1], ":2: a recorded reply needs `key` and `text`"),
+        ({"key": "b", "outcome": "ok"}, ":2: a recorded reply needs `key` and `text`"),
+        ({"key": "b", "text": 5}, ":2: `text` must be a string, not 5"),
+        ({"key": "b", "text": "", "finish_reason": 1}, ":2: `finish_reason` must be a string"),
+        ({"key": "b", "text": "", "tokens": 1.5}, ":2: `tokens` must be a number, not 1.5"),
+        ({"key": "b", "text": "", "cost": True}, ":2: `cost` must be a number, not True"),
+    ],
+)
+def test_a_bad_transcript_is_refused_with_its_line(tmp_path, second, message):
+    path = lines(tmp_path / "transcript.jsonl", {"key": "a", "text": "One."}, second)
+    with pytest.raises(UserError) as caught:
+        RecordedRole(path)
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_a_key_that_was_never_recorded_is_an_error_before_any_reply(tmp_path):
+    role, received = (
+        RecordedRole(lines(tmp_path / "transcript.jsonl", {"key": "a", "text": "One."})),
+        [],
+    )
+    with pytest.raises(UserError, match=r"transcript\.jsonl: no reply recorded for 'b'"):
+        role.ask([Ask("a", ASKED, 5), Ask("b", ASKED, 5)], lambda *each: received.append(each))
+    assert received == []
