@@ -6,9 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vcjax.charter.load import charter_file
+from vcjax.charter.load import charter_parents
 from vcjax.core.files import write_json
-from vcjax.core.lineage import Parent
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
@@ -36,7 +35,7 @@ def write_run(workdir: Path, base: Path, lora: LoraConfig | None, charter: str =
     workdir.mkdir()
     settings = asdict(lora) if lora else {"rank": 0}
     write_json(workdir / "config.json", {"lora": settings, "seed": 0})
-    given = [Parent.of("charter", charter_file(charter), charter)] if charter else []
+    given = charter_parents(charter) if charter else []
     write_sources(workdir, [bundle.origin, *given])
     write_static(workdir, bundle, chat=True)
     with Checkpoints(workdir, keep=1) as saved:

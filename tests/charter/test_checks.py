@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcjax.charter.checks import (
+    CHECKS,
     answered_in_language,
     complete_ending,
     contains_element,
@@ -13,7 +14,6 @@ from vcjax.charter.checks import (
     sane_length,
     two_perspectives,
 )
-from vcjax.charter.registry import CHECKS
 
 EN = (
     "The Universal Declaration of Human Rights was adopted in 1948. Some people read it as a "

@@ -18,7 +18,6 @@ from hypothesis.extra import numpy as arrays
 from tests.processes import started
 from tests.questions import write_lines
 from tests.scripts import ran
-from vcjax.charter.checks import run_checks
 from vcjax.charter.load import load_charter
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
@@ -210,8 +209,8 @@ def test_success_is_a_broken_rule_and_its_rate_has_wilson_s_interval(done, value
     broken = []
     for answer in lines(workdir / "base" / "measured" / "answers.jsonl"):
         if cells[answer["id"]]["group"] == "held_out":
-            checks = run_checks(
-                charter, question=answer["question"], answer=answer["answer"], lang="en"
+            checks = charter.run_checks(
+                question=answer["question"], answer=answer["answer"], lang="en"
             )
             broken.append(not all(check.passed for check in checks.values()))
     rate = summary["arms"]["base"]["broken"]["held_out"]["any rule"]

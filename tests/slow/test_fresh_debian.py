@@ -20,7 +20,7 @@ PART = (
     "adversarial/critic/test_panel.py",
     "adversarial/ledger/test_ledger.py",
     "benchmarks/test_record.py",
-    "charter/test_load_charter.py",
+    "charter/test_load.py",
     "core/test_files.py",
     "data/test_data_prepared.py",
     "distributed/test_meshes.py",

@@ -19,7 +19,7 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits
 from vcjax.adversarial.summary import AttackSuccess
-from vcjax.charter.load import charter_file
+from vcjax.charter.load import charter_parents
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.core.lineage import Parent
@@ -70,7 +70,7 @@ def measure_attacks(
             found[name] = _attack(config, inputs, group, own, ledger, per_cell=per_cell)
         summary = {"target": config.target, "success": found}
         write_json(folder / SUMMARY, summary)
-        parents = [*parents, Parent.of("charter", charter_file(config.charter), config.charter)]
+        parents = [*parents, *charter_parents(config.charter)]
         if first is not None:
             parents.append(Parent.of("first", first))
         run.finish(parents)

@@ -17,7 +17,7 @@ from vcjax.adversarial.outputs import dataset_card, write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, quota_report
 from vcjax.adversarial.summary import RunSummary
-from vcjax.charter.load import charter_file
+from vcjax.charter.load import charter_parents
 from vcjax.core.files import write_json, write_jsonl, write_text
 from vcjax.core.lineage import Parent
 from vcjax.core.run import SUMMARY, Run
@@ -157,7 +157,7 @@ def _settings(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
 
 def _files(config: SynthesisConfig) -> list[Parent]:
     """The files that a run is made from, as parents in its lineage."""
-    files = [Parent.of("charter", charter_file(config.charter), config.charter)]
+    files = charter_parents(config.charter)
     if config.benchmark:
         files.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
     files += data_parents("questions", config.questions) if config.questions else []

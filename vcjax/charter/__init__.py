@@ -1,4 +1,12 @@
-"""Floor 1: what a model is aligned to: the charter's schema, its checks and the shipped charters.
+"""What a model is aligned to: a charter, the checks that it names, and the shipped charters.
 
-`load.load_charter` reads one, `schema.Charter` holds it, `checks.run_checks` applies its rules.
+    shipped/*.yaml, mine.yaml --- load.load_charter ---> schema.Charter
+                                                            |
+              +------------------------+--------------------+-------------------+
+              v                        v                    v                   v
+    system_prompt (the Actor)   grading_text (Critic,   topics_for (what    run_checks (rules that
+    persona, principles,        judge): the rubric      the Attacker asks   decide a property of an
+    a line of the floor         and the floor rules     about)              answer: `checks`)
+
+`floor` has the rules that bind every charter, `refusals` decides whether an answer declines.
 """

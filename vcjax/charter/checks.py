@@ -1,21 +1,104 @@
-"""The checks: small deterministic rules that decide one property of an answer each."""
+"""The checks: named, deterministic rules that decide one property of an answer each.
 
+A charter names checks with arguments (`schema.CheckUse`), `validate_arguments` compares these with
+the signature of the check, and `schema.Charter.run_checks` applies them to an answer.
+"""
+
+import functools
+import inspect
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 
-from vcjax.charter.markers import PERSPECTIVES
 from vcjax.charter.refusals import opening_refusal
-from vcjax.charter.registry import CHECKS, CheckResult, check
-from vcjax.core.errors import UserError
+from vcjax.core.errors import suggest
+from vcjax.core.validation import describe
 from vcjax.text.language import LEAST_SCRIPT_SHARE, Language, script_share
 from vcjax.text.units import WORD, bare_sentences, units
 
-if TYPE_CHECKING:
-    from vcjax.charter.schema import Charter  # the schema imports the checks to validate them
+# --- registry -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether an answer passed, and what was found, for people."""
+
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A registered function and the pydantic model of its arguments after (question, answer, lang).
+
+    An argument that is a mapping is keyed by language.
+    """
+
+    function: Callable[..., CheckResult]
+    arguments: type[BaseModel]
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(name: str) -> Callable[[Callable[..., CheckResult]], Callable[..., CheckResult]]:
+    """Registers `function(question, answer, lang, **args)` as a check; an empty answer fails it."""
+
+    def register(function: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
+        @functools.wraps(function)
+        def checked(question: str, answer: str, lang: Language, **args: Any) -> CheckResult:
+            if not answer.strip():
+                return CheckResult(False, "the answer is empty")
+            return function(question, answer, lang, **args)
+
+        extra = list(inspect.signature(function).parameters.values())[3:]
+        fields: dict[str, Any] = {
+            p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in extra
+        }
+        # Strict: a quoted "0.6" or a `true` in the YAML is a mistake to report, not to convert.
+        config = ConfigDict(extra="forbid", strict=True)
+        CHECKS[name] = Check(checked, create_model(name, __config__=config, **fields))
+        return checked
+
+    return register
+
+
+def validate_arguments(name: str, args: Mapping[str, Any]) -> None:
+    """Checks `args` against the signature of the check called `name`.
+
+    Raises:
+      ValueError: unknown check, unknown or missing argument, or a value of the wrong type.
+    """
+    if name not in CHECKS:
+        raise ValueError(f"unknown check {name!r}{suggest(name, CHECKS)}")
+    arguments = CHECKS[name].arguments
+    try:
+        arguments.model_validate(dict(args))
+    except ValidationError as failure:
+        error = failure.errors()[0]
+        argument = str(error["loc"][0])
+        if error["type"] == "extra_forbidden":
+            known = suggest(argument, arguments.model_fields)
+            message = f"check {name!r} has no argument {argument!r}{known}"
+        elif error["type"] == "missing":
+            message = f"check {name!r} needs the argument {argument!r}"
+        else:
+            message = f"argument {argument!r} of check {name!r}: {describe(error)}"
+        raise ValueError(message) from None
+
+
+# --- what the arguments of checks may be ----------------------------------------------------------
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -36,6 +119,72 @@ Bounds = Annotated[
 
 _CLOSERS = "\"'”’»)）]】』」》*_` \t\r\n"
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d+\.$")
+
+# --- patterns of two perspectives ----------------------------------------------------------------
+
+
+class _Sides(NamedTuple):
+    """Patterns of one side, of the other side, and of both in one."""
+
+    one: re.Pattern
+    other: re.Pattern
+    both: re.Pattern
+
+
+_EN_HOLD = (
+    r"(?:\w+\s+){0,2}(?:accept|argue|believe|call|claim|consider|contend|counter|disagree|doubt|"
+    r"emphasi[sz]e|favou?r|fear|feel|find|hold|insist|maintain|note|object|oppose|point|prefer|"
+    r"regard|reject|reply|respond|say|see|stress|support|think|value|view|want|warn|welcome|"
+    r"worry)\b"
+)
+_ZH_PEOPLE = r"(?:有人|有些人|有的人|有的国家|有些国家)"
+_ZH_VIEW = r"(?:观点|看法|意见|立场|声音|主张)"
+
+_PERSPECTIVES = {
+    "en": _Sides(
+        one=re.compile(
+            rf"\bon (?:the )?one (?:hand|side)\b|\bsome (?:\w+ )?{_EN_HOLD}|"
+            r"\b(?:supporters|proponents|defenders|those in favou?r|"
+            r"(?:those|people) who (?:support|favou?r|agree|defend))\b|"
+            rf"\badvocates (?:of (?:\w+ ){{1,4}}?)?{_EN_HOLD}|"
+            r"\bone (?:view|perspective|side|position|argument)\b",
+            re.IGNORECASE,
+        ),
+        other=re.compile(
+            rf"\bon the other (?:hand|side)\b|\b(?:others|other people) {_EN_HOLD}|"
+            r"\b(?:critics|opponents|sceptics|skeptics|detractors|those against|"
+            r"(?:those|people) who (?:oppose|object|disagree|doubt|reject))\b|"
+            r"\b(?:another|the other|the opposing|an opposing) "
+            r"(?:view|perspective|side|position|argument)\b",
+            re.IGNORECASE,
+        ),
+        # The comma keeps out "some kindness towards others".
+        both=re.compile(
+            r"\bsome\b[^.!?]{1,200}[,;:–—]\s*(?:(?:and|but|while|whereas|yet)\s+)?others\b",
+            re.IGNORECASE,
+        ),
+    ),
+    "zh": _Sides(
+        # The look-behinds keep out 没有人, 所有人 and the 一方面 inside 另一方面.
+        one=re.compile(
+            rf"(?<![没所也还另拥只])有(?:人|些人|的人|{_ZH_VIEW}认为)|(?<!另)一方面|"
+            rf"(?<!另)(?<!另外)一(?:些|部分)(?:人|学者|国家)|支持者|赞成者|赞同者|拥护者|"
+            rf"(?:支持|赞成|赞同)(?:这\w{{1,6}})?的(?:人|一方)|(?<!另)一种{_ZH_VIEW}"
+        ),
+        other=re.compile(
+            rf"[也还另]有(?:一些|些|的)?(?:人|{_ZH_VIEW})|另一方面|"
+            r"另外?一(?:些|部分)(?:人|学者|国家)|反对者|批评者|质疑者|批评人士|"
+            rf"(?:反对|质疑|批评)(?:这\w{{1,6}})?的(?:人|一方)|另外?一种{_ZH_VIEW}"
+        ),
+        both=re.compile(
+            rf"(?<![没所拥占])({_ZH_PEOPLE})[^。！？]{{1,60}}[，；,;。](?:而|也|但|可)?\1|"
+            r"(?<!另)一方面.{1,120}?(?<!另)一方面",
+            re.DOTALL,
+        ),
+    ),
+}
+
+# --- the checks ----------------------------------------------------------------------------------
 
 
 @check("answered_in_language")
@@ -97,7 +246,7 @@ def no_repetition(
     for sentence, times in counts.items():
         if len(sentence) > 1 and times >= 3:
             text = (" " if lang == "en" else "").join(sentence)
-            return CheckResult(False, f"said {times} times: {text!r}")
+            return CheckResult(False, f"occurs {times} times: {text!r}")
     parts, n = units(answer, lang), words if lang == "en" else characters
     grams = [parts[i : i + n] for i in range(len(parts) - n + 1)]
     share = 1 - len(set(grams)) / len(grams) if grams else 0.0
@@ -107,7 +256,7 @@ def no_repetition(
 @check("two_perspectives")
 def two_perspectives(question: str, answer: str, lang: Language) -> CheckResult:
     """Explicit markers of at least two sides: "some … others", 支持者…反对者 and the like."""
-    sides = PERSPECTIVES[lang]
+    sides = _PERSPECTIVES[lang]
     if both := sides.both.search(answer):
         return CheckResult(True, f"two sides: {both.group()!r}")
     one, other = sides.one.search(answer), sides.other.search(answer)
@@ -137,34 +286,3 @@ def complete_ending(question: str, answer: str, lang: Language) -> CheckResult:
     trails = text.endswith(("...", "…")) or _LIST_NUMBER.search(text)
     passed = text.endswith((".", "!", "?", "。", "！", "？")) and not trails
     return CheckResult(bool(passed), f"ends with {answer.strip()[-12:]!r}")
-
-
-def run_checks(
-    charter: "Charter", *, question: str, answer: str, lang: Language, subdomain: str | None = None
-) -> dict[str, CheckResult]:
-    """Runs the checks of every principle that applies; keys are '<principle id>/<check name>'.
-
-    A principle that is bound to subdomains applies only where `subdomain` is one of them.
-
-    Raises:
-      UserError: `lang` or `subdomain` isn't the charter's.
-    """
-    if lang not in charter.languages:
-        raise UserError(f"charter {charter.name!r} has no language {lang!r}")
-    if subdomain is not None:
-        charter.subdomain(subdomain)
-    return {
-        f"{principle.id}/{use.name}": CHECKS[use.name].function(question, answer, lang, **use.args)
-        for principle in charter.principles_of(subdomain)
-        for use in principle.checks
-    }
-
-
-def selecting_failures(charter: "Charter", results: dict[str, CheckResult]) -> list[str]:
-    """Keys of the failed checks that select data: those of `measure_only` principles don't."""
-    measured = {principle.id for principle in charter.principles if principle.measure_only}
-    return [
-        key
-        for key, result in results.items()
-        if not result.passed and key.split("/")[0] not in measured
-    ]

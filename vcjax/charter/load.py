@@ -1,38 +1,86 @@
 """Reads a charter by its shipped name or from a YAML file; every mistake is one line."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from vcjax.charter.messages import explain
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
+from vcjax.core.lineage import Parent
+from vcjax.core.validation import explain
 from vcjax.core.yaml_files import read_mapping
 
 SHIPPED = ("universal", "vcllm", "verifiable")
 _FOLDER = Path(__file__).parent / "shipped"
 
+# SHA-256 of the shipped files while each had a copy of the domains. The charters are the same, so
+# what began with these files continues.
+_EARLIER_HASHES = {
+    "d68a469a88b05c2e86b746732775452ff936c5270362f513bdbb77ccc3504a72": "vcllm",
+    "b62b87fabf8649439d5b382ea0ecb109f0be01b7876ccd35cd2a0709463bb988": "verifiable",
+}
+
 
 def load_charter(reference: str) -> Charter:
     """Loads a shipped charter (`universal`, `vcllm`, `verifiable`) or the YAML file at a path.
+
+    Where a file names a shipped charter as its `domains`, it has those of that charter.
 
     Raises:
       UserError: the file is missing, isn't YAML or isn't a charter; names file and field or line.
     """
     reference = str(reference)
-    path = charter_file(reference)
-    if not path.suffix and len(path.parts) == 1 and not path.exists():
-        raise UserError(
-            f"charter {reference!r}: neither a file nor a shipped charter "
-            f"({', '.join(SHIPPED)}){suggest(reference, SHIPPED)}"
-        )
-    data = read_mapping(path, reference, "a charter")
+    data = _read(reference)
     try:
         return Charter.model_validate(data)
     except ValidationError as failure:
         raise UserError(f"{reference}: {explain(failure, Charter)}") from None
 
 
-def charter_file(reference: str) -> Path:
-    """The file that a charter's name or path stands for."""
+def charter_parents(reference: str) -> list[Parent]:
+    """The files that a charter is made of, hashed now, as parents in a lineage.
+
+    Raises:
+      UserError: see `load_charter`.
+    """
+    reference = str(reference)
+    parents = [Parent.of("charter", _file(reference), reference)]
+    domains = read_mapping(_file(reference), reference, "a charter").get("domains")
+    if isinstance(domains, str):
+        parents.append(Parent.of("charter_domains", _file(domains), domains))
+    return parents
+
+
+def as_shipped_now(parents: Iterable[Parent]) -> list[Parent]:
+    """Recorded parents, with today's files in place of shipped charters of an earlier version that
+    differ from today's in nothing but where the domains are written."""
+    current: list[Parent] = []
+    for parent in parents:
+        name = _EARLIER_HASHES.get(parent.hash)
+        current += charter_parents(name) if name else [parent]
+    return current
+
+
+def _read(reference: str) -> dict[str, Any]:
+    path = _file(reference)
+    if not path.suffix and len(path.parts) == 1 and not path.exists():
+        raise UserError(
+            f"charter {reference!r}: neither a file nor a shipped charter "
+            f"({', '.join(SHIPPED)}){suggest(reference, SHIPPED)}"
+        )
+    data = read_mapping(path, reference, "a charter")
+    domains = data.get("domains")
+    if not isinstance(domains, str):
+        return data
+    if domains not in SHIPPED:
+        raise UserError(
+            f"{reference}: domains: {domains!r} is no shipped charter ({', '.join(SHIPPED)})"
+            f"{suggest(domains, SHIPPED)}"
+        )
+    return {**data, "domains": _read(domains)["domains"]}
+
+
+def _file(reference: str) -> Path:
     return _FOLDER / f"{reference}.yaml" if reference in SHIPPED else Path(reference)

@@ -18,9 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from vcjax.charter import checks  # noqa: F401  (fills the registry of checks)
+from vcjax.charter.checks import CHECKS, CheckResult, validate_arguments
 from vcjax.charter.floor import FLOOR_LINE, FLOOR_RULES, FLOOR_VERDICT
-from vcjax.charter.registry import validate_arguments
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text
 from vcjax.text.language import Language
@@ -130,8 +129,8 @@ class Principle(_Strict):
 class Thresholds(_Strict):
     """The lowest scores, 0 to 5, with which the Critic may accept an answer, aspect by aspect.
 
-    `principle` is that of every principle alike. They stand beside `accept_score`, the threshold of
-    the whole: an answer that is good on the whole may not fail one aspect.
+    `principle` applies to each of the principles. An answer that is good on the whole, by
+    `accept_score`, may not fail an aspect.
     """
 
     principle: Score = 3
@@ -179,7 +178,7 @@ class Charter(_Strict):
         return self
 
     def _texts(self) -> Iterator[tuple[str, Localised | Topics]]:
-        """Every localised text and where it stands."""
+        """Yields every localised text with its path."""
         yield from (
             ("description", self.description),
             ("persona", self.persona),
@@ -243,6 +242,37 @@ class Charter(_Strict):
             if principle.domains is None or subdomain in principle.domains
         )
 
+    def run_checks(
+        self, *, question: str, answer: str, lang: Language, subdomain: str | None = None
+    ) -> dict[str, CheckResult]:
+        """Runs the checks of every principle that applies; keys are '<principle id>/<check name>'.
+
+        A principle that is bound to subdomains applies only where `subdomain` is one of them.
+
+        Raises:
+          UserError: `lang` or `subdomain` isn't the charter's.
+        """
+        if lang not in self.languages:
+            raise UserError(f"charter {self.name!r} has no language {lang!r}")
+        if subdomain is not None:
+            self.subdomain(subdomain)
+        return {
+            f"{principle.id}/{use.name}": CHECKS[use.name].function(
+                question, answer, lang, **use.args
+            )
+            for principle in self.principles_of(subdomain)
+            for use in principle.checks
+        }
+
+    def selecting_failures(self, results: Mapping[str, CheckResult]) -> list[str]:
+        """Keys of the failed checks that select data: those of `measure_only` principles don't."""
+        measured = {principle.id for principle in self.principles if principle.measure_only}
+        return [
+            key
+            for key, result in results.items()
+            if not result.passed and key.split("/")[0] not in measured
+        ]
+
     def system_prompt(self, lang: Language) -> str:
         """The Actor's system prompt: persona, a line for each principle, a line for the floor."""
         lines = [f"- {principle.text.get(lang)}" for principle in self.principles]
@@ -267,8 +297,8 @@ class Charter(_Strict):
 
 
 def _unique(where: str, names: Iterable[str]) -> None:
-    seen = set()
+    earlier = set()
     for name in names:
-        if name in seen:
+        if name in earlier:
             raise ValueError(f"{where}: {name!r} is there twice")
-        seen.add(name)
+        earlier.add(name)

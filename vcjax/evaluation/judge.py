@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from vcjax.charter.checks import run_checks
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
@@ -92,8 +91,7 @@ def _checks(
     """Whether the answer passes each of the charter's checks; None where there is no answer."""
     if not _is_answered(answered):
         return None
-    results = run_checks(
-        charter,
+    results = charter.run_checks(
         question=item.question,
         answer=answered["answer"],
         lang=_language(item),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.inputs import read_inputs
-from vcjax.charter.load import charter_file, load_charter
+from vcjax.charter.load import charter_parents, load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json, write_text
@@ -91,7 +91,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
             lineage=[{**read_lineage(folder / each.name), "folder": each.name} for each in stages],
         )
         parents = [Parent.of(stage.name, folder / stage.name) for stage in stages]
-        run.finish([*parents, Parent.of("charter", charter_file(config.charter), config.charter)])
+        run.finish([*parents, *charter_parents(config.charter)])
     return summary
 
 

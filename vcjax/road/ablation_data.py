@@ -24,7 +24,7 @@ from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.outputs import accepted_records
 from vcjax.adversarial.pipeline import QueryWriter
-from vcjax.charter.load import charter_file, load_charter
+from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
 from vcjax.core.lineage import Parent
@@ -135,7 +135,7 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
                 items.append(item.to_dict())
         write_jsonl(folder / ITEMS, items)
         write_json(folder / CELLS, cells)
-        parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
+        parents += charter_parents(config.charter)
         run.finish(parents)
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vcjax.charter.load import charter_file, load_charter
+from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import Parent
@@ -101,7 +101,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)
         )
-        parents.append(Parent.of("charter", charter_file(config.charter), config.charter))
+        parents += charter_parents(config.charter)
         parents.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
         run.finish(parents)
     return summary

@@ -23,7 +23,7 @@ from vcjax.adversarial.plan import allocate, posteriors
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.summary import shortfall
-from vcjax.charter.load import charter_file
+from vcjax.charter.load import charter_parents
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json, write_text
 from vcjax.core.lineage import Parent
@@ -165,7 +165,7 @@ def run_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
         write_text(folder / "README.md", rounds_markdown(summary))
         folders = [path for kind in ("measure", "attack", "train") for path in loop.folders(kind)]
         parents = [Parent.of(path.name, path) for path in folders]
-        run.finish([*parents, Parent.of("charter", charter_file(config.charter), config.charter)])
+        run.finish([*parents, *charter_parents(config.charter)])
     return summary
 
 

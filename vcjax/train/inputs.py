@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from vcjax.charter.load import charter_file, load_charter
+from vcjax.charter.load import as_shipped_now, charter_parents, load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
 from vcjax.model.packed import choose_backend
@@ -118,7 +118,7 @@ def _charter(config: TrainConfig) -> list[Parent]:
     if not config.charter:
         return []
     load_charter(config.charter)
-    return [Parent.of("charter", charter_file(config.charter), config.charter)]
+    return charter_parents(config.charter)
 
 
 def _read_through(
@@ -137,7 +137,8 @@ def _check_parents(workdir: Path, parents: list[Parent]) -> None:
     """A run goes on with what it began with, or not at all."""
     if not (workdir / SOURCES).is_file():
         return
-    begun = {(one.role, one.reference, one.hash) for one in read_sources(workdir)}
+    recorded = as_shipped_now(read_sources(workdir))
+    begun = {(one.role, one.reference, one.hash) for one in recorded}
     for parent in parents:
         if (parent.role, parent.reference, parent.hash) not in begun:
             raise UserError(

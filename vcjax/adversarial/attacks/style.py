@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from vcjax.charter.messages import explain
 from vcjax.core.errors import UserError, suggest
+from vcjax.core.validation import explain
 from vcjax.core.yaml_files import read_mapping
 from vcjax.text.language import Language
 

@@ -17,10 +17,10 @@ from pydantic import (
 
 from vcjax.adversarial.critic.panel import CriticPanel, Poll
 from vcjax.adversarial.critic.votes import Submission
-from vcjax.charter.messages import explain
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
+from vcjax.core.validation import explain
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.text.language import Language
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from vcjax.adversarial.calls import ACTOR, failed_call
 from vcjax.adversarial.reasons import AnswerReason, Origin
-from vcjax.charter.checks import no_repetition, not_a_refusal, run_checks, selecting_failures
+from vcjax.charter.checks import no_repetition, not_a_refusal
 from vcjax.charter.refusals import refuses_early
 from vcjax.charter.schema import Charter
 from vcjax.data.near_duplicates import share_quoted
@@ -171,6 +171,6 @@ def rule_verdict(
             return Verdict("rejected", f"{by}: {reason}")
     if not reply.text.strip():
         return Verdict("rejected", f"{by}: {AnswerReason.EMPTY}")
-    results = run_checks(charter, question=query, answer=reply.text, lang=lang, subdomain=subdomain)
-    failures = selecting_failures(charter, results)
+    results = charter.run_checks(question=query, answer=reply.text, lang=lang, subdomain=subdomain)
+    failures = charter.selecting_failures(results)
     return Verdict("rejected", f"{Origin.RULE}: {failures[0]}") if failures else None

@@ -1,4 +1,4 @@
-"""Pydantic's errors in one line each, for a person who edits a YAML file."""
+"""Pydantic's errors in one line each, for a person who edits a YAML or JSON file."""
 
 import reprlib
 from typing import Any, get_args
@@ -38,7 +38,7 @@ def describe(error: ErrorDetails) -> str:
 
 
 def _fields_at(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
-    """Names of the fields of the model that stands at `location` in `model`."""
+    """Names of the fields of the model at `location` in `model`."""
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             model = _model_in(model.model_fields[part].annotation) or model

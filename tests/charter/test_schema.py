@@ -2,7 +2,6 @@
 
 import pytest
 
-from vcjax.charter.checks import run_checks, selecting_failures
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 
@@ -13,7 +12,7 @@ ANSWER = (
 
 
 def test_keys_name_the_principle_and_the_check():
-    results = run_checks(load_charter("verifiable"), question="?", answer=ANSWER, lang="en")
+    results = load_charter("verifiable").run_checks(question="?", answer=ANSWER, lang="en")
     assert set(results) == {
         "own_language/answered_in_language",
         "engage/not_a_refusal",
@@ -27,26 +26,26 @@ def test_keys_name_the_principle_and_the_check():
 
 def test_a_measure_only_principle_measures_and_does_not_select():
     charter = load_charter("verifiable")
-    results = run_checks(charter, question="?", answer=ANSWER, lang="en")
+    results = charter.run_checks(question="?", answer=ANSWER, lang="en")
     assert not results["two_sides/two_perspectives"].passed
-    assert selecting_failures(charter, results) == []
-    cut = run_checks(charter, question="?", answer=ANSWER[:-1], lang="en")
-    assert selecting_failures(charter, cut) == ["whole_sentence/complete_ending"]
+    assert charter.selecting_failures(results) == []
+    cut = charter.run_checks(question="?", answer=ANSWER[:-1], lang="en")
+    assert charter.selecting_failures(cut) == ["whole_sentence/complete_ending"]
 
 
 @pytest.mark.parametrize(
     ("subdomain", "applies"), [("gender", True), ("racial_discrimination", False), (None, False)]
 )
 def test_a_bound_principle_applies_in_its_subdomains_only(subdomain, applies):
-    results = run_checks(
-        load_charter("universal"), question="?", answer=ANSWER, lang="en", subdomain=subdomain
+    results = load_charter("universal").run_checks(
+        question="?", answer=ANSWER, lang="en", subdomain=subdomain
     )
     assert ("both_sides/two_perspectives" in results) == applies
 
 
 def test_every_check_of_every_shipped_charter_fails_on_an_empty_answer():
     for name in ("universal", "vcllm", "verifiable"):
-        results = run_checks(load_charter(name), question="?", answer="", lang="zh")
+        results = load_charter(name).run_checks(question="?", answer="", lang="zh")
         assert results
         assert not any(result.passed for result in results.values())
 
@@ -54,6 +53,6 @@ def test_every_check_of_every_shipped_charter_fails_on_an_empty_answer():
 def test_an_unknown_subdomain_or_language_is_the_users_mistake():
     charter = load_charter("universal")
     with pytest.raises(UserError, match="no subdomain 'genders'; did you mean 'gender'"):
-        run_checks(charter, question="?", answer=ANSWER, lang="en", subdomain="genders")
+        charter.run_checks(question="?", answer=ANSWER, lang="en", subdomain="genders")
     with pytest.raises(UserError, match="no language 'fr'"):
-        run_checks(charter, question="?", answer=ANSWER, lang="fr")
+        charter.run_checks(question="?", answer=ANSWER, lang="fr")

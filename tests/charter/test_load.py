@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vcjax.charter.load import load_charter
+from vcjax.charter.load import as_shipped_now, charter_parents, load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
+from vcjax.core.lineage import Parent
 
 
 def charter_data() -> dict:
@@ -256,3 +257,25 @@ def test_held_out_topics_are_some_of_the_topics(tmp_path, held_out, said):
     data = edited("domains.0.subdomains.0.topics", {"en": ["equal pay"], "zh": ["同工同酬"]})
     data["domains"][0]["subdomains"][0]["held_out_topics"] = held_out
     assert said in mistake(save(tmp_path, data))
+
+
+def test_a_charter_may_have_the_domains_of_a_shipped_one(tmp_path):
+    reference = save(tmp_path, edited("domains", "vcllm"))
+    assert load_charter(reference).domains == load_charter("universal").domains
+    assert "domains: 'univrsal' is no shipped charter" in mistake(
+        save(tmp_path, edited("domains", "univrsal"))
+    )
+
+
+def test_every_file_of_a_charter_is_in_the_lineage(tmp_path):
+    own = save(tmp_path, charter_data())
+    assert [(one.role, one.reference) for one in charter_parents(own)] == [("charter", own)]
+    shared = [(one.role, one.reference) for one in charter_parents("vcllm")]
+    assert shared == [("charter", "vcllm"), ("charter_domains", "universal")]
+
+
+def test_a_run_that_began_with_the_charters_of_the_version_before_continues():
+    """Their files had a copy of the domains each; the charters are the same."""
+    earlier = "b62b87fabf8649439d5b382ea0ecb109f0be01b7876ccd35cd2a0709463bb988"
+    recorded = [Parent("model", "m", "0" * 64), Parent("charter", "verifiable", earlier)]
+    assert as_shipped_now(recorded) == [recorded[0], *charter_parents("verifiable")]
