@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vcjax.adversarial.calls import ACTOR, Call, CallBuilder, Steps
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.critic.judge import AnswerJudge, Candidate, Case
+from vcjax.adversarial.critic.panel import AnswerJudge, Candidate, Case
 from vcjax.charter.floor import FLOOR_LINE
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest

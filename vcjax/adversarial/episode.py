@@ -19,7 +19,7 @@ from vcjax.adversarial.attacks.queries import Queries
 from vcjax.adversarial.attacks.style import Attack, Kind
 from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET, CallBuilder, Steps, failed_call
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.critic.judge import Candidate, best_verdict
+from vcjax.adversarial.critic.panel import Candidate, best_verdict
 from vcjax.adversarial.reasons import NO_STAND_IN, AttemptReason, Origin, QueryReason
 from vcjax.adversarial.refinement import Refinement
 from vcjax.roles.role import Message

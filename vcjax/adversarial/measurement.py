@@ -1,7 +1,8 @@
-"""Attacks that only measure: on what is held out, and the same for every checkpoint.
+"""Attacks and queries that only measure: the same for every checkpoint, and never trained on.
 
-Nothing of it is trained on. The first queries are those of the first measurement, so that the same
-attempts on two checkpoints can be compared in pairs.
+`measure_attacks` attacks a checkpoint on all that is held out; its first queries are those of the
+first measurement, so that the same attempts on two checkpoints can be compared in pairs.
+`QueryWriter` has queries written that whoever measures asks by other means.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,15 +10,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET
-from vcjax.adversarial.cells import CellGroup
+from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
+from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
+from vcjax.adversarial.calls import (
+    ACTOR,
+    ATTACKER,
+    TARGET,
+    CallBuilder,
+    Caller,
+    Steps,
+    failed_call,
+    run_together,
+)
+from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
-from vcjax.adversarial.pipeline import Pipeline
-from vcjax.adversarial.plan import Limits
+from vcjax.adversarial.pipeline import Pipeline, plan_attempts
+from vcjax.adversarial.plan import Limits, Tally
 from vcjax.adversarial.summary import AttackSuccess
 from vcjax.charter.load import charter_parents
 from vcjax.core.errors import UserError
@@ -138,3 +150,69 @@ def measured_queries(folder: Path, groups: Iterable[str]) -> list[str]:
             rows = connection.execute("SELECT query FROM attempts WHERE query != '' ORDER BY id")
             found += [row["query"] for row in rows]
     return found
+
+
+class QueryWriter:
+    """Has the Attacker alone write queries that stand by themselves; nobody answers them.
+
+    Every call is in the ledger before its reply is used, so the same writer on the same ledger asks
+    nothing twice and writes the same queries. No query repeats one of any group.
+    """
+
+    def __init__(
+        self,
+        config: SynthesisConfig,
+        suite: AttackSuite,
+        attacker: Role,
+        ledger: Ledger,
+        *,
+        stage: str = ATTACKER,
+    ) -> None:
+        """Args:
+        config: its seed, wave and the Attacker's sampling settings count.
+        stage: the calls' stage; `attacker`, or `attacker/NAME` beside others of the same
+          attempt.
+        """
+        self._config, self._suite, self._stage = config, suite, stage
+        self._attacks = suite.attacks_by_name
+        self._caller, self._calls = Caller({ATTACKER: attacker}, ledger), CallBuilder(config)
+        self._queries = Queries(StandInQuestions((), suite.charter))
+
+    def write(
+        self, group: CellGroup, per_cell: int, attempts_each: int
+    ) -> list[tuple[Attempt, str]]:
+        """Queries that can be asked, with their attempts, in the order in which they were written.
+
+        Args:
+          per_cell: queries wanted of each cell.
+          attempts_each: attempts for each of them, before the cell is left as it is.
+        """
+        most = per_cell * attempts_each
+        limits = Limits(len(group.cells) * most, per_cell, most, self._config.wave)
+        planner = plan_attempts(self._config, self._suite, group, limits)
+        tallies: dict[Cell, Tally] = {}
+        written: list[tuple[Attempt, str]] = []
+        wave = 0
+        while planned := planner.plan(wave, tallies):
+            texts = run_together([self._steps(attempt) for attempt in planned], self._caller.ask)
+            self._queries.finish_wave(texts)
+            for attempt, text in zip(planned, texts, strict=True):
+                kind = "accepted" if text else "rejected"
+                tallies[attempt.cell] = tallies.get(attempt.cell, Tally()).counted(kind)
+                if text:
+                    written.append((attempt, text))
+            wave += 1
+        return written
+
+    def _steps(self, attempt: Attempt) -> Steps[str]:
+        """One query; empty where what was written can't be asked."""
+        attack = self._attacks[attempt.attack]
+        prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
+        [reply] = yield [self._calls.build(ATTACKER, attempt.id, self._stage, prompt)]
+        text = extract_query(reply.text)
+        if failed_call(ATTACKER, reply) or self._queries.reject_reason(
+            attack, attempt.lang, prompt, text
+        ):
+            return ""
+        self._queries.take(text)
+        return text

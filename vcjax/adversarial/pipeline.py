@@ -5,43 +5,107 @@ Planner.plan(wave) -> attempts -> Episodes.steps, all of a wave together -> Ledg
        +---- tallies of the finished waves <-----------------------------------+
 """
 
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
+from tqdm import tqdm
+
 from vcjax.adversarial.actor import Actor, AttackedModel
-from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.attacks.style import attempts_in_a_row
 from vcjax.adversarial.calls import (
     ACTOR,
-    ATTACKER,
     CRITIC,
     TARGET,
     CallBuilder,
     Caller,
-    Steps,
-    failed_call,
     run_together,
 )
 from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.critic.forms import FormName
-from vcjax.adversarial.critic.judge import AnswerJudge
-from vcjax.adversarial.critic.panel import CriticPanel, VoteRequest
+from vcjax.adversarial.critic.panel import AnswerJudge, CriticPanel, VoteRequest
 from vcjax.adversarial.episode import EpisodeResult, Episodes
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.plan import Limits, Planner, Tally
-from vcjax.adversarial.progress import Progress
-from vcjax.adversarial.reasons import AttemptReason, Origin
+from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
 from vcjax.adversarial.refinement import Refinement
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
 from vcjax.roles.role import Reply, Role
+from vcjax.roles.verdict import KINDS
 
 _REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
 """What becomes of an accepted attempt in a merged ledger whose query another shard has asked:
 shards don't know each other's queries."""
+
+_PAUSE, _LOG_PAUSE = 0.2, 15.0
+"""Seconds between two updates of the progress bar, on a terminal and in a log."""
+
+
+class Progress:
+    """The tallies of a run by cell, and a progress bar with its funnel; a context manager."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self.tallies: dict[Cell, Tally] = {}
+        self._filled_cells = 0
+        self._stages: Counter[str] = Counter()
+        self._kinds: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        self._pause = _PAUSE if sys.stderr.isatty() else _LOG_PAUSE
+        self._bar = tqdm(
+            total=self._planner.limits.attempts,
+            desc="attempts",
+            file=sys.stderr,
+            mininterval=self._pause,
+        )
+        self._refreshed = time.monotonic()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def restored(self, cell: Cell, kind: str, reason: str) -> None:
+        """Counts an attempt that the ledger had already."""
+        self._count(cell, kind, reason)
+        # `initial` keeps attempts of earlier starts out of the speed that the bar shows.
+        self._bar.initial += 1
+        self._bar.n += 1
+
+    def decided(self, cell: Cell, kind: str, reason: str) -> None:
+        """Counts an attempt that has just ended, and shows it."""
+        self._count(cell, kind, reason)
+        self._bar.set_postfix_str(self.line(), refresh=False)
+        self._bar.update()
+
+    def called(self, role: str, done: int, planned: int) -> None:
+        """Shows how many of the current step's calls are done."""
+        self._bar.set_description(f"attempts ({role} {done}/{planned})", refresh=False)
+        if time.monotonic() - self._refreshed >= self._pause:
+            self._refreshed = time.monotonic()
+            self._bar.refresh()
+
+    def line(self) -> str:
+        """The funnel in one line, the other ends of attempts, and how many cells are filled."""
+        funnel = " > ".join(f"{self._stages[stage]} {stage}" for stage in FUNNEL[1:])
+        others = ", ".join(f"{self._kinds[kind]} {kind}" for kind in KINDS[1:])
+        line = f"{funnel}; {others}"
+        if self._planner.limits.per_cell:
+            line += f"; {self._filled_cells} of {len(self._planner.cells)} cells full"
+        return line
+
+    def _count(self, cell: Cell, kind: str, reason: str) -> None:
+        self._stages.update(FUNNEL[: stages_passed(kind, reason)])
+        self._kinds[kind] += 1
+        before = self.tallies.get(cell, Tally())
+        self.tallies[cell] = after = before.counted(kind)
+        self._filled_cells += self._planner.filled(after) and not self._planner.filled(before)
 
 
 @dataclass(frozen=True)
@@ -77,7 +141,7 @@ class Pipeline:
         shares: attempts of each cell, where they aren't to be spread evenly.
         """
         charter, attacks = suite.charter, suite.attacks_by_name
-        self.ledger, self.planner = ledger, _planner(config, suite, group, limits, shares)
+        self.ledger, self.planner = ledger, plan_attempts(config, suite, group, limits, shares)
         self.progress = Progress(self.planner)
         self._charter = charter
         self._queries = Queries(StandInQuestions(questions, charter), excluded)
@@ -217,80 +281,16 @@ def critic_panel(config: SynthesisConfig, charter: Charter, critics: Sequence[st
     )
 
 
-def _planner(
+def plan_attempts(
     config: SynthesisConfig,
     suite: AttackSuite,
     group: CellGroup,
     limits: Limits,
     shares: Mapping[Cell, int] | None = None,
 ) -> Planner:
+    """The planner of a run over some cells of its suite. Args: `shares`: see `Planner`."""
     in_a_row = attempts_in_a_row(suite.attacks_by_name.values())
     return Planner(group, suite.charter, limits, seed=config.seed, in_a_row=in_a_row, shares=shares)
-
-
-class QueryWriter:
-    """Has the Attacker alone write queries that stand by themselves; nobody answers them.
-
-    Every call is in the ledger before its reply is used, so the same writer on the same ledger asks
-    nothing twice and writes the same queries. No query repeats one of any group.
-    """
-
-    def __init__(
-        self,
-        config: SynthesisConfig,
-        suite: AttackSuite,
-        attacker: Role,
-        ledger: Ledger,
-        *,
-        stage: str = ATTACKER,
-    ) -> None:
-        """Args:
-        config: its seed, wave and the Attacker's sampling settings count.
-        stage: the calls' stage; `attacker`, or `attacker/NAME` beside others of the same
-          attempt.
-        """
-        self._config, self._suite, self._stage = config, suite, stage
-        self._attacks = suite.attacks_by_name
-        self._caller, self._calls = Caller({ATTACKER: attacker}, ledger), CallBuilder(config)
-        self._queries = Queries(StandInQuestions((), suite.charter))
-
-    def write(
-        self, group: CellGroup, per_cell: int, attempts_each: int
-    ) -> list[tuple[Attempt, str]]:
-        """Queries that can be asked, with their attempts, in the order in which they were written.
-
-        Args:
-          per_cell: queries wanted of each cell.
-          attempts_each: attempts for each of them, before the cell is left as it is.
-        """
-        most = per_cell * attempts_each
-        limits = Limits(len(group.cells) * most, per_cell, most, self._config.wave)
-        planner = _planner(self._config, self._suite, group, limits)
-        tallies: dict[Cell, Tally] = {}
-        written: list[tuple[Attempt, str]] = []
-        wave = 0
-        while planned := planner.plan(wave, tallies):
-            texts = run_together([self._steps(attempt) for attempt in planned], self._caller.ask)
-            self._queries.finish_wave(texts)
-            for attempt, text in zip(planned, texts, strict=True):
-                _count(tallies, [_Decided(attempt.cell, "accepted" if text else "rejected")])
-                if text:
-                    written.append((attempt, text))
-            wave += 1
-        return written
-
-    def _steps(self, attempt: Attempt) -> Steps[str]:
-        """One query; empty where what was written can't be asked."""
-        attack = self._attacks[attempt.attack]
-        prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
-        [reply] = yield [self._calls.build(ATTACKER, attempt.id, self._stage, prompt)]
-        text = extract_query(reply.text)
-        if failed_call(ATTACKER, reply) or self._queries.reject_reason(
-            attack, attempt.lang, prompt, text
-        ):
-            return ""
-        self._queries.take(text)
-        return text
 
 
 def _count(tallies: dict[Cell, Tally], decided: Iterable[_Decided]) -> None:

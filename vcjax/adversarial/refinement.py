@@ -21,7 +21,7 @@ from vcjax.adversarial.attacks.queries import Queries
 from vcjax.adversarial.attacks.style import Attack
 from vcjax.adversarial.calls import ATTACKER, CRITIC, CallBuilder, Steps
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.critic.judge import Candidate
+from vcjax.adversarial.critic.panel import Candidate
 from vcjax.roles.role import Reply
 
 

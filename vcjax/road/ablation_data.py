@@ -22,8 +22,8 @@ from vcjax.adversarial.inputs import read_suite
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
+from vcjax.adversarial.measurement import QueryWriter
 from vcjax.adversarial.outputs import accepted_records
-from vcjax.adversarial.pipeline import QueryWriter
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl

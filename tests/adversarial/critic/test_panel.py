@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcjax.adversarial.critic.panel import CriticPanel, aggregate
+from vcjax.adversarial.critic.panel import CriticPanel, aggregate, best_verdict
 from vcjax.adversarial.critic.votes import AcceptThresholds, Submission, Vote
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 CHARTER = load_charter("universal")
 THRESHOLDS = AcceptThresholds.of(CHARTER)
@@ -133,3 +134,29 @@ def test_an_accept_score_of_zero_leaves_all_to_the_rules():
 def test_a_panel_that_can_t_decide_is_the_user_s_mistake(changes, said):
     with pytest.raises(UserError, match=said.replace("?", r"\?")):
         CriticPanel(CHARTER, **changes)
+
+
+ACCEPTED, LOWER = Verdict("accepted", "", 5), Verdict("accepted", "", 4)
+UNSCORED, BLOCKED = Verdict("unscored", "critic: length"), Verdict("blocked", "no")
+RULE, LOW, LOWEST = (
+    Verdict("rejected", "rule: fair/not_a_refusal"),
+    Verdict("rejected", "critic: score 3", 3),
+    Verdict("rejected", "critic: score 0", 0),
+)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "index"),
+    [
+        ([LOWER, ACCEPTED], 1),
+        ([ACCEPTED, ACCEPTED], 0),
+        ([LOW, UNSCORED, LOWER], 2),
+        ([LOW, UNSCORED], 1),
+        ([RULE, LOWEST, LOW], 2),
+        ([RULE, LOWEST], 1),
+        ([BLOCKED, RULE], 1),
+        ([BLOCKED], 0),
+    ],
+)
+def test_the_candidate_that_came_furthest_stands_for_the_attempt(verdicts, index):
+    assert best_verdict(verdicts) == index

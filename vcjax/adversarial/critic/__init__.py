@@ -3,10 +3,10 @@
 answer --rules.py--> rejected with a reason of `vcjax.adversarial.reasons`, or
      |               a failed check of the charter
      v
-panel.py: every Critic's votes --forms.py--> prompt, JSON schema, reading of the reply
-     |                             votes.py: scores against the charter's thresholds
+panel.py: the votes of every Critic --forms.py--> prompt, JSON schema, reading of the reply
+     |                              --votes.py--> scores against the charter's thresholds
      v
-judge.py: one verdict for each answer: accepted | rejected | unscored | blocked
+one verdict for each answer: accepted | rejected | unscored | blocked
 
 labels.py, calibration.py: the Critic beside people's labels, and what that makes of the rates
 canaries.py: text planted in answers that tries to steer the Critic

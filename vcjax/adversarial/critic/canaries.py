@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vcjax.adversarial.calls import ACTOR
-from vcjax.adversarial.critic.judge import transcript
-from vcjax.adversarial.critic.panel import CriticPanel, Poll
+from vcjax.adversarial.critic.panel import CriticPanel, Poll, transcript
 from vcjax.adversarial.critic.votes import Submission
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, Verdict

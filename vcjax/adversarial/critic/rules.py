@@ -160,7 +160,7 @@ def rule_verdict(
     """The verdict on an answer of the role `by` that needs no Critic, or None where it decides.
 
     A failed check of the charter rejects. The Actor's answers, which are trained on, must pass the
-    rules of this module as well; the attacked model's must not, as its failures are measured by
+    rules of this module as well; the attacked model's need not, as its failures are measured by
     the charter alone.
     """
     if failed := failed_call(by, reply):
