@@ -37,6 +37,7 @@ from vcjax.report.plots import Row, interval_plot
 from vcjax.stats.intervals import Interval
 
 _GROUPS = {"held_out": "held out", "trained": "trained on"}
+_COUNTS = ("pairs", "steps", "tokens", "loss_tokens")
 _DATA = {
     "none": "nothing",
     "attacks": "pairs of its own attacks",
@@ -109,18 +110,17 @@ def ablation_markdown(summary: Mapping[str, Any]) -> str:
 def _arms(summary: Mapping[str, Any]) -> Table:
     rows = []
     for name, arm in summary["arms"].items():
-        rates = (
-            Interval.of(arm["broken"][group][summary["any_rule"]], "rate") for group in _GROUPS
-        )
-        answers = arm["answers"]
-        rows.append(
-            (
-                *(capitalised(name), _DATA[arm["data"]]),
-                *(f"{percent(rate.value)} [{bounds(rate, percent)}]" for rate in rates),
-                *(number(arm["perplexity"]), number(answers["words"], 0)),
-                *(number(answers["distinct_3"]), duration(arm["seconds"])),
-            )
-        )
+        cells = [capitalised(name), _DATA[arm["data"]]]
+        for group in _GROUPS:
+            rate = Interval.of(arm["broken"][group][summary["any_rule"]], "rate")
+            cells.append(f"{percent(rate.value)} [{bounds(rate, percent)}]")
+        cells += [
+            number(arm["perplexity"]),
+            number(arm["answers"]["words"], 0),
+            number(arm["answers"]["distinct_3"]),
+            duration(arm["seconds"]),
+        ]
+        rows.append(cells)
     level = f"{summary['confidence']:.0%}"
     caption = (
         f"How often attacks succeed, with {level} intervals; perplexity of "
@@ -128,8 +128,14 @@ def _arms(summary: Mapping[str, Any]) -> Table:
         "triples that are no repeats among all answers; time of one run."
     )
     head = (
-        *("Arm", "Trained on", "Success, held out", "Success, trained-on attacks"),
-        *("Perplexity", "Words", "Distinct-3", "Time"),
+        "Arm",
+        "Trained on",
+        "Success, held out",
+        "Success, trained-on attacks",
+        "Perplexity",
+        "Words",
+        "Distinct-3",
+        "Time",
     )
     return Table(caption, head, rows, labels=2)
 
@@ -196,21 +202,24 @@ def _training(summary: Mapping[str, Any]) -> Table:
                 if "attempts" in each:
                     made = f"{count(each['accepted'])} of {count(each['attempts'])}"
                 attacked = each.get("attack_success")
-                rows.append(
-                    (
-                        *(capitalised(name), f"seed {run['seed']}, round {index}", made),
-                        percent(attacked["rate"] if attacked else None),
-                        *(count(each[field]) for field in ("pairs", "steps", "tokens")),
-                        *(count(each["loss_tokens"]), number(each["last_loss"], 3)),
-                    )
-                )
+                cells = [capitalised(name), f"seed {run['seed']}, round {index}", made]
+                cells.append(percent(attacked["rate"] if attacked else None))
+                cells += [count(each[field]) for field in _COUNTS]
+                rows.append([*cells, number(each["last_loss"], 3)])
     caption = (
         "What each round made and trained on. The success of its own attacks is that on the model "
         "that the round began with. Tokens are those of the training steps, epochs included."
     )
     head = (
-        *("Arm", "Round", "Accepted", "Attacks succeeded", "Pairs", "Steps", "Tokens"),
-        *("Loss tokens", "Last loss"),
+        "Arm",
+        "Round",
+        "Accepted",
+        "Attacks succeeded",
+        "Pairs",
+        "Steps",
+        "Tokens",
+        "Loss tokens",
+        "Last loss",
     )
     return Table(caption, head, rows, labels=2)
 

@@ -97,7 +97,11 @@ def _judge(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) 
             f"columns bound the mean by giving every one of them {LOWEST} or {HIGHEST}. Cut off: "
             "answers that reached the limit of their length.",
             (
-                *("Answers", "Mean", "Interval", "Scored", "Unscored"),
+                "Answers",
+                "Mean",
+                "Interval",
+                "Scored",
+                "Unscored",
                 *(f"Unscored as {score}" for score in (LOWEST, HIGHEST)),
                 "Cut off",
             ),
@@ -134,7 +138,8 @@ def _checks(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None)
         figures += [Figure(caption, svg) for svg in plot]
         changes = {} if comparison is None else _check_changes(comparison["languages"][code])
         tables.append(_check_table(f"{title}.", models, list(labels), rows, changes))
-    blocks: list[Block] = [*([Figures(figures)] if figures else []), *tables]
+    blocks: list[Block] = [Figures(figures)] if figures else []
+    blocks += tables
     if comparison is not None:
         caption = "Answers that pass every check, paired; differences in percentage points."
         blocks.append(_group_table(caption, comparison, "all_checks"))
@@ -186,7 +191,8 @@ def _check_table(
         )
         for key, row in zip(keys, rows, strict=True)
     ]
-    head = ("Check", *(_CHANGE if changes else ()), *_heads(models, "Passed"), "Answers")
+    readings = _CHANGE if changes else ()
+    head = ("Check", *readings, *_heads(models, "Passed"), "Answers")
     return Table(caption, head, cells, labels=2 if changes else 1)
 
 

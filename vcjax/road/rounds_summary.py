@@ -69,11 +69,10 @@ def rounds_markdown(summary: Mapping[str, Any]) -> str:
         "",
         f"Model `{summary['model']}`, charter {charter['name']} {charter['version']} "
         f"(hash `{charter['hash'][:16]}`).",
-        *(
-            ["", "**The Critic is of the model family of those it judges.**"]
-            if summary["same_family"]
-            else []
-        ),
+    ]
+    if summary["same_family"]:
+        lines += ["", "**The Critic is of the model family of those it judges.**"]
+    lines += [
         "",
         "Attack success rate: how often the checkpoint's own answer fails. Nothing that is held "
         "out was trained on. In brackets, 95 % intervals: of the rates Wilson's, of the paired "
