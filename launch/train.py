@@ -25,7 +25,7 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     from vcjax.train.config import TrainConfig
-    from vcjax.train.run import train
+    from vcjax.train.loop import train
 
     if DISTRIBUTED.value:
         _join()

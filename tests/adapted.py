@@ -12,7 +12,7 @@ from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
 from vcjax.train.checkpoints import Checkpoints
-from vcjax.train.static import write_static
+from vcjax.train.inputs import write_model_files
 from vcjax.weights.adapters import split_adapters
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.workdir import write_sources
@@ -37,7 +37,7 @@ def write_run(workdir: Path, base: Path, lora: LoraConfig | None, charter: str =
     write_json(workdir / "config.json", {"lora": settings, "seed": 0})
     given = charter_parents(charter) if charter else []
     write_sources(workdir, [bundle.origin, *given])
-    write_static(workdir, bundle, chat=True)
+    write_model_files(workdir, bundle, chat=True)
     with Checkpoints(workdir, keep=1) as saved:
         saved.save(3, trained, {"count": np.int32(3)})
     return trained

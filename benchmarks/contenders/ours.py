@@ -1,4 +1,4 @@
-"""Our training step, as `vcjax.train.run` runs it."""
+"""Our training step, as `vcjax.train.loop` runs it."""
 
 from importlib.metadata import version
 from typing import Any
@@ -15,11 +15,17 @@ from vcjax.model.named import NAMED
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import OnMesh, ShardingRules, make_mesh
 from vcjax.train.config import TrainConfig
-from vcjax.train.objective import make_loss
+from vcjax.train.layout import (
+    Layout,
+    init_adapters,
+    make_layout,
+    shard_batch,
+    shard_params,
+    sharding_of,
+)
+from vcjax.train.loop import make_step
+from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.placement import place_batch
-from vcjax.train.state import Layout, init_adapters, make_layout, place, sharding_of
-from vcjax.train.step import make_step
 from vcjax.train.throughput import run_flops
 from vcjax.weights.adapters import split_adapters
 from vcjax.weights.bundle import load_bundle
@@ -38,7 +44,7 @@ def setup(asked: dict[str, Any]) -> Contender:
         bundle = load_bundle(config.model, "float32")
         model = bundle.config
         layout = make_layout(model, config, optimizer, mesh, rules)
-        trainable, frozen = place(bundle.params, layout.trainable), {}
+        trainable, frozen = shard_params(bundle.params, layout.trainable), {}
         del bundle  # the host's copy of the model
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     loss = make_loss(config)
@@ -48,7 +54,7 @@ def setup(asked: dict[str, Any]) -> Contender:
 
     def run() -> float:
         nonlocal trainable, state, count
-        batch = place_batch(next(batches), mesh, rules)
+        batch = shard_batch(next(batches), mesh, rules)
         trainable, state, measured = step(trainable, state, frozen, batch, jnp.int32(count))
         count += 1
         return measured["loss"].item()

@@ -12,17 +12,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from tests.train.gradients import mean_gradients
 from vcjax.core.files import read_json
 from vcjax.data.loader import in_order
 from vcjax.data.prepared import open_prepared
 from vcjax.parallel import ShardingRules, leads, make_mesh, replicated
 from vcjax.train.config import TrainConfig
-from vcjax.train.objective import make_loss
+from vcjax.train.layout import make_layout, shard_batch, shard_params
+from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
-from vcjax.train.placement import place_batch
 from vcjax.train.reference import with_reference
-from vcjax.train.state import make_layout, place
-from vcjax.train.step import make_gradients
 from vcjax.weights.bundle import load_bundle
 
 
@@ -32,19 +31,25 @@ def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.nda
     config, rules = TrainConfig.from_dict(read_json(folder / "config.json")), ShardingRules()
     mesh, bundle = make_mesh(sizes), load_bundle(config.model, "float32")
     layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
-    params = place(bundle.params, layout.trainable)
+    params = shard_params(bundle.params, layout.trainable)
     datasets = {"pairs": open_prepared(folder / "pairs")}
     size = config.batch_size // config.microbatches
-    kept = folder / name
-    args = datasets, kept, lambda: params, layout.graph, size, mesh, rules
-    rows = with_reference(*args)["pairs"]
+    rows = with_reference(
+        datasets,
+        folder / name,
+        initial=lambda: params,
+        graph=layout.graph,
+        pairs=size,
+        mesh=mesh,
+        rules=rules,
+    )["pairs"]
     reference = np.stack([rows[n]["reference"] for n in range(len(rows))])
 
     _, batch = next(in_order(rows, config.batch_size))
     batch["reference"] = batch["reference"] - np.float32([0, 3])  # so that margins aren't 0
-    gradients = make_gradients(layout, make_loss(config), config.microbatches, mesh, rules)
+    gradients = mean_gradients(layout, make_loss(config), config.microbatches, mesh, rules)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
-    means, count, grads = whole(params, {}, place_batch(batch, mesh, rules))
+    means, count, grads = whole(params, {}, shard_batch(batch, mesh, rules))
     leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}
     found = {"reference": reference, "loss": means["loss"], "count": count}
     return {name: np.asarray(value) for name, value in found.items()} | leaves

@@ -14,7 +14,7 @@ import jax
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
+from vcjax.train.loop import train
 
 if __name__ == "__main__":
     rank = int(os.environ["RANK"])

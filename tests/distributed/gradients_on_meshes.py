@@ -11,17 +11,16 @@ import json
 import jax
 import numpy as np
 
+from tests.train.gradients import mean_gradients
 from vcjax.core.defaults import training_config
 from vcjax.model.build import initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
 from vcjax.parallel import ShardingRules, make_mesh, replicated
 from vcjax.train.config import TrainConfig
-from vcjax.train.objective import make_loss
+from vcjax.train.layout import make_layout, shard_batch, shard_params
+from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
-from vcjax.train.placement import place_batch
-from vcjax.train.state import make_layout, place
-from vcjax.train.step import make_gradients
 
 MESHES = (
     {"data": 8},
@@ -75,12 +74,12 @@ def measure(sizes: dict[str, int], microbatches: int) -> tuple[float, list[np.nd
     config, rules = TrainConfig.from_dict(values), ShardingRules()
     mesh = make_mesh(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
     layout = make_layout(MODEL, config, make_optimizer(config), mesh, rules)
-    params = place(jax.jit(lambda: initialise(MODEL, 7))(), layout.trainable)
+    params = shard_params(jax.jit(lambda: initialise(MODEL, 7))(), layout.trainable)
     gate = params["layers"]["gate"]["kernel"]
     held = gate.addressable_shards[0].data.nbytes / gate.nbytes
-    gradients = make_gradients(layout, make_loss(config), microbatches, mesh, rules)
+    gradients = mean_gradients(layout, make_loss(config), microbatches, mesh, rules)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
-    means, _, grads = whole(params, {}, place_batch(batch(), mesh, rules))
+    means, _, grads = whole(params, {}, shard_batch(batch(), mesh, rules))
     return float(means["loss"]), [np.asarray(leaf) for leaf in jax.tree.leaves(grads)], held
 
 

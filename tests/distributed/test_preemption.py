@@ -13,7 +13,7 @@ from tests.processes import ROOT, coordinator, rest_of
 from vcjax.core.files import write_json
 from vcjax.core.lineage import read_lineage
 from vcjax.train.checkpoints import Checkpoints
-from vcjax.train.state import Layout
+from vcjax.train.layout import Layout
 from vcjax.weights.steps import saved_steps, step_folder
 from vcjax.weights.workdir import write_sources
 
@@ -31,7 +31,7 @@ from vcjax.core.script import run
 from vcjax.core.errors import Preempted
 from vcjax.parallel import put, replicated
 from vcjax.train.checkpoints import Checkpoints
-from vcjax.train.preemption import watched
+from vcjax.train.stopping import stop_requests
 
 def main():
     jax.distributed.initialize(num_processes=2, process_id=int(os.environ["RANK"]))
@@ -39,7 +39,7 @@ def main():
     halves = NamedSharding(mesh, PartitionSpec("fsdp"))
     weights = put(np.zeros((4, 8), np.float32), halves)
     advance = jax.jit(lambda tree: tree + 1, donate_argnums=0, out_shardings=halves)
-    with Checkpoints(Path(os.environ["WORKDIR"]), 2) as saved, watched() as requested:
+    with Checkpoints(Path(os.environ["WORKDIR"]), 2) as saved, stop_requests() as requested:
         for step in count(1):
             weights = advance(weights)
             state = {"count": put(np.int32(step), replicated(mesh))}

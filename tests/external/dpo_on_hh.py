@@ -13,14 +13,14 @@ from pathlib import Path
 from absl import app, flags
 
 from tests.external.outside import DATA
+from tests.pair_scores import accuracy, score_model
 from vcjax.core.defaults import training_config
 from vcjax.core.files import write_json
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import open_prepared, prepare
 from vcjax.stats.intervals import paired_difference
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
-from vcjax.train.scoring import accuracy, score_model
+from vcjax.train.loop import train
 from vcjax.weights.bundle import load_bundle
 
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "What to begin with.")

@@ -22,7 +22,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import PROJECTIONS, LoraConfig
 from vcjax.model.quantised import quantise_base
 from vcjax.parallel import OnMesh, ShardingRules, make_mesh, shardings
-from vcjax.train.placement import place_batch
+from vcjax.train.layout import shard_batch
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.mapping import import_params
 
@@ -63,7 +63,7 @@ def main() -> None:
     for sizes in MESHES:
         mesh = make_mesh(sizes)
         placed = jax.device_put(params, shardings(mesh, rules, axes, tree))
-        inputs = place_batch({"tokens": rows}, mesh, rules)["tokens"]
+        inputs = shard_batch({"tokens": rows}, mesh, rules)["tokens"]
         given = (*split_adapters(placed), inputs)
         step = compiled(OnMesh(mesh, rules), *given)
         found, found_grads = jax.device_get(step(*given))

@@ -14,7 +14,7 @@ from tests.parity.random_models import CASES, TensorSource, tensors, tokens
 from vcjax.model.build import abstract, logical_axes, plain_logits, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import ShardingRules, make_mesh, shardings
-from vcjax.train.placement import place_batch
+from vcjax.train.layout import shard_batch
 from vcjax.weights.mapping import import_params
 
 MESHES = ({"fsdp": 8}, {"fsdp": 2, "tensor": 4}, {"data": 2, "fsdp": 2, "tensor": 2})
@@ -40,7 +40,7 @@ def main() -> None:
         placed = jax.device_put(
             params, shardings(mesh, rules, logical_axes(config), shapes(config))
         )
-        logits = plain_logits(graph, placed, place_batch({"tokens": rows}, mesh, rules)["tokens"])
+        logits = plain_logits(graph, placed, shard_batch({"tokens": rows}, mesh, rules)["tokens"])
         query, key = (placed["layers"][name]["kernel"].sharding.spec for name in "qk")
         head = placed["head"]
         report.append(

@@ -23,7 +23,7 @@ from vcjax.generate import text as engine_text
 from vcjax.text.rendering import Rendered
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
+from vcjax.train.loop import train
 
 THREE_TURNS = CONVERSATIONS["plain"]
 

@@ -13,7 +13,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import content_hash, read_lineage, verify
 from vcjax.road.demo import FOLDERS, DemoConfig, run_demo
-from vcjax.train.metrics import read_metrics
+from vcjax.train.logging import read_metrics
 from vcjax.weights.bundle import load_bundle
 
 KINDS = ("accepted", "rejected", "unscored", "blocked")

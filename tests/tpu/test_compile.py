@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import NamedSharding
 
 from configs import adversarial, sft
+from tests.train.gradients import mean_gradients
 from vcjax.model.named import NAMED
 from vcjax.model.splash import splash_attention
 from vcjax.parallel import OnMesh, ShardingRules, make_mesh
@@ -19,9 +20,8 @@ from vcjax.plan.memory import count_memory
 from vcjax.plan.run import make_plan
 from vcjax.plan.setting import settle
 from vcjax.plan.topology import compile_devices, read_topology
-from vcjax.train.objective import make_loss
-from vcjax.train.state import sharding_of
-from vcjax.train.step import make_gradients
+from vcjax.train.layout import sharding_of
+from vcjax.train.losses import make_loss
 
 FULL = {"rank": 0}
 
@@ -89,7 +89,7 @@ def test_parameters_optimiser_and_gradients_are_as_large_as_counted():
     """Each by itself: a compiled step tells their sum, and gradients among its temporaries."""
     setting = setting_of("v5e-4", batch_size=4, length=256, lora=FULL)
     held, layout = count_memory(setting), setting.layout
-    gradients = make_gradients(layout, make_loss(setting.config), 1, setting.mesh, setting.rules)
+    gradients = mean_gradients(layout, make_loss(setting.config), 1, setting.mesh, setting.rules)
 
     def alone(trainable, frozen, batch):
         return gradients(trainable, frozen, batch)[2]

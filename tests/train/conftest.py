@@ -19,7 +19,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
+from vcjax.train.loop import train
 from vcjax.weights.bundle import Bundle, write_bundle
 
 TEXTS = [

@@ -22,9 +22,8 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
 from vcjax.model.rope import RopeConfig
 from vcjax.parallel import OnMesh, ShardingRules, make_mesh, shardings
-from vcjax.train.loss import next_token_loss
-from vcjax.train.placement import place_batch
-from vcjax.train.preference import dpo_loss, orpo_loss, pair_log_probs
+from vcjax.train.layout import shard_batch
+from vcjax.train.losses import dpo_loss, next_token_loss, orpo_loss, pair_log_probs
 from vcjax.weights.adapters import join, split_adapters
 
 OBJECTIVES: Mapping[str, Callable] = {
@@ -94,7 +93,7 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
         mesh, rules = make_mesh(sizes), ShardingRules()
         places = shardings(mesh, rules, logical_axes(config, **options), shapes(config, **options))
         params = jax.device_put(params, places)
-        batch = place_batch(batch, mesh, rules)
+        batch = shard_batch(batch, mesh, rules)
         options |= {"on": OnMesh(mesh, rules)}
     graph, _ = abstract(config, dtype=jnp.bfloat16, **options)
     trained, frozen = split(params)

@@ -20,10 +20,9 @@ from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.config import OPTIMIZERS, TrainConfig
+from vcjax.train.layout import Layout, make_layout, shard_batch, shard_params, sharding_of
+from vcjax.train.loop import make_step
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.placement import place_batch
-from vcjax.train.state import Layout, make_layout, place, sharding_of
-from vcjax.train.step import make_step
 
 RULES = ShardingRules()
 LARGE = 1000
@@ -68,11 +67,11 @@ def trained(model: LlamaConfig, config: TrainConfig, mesh: jax.sharding.Mesh):
     """(Parameters and state after two steps, the layout)."""
     optimizer = make_optimizer(config)
     layout = make_layout(model, config, optimizer, mesh, RULES)
-    params = place(random(layout), layout.trainable)
+    params = shard_params(random(layout), layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(params)
     step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1, mesh, RULES)
     for count in range(2):
-        batch = place_batch(cheap_batch(), mesh, RULES)
+        batch = shard_batch(cheap_batch(), mesh, RULES)
         params, state, _ = step(params, state, {}, batch, jnp.int32(count))
     return (params, state), layout
 

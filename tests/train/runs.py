@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vcjax.train.metrics import read_metrics
+from vcjax.train.logging import read_metrics
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": ".*", "dropout": 0.1}
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from tests.train.gradients import mean_gradients
 from vcjax.model.lora import PROJECTIONS, merge_lora
 from vcjax.model.quantised import quantise_base
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.loss import next_token_loss
+from vcjax.train.layout import init_adapters, make_layout, shard_params
+from vcjax.train.loop import make_step, train
+from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.run import train
-from vcjax.train.state import init_adapters, make_layout, place
-from vcjax.train.step import make_gradients, make_step
 from vcjax.weights.adapters import join
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.mapping import ParamsSource
@@ -72,7 +72,7 @@ def test_a_step_drops_by_its_number_and_its_seed(dropping, make_config, random_b
     step = make_step(layout, next_token_loss, optimizer, schedule, 1, MESH, RULES)
 
     def loss(count: int) -> float:
-        adapters = place(random, layout.trainable)
+        adapters = shard_params(random, layout.trainable)
         state = jax.jit(optimizer.init)(adapters)
         return float(step(adapters, state, frozen, batch, count)[2]["loss"])
 
@@ -94,7 +94,7 @@ def test_each_microbatch_drops_by_a_key_of_its_own(dropping, random_batch):
     layout, _, parts = dropping
     batch, key = random_batch(4, 24), jax.random.key(9)
     whole, half = (
-        jax.jit(make_gradients(layout, next_token_loss, count, MESH, RULES)) for count in (2, 1)
+        jax.jit(mean_gradients(layout, next_token_loss, count, MESH, RULES)) for count in (2, 1)
     )
     means, count, grads = whole(*parts, batch, key)
     total, tokens, summed = 0.0, 0, jax.tree.map(np.zeros_like, grads)

@@ -11,10 +11,10 @@ from tests.train.runs import equal, losses
 from vcjax.core.files import read_json
 from vcjax.core.lineage import read_lineage, verify
 from vcjax.core.stores import as_path, files_below
-from vcjax.train import run as loop
+from vcjax.train import loop
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
+from vcjax.train.loop import train
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.steps import saved_steps, unfinished_steps
 

@@ -22,8 +22,8 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import Parent, content_hash, read_lineage, verify
 from vcjax.train.checkpoints import Checkpoints
-from vcjax.train.state import Layout
-from vcjax.train.static import write_static
+from vcjax.train.inputs import write_model_files
+from vcjax.train.layout import Layout
 from vcjax.weights.bundle import Bundle, load_bundle
 from vcjax.weights.resolve import resolve
 from vcjax.weights.steps import flaw, newest_good, saved_steps, step_folder
@@ -342,7 +342,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_the_last_whole_checkpoint(tmp_pat
 def run(tmp_path, tiny: Bundle) -> Path:
     """A run on the tiny model: step 1 is the model itself, the best, and 2 the model plus one."""
     workdir = begun(tmp_path / "run")
-    write_static(workdir, tiny, chat=False)
+    write_model_files(workdir, tiny, chat=False)
     params = jax.tree.map(jnp.asarray, tiny.params)
     with Checkpoints(workdir, keep=1, keep_best=1) as saved:
         saved.save(1, params, {"count": jnp.int32(1)}, loss=0.1)

@@ -6,7 +6,7 @@ from tests.hub_server import Repo, client_of, files_of, hub_server
 from tests.train.runs import LORA
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import verify
-from vcjax.train.run import train
+from vcjax.train.loop import train
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.workdir import read_sources
 

@@ -4,8 +4,8 @@ import json
 import math
 
 from vcjax.core.files import read_json
-from vcjax.train.metrics import VALIDATION, read_lines, read_metrics
-from vcjax.train.run import train
+from vcjax.train.logging import VALIDATION, read_lines, read_metrics
+from vcjax.train.loop import train
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.steps import saved_steps
 

@@ -9,14 +9,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.train.gradients import mean_gradients
 from vcjax.model.build import shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.config import OPTIMIZERS, SCHEDULES
-from vcjax.train.loss import next_token_loss
+from vcjax.train.layout import make_layout, shard_params
+from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import MUON_RMS, make_optimizer, make_schedule
-from vcjax.train.state import make_layout, place
-from vcjax.train.step import make_gradients
 
 SHAPES = {
     "embedding": (6, 4),
@@ -263,7 +263,7 @@ def slopes(model_config, make_config):
     """The layout and compiled gradients of the tiny model in bfloat16, for all optimisers."""
     config, mesh, rules = make_config(dtype="bfloat16"), make_mesh({"fsdp": -1}), ShardingRules()
     layout = make_layout(model_config, config, make_optimizer(config), mesh, rules)
-    return layout, jax.jit(make_gradients(layout, next_token_loss, 1, mesh, rules))
+    return layout, jax.jit(mean_gradients(layout, next_token_loss, 1, mesh, rules))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -273,7 +273,7 @@ def test_each_optimiser_lowers_the_loss_with_float32_moments(
     layout, gradients = slopes
     optimizer = make_optimizer(make_config(optimizer=name, weight_decay=0.0))
     update, rate = jax.jit(optimizer.update), 3e-3 if name == "lion" else 1e-2
-    trainable, batch, losses = place(params, layout.trainable), random_batch(2, 24), []
+    trainable, batch, losses = shard_params(params, layout.trainable), random_batch(2, 24), []
     state = jax.jit(optimizer.init)(trainable)
     for _ in range(8):
         means, _, slope = gradients(trainable, {}, batch)

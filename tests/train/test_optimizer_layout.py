@@ -18,9 +18,9 @@ from vcjax.core.files import write_json
 from vcjax.parallel import ShardingRules, abstract_mesh, make_mesh
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import OPTIMIZERS
+from vcjax.train.layout import make_layout, shard_params, sharding_of
 from vcjax.train.offload import check_offload
 from vcjax.train.optim import make_optimizer
-from vcjax.train.state import make_layout, place, sharding_of
 from vcjax.weights.workdir import write_sources
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_a_checkpoint_comes_back_to_where_its_state_was_held(
     config = make_config(optimizer=name, offload=True)
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, make_mesh({"fsdp": -1}), RULES)
-    trainable = place(params, layout.trainable)
+    trainable = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     write_json(tmp_path / "config.json", config.to_dict())
     write_sources(tmp_path, [])

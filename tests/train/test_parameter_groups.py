@@ -10,12 +10,12 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.train.cheap import cheap_batch, cheap_loss
+from tests.train.gradients import mean_gradients
 from vcjax.core.errors import UserError
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.parameter_groups import check_groups
-from vcjax.train.state import make_layout, place, sharding_of
-from vcjax.train.step import make_gradients, make_step
+from vcjax.train.layout import make_layout, shard_params, sharding_of
+from vcjax.train.loop import make_step
+from vcjax.train.optim import check_groups, make_optimizer, make_schedule
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
 
@@ -63,10 +63,10 @@ def test_a_rate_of_zero_freezes_bit_for_bit_without_state(
     still = ("embedding", "layers.q.kernel", "layers.o.kernel")
     before, batch = flatten_dict(params, sep="."), cheap_batch()
 
-    _, _, slopes = jax.jit(make_gradients(layout, cheap_loss, 1, mesh, rules))(params, {}, batch)
+    _, _, slopes = jax.jit(mean_gradients(layout, cheap_loss, 1, mesh, rules))(params, {}, batch)
     counted = [leaf for path, leaf in flatten_dict(slopes, sep=".").items() if path not in still]
     step = make_step(layout, cheap_loss, made, make_schedule(config), 1, mesh, rules)
-    trainable = place(params, layout.trainable)
+    trainable = shard_params(params, layout.trainable)
     state = jax.jit(made.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     for count in range(2):
         trainable, state, metrics = step(trainable, state, {}, batch, count)

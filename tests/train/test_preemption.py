@@ -9,24 +9,24 @@ import threading
 import pytest
 
 from tests.processes import ROOT, rest_of
-from vcjax.train.preemption import watched
+from vcjax.train.stopping import stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_a_request_and_only_while_it_is_watched_for(number):
     before = signal.getsignal(number)
-    with watched() as requested:
+    with stop_requests() as requested:
         assert not requested(1)
         os.kill(os.getpid(), number)
         assert requested(2) is number
         assert requested(3) is number
     assert signal.getsignal(number) is before
-    with watched() as requested:
+    with stop_requests() as requested:
         assert not requested(1)
 
 
 def test_who_presses_ctrl_c_twice_does_not_wait_for_the_step():
-    with watched() as requested:
+    with stop_requests() as requested:
         os.kill(os.getpid(), signal.SIGINT)
         assert requested(1) is signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
@@ -37,7 +37,7 @@ def test_a_thread_that_can_not_hear_signals_is_never_asked():
     answers = []
 
     def run() -> None:
-        with watched() as requested:
+        with stop_requests() as requested:
             answers.append(requested(1))
 
     thread = threading.Thread(target=run)
@@ -50,10 +50,10 @@ _STEPS = """
 from itertools import count
 from vcjax.core.script import run
 from vcjax.core.errors import Preempted
-from vcjax.train.preemption import watched
+from vcjax.train.stopping import stop_requests
 
 def main():
-    with watched() as requested:
+    with stop_requests() as requested:
         for step in count(1):
             print(step, flush=True)
             if number := requested(step):

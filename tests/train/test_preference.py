@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.train.gradients import mean_gradients
 from vcjax.model.build import abstract, packed_logits
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.loss import CHUNK
-from vcjax.train.objective import make_loss
+from vcjax.train.layout import make_layout
+from vcjax.train.losses import (
+    CHUNK,
+    MEANS,
+    dpo_loss,
+    log_odds,
+    make_loss,
+    orpo_loss,
+    pair_log_probs,
+)
 from vcjax.train.optim import make_optimizer
-from vcjax.train.preference import MEANS, dpo_loss, log_odds, orpo_loss, pair_log_probs
-from vcjax.train.state import make_layout
-from vcjax.train.step import make_gradients
 
 BETA, ODDS_WEIGHT = 0.4, 0.3
 OBJECTIVES = ("dpo", "orpo")
@@ -155,7 +161,7 @@ def test_microbatches_of_pairs_give_the_loss_and_gradient_of_the_whole(
     batch["loss_mask"][4] = False  # a pair without answers is none
     loss = make_loss(config)
     whole, split = (
-        jax.jit(make_gradients(layout, loss, microbatches, mesh, rules))(params, {}, batch)
+        jax.jit(mean_gradients(layout, loss, microbatches, mesh, rules))(params, {}, batch)
         for microbatches in (1, 3)
     )
     assert int(whole[1]) == int(split[1]) == 5

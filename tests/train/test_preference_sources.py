@@ -8,7 +8,7 @@ from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.prepared import prepare
-from vcjax.train.sources import check_sources, prepare_sources
+from vcjax.train.data import check_sources, prepare_sources
 
 
 @pytest.fixture(scope="module")

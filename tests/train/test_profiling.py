@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vcjax.train.profiling import profiled
+from vcjax.train.throughput import profiled
 
 
 def traces(workdir) -> list:

@@ -9,10 +9,9 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
-from vcjax.train.inputs import check_inputs
-from vcjax.train.reading import read_through
-from vcjax.train.sources import check_sources, prepare_sources
-from vcjax.train.validation_data import check_groups
+from vcjax.train.data import check_sources, prepare_sources
+from vcjax.train.inputs import check_inputs, read_through
+from vcjax.train.validation_data import check_validation_data
 
 LONG = (
     "People who live on the two banks of a river have argued for a hundred years over who may fish "
@@ -35,7 +34,7 @@ def check(make_config, tokenizer, tmp_path):
         validation = {"data": str(measured), "every": 1, **changes.pop("validation", {})}
         config = make_config(**{"documents": str(trained), "validation": validation, **changes})
         sources = check_sources(config, tokenizer, tmp_path / "run")
-        groups = check_groups(config, tokenizer, tmp_path / "run")
+        groups = check_validation_data(config, tokenizer, tmp_path / "run")
         read_through(sources, groups, config, tokenizer)
 
     return run

@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.pair_scores import PairScores, accuracy, score_model
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches, in_order
 from vcjax.data.prepared import Prepared, open_prepared, prepare
 from vcjax.model.build import abstract
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.objective import make_loss
+from vcjax.train.layout import make_layout, shard_batch, shard_params, sharding_of
+from vcjax.train.loop import make_step
+from vcjax.train.losses import make_loss, pair_log_probs
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.placement import place_batch
-from vcjax.train.preference import pair_log_probs
 from vcjax.train.reference import with_reference
-from vcjax.train.scoring import PairScores, accuracy, score_model
-from vcjax.train.state import make_layout, place, sharding_of
-from vcjax.train.step import make_step
 from vcjax.weights.bundle import load_bundle
 
 LENGTH, PAIRS, COUNT = 40, 4, 10
@@ -53,7 +51,16 @@ def joined(tmp_path, graph):
     mesh = make_mesh({"fsdp": -1})
 
     def join(rows: Prepared, begin):
-        return with_reference({"pairs": rows}, tmp_path, begin, graph, PAIRS, mesh, RULES)["pairs"]
+        found = with_reference(
+            {"pairs": rows},
+            tmp_path,
+            initial=begin,
+            graph=graph,
+            pairs=PAIRS,
+            mesh=mesh,
+            rules=RULES,
+        )
+        return found["pairs"]
 
     return join
 
@@ -163,12 +170,12 @@ def test_dpo_begins_at_log_2_and_learns_to_prefer_the_chosen_answers(
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, RULES)
     step = make_step(layout, make_loss(config), optimizer, make_schedule(config), 2, mesh, RULES)
-    trainable = place(params, layout.trainable)
+    trainable = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     batches = Batches([(joined(rows, lambda: params), 1.0)], COUNT, seed=0)
     lines = []
     for count in range(8):
-        batch = place_batch(batches.batch(count), mesh, RULES)
+        batch = shard_batch(batches.batch(count), mesh, RULES)
         trainable, state, measured = step(trainable, state, {}, batch, count)
         lines.append({name: float(value) for name, value in measured.items()})
     np.testing.assert_allclose(lines[0]["loss"], np.log(2), rtol=1e-4)

@@ -14,8 +14,8 @@ import pytest
 from tests.compilation import with_devices
 from tests.train.runs import equal, losses
 from vcjax.core.files import read_json, write_json
-from vcjax.train.metrics import read_metrics
-from vcjax.train.run import train
+from vcjax.train.logging import read_metrics
+from vcjax.train.loop import train
 from vcjax.weights.bundle import load_bundle
 from vcjax.weights.steps import saved_steps
 
@@ -23,17 +23,17 @@ from vcjax.weights.steps import saved_steps
 _SIGNALLED = """
 import os, signal, sys
 from vcjax.core.files import read_json
-from vcjax.train import run
+from vcjax.train import loop
 from vcjax.train.config import TrainConfig
 
-class Bar(run.tqdm):
+class Bar(loop.tqdm):
     def update(self, n=1):
         if self.n == 2:
             os.kill(os.getpid(), int(sys.argv[3]))
         return super().update(n)
 
-run.tqdm = Bar
-run.train(TrainConfig.from_dict(read_json(sys.argv[1])), sys.argv[2])
+loop.tqdm = Bar
+loop.train(TrainConfig.from_dict(read_json(sys.argv[1])), sys.argv[2])
 """
 
 
@@ -80,7 +80,7 @@ import sys
 import jax
 from vcjax.core.files import read_json
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
+from vcjax.train.loop import train
 
 assert jax.device_count() == 2, jax.devices()
 train(TrainConfig.from_dict(read_json(sys.argv[1] + "/config.json")), sys.argv[1])

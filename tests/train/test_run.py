@@ -15,8 +15,8 @@ from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
 from vcjax.data.prepared import prepare
 from vcjax.model.lora import LoraConfig, merge_lora
-from vcjax.train.metrics import read_metrics
-from vcjax.train.run import train
+from vcjax.train.logging import read_metrics
+from vcjax.train.loop import train
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import load_bundle
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.train.gradients import mean_gradients
 from vcjax.model.build import abstract, packed_logits
 from vcjax.model.lora import merge_lora
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.loss import next_token_loss
+from vcjax.train.layout import init_adapters, make_layout, shard_batch, shard_params
+from vcjax.train.loop import METRICS, make_step
+from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.placement import place_batch
-from vcjax.train.state import init_adapters, make_layout, place
-from vcjax.train.step import MEASURED, make_gradients, make_step
 from vcjax.weights.adapters import join
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
@@ -34,11 +34,11 @@ def test_microbatches_give_the_loss_and_gradient_of_the_whole(
     if lora:  # adapters with a B that isn't zero, so that both have a gradient
         rng = np.random.default_rng(0)
         random = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape), layout.trainable)
-        parts = (place(random, layout.trainable), params)
+        parts = (shard_params(random, layout.trainable), params)
     batch = random_batch(6, 24)
-    whole = jax.jit(make_gradients(layout, next_token_loss, 1, mesh, RULES))(*parts, batch)
+    whole = jax.jit(mean_gradients(layout, next_token_loss, 1, mesh, RULES))(*parts, batch)
     for microbatches in (3, 6):
-        gradients = make_gradients(layout, next_token_loss, microbatches, mesh, RULES)
+        gradients = mean_gradients(layout, next_token_loss, microbatches, mesh, RULES)
         split = jax.jit(gradients)(*parts, batch)
         assert int(split[1]) == int(whole[1])
         np.testing.assert_allclose(split[0]["loss"], whole[0]["loss"], rtol=1e-6)
@@ -52,7 +52,7 @@ def test_a_batch_without_anything_to_predict_has_loss_zero(
     layout = make_layout(model_config, config, make_optimizer(config), mesh, RULES)
     batch = random_batch(2, 24)
     batch["loss_mask"] = np.zeros_like(batch["loss_mask"])
-    gradients = jax.jit(make_gradients(layout, next_token_loss, 1, mesh, RULES))
+    gradients = jax.jit(mean_gradients(layout, next_token_loss, 1, mesh, RULES))
     means, count, grads = gradients(params, {}, batch)
     assert (float(means["loss"]), int(count)) == (0.0, 0)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
@@ -64,7 +64,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     config, mesh = make_config(lora=LORA), make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, RULES)
-    frozen = place(params, layout.frozen)
+    frozen = shard_params(params, layout.frozen)
     adapters = init_adapters(model_config, config, layout.trainable)
     close(adapters, init_adapters(model_config, config, layout.trainable), atol=0)
 
@@ -76,11 +76,11 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
     state, placed = (
         jax.jit(optimizer.init)(adapters),
-        place_batch(batch, mesh, RULES),
+        shard_batch(batch, mesh, RULES),
     )
     for count in range(3):
         adapters, state, metrics = step(adapters, state, frozen, placed, count)
-    assert set(metrics) == set(MEASURED)
+    assert set(metrics) == set(METRICS)
     assert int(metrics["tokens"]) == np.sum(batch["segment_ids"] > 0)
     close(frozen, params, atol=0)
     joined = join(adapters, frozen)
@@ -97,7 +97,7 @@ def test_bfloat16_computes_low_and_keeps_float32_parameters(
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, RULES)
     assert nnx.merge(layout.graph, params).dtype == np.dtype("bfloat16")
-    params = place(params, layout.trainable)
+    params = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init)(params)
     step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
     params, state, metrics = step(params, state, {}, random_batch(2, 24), 0)

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcjax.train.stopping import replay
+from vcjax.train.stopping import EarlyStopping
 
 LOSSES = st.lists(st.integers(0, 5).map(float) | st.sampled_from([None, math.nan, math.inf]))
 
 
 def until_stopped(patience, losses):
     """Takes losses as a run would: none after it has stopped."""
-    stopping = replay(patience, [])
+    stopping = EarlyStopping.after(patience, [])
     for step, loss in enumerate(losses):
         if stopping.stopped is not None:
             break
-        stopping.see(step, loss)
+        stopping.add(step, loss)
     return stopping
 
 
@@ -42,9 +42,9 @@ def test_a_run_that_resumes_stops_where_one_that_was_left_alone_does(patience, l
     whole = until_stopped(patience, losses)
     taken = losses if whole.stopped is None else losses[: whole.stopped + 1]
     cut = data.draw(st.integers(0, len(taken)))
-    resumed = replay(patience, enumerate(taken[:cut]))
+    resumed = EarlyStopping.after(patience, enumerate(taken[:cut]))
     for step, loss in enumerate(taken[cut:], start=cut):
-        resumed.see(step, loss)
+        resumed.add(step, loss)
     assert resumed == whole
 
 
@@ -59,7 +59,7 @@ def test_without_patience_a_run_never_stops_but_the_lowest_loss_is_known(losses)
 
 
 def test_nothing_is_measured_after_the_stop():
-    stopping = replay(1, [(0, 1.0), (5, 2.0)])
+    stopping = EarlyStopping.after(1, [(0, 1.0), (5, 2.0)])
     assert (stopping.stopped, stopping.best_step) == (5, 0)
     with pytest.raises(ValueError, match="step 10, but the run stopped at 5"):
-        stopping.see(10, 0.5)
+        stopping.add(10, 0.5)

@@ -17,18 +17,16 @@ from vcjax.data.packing import pack
 from vcjax.data.prepared import Prepared, prepare
 from vcjax.model.build import abstract, packed_logits
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.objective import make_loss
+from vcjax.train.evaluation import ValidationLoss, perplexity
+from vcjax.train.layout import make_layout, shard_params
+from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
-from vcjax.train.reference import with_reference
-from vcjax.train.state import make_layout, place
-from vcjax.train.validation import Validation, perplexity
+from vcjax.train.reference import add_references
 from vcjax.train.validation_data import (
-    check_groups,
     check_raw_groups,
-    datasets,
+    check_validation_data,
     prepare_groups,
     spread,
-    with_datasets,
 )
 
 RECORDS = [
@@ -59,13 +57,14 @@ def make_validation(make_config, model_config, params, tokenizer, tmp_path):
         config = make_config(**changes)
         mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
         layout = make_layout(model_config, config, make_optimizer(config), mesh, rules)
-        trainable = place(params, layout.trainable)
-        source = check_groups(config, tokenizer, tmp_path)
+        trainable = shard_params(params, layout.trainable)
+        source = check_validation_data(config, tokenizer, tmp_path)
         groups = prepare_groups(source, config, tokenizer, tmp_path)
         if config.objective == "dpo":
-            where = (tmp_path / "reference", lambda: trainable, layout.graph, 2, mesh, rules)
-            groups = with_datasets(groups, with_reference(datasets(groups), *where))
-        validation = Validation(groups, config, layout, make_loss(config), mesh, rules)
+            scoring = {"graph": layout.graph, "pairs": 2, "mesh": mesh, "rules": rules}
+            folder = tmp_path / "reference"
+            _, groups = add_references([], groups, folder, initial=lambda: trainable, **scoring)
+        validation = ValidationLoss(groups, config, layout, make_loss(config), mesh, rules)
         return validation, trainable
 
     return make
@@ -166,18 +165,6 @@ def test_rows_are_taken_once_and_evenly(rows, most):
     assert gaps.max() <= -(-rows // len(numbers))
 
 
-def test_groups_take_what_is_joined_to_their_rows(make_config, held_out, tokenizer, tmp_path):
-    config = make_config(validation={"data": str(held_out), "every": 1})
-    source = check_groups(config, tokenizer, tmp_path)
-    groups = prepare_groups(source, config, tokenizer, tmp_path)
-    rows = datasets(groups)
-    assert [len(each) for each in rows.values()] == [len(group.rows) for group in groups]
-    backwards = dict(zip(rows, reversed(rows.values()), strict=True))
-    changed = with_datasets(groups, backwards)
-    assert [group.name for group in changed] == [group.name for group in groups]
-    assert [group.rows for group in changed] == [group.rows for group in reversed(groups)]
-
-
 def test_perplexity_is_e_to_the_loss_as_far_as_there_are_numbers():
     assert perplexity(1.5) == math.exp(1.5)
     assert perplexity(1e4) == math.inf
@@ -186,8 +173,10 @@ def test_perplexity_is_e_to_the_loss_as_far_as_there_are_numbers():
 
 def test_raw_files_are_prepared_once(make_config, held_out, tokenizer, tmp_path):
     config = make_config(validation={"data": str(held_out), "every": 1})
-    first = prepare_groups(check_groups(config, tokenizer, tmp_path), config, tokenizer, tmp_path)
-    again = check_groups(config, tokenizer, tmp_path)
+    first = prepare_groups(
+        check_validation_data(config, tokenizer, tmp_path), config, tokenizer, tmp_path
+    )
+    again = check_validation_data(config, tokenizer, tmp_path)
     assert again.raw is None
     assert [(g.name, g.lang, g.domain, len(g.rows)) for g in again.ready] == [
         (g.name, g.lang, g.domain, len(g.rows)) for g in first
@@ -200,7 +189,7 @@ def test_a_prepared_folder_is_a_group_with_its_name(make_config, held_out, token
         prepare(tmp_path / name, kept, "documents", tokenizer, 48)
     paths = ",".join(str(tmp_path / name) for name in ("all", "one"))
     config = make_config(validation={"data": f"{paths},{held_out}", "every": 1})
-    source = check_groups(config, tokenizer, tmp_path)
+    source = check_validation_data(config, tokenizer, tmp_path)
     found = [(group.name, group.lang, group.domain) for group in source.ready]
     assert found == [("all", None, None), ("one", "en", "law")]
     assert [parent.role for parent in source.parents] == ["validation.data"] * 3
@@ -210,7 +199,7 @@ def test_bad_validation_data_is_refused(make_config, held_out, tokenizer, tmp_pa
     def refused(match, data, **changes):
         config = make_config(validation={"data": str(data), "every": 1}, **changes)
         with pytest.raises(UserError, match=match):
-            check_raw_groups(check_groups(config, tokenizer, tmp_path), config, bool)
+            check_raw_groups(check_validation_data(config, tokenizer, tmp_path), config, bool)
 
     records = read_records(held_out, "documents").records
     prepare(tmp_path / "a" / "zh", records, "documents", tokenizer, 48)
@@ -227,7 +216,7 @@ def test_what_the_charter_holds_out_is_not_measured(make_config, tokenizer, tmp_
     lines = [{"text": name, "source": "test", "domain": name} for name in ("migration", "religion")]
     raw.write_text("\n".join(map(json.dumps, lines)))
     config = make_config(validation={"data": str(raw), "every": 1}, charter="universal")
-    source = check_groups(config, tokenizer, tmp_path)
+    source = check_validation_data(config, tokenizer, tmp_path)
     seen = []
     check_raw_groups(source, config, seen.append)
     assert [record.domain for record in seen] == ["religion"]
@@ -240,7 +229,7 @@ def test_a_group_of_which_nothing_can_be_predicted_is_named(make_config, tokeniz
     raw.write_text(json.dumps({"messages": long, "lang": "zh", "domain": "law"}))
     data = {"stage": "sft", "documents": "", "conversations": str(raw)}
     config = make_config(validation={"data": str(raw), "every": 1}, **data)
-    source = check_groups(config, tokenizer, tmp_path)
+    source = check_validation_data(config, tokenizer, tmp_path)
     named = "config.validation.data: group 'zh/law': nothing to write: of 1 conversations"
     with pytest.raises(UserError, match=named):
         prepare_groups(source, config, tokenizer, tmp_path)

@@ -7,7 +7,7 @@ from jax.sharding import NamedSharding
 from vcjax.data.packing import DTYPES
 from vcjax.plan.setting import Setting
 from vcjax.train.config import TrainConfig
-from vcjax.train.placement import batch_spec
+from vcjax.train.layout import batch_spec
 
 
 def batch_shapes(config: TrainConfig, items: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:

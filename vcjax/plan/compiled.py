@@ -14,9 +14,9 @@ from vcjax.parallel import replicated
 from vcjax.plan.batch import abstract_batch
 from vcjax.plan.memory import Memory
 from vcjax.plan.setting import Setting
-from vcjax.train.objective import make_loss
+from vcjax.train.loop import make_step
+from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_schedule
-from vcjax.train.step import make_step
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -15,11 +15,9 @@ from vcjax.model.config import LlamaConfig
 from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, shardings
 from vcjax.plan.batch import abstract_batch, batch_shapes
 from vcjax.plan.setting import Setting
-from vcjax.train.config import TrainConfig
-from vcjax.train.loss import CHUNK
-from vcjax.train.objective import make_loss
+from vcjax.train.config import MeshSettings, TrainConfig
+from vcjax.train.losses import CHUNK, make_loss
 from vcjax.train.offload import HOST, LAYERS
-from vcjax.train.settings import MeshSettings
 from vcjax.weights.adapters import join, split_adapters
 
 BESIDE = jnp.bfloat16

@@ -13,8 +13,8 @@ from vcjax.model.packed import choose_backend
 from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, make_mesh
 from vcjax.plan.topology import Topology
 from vcjax.train.config import TrainConfig
+from vcjax.train.layout import Layout, make_layout
 from vcjax.train.optim import Optimizer, make_optimizer
-from vcjax.train.state import Layout, make_layout
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
 from vcjax.road.ablation_data import ITEMS, score_documents, write_conversations
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import train
+from vcjax.train.loop import train
 
 QUERIES, MEASURED, DOCUMENTS = "queries", "measured", "documents"
 """Folders: the queries that all arms are asked; an arm's answers; its scores of documents."""

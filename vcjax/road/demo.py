@@ -36,9 +36,9 @@ from vcjax.road.evaluate import EvaluationConfig, read_samples, run_evaluation
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.text.rendering import render_prompt
 from vcjax.train.config import TrainConfig
-from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
-from vcjax.train.run import train
-from vcjax.train.sources import raw_records
+from vcjax.train.data import raw_records
+from vcjax.train.loop import EXTENDABLE as TRAIN_EXTENDABLE
+from vcjax.train.loop import train
 from vcjax.weights.bundle import Bundle, load_bundle, open_located
 from vcjax.weights.card import model_card
 from vcjax.weights.resolve import resolve

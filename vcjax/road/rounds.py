@@ -34,8 +34,8 @@ from vcjax.core.stores import on_disk
 from vcjax.road.rounds_summary import round_records, rounds_markdown
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.train.config import TrainConfig, kind_of
-from vcjax.train.run import EXTENDABLE as TRAIN_EXTENDABLE
-from vcjax.train.run import train
+from vcjax.train.loop import EXTENDABLE as TRAIN_EXTENDABLE
+from vcjax.train.loop import train
 from vcjax.weights.bundle import load_bundle
 
 DEFERRED = (

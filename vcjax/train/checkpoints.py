@@ -26,7 +26,7 @@ from vcjax.core.spool import Spool
 from vcjax.core.stores import absolute, is_remote, remove_tree
 from vcjax.model.build import Params
 from vcjax.parallel import leads, meet
-from vcjax.train.state import Layout
+from vcjax.train.layout import Layout
 from vcjax.weights.steps import (
     CHECKPOINTS,
     META,

@@ -1,6 +1,7 @@
 """What a run is made from, checked as a whole before anything is written."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -8,7 +9,10 @@ from jax.sharding import Mesh
 
 from vcjax.charter.load import as_shipped_now, charter_parents, load_charter
 from vcjax.core.errors import UserError
+from vcjax.core.files import replaced_folder, write_json
 from vcjax.core.lineage import Parent
+from vcjax.data.overlap import HeldOutRecords, left_uncompared
+from vcjax.data.prepared import Prepared
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import (
     OnMesh,
@@ -17,17 +21,34 @@ from vcjax.parallel import (
     make_mesh,
     on_main_process,
 )
+from vcjax.text.templates import END_OF_TURN, default_template
+from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.train.measuring import Measured, check_measuring
+from vcjax.train.data import Source, check_sources, held_out_domains
+from vcjax.train.logging import check_sink
 from vcjax.train.offload import check_offload
-from vcjax.train.parameter_groups import check_groups
-from vcjax.train.reading import read_through
-from vcjax.train.sinks import check_sink
-from vcjax.train.sources import Source, check_sources
-from vcjax.weights.bundle import open_model
+from vcjax.train.optim import check_groups
+from vcjax.train.samples import FIELD as PROMPTS
+from vcjax.train.samples import check_prompts
+from vcjax.train.validation_data import (
+    FIELD,
+    GroupSource,
+    check_raw_groups,
+    check_validation_data,
+)
+from vcjax.weights.bundle import Bundle, open_model, write_companions
 from vcjax.weights.resolve import resolve
 from vcjax.weights.stored import StoredModel
-from vcjax.weights.workdir import SOURCES, as_begun, read_sources
+from vcjax.weights.workdir import MODEL, SOURCES, as_begun, read_sources
+
+
+@dataclass(frozen=True)
+class ValidationInputs:
+    """`config.validation`, checked: the data to measure on and the prompts to answer, if any."""
+
+    data: GroupSource
+    prompts: tuple[str, ...]
+    parents: tuple[Parent, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Inputs:
     Attributes:
       model: the base model; its tensors are read when the run needs them.
       sources: data to train on.
-      measured: data to measure on.
+      validation: data to measure on.
       parents: all of it, for the lineage.
     """
 
@@ -45,17 +66,17 @@ class Inputs:
     rules: ShardingRules
     model: StoredModel
     sources: list[Source]
-    measured: Measured
+    validation: ValidationInputs
     parents: list[Parent]
 
 
 def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
-    """Opens the model and the data, and holds all of it against the config.
+    """Opens the model and the data, and checks all of it against the config.
 
     The main process reads the data through before a run begins, while the others wait.
 
     Raises:
-      UserError: an input that doesn't hold, or that changed since the run began.
+      UserError: an input that doesn't fit, or that changed since the run began.
     """
     reference = on_main_process(lambda: _model_reference(config, workdir))
     with ending_together():
@@ -70,12 +91,77 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
         choose_backend(config.attention, model.config, config.dtype, on, config.length)
         check_groups(config, model.config)
         sources = check_sources(config, model.require_tokenizer(), workdir)
-        measured = check_measuring(config, model, workdir)
+        validation = check_validation(config, model, workdir)
     parents = [model.origin, *parents, *(one for source in sources for one in source.parents)]
-    parents += measured.parents
+    parents += validation.parents
     on_main_process(lambda: _check_parents(workdir, parents))
-    on_main_process(lambda: _read_through(sources, measured, config, model, workdir))
-    return Inputs(mesh, rules, model, sources, measured, parents)
+    on_main_process(lambda: _read_data(sources, validation, config, model, workdir))
+    return Inputs(mesh, rules, model, sources, validation, parents)
+
+
+def check_validation(config: TrainConfig, model: StoredModel, workdir: Path) -> ValidationInputs:
+    """Reads what `config.validation` names; writes nothing.
+
+    Raises:
+      UserError: see `check_validation_data` and `check_prompts`.
+    """
+    given, inputs = config.validation, ValidationInputs(GroupSource(), (), ())
+    if given.every and given.data.strip():
+        data = check_validation_data(config, model.require_tokenizer(), workdir)
+        inputs = ValidationInputs(data, (), data.parents)
+    if given.every and given.prompts.strip():
+        prompts = check_prompts(config, model)
+        parents = (*inputs.parents, Parent.of(PROMPTS, given.prompts))
+        inputs = replace(inputs, prompts=prompts, parents=parents)
+    return inputs
+
+
+def read_through(
+    sources: list[Source], validation: GroupSource, config: TrainConfig, tokenizer: Tokenizer
+) -> None:
+    """Reads all data of a run that is about to begin, record by record; writes nothing.
+
+    Prepared folders are read where there is something to compare them with.
+
+    Raises:
+      UserError: a file that is unreadable, a bad record, or a record that is both trained and
+        measured on.
+    """
+    held_out = HeldOutRecords(config.validation.similarity, tokenizer)
+    try:
+        check_raw_groups(validation, config, held_out.add)
+        for group in validation.ready:
+            held_out.add_prepared(group.rows)
+            _report(FIELD, group.rows, config)
+        for source in sources:
+            _read_source(source, held_out, config)
+    finally:
+        held_out.close()
+
+
+def write_model_files(workdir: Path, model: StoredModel | Bundle, *, chat: bool) -> None:
+    """Writes `workdir/model`, as a whole: the files beside the weights of the trained model.
+
+    They are its config, tokenizer, chat template and generation defaults.
+
+    Args:
+      chat: the run trains on conversations. A model without a chat template then gets the one
+        that they are rendered in; and it ends its turns where its template ends them.
+    """
+    if (workdir / MODEL).is_dir():
+        return
+    tokenizer = model.require_tokenizer()
+    if chat:
+        template = tokenizer.chat_template or default_template(tokenizer)
+        tokenizer = tokenizer.with_template(template)
+        core = tokenizer.backend.backend_tokenizer
+        found = (core.token_to_id(token) for token in END_OF_TURN if token in template)
+        ends = [*model.eos_ids, *(end for end in found if end is not None)]
+        generation = {**model.generation_config, "eos_token_id": list(dict.fromkeys(ends))}
+        model = replace(model, tokenizer=tokenizer, generation_config=generation)
+    with replaced_folder(workdir / MODEL) as folder:
+        write_json(folder / "config.json", model.config.to_hf(model.stored_dtype))
+        write_companions(folder, model)
 
 
 def _model_reference(config: TrainConfig, workdir: Path) -> str:
@@ -108,8 +194,8 @@ def _check_model(config: TrainConfig, model: StoredModel) -> None:
     tokens = model.require_tokenizer().vocab_size
     if tokens > model.config.vocab_size:
         raise UserError(
-            f"{config.model}: its tokenizer has {tokens} tokens, its config.json says "
-            f"vocab_size {model.config.vocab_size}; they don't belong together"
+            f"{config.model}: its tokenizer has {tokens} tokens, the vocab_size of its config.json "
+            f"is {model.config.vocab_size}; they don't belong together"
         )
 
 
@@ -121,20 +207,8 @@ def _charter(config: TrainConfig) -> list[Parent]:
     return charter_parents(config.charter)
 
 
-def _read_through(
-    sources: list[Source],
-    measured: Measured,
-    config: TrainConfig,
-    model: StoredModel,
-    workdir: Path,
-) -> None:
-    """What a run began with was read through then, and is the same."""
-    if not (workdir / SOURCES).is_file():
-        read_through(sources, measured.data, config, model.require_tokenizer())
-
-
 def _check_parents(workdir: Path, parents: list[Parent]) -> None:
-    """A run goes on with what it began with, or not at all."""
+    """A run continues with exactly the inputs that it began with."""
     if not (workdir / SOURCES).is_file():
         return
     recorded = as_shipped_now(read_sources(workdir))
@@ -145,3 +219,44 @@ def _check_parents(workdir: Path, parents: list[Parent]) -> None:
                 f"{parent.reference}: changed since the run in {workdir} began with it; "
                 "choose another workdir"
             )
+
+
+def _read_data(
+    sources: list[Source],
+    validation: ValidationInputs,
+    config: TrainConfig,
+    model: StoredModel,
+    workdir: Path,
+) -> None:
+    """Only when a run begins: afterwards its data is known to be the same."""
+    if not (workdir / SOURCES).is_file():
+        read_through(sources, validation.data, config, model.require_tokenizer())
+
+
+def _read_source(source: Source, held_out: HeldOutRecords, config: TrainConfig) -> None:
+    found, first = 0, ""
+    for part in source.prepared if held_out.count else ():
+        _report(source.field, part, config)
+        for what in held_out.find_prepared(part):
+            found, first = found + 1, first or f" ({what})"
+    untrained = held_out_domains(config)
+    for record in source.raw or ():
+        trained = getattr(record, "domain", None) not in untrained
+        if held_out.count and trained and (what := held_out.find(record)) is not None:
+            found, first = found + 1, first or f" ({what})"
+    if found:
+        raise UserError(
+            f"config.{source.field}: {found} of its records are in config.{FIELD} too{first}, "
+            f"word for word or with a similarity of {config.validation.similarity} or more; "
+            "remove them from one of the two"
+        )
+
+
+def _report(field: str, part: Prepared, config: TrainConfig) -> None:
+    """Prints what isn't compared, for the person who starts the run."""
+    if (what := left_uncompared(part, config.validation.similarity)) is not None:
+        print(
+            f"config.{field}: {part.folder} was prepared by an earlier version: {what} between "
+            "training and validation; prepare it again",
+            file=sys.stderr,
+        )

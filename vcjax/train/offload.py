@@ -19,8 +19,7 @@ from jaxtyping import Array, Bool, Float
 from vcjax.core.errors import UserError
 from vcjax.model.build import Params
 from vcjax.train.config import TrainConfig
-from vcjax.train.optim import Optimizer
-from vcjax.train.parameter_groups import split_frozen
+from vcjax.train.optim import Optimizer, split_frozen
 from vcjax.weights.adapters import join
 
 HOST = "pinned_host"
@@ -62,7 +61,7 @@ def update_by_parts(
     """`Optimizer.update` inside of a compiled step, for a state in the host's memory.
 
     Every optimiser treats each leaf by itself and, where it works on matrices, each layer by
-    itself (see `vcjax.train.matrices`), so an update may be made of as many as one likes. Each
+    itself (see `vcjax.train.optim`), so an update may be made of as many as one likes. Each
     part is a loop that runs 0 times where the update isn't `wanted`: nothing is moved then, and
     parameters and state stay as they are. Since the compiler doesn't know how often a loop runs,
     it can't fetch anything before the loop begins, that is, before the gradients are there.

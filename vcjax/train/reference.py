@@ -1,40 +1,66 @@
 """DPO's reference: log-probabilities of all pairs under the model that a run begins with.
 
-They are computed once, before the first step, so that no second model is held in training.
+They are computed once, before the first step, so that training needs no second model in memory.
 """
 
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-from jax.sharding import Mesh
-from jaxtyping import Float32
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Float32
 from tqdm import tqdm
 
 from vcjax.core.files import replaced
+from vcjax.data.loader import in_order
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
-from vcjax.parallel import ShardingRules, leads, meet
-from vcjax.train.scoring import score_pairs
+from vcjax.parallel import ShardingRules, leads, meet, replicated
+from vcjax.train.data import Part
+from vcjax.train.layout import shard_batch
+from vcjax.train.losses import pair_log_probs
+from vcjax.train.validation_data import Group
 
 FOLDER = "reference"
 """In `workdir/data`: a file for each dataset, valid for the base model of this workdir alone."""
 
 SAVE_EVERY = 64
-"""Batches scored between two saves: at most so many are lost to a kill."""
+"""Batches scored between two saves: a kill loses at most these."""
 
 LogProbs = Float32[np.ndarray, "pairs 2"]
+
+
+def add_references(
+    parts: Sequence[Part], groups: Sequence[Group], folder: Path, **scoring: Any
+) -> tuple[list[Part], list[Group]]:
+    """The rows to train on and those to measure on, with their `reference`.
+
+    Args:
+      scoring: the other arguments of `with_reference`.
+    """
+    training = {f"training-{number:03}": rows for number, (rows, _) in enumerate(parts)}
+    validation = {f"validation-{number:03}": group.rows for number, group in enumerate(groups)}
+    found = with_reference({**training, **validation}, folder, **scoring)
+    weights = [weight for _, weight in parts]
+    return (
+        [(found[name], weight) for name, weight in zip(training, weights, strict=True)],
+        [replace(group, rows=found[name]) for name, group in zip(validation, groups, strict=True)],
+    )
 
 
 def with_reference(
     datasets: Mapping[str, Prepared],
     folder: Path,
-    begin: Callable[[], Params],
+    *,
+    initial: Callable[[], Params],
     graph: Any,
     pairs: int,
     mesh: Mesh,
@@ -42,13 +68,13 @@ def with_reference(
 ) -> dict[str, Prepared]:
     """Joins `reference`, float32 [2], to each row of prepared preferences.
 
-    What `folder` holds already isn't computed again; a file in it that is damaged is reported and
-    replaced. Every process takes part; the one that leads writes.
+    What `folder` has already isn't computed again; a file in it that is damaged is reported and
+    replaced. Every process takes part; the main one writes.
 
     Args:
       datasets: by name, which is that of the file too.
       folder: of one run with one base model and these datasets.
-      begin: gives the parameters that the run begins with, placed on the mesh; called only if
+      initial: returns the parameters that the run begins with, placed on the mesh; called only if
         something has to be computed.
       graph: static part of the model.
       pairs: scored at a time; a multiple of the devices that share rows out, and the same each
@@ -58,24 +84,54 @@ def with_reference(
     found = {name: _read(files[name], len(rows), pairs) for name, rows in datasets.items()}
     meet("reference read")  # before any of it is written
     missing = [name for name, rows in datasets.items() if len(found[name]) < len(rows)]
-    params = begin() if missing else {}
+    params = initial() if missing else {}
     for name in missing:
-        rows, parts = datasets[name], [found[name]]
-        scored = score_pairs(graph, params, rows, pairs, mesh, rules, start=len(parts[0]))
+        rows, scored = datasets[name], [found[name]]
         options = {"unit": "pair", "desc": FOLDER, "disable": not leads()}
-        with tqdm(total=len(rows), initial=len(parts[0]), **options) as bar:
-            for count, scores in enumerate(scored, start=1):
-                parts.append(scores.log_probs)
-                bar.update(len(scores.log_probs))
+        with tqdm(total=len(rows), initial=len(found[name]), **options) as bar:
+            batches = score_pairs(graph, params, rows, pairs, mesh, rules, start=len(found[name]))
+            for count, log_probs in enumerate(batches, start=1):
+                scored.append(log_probs)
+                bar.update(len(log_probs))
                 if count % SAVE_EVERY == 0 and leads():
-                    _write(files[name], np.concatenate(parts))
-        found[name] = np.concatenate(parts)
+                    _write(files[name], np.concatenate(scored))
+        found[name] = np.concatenate(scored)
         if leads():
             _write(files[name], found[name])
     return {
         name: replace(rows, source=_Joined(rows.source, found[name]))
         for name, rows in datasets.items()
     }
+
+
+def score_pairs(
+    graph: Any,
+    params: Params,
+    rows: Prepared,
+    pairs: int,
+    mesh: Mesh,
+    rules: ShardingRules,
+    start: int = 0,
+) -> Iterator[LogProbs]:
+    """Log-probabilities, in nats, of the pairs from `start` on, in their order, `pairs` at a time.
+
+    With several processes each takes part and has all of them.
+
+    Args:
+      params: of `graph`, placed on the mesh.
+      rows: prepared preferences.
+      pairs: a multiple of the devices that share rows out.
+    """
+    everywhere = replicated(mesh)
+    for count, batch in in_order(rows, pairs, start):
+        log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh, rules))
+        yield np.asarray(log_probs)[:count]
+
+
+@partial(jax.jit, static_argnames=("graph", "everywhere"))
+def _score(graph: Any, everywhere: NamedSharding, params: Params, batch: dict[str, Array]) -> Array:
+    log_probs, _ = pair_log_probs(nnx.merge(graph, params), batch)
+    return jax.lax.with_sharding_constraint(log_probs, everywhere)
 
 
 @dataclass(frozen=True)
@@ -91,7 +147,7 @@ class _Joined(Sequence[Row]):
 
 
 def _read(path: Path, count: int, pairs: int) -> LogProbs:
-    """The log-probabilities of the first so many pairs, whole batches or all of them."""
+    """The log-probabilities of the first of `count` pairs: whole batches, or all of them."""
     nothing = np.zeros((0, 2), np.float32)
     if not path.is_file():
         return nothing

@@ -1,9 +1,11 @@
-"""How fast a run is: tokens and operations a second, the share of the peak, the wait for data."""
+"""How fast a run is: tokens and operations a second, the share of the peak, the wait for data; and
+a profile of a few steps, to be read in XProf or Perfetto."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -12,16 +14,18 @@ import jax.numpy as jnp
 from vcjax.core.hardware import hardware_of
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import step_flops
+from vcjax.parallel import leads
 from vcjax.train.config import TrainConfig
 
-_SIDE = 2048  # of the matrices whose product is measured on a CPU
+PROFILE = "profile"
+_SIDE = 2048  # of the square matrices whose matmul is timed on a CPU
 _MEASURED_S = 0.5
 
 T = TypeVar("T")
 
 
 def run_flops(model: LlamaConfig, config: TrainConfig) -> float:
-    """Floating-point operations of the matrix products of a whole step, on all devices.
+    """Floating-point operations of the matmuls of a whole step, on all devices.
 
     Those of the model's rows, padding included, with causal attention over whole rows; what
     remat computes again doesn't count (model FLOPs: Chowdhery et al., arXiv 2204.02311, app. B).
@@ -31,7 +35,7 @@ def run_flops(model: LlamaConfig, config: TrainConfig) -> float:
 
 
 def peak_flops(dtype: str) -> float | None:
-    """FLOP/s of matrix products that all devices together can reach; None where it isn't known.
+    """FLOP/s of matmuls that all devices together can reach; None where it isn't known.
 
     An accelerator's is its data sheet's, in bfloat16 whatever `dtype` is. A CPU's is measured, in
     `dtype`, and is that of the whole machine: its devices share the cores.
@@ -45,14 +49,14 @@ def peak_flops(dtype: str) -> float | None:
 
 @cache
 def _measured_peak(dtype: str) -> float:
-    """FLOP/s of the fastest of several products of square matrices, found in about a second."""
+    """FLOP/s of the fastest of several matmuls of square matrices, found in about a second."""
     matrix = jnp.ones((_SIDE, _SIDE), jnp.dtype(dtype))
-    product = jax.jit(jnp.matmul)
-    product(matrix, matrix).block_until_ready()
+    matmul = jax.jit(jnp.matmul)
+    matmul(matrix, matrix).block_until_ready()
     fastest, until = float("inf"), time.perf_counter() + _MEASURED_S
     while True:
         start = time.perf_counter()
-        product(matrix, matrix).block_until_ready()
+        matmul(matrix, matrix).block_until_ready()
         fastest = min(fastest, (end := time.perf_counter()) - start)
         if end > until:
             return 2 * _SIDE**3 / fastest
@@ -95,7 +99,7 @@ class Clock:
 def speeds(
     tokens: int, seconds: float, waited: float, flops: float, peak: float | None
 ) -> dict[str, Any]:
-    """What a step's line says of its speed.
+    """The part of a step's line that is about its speed.
 
     Returns:
       `seconds`, `tokens_per_second`, `flops_per_second`, `data_wait` (share of the seconds that
@@ -109,3 +113,32 @@ def speeds(
         "data_wait": waited / seconds,
     }
     return line if peak is None else {**line, "peak_share": rate / peak}
+
+
+@contextmanager
+def profiled(workdir: Path, first: int, last: int) -> Iterator[Callable[[int, Any], None]]:
+    """Writes a `jax.profiler` trace of the steps `first` to `last` into `workdir/profile`.
+
+    The first step of a start compiles, so `first` should be a later one. Yields `at(step, arrays)`,
+    to be called before the loop with the steps that are done, and after each step with its
+    results: the trace begins and ends where they are computed. A run that ends before `last` ends
+    the trace. Where several processes train, the main one writes that of its own devices.
+    """
+    tracing = False
+
+    def at(step: int, arrays: Any) -> None:
+        nonlocal tracing
+        if step == first - 1 and leads():
+            jax.block_until_ready(arrays)
+            jax.profiler.start_trace(workdir / PROFILE)
+            tracing = True
+        elif step == last and tracing:
+            jax.block_until_ready(arrays)
+            jax.profiler.stop_trace()
+            tracing = False
+
+    try:
+        yield at
+    finally:
+        if tracing:
+            jax.profiler.stop_trace()

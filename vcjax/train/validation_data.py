@@ -1,12 +1,12 @@
 """Validation data in groups, one for each language and domain, each measured apart.
 
-Packed rows mix records, so records are told apart before they are packed: every group of raw
-records is prepared as a dataset of its own. A folder that was prepared beforehand is one group.
+Packed rows mix records, so records are sorted before they are packed: every group of raw records
+is prepared as a separate dataset. A folder that was prepared beforehand is one group.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from vcjax.data.records import KINDS, Record
 from vcjax.parallel import meet, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.train.sources import (
+from vcjax.train.data import (
     DATA,
     check_prepared,
     held_out_domains,
@@ -35,7 +35,8 @@ from vcjax.train.sources import (
 FIELD = "validation.data"
 FOLDER = "validation"
 INDEX = "groups.json"
-AT_ONCE = 1000  # records that are sorted into groups together
+BUFFERED = 1000
+"""Records that are sorted into groups before they are written."""
 
 _Key = tuple[str, str | None]  # language and domain
 
@@ -65,11 +66,11 @@ class GroupSource:
     parents: tuple[Parent, ...] = ()
 
 
-def check_groups(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> GroupSource:
+def check_validation_data(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> GroupSource:
     """Opens prepared folders and finds raw files; writes nothing.
 
     Raises:
-      UserError: as for `vcjax.train.sources.check_sources`; two groups of one name.
+      UserError: as for `vcjax.train.data.check_sources`; two groups of one name.
     """
     paths = split_paths(config.validation.data)
     folders = [Path(path) for path in paths if is_prepared(path)]
@@ -96,9 +97,9 @@ def measured_records(raw: Records, config: TrainConfig) -> Iterator[Record]:
 
 
 def check_raw_groups(
-    source: GroupSource, config: TrainConfig, see: Callable[[Record], None]
+    source: GroupSource, config: TrainConfig, visit: Callable[[Record], None]
 ) -> None:
-    """Reads all raw records, and gives each that is measured on to `see`.
+    """Reads all raw records, and calls `visit` with each that is measured on.
 
     Raises:
       UserError: a bad record, two groups of one name, or no record.
@@ -108,7 +109,7 @@ def check_raw_groups(
     names = set()
     for record in measured_records(source.raw, config):
         names.add(_name(*_key(record)))
-        see(record)
+        visit(record)
     if not names:
         raise UserError(
             f"config.{FIELD}: charter {config.charter!r} holds out the domains of all "
@@ -135,7 +136,7 @@ def prepare_groups(
     Of each at most `config.validation.batches` batches of rows are kept, evenly spread over all.
 
     Args:
-      shared: see `vcjax.train.sources.prepare_sources`.
+      shared: see `vcjax.train.data.prepare_sources`.
     """
     groups, folder = list(source.ready), workdir / DATA / FOLDER
     if source.raw is not None:
@@ -147,19 +148,8 @@ def prepare_groups(
 
 
 def spread(rows: Prepared, most: int) -> Prepared:
-    """At most so many of the rows, evenly spread, in their order."""
+    """At most `most` of the rows, evenly spread, in their order."""
     return replace(rows, source=_Spread(rows.source, min(len(rows), most)))
-
-
-def datasets(groups: Sequence[Group]) -> dict[str, Prepared]:
-    """The rows of each group under a name that can be a file's, for `with_reference`."""
-    return {f"validation-{number:03}": group.rows for number, group in enumerate(groups)}
-
-
-def with_datasets(groups: Sequence[Group], changed: Mapping[str, Prepared]) -> list[Group]:
-    """The groups with what their `datasets` have become."""
-    names = zip(datasets(groups), groups, strict=True)
-    return [replace(group, rows=changed[name]) for name, group in names]
 
 
 @dataclass(frozen=True)
@@ -221,7 +211,7 @@ def _write_groups(folder: Path, raw: Records, config: TrainConfig, tokenizer: To
 
 
 def _sort(records: Iterable[Record], folder: Path) -> dict[_Key, Path]:
-    """Writes the records of each group into a file of its own, so that none is kept in memory."""
+    """Writes the records of each group into a separate file, so that none is kept in memory."""
     parts: dict[_Key, Path] = {}
     waiting: dict[_Key, list[str]] = defaultdict(list)
 
@@ -235,7 +225,7 @@ def _sort(records: Iterable[Record], folder: Path) -> dict[_Key, Path]:
     for number, record in enumerate(records, start=1):
         line = json.dumps(record.to_dict(), ensure_ascii=False) + "\n"
         waiting[_key(record)].append(line)
-        if number % AT_ONCE == 0:
+        if number % BUFFERED == 0:
             flush()
     flush()
     return parts

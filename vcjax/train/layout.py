@@ -1,5 +1,6 @@
-"""What a run holds on its devices: where each array lies, and what it is at the start."""
+"""How a run's arrays are laid out over its devices, and what they are at the start."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -9,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict
-from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import DictKey, tree_map_with_path
 
 from vcjax.core.seeds import derive_seed
+from vcjax.data.packing import DTYPES
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama
 from vcjax.parallel import OnMesh, ShardingRules, put, replicated, shardings
 from vcjax.train.config import TrainConfig
 from vcjax.train.offload import HOST
-from vcjax.train.optim import Optimizer
-from vcjax.train.parameter_groups import path_of
+from vcjax.train.optim import Optimizer, path_of
 from vcjax.weights.adapters import split_adapters
 
 
@@ -51,20 +52,20 @@ def make_layout(
     mesh: Mesh | AbstractMesh,
     rules: ShardingRules,
 ) -> Layout:
-    """Lays a run out over a mesh; allocates nothing."""
+    """The layout of a run on a mesh; allocates nothing."""
     lora, dtype = config.adapters, jnp.dtype(config.dtype)
     on = OnMesh(mesh, rules)
     options = {"remat": config.remat, "attention": config.attention, "on": on}
     graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
     tree = shapes(model, lora=lora)
-    places = shardings(mesh, rules, logical_axes(model, lora=lora), tree)
-    placed = jax.tree.map(_placed, tree, places)
-    trainable, frozen, drop_seed = placed, {}, None
+    where = shardings(mesh, rules, logical_axes(model, lora=lora), tree)
+    sharded = jax.tree.map(_sharded, tree, where)
+    trainable, frozen, drop_seed = sharded, {}, None
     if lora:
-        trainable, _ = split_adapters(placed)
+        trainable, _ = split_adapters(sharded)
         # In the compute dtype, but for quantised kernels, which have dtypes of their own.
         low = shapes(model, lora=lora, param_dtype=dtype)
-        _, frozen = split_adapters(jax.tree.map(_placed, low, places))
+        _, frozen = split_adapters(jax.tree.map(_sharded, low, where))
         drop_seed = derive_seed(config.seed, "dropout") if lora.dropout else None
     state = _state_layout(optimizer, trainable, mesh, offload=config.offload)
     return Layout(graph, trainable, frozen, state, drop_seed)
@@ -75,8 +76,8 @@ def sharding_of(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
-def place(params: Params, layout: Params) -> Params:
-    """Puts a model's parameters where the layout says, in its dtypes."""
+def shard_params(params: Params, layout: Params) -> Params:
+    """Puts a model's parameters on the devices, in the shardings and dtypes of a layout."""
     return jax.tree.map(
         lambda leaf, like: put(np.asarray(leaf, like.dtype), like.sharding),
         params,
@@ -99,26 +100,46 @@ def init_adapters(model: LlamaConfig, config: TrainConfig, layout: Params) -> Pa
 def _state_layout(
     optimizer: Optimizer, trainable: Params, mesh: Mesh | AbstractMesh, *, offload: bool
 ) -> Any:
-    """A moment of a parameter's shape lies as the parameter does, or so in the host's memory.
+    """A moment of a parameter's shape is sharded as the parameter is, if need be in host memory.
 
-    Whatever else there is (counts, rows and columns of factored moments) is small: each device
-    holds it whole.
+    Whatever else there is (counts, rows and columns of factored moments) is small and replicated.
     """
     params: dict[Any, Any] = flatten_dict(trainable)
     everywhere = replicated(mesh)
 
-    def placed(entries: tuple, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def sharded(entries: tuple, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         # Dicts in a state are trees of parameters, or name parts of an optimiser.
         runs = groupby(entries, lambda entry: isinstance(entry, DictKey))
         paths = [path_of(tuple(run)) for is_dict, run in runs if is_dict]
         param = next((params[path] for path in paths if path in params), None)
         if param is None or param.shape != leaf.shape:
-            return _placed(leaf, everywhere)
+            return _sharded(leaf, everywhere)
         kind = HOST if offload else None
-        return _placed(leaf, param.sharding.with_memory_kind(kind))
+        return _sharded(leaf, param.sharding.with_memory_kind(kind))
 
-    return tree_map_with_path(placed, jax.eval_shape(optimizer.init, trainable))
+    return tree_map_with_path(sharded, jax.eval_shape(optimizer.init, trainable))
 
 
-def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+def _sharded(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def shard_batch(
+    batch: Mapping[str, np.ndarray], mesh: Mesh, rules: ShardingRules
+) -> dict[str, jax.Array]:
+    """Puts a batch on the devices. Each process has the whole batch and takes its part."""
+    return {
+        name: put(value, NamedSharding(mesh, batch_spec(name, np.ndim(value), rules)))
+        for name, value in batch.items()
+    }
+
+
+def batch_spec(name: str, ndim: int, rules: ShardingRules) -> PartitionSpec:
+    """The sharding of an array of a batch.
+
+    Rows or pairs (axis 0) are divided by the data-parallel axes, so that a pair stays together,
+    and tokens (the last axis of `tokens`, `loss_mask`, ...) by `sequence`.
+    """
+    if name not in DTYPES:
+        return PartitionSpec(rules.batch)
+    return PartitionSpec(rules.batch, *[None] * (ndim - 2), rules.length)

@@ -9,8 +9,16 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from vcjax.core.errors import GateNotMet, UserError
-from vcjax.train.metrics import Log, curves, finite, read_lines, read_metrics, summarise
-from vcjax.train.sinks import check_sink, run_id
+from vcjax.train.logging import (
+    Log,
+    check_sink,
+    curves,
+    finite,
+    read_lines,
+    read_metrics,
+    run_id,
+    summarise,
+)
 
 GROUPS = {"en/law": {"loss": 1.0, "count": 3}}
 

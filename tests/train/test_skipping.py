@@ -7,10 +7,10 @@ import pytest
 from tests.train.cheap import BAD_GRADIENT, BAD_LOSS, FINE, cheap_batch, cheap_loss
 from vcjax.core.errors import GateNotMet
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.guard import SkipGuard
+from vcjax.train.layout import make_layout, shard_params, sharding_of
+from vcjax.train.loop import make_step
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.state import make_layout, place, sharding_of
-from vcjax.train.step import make_step
+from vcjax.train.stopping import SkipGuard
 
 
 def line(step, skipped):
@@ -73,7 +73,7 @@ def trained(model_config, params, make_config, request):
     init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
 
     def train(*kinds, counts=None):
-        trainable = place(params, layout.trainable)
+        trainable = shard_params(params, layout.trainable)
         state, lines = init(trainable), []
         for count, kind in zip(counts or range(len(kinds)), kinds, strict=True):
             trainable, state, metrics = step(trainable, state, {}, cheap_batch(kind), count)

@@ -8,7 +8,7 @@ from flax import nnx
 
 from vcjax.model.build import abstract, packed_logits
 from vcjax.train.cross_entropy import row_cross_entropy, summed_cross_entropy
-from vcjax.train.loss import next_token_loss, next_tokens
+from vcjax.train.losses import next_token_loss, next_tokens
 
 
 @pytest.fixture(scope="module")

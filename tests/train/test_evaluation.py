@@ -10,11 +10,12 @@ import jax
 import pytest
 
 from tests.compilation import with_devices
-from tests.train.measure_once import measure_once
+from tests.train.evaluate_once import evaluate_once
 from vcjax.core.files import write_json
 from vcjax.train.config import TrainConfig
-from vcjax.train.measuring import Measuring, check_measuring
-from vcjax.train.metrics import Log, read_lines
+from vcjax.train.evaluation import Evaluation
+from vcjax.train.inputs import check_validation
+from vcjax.train.logging import Log, read_lines
 from vcjax.weights.bundle import load_bundle, write_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +37,9 @@ def changes(documents, model_folder, tmp_path) -> dict:
 def test_two_devices_measure_what_one_does(settings, changes, tmp_path):
     for name in ("one", "two"):
         write_json(tmp_path / name / "config.json", settings(**changes))
-    measuring = measure_once(tmp_path / "one")
+    measuring = evaluate_once(tmp_path / "one")
     flags = {"XLA_FLAGS": with_devices(2), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "tests.train.measure_once", str(tmp_path / "two")]
+    command = [sys.executable, "-m", "tests.train.evaluate_once", str(tmp_path / "two")]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | flags, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     one, two = (read_lines(tmp_path / name / "validation.jsonl")[0] for name in ("one", "two"))
@@ -53,7 +54,7 @@ def test_two_devices_measure_what_one_does(settings, changes, tmp_path):
     assert measuring.summary() == {"validation": {**about, "best_step": 0}}
 
     # The same model once more, in a run that goes on from its first step: its loss is no lower.
-    stopped = measure_once(tmp_path / "one", done=1, step=2)
+    stopped = evaluate_once(tmp_path / "one", done=1, step=2)
     assert stopped.stopping.stopped == stopped.summary()["stopped_early"] == 2
     assert [line["step"] for line in read_lines(tmp_path / "one" / "validation.jsonl")] == [0, 2]
 
@@ -62,7 +63,7 @@ def test_what_is_measured_with_belongs_to_the_lineage(settings, changes, tmp_pat
     def roles(**more) -> list[str]:
         config = TrainConfig.from_dict(settings(**{**changes, **more}))
         bundle = load_bundle(config.model, "float32")
-        return [parent.role for parent in check_measuring(config, bundle, tmp_path).parents]
+        return [parent.role for parent in check_validation(config, bundle, tmp_path).parents]
 
     assert roles() == ["validation.data", "validation.prompts"]
     assert roles(validation={**changes["validation"], "every": 0, "patience": 0}) == []
@@ -73,7 +74,7 @@ def test_a_run_is_measured_at_its_start_every_few_steps_and_at_its_end(
 ):
     def due(**more) -> list[int]:
         config = make_config(**more)
-        measuring = Measuring(config, None, None, tmp_path, 0)
+        measuring = Evaluation(config, None, None, tmp_path, 0)
         return [step for step in range(config.steps + 1) if measuring.due(step)]
 
     assert due(steps=5, **changes) == [0, 2, 4, 5]
@@ -85,7 +86,7 @@ def test_a_resumed_run_has_measured_what_the_kept_steps_have(make_config, change
         for step, loss in ((0, 3.0), (2, 2.0), (4, 2.5)):
             log.write_validation({"step": step, "loss": loss})
     config = make_config(**changes)
-    resumed = [Measuring(config, None, None, tmp_path, done) for done in (0, 3, 4)]
+    resumed = [Evaluation(config, None, None, tmp_path, done) for done in (0, 3, 4)]
     assert [measuring.stopping.stopped for measuring in resumed] == [None, None, 4]
     assert resumed[0].summary() == {}
     assert resumed[1].summary()["validation"]["last_loss"] == 2.0

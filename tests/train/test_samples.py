@@ -15,8 +15,8 @@ from vcjax.generate.text import TextEngine
 from vcjax.model.build import initialise
 from vcjax.model.lora import merge_lora
 from vcjax.text.templates import CHATML
-from vcjax.train.answers import Answers, check_prompts
-from vcjax.train.static import write_static
+from vcjax.train.inputs import write_model_files
+from vcjax.train.samples import Samples, check_prompts
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.bundle import load_bundle
 
@@ -58,15 +58,15 @@ def as_questions(prompts) -> list:
 
 def test_a_chat_models_answers_are_those_it_will_be_served_with(chat, bundle, tmp_path):
     config = chat()
-    write_static(tmp_path, bundle, chat=True)
+    write_model_files(tmp_path, bundle, chat=True)
     prompts = check_prompts(config, bundle)
     assert prompts == PROMPTS
-    answers = Answers(prompts, config, bundle.config, tmp_path)
+    answers = Samples(prompts, config, bundle.config, tmp_path)
     trainable = jax.tree.map(jnp.asarray, bundle.params)
-    found = answers.sample(trainable, {})
+    found = answers.generate(trainable, {})
     assert found == served(bundle, bundle.params, as_questions(PROMPTS))
     assert len(set(found)) == len(PROMPTS)
-    assert found == answers.sample(trainable, {})  # the first time has left the parameters alone
+    assert found == answers.generate(trainable, {})  # the first time has left the parameters alone
 
 
 def test_a_model_ends_its_turns_where_the_template_ends_them_that_it_was_given(bundle, tmp_path):
@@ -75,26 +75,26 @@ def test_a_model_ends_its_turns_where_the_template_ends_them_that_it_was_given(b
     plain = replace(bundle, generation_config={"eos_token_id": 0})
     for number, (template, ends) in enumerate(((CHATML, [0, end]), ("{{ messages }}", [0]))):
         given = replace(plain, tokenizer=tokenizer.with_template(template))
-        write_static(tmp_path / f"{number}", given, chat=True)
+        write_model_files(tmp_path / f"{number}", given, chat=True)
         written = read_json(tmp_path / f"{number}" / "model" / "generation_config.json")
         assert written["eos_token_id"] == ends
 
 
 def test_a_model_of_documents_continues_the_text(make_config, bundle, tmp_path):
     config = make_config(validation={"max_tokens": 6})
-    write_static(tmp_path, bundle, chat=False)
-    found = Answers(PROMPTS, config, bundle.config, tmp_path).sample(bundle.params, {})
+    write_model_files(tmp_path, bundle, chat=False)
+    found = Samples(PROMPTS, config, bundle.config, tmp_path).generate(bundle.params, {})
     assert found == served(bundle, bundle.params, list(PROMPTS))
 
 
 def test_adapters_answer_merged_into_their_base(chat, bundle, tmp_path):
     config, rng = chat(lora=LORA), np.random.default_rng(0)
-    write_static(tmp_path, bundle, chat=True)
+    write_model_files(tmp_path, bundle, chat=True)
     adapted = jax.eval_shape(lambda: initialise(bundle.config, 7, lora=config.adapters))
     adapters = jax.tree.map(
         lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), split_adapters(adapted)[0]
     )
-    found = Answers(PROMPTS, config, bundle.config, tmp_path).sample(adapters, bundle.params)
+    found = Samples(PROMPTS, config, bundle.config, tmp_path).generate(adapters, bundle.params)
     merged = merge_lora(join(adapters, bundle.params), config.adapters)
     assert found == served(bundle, merged, as_questions(PROMPTS))
     assert found != served(bundle, bundle.params, as_questions(PROMPTS))

@@ -25,15 +25,16 @@ from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import MODEL
 
 FIELD = "validation.prompts"
-SLOTS = 16  # prompts that are answered together, at most
+SLOTS = 16
+"""Prompts that are answered at the same time, at most."""
 
 
 def check_prompts(config: TrainConfig, model: StoredModel) -> tuple[str, ...]:
-    """The prompts of `config.validation.prompts`, one a line; blank lines are none.
+    """The prompts of `config.validation.prompts`, one a line; blank lines are left out.
 
     Raises:
       UserError: no such file, no prompt in it, or one that doesn't fit the model with its answer;
-        several processes, which the engine can't be shared out among.
+        several processes, among which the engine can't be shared.
     """
     path = Path(config.validation.prompts)
     if jax.process_count() > 1:
@@ -51,7 +52,7 @@ def check_prompts(config: TrainConfig, model: StoredModel) -> tuple[str, ...]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        length = len(encode_prompt(tokenizer, _asked(line, config)))
+        length = len(encode_prompt(tokenizer, _as_prompt(line, config)))
         if length + config.validation.max_tokens > most:
             raise UserError(
                 f"config.{FIELD}: {path}:{number}: a prompt of {length} tokens and an answer of "
@@ -64,11 +65,11 @@ def check_prompts(config: TrainConfig, model: StoredModel) -> tuple[str, ...]:
     return prompts
 
 
-class Answers:
+class Samples:
     """Greedy answers to the same prompts each time, by the engine that serves finished models.
 
-    While it answers, the devices hold the whole model once more, adapters merged, in the compute
-    dtype, and the engine's cache; nothing of that stays.
+    Meanwhile the devices need memory for the whole model once more, adapters merged, in the compute
+    dtype, and for the engine's cache; it is free again afterwards.
     """
 
     def __init__(
@@ -78,9 +79,9 @@ class Answers:
         self.prompts, self._config, self._model = prompts, config, model
         self._tokenizer = load_tokenizer(workdir / MODEL)
         self._generation = read_json(workdir / MODEL / GENERATION)
-        self._asked = [_asked(prompt, config) for prompt in prompts]
+        self._requests = [_as_prompt(prompt, config) for prompt in prompts]
 
-    def sample(self, trainable: Params, frozen: Params) -> list[str]:
+    def generate(self, trainable: Params, frozen: Params) -> list[str]:
         """The answers of the model as it is now, in the order of the prompts."""
         config, dtype = self._config, jnp.dtype(self._config.dtype)
         params = plain_params(trainable, frozen, config.adapters, dtype)
@@ -96,13 +97,13 @@ class Answers:
             Parent("model", config.model, ""),
         )
         sampling = SamplingParams(max_tokens=config.validation.max_tokens)
-        return TextEngine(bundle, engine).generate(self._asked, sampling)
+        return TextEngine(bundle, engine).generate(self._requests, sampling)
 
 
-def _asked(prompt: str, config: TrainConfig) -> Prompt:
+def _as_prompt(line: str, config: TrainConfig) -> Prompt:
     """A text to continue, for a model that is trained on documents; else a question to answer."""
-    prompt = prompt.strip()
-    return prompt if config.kind == "documents" else [{"role": "user", "content": prompt}]
+    text = line.strip()
+    return text if config.kind == "documents" else [{"role": "user", "content": text}]
 
 
 @partial(jax.jit, static_argnames=("lora", "dtype"))

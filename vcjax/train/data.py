@@ -21,6 +21,9 @@ from vcjax.train.config import TrainConfig
 DATA = "data"
 REPLAY = "replay"
 
+Part = tuple[Prepared, float]
+"""Rows to train on, and their weight: how often they are drawn, relative to other parts."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -53,8 +56,7 @@ def check_sources(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> l
     fields = [(config.kind, 1.0)]
     if config.replay.strip():
         fields.append((REPLAY, config.replay_weight))
-    sources = [_check(config, field, weight, tokenizer, workdir) for field, weight in fields]
-    return sources
+    return [_check(config, field, weight, tokenizer, workdir) for field, weight in fields]
 
 
 def held_out_domains(config: TrainConfig) -> frozenset[str]:
@@ -81,7 +83,7 @@ def check_prepared(
     paired = PAIRED in (config.kind, found.summary["kind"])
     wanted = config.kind if kind is None and paired else kind
     if wanted is not None and found.summary["kind"] != wanted:
-        raise UserError(f"{where} holds {found.summary['kind']}, not {wanted}")
+        raise UserError(f"{where} has {found.summary['kind']}, not {wanted}")
     for domain in sorted(held_out_domains(config) & found.summary["domains"].keys()):
         raise UserError(
             f"{where} has records of {domain!r}, a domain that charter {config.charter!r} "
@@ -133,7 +135,7 @@ def _check(
 def run_parents(
     field: str, folders: list[Path], files: list[str], raw: Records | None
 ) -> tuple[Parent, ...]:
-    """What is read now of one field, for the lineage; raw files are read by the main process."""
+    """The inputs of one field, for the lineage; only the main process reads raw files."""
     if not leads():
         return ()
     parents = [Parent.of(field, folder) for folder in folders]
@@ -146,13 +148,13 @@ def prepare_sources(
     tokenizer: Tokenizer,
     workdir: Path,
     shared: Callable[[str], None] = meet,
-) -> list[tuple[Prepared, float]]:
+) -> list[Part]:
     """Prepares what is raw into `workdir/data/<field>`; returns (rows, weight) for the loader.
 
     Within a field each row weighs the same, whichever folder it is in.
 
     Args:
-      shared: waits for all processes, by a name for what the main one has written until then.
+      shared: called with a name for what the main process has written; waits until all see it.
     """
     parts = []
     for source in sources:
@@ -184,7 +186,7 @@ def _prepare(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokeniz
 
 
 def _report(field: str, prepared: list[Prepared], held_out: bool) -> None:
-    """Prints what the rows are and what isn't in them, where a person watches a run begin."""
+    """Prints what the rows are and what isn't in them, for the person who starts the run."""
     for part in prepared:
         summary = part.summary
         print(

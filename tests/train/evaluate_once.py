@@ -1,6 +1,6 @@
 """Measures an untrained model as the config in a workdir says, on all devices that there are.
 
-    python -m tests.train.measure_once WORKDIR
+    python -m tests.train.evaluate_once WORKDIR
 
 A process of its own where the number of devices matters: it is fixed when JAX starts.
 """
@@ -10,35 +10,34 @@ from pathlib import Path
 
 from vcjax.core.files import read_json
 from vcjax.parallel import ShardingRules, make_mesh
-from vcjax.train.answers import Answers
 from vcjax.train.config import TrainConfig
-from vcjax.train.measuring import Measuring, check_measuring
-from vcjax.train.metrics import Log
-from vcjax.train.objective import make_loss
+from vcjax.train.evaluation import Evaluation, ValidationLoss
+from vcjax.train.inputs import check_validation, write_model_files
+from vcjax.train.layout import make_layout, shard_params
+from vcjax.train.logging import Log
+from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
-from vcjax.train.state import make_layout, place
-from vcjax.train.static import write_static
-from vcjax.train.validation import Validation
+from vcjax.train.samples import Samples
 from vcjax.train.validation_data import prepare_groups
 from vcjax.weights.bundle import load_bundle
 
 
-def measure_once(workdir: Path, done: int = 0, step: int = 0) -> Measuring:
+def evaluate_once(workdir: Path, done: int = 0, step: int = 0) -> Evaluation:
     """Returns the measuring, after what a run does up to its first measurement."""
     config, rules = TrainConfig.from_dict(read_json(workdir / "config.json")), ShardingRules()
     mesh, bundle = make_mesh(config.to_dict()["mesh"]), load_bundle(config.model, "float32")
-    measured = check_measuring(config, bundle, workdir)
-    write_static(workdir, bundle, chat=config.kind == "conversations")
+    measured = check_validation(config, bundle, workdir)
+    write_model_files(workdir, bundle, chat=config.kind == "conversations")
     layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
-    trainable = place(bundle.params, layout.trainable)
+    trainable = shard_params(bundle.params, layout.trainable)
     groups = prepare_groups(measured.data, config, bundle.require_tokenizer(), workdir)
-    validation = Validation(groups, config, layout, make_loss(config), mesh, rules)
-    answers = Answers(measured.prompts, config, bundle.config, workdir)
-    measuring = Measuring(config, validation, answers, workdir, done)
+    validation = ValidationLoss(groups, config, layout, make_loss(config), mesh, rules)
+    answers = Samples(measured.prompts, config, bundle.config, workdir)
+    measuring = Evaluation(config, validation, answers, workdir, done)
     with Log(workdir, done) as log:
         measuring.measure(step, trainable, {}, log)
     return measuring
 
 
 if __name__ == "__main__":
-    measure_once(Path(sys.argv[1]))
+    evaluate_once(Path(sys.argv[1]))

@@ -1,16 +1,22 @@
-"""Objectives on preference pairs: a chosen and a rejected answer to the same prompt.
+"""What a step minimises: the objectives as functions of a model and a batch, summed and counted.
 
 Sources: Rafailov et al., arXiv 2305.18290 (DPO); Hong et al., arXiv 2403.07691 (ORPO).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.model.llama import Llama
-from vcjax.train.loss import row_losses
+from vcjax.train.config import TrainConfig
+from vcjax.train.cross_entropy import row_cross_entropy, summed_cross_entropy
+
+CHUNK = 512
+"""Tokens whose logits a device has in memory at a time."""
 
 MEANS = ("accuracy", "margin", "chosen_log_prob", "rejected_log_prob")
 """What is measured of each pair beside the loss: whether `margin` is above 0; by how much the
@@ -18,7 +24,38 @@ chosen answer is ahead, in the terms of the objective; log-probabilities of the 
 
 Sums = tuple[Float[Array, ""], dict[str, Array]]
 
+Loss = Callable[[Llama, Mapping[str, Array]], Sums]
+"""`(model, batch) -> (summed loss, dict of sums)`.
+
+Nothing is divided, so that sums over microbatches, devices and batches can be added. The dict has
+`count`, int32, by which the others and the loss are divided in the end: the predicted tokens, or
+the pairs for preferences, which have the sums of MEANS too.
+"""
+
 _ROWS = ("tokens", "loss_mask", "segment_ids", "positions")
+
+
+def make_loss(config: TrainConfig) -> Loss:
+    """The loss of the config's objective."""
+    if config.objective == "dpo":
+        return partial(dpo_loss, beta=config.preference.beta)
+    if config.objective == "orpo":
+        return partial(orpo_loss, odds_weight=config.preference.odds_weight)
+    return next_token_loss
+
+
+def next_token_loss(model: Llama, batch: Mapping[str, Array]) -> Sums:
+    """Loss summed over the tokens to be predicted, in nats, and as `count` their number.
+
+    Args:
+      batch: `tokens, loss_mask, segment_ids, positions`, each [batch, length]; `loss_mask` is True
+        for the tokens that are to be predicted, each from those before it in its segment.
+    """
+    hidden = model(batch["tokens"], batch["positions"], batch["segment_ids"])
+    targets, mask = next_tokens(batch)
+    inputs = hidden, model.head_matrix(), targets, mask
+    total: Any = summed_cross_entropy(*inputs, _chunk(model, targets), model.on)
+    return total, {"count": jnp.sum(mask)}
 
 
 def dpo_loss(model: Llama, batch: Mapping[str, Array], beta: float) -> Sums:
@@ -70,9 +107,12 @@ def pair_log_probs(
         first; `loss_mask` is True for the tokens of the answer.
     """
     rows = {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in _ROWS}
-    losses, tokens = row_losses(model, rows)
+    hidden = model(rows["tokens"], rows["positions"], rows["segment_ids"])
+    targets, mask = next_tokens(rows)
+    inputs = hidden, model.head_matrix(), targets, mask
+    losses: Any = row_cross_entropy(*inputs, _chunk(model, targets), model.on)
     shape = batch["tokens"].shape[:2]
-    return -losses.reshape(shape), tokens.reshape(shape)
+    return -losses.reshape(shape), jnp.sum(mask, axis=1).reshape(shape)
 
 
 def log_odds(log_prob: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
@@ -85,8 +125,30 @@ def log_odds(log_prob: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
     return below - jnp.log(-jnp.expm1(below))
 
 
+def next_tokens(
+    batch: Mapping[str, Array],
+) -> tuple[Int[Array, "batch length"], Bool[Array, "batch length"]]:
+    """For each position the token after it, and whether it is predicted from here.
+
+    The last position of a row has none, nor has the last position of a segment.
+    """
+    segments = batch["segment_ids"]
+    following = {name: jnp.roll(batch[name], -1, axis=1) for name in batch}
+    mask = following["loss_mask"] & (following["segment_ids"] == segments)
+    return following["tokens"], mask.at[:, -1].set(False)
+
+
+def _chunk(model: Llama, targets: Array) -> int:
+    """How many columns of a device's rows are CHUNK tokens."""
+    rows = len(targets)
+    if model.on is not None:
+        rows //= model.on.parts(model.on.spec(("batch", "length"), targets.shape)[0])
+    return max(1, CHUNK // rows)
+
+
 def _summed(losses: Array, margin: Array, log_probs: Array, tokens: Array) -> Sums:
-    pairs = jnp.all(tokens > 0, axis=1)  # an answer without a token is none, nor is its pair
+    # Padding is pairs without a token; an answer without one makes its pair such a one.
+    pairs = jnp.all(tokens > 0, axis=1)
     measured = {
         "accuracy": margin > 0,
         "margin": margin,

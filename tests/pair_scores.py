@@ -1,0 +1,55 @@
+"""What a model thinks of pairs of answers: how much likelier it finds the chosen one."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int
+
+from vcjax.data.prepared import Prepared
+from vcjax.model.build import abstract, logical_axes, shapes
+from vcjax.parallel import OnMesh, ShardingRules, make_mesh, put, shardings
+from vcjax.train.reference import score_pairs
+from vcjax.weights.bundle import Bundle
+
+
+@dataclass(frozen=True, eq=False)
+class PairScores:
+    """Of each pair's answers, the chosen one first: log-probabilities in nats, and tokens."""
+
+    log_probs: Float32[np.ndarray, "pairs 2"]
+    tokens: Int[np.ndarray, "pairs 2"]
+
+    def margins(
+        self, reference: "PairScores | None" = None, *, per_token: bool = False
+    ) -> Float64[np.ndarray, " pairs"]:
+        """By how many nats the chosen answer is likelier than the rejected one.
+
+        Args:
+          reference: of another model; then what counts is how much likelier each answer became
+            since, which is DPO's implicit reward, but for the factor beta.
+          per_token: of each answer the mean over its tokens, so that longer ones don't lose.
+        """
+        values = self.log_probs.astype(np.float64)
+        if reference is not None:
+            values = values - reference.log_probs
+        if per_token:
+            values = values / self.tokens
+        return values[:, 0] - values[:, 1]
+
+
+def accuracy(margins: Float[np.ndarray, " pairs"]) -> float:
+    """Share of the pairs in which the chosen answer is ahead; a tie counts a half."""
+    return float(np.mean((np.sign(margins) + 1) / 2))
+
+
+def score_model(bundle: Bundle, rows: Prepared, pairs: int) -> PairScores:
+    """Scores all of the prepared pairs, `pairs` at a time, over all devices."""
+    mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
+    pairs += -pairs % mesh.size
+    graph, _ = abstract(bundle.config, dtype=bundle.dtype, on=OnMesh(mesh, rules))
+    placed = shardings(mesh, rules, logical_axes(bundle.config), shapes(bundle.config))
+    params = jax.tree.map(put, bundle.params, placed)
+    log_probs = list(score_pairs(graph, params, rows, pairs, mesh, rules))
+    tokens = [rows[index]["loss_mask"].sum(axis=1) for index in range(len(rows))]
+    return PairScores(np.concatenate(log_probs), np.stack(tokens))

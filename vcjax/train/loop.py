@@ -1,0 +1,383 @@
+"""The training loop: one for every stage, read from top to bottom.
+
+`train` is a whole run, from the check of its inputs to its lineage. `make_step`, below it, is what
+the loop calls: the gradients of the config's objective, summed over microbatches and divided once,
+and an update of the optimiser.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+from tqdm import tqdm
+
+from vcjax.core.errors import Preempted
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import hash_files
+from vcjax.core.run import SUMMARY, Run
+from vcjax.core.seeds import derive_seed
+from vcjax.core.spool import Spool, spooled
+from vcjax.core.stores import reached
+from vcjax.data.loader import Batches
+from vcjax.model.build import Params
+from vcjax.parallel import (
+    ShardingRules,
+    entered_on_main_process,
+    leads,
+    meet,
+    on_main_process,
+    replicated,
+)
+from vcjax.train.checkpoints import Checkpoints
+from vcjax.train.config import TrainConfig
+from vcjax.train.data import DATA, prepare_sources
+from vcjax.train.evaluation import Evaluation, ValidationLoss
+from vcjax.train.inputs import Inputs, check_inputs, write_model_files
+from vcjax.train.layout import (
+    Layout,
+    batch_spec,
+    init_adapters,
+    make_layout,
+    shard_batch,
+    sharding_of,
+)
+from vcjax.train.logging import Log, read_last, read_metrics, summarise
+from vcjax.train.losses import Loss, make_loss
+from vcjax.train.offload import is_offloaded, update_by_parts
+from vcjax.train.optim import Optimizer, make_optimizer, make_schedule
+from vcjax.train.reference import FOLDER as REFERENCE
+from vcjax.train.reference import add_references
+from vcjax.train.samples import Samples
+from vcjax.train.stopping import SkipGuard, stop_requests
+from vcjax.train.throughput import Clock, peak_flops, profiled, run_flops, speeds
+from vcjax.train.validation_data import prepare_groups
+from vcjax.weights.adapters import join
+from vcjax.weights.sharded import load_sharded
+from vcjax.weights.steps import is_checkpoint
+from vcjax.weights.stored import StoredModel
+from vcjax.weights.workdir import SOURCES, read_sources, write_sources
+
+EXTENDABLE = ("steps",)
+PROFILED = (3, 5)
+"""First and last step after a start that a profile has; the first two compile and warm up."""
+
+Batch = dict[str, Array]
+METRICS = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate", "skipped")
+
+
+def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) -> dict[str, Any]:
+    """Trains until `config.steps` steps are done, from wherever an earlier start has stopped.
+
+    A finished run is extended by more `steps`; the schedule is then that of the longer run, from
+    the first step of the extension on. A step's batch is a function of seed and step, and
+    checkpoints have all state, so a run that is killed and started again ends with the same
+    parameters as one that isn't.
+
+    Args:
+      profile: write a trace of a few steps into `workdir/profile`.
+
+    Returns:
+      The summary: see `vcjax.train.logging.summarise`, and `Evaluation.summary`.
+
+    Raises:
+      UserError: an input is wrong; nothing has been written then.
+      GateNotMet: too many losses or gradients in a row aren't finite; the checkpoints before them
+        are kept.
+      Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
+    """
+    home = reached(workdir)
+    run = _run(config, home)
+    if (summary := on_main_process(lambda: run.finished(count="steps"))) is not None:
+        return summary
+    with spooled(home, is_checkpoint, jax.process_index()) as spool:
+        return _train(config, run, spool, profile=profile)
+
+
+def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dict[str, Any]:
+    workdir = spool.local
+    inputs = check_inputs(config, workdir)
+    mesh, rules, model = inputs.mesh, inputs.rules, inputs.model
+
+    with (
+        entered_on_main_process(lambda: run.opened(spool)),
+        Checkpoints(workdir, config.keep, config.keep_best, spool) as checkpoints,
+        stop_requests() as requested,
+    ):
+        # -----------------------------------------------------------------------------------------
+        # Data as rows; raw files are prepared by the first start.
+        # -----------------------------------------------------------------------------------------
+        _write_files(config, spool, inputs)
+        shared = partial(_share, spool)
+        shared("workdir begun")
+        tokenizer = model.require_tokenizer()
+        parts = prepare_sources(inputs.sources, config, tokenizer, workdir, shared)
+        groups = prepare_groups(inputs.validation.data, config, tokenizer, workdir, shared)
+
+        # -----------------------------------------------------------------------------------------
+        # Parameters and the optimiser's state: the last checkpoint's, else those of step 0.
+        # -----------------------------------------------------------------------------------------
+        loss, optimizer, schedule = make_loss(config), make_optimizer(config), make_schedule(config)
+        layout = make_layout(model.config, config, optimizer, mesh, rules)
+        frozen = load_sharded(model.source, model.config, layout.frozen) if config.adapters else {}
+        if config.objective == "dpo":
+            parts, groups = add_references(
+                parts,
+                groups,
+                workdir / DATA / REFERENCE,
+                initial=partial(_whole_initial, config, model, layout, frozen),
+                graph=layout.graph,
+                pairs=config.batch_size // config.microbatches,
+                mesh=mesh,
+                rules=rules,
+            )
+        if (resumed := checkpoints.restore_latest(layout)) is not None:
+            done, trainable, state = resumed
+        else:
+            done, trainable = 0, _initial(config, model, layout)
+            state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
+        step = make_step(layout, loss, optimizer, schedule, config.microbatches, mesh, rules)
+
+        # -----------------------------------------------------------------------------------------
+        # What is measured, and what ends the run before its last step.
+        # -----------------------------------------------------------------------------------------
+        validation = ValidationLoss(groups, config, layout, loss, mesh, rules) if groups else None
+        prompts = inputs.validation.prompts
+        samples = Samples(prompts, config, model.config, workdir) if prompts else None
+        evaluation = Evaluation(config, validation, samples, workdir, done)
+        earlier = on_main_process(lambda: read_last(workdir, done, config.max_skipped + 1))
+        guard = SkipGuard(config.max_skipped, earlier, done)
+        flops, peak = run_flops(model.config, config), peak_flops(config.dtype)
+        batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
+        left = 0 if evaluation.stopping.stopped is not None else config.steps - done
+        first, last = (done + step for step in PROFILED)
+        quiet = not leads()
+        bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage, disable=quiet)
+        # The step donates its arguments and reuses their memory, so nothing else may refer to them;
+        # nor is the base model read any more.
+        del resumed, inputs, model
+
+        # -----------------------------------------------------------------------------------------
+        # The loop.
+        # -----------------------------------------------------------------------------------------
+        with (
+            bar,
+            entered_on_main_process(lambda: Log(workdir, done, config.sink)) as log,
+            profiled(workdir, first, last) if profile else nullcontext(_ignore) as at,
+        ):
+            at(done, trainable)
+            if not done and evaluation.due(0):
+                evaluation.measure(0, trainable, frozen, log)
+            clock = Clock()
+            for count, batch in clock.waiting(islice(batches.prefetch(done), left)):
+                trainable, state, metrics = step(
+                    trainable, state, frozen, shard_batch(batch, mesh, rules), jnp.int32(count)
+                )
+                done = count + 1
+                at(done, metrics)
+                line = {"step": done, **{name: value.item() for name, value in metrics.items()}}
+                line |= speeds(line["tokens"], *clock.lap(), flops, peak)
+                if log is not None:
+                    log.write(line)
+                guard.check(line)
+
+                with clock.paused():
+                    measured = None
+                    if evaluation.due(done):
+                        measured = evaluation.measure(done, trainable, frozen, log)
+                    ends = done == config.steps or evaluation.stopping.stopped is not None
+                    signal = requested(done)
+                    if ends or signal is not None or done % config.checkpoint_every == 0:
+                        checkpoints.save(done, trainable, state, measured)
+                speed = f"{line['tokens_per_second']:.0f}"
+                bar.set_postfix({"loss": f"{line['loss']:.4f}", "tokens/s": speed}, refresh=False)
+                bar.update()
+                if ends:
+                    break
+                if signal is not None:
+                    checkpoints.wait()
+                    stopped = f"{spool.home}: stopped by {signal.name} at step {done}"
+                    raise Preempted(f"{stopped}; the same command continues", signal)
+
+        # -----------------------------------------------------------------------------------------
+        # The end: the summary, and the lineage last.
+        # -----------------------------------------------------------------------------------------
+        checkpoints.wait()
+        return on_main_process(lambda: _finish(config, run, spool, evaluation, checkpoints))
+
+
+def _run(config: TrainConfig, home: Path) -> Run:
+    """One that stopped early is finished, however many more steps are asked for."""
+    summary = home / SUMMARY
+    stopped_early = summary.is_file() and "stopped_early" in read_json(summary)
+    fields: Any = {"deferred" if stopped_early else "extendable": EXTENDABLE}
+    return Run("train", home, config.to_dict(), seed=config.seed, **fields)
+
+
+def _write_files(config: TrainConfig, spool: Spool, inputs: Inputs) -> None:
+    """Writes what is in the workdir from the start; a run that is extended has no summary yet."""
+    if not leads():
+        return
+    spool.remove(SUMMARY)
+    if not (spool.local / SOURCES).is_file():
+        write_sources(spool.local, inputs.parents, spool.home)
+    write_model_files(spool.local, inputs.model, chat=config.kind != "documents")
+
+
+def _share(spool: Spool, what: str) -> None:
+    """Waits for every process; all of them have what the main one wrote then."""
+    if leads():
+        spool.push()
+    meet(what)
+    if not leads():
+        spool.pull()
+
+
+def _initial(config: TrainConfig, model: StoredModel, layout: Layout) -> Params:
+    """What is trained, before the first step."""
+    if config.adapters:
+        return init_adapters(model.config, config, layout.trainable)
+    return load_sharded(model.source, model.config, layout.trainable)
+
+
+def _whole_initial(
+    config: TrainConfig, model: StoredModel, layout: Layout, frozen: Params
+) -> Params:
+    return join(_initial(config, model, layout), frozen)
+
+
+def _finish(
+    config: TrainConfig, run: Run, spool: Spool, evaluation: Evaluation, checkpoints: Checkpoints
+) -> dict[str, Any]:
+    workdir = spool.local
+    summary = summarise(config.stage, read_metrics(workdir)) | evaluation.summary()
+    write_json(workdir / SUMMARY, summary)
+    # Checkpoints are in the store alone, and were hashed when they were saved.
+    files = hash_files(workdir) | checkpoints.hashes() if spool.is_remote else None
+    run.finish(read_sources(workdir, spool.home), files)
+    return summary
+
+
+def _ignore(_step: int, _arrays: Any) -> None:
+    """Takes the place of what `profiled` yields, where no profile is wanted."""
+
+
+# -------------------------------------------------------------------------------------------------
+# The step.
+# -------------------------------------------------------------------------------------------------
+
+
+def make_step(
+    layout: Layout,
+    loss: Loss,
+    optimizer: Optimizer,
+    schedule: optax.Schedule,
+    microbatches: int,
+    mesh: Mesh,
+    rules: ShardingRules,
+) -> Callable[[Params, Any, Params, Batch, Array], tuple[Params, Any, dict[str, Array]]]:
+    """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
+
+    `count` is the number of earlier steps. Trainable parameters and state are donated. The
+    metrics (METRICS) are scalars: `loss` (mean over the predicted tokens, or over the pairs, in
+    nats), `loss_tokens` (those predicted), `tokens` (those that aren't padding), `grad_norm`
+    (before clipping), `learning_rate` and `skipped` (0 or 1); then the means of whatever else
+    `loss` sums up. Where loss or gradient norm isn't finite the update is skipped: parameters and
+    state stay as they are, bit for bit.
+    """
+    gradients = make_gradients(layout, loss, microbatches, mesh, rules)
+    shardings = sharding_of(layout.optimizer)
+
+    def step(
+        trainable: Params, state: Any, frozen: Params, batch: Batch, count: Array
+    ) -> tuple[Params, Any, dict[str, Array]]:
+        drop_key = None
+        if layout.drop_seed is not None:
+            drop_key = jax.random.fold_in(jax.random.key(layout.drop_seed), count)
+        # Gradients stay sums: XLA keeps divided ones beside them, a second copy in memory.
+        means, terms, grads = gradients(trainable, frozen, batch, drop_key)
+        terms = jnp.maximum(terms, 1).astype(jnp.float32)
+        norm, rate = optimizer.norm(grads) / terms, jnp.asarray(schedule(count))
+        finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
+
+        def update(trainable: Params, state: Any) -> tuple[Params, Any]:
+            return optimizer.update(grads, norm, state, trainable, rate, terms)
+
+        if is_offloaded(shardings):
+            trainable, state = update_by_parts(
+                optimizer, grads, norm, state, trainable, rate, terms, finite, shardings
+            )
+        else:
+            # Both branches work in place; `where` would need the old and new values at once.
+            trainable, state = jax.lax.cond(finite, update, lambda *same: same, trainable, state)
+        metrics = {
+            **means,
+            "loss_tokens": jnp.sum(batch["loss_mask"]),
+            "tokens": jnp.sum(batch["segment_ids"] != 0),
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "skipped": 1 - finite.astype(jnp.int32),
+        }
+        return trainable, state, metrics
+
+    out = sharding_of(layout.trainable), shardings, replicated(mesh)
+    return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
+
+
+def make_gradients(
+    layout: Layout, loss: Loss, microbatches: int, mesh: Mesh, rules: ShardingRules
+) -> Callable[..., tuple[dict[str, Array], Array, Params]]:
+    """Returns `(trainable, frozen, batch, drop_key) -> (means, count, gradient of summed loss)`.
+
+    `means` has `loss` and what else `loss` sums up. All are summed over the microbatches (and
+    devices); `means` are divided by `count` after that, and whoever uses the gradient divides it,
+    so that rows with few predicted tokens weigh no more than others. `drop_key` is the step's key
+    of dropout, None for none.
+    """
+
+    def summed_loss(
+        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
+    ) -> tuple[Array, dict[str, Array]]:
+        model = nnx.merge(layout.graph, join(trainable, frozen))
+        model.drop_key = drop_key
+        return loss(model, batch)
+
+    value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
+
+    def gradients(
+        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
+    ) -> tuple[dict[str, Array], Array, Params]:
+        if microbatches == 1:
+            (total, sums), grads = value_and_grad(trainable, frozen, batch, drop_key)
+        else:
+            keys = None if drop_key is None else jax.random.split(drop_key, microbatches)
+
+            def accumulate(so_far: tuple, piece: tuple) -> tuple[tuple, None]:
+                part = value_and_grad(trainable, frozen, *piece)
+                return jax.tree.map(jnp.add, so_far, part), None
+
+            def pieces(name: str, array: Array) -> Array:
+                # Every microbatch-th row, so that each device keeps its own rows.
+                split = array.reshape(-1, microbatches, *array.shape[1:]).swapaxes(0, 1)
+                spec = PartitionSpec(None, *batch_spec(name, array.ndim, rules))
+                return jax.lax.with_sharding_constraint(split, NamedSharding(mesh, spec))
+
+            split = {name: pieces(name, array) for name, array in batch.items()}
+            first = {name: array[0] for name, array in split.items()}
+            shapes = jax.eval_shape(value_and_grad, trainable, frozen, first, drop_key)
+            start = optax.tree.zeros_like(shapes)
+            ((total, sums), grads), _ = jax.lax.scan(accumulate, start, (split, keys))
+        count = sums.pop("count")
+        terms = jnp.maximum(count, 1).astype(jnp.float32)  # a batch may have nothing to predict
+        means = {name: value / terms for name, value in {"loss": total, **sums}.items()}
+        return means, count, grads
+
+    return gradients
