@@ -45,9 +45,9 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    from vcjax.plan.config import plan_config
-    from vcjax.plan.run import lines, make_plan
-    from vcjax.plan.shape import read_shape
+    from vcjax.plan.plan import make_plan
+    from vcjax.plan.setting import plan_config, read_shape
+    from vcjax.plan.table import lines
     from vcjax.plan.topology import read_topology
 
     topology = read_topology(TOPOLOGY.value)

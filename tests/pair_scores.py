@@ -50,6 +50,6 @@ def score_model(bundle: Bundle, rows: Prepared, pairs: int) -> PairScores:
     graph, _ = abstract(bundle.config, dtype=bundle.dtype, on=OnMesh(mesh, rules))
     placed = shardings(mesh, rules, logical_axes(bundle.config), shapes(bundle.config))
     params = jax.tree.map(put, bundle.params, placed)
-    log_probs = list(score_pairs(graph, params, rows, pairs, mesh, rules))
+    log_probs = list(score_pairs(graph, params, rows, pairs, OnMesh(mesh, rules)))
     tokens = [rows[index]["loss_mask"].sum(axis=1) for index in range(len(rows))]
     return PairScores(np.concatenate(log_probs), np.stack(tokens))

@@ -48,7 +48,7 @@ def setup(asked: dict[str, Any]) -> Contender:
         del bundle  # the host's copy of the model
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     loss = make_loss(config)
-    step = make_step(layout, loss, optimizer, schedule, config.microbatches, mesh, rules)
+    step = make_step(layout, loss, optimizer, schedule, config.microbatches)
     batches = map(_one_segment_a_row, token_batches(asked["config"], model.vocab_size))
     count = 0
 

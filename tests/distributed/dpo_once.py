@@ -40,14 +40,13 @@ def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.nda
         initial=lambda: params,
         graph=layout.graph,
         pairs=size,
-        mesh=mesh,
-        rules=rules,
+        on=layout.on,
     )["pairs"]
     reference = np.stack([rows[n]["reference"] for n in range(len(rows))])
 
     _, batch = next(in_order(rows, config.batch_size))
     batch["reference"] = batch["reference"] - np.float32([0, 3])  # so that margins aren't 0
-    gradients = mean_gradients(layout, make_loss(config), config.microbatches, mesh, rules)
+    gradients = mean_gradients(layout, make_loss(config), config.microbatches)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
     means, count, grads = whole(params, {}, shard_batch(batch, mesh, rules))
     leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}

@@ -77,7 +77,7 @@ def measure(sizes: dict[str, int], microbatches: int) -> tuple[float, list[np.nd
     params = shard_params(jax.jit(lambda: initialise(MODEL, 7))(), layout.trainable)
     gate = params["layers"]["gate"]["kernel"]
     held = gate.addressable_shards[0].data.nbytes / gate.nbytes
-    gradients = mean_gradients(layout, make_loss(config), microbatches, mesh, rules)
+    gradients = mean_gradients(layout, make_loss(config), microbatches)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
     means, _, grads = whole(params, {}, shard_batch(batch(), mesh, rules))
     return float(means["loss"]), [np.asarray(leaf) for leaf in jax.tree.leaves(grads)], held

@@ -94,7 +94,7 @@ def test_both_of_two_processes_save_at_one_step_when_one_is_preempted(tmp_path):
     trainable = {"weights": jax.ShapeDtypeStruct((4, 8), jnp.float32, sharding=here)}
     state = {"count": jax.ShapeDtypeStruct((), jnp.int32, sharding=here)}
     with Checkpoints(workdir, 2) as saved:
-        found = saved.restore_latest(Layout(None, trainable, {}, state))
+        found = saved.restore_latest(Layout(None, None, trainable, {}, state))
     assert found is not None
     assert found[0] == found[2]["count"] == steps[0]
     np.testing.assert_array_equal(found[1]["weights"], np.full((4, 8), steps[0]))

@@ -7,8 +7,7 @@ import pytest
 
 from configs import sft
 from vcjax.model.named import NAMED
-from vcjax.plan.config import plan_config
-from vcjax.plan.setting import Setting, settle
+from vcjax.plan.setting import Setting, plan_config, settle
 from vcjax.plan.topology import read_topology
 
 

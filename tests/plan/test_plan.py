@@ -9,9 +9,9 @@ from tests.processes import launched
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.model.named import NAMED
-from vcjax.plan.config import plan_config
-from vcjax.plan.run import lines, make_plan
-from vcjax.plan.shape import read_shape
+from vcjax.plan.plan import make_plan
+from vcjax.plan.setting import plan_config, read_shape
+from vcjax.plan.table import lines
 from vcjax.plan.topology import read_topology
 from vcjax.weights.resolve import resolve
 
@@ -39,7 +39,7 @@ def test_the_paper_s_setting_fits_a_slice_and_says_how_long_it_takes(plan):
     assert "llama3-8b: 8.03 B parameters, LoRA of rank 16 on .*, 41.9 M trained" in text
     assert re.search(r"fits: \d+\.\d\d GiB of 15\.75 to spare", text)
     assert re.search(r"adversarial +0\.\d+ to 0\.\d+ h for 64 k pairs", text)
-    assert "assumed: 75% of the peak in products" in text
+    assert "assumed: 75% of the peak in matmuls" in text
     assert "counted from shapes" in text
     assert re.search(r"fastest that fits: --config\.remat=projections: about 13\.\d\d GiB", text)
 
@@ -74,7 +74,7 @@ def test_a_gpu_is_counted_and_not_compiled_for(plan):
 
 def test_pairs_are_two_rows_each(plan):
     made = plan("v5e-64", stage=adversarial, objective="orpo")
-    assert made.setting.rows == 2 * made.setting.config.batch_size
+    assert made.setting.config.rows == 2 * made.setting.config.batch_size
     assert "orpo on 128 rows" in "\n".join(lines(made))
 
 

@@ -5,9 +5,8 @@ import pytest
 from vcjax.core.hardware import HARDWARE
 from vcjax.plan import advice
 from vcjax.plan.advice import advise, fastest
-from vcjax.plan.links import link_seconds
 from vcjax.plan.memory import count_memory
-from vcjax.plan.roofline import step_time
+from vcjax.plan.time import link_seconds, step_time
 
 FULL = {"rank": 0}
 
@@ -42,9 +41,9 @@ def test_full_remat_computes_the_layers_again(timed):
 
 def test_products_wait_for_the_peak(timed):
     took = timed("8b", "v5e-64")
-    assert took.products == pytest.approx(took.done / 64 / 0.75 / HARDWARE["v5e"].flops)
+    assert took.matmuls == pytest.approx(took.done / 64 / 0.75 / HARDWARE["v5e"].flops)
     low, high = (timed("8b", "h100x8", dtype=d, length=256) for d in ("bfloat16", "float32"))
-    assert high.products == pytest.approx(2 * low.products, rel=0.01)
+    assert high.matmuls == pytest.approx(2 * low.matmuls, rel=0.01)
 
 
 def test_weights_come_over_the_links_once_forward_and_once_backward(laid_out):

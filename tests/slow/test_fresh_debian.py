@@ -54,8 +54,8 @@ NEAR_JAX = (
     "train/test_checkpoints.py",
     "train/test_gradient_precision.py",
     "train/test_optim.py",
-    "train/test_optimizer_layout.py",
-    "train/test_preference.py",
+    "train/test_layout.py",
+    "train/test_preference_losses.py",
 )
 """Folders and files that a release of JAX, Flax, Orbax, Grain or NumPy reaches first."""
 OF_THEIR_OWN = {"external", "parity", "slow", "tpu"}

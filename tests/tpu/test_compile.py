@@ -13,12 +13,10 @@ from tests.train.gradients import mean_gradients
 from vcjax.model.named import NAMED
 from vcjax.model.splash import splash_attention
 from vcjax.parallel import OnMesh, ShardingRules, make_mesh
-from vcjax.plan.batch import abstract_batch
 from vcjax.plan.compiled import compile_step
-from vcjax.plan.config import plan_config
 from vcjax.plan.memory import count_memory
-from vcjax.plan.run import make_plan
-from vcjax.plan.setting import settle
+from vcjax.plan.plan import make_plan
+from vcjax.plan.setting import abstract_batch, plan_config, settle
 from vcjax.plan.topology import compile_devices, read_topology
 from vcjax.train.layout import sharding_of
 from vcjax.train.losses import make_loss
@@ -89,7 +87,7 @@ def test_parameters_optimiser_and_gradients_are_as_large_as_counted():
     """Each by itself: a compiled step tells their sum, and gradients among its temporaries."""
     setting = setting_of("v5e-4", batch_size=4, length=256, lora=FULL)
     held, layout = count_memory(setting), setting.layout
-    gradients = mean_gradients(layout, make_loss(setting.config), 1, setting.mesh, setting.rules)
+    gradients = mean_gradients(layout, make_loss(setting.config), 1)
 
     def alone(trainable, frozen, batch):
         return gradients(trainable, frozen, batch)[2]
@@ -154,6 +152,6 @@ def test_a_step_that_doesnt_fit_says_so_and_what_to_turn():
     plan = make_plan(NAMED["llama3-8b"], config, read_topology("v5e-64"))
     assert plan.compiled is not None
     assert not plan.fits
-    assert f"({plan.needed / 2**30:.2f}G)" in plan.compiled.says  # arguments are part of it
-    assert "exceeds available HBM (15.75G)" in plan.compiled.says
+    assert f"({plan.needed / 2**30:.2f}G)" in plan.compiled.message  # arguments are part of it
+    assert "exceeds available HBM (15.75G)" in plan.compiled.message
     assert "--config.remat=full" in {knob.flags for knob in plan.knobs}

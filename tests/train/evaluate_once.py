@@ -31,7 +31,7 @@ def evaluate_once(workdir: Path, done: int = 0, step: int = 0) -> Evaluation:
     layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
     trainable = shard_params(bundle.params, layout.trainable)
     groups = prepare_groups(measured.data, config, bundle.require_tokenizer(), workdir)
-    validation = ValidationLoss(groups, config, layout, make_loss(config), mesh, rules)
+    validation = ValidationLoss(groups, config, layout, make_loss(config))
     answers = Samples(measured.prompts, config, bundle.config, workdir)
     measuring = Evaluation(config, validation, answers, workdir, done)
     with Log(workdir, done) as log:

@@ -69,7 +69,7 @@ def trained(model: LlamaConfig, config: TrainConfig, mesh: jax.sharding.Mesh):
     layout = make_layout(model, config, optimizer, mesh, RULES)
     params = shard_params(random(layout), layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(params)
-    step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1, mesh, RULES)
+    step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1)
     for count in range(2):
         batch = shard_batch(cheap_batch(), mesh, RULES)
         params, state, _ = step(params, state, {}, batch, jnp.int32(count))

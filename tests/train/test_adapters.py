@@ -42,7 +42,7 @@ def test_adapters_learn_on_top_of_a_quantised_base(
     before = jax.tree.map(np.asarray, frozen)
     adapters = init_adapters(model_config, config, layout.trainable)
     schedule, batch = make_schedule(config), random_batch(4, 24)
-    step = make_step(layout, next_token_loss, optimizer, schedule, 1, MESH, RULES)
+    step = make_step(layout, next_token_loss, optimizer, schedule, 1)
     state, losses = jax.jit(optimizer.init)(adapters), []
     for count in range(8):
         adapters, state, metrics = step(adapters, state, frozen, batch, count)
@@ -69,7 +69,7 @@ def dropping(model_config, params, make_config):
 def test_a_step_drops_by_its_number_and_its_seed(dropping, make_config, random_batch):
     layout, optimizer, (random, frozen) = dropping
     schedule, batch = make_schedule(make_config()), random_batch(2, 24)
-    step = make_step(layout, next_token_loss, optimizer, schedule, 1, MESH, RULES)
+    step = make_step(layout, next_token_loss, optimizer, schedule, 1)
 
     def loss(count: int) -> float:
         adapters = shard_params(random, layout.trainable)
@@ -93,9 +93,7 @@ def test_the_seed_of_dropout_is_that_of_the_run(model_config, make_config):
 def test_each_microbatch_drops_by_a_key_of_its_own(dropping, random_batch):
     layout, _, parts = dropping
     batch, key = random_batch(4, 24), jax.random.key(9)
-    whole, half = (
-        jax.jit(mean_gradients(layout, next_token_loss, count, MESH, RULES)) for count in (2, 1)
-    )
+    whole, half = (jax.jit(mean_gradients(layout, next_token_loss, count)) for count in (2, 1))
     means, count, grads = whole(*parts, batch, key)
     total, tokens, summed = 0.0, 0, jax.tree.map(np.zeros_like, grads)
     for number, own in enumerate(jax.random.split(key, 2)):

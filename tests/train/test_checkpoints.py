@@ -57,7 +57,7 @@ def layout_of(params: dict, state: Any) -> Layout:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
     params, state = jax.tree.map(abstract, (params, state))
-    return Layout(None, params, {}, state)
+    return Layout(None, None, params, {}, state)
 
 
 def equal(one: Any, other: Any) -> None:

@@ -263,7 +263,7 @@ def slopes(model_config, make_config):
     """The layout and compiled gradients of the tiny model in bfloat16, for all optimisers."""
     config, mesh, rules = make_config(dtype="bfloat16"), make_mesh({"fsdp": -1}), ShardingRules()
     layout = make_layout(model_config, config, make_optimizer(config), mesh, rules)
-    return layout, jax.jit(mean_gradients(layout, next_token_loss, 1, mesh, rules))
+    return layout, jax.jit(mean_gradients(layout, next_token_loss, 1))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -14,7 +14,7 @@ from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches, in_order
 from vcjax.data.prepared import Prepared, open_prepared, prepare
 from vcjax.model.build import abstract
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import OnMesh, ShardingRules, make_mesh
 from vcjax.train.layout import make_layout, shard_batch, shard_params, sharding_of
 from vcjax.train.loop import make_step
 from vcjax.train.losses import make_loss, pair_log_probs
@@ -57,8 +57,7 @@ def joined(tmp_path, graph):
             initial=begin,
             graph=graph,
             pairs=PAIRS,
-            mesh=mesh,
-            rules=RULES,
+            on=OnMesh(mesh, RULES),
         )
         return found["pairs"]
 
@@ -169,7 +168,7 @@ def test_dpo_begins_at_log_2_and_learns_to_prefer_the_chosen_answers(
     mesh = make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, RULES)
-    step = make_step(layout, make_loss(config), optimizer, make_schedule(config), 2, mesh, RULES)
+    step = make_step(layout, make_loss(config), optimizer, make_schedule(config), 2)
     trainable = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     batches = Batches([(joined(rows, lambda: params), 1.0)], COUNT, seed=0)

@@ -69,7 +69,7 @@ def trained(model_config, params, make_config, request):
     mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
     optimizer = make_optimizer(config)
     layout = make_layout(model_config, config, optimizer, mesh, rules)
-    step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1, mesh, rules)
+    step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1)
     init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
 
     def train(*kinds, counts=None):

@@ -36,9 +36,9 @@ def test_microbatches_give_the_loss_and_gradient_of_the_whole(
         random = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape), layout.trainable)
         parts = (shard_params(random, layout.trainable), params)
     batch = random_batch(6, 24)
-    whole = jax.jit(mean_gradients(layout, next_token_loss, 1, mesh, RULES))(*parts, batch)
+    whole = jax.jit(mean_gradients(layout, next_token_loss, 1))(*parts, batch)
     for microbatches in (3, 6):
-        gradients = mean_gradients(layout, next_token_loss, microbatches, mesh, RULES)
+        gradients = mean_gradients(layout, next_token_loss, microbatches)
         split = jax.jit(gradients)(*parts, batch)
         assert int(split[1]) == int(whole[1])
         np.testing.assert_allclose(split[0]["loss"], whole[0]["loss"], rtol=1e-6)
@@ -52,7 +52,7 @@ def test_a_batch_without_anything_to_predict_has_loss_zero(
     layout = make_layout(model_config, config, make_optimizer(config), mesh, RULES)
     batch = random_batch(2, 24)
     batch["loss_mask"] = np.zeros_like(batch["loss_mask"])
-    gradients = jax.jit(mean_gradients(layout, next_token_loss, 1, mesh, RULES))
+    gradients = jax.jit(mean_gradients(layout, next_token_loss, 1))
     means, count, grads = gradients(params, {}, batch)
     assert (float(means["loss"]), int(count)) == (0.0, 0)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
@@ -73,7 +73,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     plain = packed_logits(abstract(model_config)[0], params, *args)
     close(packed_logits(layout.graph, join(adapters, frozen), *args), plain, atol=0)
 
-    step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
+    step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1)
     state, placed = (
         jax.jit(optimizer.init)(adapters),
         shard_batch(batch, mesh, RULES),
@@ -99,7 +99,7 @@ def test_bfloat16_computes_low_and_keeps_float32_parameters(
     assert nnx.merge(layout.graph, params).dtype == np.dtype("bfloat16")
     params = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init)(params)
-    step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1, mesh, RULES)
+    step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1)
     params, state, metrics = step(params, state, {}, random_batch(2, 24), 0)
     floats = [x for x in jax.tree.leaves((params, state)) if x.ndim]
     assert {leaf.dtype.name for leaf in floats} == {"float32"}

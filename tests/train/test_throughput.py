@@ -1,13 +1,14 @@
-"""Speeds: what counts as a step's time, its operations, and the peak that they are held against."""
+"""Speeds: a step's time, its operations, their peak; and a trace of a few steps."""
 
 import time
 from itertools import chain
 
 import jax
+import jax.numpy as jnp
 
 from vcjax.core.hardware import HARDWARE
 from vcjax.model.flops import step_flops
-from vcjax.train.throughput import Clock, peak_flops, run_flops, speeds
+from vcjax.train.throughput import Clock, peak_flops, profiled, run_flops, speeds
 
 
 def test_every_device_has_one_peak():
@@ -63,3 +64,28 @@ def test_shares_of_the_peak_need_a_known_one():
         "peak_share": 0.25,
     }
     assert "peak_share" not in speeds(100, 2.0, 0.5, 8e9, None)
+
+
+def traces(workdir) -> list:
+    return list((workdir / "profile").rglob("*.xplane.pb"))
+
+
+def run(workdir, first: int, last: int, steps: int) -> None:
+    with profiled(workdir, first, last) as at:
+        at(0, ())
+        for step in range(1, steps + 1):
+            with jax.profiler.TraceAnnotation(f"step number {step}"):
+                result = jnp.ones(8) * step
+            at(step, result)
+
+
+def test_the_steps_asked_for_are_traced_and_no_others(tmp_path):
+    run(tmp_path, 2, 3, steps=4)
+    (trace,) = traces(tmp_path)
+    found = [step for step in range(1, 5) if f"step number {step}".encode() in trace.read_bytes()]
+    assert found == [2, 3]
+
+
+def test_a_run_that_ends_early_still_leaves_its_trace(tmp_path):
+    run(tmp_path, 2, 9, steps=3)
+    assert len(traces(tmp_path)) == 1

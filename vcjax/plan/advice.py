@@ -10,14 +10,14 @@ from vcjax.model.quantised import FORMS
 from vcjax.model.remat import POLICIES
 from vcjax.parallel import AXES
 from vcjax.plan.memory import count_memory, count_state
-from vcjax.plan.roofline import StepTime, step_time
 from vcjax.plan.setting import Setting, settle
+from vcjax.plan.time import StepTime, step_time
 from vcjax.train.config import TrainConfig
 
 Flags = dict[str, Any]
 Turn = Callable[[TrainConfig], TrainConfig]
 
-_TELLING = 0.03
+_NOTABLE = 0.03
 """Share of a step's time below which one setting isn't called faster than another."""
 
 SHORTEST = 512
@@ -73,7 +73,7 @@ def fastest(setting: Setting, needed: int, limit: int, hardware: Hardware) -> Ch
         # Activations are counted last, and only where they decide: the search is long for tracing.
         state = count_state(other)
         took = step_time(other, state, hardware)
-        if best is not None and took.most >= (1 - _TELLING) * best.time.most:
+        if best is not None and took.most >= (1 - _NOTABLE) * best.time.most:
             continue
         asked = other.config == setting.config
         if not asked and scale * state.least > limit:
@@ -143,13 +143,13 @@ def advise(setting: Setting, needed: int, limit: int) -> list[Knob]:
     alone = [knob(flags, turn(setting.config)) for flags, turn in _knobs(setting)]
     if any(each.fits for each in alone):
         return [each for each in alone if each.fits]
-    flags, config, last = {}, setting.config, []
+    flags, config, together = {}, setting.config, []
     for more, turn in _knobs(setting):
         flags, config = {**flags, **more}, turn(config)
-        last = [knob(flags, config)]
-        if last[0].fits:
+        together = [knob(flags, config)]
+        if together[0].fits:
             break
-    return last
+    return together
 
 
 def _knobs(setting: Setting) -> Iterator[tuple[Flags, Turn]]:

@@ -1,4 +1,5 @@
-"""The real training step, compiled for devices that needn't be here, and what the compiler says."""
+"""The real training step, compiled for devices that needn't be here, and its memory by the
+compiler's account."""
 
 import re
 import time
@@ -11,10 +12,8 @@ from jax.errors import JaxRuntimeError
 from jax.sharding import Mesh
 
 from vcjax.parallel import replicated
-from vcjax.plan.batch import abstract_batch
 from vcjax.plan.memory import Memory
-from vcjax.plan.setting import Setting
-from vcjax.train.loop import make_step
+from vcjax.plan.setting import Setting, abstract_batch
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_schedule
 
@@ -27,12 +26,12 @@ class Compiled:
 
     Attributes:
       arguments: parameters, optimiser state and batch, as far as they are on the device; the
-        step's results take their place. Of a step that doesn't fit the compiler doesn't say.
+        step's results reuse their memory. None of a step that doesn't fit, which isn't reported.
       temporaries: the most that is live beside them at a time.
       needed: both.
       fits: whether the compiler has made a program of it.
       seconds: that compiling took.
-      says: the compiler's words, where it refused.
+      message: the compiler's, where it refused.
     """
 
     arguments: int | None
@@ -40,18 +39,22 @@ class Compiled:
     needed: int
     fits: bool
     seconds: float
-    says: str = ""
+    message: str = ""
 
 
-def compile_step(setting: Setting, held: Memory) -> Compiled:
-    """Compiles the step of a setting that was laid out over devices, and not over an idea of them.
+def compile_step(setting: Setting, counted: Memory) -> Compiled:
+    """Compiles the step of a setting whose mesh is of devices, and not abstract.
 
     Args:
-      held: as counted; of a step that doesn't fit the compiler says what it needs in all.
+      counted: of a step that doesn't fit the compiler reports only what it needs in all, and the
+        arguments are taken from here.
 
     Raises:
-      JaxRuntimeError: a fault of the compiler other than a lack of memory.
+      JaxRuntimeError: an error of the compiler other than a lack of memory.
     """
+    # Not at the top: the loop's libraries take a second to load, and few plans compile.
+    from vcjax.train.loop import make_step
+
     config, layout = setting.config, setting.layout
     assert isinstance(setting.mesh, Mesh)
     step = make_step(
@@ -60,8 +63,6 @@ def compile_step(setting: Setting, held: Memory) -> Compiled:
         setting.optimizer,
         make_schedule(config),
         config.microbatches,
-        setting.mesh,
-        setting.rules,
     )
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated(setting.mesh))
     start = time.perf_counter()
@@ -74,8 +75,8 @@ def compile_step(setting: Setting, held: Memory) -> Compiled:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         needed, seconds = _refused(str(error)), time.perf_counter() - start
-        says = str(error).splitlines()[0]
-        return Compiled(None, needed - held.arguments, needed, False, seconds, says)
+        message = str(error).splitlines()[0]
+        return Compiled(None, needed - counted.arguments, needed, False, seconds, message)
     seconds, arguments = time.perf_counter() - start, memory.argument_size_in_bytes
     needed = _needed(memory, setting.topology.platform)
     return Compiled(arguments, needed - arguments, needed, True, seconds)
@@ -92,18 +93,18 @@ def _needed(memory: Any, platform: str) -> int:
     if platform == "tpu":
         peak = memory.peak_memory_in_bytes - memory.host_argument_size_in_bytes
         return peak + memory.generated_code_size_in_bytes
-    # Results that take no argument's place: the metrics.
+    # Results that reuse no argument's memory: the metrics.
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     beside = memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
     return memory.argument_size_in_bytes + beside + results
 
 
-def _refused(says: str) -> int:
+def _refused(message: str) -> int:
     """Reads how much the compiler would have needed.
 
     It calls that temporaries, but it is the peak of them and the arguments.
     """
-    found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", says)
+    found = re.search(r"temporaries \(([\d.]+)([KMGT]?)\)", message)
     if found is None:
-        raise RuntimeError(f"the compiler's message is of an unknown form: {says}")
+        raise RuntimeError(f"the compiler's message is of an unknown form: {message}")
     return int(float(found[1]) * _UNITS[found[2]])

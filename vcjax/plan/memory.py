@@ -1,4 +1,4 @@
-"""Bytes that a device holds during a step, counted without a compiler."""
+"""Bytes that a step needs on a device, counted without a compiler."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,15 +13,14 @@ from jax.tree_util import DictKey
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, shardings
-from vcjax.plan.batch import abstract_batch, batch_shapes
-from vcjax.plan.setting import Setting
+from vcjax.plan.setting import Setting, abstract_batch, batch_shapes
 from vcjax.train.config import MeshSettings, TrainConfig
 from vcjax.train.losses import CHUNK, make_loss
 from vcjax.train.offload import HOST, LAYERS
 from vcjax.weights.adapters import join, split_adapters
 
 BESIDE = jnp.bfloat16
-"""In which models are held that aren't trained."""
+"""The dtype of models that are on the same devices and aren't trained."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,12 @@ class State:
 
 @dataclass(frozen=True)
 class Memory(State):
-    """Bytes per device of all that a step holds.
+    """Bytes per device of all that a step needs.
 
     Attributes:
       activations: what the forward pass keeps for the backward pass.
       layer: all that one layer computes, and its weights, whole, with the next layer's.
-      logits: scores over the vocabulary of a chunk of tokens; the head, whole, and its gradient.
+      logits: those of a chunk of tokens; the head, whole, and its gradient.
     """
 
     activations: int
@@ -72,7 +71,7 @@ class Memory(State):
 
     @property
     def temporaries(self) -> int:
-        """What it holds beside that; loss, layers and update come one after the other."""
+        """What it needs beside its arguments; loss, layers and update come one after the other."""
         forward_and_backward = self.activations + max(self.layer, self.logits)
         return self.gradients + max(forward_and_backward, self.update)
 
@@ -97,7 +96,7 @@ def count_state(setting: Setting) -> State:
 
 
 def count_memory(setting: Setting) -> Memory:
-    """Counts what a setting holds; activations by tracing the loss on a device's part of it."""
+    """Counts what a setting needs; activations by tracing the loss on a device's part of it."""
     config = setting.config
     size = jnp.dtype(config.dtype).itemsize
     # A frozen weight has no gradient; those of others are as large as they, in the compute dtype.
@@ -106,8 +105,8 @@ def count_memory(setting: Setting) -> Memory:
     weights = _layer_size(local) * size
     one = replace(local, num_layers=1, windows=local.windows[:1])
     working = items * _kept_by_item(one, replace(config, remat="none"), setting)
-    # The head lies whole in the two orders that its products want; the loss of a sum forms its
-    # gradient beside itself, in float32 (a loss by row, of preferences, doesn't).
+    # The head is whole, in the two orders that its matmuls need; the loss of a sum forms its
+    # gradient at the same time, in float32 (a loss by row, of preferences, doesn't).
     summed = 0 if config.adapters or config.kind == "preferences" else 4
     heads = 2 * size + summed
     tokens = min(CHUNK, setting.local_tokens // config.microbatches)
@@ -147,8 +146,8 @@ def _fetched_bytes(trainable: Params, state: Any) -> int:
 
 def _beside(model: LlamaConfig, setting: Setting) -> int:
     tree = shapes(model, param_dtype=BESIDE)
-    places = shardings(setting.mesh, setting.rules, logical_axes(model), tree)
-    return device_bytes(jax.tree.map(lambda leaf, at: leaf.update(sharding=at), tree, places))
+    where = shardings(setting.mesh, setting.rules, logical_axes(model), tree)
+    return device_bytes(jax.tree.map(lambda leaf, at: leaf.update(sharding=at), tree, where))
 
 
 def _local_model(setting: Setting) -> LlamaConfig:

@@ -1,27 +1,65 @@
-"""What is planned: a model, a run's configuration, and where it would run."""
+"""What is planned: a model, a run's configuration and where it would run; and what follows from
+these without a device, as shapes: parameters, state and the batch of a step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from vcjax.core.errors import UserError
+from vcjax.core.files import read_json
+from vcjax.data.packing import DTYPES
 from vcjax.model.config import LlamaConfig
+from vcjax.model.named import NAMED
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, make_mesh
 from vcjax.plan.topology import Topology
-from vcjax.train.config import TrainConfig
-from vcjax.train.layout import Layout, make_layout
+from vcjax.train.config import TrainConfig, kind_of
+from vcjax.train.layout import Layout, batch_spec, make_layout
 from vcjax.train.optim import Optimizer, make_optimizer
+from vcjax.weights.gguf import GGUFSource
+from vcjax.weights.resolve import resolve
+from vcjax.weights.workdir import MODEL
+
+CONFIG = "config.json"
+NO_DATA = "(a plan reads no data)"
+
+
+def read_shape(reference: str) -> LlamaConfig:
+    """The shape of a model reference, or of a name of `vcjax.model.named`.
+
+    Raises:
+      UserError: nothing is there, or what is there is no model.
+    """
+    if reference in NAMED:
+        return NAMED[reference]
+    located = resolve(reference, wanted=[CONFIG])
+    if located.kind == "gguf":
+        return LlamaConfig.from_hf(GGUFSource(located.path).config)
+    folder = located.path / MODEL if located.kind == "workdir" else located.path
+    return LlamaConfig.from_hf(read_json(folder / CONFIG))
+
+
+def plan_config(values: Mapping[str, Any]) -> TrainConfig:
+    """The configuration of a run whose data may still be to come.
+
+    Raises:
+      UserError: a wrong field; see `TrainConfig.from_dict`.
+    """
+    kind = kind_of(values.get("stage", ""), values.get("objective", ""))
+    data = values.get(kind) or NO_DATA
+    return TrainConfig.from_dict({**values, kind: data})
 
 
 @dataclass(frozen=True)
 class Setting:
     """A run laid out over a mesh, as `vcjax.train` lays it out; nothing is allocated.
 
-    `beside` are models that are held while it runs, such as a Critic, laid out by the same rules.
+    `beside` are models that are loaded while it runs, such as a Critic, sharded in the same way.
     """
 
     model: LlamaConfig
@@ -45,11 +83,6 @@ class Setting:
         return choose_backend(config.attention, self.model, config.dtype, self.on, config.length)
 
     @property
-    def rows(self) -> int:
-        """Rows a step; a pair of preferences has two."""
-        return self.config.batch_size * (2 if self.config.kind == "preferences" else 1)
-
-    @property
     def local_items(self) -> int:
         """Rows, or pairs of them, that a device computes at a time."""
         parts = self.on.parts(self.rules.batch) * self.config.microbatches
@@ -58,7 +91,7 @@ class Setting:
     @property
     def local_tokens(self) -> int:
         """Tokens of a device's part of a step."""
-        tokens = self.rows * self.config.length
+        tokens = self.config.rows * self.config.length
         return tokens // self.on.parts(self.rules.batch) // self.mesh.shape["sequence"]
 
     def local(self, axis: str, size: int) -> int:
@@ -103,3 +136,24 @@ def shareable(config: TrainConfig, topology: Topology) -> TrainConfig:
     mesh = abstract_mesh(config.to_dict()["mesh"], topology.devices, "", topology.platform)
     parts = int(np.prod([mesh.shape[axis] for axis in ("data", "fsdp")])) * config.microbatches
     return replace(config, batch_size=-(-config.batch_size // parts) * parts)
+
+
+def batch_shapes(config: TrainConfig, items: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """A batch of `items` rows, or pairs of rows for preferences, of `length` tokens."""
+    shape = (items, 2, length) if config.kind == "preferences" else (items, length)
+    batch = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in DTYPES.items()}
+    if config.objective == "dpo":  # what the base model thinks, computed once before the run
+        batch["reference"] = jax.ShapeDtypeStruct((items, 2), jnp.float32)
+    return batch
+
+
+def abstract_batch(setting: Setting) -> dict[str, jax.ShapeDtypeStruct]:
+    """The whole batch of a step, laid out over the mesh."""
+
+    def placed(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        spec = batch_spec(name, leaf.ndim, setting.rules)
+        return leaf.update(sharding=NamedSharding(setting.mesh, spec))
+
+    config = setting.config
+    whole = batch_shapes(config, config.batch_size, config.length)
+    return {name: placed(name, leaf) for name, leaf in whole.items()}

@@ -1,8 +1,8 @@
 """What a synthesis run takes on hardware that isn't here, from what a small one has spent.
 
-A run of any size spends its tokens by the pair, so the tokens for each accepted pair that a small
-run has measured, role by role, stand for the large one; how fast a role reads and writes them on
-the named hardware is a roofline of operations and memory.
+A run of any size spends its tokens by the pair. So the tokens for each accepted pair that a small
+run has measured, role by role, are taken for the large one; how fast a role reads and writes them
+on the named hardware is a roofline of operations and memory.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,8 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import parameters
-from vcjax.plan.roofline import MEMORY, PRODUCTS
-from vcjax.plan.shape import read_shape
+from vcjax.plan.setting import read_shape
+from vcjax.plan.time import MATMULS, MEMORY
 from vcjax.plan.topology import Topology
 
 GiB = 2**30
@@ -40,7 +40,7 @@ class Share:
     """What a role takes of the planned run.
 
     Attributes:
-      devices: that hold one copy of its model; the others hold further copies.
+      devices: over which one copy of its model is sharded; the others have further copies.
       written_rate: tokens a second that all copies write together.
       hours: on all devices, for the planned pairs.
     """
@@ -114,11 +114,11 @@ def synthesis_lines(
         )
     yield f"{'in all':<12}{total:.2f} h, {total * topology.devices:,.1f} device hours"
     yield (
-        "calls, tokens read and written are for each accepted pair, as measured; devices hold one "
-        "copy of a model, tokens/s are written by all copies"
+        "calls, tokens read and written are for each accepted pair, as measured; devices: those of "
+        "one copy of a model, tokens/s are written by all copies"
     )
     yield (
-        f"assumed: bfloat16, {slots} rows a copy, {PRODUCTS:.0%} of the peak in products and "
+        f"assumed: bfloat16, {slots} rows a copy, {MATMULS:.0%} of the peak in matmuls and "
         f"{MEMORY:.0%} in memory; no prefix is reused, links within a copy cost nothing"
     )
 
@@ -148,7 +148,7 @@ def _share(reference: str, slots: int, spent: Spent, accepted: int, topology: To
                 f"take {(weights + cache) / GiB:.1f} GiB, more than {topology.name} has"
             )
     copies = topology.devices // devices
-    flops = PRODUCTS * devices * hardware.flops
+    flops = MATMULS * devices * hardware.flops
     bandwidth = MEMORY * devices * hardware.bandwidth
     step = max(2 * parameters(shape) * slots / flops, (weights + cache) / bandwidth)
     rate = copies * slots / step

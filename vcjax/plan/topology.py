@@ -31,7 +31,7 @@ _TORUS = ("16x16", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16", "16x
 
 @dataclass(frozen=True)
 class Topology:
-    """Devices of one kind, as many as JAX would see.
+    """Devices of one kind, counted as JAX counts them.
 
     Attributes:
       name: as the user wrote it.

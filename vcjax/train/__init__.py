@@ -1,19 +1,19 @@
 """Training: one loop for every stage, from a config to checkpoints and a lineage.
 
-    config            what a run is, as data: every mistake is named by its field
-      |
-      v
-    inputs            model, data and charter are opened, checked and read through
-      |
-      +-- data, validation_data      files -> packed rows to train on, groups of rows to measure on
-      +-- layout                     shapes, dtypes and shardings of parameters, state and batches
-      +-- reference                  DPO's log-probabilities, computed once before the first step
-      v
-    loop              a step: losses (cross_entropy) -> gradients -> optim (offload) -> parameters
-      |
-      +-- evaluation, samples        validation losses and sampled answers, every few steps
-      +-- stopping                   early stopping, skipped updates, signals
-      +-- logging, throughput        metrics.jsonl, TensorBoard and other sinks; speeds; a profile
-      v
-    checkpoints       parameters and the optimiser's state, from which a killed run continues
+config            what a run is, as data: every mistake is named by its field
+  |
+  v
+inputs            model, data and charter are opened, checked and read through
+  |
+  +-- data, validation_data      files -> packed rows to train on, groups of rows to measure on
+  +-- layout                     shapes, dtypes and shardings of parameters, state and batches
+  +-- reference                  DPO's log-probabilities, computed once before the first step
+  v
+loop              a step: losses (cross_entropy) -> gradients -> optim (offload) -> parameters
+  |
+  +-- evaluation, samples        validation losses and sampled answers, every few steps
+  +-- stopping                   early stopping, skipped updates, signals
+  +-- logging, throughput        metrics.jsonl, TensorBoard and other sinks; speeds; a profile
+  v
+checkpoints       parameters and the optimiser's state, from which a killed run continues
 """

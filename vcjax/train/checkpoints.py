@@ -1,4 +1,4 @@
-"""A run's checkpoints: what is trained and the optimiser's state, saved while the run goes on."""
+"""A run's checkpoints: what is trained and the optimiser's state, saved while the run continues."""
 
 import asyncio
 import errno
@@ -97,7 +97,7 @@ class Checkpoints(PreservationPolicy):
         return next(iter(self._by_loss(saved_steps(self._home))), None)
 
     def save(self, step: int, trainable: Params, state: Any, loss: float | None = None) -> None:
-        """Returns when the arrays are copied: they may be donated, and the run may go on.
+        """Returns when the arrays are copied: they may be donated, and the run may continue.
 
         Args:
           loss: the validation loss at this step, where it was measured.
@@ -238,8 +238,8 @@ class Checkpoints(PreservationPolicy):
             number = re.search(r"os_error_code='(\d+)'", str(error))
             if isinstance(error, OSError) or number is None:
                 raise
-            code, place = int(number[1]), step_folder(self._home, step or 0)
-            raise OSError(code, os.strerror(code), str(place)) from error
+            code, folder = int(number[1]), step_folder(self._home, step or 0)
+            raise OSError(code, os.strerror(code), str(folder)) from error
 
     def _clear(self) -> None:
         """Removes what earlier starts were writing or deleting when they were stopped."""
@@ -274,18 +274,21 @@ def _flaw(folder: Path) -> str | None:
     """`flaw`, of which each process reads its part and all come to the same answer."""
     reason = flaw(folder, _mine)
     if _anywhere(reason is not None):
-        return reason or f"{folder}: not as it was saved, as another process says"
+        return reason or f"{folder}: not as it was saved, by another process's check"
     return None
 
 
 def _anywhere(flag: bool) -> bool:
-    """Whether any process says so."""
+    """Whether the flag is set in any process."""
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
 def _mine(name: str) -> bool:
-    """Whether this process verifies a file of a checkpoint: those that it wrote, if it goes on with
-    as many as wrote it; the first process has what belongs to none."""
+    """Whether this process verifies a file of a checkpoint.
+
+    Those are the files that it wrote, if there are as many processes as then; the first process has
+    what belongs to none.
+    """
     writer = re.search(r"process_(\d+)/", f"{name}/")
     return (int(writer[1]) if writer else 0) % jax.process_count() == jax.process_index()
 

@@ -240,6 +240,11 @@ class TrainConfig:
         return kind_of(self.stage, self.objective)
 
     @property
+    def rows(self) -> int:
+        """Rows a step; a pair of preferences has two."""
+        return self.batch_size * (2 if self.kind == "preferences" else 1)
+
+    @property
     def adapters(self) -> LoraConfig | None:
         """The adapters to train, or None for full fine-tuning."""
         if not self.lora.rank:

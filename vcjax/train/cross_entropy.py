@@ -37,7 +37,7 @@ def row_cross_entropy(
       head: the logits of a token are `head @ hidden`, in the dtype of `hidden`. Its gradient is
         summed in float32, and has the dtype of `head`.
       chunk: columns whose logits exist at a time.
-      on: the mesh that the rows lie on; None is one device.
+      on: the mesh over which the rows are sharded; None is one device.
     """
 
     def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
@@ -131,7 +131,7 @@ class _Devices:
     """Which device computes the loss of which tokens.
 
     Attributes:
-      tokens: how [batch, length] lies on the mesh.
+      tokens: how [batch, length] is sharded.
       over: mesh axes that share the tokens out; without any there is nothing to map.
       columns: those of them that the columns of the head's gradient are left on.
     """

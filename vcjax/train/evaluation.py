@@ -9,13 +9,12 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vcjax.data.loader import in_order
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
-from vcjax.parallel import ShardingRules, on_main_process, replicated
+from vcjax.parallel import on_main_process, replicated
 from vcjax.train.config import TrainConfig
 from vcjax.train.layout import Layout, shard_batch
 from vcjax.train.logging import VALIDATION, Log, finite, read_lines
@@ -106,11 +105,9 @@ class ValidationLoss:
         config: TrainConfig,
         layout: Layout,
         loss: Loss,
-        mesh: Mesh,
-        rules: ShardingRules,
     ) -> None:
         """Compiles nothing yet."""
-        self._groups, self._mesh, self._rules = groups, mesh, rules
+        self._groups, self._on = groups, layout.on
         self._rows = config.batch_size // config.microbatches
         self._in_nats = config.objective == "next_token"
 
@@ -118,7 +115,7 @@ class ValidationLoss:
             total, others = loss(nnx.merge(layout.graph, join(trainable, frozen)), batch)
             return {"loss": total, **others}
 
-        self._sums = jax.jit(sums, out_shardings=replicated(mesh))
+        self._sums = jax.jit(sums, out_shardings=replicated(layout.on.mesh))
 
     def measure(self, trainable: Params, frozen: Params) -> dict[str, Any]:
         """Means over all predicted tokens (pairs, for preferences), whichever group they are in.
@@ -143,7 +140,7 @@ class ValidationLoss:
         total: Sums = defaultdict(float)
         pending: list[dict[str, Array]] = []
         for _, batch in in_order(rows, self._rows):
-            placed = shard_batch(batch, self._mesh, self._rules)
+            placed = shard_batch(batch, self._on.mesh, self._on.rules)
             pending.append(self._sums(trainable, frozen, placed))
             if len(pending) > 1:  # one is computed while the next one's rows are read
                 _add(total, pending.pop(0))

@@ -30,6 +30,7 @@ class Layout:
     """Shapes, dtypes and shardings (`jax.ShapeDtypeStruct` leaves) of a run's arrays.
 
     Attributes:
+      on: the mesh.
       graph: static part of the model; `nnx.merge(graph, params)` gives the model.
       trainable: float32 leaves that are trained: all of them, or the adapters.
       frozen: the other leaves, in the compute dtype or quantised, as nothing else is done with
@@ -38,6 +39,7 @@ class Layout:
       drop_seed: of the adapters' dropout; None where nothing is dropped.
     """
 
+    on: OnMesh
     graph: Any
     trainable: Params
     frozen: Params
@@ -68,7 +70,7 @@ def make_layout(
         _, frozen = split_adapters(jax.tree.map(_sharded, low, where))
         drop_seed = derive_seed(config.seed, "dropout") if lora.dropout else None
     state = _state_layout(optimizer, trainable, mesh, offload=config.offload)
-    return Layout(graph, trainable, frozen, state, drop_seed)
+    return Layout(on, graph, trainable, frozen, state, drop_seed)
 
 
 def sharding_of(tree: Any) -> Any:
@@ -125,7 +127,7 @@ def _sharded(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
 
 
 def shard_batch(
-    batch: Mapping[str, np.ndarray], mesh: Mesh, rules: ShardingRules
+    batch: Mapping[str, np.ndarray], mesh: Mesh | AbstractMesh, rules: ShardingRules
 ) -> dict[str, jax.Array]:
     """Puts a batch on the devices. Each process has the whole batch and takes its part."""
     return {

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 from tqdm import tqdm
 
@@ -30,7 +30,6 @@ from vcjax.core.stores import reached
 from vcjax.data.loader import Batches
 from vcjax.model.build import Params
 from vcjax.parallel import (
-    ShardingRules,
     entered_on_main_process,
     leads,
     meet,
@@ -136,20 +135,19 @@ def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dic
                 initial=partial(_whole_initial, config, model, layout, frozen),
                 graph=layout.graph,
                 pairs=config.batch_size // config.microbatches,
-                mesh=mesh,
-                rules=rules,
+                on=layout.on,
             )
         if (resumed := checkpoints.restore_latest(layout)) is not None:
             done, trainable, state = resumed
         else:
             done, trainable = 0, _initial(config, model, layout)
             state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
-        step = make_step(layout, loss, optimizer, schedule, config.microbatches, mesh, rules)
+        step = make_step(layout, loss, optimizer, schedule, config.microbatches)
 
         # -----------------------------------------------------------------------------------------
         # What is measured, and what ends the run before its last step.
         # -----------------------------------------------------------------------------------------
-        validation = ValidationLoss(groups, config, layout, loss, mesh, rules) if groups else None
+        validation = ValidationLoss(groups, config, layout, loss) if groups else None
         prompts = inputs.validation.prompts
         samples = Samples(prompts, config, model.config, workdir) if prompts else None
         evaluation = Evaluation(config, validation, samples, workdir, done)
@@ -267,7 +265,7 @@ def _finish(
 
 
 def _ignore(_step: int, _arrays: Any) -> None:
-    """Takes the place of what `profiled` yields, where no profile is wanted."""
+    """Instead of what `profiled` yields, where no profile is wanted."""
 
 
 # -------------------------------------------------------------------------------------------------
@@ -281,8 +279,6 @@ def make_step(
     optimizer: Optimizer,
     schedule: optax.Schedule,
     microbatches: int,
-    mesh: Mesh,
-    rules: ShardingRules,
 ) -> Callable[[Params, Any, Params, Batch, Array], tuple[Params, Any, dict[str, Array]]]:
     """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
 
@@ -293,7 +289,7 @@ def make_step(
     `loss` sums up. Where loss or gradient norm isn't finite the update is skipped: parameters and
     state stay as they are, bit for bit.
     """
-    gradients = make_gradients(layout, loss, microbatches, mesh, rules)
+    gradients = make_gradients(layout, loss, microbatches)
     shardings = sharding_of(layout.optimizer)
 
     def step(
@@ -328,12 +324,12 @@ def make_step(
         }
         return trainable, state, metrics
 
-    out = sharding_of(layout.trainable), shardings, replicated(mesh)
+    out = sharding_of(layout.trainable), shardings, replicated(layout.on.mesh)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
 
 
 def make_gradients(
-    layout: Layout, loss: Loss, microbatches: int, mesh: Mesh, rules: ShardingRules
+    layout: Layout, loss: Loss, microbatches: int
 ) -> Callable[..., tuple[dict[str, Array], Array, Params]]:
     """Returns `(trainable, frozen, batch, drop_key) -> (means, count, gradient of summed loss)`.
 
@@ -367,8 +363,8 @@ def make_gradients(
             def pieces(name: str, array: Array) -> Array:
                 # Every microbatch-th row, so that each device keeps its own rows.
                 split = array.reshape(-1, microbatches, *array.shape[1:]).swapaxes(0, 1)
-                spec = PartitionSpec(None, *batch_spec(name, array.ndim, rules))
-                return jax.lax.with_sharding_constraint(split, NamedSharding(mesh, spec))
+                spec = PartitionSpec(None, *batch_spec(name, array.ndim, layout.on.rules))
+                return jax.lax.with_sharding_constraint(split, NamedSharding(layout.on.mesh, spec))
 
             split = {name: pieces(name, array) for name, array in batch.items()}
             first = {name: array[0] for name, array in split.items()}

@@ -61,7 +61,7 @@ def update_by_parts(
     """`Optimizer.update` inside of a compiled step, for a state in the host's memory.
 
     Every optimiser treats each leaf by itself and, where it works on matrices, each layer by
-    itself (see `vcjax.train.optim`), so an update may be made of as many as one likes. Each
+    itself (see `vcjax.train.optim`), so an update may be made of any parts. Each
     part is a loop that runs 0 times where the update isn't `wanted`: nothing is moved then, and
     parameters and state stay as they are. Since the compiler doesn't know how often a loop runs,
     it can't fetch anything before the loop begins, that is, before the gradients are there.
@@ -83,12 +83,12 @@ def update_by_parts(
 
     moved, parts = {}, []
     for name, leaves in trained.items():
-        places = cut(shardings, name)
+        where = cut(shardings, name)
         whole, stored = {name: leaves}, cut(state, name)
         slopes = {name: gradients[name]}
         times = jax.tree.leaves(leaves)[0].shape[0] if name == LAYERS else 1
         change = partial(optimizer.update, norm=norm, learning_rate=learning_rate, count=count)
-        update = _update_of_part(change, slopes, stored, places)
+        update = _update_of_part(change, slopes, stored, where)
         whole, stored = jax.lax.fori_loop(0, jnp.where(wanted, times, 0), update, (whole, stored))
         moved |= whole
         parts.append(stored)
@@ -110,7 +110,7 @@ def _update_of_part(
       change: an `Optimizer.update` of whatever it is given.
       gradients: of the part, a dict with its one name; the trees of parameters in `state` and
         `shardings` are so too.
-      state: as before the loop; its counts hold for every slice.
+      state: as before the loop; its counts are those of every slice.
     """
 
     def is_tree(node: Any) -> bool:
@@ -129,16 +129,16 @@ def _update_of_part(
                 return new
             return jax.lax.dynamic_update_slice_in_dim(leaf, new, index, 0)
 
-        def fetched(node: Any, before: Any, places: Any) -> Any:
+        def fetched(node: Any, before: Any, where: Any) -> Any:
             if not is_tree(node):
                 return before
-            return jax.tree.map(lambda leaf, at: _on_device(take(leaf), at), node, places)
+            return jax.tree.map(lambda leaf, at: _on_device(take(leaf), at), node, where)
 
-        def kept(node: Any, new: Any, places: Any) -> Any:
+        def kept(node: Any, new: Any, where: Any) -> Any:
             if not is_tree(node):
                 return new
             return jax.tree.map(
-                lambda leaf, new, at: put(leaf, jax.device_put(new, at)), node, new, places
+                lambda leaf, new, at: put(leaf, jax.device_put(new, at)), node, new, where
             )
 
         near = jax.tree.map(fetched, stored, state, shardings, is_leaf=is_tree)

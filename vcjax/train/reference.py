@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float32
 from tqdm import tqdm
 
@@ -23,7 +23,7 @@ from vcjax.data.loader import in_order
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
-from vcjax.parallel import ShardingRules, leads, meet, replicated
+from vcjax.parallel import OnMesh, leads, meet, replicated
 from vcjax.train.data import Part
 from vcjax.train.layout import shard_batch
 from vcjax.train.losses import pair_log_probs
@@ -63,8 +63,7 @@ def with_reference(
     initial: Callable[[], Params],
     graph: Any,
     pairs: int,
-    mesh: Mesh,
-    rules: ShardingRules,
+    on: OnMesh,
 ) -> dict[str, Prepared]:
     """Joins `reference`, float32 [2], to each row of prepared preferences.
 
@@ -89,7 +88,7 @@ def with_reference(
         rows, scored = datasets[name], [found[name]]
         options = {"unit": "pair", "desc": FOLDER, "disable": not leads()}
         with tqdm(total=len(rows), initial=len(found[name]), **options) as bar:
-            batches = score_pairs(graph, params, rows, pairs, mesh, rules, start=len(found[name]))
+            batches = score_pairs(graph, params, rows, pairs, on, start=len(found[name]))
             for count, log_probs in enumerate(batches, start=1):
                 scored.append(log_probs)
                 bar.update(len(log_probs))
@@ -109,8 +108,7 @@ def score_pairs(
     params: Params,
     rows: Prepared,
     pairs: int,
-    mesh: Mesh,
-    rules: ShardingRules,
+    on: OnMesh,
     start: int = 0,
 ) -> Iterator[LogProbs]:
     """Log-probabilities, in nats, of the pairs from `start` on, in their order, `pairs` at a time.
@@ -122,9 +120,9 @@ def score_pairs(
       rows: prepared preferences.
       pairs: a multiple of the devices that share rows out.
     """
-    everywhere = replicated(mesh)
+    everywhere = replicated(on.mesh)
     for count, batch in in_order(rows, pairs, start):
-        log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh, rules))
+        log_probs = _score(graph, everywhere, params, shard_batch(batch, on.mesh, on.rules))
         yield np.asarray(log_probs)[:count]
 
 

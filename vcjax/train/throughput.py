@@ -30,8 +30,7 @@ def run_flops(model: LlamaConfig, config: TrainConfig) -> float:
     Those of the model's rows, padding included, with causal attention over whole rows; what
     remat computes again doesn't count (model FLOPs: Chowdhery et al., arXiv 2204.02311, app. B).
     """
-    rows = config.batch_size * (2 if config.kind == "preferences" else 1)
-    return step_flops(model, rows, config.length, config.adapters)
+    return step_flops(model, config.rows, config.length, config.adapters)
 
 
 def peak_flops(dtype: str) -> float | None:

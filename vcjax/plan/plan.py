@@ -1,19 +1,17 @@
-"""A plan: a run laid out, counted, compiled where that is possible, and put into words."""
+"""A plan: a run laid out, counted, and compiled where that is possible."""
 
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import jax
 
 from vcjax.model.config import LlamaConfig
-from vcjax.plan import table
 from vcjax.plan.advice import Choice, Knob, advise, fastest
 from vcjax.plan.compiled import Compiled, compile_step
 from vcjax.plan.memory import Memory, count_memory
-from vcjax.plan.roofline import StepTime, step_time
 from vcjax.plan.setting import Setting, settle, shareable
+from vcjax.plan.time import StepTime, step_time
 from vcjax.plan.topology import Topology, can_compile, compile_devices
 from vcjax.train.config import TrainConfig
 
@@ -65,7 +63,7 @@ def make_plan(
     """Plans a run. Must be called before anything asks JAX for devices.
 
     Args:
-      beside: models that are held on the same devices while it runs.
+      beside: models that are on the same devices while it runs.
       compile: compile the step; None does so where the compiler is here.
 
     Raises:
@@ -92,41 +90,3 @@ def make_plan(
         best = fastest(setting, plan.needed, limit, topology.hardware)
         plan = replace(plan, fastest=best)
     return plan
-
-
-def lines(plan: Plan) -> Iterator[str]:
-    """The plan as text, line by line."""
-    setting, compiled = plan.setting, plan.compiled
-    yield from table.heading(setting)
-    if plan.asked != setting.config:
-        yield (
-            f"{'batch':<12}config.batch_size {plan.asked.batch_size} can't be shared out among "
-            f"these devices, and train would refuse it; planned with {setting.config.batch_size}"
-        )
-    yield ""
-    yield from table.memory_rows(plan.memory, compiled)
-    if compiled is None:
-        yield "counted from shapes: what is temporary may be less where the compiler frees it early"
-        yield _why(setting.topology)
-    elif compiled.fits:
-        yield f"compiled: the real step, for {setting.topology.name}, in {compiled.seconds:.0f} s"
-    else:
-        yield f"the compiler refuses the step: {compiled.says}"
-    yield from table.verdict(plan.needed, plan.limit, plan.knobs)
-    if plan.fastest is not None:
-        yield table.proposal(plan.fastest)
-    yield ""
-    if plan.time is None:
-        yield "time: no peaks are known of a CPU; launch.bench measures this one"
-        return
-    yield from table.time_rows(setting, plan.time)
-    yield from table.assumptions(setting)
-
-
-def _why(topology: Topology) -> str:
-    """Why a step isn't compiled, and what would let it be."""
-    if topology.platform == "gpu":
-        return "not compiled: that needs the GPU itself"
-    if not can_compile(topology):
-        return "not compiled: pip install 'vcjax[tpu]' has the compiler"
-    return "not compiled: --nocompile"

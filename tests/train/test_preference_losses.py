@@ -161,7 +161,7 @@ def test_microbatches_of_pairs_give_the_loss_and_gradient_of_the_whole(
     batch["loss_mask"][4] = False  # a pair without answers is none
     loss = make_loss(config)
     whole, split = (
-        jax.jit(mean_gradients(layout, loss, microbatches, mesh, rules))(params, {}, batch)
+        jax.jit(mean_gradients(layout, loss, microbatches))(params, {}, batch)
         for microbatches in (1, 3)
     )
     assert int(whole[1]) == int(split[1]) == 5

@@ -63,9 +63,9 @@ def test_a_rate_of_zero_freezes_bit_for_bit_without_state(
     still = ("embedding", "layers.q.kernel", "layers.o.kernel")
     before, batch = flatten_dict(params, sep="."), cheap_batch()
 
-    _, _, slopes = jax.jit(mean_gradients(layout, cheap_loss, 1, mesh, rules))(params, {}, batch)
+    _, _, slopes = jax.jit(mean_gradients(layout, cheap_loss, 1))(params, {}, batch)
     counted = [leaf for path, leaf in flatten_dict(slopes, sep=".").items() if path not in still]
-    step = make_step(layout, cheap_loss, made, make_schedule(config), 1, mesh, rules)
+    step = make_step(layout, cheap_loss, made, make_schedule(config), 1)
     trainable = shard_params(params, layout.trainable)
     state = jax.jit(made.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     for count in range(2):

@@ -61,10 +61,10 @@ def make_validation(make_config, model_config, params, tokenizer, tmp_path):
         source = check_validation_data(config, tokenizer, tmp_path)
         groups = prepare_groups(source, config, tokenizer, tmp_path)
         if config.objective == "dpo":
-            scoring = {"graph": layout.graph, "pairs": 2, "mesh": mesh, "rules": rules}
+            scoring = {"graph": layout.graph, "pairs": 2, "on": layout.on}
             folder = tmp_path / "reference"
             _, groups = add_references([], groups, folder, initial=lambda: trainable, **scoring)
-        validation = ValidationLoss(groups, config, layout, make_loss(config), mesh, rules)
+        validation = ValidationLoss(groups, config, layout, make_loss(config))
         return validation, trainable
 
     return make
