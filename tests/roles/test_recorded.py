@@ -51,10 +51,19 @@ def test_a_transcript_may_say_how_an_ask_ended_and_what_it_cost(tmp_path):
         ({"key": "b"}, ":2: a recorded reply needs `key` and `text`"),
         ([1], ":2: a recorded reply needs `key` and `text`"),
         ({"key": "b", "outcome": "ok"}, ":2: a recorded reply needs `key` and `text`"),
-        ({"key": "b", "text": 5}, ":2: `text` must be a string, not 5"),
-        ({"key": "b", "text": "", "finish_reason": 1}, ":2: `finish_reason` must be a string"),
-        ({"key": "b", "text": "", "tokens": 1.5}, ":2: `tokens` must be a number, not 1.5"),
-        ({"key": "b", "text": "", "cost": True}, ":2: `cost` must be a number, not True"),
+        ({"key": "b", "text": 5}, ":2: text: should be a valid string, but it is 5"),
+        (
+            {"key": "b", "text": "", "finish_reason": 1},
+            ":2: finish_reason: should be a valid",
+        ),
+        (
+            {"key": "b", "text": "", "tokens": 1.5},
+            ":2: tokens: should be a valid integer",
+        ),
+        (
+            {"key": "b", "text": "", "cost": True},
+            ":2: cost: should be a valid number",
+        ),
     ],
 )
 def test_a_bad_transcript_is_refused_with_its_line(tmp_path, second, message):

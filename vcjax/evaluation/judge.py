@@ -66,6 +66,7 @@ def judge(
             "checks": _checks(charter, item, answered),
         }
 
+    # Not judged, as a judge scores an empty answer low: a timeout would count as a bad answer.
     for index, (key, answered) in enumerate(zip(keys, answers, strict=True)):
         if key not in cache.records and not _is_answered(answered):
             cache.append(record(index, Grade(None, f"no answer: {answered['finish_reason']}")))

@@ -114,6 +114,7 @@ def evaluate(
         "judge": None if judge_role is None else _identity(judge_role),
         "benchmark": {
             "name": benchmark.name,
+            # Of the sample, as runs of different samples can't be compared.
             "hash": replace(benchmark, items=items).hash,
             "items": len(items),
             "held_out": sorted(benchmark.held_out),

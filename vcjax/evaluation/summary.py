@@ -171,6 +171,8 @@ def _score_statistics(records: Records, seed: int, confidence: float) -> Record:
     scored = [record["score"] for record in records if record["score"] is not None]
     unscored, total = len(records) - len(scored), sum(scored)
     interval = mean_interval(scored, confidence, seed)
+    # Unscored answers may differ from the scored ones, so the mean is also bounded by giving all of
+    # them the lowest score, and the highest.
     bounds = {
         f"unscored_as_{score}": {
             "total": total + unscored * score,

@@ -64,6 +64,7 @@ class CallCache:
         self._stream = self.path.open("a+b")
         self._stream.seek(0)
         content = self._stream.read()
+        # Cut here, as appending to an unfinished line would spoil the next record.
         whole = content[: content.rfind(b"\n") + 1]
         self._stream.truncate(len(whole))
         self.records: dict[Key, Record] = {}

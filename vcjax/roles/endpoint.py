@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import httpx2
@@ -116,6 +115,7 @@ class EndpointRole:
                 index, ask = next(waiting, (-1, None))
                 if ask is None:
                     return
+                # Before each ask, as other workers spend of the same budget meanwhile.
                 self.account.check_budget()
                 reply = await self._answer(client, ask)
                 self.account.record(reply)
@@ -138,6 +138,7 @@ class EndpointRole:
         except Denied as denied:
             raise UserError(self._denied(str(denied))) from None
         except FailedTry as failed:
+            # Nothing listens any more: every other ask would exhaust its retries, too.
             if failed.outcome == UNREACHABLE:
                 raise GateNotMet(
                     f"{self.model}: nobody answers there ({failed.detail}); the same command "
@@ -161,6 +162,7 @@ class EndpointRole:
 
     async def _post(self, client: httpx2.AsyncClient, ask: Ask) -> Reply:
         url, body = f"{self.spec.url}/chat/completions", bytearray()
+        # Streamed, so that a response without an end is given up instead of filling the memory.
         async with client.stream("POST", url, json=_request(self.spec.model, ask)) as response:
             async for part in response.aiter_bytes():
                 body += part
@@ -255,7 +257,7 @@ class _Background(Generic[T]):
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._started.wait()
+        self._started.wait()  # else there may be no task yet that could be cancelled
         return self
 
     def __iter__(self) -> Iterator[T]:
@@ -264,13 +266,8 @@ class _Background(Generic[T]):
         if self._error is not None:
             raise self._error
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is not None:
             with suppress(RuntimeError):  # the loop may have been closed a moment ago
                 self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()

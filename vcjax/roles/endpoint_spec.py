@@ -4,16 +4,23 @@
 a URL, the model's name there, and options (the fields of `EndpointSpec`), with `#` between them.
 """
 
-import dataclasses
 import os
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import fields
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
+
 from vcjax.core.errors import UserError, suggest
+from vcjax.core.validation import describe
 
 PREFIX = "endpoint:"
 _SCHEMES = ("http://", "https://")
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,16 @@ class EndpointSpec:
     url: str
     model: str
     key_env: str = ""
-    concurrency: int = 8
-    timeout: float = 120.0
-    total: float = 600.0
-    tries: int = 5
-    backoff: float = 1.0
-    in_a_row: int = 20
-    prompt_price: float = 0.0
-    price: float = 0.0
-    token_budget: int = 0
-    cost_budget: float = 0.0
+    concurrency: Count = 8
+    timeout: Seconds = 120.0
+    total: Seconds = 600.0
+    tries: Count = 5
+    backoff: Amount = 1.0
+    in_a_row: Count = 20
+    prompt_price: Amount = 0.0
+    price: Amount = 0.0
+    token_budget: Annotated[int, Field(ge=0)] = 0
+    cost_budget: Amount = 0.0
 
     @property
     def reference(self) -> str:
@@ -68,8 +75,13 @@ class EndpointSpec:
         _check_url(text, url)
         if not model:
             raise UserError(f"{text}: add the model's name there, as in {url}#NAME")
-        values = dict(_option(text, option) for option in options)
-        return cls(url.rstrip("/").removesuffix("/chat/completions"), model, **values)
+        base = url.rstrip("/").removesuffix("/chat/completions")
+        values: dict[str, Any] = dict(_split_option(text, option) for option in options)
+        try:
+            return cls(base, model, **values)
+        except ValidationError as failure:
+            error = failure.errors()[0]
+            raise UserError(f"{text}: {error['loc'][0]}: {describe(error)}") from None
 
     def key(self) -> str:
         """The key, or an empty string. Raises: UserError where its variable isn't set."""
@@ -99,25 +111,12 @@ def _check_url(text: str, url: str) -> None:
         )
 
 
-def _option(text: str, option: str) -> tuple[str, Any]:
+def _split_option(text: str, option: str) -> tuple[str, str]:
     name, equals, value = option.partition("=")
-    kinds = {field.name: field.type for field in dataclasses.fields(EndpointSpec)[2:]}
-    if name not in kinds or not equals:
+    known = [field.name for field in fields(EndpointSpec)[2:]]
+    if name not in known or not equals:
         raise UserError(
-            f"{text}: {name!r} is no option of an endpoint{suggest(name, kinds)} "
-            f"(write #NAME=VALUE; known: {', '.join(kinds)})"
+            f"{text}: {name!r} is no option of an endpoint{suggest(name, known)} "
+            f"(write #NAME=VALUE; known: {', '.join(known)})"
         )
-    kind = kinds[name]
-    if kind is str:
-        return name, value
-    whole = kind is int
-    try:
-        number = int(value) if whole else float(value)
-    except ValueError:
-        raise UserError(
-            f"{text}: {name} must be {'an integer' if whole else 'a number'}, not {value!r}"
-        ) from None
-    least = 1 if name in ("concurrency", "tries", "in_a_row") else 0
-    if not least <= number < float("inf") or (name in ("timeout", "total") and number == 0):
-        raise UserError(f"{text}: {name} can't be {value}")
-    return name, number
+    return name, value

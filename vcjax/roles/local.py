@@ -58,6 +58,7 @@ class LocalRole:
             seconds, last_finish = now - last_finish, now
             record(index, self._reply(text, asks[index], requests[index], result, seconds))
 
+        # The engine rejects a whole batch in which one request doesn't fit, so these are left out.
         context = text.engine.config.max_position
         for index, ask in enumerate(asks):
             length = len(encode_prompt(text.tokenizer, ask.messages))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
+from vcjax.core.validation import explain
 from vcjax.roles.role import OK, Ask, Reply, writable
 
 
@@ -76,10 +77,6 @@ def _parse(where: str, record: Any) -> tuple[Any, Reply]:
     try:
         found = _RecordedReply.model_validate(values)
     except ValidationError as failure:
-        error = failure.errors()[0]
-        kind = "a string" if error["type"] == "string_type" else "a number"
-        raise UserError(
-            f"{where}: `{error['loc'][0]}` must be {kind}, not {error['input']!r}"
-        ) from None
+        raise UserError(f"{where}: {explain(failure, _RecordedReply)}") from None
     reason = found.finish_reason or ("stop" if found.outcome == OK else found.outcome)
     return found.key, Reply(**{**found.model_dump(exclude={"key"}), "finish_reason": reason})

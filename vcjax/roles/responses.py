@@ -97,7 +97,7 @@ def _raise_error(status: int, headers: Mapping[str, str], text: str) -> NoReturn
     if status in (401, 403, 404):
         raise Denied(detail)
     if status == 429:
-        if "insufficient_quota" in codes:
+        if "insufficient_quota" in codes:  # unlike a rate limit, waiting doesn't end it
             raise Denied(detail)
         raise FailedTry(RATE_LIMITED, detail, retry=True, wait=_wait(headers))
     if status >= 500:
@@ -118,7 +118,7 @@ def _error(text: str) -> tuple[set[str], str]:
     if not isinstance(error, dict):
         return set(), str(error)
     codes, level = set(), error
-    for _ in range(4):  # Azure nests them
+    for _ in range(4):  # Azure nests its codes in inner errors
         if not isinstance(level, dict):
             break
         codes |= {str(level[name]) for name in ("code", "type") if level.get(name)}
@@ -182,6 +182,8 @@ def _completion(text: str) -> _Completion:
         value: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         whole = text.strip()
+        # A proxy's HTML page and a body that was cut off are both no JSON, but only the latter
+        # begins as JSON does and lacks its end.
         ended = isinstance(error, json.JSONDecodeError) and error.pos >= len(whole)
         if whole.startswith("{") and (ended or not whole.endswith("}")):
             raise FailedTry(CUT_OFF, f"JSON without its end: {text}", retry=True) from None

@@ -144,6 +144,7 @@ def number_alternatives(
         while index + 1 < len(starts) and starts[index + 1] <= match.start():
             index += 1
         prefix = texts[index][: match.start() - starts[index]]
+        # The token may begin before the number; then only alternatives that begin alike compare.
         chosen = () if texts[index] in dict(top[index]) else (tokens[index],)
         found.append(
             tuple(
@@ -169,6 +170,7 @@ def expected_score(alternatives: Alternatives, lowest: int, highest: int) -> flo
             logprobs.append((int(number[1]), logprob))
     if not logprobs:
         return None
+    # Relative to the largest, as the exponentials of very improbable scores would all be 0.
     most = max(logprob for _, logprob in logprobs)
     weights = [(score, math.exp(logprob - most)) for score, logprob in logprobs]
     return sum(score * weight for score, weight in weights) / sum(w for _, w in weights)

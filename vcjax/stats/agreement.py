@@ -107,6 +107,7 @@ def alpha_interval(
 ) -> Interval:
     """`krippendorff_alpha` with its percentile bootstrap interval, the items being resampled."""
     counts, values = _value_counts(ratings, level)
+    # Items with the same ratings are interchangeable: few kinds instead of many items per resample.
     kinds, times = np.unique(counts, axis=0, return_counts=True)
     each = _coincidences(kinds)
     drawn = np.einsum("rk,kab->rab", _resample(times, seed, resamples), each)

@@ -76,7 +76,7 @@ def mean_interval(
     if data.size < 2:
         return Interval(float(data[0]) if data.size else None, None, None, data.size)
     mean = float(np.mean(data))
-    if np.all(data == data[0]):
+    if np.all(data == data[0]):  # BCa's acceleration would be 0 / 0
         mean = float(data[0])
         return Interval(mean, mean, mean, data.size)
     for method in ("BCa", "percentile"):

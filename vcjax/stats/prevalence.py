@@ -48,6 +48,8 @@ def corrected_rate(
         return unknown
     estimate = _clip((observed.rate + specificity.rate - 1) / informed)
     z = float(norm.ppf((1 + confidence) / 2))
+    # The interval adds z^2 cases to the sample and two to each measurement, half of them positive
+    # (Agresti & Coull), so that it covers at rates near 0 and 1, too.
     n, n_se, n_sp = observed.n + z**2, sensitivity.n + 2, specificity.n + 2
     p = (observed.k + z**2 / 2) / n
     se, sp = (sensitivity.k + 1) / n_se, (specificity.k + 1) / n_sp

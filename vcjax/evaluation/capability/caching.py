@@ -87,6 +87,7 @@ class CachedLM(LM):
         repetitions: Counter[str] = Counter()
         for request in requests:
             context, settings = request.arguments
+            # Greedy repetitions are equal requests, which are sent once.
             if settings.get("do_sample") or settings.get("temperature"):
                 key = self._key("", request.arguments)
                 seed = derive_seed(self.seed, key, repetitions[key])

@@ -183,6 +183,7 @@ class VcjaxLM(LM):
 
     def _pair(self, request: Instance) -> tuple[list[int], int]:
         ids, start = encode_pair(self._tokenizer, *request.arguments, special=True)
+        # The last token is only predicted, so it takes no position of the context.
         surplus = max(0, len(ids) - 1 - self._context)
         if start <= surplus:
             raise UserError(
