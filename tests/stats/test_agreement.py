@@ -110,7 +110,7 @@ def test_alpha_of_krippendorff_s_four_observers(level, alpha):
 
 @settings(deadline=None)
 @given(labels, st.sampled_from(["nominal", "ordinal", "interval"]))
-def test_alpha_does_not_depend_on_who_said_it_or_in_which_order(pairs, level):
+def test_alpha_does_not_depend_on_who_rated_or_in_which_order(pairs, level):
     ratings = np.array(pairs, float).T
     alpha = krippendorff_alpha(ratings, level)
     assert krippendorff_alpha(ratings[::-1, ::-1], level) == pytest.approx(alpha, nan_ok=True)
@@ -137,7 +137,7 @@ def test_icc_of_shrout_and_fleiss(form, value):
     assert icc(SIX_TARGETS.T, form) == pytest.approx(value, abs=5e-3)
 
 
-def test_icc_is_of_a_single_rating_s_absolute_agreement_unless_said_otherwise():
+def test_icc_is_of_a_single_rating_s_absolute_agreement_by_default():
     assert icc(SIX_TARGETS.T) == icc(SIX_TARGETS.T, "2,1")
 
 
