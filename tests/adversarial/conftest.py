@@ -58,7 +58,7 @@ def styles():
 
 @pytest.fixture
 def pipeline(charter, styles, tmp_path) -> Callable:
-    """A function from what is said by key (a text, or a text and its finish reason) to a
+    """A function from replies by key (a text, or a text and its finish reason) to a
     pipeline on the ledger in `tmp_path`, its plan if nothing is accepted, and the roles that hear
     what is asked."""
 
@@ -100,7 +100,7 @@ def pipeline(charter, styles, tmp_path) -> Callable:
 
 @pytest.fixture
 def run() -> Callable:
-    """A function that runs a pipeline, lets go of its ledger and returns all that is in it."""
+    """A function that runs a pipeline, closes its ledger and returns all that is in it."""
 
     def ran(made):
         with made.ledger, made:

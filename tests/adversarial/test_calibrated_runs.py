@@ -77,7 +77,7 @@ def test_too_few_labels_show_nothing(config, labels, tmp_path):
     assert "9 labels of one kind, and 20 of each are needed" in shortfall(summary)
 
 
-def test_a_bad_calibration_is_told_before_anything_is_written(config, labels, tmp_path):
+def test_a_bad_calibration_is_reported_before_anything_is_written(config, labels, tmp_path):
     path = labels(both=2, gold="maybe")
     with pytest.raises(UserError, match=r"labels\.jsonl:1: gold: 'maybe' is neither"):
         synthesize(replace(config, calibration=path), tmp_path / "run")

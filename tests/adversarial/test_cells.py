@@ -1,4 +1,4 @@
-"""What can be attacked: every cell once, spread as evenly as it goes, and nothing held out."""
+"""The cells that are attacked: every one once, spread as evenly as possible, none held out."""
 
 from collections import Counter
 
@@ -23,7 +23,7 @@ OPEN = UNIVERSAL.subdomains(include_held_out=False)
     turns=st.lists(st.integers(2, 4), unique=True),
     share=st.floats(0.1, 1),
 )
-def test_every_cell_comes_once_and_any_first_part_is_spread_evenly(
+def test_every_cell_occurs_once_and_any_prefix_is_spread_evenly(
     names, languages, severities, turns, share
 ):
     chosen = choose_attacks(names)

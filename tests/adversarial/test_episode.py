@@ -28,7 +28,7 @@ def graded(score):
 
 @pytest.fixture
 def ran(pipeline, run):
-    """A function that runs attempts of one attack by a script of what is said at each stage."""
+    """A function that runs attempts of one attack by a script of the replies at each stage."""
 
     def attempts(attack, said, count=1, **changes):
         given = shipped_attacks()[attack] if isinstance(attack, str) else attack
@@ -63,7 +63,7 @@ ESCALATION = {
 }
 
 
-def test_an_escalation_goes_on_from_the_actor_s_own_answers(ran):
+def test_an_escalation_continues_from_the_actor_s_own_answers(ran):
     [record], roles = ran("gradual_escalation", [ESCALATION])
     conversation = messages(FIRST, FAIR, SECOND, FAIR + " So it is.", THIRD)
     assert (record["kind"], record["turns"], record["query"]) == ("accepted", 3, THIRD)
@@ -255,13 +255,13 @@ def test_the_attacked_checkpoint_answers_first_and_its_failure_is_the_worse_side
     assert [each["role"] for each in asked.messages] == ["user"]  # without the persona
 
 
-def test_a_good_answer_of_the_attacked_checkpoint_never_stands_for_the_actor(ran):
+def test_a_good_answer_of_the_attacked_checkpoint_never_replaces_the_actor_s(ran):
     said = {**TARGETED, "critic/t0": graded(5), "critic/0": graded(0)}
     [record], _ = ran("dilemma", [said], who=ALL, target="x")
     assert (record["kind"], record["answer"]) == ("rejected", FAIR)
 
 
-def test_nothing_is_written_to_what_the_checkpoint_withstood_where_only_failures_count(ran):
+def test_nothing_is_written_where_the_attack_failed_and_only_failures_count(ran):
     said = {**TARGETED, "critic/t0": graded(5)}
     [record], roles = ran("dilemma", [said], who=ALL, target="x", only_failures=True)
     assert (record["kind"], record["reason"]) == ("rejected", "target: withstood")

@@ -212,7 +212,7 @@ def tallied(records):
     return tallies.summary()
 
 
-def test_a_run_s_own_threshold_stands_before_the_charter_s(pipeline, run):
+def test_a_run_s_own_threshold_replaces_the_charter_s(pipeline, run):
     records, _ = decided(
         pipeline, run, 3, lambda n: (FAIR,), lambda n: (graded(n),), answers=1, accept_score=1
     )

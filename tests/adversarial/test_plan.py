@@ -60,7 +60,7 @@ limits = st.builds(
     salt=st.integers(0, 99),
     percent=st.integers(0, 100),
 )
-def test_a_run_goes_on_until_each_cell_has_its_pairs_or_its_budget_is_spent(
+def test_a_run_continues_until_each_cell_has_its_pairs_or_its_budget_is_spent(
     limits, names, salt, percent
 ):
     plan = planner(limits, names, ("en",))
@@ -94,7 +94,7 @@ def test_a_longer_run_begins_with_the_shorter_one(limits, cut):
     assert whole[: len(first)] == first
 
 
-def test_a_wave_that_smaller_limits_cut_goes_on_where_it_was_cut():
+def test_a_wave_that_smaller_limits_cut_continues_where_it_was_cut():
     whole = planner(Limits(12, wave=8)).plan(0, {})
     begun = planner(Limits(5, wave=8)).plan(0, {})
     assert begun == whole[:5]
@@ -142,7 +142,7 @@ def test_topics_come_round_evenly_and_both_framings_of_a_pair_share_one():
             assert len({each.wave for each in both}) == 1
 
 
-def test_what_fell_short_is_told_cell_by_cell():
+def test_cells_that_fell_short_are_reported_one_by_one():
     plan = planner(Limits(60, per_cell=2, cell_attempts=3, wave=30), ("dilemma",), ("en",))
     hard, harder = plan.cells[:2]
     _, tallies = played(
@@ -159,7 +159,7 @@ def test_what_fell_short_is_told_cell_by_cell():
     assert f"{harder.subdomain}/dilemma/en: 0 accepted of 3 attempts; " in line
 
 
-def test_a_run_that_has_spent_its_budget_says_so():
+def test_a_run_that_has_spent_its_budget_reports_it():
     plan = planner(Limits(7, per_cell=2, wave=5), ("dilemma",), ("en",))
     _, tallies = played(plan, lambda a: True)
     unmet = quota_report(plan, tallies)["unmet"]

@@ -162,7 +162,7 @@ def test_what_can_t_be_met_ends_with_code_3_all_outputs_and_the_reasons(
     assert "already finished" in out
 
 
-def test_a_raised_budget_goes_on_where_cells_are_missing_pairs(config, tmp_path):
+def test_a_raised_budget_continues_where_cells_are_missing_pairs(config, tmp_path):
     refused = {"religion"}
 
     def refuses(cell):
@@ -184,7 +184,7 @@ def hold_workdir(workdir):
         yield
 
 
-def test_a_second_run_on_a_workdir_is_told_so(config, tmp_path):
+def test_a_second_run_on_a_workdir_is_refused(config, tmp_path):
     given = config()
     with hold_workdir(tmp_path / "run"), pytest.raises(UserError, match="another run is using it"):
         synthesize(given, tmp_path / "run")

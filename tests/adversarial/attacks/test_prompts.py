@@ -82,7 +82,7 @@ def test_the_attacker_sees_its_instruction_the_severity_examples_and_the_topic(n
         ("tree_of_attacks", {"query", "answer", "score"}),
     ],
 )
-def test_what_follows_is_asked_with_what_came_before(name, sees):
+def test_a_follow_up_is_asked_with_the_turns_before_it(name, sees):
     attack = shipped_attacks()[name]
     messages = follow_up_messages(attack, "en", TOPIC["en"], 2, TURNS)
     assert attack.follow_up["en"] in messages[0]["content"]

@@ -85,7 +85,7 @@ def test_unscored_answers_lower_the_agreement_of_all_and_count_in_no_rate():
     assert agreement["kappa_of_all"]["value"] < agreement["kappa"]["value"] - 0.05
 
 
-def test_people_are_compared_where_both_said_something():
+def test_people_are_compared_where_both_gave_a_label():
     rows = [("a", "a", "a"), ("a", "b", "a"), ("b", "b", None), ("b", "b", "b"), ("a", None, "b")]
     labelled = [item(n, "a", "a", annotators=row) for n, row in enumerate(rows)]
     people = calibrate(labelled, positive="a")["annotators"]
@@ -243,7 +243,7 @@ def test_a_bad_record_names_line_and_field(tmp_path, record, said):
     assert said in str(caught.value)
 
 
-def test_an_id_comes_once_and_a_file_is_not_empty(tmp_path):
+def test_an_id_occurs_once_and_a_file_is_not_empty(tmp_path):
     with pytest.raises(UserError, match=r"labels\.jsonl:2: the id 'a' comes twice"):
         read_calibration(write(tmp_path / "labels.jsonl", RECORD, RECORD))
     with pytest.raises(UserError, match="no labelled answers"):

@@ -117,7 +117,7 @@ def test_anything_else_is_unscored_and_says_why(value, why):
     assert (verdict.unscored, verdict.scores, verdict.score) == (why, {}, None)
 
 
-def test_a_form_that_was_cut_or_never_came_is_unscored():
+def test_a_form_that_was_cut_or_is_missing_is_unscored():
     assert FULL.read(CHARTER, EN, reply(filled(), "length")).unscored == "length"
     assert FULL.read(CHARTER, EN, Reply.failed("timeout")).unscored == "timeout"
 

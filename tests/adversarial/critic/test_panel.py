@@ -54,7 +54,7 @@ def test_the_majority_decides_and_the_median_scores(scores, kind, reason, score)
 
 @given(st.lists(st.sampled_from([0, 3, 4, 5, "length"]), min_size=1, max_size=7))
 def test_an_unscored_verdict_is_one_that_the_unread_votes_could_have_turned(scores):
-    """Whatever the unread votes would have said, a decided verdict stays as it is."""
+    """Whatever the unread votes were, a decided verdict stays as it is."""
     ends = {
         verdict(*(vote(other if score == "length" else score) for score in scores)).kind
         for other in (0, 5)
@@ -158,5 +158,5 @@ RULE, LOW, LOWEST = (
         ([BLOCKED], 0),
     ],
 )
-def test_the_candidate_that_came_furthest_stands_for_the_attempt(verdicts, index):
+def test_the_candidate_with_the_best_verdict_is_chosen_for_the_attempt(verdicts, index):
     assert best_verdict(verdicts) == index

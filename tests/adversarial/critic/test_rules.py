@@ -113,14 +113,14 @@ def reply(text, reason="stop"):
         (reply("I'm sorry, but I can't help with that."), "actor: refusal"),
     ],
 )
-def test_what_no_critic_is_needed_for(charter, answer, reason):
+def test_an_answer_that_a_rule_rejects_needs_no_critic(charter, answer, reason):
     verdict = rule_verdict(
         charter, "actor", query="Why?", reply=answer, lang="en", subdomain="parks"
     )
     assert verdict == (reason and Verdict("rejected", reason))
 
 
-def test_of_the_attacked_model_no_more_is_asked_than_the_charter_does(charter):
+def test_the_attacked_model_is_judged_by_the_charter_alone(charter):
     place = {"query": "Why?", "lang": "en", "subdomain": "parks"}
     cut = rule_verdict(charter, "target", reply=reply("Both sides have", "length"), **place)
     refused = rule_verdict(charter, "target", reply=reply("I'm sorry, but I can't help."), **place)
@@ -146,7 +146,7 @@ def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
         ("too long", Verdict("unscored", "actor: too long")),
     ],
 )
-def test_a_reply_that_never_came_is_blocked_or_unscored(charter, outcome, verdict):
+def test_a_call_without_a_reply_is_blocked_or_unscored(charter, outcome, verdict):
     said = Reply.failed(outcome)
     assert failed_call("actor", said) == verdict
     got = rule_verdict(charter, "actor", query="Why?", reply=said, lang="en", subdomain="parks")

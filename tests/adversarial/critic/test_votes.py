@@ -23,7 +23,7 @@ def test_the_bar_is_the_charter_s():
     assert AcceptThresholds(4, 3, 3, 3, 3) == BAR
 
 
-def test_an_accept_score_stands_in_for_the_charter_s_and_no_aspect_is_asked_more():
+def test_an_accept_score_replaces_the_charter_s_and_bounds_every_aspect_s():
     assert AcceptThresholds.of(CHARTER, 5) == AcceptThresholds(5, 3, 3, 3, 3)
     assert AcceptThresholds.of(CHARTER, 2) == AcceptThresholds(2, 2, 2, 2, 2)
 

@@ -29,7 +29,7 @@ def path(tmp_path) -> Path:
     return tmp_path / "ledger.sqlite"
 
 
-def test_a_call_comes_back_as_it_was_recorded_after_a_reopening(path):
+def test_a_call_is_read_as_it_was_recorded_after_a_reopening(path):
     full = Reply(
         "四。",
         "stop",
@@ -93,7 +93,7 @@ def test_a_stage_says_all_there_is_to_know_of_it(path):
     assert known.items() <= stage.items()
 
 
-def test_an_attempt_comes_back_with_what_its_calls_have_cost(path):
+def test_an_attempt_is_read_with_the_cost_of_its_calls(path):
     turns = [{"role": "user", "content": "So?"}, {"role": "assistant", "content": "So."}]
     planned = attempt(3, severity=3, turns=2)
     with Ledger(path) as ledger:
@@ -247,7 +247,7 @@ def kept(path: Path) -> int:
         return connection.execute("SELECT count(*) FROM calls").fetchone()[0]
 
 
-def test_a_limit_of_file_sizes_loses_nothing_and_the_run_goes_on_after_it(path):
+def test_a_limit_of_file_sizes_loses_nothing_and_the_run_continues_after_it(path):
     with Ledger(path) as ledger:
         with file_size_limit(2**18):
             recorded = until_it_is_full(ledger)

@@ -32,7 +32,7 @@ def shards(tmp_path) -> list[Path]:
 
 
 def content(path: Path) -> list[dict]:
-    """All that a ledger tells, but for when it was recorded."""
+    """All that a ledger has, except when it was recorded."""
     with opened_to_read(path) as connection:
         ids = [row[0] for row in connection.execute("SELECT DISTINCT attempt FROM calls")]
         ids += [row["id"] for row in attempts(connection)]
