@@ -15,7 +15,7 @@ from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
-from vcjax.core.run import opened
+from vcjax.core.run import Run
 from vcjax.data.importers import read_records
 
 SUBDOMAINS = "ethnic_relations,religion,gender,human_rights,technology,governance"
@@ -178,15 +178,15 @@ def test_a_raised_budget_continues_where_cells_are_missing_pairs(config, tmp_pat
 
 
 @contextmanager
-def hold_workdir(workdir):
-    with opened(workdir, {}):
+def lock_workdir(workdir):
+    with Run("test", workdir, {}).opened():
         (workdir / "config.json").unlink()  # what a run that has just begun has, too
         yield
 
 
 def test_a_second_run_on_a_workdir_is_refused(config, tmp_path):
     given = config()
-    with hold_workdir(tmp_path / "run"), pytest.raises(UserError, match="another run is using it"):
+    with lock_workdir(tmp_path / "run"), pytest.raises(UserError, match="another run is using it"):
         synthesize(given, tmp_path / "run")
 
 

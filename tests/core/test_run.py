@@ -9,13 +9,13 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import read_lineage
-from vcjax.core.run import Run, Stage, check_config, opened
+from vcjax.core.run import Run, Stage
 
 CONFIG = {"model": "m", "steps": 10, "optimizer": {"rate": 0.1, "betas": (0.9, 0.95)}}
 
 
 def _run(workdir, config, extendable=()):
-    with opened(workdir, config, extendable) as folder:
+    with Run("test", workdir, config, extendable=extendable).opened() as folder:
         return read_json(folder / "config.json")
 
 
@@ -47,7 +47,7 @@ def test_an_extendable_field_may_grow_but_not_shrink(tmp_path):
         _run(tmp_path, {**CONFIG, "steps": 30})
 
 
-def test_a_run_of_a_version_without_a_field_goes_on_with_the_value_that_changes_nothing(tmp_path):
+def test_a_run_of_a_version_without_a_field_continues_with_the_value_that_changes_nothing(tmp_path):
     _run(tmp_path, CONFIG)
     added = {**CONFIG, "columns": "", "sft": {"tool_turns": "leave_out"}}
     assert _run(tmp_path, added)["columns"] == ""
@@ -56,17 +56,18 @@ def test_a_run_of_a_version_without_a_field_goes_on_with_the_value_that_changes_
 
 
 def test_an_unused_folder_takes_any_config(tmp_path):
-    check_config(tmp_path, CONFIG)
+    Run("test", tmp_path, CONFIG).check()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
     script = (
         "import sys\n"
+        "from pathlib import Path\n"
         "from vcjax.core.errors import UserError\n"
-        "from vcjax.core.run import opened\n"
+        "from vcjax.core.run import Run\n"
         "try:\n"
-        "    with opened(sys.argv[1], {'steps': 1}): print('in')\n"
+        "    with Run('test', Path(sys.argv[1]), {'steps': 1}).opened(): print('in')\n"
         "except UserError as error: print(error)\n"
     )
 
@@ -75,14 +76,14 @@ def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
         root = Path(__file__).parents[2]
         return subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.strip()
 
-    with opened(tmp_path, {"steps": 1}):
+    with Run("test", tmp_path, {"steps": 1}).opened():
         assert other_process() == f"{tmp_path}: another run is using it"
     assert other_process() == "in"
 
 
 def test_the_lock_is_released_by_an_exception(tmp_path):
     def fail() -> None:
-        with opened(tmp_path, CONFIG):
+        with Run("test", tmp_path, CONFIG).opened():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -30,7 +30,6 @@ from vcjax.core.files import check_folder_path, check_writable, lock_file, read_
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, content_hash, read_lineage, write_lineage
 from vcjax.core.spool import Spool, spooled
-from vcjax.core.stores import on_disk
 
 CONFIG, STAGES, SUMMARY = "config.json", "stages.json", "summary.json"
 _SECONDS = "seconds.json"
@@ -97,13 +96,16 @@ class Run:
         self._extendable, self._deferred = tuple(extendable), tuple(deferred)
         self._spool = Spool(workdir, workdir)
 
-    @property
-    def _recorded(self) -> dict[str, Any]:
-        return {name: value for name, value in self.config.items() if name not in self._free}
-
     def check(self) -> None:
-        """Raises a UserError if the workdir can't be used, or belongs to another config."""
-        check_config(self.workdir, self._recorded, (*self._extendable, *self._deferred))
+        """Raises a UserError if the workdir can't be used, or belongs to another config.
+
+        The error shows the difference. Extendable and deferred fields may grow.
+        """
+        check_folder_path(self.workdir)
+        if (self.workdir / CONFIG).is_file():
+            self._check_config(self.workdir)
+        else:
+            check_writable(self.workdir)
 
     def is_finished(self) -> bool:
         """Whether the workdir has this run, finished. Raises: UserError, see `check`."""
@@ -154,9 +156,13 @@ class Run:
             with spooled(self.workdir) as spool, self.opened(spool) as folder:
                 yield folder
             return
-        self._spool = spool
-        fields = (*self._extendable, *self._deferred)
-        with opened(spool.local, self._recorded, fields) as folder:
+        self._spool, folder = spool, spool.local
+        check_writable(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock_file(folder / ".lock", f"{self.workdir}: another run is using it"):
+            if (folder / CONFIG).is_file():
+                self._check_config(folder)
+            write_json(folder / CONFIG, self._recorded)
             spool.remove(LINEAGE)  # a run that is being extended isn't finished
             spool.push()  # another machine that tries the same workdir finds its config
             yield folder
@@ -210,41 +216,25 @@ class Run:
         )
         self.save()
 
+    @property
+    def _recorded(self) -> dict[str, Any]:
+        """What `config.json` has."""
+        return {name: value for name, value in self.config.items() if name not in self._free}
 
-def check_config(workdir: Path, config: Mapping[str, Any], extendable: Sequence[str] = ()) -> None:
-    """Raises a UserError that shows the difference if `workdir` was used with another config.
-
-    The fields in `extendable` may grow. A workdir that wasn't used must be one that can be written
-    to.
-    """
-    check_folder_path(workdir)
-    if not (workdir / CONFIG).is_file():
-        check_writable(workdir)
-        return
-    changes = [
-        f"{field}: {before!r} -> {after!r}"
-        for field, (before, after) in _differences(read_json(workdir / CONFIG), config).items()
-        if field not in extendable or before is None or after is None or after < before
-    ]
-    if changes:
-        raise UserError(
-            f"{workdir}: belongs to a run of another config ({'; '.join(changes)}); "
-            "choose another workdir"
-        )
-
-
-@contextmanager
-def opened(
-    workdir: str | Path, config: Mapping[str, Any], extendable: Sequence[str] = ()
-) -> Iterator[Path]:
-    """Makes or reopens `workdir`, records its config and locks it; see `Run.opened`."""
-    workdir = on_disk(workdir)
-    check_writable(workdir)
-    check_config(workdir, config, extendable)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with lock_file(workdir / ".lock", f"{workdir}: another run is using it"):
-        write_json(workdir / CONFIG, config)
-        yield workdir
+    def _check_config(self, folder: Path) -> None:
+        growing = (*self._extendable, *self._deferred)
+        changes = [
+            f"{field}: {before!r} -> {after!r}"
+            for field, (before, after) in _differences(
+                read_json(folder / CONFIG), self._recorded
+            ).items()
+            if field not in growing or before is None or after is None or after < before
+        ]
+        if changes:
+            raise UserError(
+                f"{self.workdir}: belongs to a run of another config ({'; '.join(changes)}); "
+                "choose another workdir"
+            )
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
