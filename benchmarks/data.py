@@ -18,7 +18,8 @@ from benchmarks.results import Bound, check_bounds
 from vcjax.core.files import read_jsonl, replaced
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
-from vcjax.data.prepared import open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import open_prepared
 from vcjax.weights.bundle import load_bundle
 
 READ, PREPARE, LOAD = "JSONL to records", "records to rows", "rows to batches"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
 from vcjax.adversarial.attacks.style import shipped_attacks
-from vcjax.data.near_duplicates import NearDuplicates, Quoted, similarity
+from vcjax.data.near_duplicates import NearDuplicates, Quoted, StoredNearDuplicates, similarity
 
 SHOWN = [
     (lang, example.question)
@@ -131,3 +131,38 @@ def test_the_measurement_of_scale_misses_little_and_counts_what_it_did():
 def test_a_text_is_quoted_whatever_stands_around_it(text, place):
     quoted = Quoted(["Is a tram worth it?", "Should we keep the old park?", "老公园还要不要保留？"])
     assert quoted.first_match(text) == place
+
+
+# --- on disk ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many_texts() -> list[str]:
+    """Two hundred, each a second time with its end changed, and one in Chinese."""
+    own = list(islice(made_up_queries(0), 200))
+    return [*own, *(text[:-2] + "!" for text in own), "到底为什么还要保留老公园呢？"]
+
+
+def test_the_first_that_a_text_is_like_is_found_as_in_memory(many_texts):
+    expected, found = [], []
+    in_memory = NearDuplicates(0.7)
+    with StoredNearDuplicates(0.7) as stored:
+        for number, text in enumerate(many_texts):
+            index = in_memory.first_match(text)
+            expected.append(None if index is None else f"text {index}")
+            found.append(stored.first_match(text))
+            in_memory.add(text)
+            stored.add(f"text {number}", text)
+        assert stored.first_match("到底为什么还要保留老公园呢!") == f"text {len(many_texts) - 1}"
+        assert len(stored) == len(many_texts)
+    assert found == expected
+    assert sum(each is not None for each in found) >= 150
+
+
+def test_there_is_no_false_match_on_disk(many_texts):
+    with StoredNearDuplicates(0.9) as stored:
+        for text in many_texts[:200]:
+            stored.add(text, text)
+        for text in many_texts[200:]:
+            match = stored.first_match(text)
+            assert match is None or similarity(match, text) >= 0.9

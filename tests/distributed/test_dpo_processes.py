@@ -13,7 +13,7 @@ from tests.tiny import tiny_tokenizer
 from vcjax.core.defaults import training_config
 from vcjax.core.files import write_json, write_jsonl
 from vcjax.data.importers import read_records
-from vcjax.data.prepared import prepare
+from vcjax.data.preparation import prepare
 
 
 def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny_folder):

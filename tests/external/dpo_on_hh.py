@@ -17,7 +17,8 @@ from tests.pair_scores import accuracy, score_model
 from vcjax.core.defaults import training_config
 from vcjax.core.files import write_json
 from vcjax.data.importers import read_records
-from vcjax.data.prepared import open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import open_prepared
 from vcjax.stats.intervals import paired_difference
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train

@@ -7,7 +7,8 @@ from tests.external.outside import DATA
 from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
-from vcjax.data.prepared import open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import open_prepared
 from vcjax.text.tokenizer import load_tokenizer
 
 DEMO = DATA / "llamafactory_demo"

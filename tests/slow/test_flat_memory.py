@@ -28,7 +28,7 @@ PREPARE = """
 import sys
 from benchmarks.serve import peak_resident
 from vcjax.data.importers import Records
-from vcjax.data.prepared import prepare
+from vcjax.data.preparation import prepare
 from tests.tiny import tiny_tokenizer
 records = Records(sys.argv[1], "documents")
 for _ in records:
@@ -103,7 +103,7 @@ def test_texts_that_are_measured_on_take_little_memory_however_many():
     script = """
 import random, time
 from benchmarks.serve import peak_resident
-from vcjax.data.stored_near_duplicates import StoredNearDuplicates
+from vcjax.data.near_duplicates import StoredNearDuplicates
 words = [f"word{n}" for n in range(5000)]
 draw, peaks, begun = random.Random(0), [], time.perf_counter()
 with StoredNearDuplicates(0.8) as stored:

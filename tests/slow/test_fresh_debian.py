@@ -22,7 +22,7 @@ PART = (
     "benchmarks/test_record.py",
     "charter/test_load.py",
     "core/test_files.py",
-    "data/test_data_prepared.py",
+    "data/test_preparation.py",
     "distributed/test_meshes.py",
     "evaluation/test_evaluate_run.py",
     "evaluation/capability/test_remembering.py",

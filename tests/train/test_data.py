@@ -7,7 +7,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
-from vcjax.data.prepared import prepare
+from vcjax.data.preparation import prepare
 from vcjax.train.data import check_sources, prepare_sources
 
 

@@ -8,7 +8,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.data.importers import read_records
-from vcjax.data.prepared import prepare
+from vcjax.data.preparation import prepare
 from vcjax.train.data import check_sources, prepare_sources
 from vcjax.train.inputs import check_inputs, read_through
 from vcjax.train.validation_data import check_validation_data

@@ -14,7 +14,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
-from vcjax.data.prepared import prepare
+from vcjax.data.preparation import prepare
 from vcjax.model.lora import LoraConfig, merge_lora
 from vcjax.train.logging import VALIDATION, read_lines, read_metrics
 from vcjax.train.loop import train

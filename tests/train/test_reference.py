@@ -12,7 +12,8 @@ from flax import nnx
 from tests.pair_scores import PairScores, accuracy, score_model
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches, in_order
-from vcjax.data.prepared import Prepared, open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import Prepared, open_prepared
 from vcjax.model.build import abstract
 from vcjax.parallel import OnMesh, ShardingRules, make_mesh
 from vcjax.train.layout import make_layout, shard_batch, shard_params, sharding_of

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.packed import pack
 from vcjax.core.errors import UserError
 from vcjax.data.encode import encode_documents
 from vcjax.data.importers import read_records
-from vcjax.data.packing import pack
-from vcjax.data.prepared import Prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import Prepared
 from vcjax.model.build import abstract, packed_logits
 from vcjax.parallel import ShardingRules, make_mesh
 from vcjax.train.evaluation import ValidationLoss, perplexity

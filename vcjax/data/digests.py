@@ -1,9 +1,16 @@
-"""What has been seen of a corpus, on disk: sets of digests, and answers that wait for a pair."""
+"""Exact duplicates, by digests in a temporary database, so that memory is flat for any corpus.
 
+The same kind of database has the labelled answers that wait for their pair.
+"""
+
+import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
+
+from vcjax.data.records import Record
 
 CACHE = 32 << 10  # KiB of pages in memory, however large the database is
 SIZE = 16
@@ -20,7 +27,7 @@ class TemporaryDatabase:
             self._database.execute(f"PRAGMA {setting}")
         for statement in schema.split(";"):
             self._database.execute(statement)
-        # Without an end: a transaction for each row would write a page for each row.
+        # Without a commit: a transaction for each row would write a page for each row.
         self._database.execute("BEGIN")
 
     def close(self) -> None:
@@ -41,16 +48,52 @@ class Digests(TemporaryDatabase):
     """
 
     def __init__(self) -> None:
-        super().__init__("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+        super().__init__("CREATE TABLE digests (digest BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def add(self, digest: bytes) -> bool:
-        """Takes a digest in; returns whether it is new."""
-        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest[:SIZE],))
+        """Adds a digest; returns whether it is new."""
+        added = self._database.execute("INSERT OR IGNORE INTO digests VALUES (?)", (digest[:SIZE],))
         return added.rowcount == 1
 
     def __contains__(self, digest: bytes) -> bool:
-        found = self._database.execute("SELECT 1 FROM seen WHERE digest = ?", (digest[:SIZE],))
+        found = self._database.execute("SELECT 1 FROM digests WHERE digest = ?", (digest[:SIZE],))
         return found.fetchone() is not None
+
+
+def fingerprint(record: Record) -> bytes:
+    """Hash of a record's texts after NFC and with every run of white space made one space.
+
+    The id, the source and the domain are not part of it.
+    """
+    digest = hashlib.sha256()
+    for text in record.texts():
+        normal = " ".join(unicodedata.normalize("NFC", text).split())
+        digest.update(normal.encode() + b"\0")
+    return digest.digest()
+
+
+class Deduplicated:
+    """Iterates over the first of each set of exact duplicates, and counts the others.
+
+    Attributes:
+      duplicates: how many records have been left out so far.
+    """
+
+    def __init__(self, records: Iterable[Record], keep: Callable[[Record, bytes], None]):
+        """Args: `keep` is called with each record that is left, and its `fingerprint`."""
+        self._records, self._keep = records, keep
+        self.duplicates = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        self.duplicates = 0
+        with Digests() as earlier:
+            for record in self._records:
+                digest = fingerprint(record)
+                if earlier.add(digest):
+                    self._keep(record, digest)
+                    yield record
+                else:
+                    self.duplicates += 1
 
 
 class LabelledAnswers(TemporaryDatabase):
@@ -59,32 +102,32 @@ class LabelledAnswers(TemporaryDatabase):
     def __init__(self) -> None:
         super().__init__(
             "CREATE TABLE answers (number INTEGER PRIMARY KEY, prompt BLOB, good INTEGER, "
-            "place TEXT, fields TEXT)"
+            "position TEXT, fields TEXT)"
         )
         self.count = 0
 
-    def add(self, prompt: bytes, good: bool, place: str, fields: Mapping[str, Any]) -> None:
-        """Takes an answer to the prompt with this digest, and what else its record will have."""
-        row = (prompt[:SIZE], good, place, json.dumps(fields))
+    def add(self, prompt: bytes, good: bool, position: str, fields: Mapping[str, Any]) -> None:
+        """Adds an answer to the prompt with this digest, with the other fields of its record."""
+        row = (prompt[:SIZE], good, position, json.dumps(fields))
         self._database.execute(
-            "INSERT INTO answers (prompt, good, place, fields) VALUES (?, ?, ?, ?)", row
+            "INSERT INTO answers (prompt, good, position, fields) VALUES (?, ?, ?, ?)", row
         )
         self.count += 1
 
     def pairs(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """Yields the place of the good answer, and the fields of the good and of the bad one.
+        """Yields the position of the good answer, and the fields of the good and of the bad one.
 
-        The n-th good answer to a prompt goes with the n-th bad one; the others have no pair. The
-        order is that of the good answers.
+        The n-th good answer to a prompt is paired with the n-th bad one; the others have no pair.
+        The order is that of the good answers.
         """
         ranked = (
             "(SELECT *, row_number() OVER (PARTITION BY prompt ORDER BY number) AS rank "
             "FROM answers WHERE good = {})"
         )
         query = (
-            f"SELECT a.place, a.fields, b.fields FROM {ranked.format(1)} a "
+            f"SELECT a.position, a.fields, b.fields FROM {ranked.format(1)} a "
             f"JOIN {ranked.format(0)} b ON a.prompt = b.prompt AND a.rank = b.rank "
             "ORDER BY a.number"
         )
-        for place, good, bad in self._database.execute(query):
-            yield place, json.loads(good), json.loads(bad)
+        for position, good, bad in self._database.execute(query):
+            yield position, json.loads(good), json.loads(bad)

@@ -7,8 +7,7 @@ from itertools import islice
 import numpy as np
 
 from vcjax.core.errors import UserError
-from vcjax.data.packing import Example
-from vcjax.data.pairs import Pair
+from vcjax.data.packing import Example, Pair
 from vcjax.data.records import Conversation, Document, Preference, Record
 from vcjax.text.jinja import Message
 from vcjax.text.rendering import Rendered, render_last_turn, render_samples
@@ -18,7 +17,7 @@ AT_ONCE = 256  # records encoded together
 
 
 Encoded = list[Example] | list[Pair]
-"""What came of one record: an example, or one for each turn where the chat template rewrites
+"""The result of one record: an example, or one for each turn where the chat template rewrites
 earlier turns; see `vcjax.text.rendering.render_samples`."""
 
 
@@ -49,7 +48,7 @@ def encode_preference(tokenizer: Tokenizer, preference: Preference) -> Pair:
         trims them does, where they differ in white space alone).
     """
     chosen, rejected = (
-        _example(render_last_turn(tokenizer, (*preference.messages, _said(answer))))
+        _example(render_last_turn(tokenizer, (*preference.messages, _turn(answer))))
         for answer in (preference.chosen, preference.rejected)
     )
     if np.array_equal(chosen.ids, rejected.ids):
@@ -70,9 +69,9 @@ ENCODERS: dict[str, Callable[[Tokenizer, Sequence], Sequence[Encoded]]] = {
 def encode_all(
     kind: str, tokenizer: Tokenizer, records: Iterable[Record]
 ) -> Iterator[tuple[Record, Encoded | UserError]]:
-    """Encodes records in their order; yields each with what came of it, or why nothing did.
+    """Encodes records in their order; yields each with its examples, or the error that it has none.
 
-    Some are encoded at once, while the caller works on those before them.
+    `AT_ONCE` of them are encoded in a thread, while the caller works on those before them.
     """
     waiting = iter(records)
     with ThreadPoolExecutor(1) as pool:
@@ -97,11 +96,11 @@ def _encode_some(
     except UserError as error:
         if len(records) == 1:
             return [(records[0], error)]
-        # Which of them it is, only one at a time can tell.
+        # One at a time, to find which of them it is.
         return [one for record in records for one in _encode_some(encode, tokenizer, [record])]
 
 
-def _said(answer: str) -> Message:
+def _turn(answer: str) -> Message:
     return {"role": "assistant", "content": answer}
 
 

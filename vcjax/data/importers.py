@@ -1,4 +1,9 @@
-"""Data files -> records: formats, public layouts, and what is done with a bad record."""
+"""Data files -> records: items by a layout to records, and what is done with a bad one.
+
+names -> files.find_files -> readers.read_items -> layouts (which?) -> columns.record_fields
+                                                                             |
+Record <------------ records.KINDS[kind].from_dict <------------ messages.settle_tools
+"""
 
 import hashlib
 import json
@@ -8,21 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vcjax.core.errors import UserError, suggest
+from vcjax.data.columns import TOOLS, known_columns, parse_columns, record_fields, renamed, unread
 from vcjax.data.digests import LabelledAnswers
 from vcjax.data.files import DataFile, Names, find_files
-from vcjax.data.items import Item, read_items
-from vcjax.data.layouts import (
-    LAYOUTS,
-    TOOLS,
-    Layout,
-    LeftOut,
-    convert,
-    known_columns,
-    parse_columns,
-    renamed,
-    unread,
-)
+from vcjax.data.layouts import LAYOUTS, Layout, LeftOut
 from vcjax.data.messages import TOOL_TURNS, settle_tools
+from vcjax.data.readers import Item, read_items
 from vcjax.data.records import KINDS, BadRecord, Record
 
 ON_BAD_RECORD = ("error", "quarantine")
@@ -31,15 +27,15 @@ SetAside = Callable[[dict[str, Any]], None]
 
 @dataclass
 class ReadCounts:
-    """What became of the rows that were read.
+    """Counts of the rows that were read, by what was made of them.
 
     Attributes:
       records: the good records.
-      quarantined: bad ones.
+      quarantined: the bad records.
       first: the first of these, as it is set aside.
-      left_out: rows that no record is made of though they are right, by reason.
+      left_out: valid rows from which no record is made, by reason.
       unpaired: labelled answers (KTO) to whose prompt there is no answer with the other label.
-      columns_not_read: rows that have something in a column that nothing is made of, by column.
+      columns_not_read: rows with a value in a column that isn't read, by column.
       tool_turns: calls of tools and their results that are `trained` on, or `left_out`.
       no_domain: records without a domain, of the kinds that have one.
     """
@@ -67,8 +63,8 @@ class Records:
     """The records of data files, read anew each time it is iterated over; none is kept.
 
     Attributes:
-      counts: of the last iteration, as far as it has come.
-      set_aside: is given one `{file, line, reason, raw}` for each bad record, where they are
+      counts: of the current or the last iteration.
+      set_aside: is called with one `{file, line, reason, raw}` for each bad record, where they are
         quarantined. `line` is the item's number for formats without lines (arrays, Parquet).
     """
 
@@ -102,6 +98,7 @@ class Records:
         self.files = find_files(paths)
         self.counts = ReadCounts()
         self.set_aside: SetAside = _ignore
+        # Items without a layout before it is the file's error and not theirs.
         self._patience = 1 if on_bad_record == "error" else 100
         self._columns = parse_columns(columns)
         self._found: set[str] = set()  # our names of columns that a row had
@@ -124,7 +121,7 @@ class Records:
                     counts.records += 1
                     yield outcome
                 elif self._patience == 1:
-                    raise UserError(f"{_place(file, item.place)}: {outcome}")
+                    raise UserError(f"{_position(file, item.position)}: {outcome}")
                 else:
                     bad = {
                         "file": file.name,
@@ -139,7 +136,7 @@ class Records:
 
     def _check_end(self) -> None:
         counts = self.counts
-        # Where none is found, the mapping is of other files of the run, and the layouts decide.
+        # Where none is found, the mapping is meant for other files of the run.
         lacking = self._columns.keys() & known_columns(self.kind) - self._found
         named = ", ".join(file.name for file in self.files[:3])
         named += f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
@@ -159,18 +156,18 @@ class Records:
         raise UserError(f"{named}: no {self.kind}: {what}")
 
     def _read(self, file: DataFile) -> Iterator[tuple[Item, Record | str]]:
-        """Yields each item with its record, or with the reason why it is none.
+        """Yields each item with its record, or with the reason why it has none.
 
-        The layout is looked for at each item, as files are concatenated from several sources; an
-        item that fits none is measured against the last one that fitted. Where none has fitted so
-        far, the fault is the whole file's, not the item's, after so many items as `_patience`.
+        Each item may have another layout, as files are concatenated from several sources; an item
+        that fits none is read by the last one that fitted. Where none has fitted any of the first
+        `_patience` items, the error is the whole file's, not an item's.
         """
         layout: Layout | None = None
         waiting: list[Item] = []  # items before the first that fits
         labelled: LabelledAnswers | None = None
         for item in self._items(file):
-            if item.fault is not None:
-                yield item, item.fault
+            if item.error is not None:
+                yield item, item.error
                 continue
             if not isinstance(item.value, dict):
                 yield item, f"a record must be an object, not {type(item.value).__name__}"
@@ -202,20 +199,20 @@ class Records:
 
     def _items(self, file: DataFile) -> Iterator[Item]:
         for item in read_items(file):
-            if self._columns and isinstance(item.value, dict) and item.fault is None:
+            if self._columns and isinstance(item.value, dict) and item.error is None:
                 self._found |= {
                     ours
                     for ours, theirs in self._columns.items()
                     if theirs in item.value or ours in item.value
                 }
                 value = renamed(item.value, self._columns)
-                yield Item(item.number, item.place, value, item.source)
+                yield Item(item.number, item.position, value, item.source)
             else:
                 yield item
 
     def _fields(self, layout: Layout, item: Item, file: DataFile) -> dict[str, Any]:
         row = item.value
-        fields = convert(layout, row, self.kind, file.stem)
+        fields = record_fields(layout, row, self.kind, file.stem)
         self.counts.columns_not_read.update(unread(layout, row, self.kind))
         messages = fields.get("messages")
         if isinstance(messages, list):
@@ -239,11 +236,11 @@ class Records:
 
     def _pairs(self, labelled: LabelledAnswers) -> Iterator[tuple[Item, Record | str]]:
         paired = 0
-        for place, good, bad in labelled.pairs():
+        for position, good, bad in labelled.pairs():
             paired += 2
             fields = {**good, "chosen": good["answer"], "rejected": bad["answer"]}
             del fields["answer"]
-            item = Item(int(place.rpartition(" ")[2]), place, fields)
+            item = Item(int(position.rpartition(" ")[2]), position, fields)
             try:
                 yield item, self._record(fields)
             except BadRecord as error:
@@ -286,11 +283,11 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _ignore(bad: dict[str, Any]) -> None:
-    """Sets a bad record aside where nobody looks."""
+    """Drops a bad record, which the counts have."""
 
 
-def _place(file: DataFile, place: str) -> str:
-    return f"{file.name}:{'' if place.isdigit() else ' '}{place}"
+def _position(file: DataFile, position: str) -> str:
+    return f"{file.name}:{'' if position.isdigit() else ' '}{position}"
 
 
 def _no_layout(file: DataFile, item: Item, kind: str) -> str:
@@ -300,7 +297,7 @@ def _no_layout(file: DataFile, item: Item, kind: str) -> str:
     hints = (suggest(str(column), wanted) for column in item.value if column not in wanted)
     hint = next((hint for hint in hints if hint), "")
     return (
-        f"{_place(file, item.place)}: no known layout of {kind}: columns found: {columns}; "
+        f"{_position(file, item.position)}: no known layout of {kind}: columns found: {columns}; "
         f"layouts known: {known}; others: name them in columns=OURS:THEIRS{hint}"
     )
 
@@ -308,4 +305,4 @@ def _no_layout(file: DataFile, item: Item, kind: str) -> str:
 def _add_labelled(labelled: LabelledAnswers, item: Item, fields: dict[str, Any]) -> None:
     good = fields.pop("label")
     prompt = json.dumps(fields["messages"]).encode()
-    labelled.add(hashlib.sha256(prompt).digest(), good, item.place, fields)
+    labelled.add(hashlib.sha256(prompt).digest(), good, item.position, fields)

@@ -1,30 +1,25 @@
-"""The common public layouts of each kind of record, and how each maps to our schema."""
+"""The common public layouts of each kind of record: the columns of a row to fields of our schema.
+
+The row of a layout is recognised by its columns. What any layout may have beside them (a system
+message, an id, a domain) is read by `vcjax.data.columns`.
+"""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache, lru_cache
 from typing import Any
 
-from vcjax.core.errors import UserError, suggest
-from vcjax.data.messages import turn, turns, unread_fields, with_system
-from vcjax.data.records import KINDS, BadRecord
+from vcjax.data.messages import turn, turns
+from vcjax.data.records import BadRecord
 
 Row = dict[str, Any]
 
-# Columns of public data sets with our name for what they hold, the most specific first.
+# Columns of public data sets that have a question, the most specific first.
 QUESTION_COLUMNS = ("question", "prompt", "问题", "text")
-DOMAIN_COLUMNS = ("domain_en", "category", "违规类型")
-ID_COLUMNS = ("id_", "ID")
-SYSTEM_COLUMNS = ("system", "system_prompt")
-TOOLS = "tools"
-
-_TURN_COLUMNS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected")
 
 
 class LeftOut(Exception):
-    """A row that is right, and that no record of the kind is made of; the reason is counted."""
+    """A valid row from which no record of the kind is made; the reason is counted."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +128,7 @@ def _good_completion(row: Row) -> Row:
 
 
 def _labelled(row: Row) -> Row:
-    """Not yet a preference: `vcjax.data.pairing` pairs it with another answer."""
+    """Half of a preference; `vcjax.data.digests.LabelledAnswers` has the other half."""
     answer = _completion(row)
     if len(answer) != 1:
         raise BadRecord("field 'completion' must be one assistant turn")
@@ -282,120 +277,3 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         ),
     ),
 }
-
-
-def convert(layout: Layout, row: Row, kind: str, file_stem: str) -> Row:
-    """Maps a row to the fields of `kind`: the layout's own, and whatever else carries our names.
-
-    A `system` column goes before the messages of any layout. Columns that nothing is made of are
-    left out, as public sets carry all sorts (`unread` names them), but one that is nearly a field
-    of ours is passed on, so that the schema can name the misspelling instead of losing the value.
-    """
-    names = KINDS[kind].field_names()
-    missing = [column for column in layout.columns if column not in row]
-    if missing:
-        raise BadRecord(f"field {missing[0]!r} is missing")
-    fields = {"source": file_stem} if "source" in names else {}
-    fields |= {name: row[name] for name in names if name in row and row[name] is not None}
-    for column in row:
-        near = _misspelt(layout, kind, column)
-        if near is not None and near not in row:
-            fields[column] = row[column]
-    fields |= layout.convert(row)
-    if "messages" in fields:
-        system = next((row[name] for name in SYSTEM_COLUMNS if row.get(name)), None)
-        fields["messages"] = with_system(fields["messages"], system)
-    if isinstance(fields.get("id"), int):
-        fields["id"] = f"{file_stem}-{fields['id']}"
-    domain = next((row[column] for column in DOMAIN_COLUMNS if row.get(column)), None)
-    if "domain" in names and "domain" not in fields and isinstance(domain, str):
-        fields["domain"] = domain
-    identity = next((row[column] for column in ID_COLUMNS if row.get(column) is not None), None)
-    if "id" not in fields and identity is not None:
-        # Public sets number their rows from 1 in each file, so the file's name is part of the id.
-        fields["id"] = f"{file_stem}-{identity}"
-    return fields
-
-
-def unread(layout: Layout, row: Row, kind: str) -> Iterator[str]:
-    """The columns of a row, and the fields of its turns, that hold something that isn't read."""
-    for column in _unread(layout, kind, tuple(row)):
-        if row[column] not in (None, "", [], {}):
-            yield column
-    for column in _TURN_COLUMNS:
-        if column in row:
-            yield from (f"{column}[].{name}" for name in unread_fields(row[column]))
-
-
-@lru_cache  # rows have the same columns, mostly
-def _unread(layout: Layout, kind: str, columns: tuple[str, ...]) -> tuple[str, ...]:
-    names = KINDS[kind].field_names()
-    taken = {*names, *layout.columns, *layout.optional}
-    groups = [("id", *ID_COLUMNS)]
-    groups += [("domain", *DOMAIN_COLUMNS)] if "domain" in names else []
-    groups += [SYSTEM_COLUMNS, (TOOLS,)] if "messages" in names else []
-    for group in groups:  # the first of each is read
-        taken.update([name for name in group if name in columns][:1])
-    return tuple(column for column in columns if column not in taken)
-
-
-@lru_cache  # and a look-up takes longer than the rest of a row
-def _misspelt(layout: Layout, kind: str, column: str) -> str | None:
-    """The field that a column's name nearly is; None where the column means something else."""
-    names = KINDS[kind].field_names()
-    if column in names or column in layout.columns or column in layout.optional:
-        return None
-    return next(iter(get_close_matches(column, names, n=1, cutoff=0.81)), None)
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """`question:prompt,answer:response` -> our name of each column, and the file's.
-
-    Raises:
-      UserError: it isn't of this form, or a name of ours that no layout has.
-    """
-    mapping = {}
-    for pair in (part.strip() for part in text.split(",")):
-        if not pair:
-            continue
-        ours, colon, theirs = (part.strip() for part in pair.partition(":"))
-        if not (ours and colon and theirs):
-            raise UserError(f"columns: {pair!r} must be OURS:THEIRS, as in question:prompt")
-        if ours not in known_columns():
-            swapped = theirs in known_columns()
-            hint = suggest(ours, known_columns())
-            mend = f"; did you mean '{theirs}:{ours}'?" if swapped else hint
-            raise UserError(f"columns: {ours!r} is no column of a known layout{mend}")
-        if ours in mapping:
-            raise UserError(f"columns: {ours!r} is given twice")
-        mapping[ours] = theirs
-    return mapping
-
-
-def check_columns(text: str) -> None:
-    """Raises the UserError of `parse_columns` under the name of the field in a config."""
-    try:
-        parse_columns(text)
-    except UserError as error:
-        raise UserError(f"config.{error}") from None
-
-
-def renamed(row: Row, columns: Mapping[str, str]) -> Row:
-    """A row by our names, as far as it has theirs."""
-    found = {ours: theirs for ours, theirs in columns.items() if theirs in row}
-    if not found:
-        return row
-    rest = {name: value for name, value in row.items() if name not in found.values()}
-    return rest | {ours: row[theirs] for ours, theirs in found.items()}
-
-
-@cache
-def known_columns(kind: str | None = None) -> frozenset[str]:
-    """The columns that the layouts of a kind read; None is of all kinds."""
-    known: set[str] = set()
-    for each in LAYOUTS if kind is None else (kind,):
-        names = KINDS[each].field_names()
-        known |= {*names, *((*SYSTEM_COLUMNS, TOOLS) if "messages" in names else ())}
-        for layout in LAYOUTS[each]:
-            known |= {*layout.columns, *layout.optional}
-    return frozenset(known)

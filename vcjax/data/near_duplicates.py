@@ -1,39 +1,50 @@
-"""Near-duplicates among a million short texts: MinHash finds candidates, exact Jaccard decides."""
+"""Near-duplicates among many texts: MinHash sketches propose candidates, exact Jaccard decides.
 
-import re
-import unicodedata
+    text --- plain_text, grams_of ---> a set of character 5-grams --- sketch_of ---> 80 slots
+                                              |                                         |
+                                       jaccard of two sets  <--- texts that share a band of slots
+
+`NearDuplicates` has its texts in memory (a million short ones), `StoredNearDuplicates` on disk (any
+number, of any length), `Quoted` a few that another text may quote.
+"""
+
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import UInt16
-from rensa import RMinHash  # type: ignore[attr-defined]
+from jaxtyping import Int64, UInt8, UInt16, UInt64
 
-from vcjax.data.sketches import SLOTS, Sketches
-from vcjax.text.language import HAN
+from vcjax.data.digests import TemporaryDatabase
+from vcjax.data.sketches import (
+    Sketches,
+    band_keys,
+    grams_of,
+    jaccard,
+    may_be_like,
+    plain_text,
+    sketch_of,
+)
 
-_GRAM = 5
-_NOT_WORD = re.compile(r"[\W_]+")
-_HAN_RUN = re.compile(f"{HAN.pattern}+")
-_SEED = 1
+_FILTER_BITS = 27  # of a filter of 16 MiB: a million texts set one bit in seven
+_BAND_MIX = np.uint64(0xD1B54A32D192ED03)  # odd, so that each band has keys of its own
 
 
 class Texts(Protocol):
-    """Texts that are not to come again."""
+    """Texts that another text must not repeat."""
 
     def first_match(self, text: str) -> int | None:
-        """The place of the first of them that comes again in `text`, or None."""
+        """The index of the first of them that `text` repeats, or None."""
         ...
 
 
 class NearDuplicates:
     """Texts in the order in which they were added, and the first of them that a text is like.
 
-    What is found is a pure function of the texts and their order. There is no false match: the
-    sketches (Broder, 1997, by rensa's R-MinHash) only propose, and each proposal is checked on the
-    texts. Under one pair in a hundred is missed at the threshold, and next to none far above it.
-    `scale.measure_near_duplicates` measures a million: memory, seconds, and what is missed.
+    The result is a pure function of the texts and their order. There is no false match: sketches
+    (Broder, 1997, by rensa's R-MinHash) only propose, and each proposal is checked on the texts.
+    Under one pair in a hundred is missed at the threshold, and next to none far above it.
+    `benchmarks.near_duplicates` measures a million: memory, seconds, and what is missed.
     """
 
     def __init__(self, threshold: float = 0.7, texts: Iterable[str] = ()) -> None:
@@ -48,18 +59,18 @@ class NearDuplicates:
         return len(self._texts)
 
     def add(self, text: str) -> int:
-        """Takes a text in and returns its place, counted from 0."""
+        """Adds a text; returns its index, counted from 0."""
         plain = plain_text(text)
         self._texts.append(plain)
         return self._sketches.add(sketch_of(grams_of(plain)))
 
     def first_match(self, text: str) -> int | None:
-        """The place of the earliest text that is at least `threshold` similar, or None."""
+        """The index of the earliest text that is at least `threshold` similar, or None."""
         grams = grams_of(plain_text(text))
         own = frozenset(grams)
-        for place in self._sketches.like(sketch_of(grams), self.threshold):
-            if jaccard(own, frozenset(grams_of(self._texts[place]))) >= self.threshold:
-                return place
+        for index in self._sketches.like(sketch_of(grams), self.threshold):
+            if jaccard(own, frozenset(grams_of(self._texts[index]))) >= self.threshold:
+                return index
         return None
 
 
@@ -73,19 +84,101 @@ class Quoted:
         """Args: `threshold` is the least share of a text's n-grams in one that quotes it."""
         self.threshold = threshold
         self._sizes: list[int] = []
-        self._places: dict[str, list[int]] = defaultdict(list)
-        for place, text in enumerate(texts):
+        self._having: dict[str, list[int]] = defaultdict(list)
+        for index, text in enumerate(texts):
             grams = _gram_set(text)
             self._sizes.append(len(grams))
             for gram in grams:
-                self._places[gram].append(place)
+                self._having[gram].append(index)
 
     def first_match(self, text: str) -> int | None:
-        """The place of the first text that is quoted, or None."""
+        """The index of the first text that is quoted, or None."""
         grams = _gram_set(text)
-        shared = Counter(place for gram in grams for place in self._places.get(gram, ()))
-        quoted = (place for place, n in shared.items() if n >= self.threshold * self._sizes[place])
+        shared = Counter(index for gram in grams for index in self._having.get(gram, ()))
+        quoted = (index for index, n in shared.items() if n >= self.threshold * self._sizes[index])
         return min(quoted, default=None)
+
+
+class StoredNearDuplicates(TemporaryDatabase):
+    """Named texts on disk, and the first of them that a text is like.
+
+    It finds the same matches as `NearDuplicates`. In memory are the database's cache and a Bloom
+    filter (Bloom, 1970) of one hash over the keys of the bands: where few texts are stored, most
+    texts are found to be like none of them without reading the disk. A text takes its own size and
+    about 1 KB on disk; `tests/slow/test_flat_memory.py` measures memory and time.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        """Args: `threshold` is the least similarity of a match; it is meant for 0.7 and more."""
+        super().__init__(
+            "CREATE TABLE texts (number INTEGER PRIMARY KEY, name TEXT, sketch BLOB, plain BLOB);"
+            "CREATE TABLE bands (key INTEGER, number INTEGER)"
+        )
+        self.threshold = threshold
+        self._count = 0
+        self._filter = np.zeros(1 << (_FILTER_BITS - 3), np.uint8)
+        self._indexed = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, name: str, text: str) -> None:
+        """Stores a text under a name, which needn't be the only one of its kind."""
+        plain = plain_text(text)
+        sketch = sketch_of(grams_of(plain))
+        # As a BLOB: between Chinese characters there are zeros.
+        row = (self._count, name, sketch.tobytes(), plain.encode())
+        self._database.execute("INSERT INTO texts VALUES (?, ?, ?, ?)", row)
+        keys = _keys(sketch)
+        bands = ((key, self._count) for key in keys.view(np.int64).tolist())
+        self._database.executemany("INSERT INTO bands VALUES (?, ?)", bands)
+        byte, bit = _bits(keys)
+        np.bitwise_or.at(self._filter, byte, bit)
+        self._count += 1
+
+    def first_match(self, text: str) -> str | None:
+        """The name of the earliest text that is at least `threshold` similar, or None."""
+        if not self._count:
+            return None
+        grams = grams_of(plain_text(text))
+        sketch = sketch_of(grams)
+        keys = self._stored(_keys(sketch))
+        if not len(keys):
+            return None
+        own = frozenset(grams)
+        if not self._indexed:  # once, sorted: a tree that grows with each key is slower to make
+            self._database.execute("CREATE INDEX by_key ON bands (key, number)")
+            self._indexed = True
+        sharing = f"SELECT number FROM bands WHERE key IN ({', '.join('?' * len(keys))})"
+        proposed = self._database.execute(
+            f"SELECT name, sketch, plain FROM texts WHERE number IN ({sharing}) ORDER BY number",
+            keys.tolist(),
+        )
+        for name, values, plain in proposed:
+            other = np.frombuffer(values, np.uint16)[None]
+            if not may_be_like(other, sketch, self.threshold)[0]:
+                continue
+            if jaccard(own, frozenset(grams_of(plain.decode()))) >= self.threshold:
+                return name
+        return None
+
+    def _stored(self, keys: UInt64[np.ndarray, "20"]) -> Int64[np.ndarray, " some"]:
+        """Those of the keys that a stored text may have, as SQLite's signed integers."""
+        byte, bit = _bits(keys)
+        return keys.view(np.int64)[(self._filter[byte] & bit) != 0]
+
+
+def _keys(sketch: UInt16[np.ndarray, "80"]) -> UInt64[np.ndarray, "20"]:
+    keys = band_keys(sketch)
+    return keys + np.arange(len(keys), dtype=np.uint64) * _BAND_MIX
+
+
+def _bits(
+    keys: UInt64[np.ndarray, "20"],
+) -> tuple[Int64[np.ndarray, "20"], UInt8[np.ndarray, "20"]]:
+    """The byte of each key in the filter, and the bit in that byte."""
+    bits = (keys >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)
+    return bits >> 3, np.left_shift(1, bits & 7).astype(np.uint8)
 
 
 def similarity(a: str, b: str) -> float:
@@ -103,28 +196,5 @@ def share_quoted(text: str, source: str) -> float:
     return len(grams & _gram_set(source)) / len(grams)
 
 
-def sketch_of(grams: list[str]) -> UInt16[np.ndarray, "80"]:
-    """The MinHash sketch of a set of n-grams, 16 bits of each slot."""
-    sketch = RMinHash(SLOTS, _SEED)
-    sketch.update(grams)
-    return np.array(sketch.digest(), np.uint32).astype(np.uint16)
-
-
-def plain_text(text: str) -> str:
-    """The letters and digits of a text, in one case; each Chinese character counts for two."""
-    letters = _NOT_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
-    return _HAN_RUN.sub(lambda run: "\0".join(run.group()) + "\0", letters)
-
-
-def grams_of(plain: str) -> list[str]:
-    """The n-grams of a `plain_text`; a shorter one is the only one of its own."""
-    return [plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))]
-
-
 def _gram_set(text: str) -> frozenset[str]:
     return frozenset(grams_of(plain_text(text)))
-
-
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Jaccard similarity, 0 to 1, of two sets of n-grams."""
-    return len(a & b) / len(a | b)

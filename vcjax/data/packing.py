@@ -1,7 +1,12 @@
-"""Examples -> rows of fixed length, several to a row, each its own segment."""
+"""Examples -> rows of fixed length: several examples packed into a row, or a preference's two.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+In a row, segments count from 1 and 0 is padding; positions count from 0 in each segment; the
+`loss_mask` belongs to the token that is predicted (the training step shifts), and is False for the
+first token of each segment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -9,7 +14,6 @@ from jaxtyping import Bool, Int32
 from vcjax.core.errors import UserError
 
 Row = dict[str, np.ndarray]  # tokens, loss_mask, segment_ids, positions: [length] or [2, length]
-Rows = dict[str, np.ndarray]  # the same, each [rows, length]
 
 DTYPES = {
     "tokens": np.dtype(np.int32),
@@ -23,7 +27,7 @@ OPEN_ROWS = 64  # rows kept open for a better fit: a bound on memory and on the 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A tokenised record: `loss_mask` is True where the token at that place is to be predicted."""
+    """A tokenised record: `loss_mask` is True where the token is to be predicted."""
 
     ids: Int32[np.ndarray, " tokens"]
     loss_mask: Bool[np.ndarray, " tokens"]
@@ -31,6 +35,14 @@ class Example:
     def __post_init__(self) -> None:
         if self.ids.shape != self.loss_mask.shape or self.ids.ndim != 1:
             raise ValueError(f"ids {self.ids.shape} and mask {self.loss_mask.shape} must be alike")
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two tokenised answers to the same prompt; only the answers are to be predicted."""
+
+    chosen: Example
+    rejected: Example
 
 
 @dataclass
@@ -58,22 +70,24 @@ class PackingCounts:
     fill: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class Packed:
-    """Rows, each array `[rows, length]`, and the counts of `PackingCounts` as a dict."""
-
-    rows: Rows
-    summary: dict[str, int | float]
-
-
 class Packer:
     """Packs a stream of examples: each piece goes to the open row that it fills best.
 
-    The result depends on the order of the examples and on nothing else. A full row is given out at
+    The result depends on the order of the examples and on nothing else. A full row is returned at
     once; when too many are open, the fullest is.
     """
 
     def __init__(self, length: int, *, split_long: bool):
+        """Makes a packer without open rows.
+
+        Args:
+          length: tokens of a row, 2 or more.
+          split_long: True cuts a longer example into pieces, each a segment of its own (documents);
+            False cuts off its end (conversations). Examples without a token to predict are dropped.
+
+        Raises:
+          UserError: `length` is below 2.
+        """
         self.length = check_length(length)
         self.shape = (length,)
         self.split_long = split_long
@@ -138,6 +152,43 @@ class Packer:
         return row
 
 
+class PairRows:
+    """Makes one padded row of each pair, in their order; the interface is that of `Packer`.
+
+    A row's arrays are [2, length], the chosen answer first. What is longer is cut off at the end.
+    A pair is dropped where nothing of an answer is left, or no difference between the two.
+    """
+
+    def __init__(self, length: int):
+        self.length = check_length(length)
+        self.shape = (2, length)
+        self.counts = PackingCounts()
+
+    def add(self, pair: Pair) -> list[Row]:
+        """Takes a pair; returns its row, unless it is dropped."""
+        counts = self.counts
+        counts.examples += 1
+        whole = (pair.chosen, pair.rejected)
+        chosen, rejected = (cut(example, 0, self.length) for example in whole)
+        answered = chosen.loss_mask.any() and rejected.loss_mask.any()
+        if not answered or np.array_equal(chosen.ids, rejected.ids):
+            counts.dropped += 1
+            return []
+        counts.truncated += any(len(example.ids) > self.length for example in whole)
+        counts.rows += 1
+        for example in (chosen, rejected):
+            counts.tokens += len(example.ids)
+            counts.loss_tokens += int(example.loss_mask.sum())
+        rows = [make_row([example], self.length) for example in (chosen, rejected)]
+        return [{name: np.stack([row[name] for row in rows]) for name in rows[0]}]
+
+    def finish(self) -> list[Row]:
+        """Closes the counts; no row is waiting."""
+        if self.counts.rows:
+            self.counts.fill = self.counts.tokens / (self.counts.rows * 2 * self.length)
+        return []
+
+
 def check_length(length: int) -> int:
     """Returns the length of a row; raises UserError where nothing could be predicted in it."""
     if length < 2:
@@ -164,30 +215,3 @@ def make_row(pieces: Sequence[Example], length: int) -> Row:
         row["positions"][place] = np.arange(len(piece.ids))
         start = place.stop
     return row
-
-
-def pack(examples: Iterable[Example], length: int, *, split_long: bool) -> Packed:
-    """Packs examples into rows of `length` tokens.
-
-    Args:
-      examples: in an order that decides the result.
-      length: tokens of a row, 2 or more.
-      split_long: True cuts a longer example into pieces, each a segment of its own (documents);
-        False cuts off its end (conversations). Examples without a token to predict are dropped.
-
-    Returns:
-      Rows `tokens, segment_ids, positions` int32 and `loss_mask` bool, each `[rows, length]`.
-      Segments count from 1 in each row, 0 is padding; positions count from 0 in each segment;
-      `loss_mask` belongs to the token that is predicted (the training step shifts), and is False
-      for the first token of each segment.
-
-    Raises:
-      UserError: `length` is below 2.
-    """
-    packer = Packer(length, split_long=split_long)
-    rows = [row for example in examples for row in packer.add(example)] + packer.finish()
-    stacked = {
-        name: np.stack([row[name] for row in rows]) if rows else np.zeros((0, length), dtype)
-        for name, dtype in DTYPES.items()
-    }
-    return Packed(stacked, asdict(packer.counts))

@@ -1,7 +1,22 @@
-"""MinHash sketches of a million texts, in arrays, and those of them that are like a new one."""
+"""Sketches of texts: their character 5-grams, the MinHash of these, and an index of a million.
+
+The MinHash is rensa's R-MinHash. The index is ours, since it decides how many texts fit into
+memory: at a million texts it takes 340 bytes a sketch, where `rensa.RMinHashLSH` takes 2,400.
+"""
+
+import re
+import unicodedata
 
 import numpy as np
 from jaxtyping import Bool, UInt16, UInt64
+from rensa import RMinHash  # type: ignore[attr-defined]
+
+from vcjax.text.language import HAN
+
+_GRAM = 5
+_NOT_WORD = re.compile(r"[\W_]+")
+_HAN_RUN = re.compile(f"{HAN.pattern}+")
+_SEED = 1
 
 # Four rows to a band and twenty bands: with independent hashes two sets of Jaccard similarity s
 # share a band with probability 1 - (1 - s^4)^20, which is 99.6 % at 0.7 and 3 % at 0.2 (Leskovec,
@@ -12,6 +27,29 @@ SLOTS = _ROWS * _BANDS
 _MARGIN = 0.2
 _FIRST_CAPACITY = 1 << 10
 _MIX = 0x9E3779B97F4A7C15  # 2^64 / golden ratio (Knuth, "Sorting and searching", section 6.4)
+
+
+def plain_text(text: str) -> str:
+    """The letters and digits of a text, in one case; each Chinese character counts for two."""
+    letters = _NOT_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return _HAN_RUN.sub(lambda run: "\0".join(run.group()) + "\0", letters)
+
+
+def grams_of(plain: str) -> list[str]:
+    """The n-grams of a `plain_text`; a shorter one is the only one of its own."""
+    return [plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))]
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """Jaccard similarity, 0 to 1, of two sets of n-grams."""
+    return len(a & b) / len(a | b)
+
+
+def sketch_of(grams: list[str]) -> UInt16[np.ndarray, "80"]:
+    """The MinHash sketch of a set of n-grams, 16 bits of each slot."""
+    sketch = RMinHash(SLOTS, _SEED)
+    sketch.update(grams)
+    return np.array(sketch.digest(), np.uint32).astype(np.uint16)
 
 
 def band_keys(sketch: UInt16[np.ndarray, "80"]) -> UInt64[np.ndarray, "20"]:
@@ -27,12 +65,11 @@ def may_be_like(
 
 
 class Sketches:
-    """Sketches by place, in the order in which they were added, and where their bands lead.
+    """Sketches in the order in which they were added, and an index of their bands.
 
     Rows of a band are 16 bits each, so that a band is one 64-bit key. Each band has a hash table
-    whose buckets are chains of places: `heads[band, bucket]` is the last place added, and
-    `earlier[place, band]` the one before. At a million that is 340 bytes a sketch, where
-    `rensa.RMinHashLSH` takes 2,400.
+    whose buckets are linked lists: `heads[band, bucket]` is the sketch that was added last, and
+    `earlier[sketch, band]` the one before it.
     """
 
     def __init__(self) -> None:
@@ -44,16 +81,16 @@ class Sketches:
         return self._count
 
     def add(self, sketch: UInt16[np.ndarray, "80"]) -> int:
-        """Takes a sketch in and returns its place, counted from 0."""
-        place = self._count
-        if place == len(self._values):
+        """Adds a sketch; returns its index, counted from 0."""
+        index = self._count
+        if index == len(self._values):
             self._grow()
-        self._values[place] = sketch
+        self._values[index] = sketch
         for band, head in enumerate(self._buckets(sketch)):
-            self._earlier[place * _BANDS + band] = self._heads[head]
-            self._heads[head] = place
+            self._earlier[index * _BANDS + band] = self._heads[head]
+            self._heads[head] = index
         self._count += 1
-        return place
+        return index
 
     def like(self, sketch: UInt16[np.ndarray, "80"], least: float) -> list[int]:
         """Places, in ascending order, that may well have a Jaccard similarity of `least`.
@@ -62,15 +99,15 @@ class Sketches:
         """
         found: set[int] = set()
         for band, head in enumerate(self._buckets(sketch)):
-            place = self._heads[head]
-            while place >= 0:
-                found.add(place)
-                place = self._earlier[place * _BANDS + band]
-        places = np.array(sorted(found), np.intp)
-        return places[may_be_like(self._values[places], sketch, least)].tolist()
+            index = self._heads[head]
+            while index >= 0:
+                found.add(index)
+                index = self._earlier[index * _BANDS + band]
+        indices = np.array(sorted(found), np.intp)
+        return indices[may_be_like(self._values[indices], sketch, least)].tolist()
 
     def _buckets(self, sketch: UInt16[np.ndarray, "80"]) -> list[int]:
-        """Where each band's chain begins, as places in the flat array of heads."""
+        """The index of each band's list in the flat array of heads."""
         return ((band_keys(sketch) >> self._shift) + self._offsets).tolist()
 
     def _grow(self) -> None:
@@ -80,7 +117,7 @@ class Sketches:
         self._chain(len(values))
 
     def _chain(self, capacity: int) -> None:
-        """Makes heads and chains anew, for as many buckets a band as there is room for places."""
+        """Builds heads and lists again, with `capacity` buckets in each band."""
         self._shift = np.uint64(64 - capacity.bit_length() + 1)
         self._offsets = np.arange(_BANDS, dtype=np.uint64) * np.uint64(capacity)
         heads = np.full((_BANDS, capacity), -1, np.int32)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build
-from vcjax.data.layouts import check_columns
+from vcjax.data.columns import check_columns
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.model.lora import LoraConfig
 from vcjax.model.packed import BACKENDS

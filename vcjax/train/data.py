@@ -10,10 +10,10 @@ from pathlib import Path
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
-from vcjax.data.card import losses
 from vcjax.data.files import Names, data_parents, is_prepared, split_paths
 from vcjax.data.importers import Records
-from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared, prepare
+from vcjax.data.preparation import losses, prepare
+from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared
 from vcjax.parallel import leads, meet, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig

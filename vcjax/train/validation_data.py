@@ -15,11 +15,11 @@ from typing import Any
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl, replaced_folder, write_json
 from vcjax.core.lineage import Parent
-from vcjax.data.curation import SetAside
 from vcjax.data.files import is_prepared, split_paths
 from vcjax.data.importers import Records
 from vcjax.data.packing import Row
-from vcjax.data.prepared import Prepared, open_prepared, prepare
+from vcjax.data.preparation import Quarantine, prepare
+from vcjax.data.prepared import Prepared, open_prepared
 from vcjax.data.records import KINDS, Record
 from vcjax.parallel import meet, on_main_process
 from vcjax.text.tokenizer import Tokenizer
@@ -188,7 +188,7 @@ def _name(lang: str, domain: str | None) -> str:
 
 def _write_groups(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokenizer) -> None:
     index: list[dict[str, Any]] = []
-    with replaced_folder(folder) as temporary, SetAside(temporary / "quarantined.jsonl") as bad:
+    with replaced_folder(folder) as temporary, Quarantine(temporary / "quarantined.jsonl") as bad:
         raw.set_aside = bad.add
         parts = _sort(measured_records(raw, config), temporary)
         for number, key in enumerate(sorted(parts, key=lambda key: _name(*key))):

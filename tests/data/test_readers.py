@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file
-from vcjax.data import items
+from vcjax.data import readers
 from vcjax.data.files import data_parents, find_files
 from vcjax.data.importers import Records, read_records
 
@@ -123,14 +123,14 @@ def test_urls_are_opened_through_fsspec(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1 << 16])
 def test_an_array_is_read_value_by_value_wherever_the_blocks_end(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(items, "BLOCK", block)
+    monkeypatch.setattr(readers, "BLOCK", block)
     rows = [{"text": 'A "quote", 中文 and \\ ] }', "n": 12.5}, *ROWS]
     path = tmp_path / "a.json"
     path.write_text("\ufeff" + json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
     (file,) = find_files(path)
-    assert [item.value for item in items.read_items(file)] == rows
+    assert [item.value for item in readers.read_items(file)] == rows
     path.write_text("[1, 23 , -4.5e1]")
-    assert [item.value for item in items.read_items(file)] == [1, 23, -45.0]
+    assert [item.value for item in readers.read_items(file)] == [1, 23, -45.0]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_an_array_is_read_value_by_value_wherever_the_blocks_end(tmp_path, monke
 )
 @pytest.mark.parametrize("block", [1, 1 << 16])
 def test_a_broken_array_names_its_line(tmp_path, monkeypatch, text, message, block):
-    monkeypatch.setattr(items, "BLOCK", block)
+    monkeypatch.setattr(readers, "BLOCK", block)
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(UserError, match=message):
         texts(tmp_path / "a.json")

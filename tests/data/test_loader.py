@@ -6,7 +6,8 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.data.loader import Batches
-from vcjax.data.prepared import open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import open_prepared
 from vcjax.data.records import Document
 
 

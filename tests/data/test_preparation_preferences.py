@@ -12,7 +12,8 @@ from vcjax.data.encode import encode_preference
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.packing import DTYPES
-from vcjax.data.prepared import open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import open_prepared
 from vcjax.data.records import Document, Preference
 
 # The tokenizer is of bytes: a prompt is `<s><|user|>Why?</s><|assistant|>`, an answer ends in </s>.

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.packed import pack
 from vcjax.core.errors import UserError
-from vcjax.data.packing import OPEN_ROWS, Example, pack
+from vcjax.data.packing import OPEN_ROWS, Example
 
 sizes = st.lists(st.integers(2, 40), min_size=1, max_size=60)
 lengths = st.integers(2, 24)

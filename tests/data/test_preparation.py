@@ -9,10 +9,11 @@ import tokenizers
 from tokenizers import models
 from transformers import PreTrainedTokenizerFast
 
+from tests.packed import pack
 from vcjax.core.errors import UserError
 from vcjax.data.encode import AT_ONCE, encode_conversation, encode_documents
-from vcjax.data.packing import pack
-from vcjax.data.prepared import hash_tokenizer, open_prepared, prepare
+from vcjax.data.preparation import prepare
+from vcjax.data.prepared import hash_tokenizer, open_prepared
 from vcjax.data.records import Conversation, Document
 from vcjax.text.tokenizer import Tokenizer
 
@@ -65,8 +66,8 @@ def test_rows_come_back_as_they_were_packed(tmp_path, tokenizer):
 
 
 def test_several_shards_keep_the_order(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr("vcjax.data.rows.SHARD_BYTES", 13 * 16 * 3)
-    monkeypatch.setattr("vcjax.data.rows.CHUNK", 4)
+    monkeypatch.setattr("vcjax.data.prepared.SHARD_BYTES", 13 * 16 * 3)
+    monkeypatch.setattr("vcjax.data.prepared.CHUNK", 4)
     records = documents(*(f"{i:015d}" for i in range(20)))
     prepare(tmp_path / "out", records, "documents", tokenizer, 17)
     assert len(list((tmp_path / "out").glob("*.array_record*"))) > 5
