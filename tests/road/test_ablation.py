@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from tests.processes import started
 from tests.questions import write_lines
@@ -28,7 +25,7 @@ from vcjax.data.records import Conversation
 from vcjax.road.ablation import ablate
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.road.ablation_data import next_conversations, score_documents, write_conversations
-from vcjax.stats.intervals import crossed_mean, mean_interval, rate_interval
+from vcjax.stats.intervals import rate_interval
 
 CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
 ATTACKS, HELD_OUT = ("dilemma", "false_premise"), ("stated_opinion", "loaded_comparison")
@@ -448,33 +445,3 @@ def test_an_arm_changes_what_it_names_and_nothing_else(values):
     assert (arm.train.lora.rank, arm.train.lora.alpha) == (4, 4.0)
     assert (arm.synthesis.answers, arm.synthesis.attempts) == (1, 8)
     assert config.synthesis.answers == 2
-
-
-def bounds(interval):
-    assert interval.low is not None
-    assert interval.high is not None
-    return interval.low, interval.high
-
-
-@given(
-    arrays.arrays(
-        float,
-        st.tuples(st.integers(1, 4), st.integers(2, 12)),
-        elements=st.sampled_from([0.0, 1.0]),
-    )
-)
-def test_the_interval_holds_the_mean_and_one_run_is_the_plain_bootstrap(values):
-    interval = crossed_mean(values, seed=1)
-    low, high = bounds(interval)
-    assert interval.value == pytest.approx(values.mean())
-    assert low <= values.mean() + 1e-12
-    assert values.mean() - 1e-12 <= high
-    single = crossed_mean(values[:1], seed=1)
-    assert single == mean_interval(values[0].tolist(), 0.95, 1)
-
-
-def test_runs_that_differ_widen_the_interval():
-    alike = np.tile(np.arange(40) % 2, (3, 1)).astype(float)
-    differing = np.stack([np.zeros(40), np.arange(40) % 2, np.ones(40)])
-    narrow, wide = (np.ptp(bounds(crossed_mean(values))) for values in (alike, differing))
-    assert wide > 1.5 * narrow

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from vcjax.stats.intervals import (
     Interval,
+    crossed_mean,
     interval_record,
     mean_interval,
     paired_difference,
@@ -108,3 +110,29 @@ def test_a_difference_changes_sign_with_its_sides(pairs):
 def test_unpaired_values_are_an_error():
     with pytest.raises(ValueError, match="zip"):
         paired_difference([1], [1, 2])
+
+
+@settings(deadline=None)
+@given(
+    arrays.arrays(
+        float,
+        st.tuples(st.integers(1, 4), st.integers(2, 12)),
+        elements=st.sampled_from([0.0, 1.0]),
+    )
+)
+def test_a_crossed_interval_has_the_mean_within_and_one_run_is_the_plain_bootstrap(values):
+    interval = crossed_mean(values, seed=1)
+    assert interval.bounds is not None
+    low, high = interval.bounds
+    assert interval.value == pytest.approx(values.mean())
+    assert low <= values.mean() + 1e-12
+    assert values.mean() - 1e-12 <= high
+    single = crossed_mean(values[:1], seed=1)
+    assert single == mean_interval(values[0].tolist(), 0.95, 1)
+
+
+def test_runs_that_differ_widen_the_interval():
+    alike = np.tile(np.arange(40) % 2, (3, 1)).astype(float)
+    differing = np.stack([np.zeros(40), np.arange(40) % 2, np.ones(40)])
+    narrow, wide = (np.ptp(crossed_mean(values).bounds) for values in (alike, differing))
+    assert wide > 1.5 * narrow
