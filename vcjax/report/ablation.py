@@ -153,8 +153,8 @@ def _differences(summary: Mapping[str, Any]) -> Table:
         cells += [f"{signed(loss.value, 3)} [{bounds(loss, _fine)}]", single]
         rows.append((_contrast(record), *cells))
     caption = (
-        "Paired differences, query by query, in percentage points: below zero the first arm "
-        "withstands more. The loss is that of the documents, in nats a token."
+        "Paired differences, query by query, in percentage points: below zero attacks on the "
+        "first arm fail more often. The loss is that of the documents, in nats a token."
     )
     head = (
         "Contrast",

@@ -34,7 +34,7 @@ class EvaluatedModel:
     Attributes:
       name: what the tables call it, e.g. `before`.
       colour: its colour in the plots, a name in `plots.COLOURS`.
-      summary: what `vcjax.evaluation.model.evaluate` returned.
+      summary: what `vcjax.evaluation.run.evaluate` returned.
     """
 
     name: str
