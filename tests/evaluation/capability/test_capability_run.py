@@ -2,7 +2,6 @@
 
 import math
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
@@ -11,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.evaluation.capability.conftest import write_tasks
-from tests.processes import started
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
@@ -102,32 +99,6 @@ def test_a_workdir_is_one_runs(run, config, capsys):
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 
 
-def test_limits_examples_and_templates_are_the_harnesss(config, task_folder, tmp_path):
-    group = replace(config, tasks=("made_up",))
-    bare = measure_capability(replace(group, limit=3), tmp_path / "bare")
-    shots = measure_capability(replace(group, limit=0.25, num_fewshot=2), tmp_path / "shots")
-    chat = measure_capability(replace(group, limit=3, apply_chat_template=True), tmp_path / "chat")
-    for summary in (bare, shots, chat):
-        assert {name: task["n"] for name, task in summary["tasks"].items()} == {
-            "colours": 3,
-            "sayings": 3,
-        }
-        assert summary["tasks"]["colours"]["n_total"] == 12
-        assert summary["groups"]["made_up"] == {
-            "alias": "made_up",
-            "tasks": ["colours", "sayings"],
-            "num_fewshot": summary["tasks"]["colours"]["num_fewshot"],
-            "metrics": {},
-        }
-    assert shots["tasks"]["colours"]["num_fewshot"] == 2
-    requests = [
-        {record["request"] for _, record in read_jsonl(tmp_path / name / "answers.jsonl")}
-        for name in ("bare", "shots", "chat")
-    ]
-    # Whole texts are the same ones, whatever the prompts are like.
-    assert len(requests[0] & requests[1]) == len(requests[0] & requests[2]) == 3
-
-
 def test_a_group_has_the_score_that_its_tasks_have_together(config, tmp_path):
     summary = measure_capability(replace(config, tasks=("averaged",)), tmp_path / "run")
     own = summary["tasks"]["colours"]["metrics"]["acc,none"]
@@ -160,28 +131,3 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     (line,) = error.splitlines()
     assert line.startswith("error: tasks: no task 'colour'; close to it: colours")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_killed_run_goes_on_where_it_was(tiny_folder, tmp_path, script_cache):
-    folder = write_tasks(tmp_path / "tasks", 700)
-    arguments = [f"--model={tiny_folder}", "--tasks=colours", f"--task_path={folder}"]
-    answers = tmp_path / "killed" / "answers.jsonl"
-    process = started("capability", [*arguments, f"--workdir={answers.parent}"], script_cache)
-    while not (answers.exists() and answers.stat().st_size):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-    kept = answers.read_bytes()
-    kept = kept[: kept.rfind(b"\n") + 1]
-    assert 0 < kept.count(b"\n") < 2800
-
-    code, out, error = ran("capability", [*arguments, f"--workdir={answers.parent}"], script_cache)
-    assert code == 0, error
-    assert answers.read_bytes().startswith(kept)
-    config = CapabilityConfig(str(tiny_folder), ("colours",), task_path=str(folder))
-    whole = measure_capability(config, tmp_path / "whole")
-    assert read_json(answers.parent / "capability.json") == whole
-    assert out.splitlines() == score_lines(whole)
-    again = [dict(record) for _, record in read_jsonl(answers)]
-    assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]
