@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +19,7 @@ from typing import ClassVar
 import pytest
 from huggingface_hub import constants
 
+TINY = "org/tiny"
 TOKEN = "hf_reads_gated_models"
 _API = re.compile(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/?]+))?(?:\?.*)?")
 _FILE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)")
@@ -90,6 +91,21 @@ def client_of(hub: Hub, cache: Path) -> Iterator[None]:
         patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
         patch.delenv("HF_TOKEN", raising=False)
         yield
+
+
+@contextmanager
+def hub_of(folder: Path, cache: Path) -> Iterator[tuple[str, Callable[[], str]]]:
+    """A hub with one model, as it is in a folder.
+
+    Yields its id at the commit that it now has, and what commits a change that nothing can be
+    loaded from any more: what goes on afterwards goes on with the commit before.
+    """
+    repo = Repo()
+    begun = repo.commit(files_of(folder))
+    with hub_server() as hub, client_of(hub, cache):
+        hub.repos[TINY] = repo
+        changes = {"README.md": b"# Changed", "model.safetensors": b"not the weights"}
+        yield f"{TINY}@{begun}", lambda: repo.commit(changes)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

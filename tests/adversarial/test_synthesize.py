@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.hub_server import TINY, hub_of
 from tests.processes import started
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
@@ -77,6 +78,18 @@ def flags(config, workdir):
     """The command of a run that a user would start; the shipped config is the base."""
     given = [f"--config.{name}={value}" for name, value in vars(config).items()]
     return ["--config=configs/synthesize.py", f"--workdir={workdir}", *given]
+
+
+def test_a_run_is_extended_with_the_commit_that_it_began_with(config, tiny_folder, tmp_path):
+    players = dict.fromkeys(("attacker", "actor", "critic"), TINY)
+    asked = replace(config, **players, attempts=1)
+    with hub_of(tiny_folder, tmp_path / "hub") as (begun, change):
+        synthesize(asked, tmp_path / "run")
+        change()
+        summary = synthesize(replace(asked, attempts=2), tmp_path / "run")
+    assert summary["attempts"] == 2
+    assert {row["model"] for row in summary["usage"]} == {begun}
+    assert {finding.status for finding in verify(tmp_path / "run")} == {"ok"}
 
 
 def test_a_run_leaves_records_that_can_be_trained_on_and_counts_that_add_up(undisturbed):

@@ -1,9 +1,10 @@
 """Trains as each scenario of a file says, one after the other, and writes how each one ended.
 
-    python -m tests.distributed.ends SCENARIOS.json OUT
+    python -m tests.distributed.ends SCENARIOS.json OUT ARGUMENT...
 
 One of two processes. A scenario has a config and a workdir for each: the second process's may be
-another one, where it finds nothing.
+another one, where it finds nothing. The files that a process hashed are written with its ends. In
+the end it is `launch.train` with the arguments.
 """
 
 import os
@@ -11,14 +12,25 @@ import sys
 
 import jax
 
+import launch.train
+from vcjax.core import hashes
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json
+from vcjax.core.script import run
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
 
 if __name__ == "__main__":
     rank = int(os.environ["RANK"])
     jax.distributed.initialize(num_processes=2, process_id=rank)
+    hashed: list[str] = []
+    hash_file = hashes.hash_file
+
+    def noted(path: str | os.PathLike) -> str:
+        hashed.append(str(path))
+        return hash_file(path)
+
+    hashes.hash_file = noted  # checkpoints, of which each verifies its part, go another way
     ends = []
     for scenario in read_json(sys.argv[1]):
         config = TrainConfig.from_dict(scenario["configs"][rank])
@@ -27,4 +39,6 @@ if __name__ == "__main__":
             ends.append({"steps": summary["steps"], "early": summary.get("stopped_early")})
         except (UserError, GateNotMet) as error:
             ends.append({type(error).__name__: str(error)})
-    write_json(f"{sys.argv[2]}.{rank}.json", ends)
+    write_json(f"{sys.argv[2]}.{rank}.json", {"ends": ends, "hashed": hashed})
+    sys.argv[1:] = sys.argv[3:]
+    run(launch.train.main)

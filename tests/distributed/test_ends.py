@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,30 @@ HELD_OUT = (
 )
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the two processes have left.
+
+    Attributes:
+      ends: by scenario, how each of them ended.
+      hashed: files that each of them has hashed in all scenarios.
+      printed: standard error of each.
+    """
+
+    ends: dict[str, list[dict]]
+    hashed: list[list[str]]
+    printed: list[str]
+
+
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
-    """By scenario, how the two processes ended."""
+def found(tmp_path_factory, tiny_folder) -> Found:
     folder = tmp_path_factory.mktemp("ends")
     documents, nothing = folder / "documents.jsonl", folder / "nothing"
     write_jsonl(documents, [{"text": TEXT * (n + 1), "source": "test"} for n in range(12)])
     held_out = folder / "held_out.jsonl"
     write_jsonl(held_out, [{"text": HELD_OUT, "source": "test"}])
+    bad = folder / "bad.jsonl"
+    write_jsonl(bad, [{"text": TEXT, "source": "test"}] * 2 + [{"text": 5, "source": "test"}])
     run, new = folder / "run", folder / "new"
 
     def config(**changes) -> dict:
@@ -34,6 +51,7 @@ def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
         }
         values |= {"length": 64, "batch_size": 4, "warmup_steps": 0, "checkpoint_every": 50}
         values |= {"steps": 9, "learning_rate": 3.0, "schedule": "constant"}
+        values |= {"charter": "universal"}
         values["lora"]["rank"] = 0
         values["validation"] |= {"data": str(held_out), "every": 1, "batches": 1, "patience": 1}
         return values | changes
@@ -52,13 +70,23 @@ def ends(tmp_path_factory, tiny_folder) -> dict[str, list[dict]]:
         "data that one of them lacks": missing,
         "not one finite loss": scenario(folder / "wild", folder / "wild", **wild(config())),
         "a workdir that is a file": scenario(documents, nothing),
+        "a bad record": scenario(new, new, documents=str(bad)),
     }
     write_json(folder / "scenarios.json", list(scenarios.values()))
-    together(str(folder / "scenarios.json"), str(folder / "out"))
-    found = [read_json(folder / f"out.{rank}.json") for rank in range(2)]
+    launch = [f"--config.model={tiny_folder}", f"--config.documents={bad}", f"--workdir={new}"]
+    launch += ["--config=configs/cpt.py", "--config.length=64", "--config.batch_size=4"]
+    printed = together(str(folder / "scenarios.json"), str(folder / "out"), *launch)
+    first, second = (read_json(folder / f"out.{rank}.json") for rank in range(2))
     assert not nothing.exists()
     assert not new.exists()
-    return {name: [found[0][n], found[1][n]] for n, name in enumerate(scenarios)}
+    pairs = zip(first["ends"], second["ends"], strict=True)
+    ends = dict(zip(scenarios, map(list, pairs), strict=True))
+    return Found(ends, [first["hashed"], second["hashed"]], printed)
+
+
+@pytest.fixture
+def ends(found) -> dict[str, list[dict]]:
+    return found.ends
 
 
 def wild(config: dict) -> dict:
@@ -67,8 +95,8 @@ def wild(config: dict) -> dict:
     return {"learning_rate": 1e30, "max_skipped": 1, "validation": validation}
 
 
-def together(*arguments: str) -> None:
-    """Runs `tests.distributed.ends` as two processes."""
+def together(*arguments: str) -> list[str]:
+    """Runs `tests.distributed.ends` as two processes; returns what each wrote to standard error."""
     command = [sys.executable, "-m", "tests.distributed.ends", *arguments]
     given = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     with coordinator() as address:
@@ -83,7 +111,8 @@ def together(*arguments: str) -> None:
             for rank in range(2)
         ]
         errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    assert [process.returncode for process in processes] == [2, 2], errors
+    return errors
 
 
 def test_both_stop_early_at_one_step_and_find_the_run_finished_afterwards(ends):
@@ -101,9 +130,25 @@ def test_both_stop_early_at_one_step_and_find_the_run_finished_afterwards(ends):
         ("data that one of them lacks", "UserError", "gone.jsonl: no such file"),
         ("not one finite loss", "GateNotMet", "update(s) in a row were skipped"),
         ("a workdir that is a file", "UserError", "is a file; a workdir is a folder"),
+        ("a bad record", "UserError", "bad.jsonl:3: "),
     ],
 )
 def test_both_end_by_what_one_of_them_found(ends, scenario, end, message):
     first, second = ends[scenario]
     assert first == second
     assert message in first[end]
+
+
+def test_a_bad_record_that_one_of_them_reads_is_one_line_of_each_script(found):
+    for printed in found.printed:
+        line = printed.splitlines()[-1]
+        assert line.startswith("error: ")
+        assert "bad.jsonl:3: " in line
+        assert printed.count("error") == 1
+        assert "Traceback" not in printed
+
+
+def test_only_one_of_them_hashes_what_the_run_is_made_from(found):
+    hashed = [{Path(name).name for name in names} for names in found.hashed]
+    assert {"universal.yaml", "documents.jsonl", "held_out.jsonl", "config.json"} <= hashed[0]
+    assert hashed[1] == set()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.hub_server import TINY, hub_of
 from tests.processes import started
 from tests.questions import write_lines
 from tests.scripts import ran
@@ -25,6 +26,7 @@ from vcjax.data.records import Conversation
 from vcjax.road.ablation import ablate
 from vcjax.road.ablation_config import AblationConfig
 from vcjax.road.ablation_data import next_conversations, score_documents, write_conversations
+from vcjax.roles.references import RoleSpec
 from vcjax.stats.intervals import rate_interval
 
 CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
@@ -149,6 +151,29 @@ def changes(workdir: Path) -> dict[Path, int]:
     """When each file was last written; readers touch what SQLite keeps beside a ledger."""
     files = (path for path in workdir.glob("*/*/*/*") if not path.name.endswith(("-shm", "-wal")))
     return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_all_arms_are_made_with_the_commit_that_the_first_stage_began_with(
+    values, tmp_path, monkeypatch
+):
+    judged = {"data": "attacks", "synthesis": {"critic": TINY, "critic_family": "b"}}
+    arms = {**values["arms"], "adversarial": judged}
+    config = AblationConfig.from_dict({**values, "model": TINY, "attacker": "", "arms": arms})
+    given = []
+
+    def killed(config: AblationConfig, attacker: RoleSpec, folder: Path) -> None:
+        critics = [arm.synthesis.critic for arm in config.arms]
+        given.append((config.model, attacker.model, critics))
+        folder.mkdir(exist_ok=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vcjax.road.ablation.write_queries", killed)
+    with hub_of(Path(values["model"]), tmp_path / "hub") as (begun, change):
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                ablate(config, tmp_path / "run")
+            change()
+    assert given == [(begun, begun, ["", begun, ""])] * 2
 
 
 @pytest.fixture(scope="module")

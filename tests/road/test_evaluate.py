@@ -1,13 +1,14 @@
-"""An evaluation with its workdir in a bucket."""
+"""An evaluation that is stopped: in a bucket, and with a model from a hub."""
 
 import json
 from dataclasses import asdict
 
 import pytest
 
+from tests.hub_server import TINY, hub_of
 from vcjax.charter.load import load_charter
 from vcjax.core.files import read_json, read_jsonl
-from vcjax.core.lineage import verify
+from vcjax.core.lineage import read_lineage, verify
 from vcjax.core.stores import as_path
 from vcjax.road import evaluate as evaluating
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
@@ -58,3 +59,48 @@ def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
     ).read_text()
     assert {finding.status for finding in verify(workdir)} == {"ok"}
     assert read_json(f"{workdir}/config.json")["seed"] == asdict(config)["seed"]
+
+
+def test_a_model_on_a_hub_and_its_template_are_those_of_the_start(
+    tiny_folder, tmp_path, monkeypatch
+):
+    domain = load_charter("universal").subdomains()[0].id
+    about = {"domain": domain, "lang": "en", "question": "Why?"}
+    items = [{"id": f"{n}", "parallel_id": f"{n}", **about} for n in range(4)]
+    benchmark, template = tmp_path / "items.jsonl", tmp_path / "own.jinja"
+    benchmark.write_text("\n".join(map(json.dumps, items)), encoding="utf-8")
+    template.write_text("{{ messages[-1]['content'] }}", encoding="utf-8")
+    config = EvaluationConfig(
+        model=f"{TINY}#template={template}",
+        model_family="tiny",
+        benchmark=str(benchmark),
+        max_tokens=4,
+        slots=4,
+    )
+    workdir, append = tmp_path / "run", CallCache.append
+
+    def killed(self, record):
+        if len(self.records) == 2:
+            raise RuntimeError("killed")
+        append(self, record)
+
+    def answers() -> list[dict]:
+        return [dict(record) for _, record in read_jsonl(workdir / "answers.jsonl")]
+
+    with hub_of(tiny_folder, tmp_path / "hub") as (begun, change):
+        with monkeypatch.context() as patch:
+            patch.setattr(CallCache, "append", killed)
+            with pytest.raises(RuntimeError, match="killed"):
+                run_evaluation(config, workdir)
+        kept = answers()
+        change()
+        summary = run_evaluation(config, workdir)
+    assert summary["model"]["name"] == f"{begun}#template={template}"
+    assert answers()[:2] == kept
+    assert len(answers()) == 4
+    roles = [parent["role"] for parent in read_lineage(workdir)["parents"]]
+    assert roles == ["model", "template", "charter", "benchmark"]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+    template.write_text("{{ messages[0]['content'] }}", encoding="utf-8")
+    (changed,) = (finding for finding in verify(workdir) if finding.status != "ok")
+    assert (changed.status, changed.subject) == ("changed", f"template {template}")

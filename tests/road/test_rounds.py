@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from configs.rounds import get_config
+from tests.hub_server import TINY, hub_of
 from tests.processes import restored
 from tests.scripts import ran
+from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_suite
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
@@ -66,6 +68,31 @@ def values(road, tmp_path_factory) -> dict:
                 record = {"key": f"{cell.id}.{index}/attacker", "text": query}
                 said.write(json.dumps(record) + "\n")
     return values
+
+
+def test_all_rounds_are_made_with_the_commits_that_the_first_began_with(
+    values, tmp_path, monkeypatch
+):
+    said, folder = values["attacker"], Path(values["model"])
+    synthesis = {**values["synthesis"], "critic": f"{said},{TINY}", "critic_family": "a,b"}
+    config = RoundsConfig.from_dict(
+        {**values, "model": TINY, "actor": f"{TINY}@main", "actor_family": "c"}
+        | {"synthesis": synthesis}
+    )
+    given = []
+
+    def killed(config: SynthesisConfig, folder: Path, **_) -> None:
+        given.append((config.target, config.actor, config.critic))
+        folder.mkdir(exist_ok=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vcjax.road.rounds.measure_attacks", killed)
+    with hub_of(folder, tmp_path / "hub") as (begun, change):
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                run_rounds(config, tmp_path / "run")
+            change()
+    assert given == [(begun, begun, f"{said},{begun}")] * 2
 
 
 def read_text(path) -> str:

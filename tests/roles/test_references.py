@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from tests.hub_server import Repo, client_of, files_of, hub_server
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.generate.model_pool import EngineConfig
-from vcjax.roles.references import RoleSpec, family_of, open_roles
+from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles
+from vcjax.weights.workdir import write_sources
 
 
 def lines(path, *records):
@@ -53,3 +55,22 @@ def test_one_model_in_two_roles_is_loaded_once(tiny_folder, tmp_path):
         ("critic", f"recorded:{path}"),
     ]
     assert all(parent.hash for parent in parents)
+
+
+def test_each_role_keeps_the_commit_that_it_began_with(tiny_folder, tmp_path):
+    repo = Repo()
+    first = repo.commit(files_of(tiny_folder), "old")
+    repo.commit(files_of(tiny_folder), "new")
+    second = repo.commit({"generation_config.json": b'{"eos_token_id": 7}'}, "new")
+    specs = {"actor": RoleSpec("org/tiny@old", "a"), "critic": RoleSpec("org/tiny@new", "b")}
+    with hub_server() as hub, client_of(hub, tmp_path / "hub"):
+        hub.repos["org/tiny"] = repo
+        for _ in range(2):
+            roles, _ = open_roles(specs, EngineConfig(slots=2), tmp_path)
+            assert [role.model for role in roles.values()] == [
+                f"org/tiny@{first}",
+                f"org/tiny@{second}",
+            ]
+            write_sources(tmp_path, models_of(roles))
+            for branch in ("old", "new"):
+                repo.commit({"model.safetensors": b"not the weights"}, branch)

@@ -37,8 +37,9 @@ from vcjax.core.files import write_json
 from vcjax.core.lineage import Parent
 from vcjax.core.run import SUMMARY, Run
 from vcjax.roles.cache import CachedRole
-from vcjax.roles.references import open_roles
+from vcjax.roles.references import models_of, open_roles
 from vcjax.roles.role import OK, Reply, Role
+from vcjax.weights.workdir import write_sources
 
 _UNUSED = ("attempts", "cell_attempts", "force_export")
 """Settings of a synthesis run that a measurement doesn't depend on, so they may be raised."""
@@ -70,8 +71,9 @@ def measure_attacks(
         return summary
     # The target's own answers are measured; nobody writes better ones.
     specs = {name: spec for name, spec in inputs.specs.items() if name != ACTOR}
-    roles, parents = open_roles(specs, config)
+    roles, parents = open_roles(specs, config, folder)
     with run.opened():
+        write_sources(folder, models_of(roles))
         found = {}
         for name, group in groups.items():
             own = roles

@@ -24,8 +24,9 @@ from vcjax.core.run import SUMMARY, Run
 from vcjax.core.stores import on_disk
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
-from vcjax.roles.references import open_roles, without_options
+from vcjax.roles.references import models_of, open_roles, without_options
 from vcjax.roles.role import Role
+from vcjax.weights.workdir import write_sources
 
 ROLES = (ATTACKER, ACTOR, CRITIC, TARGET)
 EXTENDABLE = ("attempts", "per_cell", "cell_attempts", "force_export")
@@ -57,9 +58,10 @@ def synthesize(
     run = Run("synthesize", workdir, settings, seed=config.seed, extendable=EXTENDABLE)
     if (summary := run.finished(count="attempts")) is not None:
         return summary
-    roles, parents = open_roles(inputs.specs, config)
+    roles, parents = open_roles(inputs.specs, config, workdir)
     parents += _files(config)
     with run.opened() as folder:
+        write_sources(folder, models_of(roles))
         if inputs.quarantined:
             write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
         with Ledger(folder / "ledger.sqlite", charter=inputs.suite.charter.content_hash) as ledger:

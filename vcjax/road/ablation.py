@@ -6,16 +6,16 @@ Each stage is a run in a folder of its own, so an ablation continues wherever it
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.calls import ACTOR, ATTACKER
 from vcjax.adversarial.inputs import read_inputs
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json, write_text
-from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, read_lineage
 from vcjax.core.run import SUMMARY, Run, Stage
 from vcjax.core.stores import on_disk
@@ -31,8 +31,9 @@ from vcjax.road.ablation_data import (
     write_queries,
 )
 from vcjax.road.ablation_summary import charter_rules, read_results, samples, summarise
+from vcjax.road.commits import at_commits, critics_of, with_critics
 from vcjax.roles.references import RoleSpec, family_of
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.workdir import write_sources
 
 
 def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
@@ -57,8 +58,10 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
     )
     if (summary := run.finished()) is not None:
         return summary
-    charter, family = _check_inputs(config, run.workdir)
+    charter, family = _check_inputs(config)
+    config, models = _at_commits(config, run.workdir)
     with run.opened() as folder:
+        write_sources(folder, models)
         filled = fill_roles(config, config.synthesis, family, config.model)
         attacker = RoleSpec(filled.attacker, filled.attacker_family)
         stages = [Stage(QUERIES, lambda: write_queries(config, attacker, folder / QUERIES))]
@@ -95,8 +98,8 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
     return summary
 
 
-def _check_inputs(config: AblationConfig, workdir: Path) -> tuple[Charter, str]:
-    """Reads every input once, so that a mistake shows before the first stage starts.
+def _check_inputs(config: AblationConfig) -> tuple[Charter, str]:
+    """Reads every input but the models once, so that a mistake shows before the first stage starts.
 
     Returns the charter and the base model's family.
     """
@@ -115,8 +118,6 @@ def _check_inputs(config: AblationConfig, workdir: Path) -> tuple[Charter, str]:
             _read_all(ordinary_conversations(config, arm))
         if arm.data == ATTACKS:
             read_inputs(fill_roles(config, arm.synthesis, family, config.model))
-    if not (workdir / QUERIES / LINEAGE).is_file():
-        load_bundle(config.model).require_tokenizer()
     return charter, family
 
 
@@ -124,3 +125,18 @@ def _read_all(records: Iterable[Record]) -> None:
     """Reads all records and keeps none; a bad one raises its error."""
     for _ in records:
         pass
+
+
+def _at_commits(config: AblationConfig, workdir: Path) -> tuple[AblationConfig, list[Parent]]:
+    """The config with the models that all arms are made with; see `at_commits`."""
+    models = {name: getattr(config, name) for name in ("model", ATTACKER, ACTOR)}
+    critics = {arm.name: critics_of(arm.synthesis, f"{arm.name}.") for arm in config.arms}
+    for own in critics.values():
+        models |= own
+    found, parents = at_commits(models, workdir, begins=not (workdir / QUERIES).is_dir())
+    arms = []
+    for arm in config.arms:
+        judges = [found[role] for role in critics[arm.name]]
+        arms.append(replace(arm, synthesis=with_critics(arm.synthesis, judges)))
+    names = ("model", ATTACKER, ACTOR)
+    return replace(config, arms=tuple(arms), **{name: found[name] for name in names}), parents

@@ -37,8 +37,9 @@ from vcjax.generate.scoring import Scored, score
 from vcjax.generate.text import prefix_id
 from vcjax.model.build import abstract
 from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
-from vcjax.roles.references import RoleSpec, open_roles, without_options
+from vcjax.roles.references import RoleSpec, models_of, open_roles, without_options
 from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.workdir import as_begun, write_sources
 
 HELD_OUT, TRAINED = "held_out", "trained"
 GROUPS = (HELD_OUT, TRAINED)
@@ -108,10 +109,11 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     run = Run("queries", folder, settings, seed=config.seed)
     if run.is_finished():
         return
-    roles, parents = open_roles({ATTACKER: attacker}, config)
+    roles, parents = open_roles({ATTACKER: attacker}, config, folder)
     sampling = replace(config.synthesis, seed=config.seed, wave=config.slots)
     suite = read_suite(config.synthesis)
     with run.opened():
+        write_sources(folder, models_of(roles))
         with Ledger(folder / "ledger.sqlite") as ledger:
             writer = QueryWriter(sampling, suite, roles[ATTACKER], ledger, stage=_CALL)
             found = {
@@ -276,8 +278,9 @@ def score_documents(config: AblationConfig, model: str, folder: Path) -> None:
     run = Run("documents", folder, settings)
     if run.is_finished():
         return
-    bundle = load_bundle(model, "float32")
+    bundle = load_bundle(as_begun(model, folder), "float32")
     with run.opened():
+        write_sources(folder, [bundle.origin])
         scores = _scored(bundle, read_documents(config), config.document_tokens)
         write_json(folder / SCORES, scores)
         run.finish([*data_parents("documents", config.documents), bundle.origin])

@@ -16,7 +16,8 @@ from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
-from vcjax.roles.references import RoleSpec, family_of, open_roles, without_options
+from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, without_options
+from vcjax.weights.workdir import write_sources
 
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
@@ -79,9 +80,11 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         check_families(families[1], families[0], config.allow_same_family, "judge")
     if (summary := run.finished()) is not None:
         return summary
-    roles, parents = open_roles(specs, config)
+    roles, parents = open_roles(specs, config, run.workdir)
     personas = {lang: charter.system_prompt(lang) for lang in charter.languages}
     with run.opened() as folder:
+        write_sources(folder, models_of(roles), run.workdir)
+        run.save()
         summary = evaluate(
             roles["model"],
             roles.get("judge"),

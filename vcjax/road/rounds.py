@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vcjax.adversarial.calls import ACTOR, ATTACKER
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_inputs
@@ -31,12 +32,13 @@ from vcjax.core.run import CONFIG, SUMMARY, Run, Stage
 from vcjax.core.seeds import derive_seed
 from vcjax.core.settings import build, fill_sections
 from vcjax.core.stores import on_disk
+from vcjax.road.commits import at_commits, critics_of, with_critics
 from vcjax.road.rounds_summary import round_records, rounds_markdown
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.train.config import TrainConfig, kind_of
 from vcjax.train.loop import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.loop import train
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.workdir import write_sources
 
 DEFERRED = (
     *(f"synthesis.{name}" for name in SYNTHESIS_EXTENDABLE),
@@ -148,10 +150,11 @@ def run_rounds(config: RoundsConfig, workdir: str | Path) -> dict[str, Any]:
         return summary
     loop = _Loop(config, run.workdir)
     with run.opened() as folder:
+        write_sources(folder, loop.models)
         run.do(loop.stages())
         charter = loop.suite.charter
         summary = {
-            "model": config.model,
+            "model": loop.config.model,
             "charter": {
                 "name": charter.name,
                 "version": charter.version,
@@ -185,9 +188,9 @@ class _Loop:
                 f"charter {self.suite.charter.name!r} holds nothing out, so nothing shows what a "
                 "round has learned; name config.synthesis.held_out_attacks"
             )
-        # Loading takes long and only shows whether the model is usable: once a start is enough.
-        if not self._folder("measure", 0).is_dir():
-            load_bundle(config.model).require_tokenizer()
+        # Opening takes long and only shows whether the models are usable: once a start is enough.
+        begins = not self._folder("measure", 0).is_dir()
+        self.config, self.models = _at_commits(config, workdir, begins)
 
     def stages(self) -> list[Stage]:
         """All of them in their order."""
@@ -284,6 +287,17 @@ class _Loop:
 
 
 _Config = TypeVar("_Config", SynthesisConfig, TrainConfig)
+
+
+def _at_commits(
+    config: RoundsConfig, workdir: Path, begins: bool
+) -> tuple[RoundsConfig, list[Parent]]:
+    """The config with the models that all rounds are made with; see `at_commits`."""
+    own = {name: getattr(config, name) for name in ("model", ATTACKER, ACTOR)}
+    critics = critics_of(config.synthesis)
+    found, parents = at_commits({**own, **critics}, workdir, begins=begins)
+    synthesis = with_critics(config.synthesis, [found[role] for role in critics])
+    return replace(config, synthesis=synthesis, **{name: found[name] for name in own}), parents
 
 
 def _unless_used(config: _Config, extendable: Sequence[str], folder: Path, used: Path) -> _Config:

@@ -16,10 +16,13 @@ from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
-from vcjax.text.chat_settings import pinned, split_options
+from vcjax.text.chat_settings import pinned, split_options, template_file
 from vcjax.weights.shipped import SHIPPED
+from vcjax.weights.workdir import as_begun
 
 RECORDED = "recorded:"
+TEMPLATE = "template"
+"""Role of a chat template in a lineage."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,15 @@ def without_options(references: str) -> str:
 
 
 def open_roles(
-    specs: Mapping[str, RoleSpec], config: EngineConfig
+    specs: Mapping[str, RoleSpec], config: EngineConfig, workdir: Path | None = None
 ) -> tuple[dict[str, Role], list[Parent]]:
     """Opens every role. Returns them by name, and their models as parents in the lineage.
+
+    Files with chat templates that references name are parents too.
+
+    Args:
+      workdir: of the run. If it has begun, models of a hub are those of the commits that it began
+        with; see `models_of`.
 
     Raises:
       UserError: a missing model or transcript, a bad endpoint, or one that doesn't answer.
@@ -87,23 +96,38 @@ def open_roles(
     pool = ModelPool(config)
     for name, spec in specs.items():
         family = family_of(spec, f"{name}_family")
-        if (spec.model, family) not in opened:
-            role, parent = _open(name, spec.model, family, pool)
-            opened[spec.model, family] = role
-            if parent.reference not in {each.reference for each in parents}:
-                parents.append(parent)
-        roles[name] = opened[spec.model, family]
+        model = spec.model if workdir is None else as_begun(spec.model, workdir, name)
+        if (model, family) not in opened:
+            opened[model, family], found = _open(name, model, family, pool)
+            known = {each.reference for each in parents}
+            parents += [parent for parent in found if parent.reference not in known]
+        roles[name] = opened[model, family]
     return roles, parents
 
 
-def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, Parent]:
+def models_of(roles: Mapping[str, Role]) -> list[Parent]:
+    """The model of each role that is run here, for `write_sources` when a run begins."""
+    return [
+        replace(role.origin, role=name)
+        for name, role in roles.items()
+        if isinstance(role, LocalRole)
+    ]
+
+
+def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, list[Parent]]:
     if model.startswith(RECORDED):
         path = model.removeprefix(RECORDED)
-        return RecordedRole(path, family=family), Parent.of(name, path, model)
+        return RecordedRole(path, family=family), [Parent.of(name, path, model)]
     if is_endpoint(model):
         role = EndpointRole(EndpointSpec.parse(model), family=family)
         role.check()
         # An endpoint's weights can't be hashed; the ledger has the model that it reports.
-        return role, Parent(name, role.model, hash_text(role.model))
+        return role, [Parent(name, role.model, hash_text(role.model))]
     role = LocalRole(pool, model, family=family)
-    return role, replace(role.origin, role=name)
+    return role, [replace(role.origin, role=name), *template_parents(model)]
+
+
+def template_parents(model: str) -> list[Parent]:
+    """The file with the chat template that a model reference names, if any, for the lineage."""
+    path = template_file(model)
+    return [] if path is None else [Parent.of(TEMPLATE, path)]

@@ -85,6 +85,15 @@ def read_settings(reference: str) -> ChatSettings:
     return ChatSettings(template, options, system)
 
 
+def template_file(reference: str) -> Path | None:
+    """The file that a model reference's `#template=FILE` names; of several the last, as is read."""
+    _, *given = split_options(reference)[1].split("#")
+    named = [
+        value for name, _, value in (each.partition("=") for each in given) if name == "template"
+    ]
+    return Path(named[-1]) if named else None
+
+
 def pinned(reference: str) -> str:
     """The reference with the hash of the template's content after its path, for records of runs: a
     run doesn't go on with another template than it began with.

@@ -18,6 +18,7 @@ from vcjax.parallel import (
     OnMesh,
     ShardingRules,
     ending_together,
+    leads,
     make_mesh,
     on_main_process,
 )
@@ -59,7 +60,7 @@ class Inputs:
       model: the base model; its tensors are read when the run needs them.
       sources: data to train on.
       validation: data to measure on.
-      parents: all of it, for the lineage.
+      parents: all of it, for the lineage; complete in the main process alone.
     """
 
     mesh: Mesh
@@ -200,11 +201,14 @@ def _check_model(config: TrainConfig, model: StoredModel) -> None:
 
 
 def _charter(config: TrainConfig) -> list[Parent]:
-    """The charter as a parent; a UserError where it isn't one."""
+    """The charter as a parent, which the main process alone hashes; a UserError where it isn't one.
+
+    Every process reads it: it says which domains a prepared folder may not have.
+    """
     if not config.charter:
         return []
     load_charter(config.charter)
-    return charter_parents(config.charter)
+    return charter_parents(config.charter) if leads() else []
 
 
 def _check_parents(workdir: Path, parents: list[Parent]) -> None:

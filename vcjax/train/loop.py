@@ -63,7 +63,7 @@ from vcjax.weights.adapters import join
 from vcjax.weights.sharded import load_sharded
 from vcjax.weights.steps import is_checkpoint
 from vcjax.weights.stored import StoredModel
-from vcjax.weights.workdir import SOURCES, read_sources, write_sources
+from vcjax.weights.workdir import read_sources, write_sources
 
 EXTENDABLE = ("steps",)
 PROFILED = (3, 5)
@@ -225,8 +225,7 @@ def _write_files(config: TrainConfig, spool: Spool, inputs: Inputs) -> None:
     if not leads():
         return
     spool.remove(SUMMARY)
-    if not (spool.local / SOURCES).is_file():
-        write_sources(spool.local, inputs.parents, spool.home)
+    write_sources(spool.local, inputs.parents, spool.home)
     write_model_files(spool.local, inputs.model, chat=config.kind != "documents")
 
 

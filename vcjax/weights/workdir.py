@@ -99,28 +99,36 @@ def read_sources(folder: Path, home: Path | None = None) -> list[Parent]:
     return [Parent.from_record(each, home or folder) for each in read_json(folder / SOURCES)]
 
 
-def as_begun(reference: str, folder: Path) -> str:
+def as_begun(reference: str, folder: Path, role: str = "model") -> str:
     """A hub id at the commit with which the run in `folder` began; else the reference itself.
 
     So a run goes on with the model that it has, whatever its repository has become.
+
+    Args:
+      folder: a run of any script; one that hasn't begun has no sources yet.
+      role: of the model in the run.
     """
     if (folder / SOURCES).is_file():
         model, options = split_options(reference)
         name = model.partition("@")[0]
         for parent in read_sources(folder):
             begun = split_options(parent.reference)[0]
-            of_hub = parent.role == "model" and parent.files is not None
+            of_hub = parent.role == role and parent.files is not None
             if of_hub and begun.partition("@")[0] == name:
                 return begun + options
     return reference
 
 
 def write_sources(folder: Path, parents: list[Parent], home: Path | None = None) -> None:
-    """Writes the parents with paths relative to the workdir, so that a tree of runs can be moved.
+    """Writes the parents that a run begins with, unless an earlier start of it has.
+
+    Their paths are relative to the workdir, so that a tree of runs can be moved.
 
     Args:
       home: see `read_sources`.
     """
+    if (folder / SOURCES).is_file():
+        return
     write_json(folder / SOURCES, [parent.to_record(home or folder) for parent in parents])
 
 

@@ -15,6 +15,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from requests import RequestException
 
 from vcjax.core.errors import GateNotMet, UserError, suggest
+from vcjax.core.lineage import Parent
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.generate.requests import Request, Result, SamplingParams
@@ -203,8 +204,8 @@ class VcjaxLM(LM):
         return [make_disjoint_window(window) for window in windows]
 
 
-def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
-    """A model behind an endpoint, as the harness's `local-completions`.
+def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> tuple[LM, Parent]:
+    """A model behind an endpoint, as the harness's `local-completions`, and its tokenizer's origin.
 
     `spec.concurrency` prompts are sent in one request. For tasks that need log-probabilities the
     endpoint must return those of prompts (`/completions` with `echo` and `logprobs`).
@@ -246,7 +247,7 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> LM:
         model = get_model("local-completions").create_from_arg_obj(settings)
     # The harness's own method has neither the options of a template nor our fixed date.
     model.apply_chat_template = partial(chat_prompt, own.tokenizer)  # type: ignore[method-assign]
-    return model
+    return model, own.origin
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,13 @@ from vcjax.evaluation.capability.tasks import load_tasks, local_data
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
+from vcjax.roles.references import template_parents
 from vcjax.weights.bundle import load_bundle
+from vcjax.weights.workdir import as_begun, write_sources
 
 RESULT = "capability.json"
+TOKENIZER = "tokenizer"
+"""Role of the model that lends an endpoint its tokenizer."""
 _RESAMPLES = 1000
 """Of the bootstrap, where a metric's standard error needs one; the error has one of 2 % itself."""
 
@@ -87,8 +91,9 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
     if (summary := run.finished(result=RESULT)) is not None:
         return summary
     tasks = load_tasks(config.tasks, config.task_path)
-    lm, about, parents = _open_model(config)
+    lm, about, parents = _open_model(config, run.workdir)
     with run.opened() as folder:
+        write_sources(folder, parents)
         with CallCache(folder / "answers.jsonl", REQUEST_KEY) as cache, unanswered(config.model):
             model = CachedLM(lm, cache, "/".join(about.values()), config.seed)
             results = _evaluate(model, tasks, config)
@@ -113,16 +118,19 @@ def score_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _open_model(config: CapabilityConfig) -> tuple[LM, dict[str, str], list[Parent]]:
+def _open_model(config: CapabilityConfig, workdir: Path) -> tuple[LM, dict[str, str], list[Parent]]:
     """The model, its identity in the summary, and its parents in the lineage."""
     if is_endpoint(config.model):
         spec = EndpointSpec.parse(config.model)
         parent = Parent("model", spec.reference, hash_text(spec.reference))
-        return open_endpoint(spec, config.tokenizer), {"reference": spec.reference}, [parent]
-    bundle = load_bundle(config.model, config.dtype or None)
+        named = config.tokenizer and as_begun(config.tokenizer, workdir, TOKENIZER)
+        lm, tokenizer = open_endpoint(spec, named)
+        parents = [parent, replace(tokenizer, role=TOKENIZER), *template_parents(named or "")]
+        return lm, {"reference": spec.reference}, parents
+    bundle = load_bundle(as_begun(config.model, workdir), config.dtype or None)
     origin = bundle.origin
     about = {"reference": origin.reference, "hash": origin.hash, "dtype": bundle.dtype}
-    return VcjaxLM(bundle, **config.engine_fields), about, [origin]
+    return VcjaxLM(bundle, **config.engine_fields), about, [origin, *template_parents(config.model)]
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:
