@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Float64, Int
 
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import abstract, logical_axes, shapes
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh, put, shardings
+from vcjax.parallel import make_mesh, put, shardings
 from vcjax.train.reference import score_pairs
 from vcjax.weights.bundle import Bundle
 
@@ -45,11 +45,11 @@ def accuracy(margins: Float[np.ndarray, " pairs"]) -> float:
 
 def score_model(bundle: Bundle, rows: Prepared, pairs: int) -> PairScores:
     """Scores all of the prepared pairs, `pairs` at a time, over all devices."""
-    mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
+    mesh = make_mesh({"fsdp": -1})
     pairs += -pairs % mesh.size
-    graph, _ = abstract(bundle.config, dtype=bundle.dtype, on=OnMesh(mesh, rules))
-    placed = shardings(mesh, rules, logical_axes(bundle.config), shapes(bundle.config))
+    graph, _ = abstract(bundle.config, dtype=bundle.dtype, mesh=mesh)
+    placed = shardings(mesh, logical_axes(bundle.config), shapes(bundle.config))
     params = jax.tree.map(put, bundle.params, placed)
-    log_probs = list(score_pairs(graph, params, rows, pairs, OnMesh(mesh, rules)))
+    log_probs = list(score_pairs(graph, params, rows, pairs, mesh))
     tokens = [rows[index]["loss_mask"].sum(axis=1) for index in range(len(rows))]
     return PairScores(np.concatenate(log_probs), np.stack(tokens))

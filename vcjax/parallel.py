@@ -1,10 +1,14 @@
-"""Mesh, and the one table that maps logical axes of tensors to axes of the mesh."""
+"""Mesh, the table that maps logical axes of tensors to mesh axes, and what processes do together.
 
-import dataclasses
+make_mesh                    devices -> mesh
+sharding(s), partition_spec  logical axes of a tensor -> LOGICAL_AXIS_RULES -> mesh axes
+is_main_process, barrier,    several hosts: one decides and writes, all of them end together
+  on_main_process, ...
+"""
+
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import jax
@@ -25,35 +29,34 @@ _Result = TypeVar("_Result")
 _ENDS = {end.__name__: end for end in (UserError, GateNotMet)}
 
 AXES = ("data", "fsdp", "tensor", "sequence")
-"""Mesh axes: copies of the model, shards of every parameter, shards of each matrix product, and
-shards of each row's tokens."""
+"""Mesh axes: copies of the model, shards of every parameter, shards of each matmul, and shards of
+each row's tokens."""
 
+LOGICAL_AXIS_RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "length": ("sequence",),
+    "vocab": ("tensor",),
+    "embed": ("fsdp",),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "head_dim": (),
+    "mlp": ("tensor",),
+    "layers": (),
+    "rank": (),
+}
+"""Which mesh axes each logical axis is sharded over; () is replicated.
 
-@dataclass(frozen=True)
-class ShardingRules:
-    """Which mesh axes each logical axis is laid over; None is replicated.
+The names are those that `vcjax.model` gives to the axes of its parameters, and `batch` and `length`
+of rows of tokens.
+"""
 
-    The names are those that `vcjax.model` gives to the axes of its parameters, and
-    `batch` and `length` of rows of tokens.
-    """
-
-    batch: tuple[str, ...] | str | None = ("data", "fsdp")
-    length: tuple[str, ...] | str | None = "sequence"
-    vocab: tuple[str, ...] | str | None = "tensor"
-    embed: tuple[str, ...] | str | None = "fsdp"
-    heads: tuple[str, ...] | str | None = "tensor"
-    kv_heads: tuple[str, ...] | str | None = "tensor"
-    head_dim: tuple[str, ...] | str | None = None
-    mlp: tuple[str, ...] | str | None = "tensor"
-    layers: tuple[str, ...] | str | None = None
-    rank: tuple[str, ...] | str | None = None
-
-
-_FIELDS = {field.name for field in dataclasses.fields(ShardingRules)}
+AnyMesh = Mesh | AbstractMesh
+Entry = tuple[str, ...] | str | None
+"""One entry of a `PartitionSpec`: the mesh axes that one axis of a tensor is sharded over."""
 
 
 def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
-    """Lays devices (default: all there are) out as a mesh. One size may be -1: whatever is left.
+    """Arranges devices (default: all) as a mesh. One size may be -1, which takes what is left.
 
     Raises:
       UserError: an unknown axis, or sizes that don't multiply to the number of devices.
@@ -64,7 +67,7 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
 
 
 def abstract_mesh(sizes: Mapping[str, int], count: int, kind: str, platform: str) -> AbstractMesh:
-    """The mesh that `make_mesh` makes of `count` devices that aren't here.
+    """The mesh that `make_mesh` makes of `count` devices that this machine lacks.
 
     Args:
       kind: `jax.Device.device_kind` of the devices, `platform` their platform.
@@ -90,20 +93,19 @@ def mesh_shape(sizes: Mapping[str, int], count: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def sharding(
-    mesh: Mesh | AbstractMesh, rules: ShardingRules, axes: tuple[str, ...], shape: tuple[int, ...]
-) -> NamedSharding:
-    """Sharding of one tensor. A mesh axis that doesn't divide its dimension is left out.
+def sharding(mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]) -> NamedSharding:
+    """Sharding of one tensor by its logical axes.
 
-    (So 3 key/value heads on a tensor axis of 2 are replicated, not an error.)
+    A mesh axis that doesn't divide its dimension is left out: 3 key/value heads on a tensor axis
+    of 2 are replicated, which is no error.
     """
     spec, used = [], set()
     for axis, size in zip(axes, shape, strict=True):
-        if axis not in _FIELDS:
-            raise ValueError(f"no sharding rule for axis {axis!r}{suggest(axis, _FIELDS)}")
-        wanted = getattr(rules, axis)
-        asked = (wanted,) if isinstance(wanted, str) else tuple(wanted or ())
-        names = [name for name in asked if name not in used and mesh.shape[name] > 1]
+        if axis not in LOGICAL_AXIS_RULES:
+            hint = suggest(axis, LOGICAL_AXIS_RULES)
+            raise ValueError(f"no sharding rule for axis {axis!r}{hint}")
+        wanted = LOGICAL_AXIS_RULES[axis]
+        names = [name for name in wanted if name not in used and mesh.shape[name] > 1]
         if names and size % int(np.prod([mesh.shape[name] for name in names])) == 0:
             used.update(names)
             spec.append(tuple(names) if len(names) > 1 else names[0])
@@ -112,79 +114,79 @@ def sharding(
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def shardings(mesh: Mesh | AbstractMesh, rules: ShardingRules, axes: Any, shapes: Any) -> Any:
+def shardings(mesh: AnyMesh, axes: Any, shapes: Any) -> Any:
     """Shardings of a tree; `axes` has tuples of names where `shapes` has shaped leaves."""
-    return jax.tree.map(lambda leaf, names: sharding(mesh, rules, names, leaf.shape), shapes, axes)
+    return jax.tree.map(lambda leaf, names: sharding(mesh, names, leaf.shape), shapes, axes)
 
 
-@dataclass(frozen=True)
-class OnMesh:
-    """A mesh and its rules, for what XLA can't lay over it by itself: kernels."""
+def partition_spec(mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]) -> PartitionSpec:
+    """The mesh axes of one tensor; see `sharding`."""
+    return sharding(mesh, axes, shape).spec
 
-    mesh: Mesh | AbstractMesh
-    rules: ShardingRules
 
-    @property
-    def platform(self) -> str:
-        """What the devices are: `cpu`, `gpu` or `tpu`."""
-        return self.mesh.abstract_mesh.abstract_device.platform
+def gathered_sharding(
+    mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]
+) -> NamedSharding | None:
+    """Sharding of a weight when rows are multiplied by it: whole along the axes that shard rows.
 
-    def spec(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> PartitionSpec:
-        """The mesh axes of one tensor; see `sharding`."""
-        return sharding(self.mesh, self.rules, axes, shape).spec
+    None where it is stored so anyway.
+    """
+    rows = mesh_axes(LOGICAL_AXIS_RULES["batch"])
+    stored = partition_spec(mesh, axes, shape)
+    kept = [tuple(sorted(mesh_axes(entry) - rows)) or None for entry in stored]
+    if not mesh_axes(*stored) & rows:
+        return None
+    return NamedSharding(mesh, PartitionSpec(*kept))
 
-    def gathered(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> NamedSharding | None:
-        """How a weight lies where rows meet it: whole along the mesh axes that share rows out.
 
-        None where it is stored so anyway.
-        """
-        rows = self.names(self.rules.batch)
-        stored = self.spec(axes, shape)
-        kept = [tuple(sorted(self.names(entry) - rows)) or None for entry in stored]
-        if not self.names(*stored) & rows:
-            return None
-        return NamedSharding(self.mesh, PartitionSpec(*kept))
+def mesh_axes(*entries: Entry) -> set[str]:
+    """The mesh axes in entries of a spec."""
+    names: set[str] = set()
+    for entry in entries:
+        names.update((entry,) if isinstance(entry, str) else entry or ())
+    return names
 
-    def names(self, *axes: tuple[str, ...] | str | None) -> set[str]:
-        """The mesh axes in entries of a spec."""
-        return {
-            name for entry in axes for name in ((entry,) if isinstance(entry, str) else entry or ())
-        }
 
-    def copies(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> int:
-        """How many devices hold each part of a tensor."""
-        parts = int(np.prod([self.parts(entry) for entry in self.spec(axes, shape)]))
-        return int(np.prod(list(self.mesh.shape.values()))) // parts
+def shard_count(mesh: AnyMesh, entry: Entry) -> int:
+    """In how many shards an entry of a spec divides its axis."""
+    return int(np.prod([mesh.shape[name] for name in mesh_axes(entry)]))
 
-    def parts(self, axes: tuple[str, ...] | str | None) -> int:
-        """In how many parts these mesh axes, an entry of a spec, divide a tensor."""
-        return int(np.prod([self.mesh.shape[name] for name in self.names(axes)]))
+
+def replica_count(mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]) -> int:
+    """How many devices have each shard of a tensor."""
+    shards = [shard_count(mesh, entry) for entry in partition_spec(mesh, axes, shape)]
+    return int(np.prod(list(mesh.shape.values()))) // int(np.prod(shards))
+
+
+def platform_of(mesh: AnyMesh) -> str:
+    """What the devices are: `cpu`, `gpu` or `tpu`."""
+    return mesh.abstract_mesh.abstract_device.platform
 
 
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
-    """Lays a host array out. With several processes each has the whole value and takes its part."""
+    """Shards a host array. Each of several processes has the whole value and uses its shards."""
     whole = np.asarray(value)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
-def leads() -> bool:
-    """Whether this process is the one that writes what all of them share."""
+def is_main_process() -> bool:
+    """Whether this process is the one that writes the files that all processes share."""
     return jax.process_index() == 0
 
 
-def meet(place: str) -> None:
-    """Waits until every process has come to `place`."""
+def barrier(name: str) -> None:
+    """Waits until every process has called it with this name."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(place)
+        multihost_utils.sync_global_devices(name)
 
 
 def on_main_process(work: Callable[[], _Result]) -> _Result:
     """Returns on every process what `work` returns on the main process, while the others wait.
 
-    What only the main process may decide, or reads from files that the others needn't see.
+    It is for decisions that only the main process may take, and files that only it can read.
 
     Args:
-      work: returns what JSON can hold.
+      work: returns a JSON-serialisable value.
 
     Raises:
       UserError, GateNotMet: the one that `work` raised, on every process.
@@ -192,7 +194,7 @@ def on_main_process(work: Callable[[], _Result]) -> _Result:
     if jax.process_count() == 1:
         return work()
     outcome: dict[str, Any] = {}
-    if leads():
+    if is_main_process():
         try:
             outcome = {"result": work()}
         except tuple(_ENDS.values()) as end:
@@ -204,9 +206,9 @@ def on_main_process(work: Callable[[], _Result]) -> _Result:
 
 @contextmanager
 def ending_together() -> Iterator[None]:
-    """Every process ends where any of them ends in the block, by its UserError or GateNotMet.
+    """Raises the UserError or GateNotMet of any process in the block on every process.
 
-    For what each process does for itself, without waiting for others in between.
+    It is for blocks that each process runs for itself, without waiting for others in between.
     """
     end = None
     try:
@@ -256,6 +258,6 @@ def _broadcast(value: Any, source: int) -> Any:
     return json.loads(np.asarray(received).tobytes())
 
 
-def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
-    """Sharding of a tensor that every device holds whole."""
+def replicated(mesh: AnyMesh) -> NamedSharding:
+    """Sharding of a tensor of which every device has the whole."""
     return NamedSharding(mesh, PartitionSpec())

@@ -13,7 +13,7 @@ from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.named import NAMED
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.config import TrainConfig
 from vcjax.train.layout import (
     Layout,
@@ -34,16 +34,16 @@ from vcjax.weights.bundle import load_bundle
 def setup(asked: dict[str, Any]) -> Contender:
     """Args: `config` of `TrainConfig`; its model may be one of NAMED, with random weights."""
     config = TrainConfig.from_dict(asked["config"])
-    mesh, rules = make_mesh(asked["config"]["mesh"]), ShardingRules()
+    mesh = make_mesh(asked["config"]["mesh"])
     optimizer, schedule = make_optimizer(config), make_schedule(config)
     if config.model in NAMED:
         model = NAMED[config.model]
-        layout = make_layout(model, config, optimizer, mesh, rules)
+        layout = make_layout(model, config, optimizer, mesh)
         trainable, frozen = _random(model, config, layout)
     else:
         bundle = load_bundle(config.model, "float32")
         model = bundle.config
-        layout = make_layout(model, config, optimizer, mesh, rules)
+        layout = make_layout(model, config, optimizer, mesh)
         trainable, frozen = shard_params(bundle.params, layout.trainable), {}
         del bundle  # the host's copy of the model
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
@@ -54,14 +54,14 @@ def setup(asked: dict[str, Any]) -> Contender:
 
     def run() -> float:
         nonlocal trainable, state, count
-        batch = shard_batch(next(batches), mesh, rules)
+        batch = shard_batch(next(batches), mesh)
         trainable, state, measured = step(trainable, state, frozen, batch, jnp.int32(count))
         count += 1
         return measured["loss"].item()
 
     device = jax.devices()[0]
-    on = OnMesh(mesh, rules)
-    backend = choose_backend(config.attention, model, config.dtype, on, config.length)
+    mesh = mesh
+    backend = choose_backend(config.attention, model, config.dtype, mesh, config.length)
     facts = {
         "jax": version("jax"),
         "device": device.device_kind,

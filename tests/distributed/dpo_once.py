@@ -16,7 +16,7 @@ from tests.train.gradients import mean_gradients
 from vcjax.core.files import read_json
 from vcjax.data.loader import in_order
 from vcjax.data.prepared import open_prepared
-from vcjax.parallel import ShardingRules, leads, make_mesh, replicated
+from vcjax.parallel import is_main_process, make_mesh, replicated
 from vcjax.train.config import TrainConfig
 from vcjax.train.layout import make_layout, shard_batch, shard_params
 from vcjax.train.losses import make_loss
@@ -28,9 +28,9 @@ from vcjax.weights.bundle import load_bundle
 def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Returns `reference`, `loss`, `count` and the leaves of the gradient; keeps the reference in
     `folder/NAME`."""
-    config, rules = TrainConfig.from_dict(read_json(folder / "config.json")), ShardingRules()
+    config = TrainConfig.from_dict(read_json(folder / "config.json"))
     mesh, bundle = make_mesh(sizes), load_bundle(config.model, "float32")
-    layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
+    layout = make_layout(bundle.config, config, make_optimizer(config), mesh)
     params = shard_params(bundle.params, layout.trainable)
     datasets = {"pairs": open_prepared(folder / "pairs")}
     size = config.batch_size // config.microbatches
@@ -40,7 +40,7 @@ def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.nda
         initial=lambda: params,
         graph=layout.graph,
         pairs=size,
-        on=layout.on,
+        mesh=layout.mesh,
     )["pairs"]
     reference = np.stack([rows[n]["reference"] for n in range(len(rows))])
 
@@ -48,7 +48,7 @@ def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.nda
     batch["reference"] = batch["reference"] - np.float32([0, 3])  # so that margins aren't 0
     gradients = mean_gradients(layout, make_loss(config), config.microbatches)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
-    means, count, grads = whole(params, {}, shard_batch(batch, mesh, rules))
+    means, count, grads = whole(params, {}, shard_batch(batch, mesh))
     leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}
     found = {"reference": reference, "loss": means["loss"], "count": count}
     return {name: np.asarray(value) for name, value in found.items()} | leaves
@@ -61,5 +61,5 @@ if __name__ == "__main__":
         )
     place_of, name = Path(sys.argv[1]), sys.argv[2]
     result = dpo_once(place_of, name, {"data": 2, "fsdp": 2, "tensor": 2})
-    if leads():
+    if is_main_process():
         np.savez(place_of / f"{name}.npz", **result)

@@ -16,7 +16,7 @@ from vcjax.core.defaults import training_config
 from vcjax.model.build import initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
-from vcjax.parallel import ShardingRules, make_mesh, replicated
+from vcjax.parallel import make_mesh, replicated
 from vcjax.train.config import TrainConfig
 from vcjax.train.layout import make_layout, shard_batch, shard_params
 from vcjax.train.losses import make_loss
@@ -71,15 +71,15 @@ def measure(sizes: dict[str, int], microbatches: int) -> tuple[float, list[np.nd
         "length": LENGTH,
     }
     values["lora"]["rank"] = 0
-    config, rules = TrainConfig.from_dict(values), ShardingRules()
+    config = TrainConfig.from_dict(values)
     mesh = make_mesh(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
-    layout = make_layout(MODEL, config, make_optimizer(config), mesh, rules)
+    layout = make_layout(MODEL, config, make_optimizer(config), mesh)
     params = shard_params(jax.jit(lambda: initialise(MODEL, 7))(), layout.trainable)
     gate = params["layers"]["gate"]["kernel"]
     held = gate.addressable_shards[0].data.nbytes / gate.nbytes
     gradients = mean_gradients(layout, make_loss(config), microbatches)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
-    means, _, grads = whole(params, {}, shard_batch(batch(), mesh, rules))
+    means, _, grads = whole(params, {}, shard_batch(batch(), mesh))
     return float(means["loss"]), [np.asarray(leaf) for leaf in jax.tree.leaves(grads)], held
 
 

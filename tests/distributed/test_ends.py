@@ -73,8 +73,8 @@ def found(tmp_path_factory, tiny_folder) -> Found:
         "a bad record": scenario(new, new, documents=str(bad)),
     }
     write_json(folder / "scenarios.json", list(scenarios.values()))
-    launch = [f"--config.model={tiny_folder}", f"--config.documents={bad}", f"--workdir={new}"]
-    launch += ["--config=configs/cpt.py", "--config.length=64", "--config.batch_size=4"]
+    launch = ["--config=configs/cpt.py", "--config.length=64", "--config.batch_size=4"]
+    launch += [f"--config.model={tiny_folder}", f"--config.documents={bad}", f"--workdir={new}"]
     printed = together(str(folder / "scenarios.json"), str(folder / "out"), *launch)
     first, second = (read_json(folder / f"out.{rank}.json") for rank in range(2))
     assert not nothing.exists()

@@ -21,7 +21,7 @@ from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import PROJECTIONS, LoraConfig
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh, shardings
+from vcjax.parallel import AnyMesh, make_mesh, shardings
 from vcjax.train.layout import shard_batch
 from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.mapping import import_params
@@ -32,7 +32,7 @@ RAW = {**CASES["llama31"], "hidden_size": 128, "intermediate_size": 256, "num_hi
 
 
 def main() -> None:
-    config, rules = LlamaConfig.from_hf(RAW), ShardingRules()
+    config = LlamaConfig.from_hf(RAW)
     base = import_params(TensorSource(tensors(RAW)), config, np.float32, "random")
     rows = tokens(8 * 32).reshape(8, 32)
     lora = LoraConfig(rank=4, dropout=0.2, base="nf4")
@@ -43,8 +43,8 @@ def main() -> None:
     )
     params = join(adapters, quantise_base(base, lora.base))
 
-    def compiled(on: OnMesh | None, *inputs: Any) -> Any:
-        graph, _ = abstract(config, lora=lora, on=on)
+    def compiled(mesh: AnyMesh | None, *inputs: Any) -> Any:
+        graph, _ = abstract(config, lora=lora, mesh=mesh)
 
         @jax.jit
         @jax.value_and_grad
@@ -62,10 +62,10 @@ def main() -> None:
     report = []
     for sizes in MESHES:
         mesh = make_mesh(sizes)
-        placed = jax.device_put(params, shardings(mesh, rules, axes, tree))
-        inputs = shard_batch({"tokens": rows}, mesh, rules)["tokens"]
+        placed = jax.device_put(params, shardings(mesh, axes, tree))
+        inputs = shard_batch({"tokens": rows}, mesh)["tokens"]
         given = (*split_adapters(placed), inputs)
-        step = compiled(OnMesh(mesh, rules), *given)
+        step = compiled(mesh, *given)
         found, found_grads = jax.device_get(step(*given))
         pairs = zip(jax.tree.leaves(found_grads), jax.tree.leaves(grads), strict=True)
         codes = placed["layers"]["gate"]["kernel"]["codes"]

@@ -13,7 +13,7 @@ import numpy as np
 from tests.parity.random_models import CASES, TensorSource, tensors, tokens
 from vcjax.model.build import abstract, logical_axes, plain_logits, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.parallel import ShardingRules, make_mesh, shardings
+from vcjax.parallel import make_mesh, shardings
 from vcjax.train.layout import shard_batch
 from vcjax.weights.mapping import import_params
 
@@ -29,7 +29,7 @@ RAW = {
 
 
 def main() -> None:
-    config, rules = LlamaConfig.from_hf(RAW), ShardingRules()
+    config = LlamaConfig.from_hf(RAW)
     params = import_params(TensorSource(tensors(RAW)), config, np.float32, "random")
     graph, _ = abstract(config)
     rows = tokens(8 * 32).reshape(8, 32)
@@ -37,10 +37,8 @@ def main() -> None:
     report = []
     for sizes in MESHES:
         mesh = make_mesh(sizes)
-        placed = jax.device_put(
-            params, shardings(mesh, rules, logical_axes(config), shapes(config))
-        )
-        logits = plain_logits(graph, placed, shard_batch({"tokens": rows}, mesh, rules)["tokens"])
+        placed = jax.device_put(params, shardings(mesh, logical_axes(config), shapes(config)))
+        logits = plain_logits(graph, placed, shard_batch({"tokens": rows}, mesh)["tokens"])
         query, key = (placed["layers"][name]["kernel"].sharding.spec for name in "qk")
         head = placed["head"]
         report.append(

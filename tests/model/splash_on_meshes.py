@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.model.test_packed_attention import HEADS, reference, results
 from vcjax.model.splash import splash_attention
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh
+from vcjax.parallel import make_mesh, partition_spec
 
 MESHES = (
     {"data": 2, "tensor": 2, "sequence": 2},
@@ -24,10 +24,10 @@ def main() -> None:
     wanted = results(reference, 512, None)
     report = []
     for sizes in MESHES:
-        on = OnMesh(make_mesh(sizes), ShardingRules())
-        found = results(partial(splash_attention, on=on, interpret=True), 512, None)
+        mesh = make_mesh(sizes)
+        found = results(partial(splash_attention, mesh=mesh, interpret=True), 512, None)
         largest = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
-        heads = on.spec(("batch", "length", "heads", "head_dim"), (2, 512, HEADS, 1))
+        heads = partition_spec(mesh, ("batch", "length", "heads", "head_dim"), (2, 512, HEADS, 1))
         report.append({"mesh": sizes, "difference": largest, "axes": list(heads)})
     print(json.dumps(report))
 

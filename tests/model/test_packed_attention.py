@@ -20,7 +20,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.packed import _fused, attend_packed, choose_backend
 from vcjax.model.rope import RopeConfig
 from vcjax.model.splash import splash_attention
-from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh
+from vcjax.parallel import AnyMesh, abstract_mesh
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 16
 
@@ -72,7 +72,7 @@ def test_blocks_agree_with_the_reference(length, window):
 @pytest.mark.parametrize(("length", "window"), [(600, None), (256, 70)])
 def test_splash_agrees_with_the_reference(length, window):
     """In interpret mode; rows of 600 are padded, to five blocks. `make tpu` compiles for TPUs."""
-    splash = partial(splash_attention, on=None, interpret=True)
+    splash = partial(splash_attention, mesh=None, interpret=True)
     agree(results(splash, length, window), results(reference, length, window))
 
 
@@ -107,7 +107,7 @@ def test_a_window_may_be_computed():
 
 def test_splash_needs_one_window():
     with pytest.raises(UserError, match="same window in every layer"):
-        results(partial(splash_attention, on=None, interpret=True), 256, jnp.int32(70))
+        results(partial(splash_attention, mesh=None, interpret=True), 256, jnp.int32(70))
 
 
 SHAPE = LlamaConfig(
@@ -139,10 +139,10 @@ MESHES = {
 }
 
 
-def site(device: str, mesh: str) -> OnMesh:
+def site(device: str, mesh: str) -> AnyMesh:
     platform, kind = DEVICES[device]
     count = int(np.prod(list(MESHES[mesh].values())))
-    return OnMesh(abstract_mesh(MESHES[mesh], count, kind, platform), ShardingRules())
+    return abstract_mesh(MESHES[mesh], count, kind, platform)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -154,9 +154,9 @@ def site(device: str, mesh: str) -> OnMesh:
 )
 def test_auto_takes_what_runs(device, mesh, dtype, length, changes):
     """Everywhere, what `auto` takes may be named; and it takes a kernel wherever one runs."""
-    model, on = replace(SHAPE, **changes), site(device, mesh)
-    taken = choose_backend("auto", model, dtype, on, length)
-    assert choose_backend(taken, model, dtype, on, length) == taken
+    model, mesh = replace(SHAPE, **changes), site(device, mesh)
+    taken = choose_backend("auto", model, dtype, mesh, length)
+    assert choose_backend(taken, model, dtype, mesh, length) == taken
     if device == "tpu":
         assert taken == ("blocks" if changes == {"windows": (0, 70)} else "splash")
     elif device == "nvidia":
@@ -198,12 +198,12 @@ def test_a_model_of_auto_takes_rows_of_any_length(monkeypatch):
     """`model.logits` of an odd length, on a GPU where an even one would go to cuDNN."""
     chosen = []
 
-    def record(query, key, value, segment_ids, window, backend, on):
+    def record(query, key, value, segment_ids, window, backend, mesh):
         chosen.append(backend)
         return query
 
     monkeypatch.setattr("vcjax.model.llama.attend_packed", record)
-    graph, state = abstract(SHAPE, dtype=jnp.bfloat16, on=site("nvidia", "one"))
+    graph, state = abstract(SHAPE, dtype=jnp.bfloat16, mesh=site("nvidia", "one"))
     for length in (6, 7):
         rows = jax.ShapeDtypeStruct((1, length), jnp.int32)
         params = nnx.to_pure_dict(state)

@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from tests.compilation import with_devices
 from vcjax.core.errors import UserError
-from vcjax.parallel import AXES, ShardingRules, make_mesh, sharding
+from vcjax.parallel import AXES, make_mesh, sharding
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def test_logits_on_eight_devices_equal_those_on_one(mesh, heads, held, report):
 
 
 def _spec(sizes: tuple[int, int, int, int], axes: tuple[str, ...], shape: tuple[int, ...]):
-    return sharding(AbstractMesh(sizes, AXES), ShardingRules(), axes, shape).spec
+    return sharding(AbstractMesh(sizes, AXES), axes, shape).spec
 
 
 def test_a_mesh_axis_that_does_not_divide_is_left_out():

@@ -12,7 +12,7 @@ from configs import adversarial, sft
 from tests.train.gradients import mean_gradients
 from vcjax.model.named import NAMED
 from vcjax.model.splash import splash_attention
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh
+from vcjax.parallel import make_mesh, partition_spec
 from vcjax.plan.compiled import compile_step
 from vcjax.plan.memory import count_memory
 from vcjax.plan.plan import make_plan
@@ -128,11 +128,11 @@ def test_an_offloaded_state_is_never_on_the_device():
 )
 def test_splash_compiles_on_every_kind_of_mesh(mesh, heads, head_dim, window):
     devices = compile_devices(read_topology("v5e-4"))
-    on = OnMesh(make_mesh(mesh, devices), ShardingRules())
-    attention = partial(splash_attention, window=window, on=on)
+    mesh = make_mesh(mesh, devices)
+    attention = partial(splash_attention, window=window, mesh=mesh)
 
     def array(axes, *shape, dtype=jnp.bfloat16):
-        place = NamedSharding(on.mesh, on.spec(axes, shape))
+        place = NamedSharding(mesh, partition_spec(mesh, axes, shape))
         return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
 
     def loss(*inputs):

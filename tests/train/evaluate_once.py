@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from vcjax.core.files import read_json
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.config import TrainConfig
 from vcjax.train.evaluation import Evaluation, ValidationLoss
 from vcjax.train.inputs import check_validation, write_model_files
@@ -24,11 +24,11 @@ from vcjax.weights.bundle import load_bundle
 
 def evaluate_once(workdir: Path, done: int = 0, step: int = 0) -> Evaluation:
     """Returns the measuring, after what a run does up to its first measurement."""
-    config, rules = TrainConfig.from_dict(read_json(workdir / "config.json")), ShardingRules()
+    config = TrainConfig.from_dict(read_json(workdir / "config.json"))
     mesh, bundle = make_mesh(config.to_dict()["mesh"]), load_bundle(config.model, "float32")
     measured = check_validation(config, bundle, workdir)
     write_model_files(workdir, bundle, chat=config.kind == "conversations")
-    layout = make_layout(bundle.config, config, make_optimizer(config), mesh, rules)
+    layout = make_layout(bundle.config, config, make_optimizer(config), mesh)
     trainable = shard_params(bundle.params, layout.trainable)
     groups = prepare_groups(measured.data, config, bundle.require_tokenizer(), workdir)
     validation = ValidationLoss(groups, config, layout, make_loss(config))

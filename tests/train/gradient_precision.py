@@ -21,7 +21,7 @@ from vcjax.model.build import Params, abstract, initialise, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
 from vcjax.model.rope import RopeConfig
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh, shardings
+from vcjax.parallel import make_mesh, shardings
 from vcjax.train.layout import shard_batch
 from vcjax.train.losses import dpo_loss, next_token_loss, orpo_loss, pair_log_probs
 from vcjax.weights.adapters import join, split_adapters
@@ -90,11 +90,11 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
     if objective == "dpo":
         whole = jax.jit(partial(chosen, graph=graph))(*split(params), batch)
     if sizes is not None:
-        mesh, rules = make_mesh(sizes), ShardingRules()
-        places = shardings(mesh, rules, logical_axes(config, **options), shapes(config, **options))
+        mesh = make_mesh(sizes)
+        places = shardings(mesh, logical_axes(config, **options), shapes(config, **options))
         params = jax.device_put(params, places)
-        batch = shard_batch(batch, mesh, rules)
-        options |= {"on": OnMesh(mesh, rules)}
+        batch = shard_batch(batch, mesh)
+        options |= {"on": mesh}
     graph, _ = abstract(config, dtype=jnp.bfloat16, **options)
     trained, frozen = split(params)
     frozen = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), frozen)

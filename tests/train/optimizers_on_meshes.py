@@ -18,13 +18,12 @@ import numpy as np
 from tests.train.cheap import cheap_batch, cheap_loss
 from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.config import OPTIMIZERS, TrainConfig
 from vcjax.train.layout import Layout, make_layout, shard_batch, shard_params, sharding_of
 from vcjax.train.loop import make_step
 from vcjax.train.optim import make_optimizer, make_schedule
 
-RULES = ShardingRules()
 LARGE = 1000
 """Elements of a leaf that mustn't be whole on every device."""
 
@@ -66,12 +65,12 @@ def main(folder: Path) -> None:
 def trained(model: LlamaConfig, config: TrainConfig, mesh: jax.sharding.Mesh):
     """(Parameters and state after two steps, the layout)."""
     optimizer = make_optimizer(config)
-    layout = make_layout(model, config, optimizer, mesh, RULES)
+    layout = make_layout(model, config, optimizer, mesh)
     params = shard_params(random(layout), layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(params)
     step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1)
     for count in range(2):
-        batch = shard_batch(cheap_batch(), mesh, RULES)
+        batch = shard_batch(cheap_batch(), mesh)
         params, state, _ = step(params, state, {}, batch, jnp.int32(count))
     return (params, state), layout
 

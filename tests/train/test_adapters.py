@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 from tests.train.gradients import mean_gradients
 from vcjax.model.lora import PROJECTIONS, merge_lora
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_params
 from vcjax.train.loop import make_step, train
 from vcjax.train.losses import next_token_loss
@@ -21,7 +21,7 @@ from vcjax.weights.sharded import load_sharded
 from vcjax.weights.workdir import read_trained
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": ".*"}
-RULES, MESH = ShardingRules(), make_mesh({"fsdp": -1})
+MESH = make_mesh({"fsdp": -1})
 
 
 @pytest.mark.parametrize("base", ["int8", "nf4"])
@@ -31,7 +31,7 @@ def test_adapters_learn_on_top_of_a_quantised_base(
     lora = LORA | {"base": base}
     config = make_config(lora=lora, dtype="bfloat16", steps=8, learning_rate=0.05)
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, MESH, RULES)
+    layout = make_layout(model_config, config, optimizer, MESH)
     louder = {**params, "embedding": 10 * params["embedding"]}  # else all logits are near zero
     frozen = load_sharded(ParamsSource(louder, model_config), model_config, layout.frozen)
     dtypes = {path[-1]: leaf.dtype.name for path, leaf in flatten_dict(frozen).items()}
@@ -56,7 +56,7 @@ def dropping(model_config, params, make_config):
     """A layout with dropout, its optimiser, and random adapters on a frozen base."""
     config = make_config(lora=LORA | {"dropout": 0.5})
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, MESH, RULES)
+    layout = make_layout(model_config, config, optimizer, MESH)
     draw = np.random.default_rng(0).normal
     random = jax.tree.map(lambda leaf: draw(0, 0.1, leaf.shape), layout.trainable)
     return (
@@ -83,7 +83,7 @@ def test_a_step_drops_by_its_number_and_its_seed(dropping, make_config, random_b
 def test_the_seed_of_dropout_is_that_of_the_run(model_config, make_config):
     def seed(**changes: object) -> int | None:
         config = make_config(**changes)
-        return make_layout(model_config, config, make_optimizer(config), MESH, RULES).drop_seed
+        return make_layout(model_config, config, make_optimizer(config), MESH).drop_seed
 
     dropout = LORA | {"dropout": 0.1}
     assert seed(seed=1, lora=dropout) == seed(seed=1, lora=dropout) != seed(seed=2, lora=dropout)

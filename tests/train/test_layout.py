@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
-from vcjax.parallel import ShardingRules, abstract_mesh, make_mesh
+from vcjax.parallel import abstract_mesh, make_mesh
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import OPTIMIZERS
 from vcjax.train.layout import make_layout, shard_params, sharding_of
@@ -24,7 +24,6 @@ from vcjax.train.optim import make_optimizer
 from vcjax.weights.workdir import write_sources
 
 ROOT = Path(__file__).parents[2]
-RULES = ShardingRules()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_a_checkpoint_comes_back_to_where_its_state_was_held(
 ):
     config = make_config(optimizer=name, offload=True)
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, make_mesh({"fsdp": -1}), RULES)
+    layout = make_layout(model_config, config, optimizer, make_mesh({"fsdp": -1}))
     trainable = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     write_json(tmp_path / "config.json", config.to_dict())
@@ -93,7 +92,7 @@ def test_unfactored_moments_of_adapters_are_shared_out(model_config, make_config
     """Adapters are too narrow to be factored, and Adafactor has a state for each parameter."""
     mesh = abstract_mesh({"fsdp": 2, "tensor": 2}, 4, "cpu", "cpu")
     config = make_config(optimizer="adafactor", lora={"rank": 2, "alpha": 8.0})
-    layout = make_layout(model_config, config, make_optimizer(config), mesh, RULES)
+    layout = make_layout(model_config, config, make_optimizer(config), mesh)
     moments = {
         leaf.shape: leaf.sharding.spec
         for leaf in jax.tree.leaves(layout.optimizer)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.train.gradients import mean_gradients
 from vcjax.model.build import shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.config import OPTIMIZERS, SCHEDULES
 from vcjax.train.layout import make_layout, shard_params
 from vcjax.train.losses import next_token_loss
@@ -261,8 +261,8 @@ def test_adafactor_holds_rows_and_columns_of_each_matrix(make_config):
 @pytest.fixture(scope="module")
 def slopes(model_config, make_config):
     """The layout and compiled gradients of the tiny model in bfloat16, for all optimisers."""
-    config, mesh, rules = make_config(dtype="bfloat16"), make_mesh({"fsdp": -1}), ShardingRules()
-    layout = make_layout(model_config, config, make_optimizer(config), mesh, rules)
+    config, mesh = make_config(dtype="bfloat16"), make_mesh({"fsdp": -1})
+    layout = make_layout(model_config, config, make_optimizer(config), mesh)
     return layout, jax.jit(mean_gradients(layout, next_token_loss, 1))
 
 

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from tests.train.cheap import cheap_batch, cheap_loss
 from tests.train.gradients import mean_gradients
 from vcjax.core.errors import UserError
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.layout import make_layout, shard_params, sharding_of
 from vcjax.train.loop import make_step
 from vcjax.train.optim import check_groups, make_optimizer, make_schedule
@@ -55,9 +55,9 @@ def test_a_rate_of_zero_freezes_bit_for_bit_without_state(
 ):
     groups = [group("embedding", 0.0), group(r"layers\.(q|o)\..*", 0.0)]
     config = make_config(optimizer=optimizer, groups=groups, offload=offload)
-    mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
+    mesh = make_mesh({"fsdp": -1})
     made = make_optimizer(config)
-    layout = make_layout(model_config, config, made, mesh, rules)
+    layout = make_layout(model_config, config, made, mesh)
     # A negative 0 stays one only if nothing is added to it.
     params = {**params, "embedding": np.where(params["embedding"] < 0, params["embedding"], -0.0)}
     still = ("embedding", "layers.q.kernel", "layers.o.kernel")

@@ -10,7 +10,7 @@ from flax import nnx
 
 from tests.train.gradients import mean_gradients
 from vcjax.model.build import abstract, packed_logits
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.layout import make_layout
 from vcjax.train.losses import (
     CHUNK,
@@ -155,8 +155,8 @@ def test_microbatches_of_pairs_give_the_loss_and_gradient_of_the_whole(
     objective, config_of, model_config, params, random_pairs
 ):
     config = config_of(objective=objective)
-    mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
-    layout = make_layout(model_config, config, make_optimizer(config), mesh, rules)
+    mesh = make_mesh({"fsdp": -1})
+    layout = make_layout(model_config, config, make_optimizer(config), mesh)
     batch = random_pairs(6, 24)
     batch["loss_mask"][4] = False  # a pair without answers is none
     loss = make_loss(config)

@@ -15,7 +15,7 @@ from vcjax.data.loader import Batches, in_order
 from vcjax.data.preparation import prepare
 from vcjax.data.prepared import Prepared, open_prepared
 from vcjax.model.build import abstract
-from vcjax.parallel import OnMesh, ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.layout import make_layout, shard_batch, shard_params, sharding_of
 from vcjax.train.loop import make_step
 from vcjax.train.losses import make_loss, pair_log_probs
@@ -24,7 +24,6 @@ from vcjax.train.reference import with_reference
 from vcjax.weights.bundle import load_bundle
 
 LENGTH, PAIRS, COUNT = 40, 4, 10
-RULES = ShardingRules()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def joined(tmp_path, graph):
             initial=begin,
             graph=graph,
             pairs=PAIRS,
-            on=OnMesh(mesh, RULES),
+            mesh=mesh,
         )
         return found["pairs"]
 
@@ -168,14 +167,14 @@ def test_dpo_begins_at_log_2_and_learns_to_prefer_the_chosen_answers(
     )
     mesh = make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, mesh, RULES)
+    layout = make_layout(model_config, config, optimizer, mesh)
     step = make_step(layout, make_loss(config), optimizer, make_schedule(config), 2)
     trainable = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     batches = Batches([(joined(rows, lambda: params), 1.0)], COUNT, seed=0)
     lines = []
     for count in range(8):
-        batch = shard_batch(batches.batch(count), mesh, RULES)
+        batch = shard_batch(batches.batch(count), mesh)
         trainable, state, measured = step(trainable, state, {}, batch, count)
         lines.append({name: float(value) for name, value in measured.items()})
     np.testing.assert_allclose(lines[0]["loss"], np.log(2), rtol=1e-4)

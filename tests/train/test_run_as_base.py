@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vcjax.model.build import logical_axes, shapes
-from vcjax.parallel import ShardingRules, make_mesh, shardings
+from vcjax.parallel import make_mesh, shardings
 from vcjax.weights.bundle import load_bundle, open_model
 from vcjax.weights.sharded import load_sharded
 
@@ -17,7 +17,7 @@ def test_a_run_is_read_onto_a_mesh_as_into_memory(whole, dtype, request, monkeyp
     wanted = load_bundle(workdir, dtype).params
     model = open_model(workdir)
     tree = shapes(model.config, param_dtype=np.dtype(dtype))
-    places = shardings(make_mesh({"fsdp": -1}), ShardingRules(), logical_axes(model.config), tree)
+    places = shardings(make_mesh({"fsdp": -1}), logical_axes(model.config), tree)
     layout = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         tree,

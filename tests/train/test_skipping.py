@@ -6,7 +6,7 @@ import pytest
 
 from tests.train.cheap import BAD_GRADIENT, BAD_LOSS, FINE, cheap_batch, cheap_loss
 from vcjax.core.errors import GateNotMet
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.layout import make_layout, shard_params, sharding_of
 from vcjax.train.loop import make_step
 from vcjax.train.optim import make_optimizer, make_schedule
@@ -66,9 +66,9 @@ def test_a_resume_anywhere_ends_at_the_same_step(done):
 def trained(model_config, params, make_config, request):
     """A function that takes steps on batches of these kinds: (parameters, state, metrics)."""
     config = make_config(optimizer="muon", offload=request.param)
-    mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
+    mesh = make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, mesh, rules)
+    layout = make_layout(model_config, config, optimizer, mesh)
     step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1)
     init = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))
 

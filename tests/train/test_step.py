@@ -8,7 +8,7 @@ from flax import nnx
 from tests.train.gradients import mean_gradients
 from vcjax.model.build import abstract, packed_logits
 from vcjax.model.lora import merge_lora
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_batch, shard_params
 from vcjax.train.loop import METRICS, make_step
 from vcjax.train.losses import next_token_loss
@@ -16,7 +16,6 @@ from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.weights.adapters import join
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
-RULES = ShardingRules()
 
 
 def close(one, other, atol=1e-6):
@@ -29,7 +28,7 @@ def test_microbatches_give_the_loss_and_gradient_of_the_whole(
 ):
     config = make_config(**({"lora": lora} if lora else {}))
     mesh = make_mesh({"fsdp": -1})
-    layout = make_layout(model_config, config, make_optimizer(config), mesh, RULES)
+    layout = make_layout(model_config, config, make_optimizer(config), mesh)
     parts = (params, {})
     if lora:  # adapters with a B that isn't zero, so that both have a gradient
         rng = np.random.default_rng(0)
@@ -49,7 +48,7 @@ def test_a_batch_without_anything_to_predict_has_loss_zero(
     model_config, params, make_config, random_batch
 ):
     config, mesh = make_config(), make_mesh({"fsdp": -1})
-    layout = make_layout(model_config, config, make_optimizer(config), mesh, RULES)
+    layout = make_layout(model_config, config, make_optimizer(config), mesh)
     batch = random_batch(2, 24)
     batch["loss_mask"] = np.zeros_like(batch["loss_mask"])
     gradients = jax.jit(mean_gradients(layout, next_token_loss, 1))
@@ -63,7 +62,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
 ):
     config, mesh = make_config(lora=LORA), make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, mesh, RULES)
+    layout = make_layout(model_config, config, optimizer, mesh)
     frozen = shard_params(params, layout.frozen)
     adapters = init_adapters(model_config, config, layout.trainable)
     close(adapters, init_adapters(model_config, config, layout.trainable), atol=0)
@@ -76,7 +75,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1)
     state, placed = (
         jax.jit(optimizer.init)(adapters),
-        shard_batch(batch, mesh, RULES),
+        shard_batch(batch, mesh),
     )
     for count in range(3):
         adapters, state, metrics = step(adapters, state, frozen, placed, count)
@@ -95,7 +94,7 @@ def test_bfloat16_computes_low_and_keeps_float32_parameters(
 ):
     config, mesh = make_config(dtype="bfloat16", remat="full"), make_mesh({"fsdp": -1})
     optimizer = make_optimizer(config)
-    layout = make_layout(model_config, config, optimizer, mesh, RULES)
+    layout = make_layout(model_config, config, optimizer, mesh)
     assert nnx.merge(layout.graph, params).dtype == np.dtype("bfloat16")
     params = shard_params(params, layout.trainable)
     state = jax.jit(optimizer.init)(params)

@@ -17,7 +17,7 @@ from vcjax.data.importers import read_records
 from vcjax.data.preparation import prepare
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import abstract, packed_logits
-from vcjax.parallel import ShardingRules, make_mesh
+from vcjax.parallel import make_mesh
 from vcjax.train.evaluation import ValidationLoss, perplexity
 from vcjax.train.layout import make_layout, shard_params
 from vcjax.train.losses import make_loss
@@ -56,13 +56,13 @@ def make_validation(make_config, model_config, params, tokenizer, tmp_path):
 
     def make(**changes):
         config = make_config(**changes)
-        mesh, rules = make_mesh({"fsdp": -1}), ShardingRules()
-        layout = make_layout(model_config, config, make_optimizer(config), mesh, rules)
+        mesh = make_mesh({"fsdp": -1})
+        layout = make_layout(model_config, config, make_optimizer(config), mesh)
         trainable = shard_params(params, layout.trainable)
         source = check_validation_data(config, tokenizer, tmp_path)
         groups = prepare_groups(source, config, tokenizer, tmp_path)
         if config.objective == "dpo":
-            scoring = {"graph": layout.graph, "pairs": 2, "on": layout.on}
+            scoring = {"graph": layout.graph, "pairs": 2, "mesh": layout.mesh}
             folder = tmp_path / "reference"
             _, groups = add_references([], groups, folder, initial=lambda: trainable, **scoring)
         validation = ValidationLoss(groups, config, layout, make_loss(config))

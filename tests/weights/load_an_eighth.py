@@ -66,13 +66,13 @@ def _load(folder: Path) -> Loaded:
     import jax
 
     from vcjax.model.build import logical_axes, shapes
-    from vcjax.parallel import ShardingRules, make_mesh, shardings
+    from vcjax.parallel import make_mesh, shardings
     from vcjax.weights.bundle import open_model
     from vcjax.weights.sharded import load_sharded
 
     model, mesh = open_model(str(folder)), make_mesh({"fsdp": -1})
     tree = shapes(model.config)
-    places = shardings(mesh, ShardingRules(), logical_axes(model.config), tree)
+    places = shardings(mesh, logical_axes(model.config), tree)
     layout = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         tree,

@@ -20,6 +20,7 @@ from vcjax.generate import programs
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.sampling import Drawn, SamplingBatch
 from vcjax.model.build import Params
+from vcjax.parallel import replica_count
 
 BLOCK = 32
 """Tokens of a prefix block."""
@@ -142,10 +143,10 @@ class DecodeState:
         return slots + pool + logits_and_counts
 
     def _cache_bytes(self, axes: tuple[str, ...], rows: int, length: int) -> int:
-        config, on_mesh = self._layout.config, self._layout.on_mesh
+        config, mesh = self._layout.config, self._layout.mesh
         shape = rows, config.num_kv_heads, length, config.head_dim
         leaf = math.prod(shape) * self._layout.dtype.itemsize
-        copies = 1 if on_mesh is None else on_mesh.copies(axes, shape)
+        copies = 1 if mesh is None else replica_count(mesh, axes, shape)
         return 2 * config.num_layers * leaf * copies
 
     @property
@@ -171,17 +172,17 @@ class DecodeState:
             self._cache = self._new_cache(programs.CACHE_AXES, self._slots, window)
             self._roomy_steps = 0
         elif window > self.context:
-            self._cache = programs.resize(layout.on_mesh, self._cache, window)
+            self._cache = programs.resize(layout.mesh, self._cache, window)
             self._roomy_steps = 0
         else:
             # Requests come and go: a cache that shrank at once would soon be grown again.
             self._roomy_steps = self._roomy_steps + 1 if 2 * window <= self.context else 0
             if self._roomy_steps >= _SHRINK_AFTER:
-                self._cache = programs.resize(layout.on_mesh, self._cache, window)
+                self._cache = programs.resize(layout.mesh, self._cache, window)
                 self._roomy_steps = 0
         if self._logits is None:
             size = self._slots, layout.config.vocab_size
-            self._logits = programs.new_logits(layout.on_mesh, *size)
+            self._logits = programs.new_logits(layout.mesh, *size)
             self._counts = jnp.zeros(size, jnp.int32)
 
     def window(self, length: int) -> int:
@@ -208,7 +209,7 @@ class DecodeState:
         tokens[0, : len(chunk)] = chunk
         self._cache, self._logits = programs.prefill(
             self._layout.graph,
-            self._layout.on_mesh,
+            self._layout.mesh,
             params,
             self._cache,
             self._logits,
@@ -240,7 +241,7 @@ class DecodeState:
         """Runs one token of every slot."""
         self._cache, self._logits = programs.decode(
             self._layout.graph,
-            self._layout.on_mesh,
+            self._layout.mesh,
             params,
             self._cache,
             self._logits,
@@ -255,7 +256,7 @@ class DecodeState:
         skipped = self._pool_blocks  # an index beyond the pool, where nothing is written
         targets = self._padded([skipped if block is None else block for block in blocks], skipped)
         self._pool = programs.store_prefix(
-            self._layout.on_mesh, self._pool, self._cache, np.int32(slot), targets
+            self._layout.mesh, self._pool, self._cache, np.int32(slot), targets
         )
 
     def load_prefix(self, slot: int, blocks: Sequence[int]) -> None:
@@ -263,7 +264,7 @@ class DecodeState:
         # The padding copies block 0 behind the prefix, where the prefill then overwrites it.
         sources = self._padded(blocks, 0)
         self._cache = programs.load_prefix(
-            self._layout.on_mesh, self._pool, self._cache, np.int32(slot), sources
+            self._layout.mesh, self._pool, self._cache, np.int32(slot), sources
         )
 
     def _padded(self, blocks: Sequence[int], padding: int) -> Int[np.ndarray, " blocks"]:
@@ -275,7 +276,7 @@ class DecodeState:
     def _new_cache(self, axes: tuple[str, ...], rows: int, length: int) -> Any:
         return programs.new_cache(
             self._layout.config,
-            self._layout.on_mesh,
+            self._layout.mesh,
             axes,
             rows=rows,
             length=length,

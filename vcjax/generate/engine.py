@@ -42,7 +42,6 @@ from vcjax.generate.scheduler import RequestState, Scheduler
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
-from vcjax.parallel import OnMesh, ShardingRules
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,7 @@ class Engine:
         """
         self.config, self.slots = config, slots
         self.dtype, self.weights = jnp.dtype(dtype), weights
-        on_mesh = None if mesh is None else OnMesh(mesh, ShardingRules())
-        self.layout = ModelLayout(config, self.dtype, weights, lora, on_mesh)
+        self.layout = ModelLayout(config, self.dtype, weights, lora, mesh)
         self.graph, self.params = self.layout.graph, self.layout.apply(params)
         self.scheduler = Scheduler(slots, config.vocab_size)
         self._max_chunk, self._step_tokens = part, step_tokens

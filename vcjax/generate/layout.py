@@ -15,7 +15,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
 from vcjax.model.lora import LoraConfig
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import OnMesh, shardings
+from vcjax.parallel import AnyMesh, shardings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ModelLayout:
     Attributes:
       form: one of WEIGHT_FORMS.
       lora: of adapters that stay unmerged; None if there are none.
-      on_mesh: the mesh to shard over; None is the default device.
+      mesh: the mesh to shard over; None is the default device.
 
     Raises:
       UserError: an unknown form, or unmerged adapters on quantised weights.
@@ -35,7 +35,7 @@ class ModelLayout:
     dtype: Any
     form: str = ""
     lora: LoraConfig | None = None
-    on_mesh: OnMesh | None = None
+    mesh: AnyMesh | None = None
 
     def __post_init__(self) -> None:
         if self.form not in WEIGHT_FORMS:
@@ -75,10 +75,10 @@ class ModelLayout:
                 f"parameters are of another model: {wrong} is {given.get(wrong, 'absent')}, "
                 f"and the engine's {expected.get(wrong, 'absent')}"
             )
-        if self.on_mesh is None:
+        if self.mesh is None:
             return jax.tree.map(_put, params, self.shapes)
         axes = logical_axes(self.config, **self._options)
-        targets = shardings(self.on_mesh.mesh, self.on_mesh.rules, axes, self.shapes)
+        targets = shardings(self.mesh, axes, self.shapes)
         return jax.tree.map(_put, params, self.shapes, targets)
 
     @cached_property

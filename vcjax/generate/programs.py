@@ -16,7 +16,7 @@ from vcjax.generate.sampling import Drawn, SamplingBatch, count, draw
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache
-from vcjax.parallel import OnMesh, sharding
+from vcjax.parallel import AnyMesh, sharding
 
 # `head_dim` stands for every axis that isn't sharded: no rule gives it a mesh axis.
 CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
@@ -28,12 +28,10 @@ _LOGITS_AXES = ("batch", "head_dim")
 
 # The cache is donated to every program that changes it, as there is no room for a second one. If
 # such a program fails in the middle, the cache is gone (`DecodeState.is_intact`).
-@partial(
-    jax.jit, static_argnames=("graph", "on_mesh", "window"), donate_argnames=("cache", "logits")
-)
+@partial(jax.jit, static_argnames=("graph", "mesh", "window"), donate_argnames=("cache", "logits"))
 def prefill(
     graph: Any,
-    on_mesh: OnMesh | None,
+    mesh: AnyMesh | None,
     params: Params,
     cache: Cache,
     logits: Float[Array, "slots vocab"],
@@ -65,13 +63,13 @@ def prefill(
         lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (slot, 0, 0, 0)), cache, row
     )
     logits = jax.lax.dynamic_update_slice(logits, model.logits(last)[:, 0], (slot, 0))
-    return _constrain(on_mesh, CACHE_AXES, cache), _constrain(on_mesh, _LOGITS_AXES, logits)
+    return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
 
 
-@partial(jax.jit, static_argnames=("graph", "on_mesh"), donate_argnames=("cache", "logits"))
+@partial(jax.jit, static_argnames=("graph", "mesh"), donate_argnames=("cache", "logits"))
 def decode(
     graph: Any,
-    on_mesh: OnMesh | None,
+    mesh: AnyMesh | None,
     params: Params,
     cache: Cache,
     logits: Float[Array, "slots vocab"],
@@ -87,7 +85,7 @@ def decode(
     model = nnx.merge(graph, params)
     hidden, cache = model.extend(tokens[:, None], positions[:, None], cache)
     logits = model.logits(hidden[:, 0])
-    return _constrain(on_mesh, CACHE_AXES, cache), _constrain(on_mesh, _LOGITS_AXES, logits)
+    return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
 
 
 @partial(jax.jit, static_argnames=("top",), donate_argnames=("counts",))
@@ -114,9 +112,9 @@ def count_prompt(
     return counts.at[slot].set(row)
 
 
-@partial(jax.jit, static_argnames=("on_mesh",), donate_argnames=("pool",))
+@partial(jax.jit, static_argnames=("mesh",), donate_argnames=("pool",))
 def store_prefix(
-    on_mesh: OnMesh | None,
+    mesh: AnyMesh | None,
     pool: Cache,
     cache: Cache,
     slot: Int[Array, ""],
@@ -135,12 +133,12 @@ def store_prefix(
         apart = row.reshape(shape[1], len(blocks), size, shape[3])
         return into.at[blocks].set(jnp.moveaxis(apart, 1, 0), mode="drop")
 
-    return _constrain(on_mesh, BLOCK_AXES, jax.tree.map(stored, pool, cache))
+    return _constrain(mesh, BLOCK_AXES, jax.tree.map(stored, pool, cache))
 
 
-@partial(jax.jit, static_argnames=("on_mesh",), donate_argnames=("cache",))
+@partial(jax.jit, static_argnames=("mesh",), donate_argnames=("cache",))
 def load_prefix(
-    on_mesh: OnMesh | None,
+    mesh: AnyMesh | None,
     pool: Cache,
     cache: Cache,
     slot: Int[Array, ""],
@@ -152,11 +150,11 @@ def load_prefix(
         row = jnp.moveaxis(pooled[blocks], 0, 1).reshape(1, leaf.shape[1], -1, leaf.shape[3])
         return jax.lax.dynamic_update_slice(leaf, row, (slot, 0, 0, 0))
 
-    return _constrain(on_mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
+    return _constrain(mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
 
 
-@partial(jax.jit, static_argnames=("on_mesh", "context"))
-def resize(on_mesh: OnMesh | None, cache: Cache, context: int) -> Cache:
+@partial(jax.jit, static_argnames=("mesh", "context"))
+def resize(mesh: AnyMesh | None, cache: Cache, context: int) -> Cache:
     """The cache with room for `context` tokens in each slot, more or fewer than before."""
 
     def resized(whole: Array) -> Array:
@@ -165,13 +163,13 @@ def resize(on_mesh: OnMesh | None, cache: Cache, context: int) -> Cache:
             return whole[:, :, :context]
         return jnp.pad(whole, ((0, 0), (0, 0), (0, more), (0, 0)))
 
-    return _constrain(on_mesh, CACHE_AXES, jax.tree.map(resized, cache))
+    return _constrain(mesh, CACHE_AXES, jax.tree.map(resized, cache))
 
 
-@partial(jax.jit, static_argnames=("config", "on_mesh", "axes", "rows", "length", "dtype"))
+@partial(jax.jit, static_argnames=("config", "mesh", "axes", "rows", "length", "dtype"))
 def new_cache(
     config: LlamaConfig,
-    on_mesh: OnMesh | None,
+    mesh: AnyMesh | None,
     axes: tuple[str, ...],
     *,
     rows: int,
@@ -183,22 +181,20 @@ def new_cache(
     Args:
       axes: CACHE_AXES, with `rows` slots of `length` tokens, or BLOCK_AXES, with `rows` blocks.
     """
-    return _constrain(on_mesh, axes, init_cache(config, rows, length, dtype))
+    return _constrain(mesh, axes, init_cache(config, rows, length, dtype))
 
 
-@partial(jax.jit, static_argnames=("on_mesh", "slots", "vocab"))
-def new_logits(on_mesh: OnMesh | None, slots: int, vocab: int) -> Float[Array, "slots vocab"]:
+@partial(jax.jit, static_argnames=("mesh", "slots", "vocab"))
+def new_logits(mesh: AnyMesh | None, slots: int, vocab: int) -> Float[Array, "slots vocab"]:
     """Zero logits, for slots that have run nothing yet."""
-    return _constrain(on_mesh, _LOGITS_AXES, jnp.zeros((slots, vocab), jnp.float32))
+    return _constrain(mesh, _LOGITS_AXES, jnp.zeros((slots, vocab), jnp.float32))
 
 
-def _constrain(on_mesh: OnMesh | None, axes: tuple[str, ...], tree: Any) -> Any:
+def _constrain(mesh: AnyMesh | None, axes: tuple[str, ...], tree: Any) -> Any:
     """Shards a tree alike in every program, so that none has to lay it out again."""
-    if on_mesh is None:
+    if mesh is None:
         return tree
     return jax.tree.map(
-        lambda leaf: jax.lax.with_sharding_constraint(
-            leaf, sharding(on_mesh.mesh, on_mesh.rules, axes, leaf.shape)
-        ),
+        lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding(mesh, axes, leaf.shape)),
         tree,
     )

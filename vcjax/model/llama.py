@@ -26,7 +26,7 @@ from vcjax.model.packed import attend_packed, choose_backend
 from vcjax.model.quantised import QuantisedKernel
 from vcjax.model.remat import rematerialised
 from vcjax.model.rope import rotate, rotation
-from vcjax.parallel import OnMesh
+from vcjax.parallel import AnyMesh
 
 Cache = tuple[tuple[Array, Array], ...]
 """Per layer, keys and values, each [batch, kv_heads, context, head_dim]."""
@@ -37,8 +37,10 @@ _INIT = jax.nn.initializers.normal(0.02)
 class _Maker:
     """Makes parameters: names their logical axes and, for stacked layers, adds the layer axis."""
 
-    def __init__(self, rngs: nnx.Rngs, dtype: Any, layers: int | None, on: OnMesh | None) -> None:
-        self.rngs, self.dtype, self.layers, self.on = rngs, dtype, layers, on
+    def __init__(
+        self, rngs: nnx.Rngs, dtype: Any, layers: int | None, mesh: AnyMesh | None
+    ) -> None:
+        self.rngs, self.dtype, self.layers, self.mesh = rngs, dtype, layers, mesh
 
     def __call__(
         self,
@@ -85,7 +87,7 @@ class Projection(nnx.Module):
         self.inputs, self.outputs = tuple(inputs.values()), tuple(outputs.values())
         self.kernel: Any
         if lora is not None and lora.base:
-            self.kernel = QuantisedKernel(make, lora.base, inputs, outputs, make.on)
+            self.kernel = QuantisedKernel(make, lora.base, inputs, outputs, make.mesh)
         else:
             self.kernel = make(_INIT, (*self.inputs, *self.outputs), (*inputs, *outputs))
         self.bias = make(jax.nn.initializers.zeros, self.outputs, tuple(outputs)) if bias else None
@@ -188,22 +190,22 @@ class Llama(nnx.Module):
         stacked: bool = True,
         remat: str = "none",
         attention: str = "auto",
-        on: OnMesh | None = None,
+        mesh: AnyMesh | None = None,
     ) -> None:
         """Args: `dtype` is that of the computation, `param_dtype` that of the parameters.
 
         `remat` is one of `vcjax.model.remat.POLICIES`, `attention` one of the backends of
-        `vcjax.model.packed`, `on` the mesh that rows lie on; all three concern whole rows.
+        `vcjax.model.packed`, `mesh` the mesh that rows lie on; all three concern whole rows.
 
         Adapters drop inputs only where the attribute `drop_key`, None at first, is set to a key
         of JAX: a training step does so, anew for each microbatch.
         """
         self.config, self.dtype, self.stacked, self.remat = config, dtype, stacked, remat
-        choose_backend(attention, config, dtype, on)  # which raises where it can't run
-        self.attention, self.on = attention, on
+        choose_backend(attention, config, dtype, mesh)  # which raises where it can't run
+        self.attention, self.mesh = attention, mesh
         self.dropout = 0.0 if lora is None else lora.dropout
         self.drop_key: Array | None = nnx.data(None)
-        make = _Maker(rngs, param_dtype, None, on)
+        make = _Maker(rngs, param_dtype, None, mesh)
         size = (config.vocab_size, config.hidden_size)
         self.embedding = make(_INIT, size, ("vocab", "embed"))
         self.norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
@@ -213,7 +215,7 @@ class Llama(nnx.Module):
             self.head = make(_INIT, size[::-1], ("embed", "vocab"))
         self.layers: Any
         if stacked:
-            self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers, on), lora)
+            self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers, mesh), lora)
         else:
             self.layers = nnx.List(Block(config, make, lora) for _ in range(config.num_layers))
 
@@ -234,14 +236,14 @@ class Llama(nnx.Module):
           Final hidden states, normalised, in the compute dtype. `logits` maps them to scores.
         """
         length = tokens.shape[1]
-        backend = choose_backend(self.attention, self.config, self.dtype, self.on, length)
-        x = embed(self.embedding[...], tokens, self.dtype, self.on)
+        backend = choose_backend(self.attention, self.config, self.dtype, self.mesh, length)
+        x = embed(self.embedding[...], tokens, self.dtype, self.mesh)
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
 
         def run(block: Block, x: Array, window: Any, drop_key: Any) -> Array:
             def attention(query: Array, key: Array, value: Array) -> Array:
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-                return attend_packed(query, key, value, segment_ids, window, backend, self.on)
+                return attend_packed(query, key, value, segment_ids, window, backend, self.mesh)
 
             return block(x, attention, drop_key)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from vcjax.parallel import OnMesh
+from vcjax.parallel import AnyMesh, mesh_axes, partition_spec
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -101,7 +101,7 @@ def embed(
     table: Float[Array, "vocab hidden"],
     tokens: Int[Array, "batch length"],
     dtype: Any,
-    on: OnMesh | None = None,
+    mesh: AnyMesh | None = None,
 ) -> Float[Array, "batch length hidden"]:
     """The rows of the table, in `dtype`: cast after the look-up, so that their gradients are cast
     to the table's dtype before they are summed.
@@ -111,18 +111,18 @@ def embed(
     `dtype`. Otherwise each would need the whole table, and sum a whole gradient, in float32.
 
     Args:
-      on: the mesh that the rows lie on; None is one device.
+      mesh: the mesh that the rows lie on; None is one device.
     """
     rows = table[tokens].astype(dtype)
-    if on is None:
+    if mesh is None:
         return rows
-    columns = on.spec(("vocab", "embed"), table.shape)[1]
-    batch, length = on.spec(("batch", "length"), tokens.shape)
-    both = on.names(columns) & on.names(batch)
+    columns = partition_spec(mesh, ("vocab", "embed"), table.shape)[1]
+    batch, length = partition_spec(mesh, ("batch", "length"), tokens.shape)
+    both = mesh_axes(columns) & mesh_axes(batch)
     if not both:
         return rows
     names = (batch,) if isinstance(batch, str) else batch
     others = tuple(name for name in names if name not in both)
     for spec in (PartitionSpec(others or None, length, columns), PartitionSpec(batch, length)):
-        rows = jax.lax.with_sharding_constraint(rows, NamedSharding(on.mesh, spec))
+        rows = jax.lax.with_sharding_constraint(rows, NamedSharding(mesh, spec))
     return rows

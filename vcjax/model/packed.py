@@ -16,7 +16,7 @@ from vcjax.model.attention import attend, packed_mask, windowed
 from vcjax.model.blockwise import blockwise_attention
 from vcjax.model.config import LlamaConfig
 from vcjax.model.splash import splash_attention
-from vcjax.parallel import OnMesh
+from vcjax.parallel import AnyMesh, partition_spec, platform_of
 
 BACKENDS = ("auto", "reference", "blocks", "cudnn", "splash")
 """`reference` works everywhere; `blocks` leaves out what lies above the diagonal, block by block;
@@ -28,22 +28,22 @@ heads of more than 128."""
 
 
 def choose_backend(
-    name: str, model: LlamaConfig, dtype: Any, on: OnMesh | None, length: int | None = None
+    name: str, model: LlamaConfig, dtype: Any, mesh: AnyMesh | None, length: int | None = None
 ) -> str:
     """The backend that `name` stands for.
 
     Args:
       name: one of BACKENDS; `auto` never raises.
       dtype: of the computation.
-      on: the mesh that the rows lie on; None is JAX's default device.
+      mesh: the mesh that the rows lie on; None is JAX's default device.
       length: of the rows, where it is known.
 
     Raises:
       UserError: the backend that is named can't run there.
     """
     reasons = {
-        "cudnn": _cudnn_needs(model, jnp.dtype(dtype), on, length),
-        "splash": _splash_needs(model, on),
+        "cudnn": _cudnn_needs(model, jnp.dtype(dtype), mesh, length),
+        "splash": _splash_needs(model, mesh),
     }
     if name == "auto":
         return next((fast for fast, needs in reasons.items() if needs is None), "blocks")
@@ -53,14 +53,14 @@ def choose_backend(
 
 
 def _cudnn_needs(
-    model: LlamaConfig, dtype: Any, on: OnMesh | None, length: int | None
+    model: LlamaConfig, dtype: Any, mesh: AnyMesh | None, length: int | None
 ) -> str | None:
     """What `cudnn` needs and doesn't have here; None where it has it all.
 
     Source: the checks of `jax._src.cudnn.fused_attention_stablehlo` (JAX 0.10), which come when
     the step is traced, or when XLA lays it over the mesh.
     """
-    capability = _capability(on)
+    capability = _capability(mesh)
     if capability < AMPERE:
         return "an NVIDIA GPU, of Ampere (compute capability 8.0) or later"
     if dtype != jnp.bfloat16:
@@ -68,31 +68,31 @@ def _cudnn_needs(
     largest = 256 if capability >= HOPPER else 128
     if model.head_dim % 8 or model.head_dim > largest:
         return f"a head_dim that 8 divides, at most {largest}, not {model.head_dim}"
-    if on is not None:
-        if on.mesh.shape["sequence"] > 1:
+    if mesh is not None:
+        if mesh.shape["sequence"] > 1:
             return "whole rows, and mesh.sequence shares each row out"
-        if on.spec(("heads",), (model.num_heads,)) != on.spec(("kv_heads",), (model.num_kv_heads,)):
+        heads = partition_spec(mesh, ("heads",), (model.num_heads,))
+        if heads != partition_spec(mesh, ("kv_heads",), (model.num_kv_heads,)):
             return (
                 f"a mesh.tensor that divides the model's {model.num_kv_heads} key/value heads, "
-                f"not {on.mesh.shape['tensor']}"
+                f"not {mesh.shape['tensor']}"
             )
     if length is not None and length % 2:  # for its gradient, as segments come as a mask
         return f"an even length, not {length}"
     return None
 
 
-def _splash_needs(model: LlamaConfig, on: OnMesh | None) -> str | None:
+def _splash_needs(model: LlamaConfig, mesh: AnyMesh | None) -> str | None:
     """What `splash` needs and doesn't have here; None where it has it all."""
-    if (jax.default_backend() if on is None else on.platform) != "tpu":
+    if (jax.default_backend() if mesh is None else platform_of(mesh)) != "tpu":
         return "a TPU"
     if len(set(model.windows)) > 1:  # it is compiled for one
         return "the same window in every layer"
     return None
 
 
-def _capability(on: OnMesh | None) -> tuple[int, int]:
+def _capability(mesh: AnyMesh | None) -> tuple[int, int]:
     """Compute capability of an NVIDIA GPU; (0, 0) of anything else."""
-    mesh = None if on is None else on.mesh
     if isinstance(mesh, AbstractMesh):  # the least of those that a plan knows
         planned = mesh.abstract_device
         nvidia = planned.platform == "gpu" and planned.device_kind.startswith("NVIDIA")
@@ -111,7 +111,7 @@ def attend_packed(
     segment_ids: Int[Array, "batch length"],
     window: Int[Array, ""] | int | None,
     backend: str,
-    on: OnMesh | None = None,
+    mesh: AnyMesh | None = None,
 ) -> Float[Array, "batch length heads head_dim"]:
     """Each token attends to itself and to earlier tokens of its own segment.
 
@@ -121,10 +121,10 @@ def attend_packed(
       window: at most so many of the last tokens, itself included; None is all of them. `splash`
         takes no array.
       backend: one of BACKENDS but `auto`.
-      on: the mesh that the rows lie on, for `splash`; None is one device.
+      mesh: the mesh that the rows lie on, for `splash`; None is one device.
     """
     if backend == "splash":
-        return splash_attention(query, key, value, segment_ids, window, on)
+        return splash_attention(query, key, value, segment_ids, window, mesh)
     if backend == "blocks":
         return blockwise_attention(query, key, value, segment_ids, window)
     backends = {"reference": _reference, "cudnn": _fused}

@@ -21,7 +21,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Integer
 
 from vcjax.core.errors import UserError
-from vcjax.parallel import OnMesh
+from vcjax.parallel import AnyMesh, gathered_sharding
 
 Gathered = tuple[NamedSharding | None, NamedSharding | None]
 """Where codes and scales lie when rows meet them; None is where they are."""
@@ -63,11 +63,11 @@ class QuantisedKernel(nnx.Module):
         form: str,
         inputs: dict[str, int],
         outputs: dict[str, int],
-        on: OnMesh | None = None,
+        mesh: AnyMesh | None = None,
     ) -> None:
         """`make` is that of `vcjax.model.llama`; the dicts map the kernel's axes to their sizes.
 
-        `on` is the mesh that codes and scales are laid over, by the rules for those axes.
+        `mesh` is the mesh that codes and scales are laid over, by the rules for those axes.
         """
         whole, blocks = list(inputs.values()), 1
         if form == "nf4":
@@ -81,10 +81,10 @@ class QuantisedKernel(nnx.Module):
         self.codes = make(zeros, (*whole, *sizes), (*inputs, *outputs), nnx.Variable, dtype)
         self.scales = make(zeros, (blocks, *sizes), axes, nnx.Variable, jnp.float32)
         self.gathered: Gathered = (None, None)
-        if on is not None:
+        if mesh is not None:
             self.gathered = (
-                on.gathered((*inputs, *outputs), (*whole, *sizes)),
-                on.gathered(axes, (blocks, *sizes)),
+                gathered_sharding(mesh, (*inputs, *outputs), (*whole, *sizes)),
+                gathered_sharding(mesh, axes, (blocks, *sizes)),
             )
 
     def __call__(self, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:

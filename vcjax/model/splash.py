@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from vcjax.core.errors import UserError
-from vcjax.parallel import OnMesh
+from vcjax.parallel import AnyMesh, partition_spec, shard_count
 
 LANES = 128
 """Width of a TPU's vectors; rows are padded to a multiple of it."""
@@ -35,14 +35,14 @@ def splash_attention(
     value: Float[Array, "batch length kv_heads head_dim"],
     segment_ids: Int[Array, "batch length"],
     window: Any,
-    on: OnMesh | None,
+    mesh: AnyMesh | None,
     interpret: bool = False,
 ) -> Float[Array, "batch length heads head_dim"]:
     """Each token attends to itself and to earlier tokens of its own segment.
 
     Args:
       window: at most so many of the last tokens, itself included; None is all of them.
-      on: the mesh that the rows lie on; None is one device.
+      mesh: the mesh that the rows lie on; None is one device.
       interpret: run the kernel as ordinary operations, on any platform.
 
     Raises:
@@ -54,16 +54,16 @@ def splash_attention(
             "take 'blocks'"
         )
     length, heads = query.shape[1:3]
-    batch_axes, length_axes, head_axes, kv_axes = _axes(query, key, on)
-    parts = 1 if on is None else on.parts(length_axes)
+    batch_axes, length_axes, head_axes, kv_axes = _axes(query, key, mesh)
+    parts = 1 if mesh is None else shard_count(mesh, length_axes)
     padding = -length % (LANES * parts)
     wide = [(0, 0), (0, padding), (0, 0), (0, 0)]
     query, key, value = (jnp.pad(array, wide) for array in (query, key, value))
     segment_ids = jnp.pad(segment_ids, wide[:2], constant_values=PADDING)
     query = query * query.shape[3] ** -0.5
-    head_parts = 1 if on is None else on.parts(head_axes)
+    head_parts = 1 if mesh is None else shard_count(mesh, head_axes)
     kernel = _kernel(heads, length + padding, window, head_parts, parts, interpret)
-    if on is None:
+    if mesh is None:
         return _attend(kernel, query, key, value, segment_ids, segment_ids)[:, :length]
 
     def local(kernel: Any, query: Array, key: Array, value: Array, *segment_ids: Array) -> Array:
@@ -76,12 +76,10 @@ def splash_attention(
 
     places = PartitionSpec(batch_axes, length_axes, head_axes)
     whole = PartitionSpec(batch_axes, None, kv_axes)
-    masks = kernel.manual_sharding_spec(
-        NamedSharding(on.mesh, PartitionSpec(head_axes, length_axes))
-    )
+    masks = kernel.manual_sharding_spec(NamedSharding(mesh, PartitionSpec(head_axes, length_axes)))
     attend = jax.shard_map(
         local,
-        mesh=on.mesh,
+        mesh=mesh,
         in_specs=(
             masks,
             places,
@@ -96,12 +94,14 @@ def splash_attention(
     return attend(kernel, query, key, value, segment_ids, segment_ids)[:, :length]
 
 
-def _axes(query: Array, key: Array, on: OnMesh | None) -> tuple[Any, Any, Any, Any]:
+def _axes(query: Array, key: Array, mesh: AnyMesh | None) -> tuple[Any, Any, Any, Any]:
     """Mesh axes of rows, places, query heads and key heads."""
-    if on is None:
+    if mesh is None:
         return None, None, None, None
-    batch, length, heads, _ = on.spec(("batch", "length", "heads", "head_dim"), query.shape)
-    kv_heads = on.spec(("batch", "length", "kv_heads", "head_dim"), key.shape)[2]
+    batch, length, heads, _ = partition_spec(
+        mesh, ("batch", "length", "heads", "head_dim"), query.shape
+    )
+    kv_heads = partition_spec(mesh, ("batch", "length", "kv_heads", "head_dim"), key.shape)[2]
     return batch, length, heads, kv_heads
 
 

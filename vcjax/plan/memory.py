@@ -12,7 +12,7 @@ from jax.tree_util import DictKey
 
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, shardings
+from vcjax.parallel import abstract_mesh, shardings
 from vcjax.plan.setting import Setting, abstract_batch, batch_shapes
 from vcjax.train.config import MeshSettings, TrainConfig
 from vcjax.train.losses import CHUNK, make_loss
@@ -146,7 +146,7 @@ def _fetched_bytes(trainable: Params, state: Any) -> int:
 
 def _beside(model: LlamaConfig, setting: Setting) -> int:
     tree = shapes(model, param_dtype=BESIDE)
-    where = shardings(setting.mesh, setting.rules, logical_axes(model), tree)
+    where = shardings(setting.mesh, logical_axes(model), tree)
     return device_bytes(jax.tree.map(lambda leaf, at: leaf.update(sharding=at), tree, where))
 
 
@@ -190,8 +190,8 @@ def _layer_size(model: LlamaConfig) -> int:
 @cache
 def _kept_by_traced_item(model: LlamaConfig, config: TrainConfig, platform: str) -> int:
     lora, dtype = config.adapters, jnp.dtype(config.dtype)
-    on = OnMesh(abstract_mesh({}, 1, "", platform), ShardingRules())
-    options = {"remat": config.remat, "attention": config.attention, "on": on}
+    mesh = abstract_mesh({}, 1, "", platform)
+    options = {"remat": config.remat, "attention": config.attention, "mesh": mesh}
     graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
     params = shapes(model, lora=lora, param_dtype=dtype)
     trainable, frozen = split_adapters(params) if lora else (params, {})

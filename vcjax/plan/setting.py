@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
@@ -16,7 +16,14 @@ from vcjax.data.packing import DTYPES
 from vcjax.model.config import LlamaConfig
 from vcjax.model.named import NAMED
 from vcjax.model.packed import choose_backend
-from vcjax.parallel import OnMesh, ShardingRules, abstract_mesh, make_mesh
+from vcjax.parallel import (
+    LOGICAL_AXIS_RULES,
+    AnyMesh,
+    abstract_mesh,
+    make_mesh,
+    partition_spec,
+    shard_count,
+)
 from vcjax.plan.topology import Topology
 from vcjax.train.config import TrainConfig, kind_of
 from vcjax.train.layout import Layout, batch_spec, make_layout
@@ -65,38 +72,33 @@ class Setting:
     model: LlamaConfig
     config: TrainConfig
     topology: Topology
-    mesh: Mesh | AbstractMesh
-    rules: ShardingRules
+    mesh: AnyMesh
     optimizer: Optimizer
     layout: Layout
     beside: tuple[LlamaConfig, ...] = ()
 
     @property
-    def on(self) -> OnMesh:
-        """The mesh with its rules."""
-        return OnMesh(self.mesh, self.rules)
-
-    @property
     def attention(self) -> str:
         """The backend that the run takes."""
         config = self.config
-        return choose_backend(config.attention, self.model, config.dtype, self.on, config.length)
+        return choose_backend(config.attention, self.model, config.dtype, self.mesh, config.length)
 
     @property
     def local_items(self) -> int:
         """Rows, or pairs of them, that a device computes at a time."""
-        parts = self.on.parts(self.rules.batch) * self.config.microbatches
+        parts = shard_count(self.mesh, LOGICAL_AXIS_RULES["batch"]) * self.config.microbatches
         return self.config.batch_size // parts
 
     @property
     def local_tokens(self) -> int:
         """Tokens of a device's part of a step."""
         tokens = self.config.rows * self.config.length
-        return tokens // self.on.parts(self.rules.batch) // self.mesh.shape["sequence"]
+        parts = shard_count(self.mesh, LOGICAL_AXIS_RULES["batch"]) * self.mesh.shape["sequence"]
+        return tokens // parts
 
     def local(self, axis: str, size: int) -> int:
         """A device's part of a logical axis of that size."""
-        return size // self.on.parts(self.on.spec((axis,), (size,))[0])
+        return size // shard_count(self.mesh, partition_spec(self.mesh, (axis,), (size,))[0])
 
 
 def settle(
@@ -120,15 +122,15 @@ def settle(
             f"config.length: {config.length} is beyond the {model.max_position} positions of "
             f"{config.model}"
         )
-    sizes, rules = config.to_dict()["mesh"], ShardingRules()
+    sizes = config.to_dict()["mesh"]
     if devices is None:
         kind = topology.hardware.kinds[0] if topology.hardware else "cpu"
-        mesh: Mesh | AbstractMesh = abstract_mesh(sizes, topology.devices, kind, topology.platform)
+        mesh: AnyMesh = abstract_mesh(sizes, topology.devices, kind, topology.platform)
     else:
         mesh = make_mesh(sizes, devices)
     optimizer = make_optimizer(config)
-    layout = make_layout(model, config, optimizer, mesh, rules)
-    return Setting(model, config, topology, mesh, rules, optimizer, layout, beside)
+    layout = make_layout(model, config, optimizer, mesh)
+    return Setting(model, config, topology, mesh, optimizer, layout, beside)
 
 
 def shareable(config: TrainConfig, topology: Topology) -> TrainConfig:
@@ -151,7 +153,7 @@ def abstract_batch(setting: Setting) -> dict[str, jax.ShapeDtypeStruct]:
     """The whole batch of a step, laid out over the mesh."""
 
     def placed(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        spec = batch_spec(name, leaf.ndim, setting.rules)
+        spec = batch_spec(name, leaf.ndim)
         return leaf.update(sharding=NamedSharding(setting.mesh, spec))
 
     config = setting.config

@@ -25,7 +25,7 @@ from vcjax.core.lineage import list_files, recorded_files, write_lineage
 from vcjax.core.spool import Spool
 from vcjax.core.stores import absolute, is_remote, remove_tree
 from vcjax.model.build import Params
-from vcjax.parallel import leads, meet
+from vcjax.parallel import barrier, is_main_process
 from vcjax.train.layout import Layout
 from vcjax.weights.steps import (
     CHECKPOINTS,
@@ -72,9 +72,9 @@ class Checkpoints(PreservationPolicy):
         self._keep, self._keep_best = keep, keep_best
         self._losses: dict[int, float | None] = {}
         folder = absolute(self._home / CHECKPOINTS)
-        if leads():
+        if is_main_process():
             self._clear()
-        meet("checkpoints opened")
+        barrier("checkpoints opened")
         parts = (PARAMS, OPTIMIZER)
         self._manager = ocp.CheckpointManager(
             folder,
@@ -137,10 +137,10 @@ class Checkpoints(PreservationPolicy):
         for bad, reason in flawed.items():
             aside = self._home / CHECKPOINTS / f".{bad}.corrupt"
             _log.warning("%s; moved to %s, step %d is used instead", reason, aside.name, step)
-            if leads():
+            if is_main_process():
                 remove_tree(aside)  # an earlier one, reported then
                 step_folder(self._home, bad).rename(aside)
-        meet("checkpoints checked")
+        barrier("checkpoints checked")
         self._manager.reload()
         folder, restores = step_folder(self._home, step), {}
         for name, item in ((PARAMS, layout.trainable), (OPTIMIZER, layout.optimizer)):

@@ -17,7 +17,7 @@ from jax.custom_derivatives import CustomVJPPrimal
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from vcjax.parallel import OnMesh
+from vcjax.parallel import AnyMesh, mesh_axes, partition_spec, platform_of
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -27,7 +27,7 @@ def row_cross_entropy(
     targets: Int[Array, "batch length"],
     mask: Bool[Array, "batch length"],
     chunk: int,
-    on: OnMesh | None = None,
+    mesh: AnyMesh | None = None,
 ) -> Float[Array, " batch"]:
     """For each row the sum of -log p(target) where `mask` is True; float32.
 
@@ -37,18 +37,18 @@ def row_cross_entropy(
       head: the logits of a token are `head @ hidden`, in the dtype of `hidden`. Its gradient is
         summed in float32, and has the dtype of `head`.
       chunk: columns whose logits exist at a time.
-      on: the mesh over which the rows are sharded; None is one device.
+      mesh: the mesh over which the rows are sharded; None is one device.
     """
 
     def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
         def part(total: Array, piece: tuple[Array, ...]) -> tuple[Array, None]:
             hidden, targets, mask = piece
-            return total + jnp.sum(_losses(head, hidden, targets, mask, on)[0], axis=1), None
+            return total + jnp.sum(_losses(head, hidden, targets, mask, mesh)[0], axis=1), None
 
         zeros = jnp.zeros(len(hidden), jnp.float32)
         return jax.lax.scan(part, zeros, _pieces(chunk, hidden, targets, mask))[0][:, None]
 
-    devices = _Devices.of(on, targets, head)
+    devices = _Devices.of(mesh, targets, head)
     tokens, whole = devices.tokens, PartitionSpec()
     losses = devices.run(local, (tokens, whole, tokens, tokens), tokens)
     return jnp.sum(losses(hidden, head.astype(hidden.dtype), targets, mask), axis=1)
@@ -60,16 +60,16 @@ def _rows_forward(
     targets: CustomVJPPrimal,
     mask: CustomVJPPrimal,
     chunk: int,
-    on: OnMesh | None,
+    mesh: AnyMesh | None,
 ) -> tuple:
     inputs = hidden.value, head.value, targets.value, mask.value
-    return row_cross_entropy(*inputs, chunk, on), (inputs, _Wanted(head.perturbed))
+    return row_cross_entropy(*inputs, chunk, mesh), (inputs, _Wanted(head.perturbed))
 
 
-def _rows_backward(chunk: int, on: OnMesh | None, kept: tuple, cotangent: Array) -> tuple:
+def _rows_backward(chunk: int, mesh: AnyMesh | None, kept: tuple, cotangent: Array) -> tuple:
     (hidden, head, targets, mask), wanted = kept
     of = hidden, head, targets, mask, cotangent
-    _, d_hidden, d_head = _gradients(*of, chunk, on, wanted.head)
+    _, d_hidden, d_head = _gradients(*of, chunk, mesh, wanted.head)
     return d_hidden, d_head, None, None
 
 
@@ -83,7 +83,7 @@ def summed_cross_entropy(
     targets: Int[Array, "batch length"],
     mask: Bool[Array, "batch length"],
     chunk: int,
-    on: OnMesh | None = None,
+    mesh: AnyMesh | None = None,
 ) -> Float[Array, ""]:
     """The sum of `row_cross_entropy` over the rows.
 
@@ -91,7 +91,7 @@ def summed_cross_entropy(
     from logits that are there anyway, and the backward pass has but to scale them: the logits are
     computed once, not twice.
     """
-    return jnp.sum(row_cross_entropy(hidden, head, targets, mask, chunk, on))
+    return jnp.sum(row_cross_entropy(hidden, head, targets, mask, chunk, mesh))
 
 
 def _forward(
@@ -100,15 +100,15 @@ def _forward(
     targets: CustomVJPPrimal,
     mask: CustomVJPPrimal,
     chunk: int,
-    on: OnMesh | None,
+    mesh: AnyMesh | None,
 ) -> tuple:
     ones = jnp.ones(len(hidden.value), jnp.float32)
     inputs = hidden.value, head.value, targets.value, mask.value, ones
-    losses, *gradients = _gradients(*inputs, chunk, on, head.perturbed)
+    losses, *gradients = _gradients(*inputs, chunk, mesh, head.perturbed)
     return jnp.sum(losses), gradients
 
 
-def _backward(chunk: int, on: OnMesh | None, gradients: list[Array | None], cotangent: Array):
+def _backward(chunk: int, mesh: AnyMesh | None, gradients: list[Array | None], cotangent: Array):
     def scaled(gradient: Array | None) -> Array | None:
         return None if gradient is None else gradient * cotangent.astype(gradient.dtype)
 
@@ -136,32 +136,32 @@ class _Devices:
       columns: those of them that the columns of the head's gradient are left on.
     """
 
-    on: OnMesh | None
+    mesh: AnyMesh | None
     tokens: PartitionSpec
     over: frozenset[str]
     columns: Any
 
     @classmethod
-    def of(cls, on: OnMesh | None, targets: Array, head: Array) -> "_Devices":
-        if on is None:
+    def of(cls, mesh: AnyMesh | None, targets: Array, head: Array) -> "_Devices":
+        if mesh is None:
             return cls(None, PartitionSpec(), frozenset(), None)
-        tokens = on.spec(("batch", "length"), targets.shape)
-        over, columns = on.names(*tokens), on.spec(("vocab", "embed"), head.shape)[1]
-        return cls(on, tokens, frozenset(over), columns if on.names(columns) <= over else None)
+        tokens = partition_spec(mesh, ("batch", "length"), targets.shape)
+        over, columns = mesh_axes(*tokens), partition_spec(mesh, ("vocab", "embed"), head.shape)[1]
+        return cls(mesh, tokens, frozenset(over), columns if mesh_axes(columns) <= over else None)
 
     def run(self, local: Callable[..., Any], ins: tuple, outs: Any) -> Callable[..., Any]:
         """`local`, on each device's own tokens."""
-        if self.on is None or not self.over:
+        if self.mesh is None or not self.over:
             return local
         options: Any = {"axis_names": self.over, "check_vma": False}
-        mesh = self.on.mesh
+        mesh = self.mesh
         return jax.shard_map(local, mesh=mesh, in_specs=ins, out_specs=outs, **options)
 
     def sum(self, d_head: Array) -> Array:
         """Inside of `run`: the sum over devices, each of which keeps some columns of it."""
-        if self.on is None or not self.over:
+        if self.mesh is None or not self.over:
             return d_head
-        scattered = self.on.names(self.columns)
+        scattered = mesh_axes(self.columns)
         if scattered:
             axes = self.columns
             d_head = jax.lax.psum_scatter(d_head, axes, scatter_dimension=1, tiled=True)
@@ -176,21 +176,21 @@ def _gradients(
     mask: Array,
     weights: Float[Array, " batch"],
     chunk: int,
-    on: OnMesh | None,
+    mesh: AnyMesh | None,
     head_wanted: bool,
 ) -> tuple[Float[Array, " batch"], Array, Array | None]:
     """Losses of the rows, and the gradients of their weighted sum in `hidden` and `head`."""
-    devices = _Devices.of(on, targets, head)
+    devices = _Devices.of(mesh, targets, head)
 
     def local(hidden: Array, head: Array, targets: Array, mask: Array, weights: Array) -> tuple:
         def part(so_far: tuple[Array, Array | None], piece: tuple[Array, ...]) -> tuple:
             (total, d_head), (hidden, targets, mask) = so_far, piece
-            losses, logits, norm = _losses(head, hidden, targets, mask, on)
+            losses, logits, norm = _losses(head, hidden, targets, mask, mesh)
             hits = jnp.arange(len(head)) == targets[..., None]
             errors = (jnp.exp(logits - norm) - hits) * (mask * weights)[..., None]
             errors = errors.astype(hidden.dtype)
             if d_head is not None:
-                d_head += _matmul_to_float32("blv,blh->vh", errors, hidden, on)
+                d_head += _matmul_to_float32("blv,blh->vh", errors, hidden, mesh)
             return (total + jnp.sum(losses, axis=1), d_head), errors @ head
 
         zeros = jnp.zeros(head.shape, jnp.float32) if head_wanted else None
@@ -213,26 +213,26 @@ def _gradients(
 
 
 def _losses(
-    head: Array, hidden: Array, targets: Array, mask: Array, on: OnMesh | None
+    head: Array, hidden: Array, targets: Array, mask: Array, mesh: AnyMesh | None
 ) -> tuple[
     Float[Array, "batch columns"],
     Float[Array, "batch columns vocab"],
     Float[Array, "batch columns 1"],
 ]:
     """Losses, logits and the log of the sum of the logits' exponentials; float32."""
-    logits = _matmul_to_float32("blh,vh->blv", hidden, head, on)
+    logits = _matmul_to_float32("blh,vh->blv", hidden, head, mesh)
     norm = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     found = jnp.take_along_axis(logits, targets[..., None], axis=-1)
     return jnp.where(mask, (norm - found)[..., 0], 0.0), logits, norm
 
 
-def _matmul_to_float32(shape: str, left: Array, right: Array, on: OnMesh | None) -> Array:
+def _matmul_to_float32(shape: str, left: Array, right: Array, mesh: AnyMesh | None) -> Array:
     """`einsum` whose sums and results are float32, whatever its operands are.
 
     A CPU's operands are converted first: XLA computes in float32 there in any case, and has no
     bfloat16 matmul with float32 results for the layouts that some small shapes come to.
     """
-    platform = jax.default_backend() if on is None else on.platform
+    platform = jax.default_backend() if mesh is None else platform_of(mesh)
     if platform == "cpu":
         left, right = left.astype(jnp.float32), right.astype(jnp.float32)
     return jnp.einsum(shape, left, right, preferred_element_type=jnp.float32)

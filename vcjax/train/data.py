@@ -14,7 +14,7 @@ from vcjax.data.files import Names, data_parents, is_prepared, split_paths
 from vcjax.data.importers import Records
 from vcjax.data.preparation import losses, prepare
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared
-from vcjax.parallel import leads, meet, on_main_process
+from vcjax.parallel import barrier, is_main_process, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 
@@ -136,7 +136,7 @@ def run_parents(
     field: str, folders: list[Path], files: list[str], raw: Records | None
 ) -> tuple[Parent, ...]:
     """The inputs of one field, for the lineage; only the main process reads raw files."""
-    if not leads():
+    if not is_main_process():
         return ()
     parents = [Parent.of(field, folder) for folder in folders]
     return (*parents, *(data_parents(field, files) if raw is not None else ()))
@@ -147,7 +147,7 @@ def prepare_sources(
     config: TrainConfig,
     tokenizer: Tokenizer,
     workdir: Path,
-    shared: Callable[[str], None] = meet,
+    shared: Callable[[str], None] = barrier,
 ) -> list[Part]:
     """Prepares what is raw into `workdir/data/<field>`; returns (rows, weight) for the loader.
 
@@ -164,7 +164,7 @@ def prepare_sources(
             on_main_process(partial(_prepare, folder, source.raw, config, tokenizer))
             shared(f"{source.field} prepared")
             prepared.append(open_prepared(folder))
-        if leads():
+        if is_main_process():
             _report(source.field, prepared, bool(held_out_domains(config)))
         rows = sum(map(len, prepared))
         parts += [(part, source.weight * len(part) / rows) for part in prepared if len(part)]

@@ -107,7 +107,7 @@ class ValidationLoss:
         loss: Loss,
     ) -> None:
         """Compiles nothing yet."""
-        self._groups, self._on = groups, layout.on
+        self._groups, self._mesh = groups, layout.mesh
         self._rows = config.batch_size // config.microbatches
         self._in_nats = config.objective == "next_token"
 
@@ -115,7 +115,7 @@ class ValidationLoss:
             total, others = loss(nnx.merge(layout.graph, join(trainable, frozen)), batch)
             return {"loss": total, **others}
 
-        self._sums = jax.jit(sums, out_shardings=replicated(layout.on.mesh))
+        self._sums = jax.jit(sums, out_shardings=replicated(layout.mesh))
 
     def measure(self, trainable: Params, frozen: Params) -> dict[str, Any]:
         """Means over all predicted tokens (pairs, for preferences), whichever group they are in.
@@ -140,7 +140,7 @@ class ValidationLoss:
         total: Sums = defaultdict(float)
         pending: list[dict[str, Array]] = []
         for _, batch in in_order(rows, self._rows):
-            placed = shard_batch(batch, self._on.mesh, self._on.rules)
+            placed = shard_batch(batch, self._mesh)
             pending.append(self._sums(trainable, frozen, placed))
             if len(pending) > 1:  # one is computed while the next one's rows are read
                 _add(total, pending.pop(0))

@@ -15,10 +15,8 @@ from vcjax.data.overlap import HeldOutRecords, left_uncompared
 from vcjax.data.prepared import Prepared
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import (
-    OnMesh,
-    ShardingRules,
     ending_together,
-    leads,
+    is_main_process,
     make_mesh,
     on_main_process,
 )
@@ -64,7 +62,6 @@ class Inputs:
     """
 
     mesh: Mesh
-    rules: ShardingRules
     model: StoredModel
     sources: list[Source]
     validation: ValidationInputs
@@ -81,15 +78,14 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     """
     reference = on_main_process(lambda: _model_reference(config, workdir))
     with ending_together():
-        mesh, rules = make_mesh(config.to_dict()["mesh"]), ShardingRules()
+        mesh = make_mesh(config.to_dict()["mesh"])
         _check_batch(config, mesh)
         check_offload(config, list(mesh.devices.flat))
         check_sink(config.sink)
         parents = _charter(config)
         model = open_model(reference)
         _check_model(config, model)
-        on = OnMesh(mesh, rules)
-        choose_backend(config.attention, model.config, config.dtype, on, config.length)
+        choose_backend(config.attention, model.config, config.dtype, mesh, config.length)
         check_groups(config, model.config)
         sources = check_sources(config, model.require_tokenizer(), workdir)
         validation = check_validation(config, model, workdir)
@@ -97,7 +93,7 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
     parents += validation.parents
     on_main_process(lambda: _check_parents(workdir, parents))
     on_main_process(lambda: _read_data(sources, validation, config, model, workdir))
-    return Inputs(mesh, rules, model, sources, validation, parents)
+    return Inputs(mesh, model, sources, validation, parents)
 
 
 def check_validation(config: TrainConfig, model: StoredModel, workdir: Path) -> ValidationInputs:
@@ -208,7 +204,7 @@ def _charter(config: TrainConfig) -> list[Parent]:
     if not config.charter:
         return []
     load_charter(config.charter)
-    return charter_parents(config.charter) if leads() else []
+    return charter_parents(config.charter) if is_main_process() else []
 
 
 def _check_parents(workdir: Path, parents: list[Parent]) -> None:

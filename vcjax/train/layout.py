@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict
-from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import DictKey, tree_map_with_path
 
 from vcjax.core.seeds import derive_seed
@@ -18,7 +18,7 @@ from vcjax.data.packing import DTYPES
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama
-from vcjax.parallel import OnMesh, ShardingRules, put, replicated, shardings
+from vcjax.parallel import LOGICAL_AXIS_RULES, AnyMesh, put, replicated, shardings
 from vcjax.train.config import TrainConfig
 from vcjax.train.offload import HOST
 from vcjax.train.optim import Optimizer, path_of
@@ -30,7 +30,7 @@ class Layout:
     """Shapes, dtypes and shardings (`jax.ShapeDtypeStruct` leaves) of a run's arrays.
 
     Attributes:
-      on: the mesh.
+      mesh: the mesh.
       graph: static part of the model; `nnx.merge(graph, params)` gives the model.
       trainable: float32 leaves that are trained: all of them, or the adapters.
       frozen: the other leaves, in the compute dtype or quantised, as nothing else is done with
@@ -39,7 +39,7 @@ class Layout:
       drop_seed: of the adapters' dropout; None where nothing is dropped.
     """
 
-    on: OnMesh
+    mesh: AnyMesh
     graph: Any
     trainable: Params
     frozen: Params
@@ -51,16 +51,14 @@ def make_layout(
     model: LlamaConfig,
     config: TrainConfig,
     optimizer: Optimizer,
-    mesh: Mesh | AbstractMesh,
-    rules: ShardingRules,
+    mesh: AnyMesh,
 ) -> Layout:
     """The layout of a run on a mesh; allocates nothing."""
     lora, dtype = config.adapters, jnp.dtype(config.dtype)
-    on = OnMesh(mesh, rules)
-    options = {"remat": config.remat, "attention": config.attention, "on": on}
+    options = {"remat": config.remat, "attention": config.attention, "mesh": mesh}
     graph, _ = abstract(model, dtype=dtype, lora=lora, **options)
     tree = shapes(model, lora=lora)
-    where = shardings(mesh, rules, logical_axes(model, lora=lora), tree)
+    where = shardings(mesh, logical_axes(model, lora=lora), tree)
     sharded = jax.tree.map(_sharded, tree, where)
     trainable, frozen, drop_seed = sharded, {}, None
     if lora:
@@ -70,7 +68,7 @@ def make_layout(
         _, frozen = split_adapters(jax.tree.map(_sharded, low, where))
         drop_seed = derive_seed(config.seed, "dropout") if lora.dropout else None
     state = _state_layout(optimizer, trainable, mesh, offload=config.offload)
-    return Layout(on, graph, trainable, frozen, state, drop_seed)
+    return Layout(mesh, graph, trainable, frozen, state, drop_seed)
 
 
 def sharding_of(tree: Any) -> Any:
@@ -99,9 +97,7 @@ def init_adapters(model: LlamaConfig, config: TrainConfig, layout: Params) -> Pa
     return jax.jit(init, out_shardings=sharding_of(layout))()
 
 
-def _state_layout(
-    optimizer: Optimizer, trainable: Params, mesh: Mesh | AbstractMesh, *, offload: bool
-) -> Any:
+def _state_layout(optimizer: Optimizer, trainable: Params, mesh: AnyMesh, *, offload: bool) -> Any:
     """A moment of a parameter's shape is sharded as the parameter is, if need be in host memory.
 
     Whatever else there is (counts, rows and columns of factored moments) is small and replicated.
@@ -126,22 +122,21 @@ def _sharded(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def shard_batch(
-    batch: Mapping[str, np.ndarray], mesh: Mesh | AbstractMesh, rules: ShardingRules
-) -> dict[str, jax.Array]:
+def shard_batch(batch: Mapping[str, np.ndarray], mesh: AnyMesh) -> dict[str, jax.Array]:
     """Puts a batch on the devices. Each process has the whole batch and takes its part."""
     return {
-        name: put(value, NamedSharding(mesh, batch_spec(name, np.ndim(value), rules)))
+        name: put(value, NamedSharding(mesh, batch_spec(name, np.ndim(value))))
         for name, value in batch.items()
     }
 
 
-def batch_spec(name: str, ndim: int, rules: ShardingRules) -> PartitionSpec:
+def batch_spec(name: str, ndim: int) -> PartitionSpec:
     """The sharding of an array of a batch.
 
     Rows or pairs (axis 0) are divided by the data-parallel axes, so that a pair stays together,
     and tokens (the last axis of `tokens`, `loss_mask`, ...) by `sequence`.
     """
     if name not in DTYPES:
-        return PartitionSpec(rules.batch)
-    return PartitionSpec(rules.batch, *[None] * (ndim - 2), rules.length)
+        return PartitionSpec(LOGICAL_AXIS_RULES["batch"])
+    batch, length = (LOGICAL_AXIS_RULES[axis] for axis in ("batch", "length"))
+    return PartitionSpec(batch, *[None] * (ndim - 2), length)

@@ -30,9 +30,9 @@ from vcjax.core.stores import reached
 from vcjax.data.loader import Batches
 from vcjax.model.build import Params
 from vcjax.parallel import (
+    barrier,
     entered_on_main_process,
-    leads,
-    meet,
+    is_main_process,
     on_main_process,
     replicated,
 )
@@ -104,7 +104,7 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
 def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dict[str, Any]:
     workdir = spool.local
     inputs = check_inputs(config, workdir)
-    mesh, rules, model = inputs.mesh, inputs.rules, inputs.model
+    mesh, model = inputs.mesh, inputs.model
 
     with (
         entered_on_main_process(lambda: run.opened(spool)),
@@ -125,7 +125,7 @@ def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dic
         # Parameters and the optimiser's state: the last checkpoint's, else those of step 0.
         # -----------------------------------------------------------------------------------------
         loss, optimizer, schedule = make_loss(config), make_optimizer(config), make_schedule(config)
-        layout = make_layout(model.config, config, optimizer, mesh, rules)
+        layout = make_layout(model.config, config, optimizer, mesh)
         frozen = load_sharded(model.source, model.config, layout.frozen) if config.adapters else {}
         if config.objective == "dpo":
             parts, groups = add_references(
@@ -135,7 +135,7 @@ def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dic
                 initial=partial(_whole_initial, config, model, layout, frozen),
                 graph=layout.graph,
                 pairs=config.batch_size // config.microbatches,
-                on=layout.on,
+                mesh=layout.mesh,
             )
         if (resumed := checkpoints.restore_latest(layout)) is not None:
             done, trainable, state = resumed
@@ -157,7 +157,7 @@ def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dic
         batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
         left = 0 if evaluation.stopping.stopped is not None else config.steps - done
         first, last = (done + step for step in PROFILED)
-        quiet = not leads()
+        quiet = not is_main_process()
         bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage, disable=quiet)
         # The step donates its arguments and reuses their memory, so nothing else may refer to them;
         # nor is the base model read any more.
@@ -177,7 +177,7 @@ def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dic
             clock = Clock()
             for count, batch in clock.waiting(islice(batches.prefetch(done), left)):
                 trainable, state, metrics = step(
-                    trainable, state, frozen, shard_batch(batch, mesh, rules), jnp.int32(count)
+                    trainable, state, frozen, shard_batch(batch, mesh), jnp.int32(count)
                 )
                 done = count + 1
                 at(done, metrics)
@@ -222,7 +222,7 @@ def _run(config: TrainConfig, home: Path) -> Run:
 
 def _write_files(config: TrainConfig, spool: Spool, inputs: Inputs) -> None:
     """Writes what is in the workdir from the start; a run that is extended has no summary yet."""
-    if not leads():
+    if not is_main_process():
         return
     spool.remove(SUMMARY)
     write_sources(spool.local, inputs.parents, spool.home)
@@ -231,10 +231,10 @@ def _write_files(config: TrainConfig, spool: Spool, inputs: Inputs) -> None:
 
 def _share(spool: Spool, what: str) -> None:
     """Waits for every process; all of them have what the main one wrote then."""
-    if leads():
+    if is_main_process():
         spool.push()
-    meet(what)
-    if not leads():
+    barrier(what)
+    if not is_main_process():
         spool.pull()
 
 
@@ -323,7 +323,7 @@ def make_step(
         }
         return trainable, state, metrics
 
-    out = sharding_of(layout.trainable), shardings, replicated(layout.on.mesh)
+    out = sharding_of(layout.trainable), shardings, replicated(layout.mesh)
     return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
 
 
@@ -362,8 +362,8 @@ def make_gradients(
             def pieces(name: str, array: Array) -> Array:
                 # Every microbatch-th row, so that each device keeps its own rows.
                 split = array.reshape(-1, microbatches, *array.shape[1:]).swapaxes(0, 1)
-                spec = PartitionSpec(None, *batch_spec(name, array.ndim, layout.on.rules))
-                return jax.lax.with_sharding_constraint(split, NamedSharding(layout.on.mesh, spec))
+                spec = PartitionSpec(None, *batch_spec(name, array.ndim))
+                return jax.lax.with_sharding_constraint(split, NamedSharding(layout.mesh, spec))
 
             split = {name: pieces(name, array) for name, array in batch.items()}
             first = {name: array[0] for name, array in split.items()}

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.model.llama import Llama
+from vcjax.parallel import partition_spec, shard_count
 from vcjax.train.config import TrainConfig
 from vcjax.train.cross_entropy import row_cross_entropy, summed_cross_entropy
 
@@ -54,7 +55,7 @@ def next_token_loss(model: Llama, batch: Mapping[str, Array]) -> Sums:
     hidden = model(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, mask = next_tokens(batch)
     inputs = hidden, model.head_matrix(), targets, mask
-    total: Any = summed_cross_entropy(*inputs, _chunk(model, targets), model.on)
+    total: Any = summed_cross_entropy(*inputs, _chunk(model, targets), model.mesh)
     return total, {"count": jnp.sum(mask)}
 
 
@@ -110,7 +111,7 @@ def pair_log_probs(
     hidden = model(rows["tokens"], rows["positions"], rows["segment_ids"])
     targets, mask = next_tokens(rows)
     inputs = hidden, model.head_matrix(), targets, mask
-    losses: Any = row_cross_entropy(*inputs, _chunk(model, targets), model.on)
+    losses: Any = row_cross_entropy(*inputs, _chunk(model, targets), model.mesh)
     shape = batch["tokens"].shape[:2]
     return -losses.reshape(shape), jnp.sum(mask, axis=1).reshape(shape)
 
@@ -141,8 +142,9 @@ def next_tokens(
 def _chunk(model: Llama, targets: Array) -> int:
     """How many columns of a device's rows are CHUNK tokens."""
     rows = len(targets)
-    if model.on is not None:
-        rows //= model.on.parts(model.on.spec(("batch", "length"), targets.shape)[0])
+    if model.mesh is not None:
+        batch, _ = partition_spec(model.mesh, ("batch", "length"), targets.shape)
+        rows //= shard_count(model.mesh, batch)
     return max(1, CHUNK // rows)
 
 

@@ -23,7 +23,7 @@ from vcjax.data.loader import in_order
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
-from vcjax.parallel import OnMesh, leads, meet, replicated
+from vcjax.parallel import AnyMesh, barrier, is_main_process, replicated
 from vcjax.train.data import Part
 from vcjax.train.layout import shard_batch
 from vcjax.train.losses import pair_log_probs
@@ -63,7 +63,7 @@ def with_reference(
     initial: Callable[[], Params],
     graph: Any,
     pairs: int,
-    on: OnMesh,
+    mesh: AnyMesh,
 ) -> dict[str, Prepared]:
     """Joins `reference`, float32 [2], to each row of prepared preferences.
 
@@ -81,21 +81,21 @@ def with_reference(
     """
     files = {name: folder / f"{name}.npz" for name in datasets}
     found = {name: _read(files[name], len(rows), pairs) for name, rows in datasets.items()}
-    meet("reference read")  # before any of it is written
+    barrier("reference read")  # before any of it is written
     missing = [name for name, rows in datasets.items() if len(found[name]) < len(rows)]
     params = initial() if missing else {}
     for name in missing:
         rows, scored = datasets[name], [found[name]]
-        options = {"unit": "pair", "desc": FOLDER, "disable": not leads()}
+        options = {"unit": "pair", "desc": FOLDER, "disable": not is_main_process()}
         with tqdm(total=len(rows), initial=len(found[name]), **options) as bar:
-            batches = score_pairs(graph, params, rows, pairs, on, start=len(found[name]))
+            batches = score_pairs(graph, params, rows, pairs, mesh, start=len(found[name]))
             for count, log_probs in enumerate(batches, start=1):
                 scored.append(log_probs)
                 bar.update(len(log_probs))
-                if count % SAVE_EVERY == 0 and leads():
+                if count % SAVE_EVERY == 0 and is_main_process():
                     _write(files[name], np.concatenate(scored))
         found[name] = np.concatenate(scored)
-        if leads():
+        if is_main_process():
             _write(files[name], found[name])
     return {
         name: replace(rows, source=_Joined(rows.source, found[name]))
@@ -108,7 +108,7 @@ def score_pairs(
     params: Params,
     rows: Prepared,
     pairs: int,
-    on: OnMesh,
+    mesh: AnyMesh,
     start: int = 0,
 ) -> Iterator[LogProbs]:
     """Log-probabilities, in nats, of the pairs from `start` on, in their order, `pairs` at a time.
@@ -120,9 +120,9 @@ def score_pairs(
       rows: prepared preferences.
       pairs: a multiple of the devices that share rows out.
     """
-    everywhere = replicated(on.mesh)
+    everywhere = replicated(mesh)
     for count, batch in in_order(rows, pairs, start):
-        log_probs = _score(graph, everywhere, params, shard_batch(batch, on.mesh, on.rules))
+        log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh))
         yield np.asarray(log_probs)[:count]
 
 

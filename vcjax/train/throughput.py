@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from vcjax.core.hardware import hardware_of
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import step_flops
-from vcjax.parallel import leads
+from vcjax.parallel import is_main_process
 from vcjax.train.config import TrainConfig
 
 PROFILE = "profile"
@@ -127,7 +127,7 @@ def profiled(workdir: Path, first: int, last: int) -> Iterator[Callable[[int, An
 
     def at(step: int, arrays: Any) -> None:
         nonlocal tracing
-        if step == first - 1 and leads():
+        if step == first - 1 and is_main_process():
             jax.block_until_ready(arrays)
             jax.profiler.start_trace(workdir / PROFILE)
             tracing = True

@@ -21,7 +21,7 @@ from vcjax.data.packing import Row
 from vcjax.data.preparation import Quarantine, prepare
 from vcjax.data.prepared import Prepared, open_prepared
 from vcjax.data.records import KINDS, Record
-from vcjax.parallel import meet, on_main_process
+from vcjax.parallel import barrier, on_main_process
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 from vcjax.train.data import (
@@ -129,7 +129,7 @@ def prepare_groups(
     config: TrainConfig,
     tokenizer: Tokenizer,
     workdir: Path,
-    shared: Callable[[str], None] = meet,
+    shared: Callable[[str], None] = barrier,
 ) -> list[Group]:
     """All groups; those of raw records are prepared once, into `workdir/data/validation`.
 

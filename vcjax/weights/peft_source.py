@@ -11,7 +11,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import NAME, Parent, read_lineage
 from vcjax.core.stores import as_path
-from vcjax.parallel import leads
+from vcjax.parallel import is_main_process
 from vcjax.text.tokenizer import MissingTokenizer
 from vcjax.weights.bundle import open_located
 from vcjax.weights.mapping import Bounds, Source
@@ -133,7 +133,7 @@ def _open_base(folder: Path, raw: dict[str, Any]) -> StoredModel:
         base = open_located(resolve(reference))
     except UserError as error:
         raise UserError(f"{path}: base_model_name_or_path: {error}") from None
-    if leads() and recorded is not None and base.origin.hash != recorded.hash:
+    if is_main_process() and recorded is not None and base.origin.hash != recorded.hash:
         raise UserError(f"{reference}: changed since the adapters in {folder} were trained on it")
     return base
 

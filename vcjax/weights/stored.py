@@ -9,7 +9,7 @@ from vcjax.core.files import read_json
 from vcjax.core.lineage import Parent
 from vcjax.core.stores import absolute, local_files
 from vcjax.model.config import LlamaConfig
-from vcjax.parallel import leads
+from vcjax.parallel import is_main_process
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer, load_tokenizer
 from vcjax.weights.checkpoint import CheckpointSource
 from vcjax.weights.gguf import GGUFSource
@@ -109,7 +109,7 @@ def origin_of(located: Located, path: Path | None = None) -> Parent:
       path: the part of what `resolve` found that is meant; None is all of it.
     """
     path = located.path if path is None else path
-    if leads():
+    if is_main_process():
         return Parent.of("model", path, located.reference, located.files)
     return Parent("model", located.reference, "", str(absolute(path)), located.files)
 

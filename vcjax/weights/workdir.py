@@ -17,7 +17,7 @@ from vcjax.core.lineage import Parent
 from vcjax.core.stores import as_path
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
-from vcjax.parallel import leads
+from vcjax.parallel import is_main_process
 from vcjax.text.chat_settings import split_options
 from vcjax.weights.bundle import GENERATION, open_located
 from vcjax.weights.resolve import Located, resolve
@@ -82,7 +82,7 @@ def open_base(folder: Path) -> StoredModel:
     source = next(parent for parent in read_sources(folder) if parent.role == "model")
     there = source.path if source.path and as_path(source.path).exists() else None
     base = open_located(resolve(there or split_options(source.reference)[0]))
-    if leads() and base.origin.hash != source.hash:
+    if is_main_process() and base.origin.hash != source.hash:
         raise UserError(
             f"{base.origin.reference}: changed since {folder} was trained on top of it; "
             "its adapters fit the earlier model only"
