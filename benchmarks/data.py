@@ -20,7 +20,7 @@ from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.preparation import prepare
 from vcjax.data.prepared import open_prepared
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 READ, PREPARE, LOAD = "JSONL to records", "records to rows", "rows to batches"
 """The second deduplicates, tokenises, packs and writes; the third reads in random order."""
@@ -55,7 +55,7 @@ def bench_data(bench: DataBench, workdir: Path) -> dict[str, Any]:
     Returns:
       Sizes, `seconds` (a spread) and `tokens_per_second` by step, and `bounds`.
     """
-    tokenizer = load_bundle(bench.model).require_tokenizer()
+    tokenizer = load_model(bench.model).require_tokenizer()
     tokenizer.encode_texts(["made on first use"])
     source, folder = workdir / "documents.jsonl", workdir / "prepared"
     print(f"writing {bench.megabytes:g} MB of documents", file=sys.stderr, flush=True)

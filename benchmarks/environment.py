@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from vcjax.core.errors import UserError
 from vcjax.core.files import replaced_folder
 from vcjax.core.lineage import code_version, content_hash
-from vcjax.weights.bundle import load_located, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_located
 from vcjax.weights.resolve import resolve
 
 T = TypeVar("T")
@@ -140,5 +141,5 @@ def as_folder(reference: str, folder: Path) -> Path:
     made = (folder / content_hash(located.path, located.files)[:16]).absolute()
     if not made.is_dir():
         with replaced_folder(made) as temporary:
-            write_bundle(temporary, load_located(located, "float32"), form="hf", dtype="float32")
+            write_model(temporary, load_located(located, "float32"), form="hf", dtype="float32")
     return made

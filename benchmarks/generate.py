@@ -11,7 +11,7 @@ from benchmarks.generate_cases import ALONE, CASES, HOST_SHARE, LIMIT, OURS, Cas
 from benchmarks.harness import CONTENDERS, CaseResult, Entry, rate_ratio, run_case, spread
 from benchmarks.results import check_bounds
 from vcjax.core.errors import UserError, suggest
-from vcjax.weights.shipped import SHIPPED
+from vcjax.weights.resolve import SHIPPED
 
 
 @dataclass(frozen=True)

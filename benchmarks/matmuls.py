@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vcjax.model.config import LlamaConfig
-from vcjax.model.flops import Product, forward_products
+from vcjax.model.flops import Matmul, forward_matmuls
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def step_matmuls(config: LlamaConfig, batch: int, length: int) -> Iterator[Repea
     step computes half of each of attention's matmuls, in blocks; here half as many whole ones are
     counted, which is no slower.
     """
-    for matmul in forward_products(config, batch, length):
+    for matmul in forward_matmuls(config, batch, length):
         name, count = matmul.name, round(matmul.count * matmul.share)
         rows, inner, columns = matmul.rows, matmul.inner, matmul.columns
         weight = matmul.share == 1
@@ -52,9 +52,9 @@ ATTENTION = ("scores", "mixed")
 """Matmuls of two activations; the second factor of the others is a weight."""
 
 
-def decode_matmuls(config: LlamaConfig, batch: int, context: int) -> Iterator[Product]:
+def decode_matmuls(config: LlamaConfig, batch: int, context: int) -> Iterator[Matmul]:
     """Every matmul of a decode step: one token per sequence, which attends to `context` tokens."""
-    for matmul in forward_products(config, batch, 1):
+    for matmul in forward_matmuls(config, batch, 1):
         if matmul.name == "scores":
             yield replace(matmul, columns=context)
         elif matmul.name == "mixed":
@@ -68,7 +68,7 @@ def prefill_matmuls(config: LlamaConfig, batch: int, length: int) -> Iterator[Re
 
     Attention's matmuls are counted as in `step_matmuls`.
     """
-    for matmul in forward_products(config, batch, length):
+    for matmul in forward_matmuls(config, batch, length):
         rows = batch if matmul.name == "head" else matmul.rows
         count = round(matmul.count * matmul.share)
         yield RepeatedMatmul(

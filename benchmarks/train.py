@@ -15,7 +15,7 @@ from vcjax.core.files import read_json
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import step_flops
 from vcjax.train.config import TrainConfig
-from vcjax.weights.shipped import SHIPPED
+from vcjax.weights.resolve import SHIPPED
 
 OURS, LIMIT = "ours", "matmul-only"
 

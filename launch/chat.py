@@ -47,7 +47,7 @@ def main() -> None:
     from vcjax.generate.model_pool import EngineConfig
     from vcjax.generate.requests import SamplingParams
     from vcjax.generate.text import Dialogue, TextEngine
-    from vcjax.weights.bundle import load_bundle
+    from vcjax.weights.load import load_model
 
     lang = "zh" if LANG.value == "zh" else "en"
     system = load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else ""
@@ -62,8 +62,8 @@ def main() -> None:
         seed=SEED.value,
     )
     config = EngineConfig(slots=1, weights=WEIGHTS.value, tensor=TENSOR.value)
-    bundle = load_bundle(MODEL.value, DTYPE.value)
-    text = TextEngine(bundle, config.engine(bundle))
+    loaded = load_model(MODEL.value, DTYPE.value)
+    text = TextEngine(loaded, config.engine(loaded))
     dialogue = Dialogue(text, sampling, system, _note_forgetting)
     if PROMPT.value is not None:
         _answer(dialogue, PROMPT.value)

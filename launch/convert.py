@@ -25,10 +25,9 @@ DTYPE = flags.DEFINE_enum(
 
 
 def main() -> None:
-    from vcjax.api import save_model
     from vcjax.text.chat_settings import split_options
-    from vcjax.weights.bundle import open_located
-    from vcjax.weights.peft import save_adapters
+    from vcjax.weights.export import save_adapters, save_model
+    from vcjax.weights.load import open_located
     from vcjax.weights.resolve import resolve
 
     located, target = resolve(SRC.value), reached(DST.value)

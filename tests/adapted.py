@@ -10,11 +10,10 @@ from vcjax.charter.load import charter_parents
 from vcjax.core.files import write_json
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig
+from vcjax.model.lora import LoraConfig, split_adapters
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.inputs import write_model_files
-from vcjax.weights.adapters import split_adapters
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.workdir import write_sources
 
 
@@ -30,14 +29,14 @@ def write_run(workdir: Path, base: Path, lora: LoraConfig | None, charter: str =
 
     Those are adapters; or, where `lora` is None, all parameters, which are left as they were.
     """
-    bundle = load_bundle(str(base), "float32")
-    trained = random_adapters(bundle.config, lora) if lora else bundle.params
+    loaded = load_model(str(base), "float32")
+    trained = random_adapters(loaded.config, lora) if lora else loaded.params
     workdir.mkdir()
     settings = asdict(lora) if lora else {"rank": 0}
     write_json(workdir / "config.json", {"lora": settings, "seed": 0})
     given = charter_parents(charter) if charter else []
-    write_sources(workdir, [bundle.origin, *given])
-    write_model_files(workdir, bundle, chat=True)
+    write_sources(workdir, [loaded.origin, *given])
+    write_model_files(workdir, loaded, chat=True)
     with Checkpoints(workdir, keep=1) as saved:
         saved.save(3, trained, {"count": np.int32(3)})
     return trained

@@ -12,10 +12,12 @@ from tests import compilation  # noqa: F401  (before JAX, which reads what it se
 # isort: split
 import jax
 
-from tests.tiny import tiny_bundle, write_charter
+from tests.tiny import tiny_model, write_charter
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import TextEngine
-from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_model
+from vcjax.weights.model import LoadedModel
 
 # No test may fail because a machine is busy, nor by the luck of a draw: `make test` is the same
 # everywhere. `--hypothesis-profile=explore` draws anew each time.
@@ -53,23 +55,23 @@ def tiny_folder(tmp_path_factory) -> Path:
     """The tiny model as a Hugging Face folder."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     folder.mkdir()
-    write_bundle(folder, tiny_bundle(), form="hf")
+    write_model(folder, tiny_model(), form="hf")
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_folder: Path) -> Bundle:
-    return load_bundle(str(tiny_folder))
+def tiny(tiny_folder: Path) -> LoadedModel:
+    return load_model(str(tiny_folder))
 
 
 @pytest.fixture(scope="session")
-def engine(tiny: Bundle) -> Engine:
+def engine(tiny: LoadedModel) -> Engine:
     """Four slots: fewer than most tests' requests."""
     return Engine(tiny.config, tiny.params, slots=4)
 
 
 @pytest.fixture(scope="session")
-def text_engine(tiny: Bundle, engine: Engine) -> TextEngine:
+def text_engine(tiny: LoadedModel, engine: Engine) -> TextEngine:
     return TextEngine(tiny, engine)
 
 

@@ -10,7 +10,7 @@ from vcjax.data.prepared import Prepared
 from vcjax.model.build import abstract, logical_axes, shapes
 from vcjax.parallel import make_mesh, put, shardings
 from vcjax.train.reference import score_pairs
-from vcjax.weights.bundle import Bundle
+from vcjax.weights.model import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +43,13 @@ def accuracy(margins: Float[np.ndarray, " pairs"]) -> float:
     return float(np.mean((np.sign(margins) + 1) / 2))
 
 
-def score_model(bundle: Bundle, rows: Prepared, pairs: int) -> PairScores:
+def score_model(loaded: LoadedModel, rows: Prepared, pairs: int) -> PairScores:
     """Scores all of the prepared pairs, `pairs` at a time, over all devices."""
     mesh = make_mesh({"fsdp": -1})
     pairs += -pairs % mesh.size
-    graph, _ = abstract(bundle.config, dtype=bundle.dtype, mesh=mesh)
-    placed = shardings(mesh, logical_axes(bundle.config), shapes(bundle.config))
-    params = jax.tree.map(put, bundle.params, placed)
+    graph, _ = abstract(loaded.config, dtype=loaded.dtype, mesh=mesh)
+    placed = shardings(mesh, logical_axes(loaded.config), shapes(loaded.config))
+    params = jax.tree.map(put, loaded.params, placed)
     log_probs = list(score_pairs(graph, params, rows, pairs, mesh))
     tokens = [rows[index]["loss_mask"].sum(axis=1) for index in range(len(rows))]
     return PairScores(np.concatenate(log_probs), np.stack(tokens))

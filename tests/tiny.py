@@ -14,7 +14,7 @@ from vcjax.model.build import initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import RopeConfig
 from vcjax.text.tokenizer import Tokenizer
-from vcjax.weights.bundle import Bundle
+from vcjax.weights.model import LoadedModel
 
 # Random weights would hardly ever choose one EOS among a thousand tokens, so there are many.
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|end_{n}|>" for n in range(93))]
@@ -41,7 +41,7 @@ def tiny_tokenizer() -> Tokenizer:
     return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=core, eos_token=CONTROL[0]))
 
 
-def tiny_bundle() -> Bundle:
+def tiny_model() -> LoadedModel:
     """Two layers of random weights, spread enough for one token to be clearly likelier."""
     tokenizer = tiny_tokenizer()
     config = LlamaConfig(
@@ -60,14 +60,14 @@ def tiny_bundle() -> Bundle:
     )
     params = jax.tree.map(np.asarray, jax.jit(lambda: initialise(config, 7))())
     spread = {name: np.float32(10) * params[name] for name in ("embedding", "head")}
-    return Bundle(
-        config,
-        {**params, **spread},
-        tokenizer,
-        {"eos_token_id": list(EOS_IDS)},
-        "float32",
-        "float32",
-        Parent("model", "tiny", ""),
+    return LoadedModel(
+        config=config,
+        params={**params, **spread},
+        tokenizer=tokenizer,
+        generation_config={"eos_token_id": list(EOS_IDS)},
+        dtype="float32",
+        stored_dtype="float32",
+        origin=Parent("model", "tiny", ""),
     )
 
 

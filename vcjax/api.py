@@ -11,40 +11,39 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
-from vcjax.core.files import check_writable, replaced_folder
-from vcjax.core.lineage import NAME, read_lineage, write_lineage
-from vcjax.core.stores import PARTIAL, as_path, is_there, reached
+from vcjax.core.lineage import NAME, read_lineage
+from vcjax.core.stores import as_path, reached
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import Conversation, TextEngine, log_likelihood
 from vcjax.model.build import plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
-from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
-from vcjax.weights.card import charter_of, model_card
-from vcjax.weights.stored import StoredModel
+from vcjax.weights.export import save_model
+from vcjax.weights.load import load_model
+from vcjax.weights.model import LoadedModel
 
 
 class Model:
     """A loaded model: score, continue, save."""
 
-    def __init__(self, bundle: Bundle, charter: Charter | None = None) -> None:
-        self.bundle, self.charter = bundle, charter
+    def __init__(self, loaded: LoadedModel, charter: Charter | None = None) -> None:
+        self.loaded, self.charter = loaded, charter
 
     @property
     def config(self) -> LlamaConfig:
         """The static shape."""
-        return self.bundle.config
+        return self.loaded.config
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer; a UserError where the source has none."""
-        return self.bundle.require_tokenizer()
+        return self.loaded.require_tokenizer()
 
     @property
     def lineage(self) -> dict[str, Any]:
         """The source's `lineage.json`, or its reference and content hash where it has none."""
-        origin = self.bundle.origin
+        origin = self.loaded.origin
         if origin.path is not None and (as_path(origin.path) / NAME).is_file():
             return read_lineage(origin.path)
         return {"reference": origin.reference, "hash": origin.hash, "parents": []}
@@ -52,13 +51,13 @@ class Model:
     @cached_property
     def engine(self) -> Engine:
         """The engine on this model; it holds the parameters on the devices."""
-        dtype = jnp.dtype(self.bundle.dtype)
-        return Engine(self.config, self.bundle.params, dtype=dtype)
+        dtype = jnp.dtype(self.loaded.dtype)
+        return Engine(self.config, self.loaded.params, dtype=dtype)
 
     @cached_property
     def text(self) -> TextEngine:
         """The engine with the tokenizer and chat template."""
-        return TextEngine(self.bundle, self.engine)
+        return TextEngine(self.loaded, self.engine)
 
     def logits(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length vocab"]:
         """Scores of every next token, float32; each row is one text from position 0."""
@@ -86,34 +85,9 @@ class Model:
 
     def save(self, path: str | Path, format: str = "hf", dtype: str | None = None) -> None:
         """Writes the model as a Hugging Face folder (`hf`) or a vcjax `checkpoint`."""
-        save_model(self.bundle, reached(path), form=format, dtype=dtype)
+        save_model(self.loaded, reached(path), form=format, dtype=dtype)
 
 
 def load(reference: str, dtype: str | None = None, charter: Charter | None = None) -> Model:
     """Loads any model reference: folder, hub id, GGUF, checkpoint, workdir or shipped name."""
-    return Model(load_bundle(reference, dtype), charter)
-
-
-def save_model(
-    model: Bundle | StoredModel,
-    path: Path,
-    *,
-    form: str,
-    dtype: str | None = None,
-    card: str | None = None,
-) -> None:
-    """Writes a model folder with its model card and lineage, whole or not at all.
-
-    Args:
-      card: the model card; None writes the one that its lineage gives.
-    """
-    if is_there(path) and not (path / PARTIAL).is_file():
-        raise UserError(f"{path}: exists; choose another folder")
-    check_writable(path)
-    with replaced_folder(path) as folder:
-        write_bundle(folder, model, form=form, dtype=dtype)
-        (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")
-        config = {"form": form, "dtype": dtype or model.stored_dtype}
-        charter = charter_of(model.origin)
-        parents = [model.origin, *([charter] if charter else [])]
-        write_lineage(folder, kind="convert", parents=parents, config=config, target=path)
+    return Model(load_model(reference, dtype), charter)

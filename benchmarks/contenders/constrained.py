@@ -12,7 +12,7 @@ from benchmarks.serve import Contender, serve
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.text import TextEngine
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 SCHEMA = {
     "type": "object",
@@ -39,8 +39,8 @@ def setup(asked: dict[str, Any]) -> Contender:
     """Args: `model`, a Hugging Face folder; `engine`, options of an `Engine`; `requests`, how
     many; `constrained`, whether they are."""
     compilations = CompilationCounter()
-    bundle = load_bundle(asked["model"], "float32")
-    text = TextEngine(bundle, Engine(bundle.config, bundle.params, **asked["engine"]))
+    loaded = load_model(asked["model"], "float32")
+    text = TextEngine(loaded, Engine(loaded.config, loaded.params, **asked["engine"]))
     schema = SamplingParams(max_tokens=MOST, temperature=0.8, json_schema=SCHEMA)
 
     def constrained() -> list[Request]:

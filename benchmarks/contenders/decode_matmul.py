@@ -21,8 +21,9 @@ from jaxtyping import Array
 
 from benchmarks.matmuls import ATTENTION, decode_matmuls
 from benchmarks.serve import Contender, serve
-from vcjax.model.flops import Product
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.model.flops import Matmul
+from vcjax.weights.load import load_model
+from vcjax.weights.model import LoadedModel
 
 TRIES = 10  # of a form; the fastest counts
 
@@ -40,14 +41,14 @@ Operands = tuple[Array, list[Array]]
 
 def setup(asked: dict[str, Any]) -> Contender:
     """Args: `model`, a Hugging Face folder; `batch` rows, each with `context` tokens; `dtype`."""
-    bundle, dtype = load_bundle(asked["model"], "float32"), jnp.dtype(asked["dtype"])
-    matmuls = list(decode_matmuls(bundle.config, asked["batch"], asked["context"]))
+    loaded, dtype = load_model(asked["model"], "float32"), jnp.dtype(asked["dtype"])
+    matmuls = list(decode_matmuls(loaded.config, asked["batch"], asked["context"]))
     forms, operands = {}, {}
     for matmul in matmuls:
-        made = operands_of(matmul, bundle, asked["batch"], dtype)
+        made = operands_of(matmul, loaded, asked["batch"], dtype)
         forms[matmul.name] = _fastest(made)
         operands[matmul.name] = made[forms[matmul.name]]
-    del bundle, made
+    del loaded, made
 
     together = _multiply(forms)
     separate = {name: _multiply({name: form}) for name, form in forms.items()}
@@ -73,12 +74,12 @@ def setup(asked: dict[str, Any]) -> Contender:
     return Contender(programs[fastest], facts)
 
 
-def operands_of(matmul: Product, bundle: Bundle, batch: int, dtype: Any) -> dict[str, Operands]:
+def operands_of(matmul: Matmul, loaded: LoadedModel, batch: int, dtype: Any) -> dict[str, Operands]:
     """The operands of a matmul by form; the weights are the model's."""
-    config, layers = bundle.config, bundle.params["layers"]
+    config, layers = loaded.config, loaded.params["layers"]
     outer: tuple[int, ...] = ()
     if matmul.name == "head":
-        head = bundle.params["embedding"].T if config.tie_embeddings else bundle.params["head"]
+        head = loaded.params["embedding"].T if config.tie_embeddings else loaded.params["head"]
         seconds = [np.asarray(head)]
     elif matmul.name in ATTENTION:
         outer = (batch, config.num_kv_heads)

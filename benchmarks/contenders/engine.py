@@ -18,7 +18,7 @@ from vcjax.generate.engine import Engine
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.scheduler import SlotTable
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 HOST_TRIES = 3
 _COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -137,9 +137,9 @@ def setup(asked: dict[str, Any]) -> Contender:
     `brief`, how many of the requests meet all programs, 0 where a step is short; `host`, whether
     to report how much of a decode step the device waits for the host."""
     compilations, clock = CompilationCounter(), TokenTimer()
-    bundle = load_bundle(asked["model"], "float32")
-    engine = Engine(bundle.config, bundle.params, **asked["engine"])
-    del bundle
+    loaded = load_model(asked["model"], "float32")
+    engine = Engine(loaded.config, loaded.params, **asked["engine"])
+    del loaded
     work, count = Work(**asked["work"]), 0
 
     def run(most: int) -> None:

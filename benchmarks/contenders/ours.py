@@ -11,6 +11,7 @@ from benchmarks.serve import Contender, peak_resident, serve
 from benchmarks.workload import token_batches
 from vcjax.model.build import Params, initialise
 from vcjax.model.config import LlamaConfig
+from vcjax.model.lora import split_adapters
 from vcjax.model.named import NAMED
 from vcjax.model.packed import choose_backend
 from vcjax.parallel import make_mesh
@@ -27,8 +28,7 @@ from vcjax.train.loop import make_step
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.throughput import run_flops
-from vcjax.weights.adapters import split_adapters
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 
 def setup(asked: dict[str, Any]) -> Contender:
@@ -41,11 +41,11 @@ def setup(asked: dict[str, Any]) -> Contender:
         layout = make_layout(model, config, optimizer, mesh)
         trainable, frozen = _random(model, config, layout)
     else:
-        bundle = load_bundle(config.model, "float32")
-        model = bundle.config
+        loaded = load_model(config.model, "float32")
+        model = loaded.config
         layout = make_layout(model, config, optimizer, mesh)
-        trainable, frozen = shard_params(bundle.params, layout.trainable), {}
-        del bundle  # the host's copy of the model
+        trainable, frozen = shard_params(loaded.params, layout.trainable), {}
+        del loaded  # the host's copy of the model
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
     loss = make_loss(config)
     step = make_step(layout, loss, optimizer, schedule, config.microbatches)

@@ -4,15 +4,15 @@ import pytest
 
 from benchmarks.contenders import decode_matmul as limit
 from benchmarks.matmuls import ATTENTION, decode_matmuls, prefill_matmuls
-from vcjax.model.flops import forward_products
+from vcjax.model.flops import forward_matmuls
 from vcjax.model.named import NAMED
 
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_a_decode_step_has_the_products_of_a_token_a_row_and_its_context(batch):
     config = NAMED["smollm2-135m"]
-    one = {product.name: product for product in forward_products(config, batch, 1)}
-    found = {product.name: product for product in decode_matmuls(config, batch, 128)}
+    one = {matmul.name: matmul for matmul in forward_matmuls(config, batch, 1)}
+    found = {matmul.name: matmul for matmul in decode_matmuls(config, batch, 128)}
     assert found.keys() == one.keys()
     for name in found.keys() - set(ATTENTION):
         assert found[name] == one[name]
@@ -28,8 +28,8 @@ def test_a_decode_step_has_the_products_of_a_token_a_row_and_its_context(batch):
 
 def test_a_prefill_has_the_products_of_a_forward_pass_with_logits_for_last_tokens_alone():
     config = NAMED["smollm2-135m"]
-    whole = {product.name: product for product in forward_products(config, 16, 256)}
-    found = {product.name: product for product in prefill_matmuls(config, 16, 256)}
+    whole = {matmul.name: matmul for matmul in forward_matmuls(config, 16, 256)}
+    found = {matmul.name: matmul for matmul in prefill_matmuls(config, 16, 256)}
     assert found.keys() == whole.keys()
     assert found["head"].flops == whole["head"].flops / 256
     for name in found.keys() - {"head"}:
@@ -39,18 +39,18 @@ def test_a_prefill_has_the_products_of_a_forward_pass_with_logits_for_last_token
 
 def test_the_limit_multiplies_the_real_weights_in_any_form(tiny):
     config = tiny.config
-    for product in decode_matmuls(config, 3, 7):
-        operands = limit.operands_of(product, tiny, 3, jnp.float32)
+    for matmul in decode_matmuls(config, 3, 7):
+        operands = limit.operands_of(matmul, tiny, 3, jnp.float32)
         assert operands.keys() == limit.FORMS.keys()
         results = []
         for form, (first, seconds) in operands.items():
-            assert first.shape[-2:] == (product.rows, product.inner)
+            assert first.shape[-2:] == (matmul.rows, matmul.inner)
             products = [limit.multiplied(form, first, second) for second in seconds]
             results.append([p.mT if form == "swapped" else p for p in products])
-        assert sum(one.size for one in results[0]) == product.rows * product.columns * product.count
+        assert sum(one.size for one in results[0]) == matmul.rows * matmul.columns * matmul.count
         for other in results[1:]:
             np.testing.assert_allclose(other, results[0], rtol=1e-4, atol=1e-5)
     kernels = np.asarray(tiny.params["layers"]["up"]["kernel"])
-    (product,) = (one for one in decode_matmuls(config, 3, 7) if one.name == "up")
-    first, seconds = limit.operands_of(product, tiny, 3, jnp.float32)["plain"]
+    (matmul,) = (one for one in decode_matmuls(config, 3, 7) if one.name == "up")
+    first, seconds = limit.operands_of(matmul, tiny, 3, jnp.float32)["plain"]
     assert np.array_equal(np.stack(seconds), kernels)

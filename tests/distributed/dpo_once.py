@@ -22,16 +22,16 @@ from vcjax.train.layout import make_layout, shard_batch, shard_params
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
 from vcjax.train.reference import with_reference
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 
 def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Returns `reference`, `loss`, `count` and the leaves of the gradient; keeps the reference in
     `folder/NAME`."""
     config = TrainConfig.from_dict(read_json(folder / "config.json"))
-    mesh, bundle = make_mesh(sizes), load_bundle(config.model, "float32")
-    layout = make_layout(bundle.config, config, make_optimizer(config), mesh)
-    params = shard_params(bundle.params, layout.trainable)
+    mesh, loaded = make_mesh(sizes), load_model(config.model, "float32")
+    layout = make_layout(loaded.config, config, make_optimizer(config), mesh)
+    params = shard_params(loaded.params, layout.trainable)
     datasets = {"pairs": open_prepared(folder / "pairs")}
     size = config.batch_size // config.microbatches
     rows = with_reference(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from tests.distributed.gradients_on_meshes import MODEL
-from tests.tiny import tiny_bundle
+from tests.tiny import tiny_model
 from vcjax.generate import programs
 from vcjax.generate.cache import DecodeState
 from vcjax.generate.engine import Engine
@@ -78,8 +78,8 @@ def main() -> None:
                 "compiled": programs.decode._cache_size() - before,
             }
         )
-    bundle, asked = tiny_bundle(), [Request((5, 6, 7), SamplingParams(8))]
-    engines = [EngineConfig(slots=2, tensor=tensor).engine(bundle) for tensor in (1, 2)]
+    loaded, asked = tiny_model(), [Request((5, 6, 7), SamplingParams(8))]
+    engines = [EngineConfig(slots=2, tensor=tensor).engine(loaded) for tensor in (1, 2)]
     report["shared"] = [
         {"tokens": engine.generate(asked)[0].tokens, "devices": len(_norm(engine).device_set)}
         for engine in engines

@@ -22,7 +22,7 @@ from vcjax.data.prepared import open_prepared
 from vcjax.stats.intervals import paired_difference
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "What to begin with.")
 STEPS = flags.DEFINE_integer("steps", 30, "Of training.")
@@ -37,9 +37,9 @@ SOURCE = DATA / "hh_rlhf_harmless_test" / "harmless-base_test.jsonl.gz"
 def main(arguments: list[str]) -> None:
     workdir = Path(arguments[1])
     held_out, trained = _prepare(workdir)
-    before = score_model(load_bundle(MODEL.value, "float32"), held_out, 8)
+    before = score_model(load_model(MODEL.value, "float32"), held_out, 8)
     summary = train(_config(trained), workdir / "run")
-    after = score_model(load_bundle(str(workdir / "run"), "float32"), held_out, 8)
+    after = score_model(load_model(str(workdir / "run"), "float32"), held_out, 8)
     found = {"pairs": len(held_out), "steps": summary["steps"], "train": summary}
     for name, per_token in (("whole", False), ("by token", True)):
         margins = [scores.margins(per_token=per_token) for scores in (before, after)]
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
 
 def _prepare(workdir: Path):
     """The held-out pairs, and the folder of those to train on."""
-    tokenizer = load_bundle(MODEL.value).require_tokenizer()
+    tokenizer = load_model(MODEL.value).require_tokenizer()
     records = read_records(SOURCE, "preferences", on_bad_record="quarantine").records
     needed = STEPS.value * PAIRS.value * 2
     parts = {"held_out": records[: HELD_OUT.value], "trained": records[HELD_OUT.value :][:needed]}

@@ -7,7 +7,7 @@ import pytest
 from tests.external.outside import DATA, MODELS
 from tests.generate.writer import Writer, assert_holds
 from vcjax.text.tokenizer import load_tokenizer
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 SCHEMA = {
     "type": "object",
@@ -25,7 +25,7 @@ SCHEMA = {
 def writer(request) -> Writer:
     if request.param == "gguf":
         folder = DATA / "llama2_tiny_random_gguf"
-        tokenizer = load_bundle(str(folder / "llama-2-tiny-random.gguf")).require_tokenizer()
+        tokenizer = load_model(str(folder / "llama-2-tiny-random.gguf")).require_tokenizer()
     elif request.param == "minimind":
         tokenizer = load_tokenizer(DATA / "minimind_tokenizer")
     else:

@@ -14,7 +14,7 @@ from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import TextEngine
 from vcjax.model.lora import LoraConfig
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 PROMPTS = ["Why?", "为什么？"]
 SMALL = {"config": EngineConfig(slots=2, dtype="float32"), "prefix_tokens": 64, "context": 128}
@@ -43,7 +43,7 @@ def test_adapters_share_their_base_and_answer_as_if_merged(tiny_folder, adapted)
     assert max(weights[1:]) < 0.2 * weights[0]
     answers = [text.generate(PROMPTS, SamplingParams(12)) for text in (base, *others)]
     for reference, answer in zip((str(tiny_folder), *adapted), answers, strict=True):
-        merged = load_bundle(reference, "float32")
+        merged = load_model(reference, "float32")
         alone = TextEngine(merged, Engine(merged.config, merged.params, slots=2))
         assert answer == alone.generate(PROMPTS, SamplingParams(12))
     assert len({tuple(answer) for answer in answers}) == 3
@@ -129,6 +129,6 @@ def test_devices_that_are_not_there_are_an_error():
 
 
 def test_an_engine_has_the_settings_of_its_config(tiny_folder):
-    bundle = load_bundle(str(tiny_folder), "bfloat16")
-    engine = EngineConfig(slots=3, weights="int8").engine(bundle, part=32)
+    loaded = load_model(str(tiny_folder), "bfloat16")
+    engine = EngineConfig(slots=3, weights="int8").engine(loaded, part=32)
     assert (engine.slots, engine.dtype, engine.weights) == (3, jnp.bfloat16, "int8")

@@ -138,7 +138,7 @@ def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, 
     graph, _ = abstract(bare.config)
     tokens = jnp.arange(100, 112)[None]
     np.testing.assert_array_equal(
-        bare.logits(tokens), plain_logits(graph, bare.bundle.params, tokens)
+        bare.logits(tokens), plain_logits(graph, bare.loaded.params, tokens)
     )
     for use in (
         lambda: bare.tokenizer,
@@ -152,8 +152,8 @@ def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, 
 @pytest.fixture(scope="module")
 def narrow(tiny) -> TextEngine:
     """Its context has room for three short exchanges."""
-    bundle = replace(tiny, config=replace(tiny.config, max_position=160))
-    return TextEngine(bundle, Engine(bundle.config, bundle.params, slots=1))
+    loaded = replace(tiny, config=replace(tiny.config, max_position=160))
+    return TextEngine(loaded, Engine(loaded.config, loaded.params, slots=1))
 
 
 def answer_to(text: TextEngine, seed: int, *contents: str) -> str:

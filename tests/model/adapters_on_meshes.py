@@ -19,11 +19,10 @@ from flax import nnx
 from tests.parity.random_models import CASES, TensorSource, tensors, tokens
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import PROJECTIONS, LoraConfig
+from vcjax.model.lora import PROJECTIONS, LoraConfig, join_params, split_adapters
 from vcjax.model.quantised import quantise_base
 from vcjax.parallel import AnyMesh, make_mesh, shardings
 from vcjax.train.layout import shard_batch
-from vcjax.weights.adapters import join, split_adapters
 from vcjax.weights.mapping import import_params
 
 MESHES = ({"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2})
@@ -41,7 +40,7 @@ def main() -> None:
     adapters = jax.tree.map(
         lambda leaf: 0.1 * draw(leaf.shape, np.float32), split_adapters(tree)[0]
     )
-    params = join(adapters, quantise_base(base, lora.base))
+    params = join_params(adapters, quantise_base(base, lora.base))
 
     def compiled(mesh: AnyMesh | None, *inputs: Any) -> Any:
         graph, _ = abstract(config, lora=lora, mesh=mesh)
@@ -49,7 +48,7 @@ def main() -> None:
         @jax.jit
         @jax.value_and_grad
         def mean_square(adapters: Params, frozen: Params, rows: jax.Array) -> jax.Array:
-            model = nnx.merge(graph, join(adapters, frozen))
+            model = nnx.merge(graph, join_params(adapters, frozen))
             model.drop_key = jax.random.key(7)
             places = jnp.broadcast_to(jnp.arange(rows.shape[1]), rows.shape)
             return jnp.mean(jnp.square(model.logits(model(rows, places, jnp.ones_like(rows)))))

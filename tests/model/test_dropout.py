@@ -11,8 +11,7 @@ from flax import nnx
 from tests.parity.random_models import tokens
 from vcjax.model import llama
 from vcjax.model.build import Params, abstract, shapes
-from vcjax.model.lora import PROJECTIONS, LoraConfig, drop
-from vcjax.weights.adapters import join, split_adapters
+from vcjax.model.lora import PROJECTIONS, LoraConfig, drop, join_params, split_adapters
 
 ROWS = np.concatenate([tokens(16)] * 2)
 LORA = LoraConfig(rank=4, targets="q|down", dropout=0.5)
@@ -29,7 +28,7 @@ def params(model) -> Params:
     draw = np.random.default_rng(5).standard_normal
     adapters, _ = split_adapters(shapes(model.config, lora=LORA))
     adapters = jax.tree.map(lambda leaf: 0.1 * draw(leaf.shape, np.float32), adapters)
-    return join(adapters, model.params)
+    return join_params(adapters, model.params)
 
 
 def hidden(graph, params: Params, key: jax.Array | None) -> jax.Array:

@@ -3,7 +3,7 @@
 import pytest
 
 from vcjax.model.config import LlamaConfig
-from vcjax.model.flops import forward_products, parameters, step_flops
+from vcjax.model.flops import forward_matmuls, parameters, step_flops
 from vcjax.model.lora import LoraConfig
 from vcjax.model.rope import RopeConfig
 
@@ -29,7 +29,7 @@ def config() -> LlamaConfig:
 def test_products_of_a_forward_pass_have_their_real_shapes(config):
     shapes = {
         one.name: (one.rows, one.inner, one.columns, one.count)
-        for one in forward_products(config, batch=2, length=8)
+        for one in forward_matmuls(config, batch=2, length=8)
     }
     assert shapes == {
         "q": (16, 12, 24, 3),
@@ -50,7 +50,7 @@ def test_operations_equal_a_count_by_hand(config):
     pairs = 2 * (8 * 9 // 2)  # of a token and one that it sees: 2 rows of 8 tokens
     attention = 3 * 4 * pairs * (6 + 6)  # 3 layers of 4 heads, scores and values
     forward = 2 * (16 * weights + attention)
-    assert sum(each.flops for each in forward_products(config, 2, 8)) == pytest.approx(forward)
+    assert sum(each.flops for each in forward_matmuls(config, 2, 8)) == pytest.approx(forward)
     assert step_flops(config, 2, 8) == pytest.approx(3 * forward)
 
 

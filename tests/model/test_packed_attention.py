@@ -154,9 +154,9 @@ def site(device: str, mesh: str) -> AnyMesh:
 )
 def test_auto_takes_what_runs(device, mesh, dtype, length, changes):
     """Everywhere, what `auto` takes may be named; and it takes a kernel wherever one runs."""
-    model, mesh = replace(SHAPE, **changes), site(device, mesh)
-    taken = choose_backend("auto", model, dtype, mesh, length)
-    assert choose_backend(taken, model, dtype, mesh, length) == taken
+    model, devices = replace(SHAPE, **changes), site(device, mesh)
+    taken = choose_backend("auto", model, dtype, devices, length)
+    assert choose_backend(taken, model, dtype, devices, length) == taken
     if device == "tpu":
         assert taken == ("blocks" if changes == {"windows": (0, 70)} else "splash")
     elif device == "nvidia":

@@ -23,7 +23,7 @@ from tests.parity.random_models import CASES, tokens
 from vcjax.core.errors import UserError
 from vcjax.model.build import abstract, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig, merge_lora
+from vcjax.model.lora import LoraConfig, join_params, merge_lora, split_adapters
 from vcjax.model.quantised import (
     BLOCK,
     FORMS,
@@ -33,7 +33,6 @@ from vcjax.model.quantised import (
     quantise,
     quantise_base,
 )
-from vcjax.weights.adapters import join, split_adapters
 
 ROOT = Path(__file__).parents[2]
 ROW = tokens(40)
@@ -144,7 +143,9 @@ def adapted(random_model):
         adapters, _ = split_adapters(shapes(model.config, lora=lora))
         noise = np.random.default_rng(5).standard_normal
         adapters = jax.tree.map(lambda leaf: 0.1 * noise(leaf.shape, np.float32), adapters)
-        return type(model)(model.config, join(adapters, quantise_base(model.params, form))), lora
+        return type(model)(
+            model.config, join_params(adapters, quantise_base(model.params, form))
+        ), lora
 
     return make
 
@@ -201,7 +202,7 @@ def test_no_whole_kernel_is_kept_for_the_backward_pass(adapted, remat):
     places = np.arange(ROW.shape[1], dtype=np.int32)[None]
 
     def summed(adapters: dict) -> jax.Array:
-        whole = nnx.merge(graph, join(adapters, frozen))
+        whole = nnx.merge(graph, join_params(adapters, frozen))
         return jnp.sum(whole(ROW, places, np.ones_like(ROW)))
 
     text = str(jax.make_jaxpr(jax.grad(summed))(adapters))

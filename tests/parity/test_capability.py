@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.serve.servers import KEY, Server
 from vcjax.evaluation.capability.model import VcjaxLM, open_endpoint
 from vcjax.roles.endpoint_spec import EndpointSpec
-from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_model
 
 NAME = "smollm2-135m-instruct"
 CHAT = [
@@ -32,13 +33,13 @@ QUESTIONS = {
 
 @pytest.fixture(scope="module")
 def ours() -> VcjaxLM:
-    return VcjaxLM(load_bundle(NAME, "float32"), slots=2)
+    return VcjaxLM(load_model(NAME, "float32"), slots=2)
 
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory) -> HFLM:
     folder = tmp_path_factory.mktemp("smollm2")
-    write_bundle(folder, load_bundle(NAME, "float32"), form="hf")
+    write_model(folder, load_model(NAME, "float32"), form="hf")
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )

@@ -10,7 +10,7 @@ from benchmarks.workload import Work
 from vcjax.core.defaults import training_config
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def test_transformers_generates_the_same_tokens(tiny_folder):
     work = Work(requests=2, prompt=7, new=12)
     asked = {"model": str(tiny_folder), "work": asdict(work), "dtype": "float32", "cores": 1}
     theirs = transformers_generate.generator(asked)
-    bundle = load_bundle(str(tiny_folder), "float32")
-    prompts = work.prompts(0, bundle.config.vocab_size).tolist()
+    loaded = load_model(str(tiny_folder), "float32")
+    prompts = work.prompts(0, loaded.config.vocab_size).tolist()
     requests = [Request(tuple(prompt), SamplingParams(work.new)) for prompt in prompts]
-    results = Engine(bundle.config, bundle.params, slots=2).generate(requests)
+    results = Engine(loaded.config, loaded.params, slots=2).generate(requests)
     assert theirs() == [list(result.tokens) for result in results]

@@ -18,7 +18,7 @@ from tests.parity.conversations import CONVERSATIONS, INJECTED, REASONED, WHITE,
 from vcjax.core.files import read_json
 from vcjax.text.rendering import render_last_turn, render_prompt, render_samples
 from vcjax.text.tokenizer import Tokenizer, load_tokenizer
-from vcjax.weights.bundle import open_located
+from vcjax.weights.load import open_located
 from vcjax.weights.resolve import resolve
 
 ALL = {**CONVERSATIONS, "white": WHITE, "reasoned": REASONED, "injected": INJECTED}

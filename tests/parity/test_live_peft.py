@@ -16,9 +16,10 @@ from vcjax.core.lineage import Parent
 from vcjax.model.build import abstract, plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
-from vcjax.weights.bundle import Bundle, load_bundle, write_bundle
+from vcjax.weights.export import save_adapters, write_model
+from vcjax.weights.load import load_model
 from vcjax.weights.mapping import import_params
-from vcjax.weights.peft import save_adapters
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
 LORA = LoraConfig(rank=4, alpha=6.0, targets="q|k|v|o|gate|up|down", dropout=0.1)
@@ -30,14 +31,22 @@ def _base(folder: Path, case: str) -> Path:
     params = import_params(TensorSource(tensors(CASES[case])), config, np.float32, case)
     origin = Parent("model", case, "")
     folder.mkdir()
-    bundle = Bundle(config, params, tiny_tokenizer(), {}, "float32", "float32", origin)
-    write_bundle(folder, bundle, form="hf")
+    loaded = LoadedModel(
+        config=config,
+        params=params,
+        tokenizer=tiny_tokenizer(),
+        generation_config={},
+        dtype="float32",
+        stored_dtype="float32",
+        origin=origin,
+    )
+    write_model(folder, loaded, form="hf")
     return folder
 
 
 def _logits(reference: Path) -> np.ndarray:
-    bundle = load_bundle(str(reference))
-    return np.asarray(plain_logits(abstract(bundle.config)[0], bundle.params, ROW))
+    loaded = load_model(str(reference))
+    return np.asarray(plain_logits(abstract(loaded.config)[0], loaded.params, ROW))
 
 
 def _theirs(folder: Path) -> AutoModelForCausalLM:
@@ -70,7 +79,7 @@ def test_peft_loads_our_adapters_with_equal_logits(case, lora, tmp_path):
 
     merged = torch_logits(adapted.merge_and_unload(), ROW)
     (tmp_path / "merged").mkdir()
-    write_bundle(tmp_path / "merged", load_bundle(str(tmp_path / "run")), form="hf")
+    write_model(tmp_path / "merged", load_model(str(tmp_path / "run")), form="hf")
     exported = torch_logits(_theirs(tmp_path / "merged").eval(), ROW)
     assert np.abs(exported - merged).max() <= 1e-4
     assert np.abs(_logits(tmp_path / "adapters") - theirs).max() <= 1e-4

@@ -13,8 +13,9 @@ from tests.parity.live import torch_logits, torch_model
 from tests.parity.random_models import CASES, TensorSource, tensors, tokens
 from vcjax.model.build import abstract, plain_logits
 from vcjax.model.config import LlamaConfig
-from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.export import write_model
 from vcjax.weights.hf import write_weights
+from vcjax.weights.load import load_model
 from vcjax.weights.mapping import ParamsSource, import_params
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -91,11 +92,11 @@ def test_transformers_loads_our_sharded_export(case, dtype, tmp_path):
 def test_from_transformers_and_back_bit_for_bit(case, dtype, tmp_path):
     model = torch_model(CASES[case], tensors(CASES[case]), DTYPES[dtype])
     model.save_pretrained(tmp_path / "theirs", max_shard_size="100KB")
-    bundle = load_bundle(str(tmp_path / "theirs"))
-    assert bundle.config == LlamaConfig.from_hf(CASES[case])
-    assert (bundle.dtype, bundle.stored_dtype) == (dtype, dtype)
+    loaded = load_model(str(tmp_path / "theirs"))
+    assert loaded.config == LlamaConfig.from_hf(CASES[case])
+    assert (loaded.dtype, loaded.stored_dtype) == (dtype, dtype)
     (tmp_path / "ours").mkdir()
-    write_bundle(tmp_path / "ours", bundle, form="hf")
+    write_model(tmp_path / "ours", loaded, form="hf")
     _assert_same_bits(_stored(tmp_path / "theirs"), _stored(tmp_path / "ours"))
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "ours", dtype="auto")
     _assert_same_bits(model.state_dict(), again.state_dict())

@@ -11,8 +11,9 @@ from tests.parity.live import torch_logits
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import abstract, plain_logits
-from vcjax.weights.bundle import load_bundle, write_bundle
-from vcjax.weights.shipped import fetch_shipped
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_model
+from vcjax.weights.resolve import fetch_shipped
 
 NAME = "smollm2-135m-instruct"
 ROOT = Path(__file__).parents[2]
@@ -25,14 +26,14 @@ CHAT = [
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return load_bundle(NAME, "float32")
+def loaded():
+    return load_model(NAME, "float32")
 
 
 @pytest.fixture(scope="module")
-def exported(bundle, tmp_path_factory):
+def exported(loaded, tmp_path_factory):
     folder = tmp_path_factory.mktemp("smollm2")
-    write_bundle(folder, bundle, form="hf")
+    write_model(folder, loaded, form="hf")
     return folder
 
 
@@ -50,8 +51,8 @@ def tokenizer(exported):
     return AutoTokenizer.from_pretrained(exported)
 
 
-def _text_ids(bundle) -> np.ndarray:
-    ids = bundle.tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
+def _text_ids(loaded) -> np.ndarray:
+    ids = loaded.tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
     return np.asarray([ids[:600]], np.int32)
 
 
@@ -68,14 +69,14 @@ def test_weights_are_what_transformers_reads_from_the_gguf_itself(theirs):
 
 
 @pytest.mark.parametrize("rows", ["random", "text"])
-def test_logits_are_as_near_float64_as_twice_those_of_transformers(rows, bundle, theirs):
+def test_logits_are_as_near_float64_as_twice_those_of_transformers(rows, loaded, theirs):
     """Invariant 1 on real weights, for the function behind `model.logits`."""
     draw = np.random.Generator(np.random.PCG64(7))
-    random_ids = draw.integers(0, bundle.config.vocab_size, (1, 600)).astype(np.int32)
-    ids = random_ids if rows == "random" else _text_ids(bundle)
+    random_ids = draw.integers(0, loaded.config.vocab_size, (1, 600)).astype(np.int32)
+    ids = random_ids if rows == "random" else _text_ids(loaded)
     assert ids.shape[1] >= 512
-    graph, _ = abstract(bundle.config)
-    ours = np.asarray(plain_logits(graph, bundle.params, ids))
+    graph, _ = abstract(loaded.config)
+    ours = np.asarray(plain_logits(graph, loaded.params, ids))
     single = torch_logits(theirs, ids)
     double = torch_logits(theirs.double(), ids)
     theirs.float()
@@ -88,38 +89,38 @@ def test_logits_are_as_near_float64_as_twice_those_of_transformers(rows, bundle,
     assert error <= 2 * reference
 
 
-def test_tokenizer_gives_the_same_ids(bundle, tokenizer):
+def test_tokenizer_gives_the_same_ids(loaded, tokenizer):
     texts = [
         (ROOT / "LICENSE").read_text(encoding="utf-8"),
         "  naïve\t🤗\n\n",
         "人人生而自由，平等。",
     ]
     for text in texts:
-        ids = bundle.tokenizer.encode(text)
+        ids = loaded.tokenizer.encode(text)
         assert tokenizer(text, add_special_tokens=False).input_ids == ids
-        assert bundle.tokenizer.decode(ids) == tokenizer.decode(ids) == text
+        assert loaded.tokenizer.decode(ids) == tokenizer.decode(ids) == text
 
 
-def test_chat_template_gives_the_same_text_and_ids(bundle, tokenizer):
-    ours = bundle.tokenizer.backend
+def test_chat_template_gives_the_same_text_and_ids(loaded, tokenizer):
+    ours = loaded.tokenizer.backend
     for prompt in (True, False):
         options = {"add_generation_prompt": prompt, "tokenize": False}
         rendered = tokenizer.apply_chat_template(CHAT, **options)
         assert rendered == ours.apply_chat_template(CHAT, **options)
         ids = tokenizer(rendered, add_special_tokens=False).input_ids
-        assert ids == bundle.tokenizer.encode(rendered, special=True)
+        assert ids == loaded.tokenizer.encode(rendered, special=True)
         assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 4 + prompt
 
 
-def test_greedy_generation_is_that_of_transformers(bundle, theirs, tokenizer):
+def test_greedy_generation_is_that_of_transformers(loaded, theirs, tokenizer):
     chat = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
     prompts = [
-        bundle.tokenizer.encode(chat, special=True),
-        bundle.tokenizer.encode("The three laws of thermodynamics say that"),
-        _text_ids(bundle)[0, :300].tolist(),
+        loaded.tokenizer.encode(chat, special=True),
+        loaded.tokenizer.encode("The three laws of thermodynamics say that"),
+        _text_ids(loaded)[0, :300].tolist(),
     ]
-    engine = Engine(bundle.config, bundle.params, slots=2)
-    eos = bundle.eos_ids
+    engine = Engine(loaded.config, loaded.params, slots=2)
+    eos = loaded.eos_ids
     results = engine.generate([Request(tuple(p), SamplingParams(32), eos_ids=eos) for p in prompts])
     for prompt, result in zip(prompts, results, strict=True):
         with torch.no_grad():
@@ -128,5 +129,5 @@ def test_greedy_generation_is_that_of_transformers(bundle, theirs, tokenizer):
                 ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=32
             )
         expected = [token for token in whole[0, len(prompt) :].tolist() if token not in eos]
-        print(f"\n{len(expected)} tokens: {bundle.tokenizer.decode(expected)!r}")
+        print(f"\n{len(expected)} tokens: {loaded.tokenizer.decode(expected)!r}")
         assert list(result.tokens) == expected

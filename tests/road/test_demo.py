@@ -14,7 +14,7 @@ from vcjax.core.files import read_json
 from vcjax.core.lineage import content_hash, read_lineage, verify
 from vcjax.road.demo import FOLDERS, DemoConfig, run_demo
 from vcjax.train.logging import read_metrics
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 KINDS = ("accepted", "rejected", "unscored", "blocked")
 CONFIG = """
@@ -63,7 +63,7 @@ def test_verdicts_add_up_and_accepted_pairs_were_trained_on(driven):
 def test_the_export_is_the_trained_model(driven):
     workdir, summary = driven
     assert summary["export_max_abs_diff"] < 1e-4
-    exported = load_bundle(str(workdir / "export"))
+    exported = load_model(str(workdir / "export"))
     assert exported.tokenizer is not None
     assert "small 1" in (workdir / "export" / "README.md").read_text("utf-8")
 

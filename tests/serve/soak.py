@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tests.serve.crowd import Crowd
 from tests.serve.servers import KEY, Server
-from tests.tiny import tiny_bundle
-from vcjax.weights.bundle import write_bundle
+from tests.tiny import tiny_model
+from vcjax.weights.export import write_model
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         model = Path(given.model or folder) / ("" if given.model else "tiny")
         if not given.model:
             model.mkdir()
-            write_bundle(model, tiny_bundle(), form="hf")
+            write_model(model, tiny_model(), form="hf")
         flags = ["--slots=4", "--max_waiting=200", "--api_key_env=TINY_KEY"]
         server = Server.start(model, Path(folder) / "cache", flags).wait_ready()
         try:

@@ -16,7 +16,8 @@ from benchmarks.workload import token_batches
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
 from vcjax.model.flops import step_flops
-from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_model
 
 CASE = Case(2, 32, "float32")
 
@@ -106,9 +107,9 @@ def test_every_contender_gets_the_weights_as_a_folder_made_once(tiny, tiny_folde
     assert as_folder(str(tiny_folder), tmp_path) == tiny_folder
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
-    write_bundle(checkpoint, tiny, form="checkpoint")
+    write_model(checkpoint, tiny, form="checkpoint")
     made = as_folder(str(checkpoint), tmp_path / "models")
-    same = jax.tree.map(np.array_equal, load_bundle(str(made)).params, tiny.params)
+    same = jax.tree.map(np.array_equal, load_model(str(made)).params, tiny.params)
     assert all(jax.tree.leaves(same))
     before = (made / "model.safetensors").stat().st_mtime_ns
     assert as_folder(str(checkpoint), tmp_path / "models") == made

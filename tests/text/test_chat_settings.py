@@ -4,7 +4,8 @@ from tests.chats import prompt
 from vcjax.core.errors import UserError
 from vcjax.roles.references import RoleSpec, family_of, without_options
 from vcjax.text.chat_settings import ChatSettings, pinned, read_settings, split_options
-from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_model
 
 ASKED = [{"role": "user", "content": "Hi"}]
 
@@ -72,14 +73,14 @@ def test_a_bad_option_is_one_line_that_names_it(options, problem, tmp_path):
 
 def test_a_model_is_loaded_as_its_reference_says_and_saved_so(tiny_folder, template, tmp_path):
     options = f"#template={template}#template_options=end:!#system=first_user"
-    bundle = load_bundle(f"{tiny_folder}{options}")
-    assert bundle.origin.reference.endswith("#system=first_user")
-    assert bundle.tokenizer.decode(prompt(bundle.tokenizer, ASKED)) == "Hi!"
-    write_bundle(tmp_path / "out", bundle, form="hf")
-    again = load_bundle(str(tmp_path / "out")).tokenizer
+    loaded = load_model(f"{tiny_folder}{options}")
+    assert loaded.origin.reference.endswith("#system=first_user")
+    assert loaded.tokenizer.decode(prompt(loaded.tokenizer, ASKED)) == "Hi!"
+    write_model(tmp_path / "out", loaded, form="hf")
+    again = load_model(str(tmp_path / "out")).tokenizer
     assert again.decode(prompt(again, ASKED)) == "Hi!"
     assert again.system == "first_user"
-    other = load_bundle(f"{tmp_path / 'out'}#template_options=end:?").tokenizer
+    other = load_model(f"{tmp_path / 'out'}#template_options=end:?").tokenizer
     assert other.decode(prompt(other, ASKED)) == "Hi?"
 
 

@@ -20,7 +20,8 @@ from vcjax.model.rope import RopeConfig
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
-from vcjax.weights.bundle import Bundle, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.model import LoadedModel
 
 TEXTS = [
     "People disagree about borders, and they can say why.",
@@ -74,8 +75,16 @@ def model_folder(
 ) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     origin = Parent("model", "tiny", "")
-    bundle = Bundle(model_config, params, tokenizer, {}, "float32", "float32", origin)
-    write_bundle(folder, bundle, form="hf")
+    loaded = LoadedModel(
+        config=model_config,
+        params=params,
+        tokenizer=tokenizer,
+        generation_config={},
+        dtype="float32",
+        stored_dtype="float32",
+        origin=origin,
+    )
+    write_model(folder, loaded, form="hf")
     return folder
 
 

@@ -19,20 +19,20 @@ from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
 from vcjax.train.samples import Samples
 from vcjax.train.validation_data import prepare_groups
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 
 def evaluate_once(workdir: Path, done: int = 0, step: int = 0) -> Evaluation:
     """Returns the measuring, after what a run does up to its first measurement."""
     config = TrainConfig.from_dict(read_json(workdir / "config.json"))
-    mesh, bundle = make_mesh(config.to_dict()["mesh"]), load_bundle(config.model, "float32")
-    measured = check_validation(config, bundle, workdir)
-    write_model_files(workdir, bundle, chat=config.kind == "conversations")
-    layout = make_layout(bundle.config, config, make_optimizer(config), mesh)
-    trainable = shard_params(bundle.params, layout.trainable)
-    groups = prepare_groups(measured.data, config, bundle.require_tokenizer(), workdir)
+    mesh, loaded = make_mesh(config.to_dict()["mesh"]), load_model(config.model, "float32")
+    measured = check_validation(config, loaded, workdir)
+    write_model_files(workdir, loaded, chat=config.kind == "conversations")
+    layout = make_layout(loaded.config, config, make_optimizer(config), mesh)
+    trainable = shard_params(loaded.params, layout.trainable)
+    groups = prepare_groups(measured.data, config, loaded.require_tokenizer(), workdir)
     validation = ValidationLoss(groups, config, layout, make_loss(config))
-    answers = Samples(measured.prompts, config, bundle.config, workdir)
+    answers = Samples(measured.prompts, config, loaded.config, workdir)
     measuring = Evaluation(config, validation, answers, workdir, done)
     with Log(workdir, done) as log:
         measuring.measure(step, trainable, {}, log)

@@ -19,12 +19,11 @@ from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 
 from vcjax.model.build import Params, abstract, initialise, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig
+from vcjax.model.lora import LoraConfig, join_params, split_adapters
 from vcjax.model.rope import RopeConfig
 from vcjax.parallel import make_mesh, shardings
 from vcjax.train.layout import shard_batch
 from vcjax.train.losses import dpo_loss, next_token_loss, orpo_loss, pair_log_probs
-from vcjax.weights.adapters import join, split_adapters
 
 OBJECTIVES: Mapping[str, Callable] = {
     "next_token": next_token_loss,
@@ -68,13 +67,13 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
 
     def gradient(trained: Params, frozen: Params, batch: dict, graph: nnx.GraphDef) -> Params:
         def summed(trained: Params) -> jax.Array:
-            return loss(nnx.merge(graph, join(trained, frozen)), batch)[0]
+            return loss(nnx.merge(graph, join_params(trained, frozen)), batch)[0]
 
         return jax.grad(summed)(trained)
 
     def chosen(trained: Params, frozen: Params, batch: dict, graph: nnx.GraphDef) -> Params:
         def side(trained: Params) -> jax.Array:
-            log_probs, _ = pair_log_probs(nnx.merge(graph, join(trained, frozen)), batch)
+            log_probs, _ = pair_log_probs(nnx.merge(graph, join_params(trained, frozen)), batch)
             first, second = log_probs[:, 0], jax.lax.stop_gradient(log_probs[:, 1])
             rewards = 0.1 * (jnp.stack([first, second], axis=1) - batch["reference"])
             return -jnp.sum(jax.nn.log_sigmoid(rewards[:, 0] - rewards[:, 1]))

@@ -6,15 +6,14 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from tests.train.gradients import mean_gradients
-from vcjax.model.lora import PROJECTIONS, merge_lora
+from vcjax.model.lora import PROJECTIONS, join_params, merge_lora
 from vcjax.model.quantised import quantise_base
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_params
 from vcjax.train.loop import make_step, train
 from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.weights.adapters import join
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.mapping import ParamsSource
 from vcjax.weights.resolve import resolve
 from vcjax.weights.sharded import load_sharded
@@ -112,11 +111,11 @@ def test_a_run_on_a_quantised_base_loads_as_the_model_that_it_trained(
     config = make_config(steps=2, lora=LORA | {"base": "nf4"})
     train(config, tmp_path / "run")
     trained = read_trained(resolve(str(tmp_path / "run"))).params
-    base = load_bundle(str(model_folder)).params
-    expected = merge_lora(join(trained, quantise_base(base, "nf4")), config.adapters)
-    merged = load_bundle(str(tmp_path / "run")).params
+    base = load_model(str(model_folder)).params
+    expected = merge_lora(join_params(trained, quantise_base(base, "nf4")), config.adapters)
+    merged = load_model(str(tmp_path / "run")).params
     jax.tree.map(np.testing.assert_array_equal, merged, expected)
-    plain = merge_lora(join(trained, base), config.adapters)
+    plain = merge_lora(join_params(trained, base), config.adapters)
     for name in PROJECTIONS:
         both = (tree["layers"][name]["kernel"] for tree in (merged, plain))
         assert np.abs(np.subtract(*both)).max() > 1e-3, name

@@ -15,7 +15,7 @@ from vcjax.train import loop
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.steps import saved_steps, unfinished_steps
 
 
@@ -61,7 +61,7 @@ def test_a_run_in_a_bucket_that_is_killed_twice_ends_as_one_on_a_disk(full, stor
         assert [json.loads(line)["step"] for line in lines][:2] == [1, 2]
 
     train(make_config(**config), workdir)
-    equal(load_bundle(workdir).params, load_bundle(str(full)).params)
+    equal(load_model(workdir).params, load_model(str(full)).params)
     assert losses(as_path(workdir)) == losses(full)
     assert not (Path(os.environ["VCJAX_CACHE"]) / "spools" / "run").exists()
     assert {finding.status for finding in verify(workdir)} <= {"ok", "absent"}
@@ -79,4 +79,4 @@ def test_a_finished_run_in_a_bucket_is_found_extended_and_refused(store, make_co
     train(make_config(steps=3), workdir)
     assert saved_steps(as_path(workdir))[-1] == 3
     assert read_json(f"{workdir}/summary.json")["steps"] == 3
-    assert load_bundle(f"{workdir}/checkpoints/3").origin.path == f"{workdir}/checkpoints/3"
+    assert load_model(f"{workdir}/checkpoints/3").origin.path == f"{workdir}/checkpoints/3"

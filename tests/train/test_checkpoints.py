@@ -24,7 +24,8 @@ from vcjax.core.lineage import Parent, content_hash, read_lineage, verify
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.inputs import write_model_files
 from vcjax.train.layout import Layout
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.load import load_model
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 from vcjax.weights.steps import flaw, newest_good, saved_steps, step_folder
 from vcjax.weights.workdir import write_sources
@@ -339,7 +340,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_the_last_whole_checkpoint(tmp_pat
 
 
 @pytest.fixture
-def run(tmp_path, tiny: Bundle) -> Path:
+def run(tmp_path, tiny: LoadedModel) -> Path:
     """A run on the tiny model: step 1 is the model itself, the best, and 2 the model plus one."""
     workdir = begun(tmp_path / "run")
     write_model_files(workdir, tiny, chat=False)
@@ -353,25 +354,25 @@ def run(tmp_path, tiny: Bundle) -> Path:
 
 def test_a_workdir_is_the_model_of_its_last_good_checkpoint(run, tiny, caplog):
     raised = jax.tree.map(lambda leaf: leaf + 1, tiny.params)
-    equal(load_bundle(str(run)).params, raised)
+    equal(load_model(str(run)).params, raised)
     flip(next(step_folder(run, 2).glob("params/d/*")))
-    equal(load_bundle(str(run)).params, tiny.params)
+    equal(load_model(str(run)).params, tiny.params)
     assert "not the bytes that were saved; step 1 is used instead" in caplog.text
     assert saved_steps(run) == [1, 2]  # reading moves nothing
 
 
 def test_a_model_does_not_need_the_optimisers_state(run, tiny):
     shutil.rmtree(step_folder(run, 2) / "optimizer")
-    equal(load_bundle(str(run)).params, jax.tree.map(lambda leaf: leaf + 1, tiny.params))
+    equal(load_model(str(run)).params, jax.tree.map(lambda leaf: leaf + 1, tiny.params))
 
 
 def test_one_checkpoint_of_a_workdir_is_a_model_reference(run, tiny):
     place = step_folder(run, 1)
     located = resolve(str(place))
     assert (located.kind, located.path, located.step) == ("workdir", run.resolve(), 1)
-    bundle = load_bundle(str(place))
-    equal(bundle.params, tiny.params)
-    assert bundle.origin == Parent("model", str(place), content_hash(place), str(place))
+    loaded = load_model(str(place))
+    equal(loaded.params, tiny.params)
+    assert loaded.origin == Parent("model", str(place), content_hash(place), str(place))
     flip(next(place.glob("params/d/*")))
     with pytest.raises(UserError, match="not the bytes that were saved"):
-        load_bundle(str(place))
+        load_model(str(place))

@@ -16,7 +16,8 @@ from vcjax.train.config import TrainConfig
 from vcjax.train.evaluation import Evaluation
 from vcjax.train.inputs import check_validation
 from vcjax.train.logging import Log, read_lines
-from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.export import write_model
+from vcjax.weights.load import load_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,10 +25,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def changes(documents, model_folder, tmp_path) -> dict:
     """Of a config, so that all is measured; of a model whose answers don't only repeat."""
-    bundle, model = load_bundle(str(model_folder), "float32"), tmp_path / "model"
-    layers = jax.tree.map(lambda leaf: 20 * leaf, bundle.params["layers"])
+    loaded, model = load_model(str(model_folder), "float32"), tmp_path / "model"
+    layers = jax.tree.map(lambda leaf: 20 * leaf, loaded.params["layers"])
     model.mkdir()
-    write_bundle(model, replace(bundle, params={**bundle.params, "layers": layers}), form="hf")
+    write_model(model, replace(loaded, params={**loaded.params, "layers": layers}), form="hf")
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("People\n历史\n", encoding="utf-8")
     data = {"data": str(documents), "every": 2, "prompts": str(prompts), "max_tokens": 6}
@@ -62,8 +63,8 @@ def test_two_devices_measure_what_one_does(settings, changes, tmp_path):
 def test_what_is_measured_with_belongs_to_the_lineage(settings, changes, tmp_path):
     def roles(**more) -> list[str]:
         config = TrainConfig.from_dict(settings(**{**changes, **more}))
-        bundle = load_bundle(config.model, "float32")
-        return [parent.role for parent in check_validation(config, bundle, tmp_path).parents]
+        loaded = load_model(config.model, "float32")
+        return [parent.role for parent in check_validation(config, loaded, tmp_path).parents]
 
     assert roles() == ["validation.data", "validation.prompts"]
     assert roles(validation={**changes["validation"], "every": 0, "patience": 0}) == []

@@ -7,7 +7,7 @@ from tests.train.runs import LORA
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import verify
 from vcjax.train.loop import train
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.workdir import read_sources
 
 
@@ -21,7 +21,7 @@ def test_a_run_resumes_after_its_model_s_repository_has_changed(
         train(make_config(**settings, steps=2), tmp_path / "run")
         base = next(one for one in read_sources(tmp_path / "run") if one.role == "model")
         assert base.reference == begun
-        load_bundle(str(tmp_path / "run"))  # merges the adapters into that commit
+        load_model(str(tmp_path / "run"))  # merges the adapters into that commit
         assert {finding.status for finding in verify(tmp_path / "run")} == {"ok"}
         with pytest.raises(UserError, match=r"model\.safetensors: truncated or corrupt"):
             train(make_config(**settings, steps=1), tmp_path / "another")

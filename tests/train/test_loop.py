@@ -15,11 +15,10 @@ from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
 from vcjax.data.preparation import prepare
-from vcjax.model.lora import LoraConfig, merge_lora
+from vcjax.model.lora import LoraConfig, join_params, merge_lora, split_adapters
 from vcjax.train.logging import VALIDATION, read_lines, read_metrics
 from vcjax.train.loop import train
-from vcjax.weights.adapters import join, split_adapters
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.steps import saved_steps
 
 
@@ -89,18 +88,18 @@ def test_a_run_killed_after_its_last_step_is_finished_without_another(full, tmp_
 
 
 def test_a_full_run_loads_as_a_model(full, model_folder, model_config):
-    bundle, base = load_bundle(str(full)), load_bundle(str(model_folder))
-    assert bundle.config == model_config
-    assert (bundle.dtype, bundle.stored_dtype) == ("float32", "float32")
-    assert bundle.require_tokenizer().decode([70, 71]) == base.tokenizer.decode([70, 71])
-    assert bundle.origin.hash == read_json(full / "lineage.json")["hash"]
-    assert np.any(bundle.params["embedding"] != base.params["embedding"])
-    low = load_bundle(str(full), "bfloat16")
+    loaded, base = load_model(str(full)), load_model(str(model_folder))
+    assert loaded.config == model_config
+    assert (loaded.dtype, loaded.stored_dtype) == ("float32", "float32")
+    assert loaded.require_tokenizer().decode([70, 71]) == base.tokenizer.decode([70, 71])
+    assert loaded.origin.hash == read_json(full / "lineage.json")["hash"]
+    assert np.any(loaded.params["embedding"] != base.params["embedding"])
+    low = load_model(str(full), "bfloat16")
     assert low.params["embedding"].dtype.name == low.dtype == "bfloat16"
 
 
 def test_adapters_load_merged_into_their_base(adapted, model_folder):
-    merged, base = load_bundle(str(adapted)).params, load_bundle(str(model_folder)).params
+    merged, base = load_model(str(adapted)).params, load_model(str(model_folder)).params
     np.testing.assert_array_equal(merged["embedding"], base["embedding"])
     for name in ("q", "k", "v", "o", "gate", "up", "down"):
         kernels = merged["layers"][name]["kernel"], base["layers"][name]["kernel"]
@@ -109,20 +108,20 @@ def test_adapters_load_merged_into_their_base(adapted, model_folder):
     with ocp.StandardCheckpointer() as checkpointer:
         trained = checkpointer.restore(adapted.resolve() / "checkpoints" / "6" / "params")
     assert split_adapters(trained)[1] == {}
-    equal(merge_lora(join(trained, base), LoraConfig(**LORA)), merged)
+    equal(merge_lora(join_params(trained, base), LoraConfig(**LORA)), merged)
 
 
 def test_a_chat_run_gives_the_model_its_template_and_its_end_of_turn(adapted, tokenizer):
-    bundle = load_bundle(str(adapted))
-    assert "<|im_start|>" in bundle.require_tokenizer().chat_template
-    assert bundle.eos_ids == (0, tokenizer.special_tokens["<|im_end|>"])
+    loaded = load_model(str(adapted))
+    assert "<|im_start|>" in loaded.require_tokenizer().chat_template
+    assert loaded.eos_ids == (0, tokenizer.special_tokens["<|im_end|>"])
 
 
 def test_a_run_goes_on_from_another_runs_model(adapted, tmp_path, make_config):
     lora = LORA | {"targets": "q"}
     train(make_config(model=str(adapted), steps=1, lora=lora), tmp_path / "next")
     assert {finding.status for finding in verify(tmp_path / "next")} == {"ok"}
-    merged, base = (load_bundle(str(path)).params for path in (tmp_path / "next", adapted))
+    merged, base = (load_model(str(path)).params for path in (tmp_path / "next", adapted))
     equal(merged["layers"]["v"], base["layers"]["v"])
     assert np.any(merged["layers"]["q"]["kernel"] != base["layers"]["q"]["kernel"])
 
@@ -133,13 +132,13 @@ def test_a_tree_of_runs_can_be_moved_and_a_changed_base_is_refused(
     shutil.copytree(model_folder, tmp_path / "old" / "base")
     config = make_config(model=str(tmp_path / "old" / "base"), steps=1, lora=LORA)
     train(config, tmp_path / "old" / "run")
-    before = load_bundle(str(tmp_path / "old" / "run")).params
+    before = load_model(str(tmp_path / "old" / "run")).params
     (tmp_path / "old").rename(tmp_path / "new")
-    equal(load_bundle(str(tmp_path / "new" / "run")).params, before)
+    equal(load_model(str(tmp_path / "new" / "run")).params, before)
     generation = tmp_path / "new" / "base" / "generation_config.json"
     generation.write_text(json.dumps({"temperature": 2}))
     with pytest.raises(UserError, match="changed since"):
-        load_bundle(str(tmp_path / "new" / "run"))
+        load_model(str(tmp_path / "new" / "run"))
 
 
 def test_a_run_does_not_go_on_from_a_model_that_has_changed(tmp_path, model_folder, make_config):
@@ -154,7 +153,7 @@ def test_a_run_does_not_go_on_from_a_model_that_has_changed(tmp_path, model_fold
 def test_a_workdir_without_a_checkpoint_is_no_model(full, tmp_path):
     shutil.copytree(full, tmp_path / "run", ignore=shutil.ignore_patterns("4", "6"))
     with pytest.raises(UserError, match="no checkpoint yet"):
-        load_bundle(str(tmp_path / "run"))
+        load_model(str(tmp_path / "run"))
 
 
 def test_prepared_folders_and_replay_are_drawn_from(
@@ -287,7 +286,7 @@ def test_dpo_begins_at_even_odds_and_learns_to_prefer(preferring):
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1]["margin"] > 0
     assert read_json(preferring / "summary.json")["steps"] == 6
-    assert "<|im_start|>" in load_bundle(str(preferring)).require_tokenizer().chat_template
+    assert "<|im_start|>" in load_model(str(preferring)).require_tokenizer().chat_template
 
 
 def test_a_profile_is_a_trace_of_a_few_steps(tmp_path, make_config):

@@ -21,7 +21,7 @@ from vcjax.train.loop import make_step
 from vcjax.train.losses import make_loss, pair_log_probs
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.reference import with_reference
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 LENGTH, PAIRS, COUNT = 40, 4, 10
 
@@ -184,7 +184,7 @@ def test_dpo_begins_at_log_2_and_learns_to_prefer_the_chosen_answers(
     answers = sum(int(rows[n]["loss_mask"].sum()) for n in range(COUNT))
     assert {line["loss_tokens"] for line in lines} == {answers}
 
-    before = load_bundle(str(model_folder), "float32")
+    before = load_model(str(model_folder), "float32")
     trained = jax.tree.map(np.asarray, trainable)
     base = score_model(before, rows, PAIRS)
     after = score_model(replace(before, params=trained), rows, PAIRS)

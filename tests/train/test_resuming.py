@@ -16,7 +16,7 @@ from tests.train.runs import equal, losses
 from vcjax.core.files import read_json, write_json
 from vcjax.train.logging import read_metrics
 from vcjax.train.loop import train
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.steps import saved_steps
 
 # Signals itself when step 3 is in the metrics: after the checkpoint of step 2, before that of 4.
@@ -58,7 +58,7 @@ def test_a_killed_run_ends_as_one_that_was_not(whole, request, tmp_path, make_co
     lines = read_metrics(workdir)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert losses(workdir) == losses(reference)
-    equal(load_bundle(str(workdir)).params, load_bundle(str(reference)).params)
+    equal(load_model(str(workdir)).params, load_model(str(reference)).params)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -72,7 +72,7 @@ def test_a_run_asked_to_end_saves_its_step_and_goes_on_from_there(
     assert saved_steps(tmp_path / "run")[-1] == 4
     train(make_config(**read_json(full / "config.json")), tmp_path / "run")
     assert losses(tmp_path / "run") == losses(full)
-    equal(load_bundle(str(tmp_path / "run")).params, load_bundle(str(full)).params)
+    equal(load_model(str(tmp_path / "run")).params, load_model(str(full)).params)
 
 
 _TWO_DEVICES = """
@@ -96,5 +96,5 @@ def test_a_run_goes_on_upon_another_mesh(full, tmp_path):
     run = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     np.testing.assert_allclose(losses(workdir), losses(full), rtol=1e-5)
-    one, two = (load_bundle(str(path)).params for path in (full, workdir))
+    one, two = (load_model(str(path)).params for path in (full, workdir))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one, two)

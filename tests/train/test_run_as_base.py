@@ -6,7 +6,7 @@ import pytest
 
 from vcjax.model.build import logical_axes, shapes
 from vcjax.parallel import make_mesh, shardings
-from vcjax.weights.bundle import load_bundle, open_model
+from vcjax.weights.load import load_model, open_model
 from vcjax.weights.sharded import load_sharded
 
 
@@ -14,7 +14,7 @@ from vcjax.weights.sharded import load_sharded
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_run_is_read_onto_a_mesh_as_into_memory(whole, dtype, request, monkeypatch):
     workdir = str(request.getfixturevalue(whole))
-    wanted = load_bundle(workdir, dtype).params
+    wanted = load_model(workdir, dtype).params
     model = open_model(workdir)
     tree = shapes(model.config, param_dtype=np.dtype(dtype))
     places = shardings(make_mesh({"fsdp": -1}), logical_axes(model.config), tree)

@@ -13,23 +13,22 @@ from vcjax.generate.engine import Engine
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import TextEngine
 from vcjax.model.build import initialise
-from vcjax.model.lora import merge_lora
+from vcjax.model.lora import join_params, merge_lora, split_adapters
 from vcjax.text.templates import CHATML
 from vcjax.train.inputs import write_model_files
 from vcjax.train.samples import Samples, check_prompts
-from vcjax.weights.adapters import join, split_adapters
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 
 PROMPTS = ("Why?", "为什么？", "A shared record")
 LORA = {"rank": 2, "targets": "q|down"}
 
 
 @pytest.fixture
-def bundle(model_folder):
+def loaded(model_folder):
     """The tiny model with layers that say more than the last token does: answers differ."""
-    bundle = load_bundle(str(model_folder), "float32")
-    layers = jax.tree.map(lambda leaf: 20 * leaf, bundle.params["layers"])
-    return replace(bundle, params={**bundle.params, "layers": layers})
+    loaded = load_model(str(model_folder), "float32")
+    layers = jax.tree.map(lambda leaf: 20 * leaf, loaded.params["layers"])
+    return replace(loaded, params={**loaded.params, "layers": layers})
 
 
 @pytest.fixture
@@ -47,32 +46,32 @@ def chat(make_config, conversations, prompts):
     return lambda **changes: make_config(**data, validation=given, **changes)
 
 
-def served(bundle, params, asked) -> list[str]:
-    engine = Engine(bundle.config, params, slots=3)
-    return TextEngine(bundle, engine).generate(asked, SamplingParams(max_tokens=6))
+def served(loaded, params, asked) -> list[str]:
+    engine = Engine(loaded.config, params, slots=3)
+    return TextEngine(loaded, engine).generate(asked, SamplingParams(max_tokens=6))
 
 
 def as_questions(prompts) -> list:
     return [[{"role": "user", "content": prompt}] for prompt in prompts]
 
 
-def test_a_chat_models_answers_are_those_it_will_be_served_with(chat, bundle, tmp_path):
+def test_a_chat_models_answers_are_those_it_will_be_served_with(chat, loaded, tmp_path):
     config = chat()
-    write_model_files(tmp_path, bundle, chat=True)
-    prompts = check_prompts(config, bundle)
+    write_model_files(tmp_path, loaded, chat=True)
+    prompts = check_prompts(config, loaded)
     assert prompts == PROMPTS
-    answers = Samples(prompts, config, bundle.config, tmp_path)
-    trainable = jax.tree.map(jnp.asarray, bundle.params)
+    answers = Samples(prompts, config, loaded.config, tmp_path)
+    trainable = jax.tree.map(jnp.asarray, loaded.params)
     found = answers.generate(trainable, {})
-    assert found == served(bundle, bundle.params, as_questions(PROMPTS))
+    assert found == served(loaded, loaded.params, as_questions(PROMPTS))
     assert len(set(found)) == len(PROMPTS)
     assert found == answers.generate(trainable, {})  # the first time has left the parameters alone
 
 
-def test_a_model_ends_its_turns_where_the_template_ends_them_that_it_was_given(bundle, tmp_path):
-    tokenizer = bundle.tokenizer
+def test_a_model_ends_its_turns_where_the_template_ends_them_that_it_was_given(loaded, tmp_path):
+    tokenizer = loaded.tokenizer
     end = tokenizer.special_tokens["<|im_end|>"]
-    plain = replace(bundle, generation_config={"eos_token_id": 0})
+    plain = replace(loaded, generation_config={"eos_token_id": 0})
     for number, (template, ends) in enumerate(((CHATML, [0, end]), ("{{ messages }}", [0]))):
         given = replace(plain, tokenizer=tokenizer.with_template(template))
         write_model_files(tmp_path / f"{number}", given, chat=True)
@@ -80,32 +79,32 @@ def test_a_model_ends_its_turns_where_the_template_ends_them_that_it_was_given(b
         assert written["eos_token_id"] == ends
 
 
-def test_a_model_of_documents_continues_the_text(make_config, bundle, tmp_path):
+def test_a_model_of_documents_continues_the_text(make_config, loaded, tmp_path):
     config = make_config(validation={"max_tokens": 6})
-    write_model_files(tmp_path, bundle, chat=False)
-    found = Samples(PROMPTS, config, bundle.config, tmp_path).generate(bundle.params, {})
-    assert found == served(bundle, bundle.params, list(PROMPTS))
+    write_model_files(tmp_path, loaded, chat=False)
+    found = Samples(PROMPTS, config, loaded.config, tmp_path).generate(loaded.params, {})
+    assert found == served(loaded, loaded.params, list(PROMPTS))
 
 
-def test_adapters_answer_merged_into_their_base(chat, bundle, tmp_path):
+def test_adapters_answer_merged_into_their_base(chat, loaded, tmp_path):
     config, rng = chat(lora=LORA), np.random.default_rng(0)
-    write_model_files(tmp_path, bundle, chat=True)
-    adapted = jax.eval_shape(lambda: initialise(bundle.config, 7, lora=config.adapters))
+    write_model_files(tmp_path, loaded, chat=True)
+    adapted = jax.eval_shape(lambda: initialise(loaded.config, 7, lora=config.adapters))
     adapters = jax.tree.map(
         lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), split_adapters(adapted)[0]
     )
-    found = Samples(PROMPTS, config, bundle.config, tmp_path).generate(adapters, bundle.params)
-    merged = merge_lora(join(adapters, bundle.params), config.adapters)
-    assert found == served(bundle, merged, as_questions(PROMPTS))
-    assert found != served(bundle, bundle.params, as_questions(PROMPTS))
+    found = Samples(PROMPTS, config, loaded.config, tmp_path).generate(adapters, loaded.params)
+    merged = merge_lora(join_params(adapters, loaded.params), config.adapters)
+    assert found == served(loaded, merged, as_questions(PROMPTS))
+    assert found != served(loaded, loaded.params, as_questions(PROMPTS))
 
 
-def test_prompts_that_cannot_be_answered_are_refused(chat, bundle, prompts, monkeypatch):
+def test_prompts_that_cannot_be_answered_are_refused(chat, loaded, prompts, monkeypatch):
     config = chat()
 
     def refused(match):
         with pytest.raises(UserError, match=match):
-            check_prompts(config, bundle)
+            check_prompts(config, loaded)
 
     prompts.write_text("Why?\n" + "x" * 60)
     refused(r"prompts.txt:2: a prompt of \d+ tokens and an answer of 6 don't fit the model's 64")

@@ -7,13 +7,12 @@ from flax import nnx
 
 from tests.train.gradients import mean_gradients
 from vcjax.model.build import abstract, packed_logits
-from vcjax.model.lora import merge_lora
+from vcjax.model.lora import join_params, merge_lora
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_batch, shard_params
 from vcjax.train.loop import METRICS, make_step
 from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.weights.adapters import join
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
 
@@ -70,7 +69,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     batch = random_batch(2, 24)
     args = batch["tokens"], batch["positions"], batch["segment_ids"]
     plain = packed_logits(abstract(model_config)[0], params, *args)
-    close(packed_logits(layout.graph, join(adapters, frozen), *args), plain, atol=0)
+    close(packed_logits(layout.graph, join_params(adapters, frozen), *args), plain, atol=0)
 
     step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1)
     state, placed = (
@@ -82,7 +81,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     assert set(metrics) == set(METRICS)
     assert int(metrics["tokens"]) == np.sum(batch["segment_ids"] > 0)
     close(frozen, params, atol=0)
-    joined = join(adapters, frozen)
+    joined = join_params(adapters, frozen)
     adapted = packed_logits(layout.graph, joined, *args)
     merged = packed_logits(abstract(model_config)[0], merge_lora(joined, config.adapters), *args)
     assert np.max(np.abs(adapted - plain)) > 1e-3

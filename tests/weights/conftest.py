@@ -1,4 +1,4 @@
-"""A small model as a bundle, and as the folder that its maker would have published."""
+"""A small model as a loaded, and as the folder that its maker would have published."""
 
 from collections.abc import Callable
 from functools import cache

@@ -67,7 +67,7 @@ def _load(folder: Path) -> Loaded:
 
     from vcjax.model.build import logical_axes, shapes
     from vcjax.parallel import make_mesh, shardings
-    from vcjax.weights.bundle import open_model
+    from vcjax.weights.load import open_model
     from vcjax.weights.sharded import load_sharded
 
     model, mesh = open_model(str(folder)), make_mesh({"fsdp": -1})

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.adapted import write_run
-from vcjax.api import load, save_model
+from vcjax.api import load
 from vcjax.charter.load import load_charter
 from vcjax.core.lineage import content_hash, read_lineage
 from vcjax.model.lora import LoraConfig
-from vcjax.weights.bundle import open_located
-from vcjax.weights.peft import save_adapters
+from vcjax.weights.export import save_adapters, save_model
+from vcjax.weights.load import open_located
 from vcjax.weights.resolve import resolve
 
 

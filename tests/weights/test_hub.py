@@ -16,7 +16,8 @@ from tests.hub_server import TOKEN, Hub, Repo, client_of, files_of, hub_server
 from tests.processes import ROOT
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import read_lineage, verify
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.load import load_model
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 from vcjax.weights.safetensors_file import read_header
 
@@ -40,7 +41,7 @@ def repo(hub, tiny_folder) -> Repo:
     return repo
 
 
-def same(one: Bundle, other: Bundle) -> None:
+def same(one: LoadedModel, other: LoadedModel) -> None:
     np.testing.assert_array_equal(one.params["embedding"], other.params["embedding"])
 
 
@@ -61,11 +62,11 @@ def test_a_name_that_is_no_hub_id_is_refused_without_asking(hub, reference):
 
 
 def test_the_model_is_fetched_and_nothing_else(hub, repo, tiny):
-    bundle = load_bundle(NAME)
-    same(bundle, tiny)
-    assert bundle.origin.reference == f"{NAME}@{repo.refs['main']}"
-    assert bundle.origin.files is not None
-    assert hub.fetched() == set(bundle.origin.files)
+    loaded = load_model(NAME)
+    same(loaded, tiny)
+    assert loaded.origin.reference == f"{NAME}@{repo.refs['main']}"
+    assert loaded.origin.files is not None
+    assert hub.fetched() == set(loaded.origin.files)
     assert "model.safetensors" in hub.fetched()
     assert not hub.fetched() & {"README.md", "consolidated.safetensors", "pytorch_model.bin"}
     assert not [name for name in hub.fetched() if "/" in name]
@@ -84,7 +85,7 @@ def test_of_shards_those_that_the_index_names_are_fetched(hub, repo, tiny, tiny_
     }
     hub.repos["org/sharded"] = Repo()
     hub.repos["org/sharded"].commit(files)
-    same(load_bundle("org/sharded"), tiny)
+    same(load_model("org/sharded"), tiny)
     weights = {name for name in hub.fetched() if name.endswith(".safetensors")}
     assert weights == {"model-00001-of-00001.safetensors"}
 
@@ -94,9 +95,9 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub, repo):
     repo.refs["v1"] = first
     second = repo.commit({"generation_config.json": b'{"eos_token_id": 7}'})
     for revision, commit in (("main", second), ("v1", first), (first, first), (second, second)):
-        bundle = load_bundle(f"{NAME}@{revision}")
-        assert bundle.origin.reference == f"{NAME}@{commit}"
-        assert (bundle.eos_ids == (7,)) == (commit == second)
+        loaded = load_model(f"{NAME}@{revision}")
+        assert loaded.origin.reference == f"{NAME}@{commit}"
+        assert (loaded.eos_ids == (7,)) == (commit == second)
     assert refusal(f"{NAME}@v2") == f"{NAME}@v2: {NAME} has no revision 'v2' on the hub"
 
 
@@ -112,7 +113,7 @@ def test_a_gated_model_needs_a_token_that_may_read_it(hub, repo, tiny, monkeypat
     monkeypatch.setenv("HF_TOKEN", "hf_another")
     assert refusal(NAME).startswith(f"{NAME}: gated; ")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    same(load_bundle(NAME), tiny)
+    same(load_model(NAME), tiny)
 
 
 def test_offline_a_model_that_is_whole_in_the_cache_is_used(hub, repo, tiny, monkeypatch):
@@ -121,13 +122,13 @@ def test_offline_a_model_that_is_whole_in_the_cache_is_used(hub, repo, tiny, mon
     line = refusal(NAME)
     assert line.startswith(f"{NAME}: no such folder, not whole in the hub's cache, and the hub ")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    online = load_bundle(NAME)
+    online = load_model(NAME)
     commit = repo.refs["main"]
     repo.commit({"README.md": b"# Not fetched"})
     hub.asked.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for reference in (NAME, f"{NAME}@main", f"{NAME}@{commit}"):
-        offline = load_bundle(reference)
+        offline = load_model(reference)
         same(offline, tiny)
         assert offline.origin == online.origin
     assert not hub.asked
@@ -135,24 +136,24 @@ def test_offline_a_model_that_is_whole_in_the_cache_is_used(hub, repo, tiny, mon
 
 
 def test_while_the_hub_is_down_the_cache_is_used(hub, repo, tiny, monkeypatch):
-    load_bundle(NAME)
+    load_model(NAME)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
-    same(load_bundle(NAME), tiny)
+    same(load_model(NAME), tiny)
     assert "the hub can't be reached" in refusal("org/none")
 
 
 def test_another_commit_or_another_program_s_files_leave_the_model_what_it_is(hub, repo, tiny):
-    before = load_bundle(NAME).origin
+    before = load_model(NAME).origin
     hf_hub_download(NAME, "README.md")
-    assert load_bundle(NAME).origin == before
+    assert load_model(NAME).origin == before
     repo.commit({"README.md": b"# Tiny, described at length"})
-    after = load_bundle(NAME).origin
+    after = load_model(NAME).origin
     assert (after.hash, after.files) == (before.hash, before.files)
     assert after.reference != before.reference
-    by_path = load_bundle(str(before.path)).origin
+    by_path = load_model(str(before.path)).origin
     assert (by_path.hash, by_path.files) == (before.hash, before.files)
     repo.commit({"generation_config.json": b'{"eos_token_id": 7}'})
-    assert load_bundle(NAME).origin.hash != before.hash
+    assert load_model(NAME).origin.hash != before.hash
 
 
 def test_an_adapter_on_the_hub_is_merged_into_its_base_on_the_hub(hub, repo, tiny):
@@ -171,15 +172,15 @@ def test_an_adapter_on_the_hub_is_merged_into_its_base_on_the_hub(hub, repo, tin
     files = {"adapter_config.json": json.dumps(config).encode(), "README.md": b"# Adapter"}
     hub.repos["org/adapter"] = Repo()
     hub.repos["org/adapter"].commit({**files, "adapter_model.safetensors": save(ones)})
-    bundle = load_bundle("org/adapter")
-    kernels = [one.params["layers"]["q"]["kernel"] for one in (bundle, tiny)]
+    loaded = load_model("org/adapter")
+    kernels = [one.params["layers"]["q"]["kernel"] for one in (loaded, tiny)]
     np.testing.assert_allclose(kernels[0][0], kernels[1][0] + 1, rtol=1e-6)
     np.testing.assert_array_equal(kernels[0][1], kernels[1][1])
-    assert bundle.origin.files == ("adapter_config.json", "adapter_model.safetensors")
+    assert loaded.origin.files == ("adapter_config.json", "adapter_model.safetensors")
 
 
 def test_a_script_converts_from_the_cache_offline_and_verify_sees_what_it_read(hub, repo, tmp_path):
-    load_bundle(NAME)
+    load_model(NAME)
     target = tmp_path / "out"
     given = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub"), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-m", "launch.convert", f"--src={NAME}", f"--dst={target}"]

@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from vcjax.api import load, save_model
+from vcjax.api import load
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import read_lineage, verify
 from vcjax.core.stores import PARTIAL, as_path, files_below, upload
 from vcjax.weights import safetensors_file
-from vcjax.weights.bundle import load_bundle, open_model
+from vcjax.weights.export import save_model
+from vcjax.weights.load import load_model, open_model
 from vcjax.weights.resolve import resolve
 
 
@@ -17,7 +18,7 @@ from vcjax.weights.resolve import resolve
 def test_a_model_written_to_a_bucket_is_the_model_that_is_read_from_it(form, store, tiny):
     target = as_path(store) / "model"
     save_model(tiny, target, form=form)
-    read = load_bundle(f"{store}/model")
+    read = load_model(f"{store}/model")
     jax.tree.map(np.testing.assert_array_equal, read.params, tiny.params)
     assert read.require_tokenizer().encode("a 字") == tiny.require_tokenizer().encode("a 字")
     assert read.origin.path == f"{store}/model"
@@ -47,7 +48,7 @@ def test_a_truncated_file_in_a_bucket_is_named(store, tiny_folder):
     weights = as_path(store) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"model\.safetensors: truncated or corrupt"):
-        load_bundle(store)
+        load_model(store)
 
 
 def test_a_folder_whose_upload_was_stopped_is_no_model_and_is_written_again(store, tiny):

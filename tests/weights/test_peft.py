@@ -16,8 +16,8 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import read_lineage, verify
 from vcjax.model.lora import LoraConfig
-from vcjax.weights.bundle import load_bundle
-from vcjax.weights.peft import save_adapters
+from vcjax.weights.export import save_adapters
+from vcjax.weights.load import load_model
 from vcjax.weights.resolve import resolve
 
 LORA = LoraConfig(rank=2, alpha=5.0, targets="q|o|down", dropout=0.1)
@@ -92,7 +92,7 @@ def test_card_and_lineage_say_where_adapters_come_from(exported, run, tiny_folde
 
 
 def test_an_adapter_is_a_model_reference(exported, run):
-    one, other = load_bundle(str(exported)), load_bundle(str(run[0]))
+    one, other = load_model(str(exported)), load_model(str(run[0]))
     assert one.config == other.config
     assert one.require_tokenizer().chat_template == other.require_tokenizer().chat_template
     assert one.generation_config == other.generation_config
@@ -104,7 +104,7 @@ def test_an_adapter_is_a_model_reference(exported, run):
 def test_an_adapter_of_another_maker_finds_its_base_by_name(changed, exported):
     """Rank-stabilised scaling divides alpha by the root of the rank."""
     folder = changed(use_rslora=True, lora_alpha=5.0 / 2**0.5)
-    one, other = load_bundle(str(folder)).params, load_bundle(str(exported)).params
+    one, other = load_model(str(folder)).params, load_model(str(exported)).params
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), one, other)
 
 
@@ -155,7 +155,7 @@ _Q = "base_model.model.model.layers.0.self_attn.q_proj"
 )
 def test_an_adapter_that_cannot_be_merged_says_why(changed, fields, message):
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        load_bundle(str(changed(**fields)))
+        load_model(str(changed(**fields)))
     assert "\n" not in str(caught.value)
 
 
@@ -166,11 +166,11 @@ def test_a_base_that_has_changed_is_refused(tmp_path, tiny_folder):
     save_adapters(resolve(str(tmp_path / "run")), tmp_path / "adapters")
     (base / "generation_config.json").write_text("{}")
     with pytest.raises(UserError, match="changed since the adapters in"):
-        load_bundle(str(tmp_path / "adapters"))
+        load_model(str(tmp_path / "adapters"))
 
 
 def test_pickled_adapters_are_refused(changed):
     folder = changed()
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(UserError, match="pickled adapters are not loaded"):
-        load_bundle(str(folder))
+        load_model(str(folder))

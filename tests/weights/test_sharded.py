@@ -11,12 +11,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tests.weights.load_an_eighth import load_a_part
 from tests.weights.random_checkpoint import write_random
 from vcjax.model.build import shapes
-from vcjax.model.lora import LoraConfig
+from vcjax.model.lora import LoraConfig, split_adapters
 from vcjax.model.quantised import quantise_base
 from vcjax.weights import safetensors_file
-from vcjax.weights.adapters import split_adapters
-from vcjax.weights.bundle import open_model
-from vcjax.weights.mapping import Bounds, import_params, places
+from vcjax.weights.load import open_model
+from vcjax.weights.mapping import Bounds, import_params, tensor_locations
 from vcjax.weights.sharded import load_sharded
 
 PROC = Path("/proc/self/status")
@@ -69,12 +68,12 @@ def test_any_part_of_any_parameter_is_that_part(piece, tmp_path, arrays, publish
     monkeypatch.setattr(safetensors_file, "BLOCK_BYTES", 700)
     model = open_model(str(publish(tmp_path / "in", "llama_biases", arrays("llama_biases"))))
     random = np.random.default_rng(0)
-    for place in places(model.config):
-        whole = place.leaf(model.source.tensor(place.name))
+    for location in tensor_locations(model.config):
+        whole = location.leaf(model.source.tensor(location.name))
         for _ in range(4):
-            ends = [sorted(random.choice(size + 1, 2, replace=False)) for size in place.shape]
+            ends = [sorted(random.choice(size + 1, 2, replace=False)) for size in location.shape]
             bounds = tuple((int(start), int(stop)) for start, stop in ends)
-            np.testing.assert_array_equal(place.read(model.source, bounds), whole[cut(bounds)])
+            np.testing.assert_array_equal(location.read(model.source, bounds), whole[cut(bounds)])
 
 
 @pytest.mark.skipif(not PROC.is_file(), reason="reads the peak that Linux keeps")

@@ -20,22 +20,22 @@ from tests.processes import ROOT, started
 from tests.scripts import ran
 from tests.weights.random_checkpoint import write_random
 from tests.weights.same_tensors import digests
-from vcjax.api import save_model
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import NAME, read_lineage
 from vcjax.weights import safetensors_file
-from vcjax.weights.bundle import load_bundle, open_located
-from vcjax.weights.leaves import Leaf, open_leaves, save_leaves
+from vcjax.weights.checkpoint import Leaf, open_leaves, save_leaves
+from vcjax.weights.export import save_model
+from vcjax.weights.load import load_model, open_located
+from vcjax.weights.model import StoredModel
 from vcjax.weights.resolve import resolve
-from vcjax.weights.stored import StoredModel
 
 PROC = Path("/proc/self/status")
 # Converts a small model first: what the libraries take is no part of the growth.
 MEASURED = """
 import pathlib, re, sys
-from vcjax.api import save_model
-from vcjax.weights.bundle import open_located
+from vcjax.weights.export import save_model
+from vcjax.weights.load import open_located
 from vcjax.weights.resolve import resolve
 
 def peak():
@@ -133,7 +133,7 @@ def test_through_memory_or_not_the_folder_is_the_same(dtype, tmp_path, arrays, p
     for source in (folder, checkpoint):
         one, other = tmp_path / "streamed" / source.name, tmp_path / "loaded" / source.name
         save_model(_open(source), one, form="hf", dtype=dtype)
-        save_model(load_bundle(str(source)), other, form="hf", dtype=dtype)
+        save_model(load_model(str(source)), other, form="hf", dtype=dtype)
         names = sorted(path.name for path in one.iterdir())
         assert names == sorted(path.name for path in other.iterdir())
         assert read_lineage(one)["hash"] == read_lineage(other)["hash"]
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, arrays, publish):
 
 
 def test_leaves_are_made_a_few_at_a_time_and_read_when_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("vcjax.weights.leaves.CHUNK_BYTES", 400)
+    monkeypatch.setattr("vcjax.weights.checkpoint.CHUNK_BYTES", 400)
     arrays = {n: np.arange(600, dtype=np.float32).reshape(20, 30) * n for n in range(4)}
     nbytes = {0: 300, 1: 90, 2: 20, 3: 2400}  # the first three are written together
     alive: list[int] = []

@@ -7,8 +7,9 @@ import safetensors.numpy
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.model.rope import FREQUENCIES
-from vcjax.weights.bundle import load_bundle, write_bundle
+from vcjax.weights.export import write_model
 from vcjax.weights.hf import HFSource
+from vcjax.weights.load import load_model
 from vcjax.weights.resolve import resolve
 
 CASE = "llama31"
@@ -25,7 +26,7 @@ def refused():
 
     def load(reference, dtype=None) -> str:
         with pytest.raises(UserError) as caught:
-            load_bundle(str(reference), dtype)
+            load_model(str(reference), dtype)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -139,16 +140,16 @@ def test_many_missing_tensors_are_counted(tmp_path, arrays, publish, refused):
 def test_redundant_tensors_that_agree_are_dropped(tmp_path, arrays, publish, stored):
     case = "llama32_tied"
     original = arrays(case)
-    config = load_bundle(str(publish(tmp_path / "plain", case, original))).config
+    config = load_model(str(publish(tmp_path / "plain", case, original))).config
     frequencies = FREQUENCIES["llama3"](config.rope, config.head_dim)
     more = {
         **original,
         "lm_head.weight": original["model.embed_tokens.weight"],
         "model.layers.0.self_attn.rotary_emb.inv_freq": frequencies,
     }
-    bundle = load_bundle(str(publish(tmp_path / "more", case, more)))
+    loaded = load_model(str(publish(tmp_path / "more", case, more)))
     (tmp_path / "out").mkdir()
-    write_bundle(tmp_path / "out", bundle, form="hf")
+    write_model(tmp_path / "out", loaded, form="hf")
     assert stored(tmp_path / "out").keys() == original.keys()
 
 
@@ -190,20 +191,20 @@ def test_folders_resolve_by_what_is_in_them(folder, tmp_path):
 
 
 def test_without_a_tokenizer_only_using_it_fails(folder):
-    bundle = load_bundle(str(folder))
-    assert bundle.tokenizer is None
+    loaded = load_model(str(folder))
+    assert loaded.tokenizer is None
     with pytest.raises(UserError, match="this model has no tokenizer") as caught:
-        bundle.require_tokenizer()
+        loaded.require_tokenizer()
     assert str(folder) in str(caught.value)
 
 
 def test_unknown_dtype_or_form(folder, tmp_path, refused):
     assert refused(folder, "float8").startswith("dtype 'float8' is not supported (supported: fl")
-    bundle = load_bundle(str(folder))
+    loaded = load_model(str(folder))
     with pytest.raises(UserError, match="dtype 'int8' is not supported"):
-        write_bundle(tmp_path, bundle, form="hf", dtype="int8")
+        write_model(tmp_path, loaded, form="hf", dtype="int8")
     with pytest.raises(UserError, match="form 'gguf' is not known \\(known: hf, checkpoint\\)"):
-        write_bundle(tmp_path, bundle, form="gguf")
+        write_model(tmp_path, loaded, form="gguf")
 
 
 def test_stored_dtype_that_is_not_a_weight(tmp_path, arrays, publish, refused):
@@ -216,7 +217,7 @@ def test_stored_dtype_that_is_not_a_weight(tmp_path, arrays, publish, refused):
 def checkpoint(folder, tmp_path):
     target = tmp_path / "checkpoint"
     target.mkdir()
-    write_bundle(target, load_bundle(str(folder)), form="checkpoint")
+    write_model(target, load_model(str(folder)), form="checkpoint")
     return target
 
 

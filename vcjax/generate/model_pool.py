@@ -20,14 +20,13 @@ from vcjax.generate.engine import Engine
 from vcjax.generate.text import TextEngine
 from vcjax.model.build import Params
 from vcjax.model.llama import unstack
-from vcjax.model.lora import LoraConfig
+from vcjax.model.lora import LoraConfig, join_params, split_adapters
 from vcjax.parallel import make_mesh
-from vcjax.weights.adapters import join, split_adapters
-from vcjax.weights.bundle import GENERATION, Bundle, check_dtype, load_located
+from vcjax.weights.load import load_located, open_base
 from vcjax.weights.mapping import import_params
+from vcjax.weights.model import GENERATION, LoadedModel, check_dtype, read_tokenizer
 from vcjax.weights.resolve import Located, resolve
-from vcjax.weights.stored import read_tokenizer
-from vcjax.weights.workdir import MODEL, Trained, open_base, read_sources, read_trained
+from vcjax.weights.workdir import MODEL, Trained, read_sources, read_trained
 
 _SPARE = 0.1
 """Share of the memory that is left to the programs' temporaries and to everything else."""
@@ -78,13 +77,13 @@ class EngineConfig:
         """The values of these fields, for another config that extends this class."""
         return {field.name: getattr(self, field.name) for field in fields(EngineConfig)}
 
-    def engine(self, bundle: Bundle, lora: LoraConfig | None = None, **options: Any) -> Engine:
+    def engine(self, loaded: LoadedModel, lora: LoraConfig | None = None, **options: Any) -> Engine:
         """An engine on a model that was loaded in `dtype`; `options` are of `Engine`."""
         return Engine(
-            bundle.config,
-            bundle.params,
+            loaded.config,
+            loaded.params,
             slots=self.slots,
-            dtype=jnp.dtype(bundle.dtype),
+            dtype=jnp.dtype(loaded.dtype),
             weights=self.weights,
             lora=lora,
             mesh=self._mesh(),
@@ -110,7 +109,7 @@ class PlannedModel:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
+class PooledModel:
     """A loaded model: its engine, its origin, and the hash of its parameters without adapters."""
 
     text: TextEngine
@@ -146,9 +145,9 @@ class ModelPool:
         self.memory = int(device_memory(devices) * (1 - _SPARE)) if memory is None else memory
         self._config, self._context, self._keep = config, context, keep
         self._options = options
-        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loaded: OrderedDict[str, PooledModel] = OrderedDict()
 
-    def get(self, reference: str) -> LoadedModel:
+    def get(self, reference: str) -> PooledModel:
         """A model by its reference, which is loaded unless it is already.
 
         Idle models are unloaded for it, the least recently used first.
@@ -175,18 +174,18 @@ class ModelPool:
             plan.append(PlannedModel(reference, weights, engine.planned_bytes(self._context)))
         return plan
 
-    def _load(self, located: Located) -> LoadedModel:
+    def _load(self, located: Located) -> PooledModel:
         # Adapters on quantised weights, or on weights that are to be quantised, are merged: beside
         # them the base isn't what the adapters were trained on.
         if located.kind == "workdir" and not self._config.weights:
             trained = read_trained(located)
             if trained.lora is not None and not trained.lora.base:
                 return self._load_adapters(located, trained, trained.lora)
-        bundle = load_located(located, self._config.dtype or None)
-        engine = self._config.engine(bundle, **self._options)
-        return LoadedModel(TextEngine(bundle, engine), bundle.origin, bundle.origin.hash)
+        loaded = load_located(located, self._config.dtype or None)
+        engine = self._config.engine(loaded, **self._options)
+        return PooledModel(TextEngine(loaded, engine), loaded.origin, loaded.origin.hash)
 
-    def _load_adapters(self, located: Located, trained: Trained, lora: LoraConfig) -> LoadedModel:
+    def _load_adapters(self, located: Located, trained: Trained, lora: LoraConfig) -> PooledModel:
         folder = located.path
         base = next(source.hash for source in read_sources(folder) if source.role == "model")
         dtype = self._config.dtype or trained.stored_dtype
@@ -197,17 +196,17 @@ class ModelPool:
                 import_params(stored.source, stored.config, np.dtype("float32"), str(folder))
             )
             # Its engine casts them to `dtype`, and later adapters share the result.
-        bundle = Bundle(
+        loaded = LoadedModel(
             config=trained.config,
-            params=join(shared, unstack(trained.params)),
+            params=join_params(shared, unstack(trained.params)),
             tokenizer=located.chat.apply(read_tokenizer(folder / MODEL)),
             generation_config=read_json(folder / MODEL / GENERATION),
             dtype=dtype,
             stored_dtype=trained.stored_dtype,
             origin=trained.origin,
         )
-        engine = self._config.engine(bundle, lora, **self._options)
-        return LoadedModel(TextEngine(bundle, engine), trained.origin, base)
+        engine = self._config.engine(loaded, lora, **self._options)
+        return PooledModel(TextEngine(loaded, engine), trained.origin, base)
 
     def _bases(self, base: str, dtype: str) -> Iterator[Params]:
         """Loaded parameters of that base, without adapters."""

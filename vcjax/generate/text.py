@@ -14,7 +14,7 @@ from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.model.build import Params
 from vcjax.text.rendering import render_prompt
 from vcjax.text.tokenizer import Tokenizer
-from vcjax.weights.bundle import Bundle
+from vcjax.weights.model import LoadedModel
 
 Conversation = Sequence[dict[str, str]]
 Prompt = str | Conversation | Sequence[int]
@@ -23,10 +23,10 @@ Prompt = str | Conversation | Sequence[int]
 class TextEngine:
     """An engine with its model's tokenizer and chat template."""
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        """`engine` runs the parameters of `bundle`."""
-        self.tokenizer = bundle.require_tokenizer()
-        self.engine, self.eos_ids = engine, bundle.eos_ids
+    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
+        """`engine` runs the parameters of `loaded`."""
+        self.tokenizer = loaded.require_tokenizer()
+        self.engine, self.eos_ids = engine, loaded.eos_ids
         self._constraints: Constraints | None = None
 
     def request(self, prompt: Prompt, sampling: SamplingParams) -> Request:

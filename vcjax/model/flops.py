@@ -1,4 +1,4 @@
-"""The matrix products of a forward pass at their real shapes, and what they cost.
+"""The matmuls of a forward pass at their real shapes, and what they cost.
 
 Counted from shapes: a compiler's cost analysis counts the body of a loop once.
 """
@@ -15,10 +15,10 @@ from vcjax.model.lora import LoraConfig
 
 
 @dataclass(frozen=True)
-class Product:
-    """`count` products [rows, inner] x [inner, columns]; of each, `share` is needed.
+class Matmul:
+    """`count` matmuls [rows, inner] x [inner, columns]; of each, `share` is needed.
 
-    Causal attention needs the half of its products on and below the diagonal.
+    Causal attention needs the half of its matmuls on and below the diagonal.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Product:
         return 2.0 * self.rows * self.inner * self.columns * self.count * self.share
 
 
-def forward_products(config: LlamaConfig, batch: int, length: int) -> Iterator[Product]:
-    """Every matrix product of a forward pass over `[batch, length]` tokens, head included."""
+def forward_matmuls(config: LlamaConfig, batch: int, length: int) -> Iterator[Matmul]:
+    """Every matmul of a forward pass over `[batch, length]` tokens, head included."""
     tokens, layers, hidden = batch * length, config.num_layers, config.hidden_size
     for name, inner, columns in projections(config):
-        yield Product(name, tokens, inner, columns, layers)
+        yield Matmul(name, tokens, inner, columns, layers)
     groups = config.num_heads // config.num_kv_heads
     count = layers * batch * config.num_kv_heads
     causal = (length + 1) / (2 * length)
-    yield Product("scores", groups * length, config.head_dim, length, count, causal)
-    yield Product("mixed", groups * length, length, config.head_dim, count, causal)
-    yield Product("head", tokens, hidden, config.vocab_size, 1)
+    yield Matmul("scores", groups * length, config.head_dim, length, count, causal)
+    yield Matmul("mixed", groups * length, length, config.head_dim, count, causal)
+    yield Matmul("head", tokens, hidden, config.vocab_size, 1)
 
 
 def projections(config: LlamaConfig) -> list[tuple[str, int, int]]:
@@ -65,15 +65,15 @@ def projections(config: LlamaConfig) -> list[tuple[str, int, int]]:
 def step_flops(
     config: LlamaConfig, batch: int, length: int, lora: LoraConfig | None = None
 ) -> float:
-    """Floating-point operations of a training step's matrix products; nothing computed again.
+    """Floating-point operations of a training step's matmuls; nothing computed again.
 
-    Each product of the forward pass has two of its size in the backward pass, for the gradients
+    Each matmul of the forward pass has two of its size in the backward pass, for the gradients
     of its two factors. A frozen weight has no gradient; its adapter has.
     """
     tokens, total = batch * length, 0.0
-    for product in forward_products(config, batch, length):
-        weight = product.name not in ("scores", "mixed")
-        total += product.flops * (2 if weight and lora is not None else 3)
+    for matmul in forward_matmuls(config, batch, length):
+        weight = matmul.name not in ("scores", "mixed")
+        total += matmul.flops * (2 if weight and lora is not None else 3)
     if lora is not None:
         for name, inner, outer in projections(config):
             if lora.covers(name):

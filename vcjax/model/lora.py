@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
 from vcjax.core.errors import UserError
@@ -65,6 +66,19 @@ def drop(
     own = jax.random.fold_in(key, PROJECTIONS.index(projection))
     kept = jax.random.bernoulli(own, 1 - rate, rows.shape)
     return jnp.where(kept, rows / (1 - rate), 0)
+
+
+def split_adapters(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns (the adapters' leaves, the rest), each in the places where they stood."""
+    flat = flatten_dict(params)
+    adapters = {path: leaf for path, leaf in flat.items() if path[-1] in LEAVES}
+    rest = {path: leaf for path, leaf in flat.items() if path[-1] not in LEAVES}
+    return unflatten_dict(adapters), unflatten_dict(rest)
+
+
+def join_params(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The leaves of both trees in one."""
+    return unflatten_dict({**flatten_dict(one), **flatten_dict(other)})
 
 
 def merge_lora(params: dict, lora: LoraConfig) -> dict:

@@ -12,12 +12,12 @@ from jax.tree_util import DictKey
 
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
+from vcjax.model.lora import join_params, split_adapters
 from vcjax.parallel import abstract_mesh, shardings
 from vcjax.plan.setting import Setting, abstract_batch, batch_shapes
 from vcjax.train.config import MeshSettings, TrainConfig
 from vcjax.train.losses import CHUNK, make_loss
 from vcjax.train.offload import HOST, LAYERS
-from vcjax.weights.adapters import join, split_adapters
 
 BESIDE = jnp.bfloat16
 """The dtype of models that are on the same devices and aren't trained."""
@@ -199,7 +199,7 @@ def _kept_by_traced_item(model: LlamaConfig, config: TrainConfig, platform: str)
 
     def backward(trainable: Any, frozen: Any, batch: Any) -> Any:
         def summed(trainable: Any) -> jax.Array:
-            return loss(nnx.merge(graph, join(trainable, frozen)), batch)[0]
+            return loss(nnx.merge(graph, join_params(trainable, frozen)), batch)[0]
 
         return jax.vjp(summed, trainable)[1]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from vcjax.core.hardware import Hardware
-from vcjax.model.flops import Product, forward_products, parameters, step_flops
+from vcjax.model.flops import Matmul, forward_matmuls, parameters, step_flops
 from vcjax.plan.memory import State, host_bytes
 from vcjax.plan.setting import Setting
 
@@ -72,7 +72,7 @@ def step_time(setting: Setting, state: State, hardware: Hardware) -> StepTime:
     """The roofline of a setting whose arrays have been counted."""
     config = setting.config
     useful = step_flops(setting.model, setting.config.rows, config.length, config.adapters)
-    matmuls = list(forward_products(setting.model, setting.config.rows, config.length))
+    matmuls = list(forward_matmuls(setting.model, setting.config.rows, config.length))
     done = useful + sum(matmul.flops * _again(setting, matmul.name) for matmul in matmuls)
     low = config.dtype == "bfloat16" or setting.topology.platform == "tpu"
     rate = MATMULS * hardware.flops * (1 if low else FULL_FLOAT32)
@@ -107,7 +107,7 @@ def _again(setting: Setting, name: str) -> int:
     return extra + (name in again)
 
 
-def _bytes(setting: Setting, matmul: Product) -> float:
+def _bytes(setting: Setting, matmul: Matmul) -> float:
     """Read and written by a device for one pass of a matmul, over all layers."""
     size = jnp.dtype(setting.config.dtype).itemsize
     parts = setting.topology.devices

@@ -38,7 +38,8 @@ from vcjax.generate.text import prefix_id
 from vcjax.model.build import abstract
 from vcjax.road.ablation_config import CONVERSATIONS, AblationConfig, Arm
 from vcjax.roles.references import RoleSpec, models_of, open_roles, without_options
-from vcjax.weights.bundle import Bundle, load_bundle
+from vcjax.weights.load import load_model
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.workdir import as_begun, write_sources
 
 HELD_OUT, TRAINED = "held_out", "trained"
@@ -278,20 +279,20 @@ def score_documents(config: AblationConfig, model: str, folder: Path) -> None:
     run = Run("documents", folder, settings)
     if run.is_finished():
         return
-    bundle = load_bundle(as_begun(model, folder), "float32")
+    loaded = load_model(as_begun(model, folder), "float32")
     with run.opened():
-        write_sources(folder, [bundle.origin])
-        scores = _scored(bundle, read_documents(config), config.document_tokens)
+        write_sources(folder, [loaded.origin])
+        scores = _scored(loaded, read_documents(config), config.document_tokens)
         write_json(folder / SCORES, scores)
-        run.finish([*data_parents("documents", config.documents), bundle.origin])
+        run.finish([*data_parents("documents", config.documents), loaded.origin])
 
 
-def _scored(bundle: Bundle, documents: Iterable[Document], most: int) -> list[dict[str, Any]]:
+def _scored(loaded: LoadedModel, documents: Iterable[Document], most: int) -> list[dict[str, Any]]:
     """`{id, nats, tokens}` of each document: all that remains in memory of it."""
-    tokenizer = bundle.require_tokenizer()
+    tokenizer = loaded.require_tokenizer()
     first = prefix_id(tokenizer)
-    room = min(most, bundle.config.max_position)
-    graph, _ = abstract(bundle.config)
+    room = min(most, loaded.config.max_position)
+    graph, _ = abstract(loaded.config)
     waiting = iter(documents)
     scores: list[dict[str, Any]] = []
     with tqdm(desc="documents", disable=None) as bar:
@@ -302,7 +303,7 @@ def _scored(bundle: Bundle, documents: Iterable[Document], most: int) -> list[di
         # All texts of a corpus at once might not fit into memory.
         while some := list(islice(waiting, AT_ONCE)):
             sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in some]
-            found = score(graph, bundle.params, sequences, on_scored=scored)
+            found = score(graph, loaded.params, sequences, on_scored=scored)
             scores += [
                 {"id": each.id, "nats": -sum(own.logprobs), "tokens": len(own.logprobs)}
                 for each, own in zip(some, found, strict=True)

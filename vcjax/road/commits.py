@@ -9,7 +9,7 @@ from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.core.lineage import Parent
 from vcjax.roles.endpoint_spec import is_endpoint
 from vcjax.roles.references import RECORDED
-from vcjax.weights.bundle import open_model
+from vcjax.weights.load import open_model
 from vcjax.weights.workdir import as_begun
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
-from vcjax.api import save_model
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import GateNotMet
@@ -39,8 +38,10 @@ from vcjax.train.config import TrainConfig
 from vcjax.train.data import raw_records
 from vcjax.train.loop import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.loop import train
-from vcjax.weights.bundle import Bundle, load_bundle, open_located
 from vcjax.weights.card import model_card
+from vcjax.weights.export import save_model
+from vcjax.weights.load import load_model, open_located
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
 TRAINED = ("cpt", "sft", "adversarial")
@@ -215,7 +216,7 @@ def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
     family = family_of(RoleSpec(config.model, config.family), "family")
     # Once converted, the model is read from the workdir, and the original may be gone.
     if not (workdir / "model" / LINEAGE).is_file():
-        load_bundle(config.model).require_tokenizer()
+        load_model(config.model).require_tokenizer()
     return charter, family
 
 
@@ -232,24 +233,24 @@ def _export(config: DemoConfig, trained: str, folder: Path) -> float:
     Returns the largest difference between the logits of the reloaded export and those of the model
     in memory, in float32.
     """
-    bundle, charter = load_bundle(trained, "float32"), load_charter(config.charter)
+    loaded, charter = load_model(trained, "float32"), load_charter(config.charter)
     if not (folder / LINEAGE).is_file():
         notes = (
             f"Base model: `{config.model}`.",
             "Trained by vcjax: continued pre-training, instruction tuning, adversarial tuning.",
         )
         title = f"{config.model}, aligned to the charter {charter.name}"
-        card = model_card(bundle, title=title, notes=notes)
-        save_model(bundle, folder, form="hf", dtype="float32", card=card)
-    reloaded = load_bundle(str(folder), "float32")
-    return float(np.max(np.abs(_logits(bundle) - _logits(reloaded))))
+        card = model_card(loaded, title=title, notes=notes)
+        save_model(loaded, folder, form="hf", dtype="float32", card=card)
+    reloaded = load_model(str(folder), "float32")
+    return float(np.max(np.abs(_logits(loaded) - _logits(reloaded))))
 
 
-def _logits(bundle: Bundle) -> np.ndarray:
+def _logits(loaded: LoadedModel) -> np.ndarray:
     question = [{"role": "user", "content": "Why do people disagree about what is fair?"}]
-    ids = render_prompt(bundle.require_tokenizer(), question)
-    graph, _ = abstract(bundle.config)
-    return np.asarray(plain_logits(graph, bundle.params, jnp.asarray([ids])))
+    ids = render_prompt(loaded.require_tokenizer(), question)
+    graph, _ = abstract(loaded.config)
+    return np.asarray(plain_logits(graph, loaded.params, jnp.asarray([ids])))
 
 
 # -------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
 from vcjax.text.chat_settings import pinned, split_options, template_file
-from vcjax.weights.shipped import SHIPPED
+from vcjax.weights.resolve import SHIPPED
 from vcjax.weights.workdir import as_begun
 
 RECORDED = "recorded:"

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from vcjax.data.loader import in_order
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
+from vcjax.model.lora import join_params
 from vcjax.parallel import on_main_process, replicated
 from vcjax.train.config import TrainConfig
 from vcjax.train.layout import Layout, shard_batch
@@ -22,7 +23,6 @@ from vcjax.train.losses import Loss
 from vcjax.train.samples import Samples
 from vcjax.train.stopping import EarlyStopping
 from vcjax.train.validation_data import Group
-from vcjax.weights.adapters import join
 
 Sums = dict[str, float]
 
@@ -112,7 +112,7 @@ class ValidationLoss:
         self._in_nats = config.objective == "next_token"
 
         def sums(trainable: Params, frozen: Params, batch: dict[str, Array]) -> dict[str, Array]:
-            total, others = loss(nnx.merge(layout.graph, join(trainable, frozen)), batch)
+            total, others = loss(nnx.merge(layout.graph, join_params(trainable, frozen)), batch)
             return {"loss": total, **others}
 
         self._sums = jax.jit(sums, out_shardings=replicated(layout.mesh))

@@ -35,9 +35,9 @@ from vcjax.train.validation_data import (
     check_raw_groups,
     check_validation_data,
 )
-from vcjax.weights.bundle import Bundle, open_model, write_companions
+from vcjax.weights.load import open_model
+from vcjax.weights.model import LoadedModel, StoredModel, write_companions
 from vcjax.weights.resolve import resolve
-from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import MODEL, SOURCES, as_begun, read_sources
 
 
@@ -136,7 +136,7 @@ def read_through(
         held_out.close()
 
 
-def write_model_files(workdir: Path, model: StoredModel | Bundle, *, chat: bool) -> None:
+def write_model_files(workdir: Path, model: StoredModel | LoadedModel, *, chat: bool) -> None:
     """Writes `workdir/model`, as a whole: the files beside the weights of the trained model.
 
     They are its config, tokenizer, chat template and generation defaults.

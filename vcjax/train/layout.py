@@ -18,11 +18,11 @@ from vcjax.data.packing import DTYPES
 from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Llama
+from vcjax.model.lora import split_adapters
 from vcjax.parallel import LOGICAL_AXIS_RULES, AnyMesh, put, replicated, shardings
 from vcjax.train.config import TrainConfig
 from vcjax.train.offload import HOST
 from vcjax.train.optim import Optimizer, path_of
-from vcjax.weights.adapters import split_adapters
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from vcjax.core.spool import Spool, spooled
 from vcjax.core.stores import reached
 from vcjax.data.loader import Batches
 from vcjax.model.build import Params
+from vcjax.model.lora import join_params
 from vcjax.parallel import (
     barrier,
     entered_on_main_process,
@@ -59,10 +60,9 @@ from vcjax.train.samples import Samples
 from vcjax.train.stopping import SkipGuard, stop_requests
 from vcjax.train.throughput import Clock, peak_flops, profiled, run_flops, speeds
 from vcjax.train.validation_data import prepare_groups
-from vcjax.weights.adapters import join
+from vcjax.weights.model import StoredModel
 from vcjax.weights.sharded import load_sharded
 from vcjax.weights.steps import is_checkpoint
-from vcjax.weights.stored import StoredModel
 from vcjax.weights.workdir import read_sources, write_sources
 
 EXTENDABLE = ("steps",)
@@ -248,7 +248,7 @@ def _initial(config: TrainConfig, model: StoredModel, layout: Layout) -> Params:
 def _whole_initial(
     config: TrainConfig, model: StoredModel, layout: Layout, frozen: Params
 ) -> Params:
-    return join(_initial(config, model, layout), frozen)
+    return join_params(_initial(config, model, layout), frozen)
 
 
 def _finish(
@@ -341,7 +341,7 @@ def make_gradients(
     def summed_loss(
         trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
     ) -> tuple[Array, dict[str, Array]]:
-        model = nnx.merge(layout.graph, join(trainable, frozen))
+        model = nnx.merge(layout.graph, join_params(trainable, frozen))
         model.drop_key = drop_key
         return loss(model, batch)
 

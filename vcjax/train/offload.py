@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float
 
 from vcjax.core.errors import UserError
 from vcjax.model.build import Params
+from vcjax.model.lora import join_params
 from vcjax.train.config import TrainConfig
 from vcjax.train.optim import Optimizer, split_frozen
-from vcjax.weights.adapters import join
 
 HOST = "pinned_host"
 _DEVICE = "device"
@@ -98,7 +98,7 @@ def update_by_parts(
             return parts[-1]
         return {name: leaf for part in parts for name, leaf in part.items()}
 
-    return join(moved, still), jax.tree.map(merged, state, *parts, is_leaf=is_tree)
+    return join_params(moved, still), jax.tree.map(merged, state, *parts, is_leaf=is_tree)
 
 
 def _update_of_part(

@@ -22,8 +22,8 @@ from optax.contrib import MuonDimensionNumbers, scale_by_muon
 from vcjax.core.errors import UserError
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
+from vcjax.model.lora import join_params, split_adapters
 from vcjax.train.config import GroupSettings, TrainConfig
-from vcjax.weights.adapters import join, split_adapters
 
 Groups = tuple[GroupSettings, ...]
 Path = tuple[str, ...]
@@ -114,7 +114,7 @@ class Optimizer:
         clipped = optax.tree.scale(scale, split_frozen(self.groups, gradients)[0])
         changes, state = self.transform.update(clipped, state, trained)
         moved = jax.tree.map(lambda leaf, change: leaf + learning_rate * change, trained, changes)
-        return join(moved, still), state
+        return join_params(moved, still), state
 
 
 def make_optimizer(config: TrainConfig) -> Optimizer:

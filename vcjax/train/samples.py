@@ -16,12 +16,10 @@ from vcjax.generate.text import Prompt, TextEngine, encode_prompt
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
-from vcjax.model.lora import LoraConfig, merge_lora
+from vcjax.model.lora import LoraConfig, join_params, merge_lora
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.weights.adapters import join
-from vcjax.weights.bundle import GENERATION, Bundle
-from vcjax.weights.stored import StoredModel
+from vcjax.weights.model import GENERATION, LoadedModel, StoredModel
 from vcjax.weights.workdir import MODEL
 
 FIELD = "validation.prompts"
@@ -87,17 +85,17 @@ class Samples:
         params = plain_params(trainable, frozen, config.adapters, dtype)
         slots = min(len(self.prompts), SLOTS)
         engine = Engine(self._model, params, slots=slots, dtype=dtype, prefix_tokens=0)
-        bundle = Bundle(
-            self._model,
-            params,
-            self._tokenizer,
-            self._generation,
-            config.dtype,
-            config.dtype,
-            Parent("model", config.model, ""),
+        loaded = LoadedModel(
+            config=self._model,
+            params=params,
+            tokenizer=self._tokenizer,
+            generation_config=self._generation,
+            dtype=config.dtype,
+            stored_dtype=config.dtype,
+            origin=Parent("model", config.model, ""),
         )
         sampling = SamplingParams(max_tokens=config.validation.max_tokens)
-        return TextEngine(bundle, engine).generate(self._requests, sampling)
+        return TextEngine(loaded, engine).generate(self._requests, sampling)
 
 
 def _as_prompt(line: str, config: TrainConfig) -> Prompt:
@@ -109,7 +107,7 @@ def _as_prompt(line: str, config: TrainConfig) -> Prompt:
 @partial(jax.jit, static_argnames=("lora", "dtype"))
 def plain_params(trainable: Params, frozen: Params, lora: LoraConfig | None, dtype: Any) -> Params:
     """The parameters of the plain model: adapters merged, in `dtype`, layers unstacked."""
-    whole = join(trainable, frozen)
+    whole = join_params(trainable, frozen)
     if lora is not None:
         whole = merge_lora(whole, lora)
     return unstack(jax.tree.map(lambda leaf: leaf.astype(dtype), whole))

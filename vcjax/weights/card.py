@@ -11,8 +11,7 @@ from vcjax.charter.load import load_charter
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, content_hash, read_lineage
 from vcjax.core.stores import as_path
-from vcjax.weights.bundle import Bundle
-from vcjax.weights.stored import StoredModel
+from vcjax.weights.model import AnyModel
 from vcjax.weights.workdir import SOURCES, read_sources
 
 CHARTER = "charter"
@@ -59,7 +58,7 @@ def _named(charter: Parent) -> str:
 
 
 def model_card(
-    model: Bundle | StoredModel,
+    model: AnyModel,
     *,
     title: str | None = None,
     notes: tuple[str, ...] = (),

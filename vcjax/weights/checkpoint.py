@@ -1,26 +1,46 @@
 """A vcjax checkpoint folder: Orbax parameters beside the same small files as an HF folder.
 
-The parameters are saved one leaf a layer, so that neither writing nor reading holds a stacked
-projection.
+The parameters are saved one leaf a layer, so that neither writing nor reading needs the memory of a
+stacked projection. Orbax takes a tree of arrays and returns one. Here the leaves are promises: on
+saving, each is made when its turn comes and dropped when it is on disk; on opening, none is read
+before it is asked for. The files are those of an ordinary Orbax checkpoint of NumPy arrays.
 """
 
+import asyncio
 import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.type_handlers import (
+    NumpyHandler,
+    create_type_handler_registry,
+    get_type_handler,
+)
 from tqdm import tqdm
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
+from vcjax.core.stores import absolute
+from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
-from vcjax.weights.leaves import Leaf, open_leaves, save_leaves
-from vcjax.weights.mapping import Place, Source, places
+from vcjax.weights.mapping import Source, TensorLocation, tensor_locations
 from vcjax.weights.resolve import CHECKPOINT_MARK
 
 PARAMS = "params"
+Read = Callable[[], np.ndarray]
+
+# A larger leaf is split: its parts are laid out and compressed in turn, and on all cores. Smaller
+# ones are made and written together, up to this size.
+CHUNK_BYTES = 16 * 1024**2
 
 
 class CheckpointSource(Source):
@@ -39,16 +59,16 @@ class CheckpointSource(Source):
             found, self._leaves = open_leaves(self._path)
         except (ValueError, OSError) as error:
             raise self._corrupt(error) from None
-        self._places = {place.name: place for place in places(config)}
-        _check(folder, found, {_key(place): place.shape for place in self._places.values()})
+        self._locations = {each.name: each for each in tensor_locations(config)}
+        _check(folder, found, {_key(each): each.shape for each in self._locations.values()})
 
     def names(self) -> list[str]:
         """Names of all tensors."""
-        return list(self._places)
+        return list(self._locations)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
-        return self._places[name].tensor_shape
+        return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor in its stored dtype.
@@ -56,9 +76,9 @@ class CheckpointSource(Source):
         Raises:
           UserError: its part of the checkpoint is missing or corrupt.
         """
-        place = self._places[name]
+        location = self._locations[name]
         try:
-            return place.tensor(self._leaves[_key(place)]())
+            return location.tensor(self._leaves[_key(location)]())
         except (ValueError, OSError) as error:
             raise self._corrupt(error) from None
 
@@ -72,31 +92,111 @@ def write_params(folder: Path, source: Source, config: LlamaConfig, dtype: str) 
     A few tensors are in memory at a time.
     """
     tree: dict[str, Any] = {}
-    sizes = {p: math.prod(p.shape) * jnp.dtype(dtype).itemsize for p in places(config)}
+    sizes = {p: math.prod(p.shape) * jnp.dtype(dtype).itemsize for p in tensor_locations(config)}
     total = sum(sizes.values())
     with tqdm(total=total, unit="B", unit_scale=True, desc="checkpoint", disable=None) as bar:
 
-        def make(place: Place) -> np.ndarray:
-            leaf = place.leaf(source.tensor(place.name)).astype(jnp.dtype(dtype), copy=False)
+        def make(location: TensorLocation) -> np.ndarray:
+            leaf = location.leaf(source.tensor(location.name)).astype(jnp.dtype(dtype), copy=False)
             bar.update(leaf.nbytes)
             return leaf
 
-        for place, nbytes in sizes.items():
-            *above, last = _key(place).split(".")
+        for location, nbytes in sizes.items():
+            *above, last = _key(location).split(".")
             node = tree
             for part in above:
                 node = node.setdefault(part, {})
-            node[last] = Leaf(nbytes, partial(make, place))
+            node[last] = Leaf(nbytes, partial(make, location))
         save_leaves(folder / PARAMS, tree)
     write_json(folder / "config.json", config.to_hf(dtype))
     write_json(folder / CHECKPOINT_MARK, {"format": 1, "dtype": dtype})
 
 
-def _key(place: Place) -> str:
+@dataclass(frozen=True)
+class Leaf:
+    """An array of `nbytes` bytes that `make` makes."""
+
+    nbytes: int
+    make: Read
+
+
+class _LeafHandler(NumpyHandler):
+    """Tells Orbax how to store a `Leaf`: as the NumPy array that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__(deepcopy_host_arrays=False)  # nobody else holds what a leaf makes
+
+    async def serialize(
+        self, values: Sequence[Leaf], infos: Sequence[Any], args: Sequence[Any] | None = None
+    ) -> Sequence[Any]:
+        """Writes the leaves a group after another; nothing is left to wait for."""
+        rest = list(zip(values, infos, args or [None] * len(values), strict=True))
+        while rest:
+            sizes = accumulate(leaf.nbytes for leaf, _, _ in rest)
+            count = max(1, sum(size <= CHUNK_BYTES for size in sizes))
+            await self._write(*zip(*rest[:count], strict=True))
+            del rest[:count]
+        return []
+
+    async def _write(self, leaves: Sequence[Leaf], infos: Sequence, args: Sequence) -> None:
+        for written in await super().serialize([leaf.make() for leaf in leaves], infos, args):
+            await asyncio.to_thread(written.result)
+
+    async def deserialize(
+        self, infos: Sequence[Any], args: Sequence[Any] | None = None
+    ) -> Sequence[Read]:
+        """Returns a function for each leaf, that reads it."""
+        return [partial(self._read, info) for info in infos]
+
+    def _read(self, info: Any) -> np.ndarray:
+        # In a thread of its own: a notebook's main thread already runs a loop.
+        with ThreadPoolExecutor(1) as thread:
+            (array,) = thread.submit(asyncio.run, super().deserialize([info])).result()
+        return array
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    # Orbax warns of a registry that doesn't know JAX's arrays.
+    known = (jax.Array, get_type_handler(jax.Array))
+    registry = create_type_handler_registry((Leaf, _LeafHandler()), known)
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(type_handler_registry=registry))
+
+
+def save_leaves(path: Path, tree: Params) -> None:
+    """Saves a nested dict of leaves at `path`, which must not exist."""
+    chunked = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=CHUNK_BYTES), tree)
+    with _checkpointer() as checkpointer:
+        checkpointer.save(absolute(path), args=ocp.args.PyTreeSave(tree, save_args=chunked))
+
+
+def open_leaves(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Read]]:
+    """Returns shapes of a checkpoint's leaves, and what reads them, by path joined with dots.
+
+    Raises:
+      ValueError, OSError: the checkpoint is incomplete or corrupt.
+    """
+    path = absolute(path)
+    with _checkpointer() as checkpointer:
+        stored = checkpointer.metadata(path).item_metadata
+        if stored is None:
+            raise ValueError("Orbax finds no metadata")
+        shapes = {name: tuple(leaf.shape) for name, leaf in _flat(stored.tree).items()}
+        wanted = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=Leaf), dict(stored.tree))
+        tree = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=wanted))
+    return shapes, _flat(tree)
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    keystr = jax.tree_util.keystr
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _key(location: TensorLocation) -> str:
     """Where a checkpoint keeps the tensor: `layers.3.q.kernel`."""
-    if place.layer is None:
-        return ".".join(place.path)
-    return ".".join((place.path[0], str(place.layer), *place.path[1:]))
+    if location.layer is None:
+        return ".".join(location.path)
+    return ".".join((location.path[0], str(location.layer), *location.path[1:]))
 
 
 def _check(

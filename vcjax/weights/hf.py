@@ -13,7 +13,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.stores import as_path
 from vcjax.model.config import LlamaConfig
-from vcjax.weights.mapping import Bounds, Source, places
+from vcjax.weights.mapping import Bounds, Source, tensor_locations
 from vcjax.weights.safetensors_file import (
     DTYPES,
     Stored,
@@ -127,11 +127,11 @@ def write_weights(
 def _plan(config: LlamaConfig, limit: int) -> Iterator[dict[str, tuple[int, ...]]]:
     """Names and shapes of the tensors, cut where a shard would exceed `limit` elements."""
     shard, count = {}, 0
-    for place in places(config):
-        elements = math.prod(place.tensor_shape)
+    for location in tensor_locations(config):
+        elements = math.prod(location.tensor_shape)
         if shard and count + elements > limit:
             yield shard
             shard, count = {}, 0
-        shard[place.name] = place.tensor_shape
+        shard[location.name] = location.tensor_shape
         count += elements
     yield shard

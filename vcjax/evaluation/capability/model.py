@@ -27,7 +27,8 @@ from vcjax.text.chat_text import prompt_text
 from vcjax.text.jinja import Message
 from vcjax.text.templates import default_template
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
-from vcjax.weights.bundle import Bundle, load_bundle, open_located
+from vcjax.weights.load import load_model, open_located
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
@@ -57,7 +58,7 @@ class VcjaxLM(LM):
 
     def __init__(
         self,
-        pretrained: str | Bundle,
+        pretrained: str | LoadedModel,
         *,
         dtype: str | None = None,
         slots: int = 16,
@@ -66,12 +67,12 @@ class VcjaxLM(LM):
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         """Args: `pretrained` is any model reference, or a loaded one; the others are those of
-        `load_bundle`, `EngineConfig` and `score`."""
+        `load_model`, `EngineConfig` and `score`."""
         super().__init__()
-        bundle = load_bundle(pretrained, dtype) if isinstance(pretrained, str) else pretrained
+        loaded = load_model(pretrained, dtype) if isinstance(pretrained, str) else pretrained
         config = EngineConfig(slots=slots, weights=weights, tensor=tensor)
-        self.text = TextEngine(bundle, config.engine(bundle))
-        self.origin, self.token_budget = bundle.origin, token_budget
+        self.text = TextEngine(loaded, config.engine(loaded))
+        self.origin, self.token_budget = loaded.origin, token_budget
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False

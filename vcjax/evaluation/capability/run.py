@@ -27,7 +27,7 @@ from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.references import template_parents
-from vcjax.weights.bundle import load_bundle
+from vcjax.weights.load import load_model
 from vcjax.weights.workdir import as_begun, write_sources
 
 RESULT = "capability.json"
@@ -127,10 +127,10 @@ def _open_model(config: CapabilityConfig, workdir: Path) -> tuple[LM, dict[str, 
         lm, tokenizer = open_endpoint(spec, named)
         parents = [parent, replace(tokenizer, role=TOKENIZER), *template_parents(named or "")]
         return lm, {"reference": spec.reference}, parents
-    bundle = load_bundle(as_begun(config.model, workdir), config.dtype or None)
-    origin = bundle.origin
-    about = {"reference": origin.reference, "hash": origin.hash, "dtype": bundle.dtype}
-    return VcjaxLM(bundle, **config.engine_fields), about, [origin, *template_parents(config.model)]
+    loaded = load_model(as_begun(config.model, workdir), config.dtype or None)
+    origin = loaded.origin
+    about = {"reference": origin.reference, "hash": origin.hash, "dtype": loaded.dtype}
+    return VcjaxLM(loaded, **config.engine_fields), about, [origin, *template_parents(config.model)]
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:
