@@ -9,4 +9,5 @@ ablation  queries -> for each seed and arm (ablation_arms): data -> train -> mea
           one table, one plot (ablation_summary); settings in ablation_config, what is given to the
           arms in ablation_data
 evaluate  one evaluation: roles, answers, scores, report
+commits   the models of a run as they were when it began
 """
