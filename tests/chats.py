@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from vcjax.text.jinja import Message
 from vcjax.text.rendering import Rendered, render_prompt, render_samples
+from vcjax.text.templates import Message
 from vcjax.text.tokenizer import Tokenizer
 
 

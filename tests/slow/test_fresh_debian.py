@@ -39,7 +39,7 @@ PART = (
     "serve/test_chat.py",
     "serve/test_server.py",
     "stats/test_intervals.py",
-    "text/test_text_rendering.py",
+    "text/test_rendering.py",
     "train/test_step.py",
     "weights/test_round_trips.py",
 )

@@ -46,10 +46,10 @@ def test_pairs_and_their_replay_come_prepared_or_raw(sources, folder, form):
 
 
 def test_replay_is_of_pairs_where_the_run_is_and_never_elsewhere(sources, folder):
-    with pytest.raises(UserError, match=r"config\.replay: .*chats holds conversations, not pref"):
+    with pytest.raises(UserError, match=r"config\.replay: .*chats has conversations, not pref"):
         sources(replay=str(folder / "chats"))
     chats = {"objective": "next_token", "preferences": "", "conversations": str(folder / "chats")}
-    with pytest.raises(UserError, match=r"config\.replay: .*pairs holds preferences, not conv"):
+    with pytest.raises(UserError, match=r"config\.replay: .*pairs has preferences, not conv"):
         sources(**chats, replay=str(folder / "pairs"))
-    with pytest.raises(UserError, match=r"config\.preferences: .*chats holds conversations, not"):
+    with pytest.raises(UserError, match=r"config\.preferences: .*chats has conversations, not"):
         sources(preferences=str(folder / "chats"))

@@ -9,8 +9,8 @@ import numpy as np
 from vcjax.core.errors import UserError
 from vcjax.data.packing import Example, Pair
 from vcjax.data.records import Conversation, Document, Preference, Record
-from vcjax.text.jinja import Message
 from vcjax.text.rendering import Rendered, render_last_turn, render_samples
+from vcjax.text.templates import Message
 from vcjax.text.tokenizer import Tokenizer
 
 AT_ONCE = 256  # records encoded together

@@ -1,10 +1,11 @@
 """Text to token ids and back: tokenizers, chat rendering with the loss mask, languages and units.
 
-    messages --- chat template (templates; marks find the answers) ---> one string and its spans
-                                                                          |   (chat_text)
-    model folder --- load_tokenizer ---> Tokenizer --- encoder -----------+
-                                                                          v
-                                             Rendered(ids, loss_mask)  (rendering)
+    messages --- templates.ChatTemplate, marks ---> one string, the assistant's spans  (chat_text)
+                                                            |
+    model folder --- tokenizer.load_tokenizer ---> Tokenizer, its Encoder
+                                                            |
+                                                            v
+                                           Rendered(ids, loss_mask)  (rendering)
 
 `chat_settings` are the options after a model reference that change how its chats are rendered.
 `language` decides what language a text is in, `units` cuts it into words and sentences; charters,

@@ -1,4 +1,4 @@
-"""How a user says how a model's chats are rendered: options after a model reference.
+"""Options after a model reference, by which a user changes how a model's chats are rendered.
 
 `runs/sft#template=mine.jinja`, `org/name#template_options=enable_thinking:false#system=first_user`:
 with `#` between them, as in an endpoint's reference; `template_options` may come several times.
@@ -12,7 +12,7 @@ from typing import Any
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text
-from vcjax.text.jinja import ChatTemplate
+from vcjax.text.templates import ChatTemplate
 from vcjax.text.tokenizer import SYSTEM_MODES, Tokenizer
 
 NAMES = ("template", "template_options", "system")
@@ -23,9 +23,9 @@ class ChatSettings:
     """What a user changes of how a model's chats are rendered.
 
     Attributes:
-      template: Jinja source that takes the place of the model's own template; None keeps that.
+      template: Jinja source that replaces the model's own template; None keeps that.
       template_options: variables that the template sees, beside those that the model's folder has.
-      system: one of SYSTEM_MODES; None is as the model's folder says.
+      system: one of SYSTEM_MODES; None keeps what the model's folder has.
     """
 
     template: str | None = None
@@ -43,7 +43,7 @@ class ChatSettings:
 
 
 def split_options(reference: str) -> tuple[str, str]:
-    """A model reference without its options, and these as they stand, from the first `#` on.
+    """A model reference without its options, and these unchanged, from the first `#` on.
 
     A folder or file whose name has a `#` is a reference without options.
     """
@@ -54,7 +54,7 @@ def split_options(reference: str) -> tuple[str, str]:
 
 
 def read_settings(reference: str) -> ChatSettings:
-    """What the options of a model reference say.
+    """The settings in the options of a model reference.
 
     Raises:
       UserError: an unknown option or value, or a template that can't be read.
@@ -96,7 +96,7 @@ def template_file(reference: str) -> Path | None:
 
 def pinned(reference: str) -> str:
     """The reference with the hash of the template's content after its path, for records of runs: a
-    run doesn't go on with another template than it began with.
+    run doesn't continue with another template than it began with.
 
     Raises:
       UserError: a template that can't be read.
@@ -125,7 +125,7 @@ def _read_template(reference: str, path: Path) -> str:
 
 
 def _option(reference: str, text: str) -> dict[str, Any]:
-    """`NAME:VALUE`; a value that reads as JSON is what it says, any other one is a string."""
+    """`NAME:VALUE`; a value that is JSON is parsed, any other one is a string."""
     name, colon, value = text.partition(":")
     if not name.isidentifier() or not colon:
         raise UserError(

@@ -2,28 +2,30 @@
 
 Inert: a special token's string inside a message's content. The template must not see a token there
 and the tokenizer must not parse one, so while the template runs, each such string is a mark (see
-`vcjax.text.marks`); afterwards it is put back and its span is kept. Marks also find an answer in
-what a template makes of it, wherever that is and however often the same words are in the text.
+`vcjax.text.marks`); afterwards it is put back and its span is recorded. Marks also find an answer
+in the template's rendering, wherever it is and however often the same words are in the text.
 
-Where a template doesn't mark what the assistant says, an answer is what it renders beyond the text
-that asks for it, which is the rendering of the earlier messages with a generation prompt. Templates
+Where a template doesn't mark what the assistant writes, an answer is what it renders beyond the
+prompt for it, which is the rendering of the earlier messages with a generation prompt. Templates
 may rewrite earlier turns (Qwen3 drops their reasoning, Mistral moves the system message to the last
-question): then the rendering of a whole conversation isn't what its earlier answers are asked with,
-and each of those has a rendering of its own, that of the conversation which ends with it.
+question): then the rendering of a whole conversation doesn't begin with the prompts of its earlier
+answers, and each of those has a rendering of its own, of the conversation that ends with it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from vcjax.core.errors import UserError
-from vcjax.text.jinja import ChatTemplate, Message
-from vcjax.text.marks import new_mark
-from vcjax.text.templates import END_OF_TURN, default_template, warn_of_missing_tokens
+from vcjax.text.marks import Marks, Span, any_of
+from vcjax.text.templates import (
+    END_OF_TURN,
+    ChatTemplate,
+    Message,
+    default_template,
+    warn_of_missing_tokens,
+)
 from vcjax.text.tokenizer import Tokenizer
-
-Span = tuple[int, int]  # characters, half-open
 
 _GENERATION_MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 _THOUGHT, _THOUGHT_END = "<think>", "</think>"
@@ -39,7 +41,7 @@ class ChatText:
 
 
 def prompt_text(tokenizer: Tokenizer, messages: Sequence[Message]) -> ChatText:
-    """The text that asks for the next answer, rendered once; no span is the assistant's.
+    """The prompt for the next answer, rendered once; no span is the assistant's.
 
     Raises:
       UserError: the template fails on the messages.
@@ -51,8 +53,8 @@ def prompt_text(tokenizer: Tokenizer, messages: Sequence[Message]) -> ChatText:
 def training_texts(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[ChatText]:
     """Texts in which each answer of a conversation is the assistant's once.
 
-    One text where the template has `{% generation %}` markers or renders earlier turns as they were
-    asked for and answered; else also one for each turn that it renders otherwise by then.
+    One text where the template has `{% generation %}` markers or renders earlier turns like last
+    ones; else also one for each turn that it renders otherwise once others follow.
 
     Raises:
       UserError: the template fails on the messages, or doesn't render an answer as it is.
@@ -91,13 +93,13 @@ class _Answer:
 
     Attributes:
       start: of the content without white space before it; None where the template drops its
-        beginning, which then is reasoning.
-      said: of what follows the reasoning; `start` where there is none.
+        first part, which then is reasoning.
+      reply: of what follows the reasoning; `start` where there is none.
       end: of the content without white space after it.
     """
 
     start: int | None
-    said: int
+    reply: int
     end: int
 
 
@@ -113,11 +115,11 @@ class _Chat:
         self._has_markers = _GENERATION_MARKER.search(source) is not None
         if tokenizer.system == "first_user":
             messages = system_in_first_question(messages)
-        self._marks = _Marks(tokenizer.special_tokens, source, messages)
+        self._marks = Marks(tokenizer.special_tokens, source, messages)
         self._messages = [_with_content(m, self._marks.hide(m["content"])) for m in messages]
         eos = [] if tokenizer.eos_id is None else [str(tokenizer.backend.eos_token)]
         self._ends = (*END_OF_TURN, *eos)
-        self._special = _any_of({*self._ends, *tokenizer.special_tokens})
+        self._special = any_of({*self._ends, *tokenizer.special_tokens})
 
     @property
     def turns(self) -> list[int]:
@@ -129,12 +131,12 @@ class _Chat:
         return self._template.render(self._messages[:count], False)
 
     def prompt(self, count: int) -> str:
-        """The first `count` messages and what asks for an answer to them."""
+        """The first `count` messages with a generation prompt."""
         return self._template.render(self._messages[:count], True)
 
     def reveal(self, text: str, spans: Sequence[Span]) -> ChatText:
         """The text and the assistant's spans in it, special tokens in contents put back."""
-        return self._marks.reveal(text, spans)
+        return ChatText(*self._marks.reveal(text, spans))
 
     def marked(self) -> tuple[str, list[Span]] | None:
         """The whole conversation and its spans by the template's `{% generation %}` markers.
@@ -150,46 +152,47 @@ class _Chat:
         text, at = marks.take_out(raw)
         starts, ends = at.get(marks.generation_start, []), at.get(marks.generation_end, [])
         spans = list(zip(starts, ends, strict=True))
-        answers = list(zip(at.get(marks.said, []), at.get(marks.end, []), strict=False))
+        answers = list(zip(at.get(marks.reply, []), at.get(marks.end, []), strict=False))
         whole = text == self.text(len(self._messages)) and len(answers) == len(self.turns)
         if not whole or not spans or not all(_in_one_or_none(each, spans) for each in answers):
             return None
         return text, [(start, self._with_end_of_turn(text, end)) for start, end in spans]
 
     def as_last(self, turn: int, whole: str) -> tuple[str, Span]:
-        """The conversation up to an answer, as it is asked for, and the answer's span in it.
+        """The conversation up to an answer, with the prompt for it, and the answer's span in it.
 
-        The text is what the template makes of these messages where that begins with what it asks
-        for the answer with. Else it is what it asks with, and the answer as the template renders
-        it: an answer must follow what it will follow.
+        The text is the template's rendering of these messages where that begins with the prompt.
+        Else it is the prompt, and then the answer as the template renders it: a model must learn
+        the answer after the same text as it will generate it after.
 
         Args:
           whole: the whole conversation.
         """
         text, answer = self._located(turn, whole)
         end = self._end(text, answer.end, turn)
-        if turn == 0:  # nothing asks for it
-            return text, (answer.said if answer.start is None else answer.start, end)
-        asked = self.prompt(turn)
-        if text.startswith(asked) and len(asked) <= answer.said:
-            return text, (len(asked), end)
-        said = self._said(asked, text[answer.said : end], text, answer, turn)
-        return asked + said, (len(asked), len(asked) + len(said))
+        if turn == 0:  # it has no prompt
+            return text, (answer.reply if answer.start is None else answer.start, end)
+        prompt = self.prompt(turn)
+        if text.startswith(prompt) and len(prompt) <= answer.reply:
+            return text, (len(prompt), end)
+        completion = self._completion(prompt, text, answer, end=end, turn=turn)
+        return prompt + completion, (len(prompt), len(prompt) + len(completion))
 
-    def _said(self, asked: str, rest: str, text: str, answer: _Answer, turn: int) -> str:
-        """What the assistant says where `text` doesn't begin with what asks for it.
+    def _completion(self, prompt: str, text: str, answer: _Answer, *, end: int, turn: int) -> str:
+        """The answer in `text`, which doesn't begin with the prompt, as it follows the prompt.
 
         Args:
-          rest: of `text`, what follows the reasoning, up to the turn's end.
+          end: of the turn in `text`.
         """
+        reply = text[answer.reply : end]
         content = self._messages[turn]["content"]
         before, thought, _ = content.rpartition(_THOUGHT_END)
-        if asked.rstrip().endswith(_THOUGHT):  # the assistant is to think first
+        if prompt.rstrip().endswith(_THOUGHT):  # the prompt has opened the reasoning
             reasoning = before.rpartition(_THOUGHT)[2].strip("\n") if thought else ""
-            return f"{reasoning}\n{_THOUGHT_END}\n\n{rest}"
-        if answer.start is None or asked.rstrip().endswith(_THOUGHT_END):
-            return rest
-        return text[_after(asked, text, answer.start) : answer.said] + rest
+            return f"{reasoning}\n{_THOUGHT_END}\n\n{reply}"
+        if answer.start is None or prompt.rstrip().endswith(_THOUGHT_END):
+            return reply
+        return text[_turn_start(prompt, text, answer.start) : answer.reply] + reply
 
     def _located(self, turn: int, whole: str) -> tuple[str, _Answer]:
         """The conversation up to an answer, and where that is in it.
@@ -202,10 +205,11 @@ class _Chat:
         text, at = marks.take_out(raw)
         if not whole.startswith(text) and text != (plain := self.text(turn + 1)):
             return plain, self._searched(plain, turn)  # the marks have changed what it does
-        starts, said, ends = (at.get(mark, []) for mark in (marks.start, marks.said, marks.end))
-        if len(said) != 1 or len(ends) != 1 or len(starts) > 1:
+        starts = at.get(marks.start, [])
+        replies, ends = at.get(marks.reply, []), at.get(marks.end, [])
+        if len(replies) != 1 or len(ends) != 1 or len(starts) > 1:
             return text, self._searched(text, turn)
-        return text, _Answer(starts[0] if starts else None, said[0], ends[0])
+        return text, _Answer(starts[0] if starts else None, replies[0], ends[0])
 
     def _searched(self, text: str, turn: int) -> _Answer:
         """Where an answer is in `text`, found by its words."""
@@ -224,9 +228,9 @@ class _Chat:
         content, marks = message["content"], self._marks
         inner = content.strip()
         before, after = content.split(inner, 1) if inner else (content, "")
-        said = _after_thought(inner).lstrip()
-        thought = inner[: len(inner) - len(said)]
-        within = f"{marks.start}{thought}{marks.said}{said}{marks.end}"
+        reply = _after_thought(inner).lstrip()
+        thought = inner[: len(inner) - len(reply)]
+        within = f"{marks.start}{thought}{marks.reply}{reply}{marks.end}"
         return _with_content(message, before + within + after)
 
     def _end(self, text: str, content_end: int, turn: int) -> int:
@@ -240,9 +244,9 @@ class _Chat:
         if special := self._special.search(ending):
             return content_end + special.end()
         if ending.strip() and self.prompt(turn + 1) == text:
-            # The template asks for an answer at the end of every conversation: that isn't part of
+            # The template ends every conversation with a generation prompt, which isn't part of
             # this turn. What another turn begins with isn't either.
-            ending = _common(ending, self._followed(turn)[content_end:])
+            ending = _common_prefix(ending, self._followed(turn)[content_end:])
         return content_end + len(ending.rstrip() or ending)
 
     def _followed(self, turn: int) -> str:
@@ -250,74 +254,10 @@ class _Chat:
         return self._template.render([*self._messages[: turn + 1], question], False)
 
     def _with_end_of_turn(self, text: str, end: int) -> int:
-        """Takes in an end-of-turn token that a marker left outside: an end must be learnt."""
+        """Includes an end-of-turn token that a marker left outside: an end must be learnt."""
         if text.endswith(self._ends, 0, end):
             return end
         return end + next((len(token) for token in self._ends if text.startswith(token, end)), 0)
-
-
-class _Marks:
-    """The marks of one conversation: of answers, of `{% generation %}` blocks, and those that stand
-    in for special tokens' strings in contents."""
-
-    def __init__(self, special: Mapping[str, int], source: str, messages: Sequence[Message]):
-        contents = "\0".join(message["content"] for message in messages)
-        self._mark = new_mark(contents, source)
-        names = ("start", "said", "end", "generation_start", "generation_end")
-        self.start, self.said, self.end, self.generation_start, self.generation_end = map(
-            self._numbered, range(len(names))
-        )
-        found = [string for string in special if string in contents]
-        self._stand_ins = {
-            string: self._numbered(number) for number, string in enumerate(found, len(names))
-        }
-        self._strings = {mark: string for string, mark in self._stand_ins.items()}
-        self._hidden = _any_of(found)
-
-    @cached_property
-    def _places(self) -> re.Pattern:
-        return re.compile(re.escape(self._mark) + ".", re.DOTALL)
-
-    def hide(self, content: str) -> str:
-        """A content with marks for special tokens' strings."""
-        if not self._stand_ins:
-            return content
-        return self._hidden.sub(lambda match: self._stand_ins[match[0]], content)
-
-    def take_out(self, text: str) -> tuple[str, dict[str, list[int]]]:
-        """The text without the marks that stand in for nothing, and where each of these was."""
-        parts: list[str] = []
-        at: dict[str, list[int]] = {}
-        position = taken = 0
-        for match in self._places.finditer(text):
-            if match[0] not in self._strings:
-                parts.append(text[position : match.start()])
-                at.setdefault(match[0], []).append(match.start() - taken)
-                position, taken = match.end(), taken + len(match[0])
-        return "".join([*parts, text[position:]]), at
-
-    def reveal(self, text: str, spans: Sequence[Span]) -> ChatText:
-        """The text with special tokens' strings in the place of their marks."""
-        inert: list[Span] = []
-        shifts: list[tuple[int, int]] = [(0, 0)]  # from this position on, so much further
-        parts: list[str] = []
-        position = 0
-        for match in self._places.finditer(text):
-            string, shift = self._strings[match[0]], shifts[-1][1]
-            parts += [text[position : match.start()], string]
-            inert.append((match.start() + shift, match.start() + shift + len(string)))
-            shifts.append((match.end(), shift + len(string) - len(match[0])))
-            position = match.end()
-        moved, after = [], 0
-        for place in (place for span in spans for place in span):
-            while after + 1 < len(shifts) and shifts[after + 1][0] <= place:
-                after += 1
-            moved.append(place + shifts[after][1])
-        pairs = tuple(zip(moved[::2], moved[1::2], strict=True))
-        return ChatText("".join([*parts, text[position:]]), pairs, tuple(inert))
-
-    def _numbered(self, number: int) -> str:
-        return self._mark + chr(0x100000 + number)
 
 
 def system_in_first_question(messages: Sequence[Message]) -> list[Message]:
@@ -336,8 +276,8 @@ def _with_content(message: Message, content: str) -> Message:
 
 def _after_thought(content: str) -> str:
     """An answer without its reasoning, which some templates lay out anew or leave out."""
-    said = content.rpartition(_THOUGHT_END)[2]
-    return said if said.strip() else content
+    reply = content.rpartition(_THOUGHT_END)[2]
+    return reply if reply.strip() else content
 
 
 def _in_one_or_none(answer: Span, spans: Sequence[Span]) -> bool:
@@ -347,22 +287,20 @@ def _in_one_or_none(answer: Span, spans: Sequence[Span]) -> bool:
     return not touched or (len(touched) == 1 and touched[0][0] <= start and end <= touched[0][1])
 
 
-def _any_of(strings: Sequence[str] | set[str]) -> re.Pattern:
-    """Matches any of the strings, a longer one before those that it contains."""
-    return re.compile("|".join(map(re.escape, sorted(strings, key=lambda s: (-len(s), s)))))
-
-
-def _after(asked: str, text: str, start: int) -> int:
+def _turn_start(prompt: str, text: str, start: int) -> int:
     """Where in `text` the assistant's turn begins whose content begins at `start`: white space
-    before that is the turn's own, as far as what asks for the turn doesn't end with it."""
+    before that is the turn's own, unless the prompt ends with it."""
     before = text[:start]
     white = len(before) - len(before.rstrip())
-    own = [len(_common(before[: start - n][::-1], asked[::-1])) for n in range(white + 1)]
-    return start - own.index(max(own))
+    # The longest suffix that the prompt shares decides how much of the white space is its own.
+    shared = [
+        len(_common_prefix(before[: start - n][::-1], prompt[::-1])) for n in range(white + 1)
+    ]
+    return start - shared.index(max(shared))
 
 
-def _common(one: str, other: str) -> str:
-    """The beginning that two strings share."""
+def _common_prefix(one: str, other: str) -> str:
+    """The prefix that two strings share."""
     length = next(
         (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
         min(len(one), len(other)),

@@ -83,7 +83,7 @@ class Encoder:
         breaker = new_mark()
         backend = copy.deepcopy(self._parsing)
         backend.encode_special_tokens = True
-        # An added token that isn't special is still split out of the text, wherever it stands.
+        # An added token that isn't special is still split out of the text, wherever it is.
         backend.add_tokens([tokenizers.AddedToken(breaker, special=False, normalized=False)])
         return backend, breaker
 

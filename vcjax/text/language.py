@@ -1,6 +1,6 @@
 """Which language a text is in: Chinese, English or another, by its script and by py3langid.
 
-Three questions are asked, with a rule each:
+Three questions have a rule each:
 
 - `guess_language`: in what language is this record, where nobody has stated it? From scripts alone,
   since a corpus has millions of records.
@@ -47,14 +47,14 @@ _OWN = {"en": ("en",), "zh": ("zh", "wuu", "yue")}
 _LEAST_PROBABILITY = 0.05
 # With fewer letters than these the identifier guesses, and the script alone decides.
 _LEAST_LETTERS = {"en": 20, "zh": 4}
-# A Chinese character says about as much as three letters do.
+# A Chinese character has the information of about three letters.
 _LEAST_OWN_SHARE = {"en": 0.5, "zh": 0.25}
 
 
 def guess_language(text: str) -> str:
     """Returns `zh`, `en` or `und` (BCP 47's *undetermined*) from the shares of scripts in `text`.
 
-    Only Chinese and English are told apart: text in another Latin-script language is called `en`.
+    Only Chinese and English are distinguished: text in another Latin-script language is `en`.
     Give the field `lang` where that matters. Japanese (Han among kana) is `und`.
     """
     sample = text[:SAMPLE]
@@ -128,7 +128,7 @@ def _table() -> UInt8[np.ndarray, "65536"]:
 
 @cache
 def _identifier() -> Any:
-    """Half a second and 50 MB; its file holds arrays and nothing that is run."""
+    """Half a second and 50 MB; its file has arrays and nothing that is run."""
     # Imported here, since reading records needs the scripts alone.
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 

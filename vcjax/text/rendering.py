@@ -1,32 +1,39 @@
 """Conversations to token ids, and to ids with the loss mask of the assistant's turns.
 
 A conversation is rendered to one string and encoded at once, so that ids are those of the whole
-text for any template; tokens are masked by where their characters lie in that string.
+text for any template; a token's mask follows from the positions of its characters.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.text.chat_text import ChatText, Span, last_turn_text, prompt_text, training_texts
 from vcjax.text.encoder import Token
-from vcjax.text.jinja import Message
+from vcjax.text.templates import Message
 from vcjax.text.tokenizer import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool")
 
+# ANSI colours of a terminal.
+_RESET = "\x1b[0m"
+_TRAINED = "\x1b[32m"  # green
+_CONTEXT = "\x1b[2m"  # dim
+_SPECIAL = "\x1b[7m"  # reverse video, with either colour
+
 
 @dataclass(frozen=True)
 class Rendered:
-    """Token ids, and for each whether it is trained on (the assistant wrote it)."""
+    """Token ids, and for each, whether it is trained on (the assistant wrote it)."""
 
     ids: tuple[int, ...]
     loss_mask: tuple[bool, ...]
 
 
 def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[int, ...]:
-    """The ids that ask for the next answer: `messages` (`{"role", "content"}` each) in the
+    """The ids of the prompt for the next answer: `messages` (`{"role", "content"}` each) in the
     tokenizer's chat template, up to the assistant's header.
 
     BOS comes once, if the template writes it or the tokenizer adds it. Special tokens come from
@@ -44,7 +51,7 @@ def render_samples(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Re
     is trained on in one of them.
 
     It is one sample, unless the template renders earlier turns otherwise once later ones follow:
-    then such a turn has a sample of its own, which ends with it, since that is how it is asked for.
+    then such a turn has a sample of its own, which ends with it, since its prompt is in that form.
 
     A mask covers a turn with its end-of-turn token, not the newline after it. No token straddles
     the start or the end of a turn: where one would (a content that begins with newlines, after a
@@ -53,7 +60,7 @@ def render_samples(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Re
 
     Raises:
         UserError: an invalid message; no turn of the assistant; a template that fails or refuses
-            the messages, or that doesn't render what the assistant says.
+            the messages, or that doesn't render what the assistant writes.
     """
     _check(messages)
     _check_answers(messages)
@@ -94,7 +101,7 @@ def _encode(tokenizer: Tokenizer, chat: ChatText) -> tuple[list[int], list[bool]
     # Encode the text between special tokens and boundaries as plain text.
     special = [
         token
-        for token in tokens  # a token may take in white space beside it, and <unk> stands for any
+        for token in tokens  # a token may take in white space beside it, and <unk> replaces any
         if tokenizer.special_tokens.get(text[token.start : token.end].strip()) == token.id
     ]
     cuts = [Token(-1, b, b) for b in boundaries if not _within(b, special)]
@@ -169,6 +176,48 @@ def _check(messages: Sequence[Message]) -> None:
 def _check_answers(messages: Sequence[Message]) -> None:
     for i, message in enumerate(messages):
         if message["role"] == "assistant" and not message["content"].strip():
-            raise UserError(f"messages[{i}].content: empty; an assistant's turn says something")
+            raise UserError(f"messages[{i}].content: empty; an assistant's turn has a text")
     if all(message["role"] != "assistant" for message in messages):
         raise UserError("messages: no assistant turn, so there is nothing to train on")
+
+
+# --- a rendered conversation as a terminal shows it ----------------------------------------------
+
+
+def coloured(tokenizer: Tokenizer, rendered: Rendered) -> str:
+    """The text in ANSI colours: trained tokens green, context dim, special tokens in reverse."""
+    return "".join(
+        _painted(text, trained, special) for text, trained, special in _runs(tokenizer, rendered)
+    )
+
+
+def legend() -> str:
+    """One line that explains the colours of `coloured`."""
+    return "  ".join(
+        [
+            _painted("trained on", True, False),
+            _painted("context", False, False),
+            _painted("special token", False, True),
+        ]
+    )
+
+
+def _runs(tokenizer: Tokenizer, rendered: Rendered) -> Iterator[tuple[str, bool, bool]]:
+    special_ids = set(tokenizer.special_tokens.values())
+    kinds = [
+        (trained, id in special_ids)
+        for id, trained in zip(rendered.ids, rendered.loss_mask, strict=True)
+    ]
+    shown, end = "", 0
+    for (trained, special), run in groupby(kinds):
+        end += len(list(run))
+        # A run decoded alone may lose the space before it, so decode from the start.
+        text = tokenizer.decode(rendered.ids[:end], skip_special=False)
+        yield text[len(shown) :], trained, special
+        shown = text
+
+
+def _painted(text: str, trained: bool, special: bool) -> str:
+    colour = (_TRAINED if trained else _CONTEXT) + (_SPECIAL if special else "")
+    # An escape character from the text would speak to the terminal.
+    return colour + text.replace("\x1b", "␛") + _RESET

@@ -24,8 +24,7 @@ from vcjax.generate.text import TextEngine, encode_pair, prefix_id
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.text.chat_text import prompt_text
-from vcjax.text.jinja import Message
-from vcjax.text.templates import default_template
+from vcjax.text.templates import Message, default_template
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
 from vcjax.weights.load import load_model, open_located
 from vcjax.weights.model import LoadedModel

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from tests.chats import bracketed, prompt, sample, samples, trained
 from vcjax.core.errors import UserError
 from vcjax.text.chat_text import training_texts
-from vcjax.text.jinja import ChatTemplate
 from vcjax.text.rendering import Rendered, render_last_turn
-from vcjax.text.templates import CHATML, LLAMA3
+from vcjax.text.templates import CHATML, LLAMA3, ChatTemplate
 
 
 def turns(*contents: str, system: str | None = None) -> list[dict]:

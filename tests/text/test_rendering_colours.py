@@ -1,5 +1,5 @@
 from tests.chats import sample
-from vcjax.text.show import coloured, legend
+from vcjax.text.rendering import coloured, legend
 
 TURNS = [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "free 世界"}]
 
