@@ -20,6 +20,12 @@ DISTRIBUTED = flags.DEFINE_bool(
     "JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
 PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of three steps into the workdir.")
+SHOW_ROWS = flags.DEFINE_integer(
+    "show_rows",
+    0,
+    "Print the first rows of each data set before training, with the tokens trained on in green.",
+    lower_bound=0,
+)
 flags.mark_flag_as_required("config")
 
 
@@ -29,7 +35,8 @@ def main() -> None:
 
     if DISTRIBUTED.value:
         _join()
-    summary = train(TrainConfig.from_dict(CONFIG.value), WORKDIR.value, profile=PROFILE.value)
+    config = TrainConfig.from_dict(CONFIG.value)
+    summary = train(config, WORKDIR.value, profile=PROFILE.value, show_rows=SHOW_ROWS.value)
     losses = f"loss {summary['first_loss']:.4f} -> {summary['last_loss']:.4f}"
     print(f"{WORKDIR.value}: {summary['steps']} steps, {losses}", file=sys.stderr)
 

@@ -8,7 +8,7 @@ from vcjax.core.errors import UserError
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.preparation import prepare
-from vcjax.train.data import check_sources, prepare_sources
+from vcjax.train.data import check_sources, prepare_sources, print_rows
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,16 @@ def test_replay_is_of_pairs_where_the_run_is_and_never_elsewhere(sources, folder
         sources(**chats, replay=str(folder / "pairs"))
     with pytest.raises(UserError, match=r"config\.preferences: .*chats has conversations, not"):
         sources(preferences=str(folder / "chats"))
+
+
+def test_rows_are_printed_with_what_is_trained_on_in_green(sources, folder, tokenizer, capsys):
+    parts = sources()
+    capsys.readouterr()
+    print_rows(parts, tokenizer, 1)
+    legend, *lines = capsys.readouterr().out.split("\n")
+    assert legend.startswith("\x1b[32mtrained on\x1b[0m")
+    printed = "\n".join(lines)
+    row = parts[0][0][0]
+    for tokens, mask in zip(row["tokens"], row["loss_mask"], strict=True):
+        answer = tokenizer.decode([int(id) for id in tokens[mask]])
+        assert f"\x1b[32m{answer}" in printed

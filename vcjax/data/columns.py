@@ -80,7 +80,7 @@ def _unread(layout: Layout, kind: str, columns: tuple[str, ...]) -> tuple[str, .
     return tuple(column for column in columns if column not in read)
 
 
-@lru_cache  # and a look-up takes longer than the rest of a row
+@lru_cache  # close matches take longer than the rest of a row
 def _misspelt(layout: Layout, kind: str, column: str) -> str | None:
     """The field that a column's name nearly is; None where the column means something else."""
     names = KINDS[kind].field_names()

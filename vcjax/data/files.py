@@ -90,7 +90,7 @@ def split_paths(paths: Names) -> list[str]:
 
 
 def find_files(paths: Names) -> list[DataFile]:
-    """The files that names stand for; a folder's and a glob's in the order of their names.
+    """The files that names refer to; a folder's and a glob's in the order of their names.
 
     Args:
       paths: as for `split_paths`; each a file, a folder (all data files below it), or a glob.

@@ -22,7 +22,7 @@ class Batches:
 
     Each part is shuffled anew in each of its epochs and repeated for ever; rows are taken from the
     parts in proportion to their weights, evenly interleaved. Nothing is remembered between
-    batches, so a run that resumes at a step sees what it would have seen.
+    batches, so a run that resumes at a step has the batches that it would have had.
     """
 
     def __init__(self, parts: Sequence[tuple[Prepared, float]], batch_size: int, seed: int):

@@ -45,20 +45,20 @@ def turns(value: Any, field: str) -> Any:
     return [turn(each, f"{field}[{n}]") for n, each in enumerate(value)]
 
 
-def turn(value: Any, place: str) -> Any:
+def turn(value: Any, path: str) -> Any:
     """One turn; see `turns`."""
     if not isinstance(value, dict):
         return value
     if "from" in value or "value" in value:
         if not {"from", "value"} <= value.keys():
-            raise BadRecord(f"{place} must have 'from' and 'value'")
+            raise BadRecord(f"{path} must have 'from' and 'value'")
         if value["from"] not in SPEAKERS:
             known = ", ".join(SPEAKERS)
-            raise BadRecord(f"unknown speaker {value['from']!r} in {place} (known: {known})")
+            raise BadRecord(f"unknown speaker {value['from']!r} in {path} (known: {known})")
         role, content = SPEAKERS[value["from"]], value["value"]
         if value["from"] == "function_call":
             return {"role": role, "content": "", "calls": [_parsed(content)]}
-        return {"role": role, "content": _text(content, f"{place}.value")}
+        return {"role": role, "content": _text(content, f"{path}.value")}
     message = {name: each for name, each in value.items() if name in ("role", "content")}
     if isinstance(role := message.get("role"), str):
         message["role"] = SPEAKERS.get(role, role)
@@ -67,7 +67,7 @@ def turn(value: Any, place: str) -> Any:
         message["calls"] = [_call(call) for call in calls]
         message["content"] = message.get("content") or ""
     if "content" in message:
-        message["content"] = _text(message["content"], f"{place}.content")
+        message["content"] = _text(message["content"], f"{path}.content")
     return message
 
 
@@ -178,7 +178,7 @@ def _parsed(value: Any) -> Any:
         raise BadRecord(f"a tool call must be JSON, not {value[:40]!r}") from None
 
 
-def _text(content: Any, place: str) -> Any:
+def _text(content: Any, path: str) -> Any:
     """The text of a content that is given in parts, as OpenAI's and others' messages may be."""
     if not isinstance(content, list):
         return content
@@ -191,6 +191,6 @@ def _text(content: Any, place: str) -> Any:
         if kind not in ("text", "input_text", "output_text") or not isinstance(
             part.get("text"), str
         ):
-            raise BadRecord(f"{place}[{n}] is {kind!r}: only text can be trained on")
+            raise BadRecord(f"{path}[{n}] is {kind!r}: only text can be trained on")
         texts.append(part["text"])
     return "".join(texts)

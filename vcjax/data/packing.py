@@ -108,7 +108,7 @@ class Packer:
             counts.split += len(pieces) > 1
         else:
             counts.truncated += len(example.ids) > self.length
-        rows = [self._place(piece) for piece in pieces]
+        rows = [self._add_piece(piece) for piece in pieces]
         return [row for row in rows if row is not None]
 
     def finish(self) -> list[Row]:
@@ -125,7 +125,7 @@ class Packer:
             pieces.append(cut(example, start, min(start + self.length, stop)))
         return pieces
 
-    def _place(self, piece: Example) -> Row | None:
+    def _add_piece(self, piece: Example) -> Row | None:
         size = len(piece.ids)
         fitting = [index for index, space in enumerate(self._space) if space >= size]
         if fitting:
@@ -208,10 +208,10 @@ def make_row(pieces: Sequence[Example], length: int) -> Row:
     row = {name: np.zeros(length, dtype) for name, dtype in DTYPES.items()}
     start = 0
     for segment, piece in enumerate(pieces, start=1):
-        place = slice(start, start + len(piece.ids))
-        row["tokens"][place] = piece.ids
-        row["loss_mask"][place] = piece.loss_mask
-        row["segment_ids"][place] = segment
-        row["positions"][place] = np.arange(len(piece.ids))
-        start = place.stop
+        span = slice(start, start + len(piece.ids))
+        row["tokens"][span] = piece.ids
+        row["loss_mask"][span] = piece.loss_mask
+        row["segment_ids"][span] = segment
+        row["positions"][span] = np.arange(len(piece.ids))
+        start = span.stop
     return row

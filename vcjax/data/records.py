@@ -14,7 +14,7 @@ Message = dict[str, str]  # {"role": one of ROLES, "content": text}
 
 
 class BadRecord(ValueError):
-    """One record that doesn't hold to its schema; the importer adds the file and the line."""
+    """One record that doesn't fit its schema; the importer adds the file and the line."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -30,7 +30,7 @@ def check_text(value: Any, field: str, *, may_be_empty: bool = False) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:  # JSON's "\ud800" is legal, but no tokenizer can encode it
-        raise BadRecord(f"field {field!r} holds half of a surrogate pair") from None
+        raise BadRecord(f"field {field!r} has half of a surrogate pair") from None
     return value
 
 
@@ -43,21 +43,21 @@ def check_messages(value: Any) -> tuple[Message, ...]:
     return tuple(_check_message(message, f"messages[{i}]") for i, message in enumerate(value))
 
 
-def _check_message(value: Any, place: str) -> Message:
+def _check_message(value: Any, path: str) -> Message:
     if not isinstance(value, dict):
-        raise BadRecord(f"{place} must be an object, not {_kind(value)}")
+        raise BadRecord(f"{path} must be an object, not {_kind(value)}")
     for name in value:
         if name not in ("role", "content"):
             hint = suggest(name, ("role", "content"))
-            raise BadRecord(f"unknown field {name!r} in {place}{hint}")
+            raise BadRecord(f"unknown field {name!r} in {path}{hint}")
     for name in ("role", "content"):
         if name not in value:
-            raise BadRecord(f"{place} has no field {name!r}")
+            raise BadRecord(f"{path} has no field {name!r}")
     role = value["role"]
     if role not in ROLES:
         hint = suggest(str(role), ROLES)
-        raise BadRecord(f"{place} has the unknown role {role!r} (one of {', '.join(ROLES)}){hint}")
-    content = check_text(value["content"], f"{place}.content", may_be_empty=True)
+        raise BadRecord(f"{path} has the unknown role {role!r} (one of {', '.join(ROLES)}){hint}")
+    content = check_text(value["content"], f"{path}.content", may_be_empty=True)
     return {"role": role, "content": content}
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
@@ -15,6 +17,7 @@ from vcjax.data.importers import Records
 from vcjax.data.preparation import losses, prepare
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared
 from vcjax.parallel import barrier, is_main_process, on_main_process
+from vcjax.text.rendering import Rendered, coloured, legend
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 
@@ -169,6 +172,22 @@ def prepare_sources(
         rows = sum(map(len, prepared))
         parts += [(part, source.weight * len(part) / rows) for part in prepared if len(part)]
     return parts
+
+
+def print_rows(parts: list[Part], tokenizer: Tokenizer, count: int) -> None:
+    """Prints the first rows of each part in the terminal's colours, without their padding, so that
+    anyone can see which tokens are trained on; a row of preferences is two lines.
+
+    Args:
+      count: rows of each part.
+    """
+    print(legend())
+    for part, _ in parts:
+        for number in range(min(count, len(part))):
+            row = {name: np.atleast_2d(value) for name, value in part[number].items()}
+            for line, segments in enumerate(row["segment_ids"]):
+                ids, mask = (row[name][line][segments > 0] for name in ("tokens", "loss_mask"))
+                print(coloured(tokenizer, Rendered(tuple(ids.tolist()), tuple(mask.tolist()))))
 
 
 def _prepare(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokenizer) -> None:

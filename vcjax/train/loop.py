@@ -39,7 +39,7 @@ from vcjax.parallel import (
 )
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
-from vcjax.train.data import DATA, prepare_sources
+from vcjax.train.data import DATA, prepare_sources, print_rows
 from vcjax.train.evaluation import Evaluation, ValidationLoss
 from vcjax.train.inputs import Inputs, check_inputs, write_model_files
 from vcjax.train.layout import (
@@ -73,7 +73,9 @@ Batch = dict[str, Array]
 METRICS = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate", "skipped")
 
 
-def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) -> dict[str, Any]:
+def train(
+    config: TrainConfig, workdir: str | Path, *, profile: bool = False, show_rows: int = 0
+) -> dict[str, Any]:
     """Trains until `config.steps` steps are done, from wherever an earlier start has stopped.
 
     A finished run is extended by more `steps`; the schedule is then that of the longer run, from
@@ -83,6 +85,7 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
 
     Args:
       profile: write a trace of a few steps into `workdir/profile`.
+      show_rows: how many rows of each data set are printed, coloured by the loss mask.
 
     Returns:
       The summary: see `vcjax.train.logging.summarise`, and `Evaluation.summary`.
@@ -98,10 +101,12 @@ def train(config: TrainConfig, workdir: str | Path, *, profile: bool = False) ->
     if (summary := on_main_process(lambda: run.finished(count="steps"))) is not None:
         return summary
     with spooled(home, is_checkpoint, jax.process_index()) as spool:
-        return _train(config, run, spool, profile=profile)
+        return _train(config, run, spool, profile=profile, show_rows=show_rows)
 
 
-def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dict[str, Any]:
+def _train(
+    config: TrainConfig, run: Run, spool: Spool, *, profile: bool, show_rows: int
+) -> dict[str, Any]:
     workdir = spool.local
     inputs = check_inputs(config, workdir)
     mesh, model = inputs.mesh, inputs.model
@@ -119,6 +124,8 @@ def _train(config: TrainConfig, run: Run, spool: Spool, *, profile: bool) -> dic
         shared("workdir begun")
         tokenizer = model.require_tokenizer()
         parts = prepare_sources(inputs.sources, config, tokenizer, workdir, shared)
+        if show_rows:
+            on_main_process(partial(print_rows, parts, tokenizer, show_rows))
         groups = prepare_groups(inputs.validation.data, config, tokenizer, workdir, shared)
 
         # -----------------------------------------------------------------------------------------
