@@ -21,9 +21,9 @@ class Shape:
     """A model without weights and what to train of it.
 
     Attributes:
-      model: one of `vcjax.model.named.NAMED`.
+      model: one of `vcjax.model.build.NAMED`.
       rank: of adapters on all projections; 0 is full fine-tuning.
-      remat: one of `vcjax.model.remat.POLICIES`.
+      remat: one of `vcjax.model.layers.POLICIES`.
     """
 
     model: str

@@ -9,11 +9,10 @@ import numpy as np
 
 from benchmarks.serve import Contender, peak_resident, serve
 from benchmarks.workload import token_batches
-from vcjax.model.build import Params, initialise
+from vcjax.model.attention.packed import choose_backend
+from vcjax.model.build import NAMED, Params, initialise
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import split_adapters
-from vcjax.model.named import NAMED
-from vcjax.model.packed import choose_backend
 from vcjax.parallel import make_mesh
 from vcjax.train.config import TrainConfig
 from vcjax.train.layout import (

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.contenders import decode_matmul as limit
 from benchmarks.matmuls import ATTENTION, decode_matmuls, prefill_matmuls
+from vcjax.model.build import NAMED
 from vcjax.model.flops import forward_matmuls
-from vcjax.model.named import NAMED
 
 
 @pytest.mark.parametrize("batch", [1, 16])

@@ -1,9 +1,9 @@
 import pytest
 
 from benchmarks.matmuls import step_matmuls
+from vcjax.model.build import NAMED
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import step_flops
-from vcjax.model.named import NAMED
 
 
 @pytest.fixture(scope="module")

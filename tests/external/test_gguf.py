@@ -11,7 +11,7 @@ from sentencepiece import sentencepiece_model_pb2
 from transformers import AutoTokenizer
 
 from tests.external.outside import DATA
-from vcjax.weights.gguf import GGUFSource
+from vcjax.weights.gguf.source import GGUFSource
 
 LLAMA2 = DATA / "llama2_tiny_random_gguf" / "llama-2-tiny-random.gguf"
 MINIMIND = DATA / "minimind_tokenizer"

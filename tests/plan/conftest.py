@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from configs import sft
-from vcjax.model.named import NAMED
+from vcjax.model.build import NAMED
 from vcjax.plan.setting import Setting, plan_config, settle
 from vcjax.plan.topology import read_topology
 

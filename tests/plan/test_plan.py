@@ -8,7 +8,7 @@ from configs import adversarial, sft
 from tests.processes import launched
 from tests.scripts import ran
 from vcjax.core.errors import UserError
-from vcjax.model.named import NAMED
+from vcjax.model.build import NAMED
 from vcjax.plan.plan import make_plan
 from vcjax.plan.setting import plan_config, read_shape
 from vcjax.plan.table import lines

@@ -6,8 +6,8 @@ from configs.synthesize import get_config
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
+from vcjax.model.build import NAMED
 from vcjax.model.flops import parameters
-from vcjax.model.named import NAMED
 from vcjax.plan.synthesis import plan_synthesis, read_spent
 from vcjax.plan.topology import read_topology
 

@@ -31,7 +31,7 @@ PART = (
     "generate/test_engine.py",
     "generate/test_one_request.py",
     "launch/test_chat.py",
-    "model/test_llama_forward.py",
+    "model/test_llama.py",
     "plan/test_plan.py",
     "report/test_reports.py",
     "road/test_demo_config.py",

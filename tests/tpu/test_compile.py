@@ -10,8 +10,8 @@ from jax.sharding import NamedSharding
 
 from configs import adversarial, sft
 from tests.train.gradients import mean_gradients
-from vcjax.model.named import NAMED
-from vcjax.model.splash import splash_attention
+from vcjax.model.attention.splash import splash_attention
+from vcjax.model.build import NAMED
 from vcjax.parallel import make_mesh, partition_spec
 from vcjax.plan.compiled import compile_step
 from vcjax.plan.memory import count_memory

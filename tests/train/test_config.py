@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from vcjax.core.defaults import SIZES
 from vcjax.core.errors import UserError
-from vcjax.model.named import NAMED
+from vcjax.model.build import NAMED
 from vcjax.train.config import TrainConfig
 
 

@@ -1,179 +1,29 @@
-"""The decoder: RMSNorm, rotary grouped-query attention, SwiGLU, in Flax NNX.
+"""The decoder in Flax NNX: embedding, rotary grouped-query attention and SwiGLU layers, head.
 
 `Llama(stacked=True)` holds each layer parameter once, with a leading `layers` axis, and runs one
 `jax.lax.scan`: the form for training. `Llama(stacked=False)` holds a list of blocks and unrolls:
 the form for decoding, where a scan would copy every layer's weights and cache at each token.
 `unstack` turns the parameters of the first form into those of the second.
-
-Sources: Touvron et al., arXiv 2302.13971; Shazeer, arXiv 2002.05202 (SwiGLU); Zhang and
-Sennrich, arXiv 1910.07467 (RMSNorm).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
-from vcjax.model.attention import attend, cached_mask, windowed
+from vcjax.model.attention.packed import attend_packed, choose_backend
+from vcjax.model.attention.reference import attend, cached_mask, windowed
 from vcjax.model.config import LlamaConfig
-from vcjax.model.lora import LoraConfig, drop
-from vcjax.model.mixed import add_bias, embed, rms_norm, swiglu
-from vcjax.model.packed import attend_packed, choose_backend
-from vcjax.model.quantised import QuantisedKernel
-from vcjax.model.remat import rematerialised
+from vcjax.model.layers import INIT, Block, ParamMaker, RMSNorm, rematerialised
+from vcjax.model.lora import LoraConfig
+from vcjax.model.mixed import embed
 from vcjax.model.rope import rotate, rotation
 from vcjax.parallel import AnyMesh
 
 Cache = tuple[tuple[Array, Array], ...]
 """Per layer, keys and values, each [batch, kv_heads, context, head_dim]."""
-
-_INIT = jax.nn.initializers.normal(0.02)
-
-
-class _Maker:
-    """Makes parameters: names their logical axes and, for stacked layers, adds the layer axis."""
-
-    def __init__(
-        self, rngs: nnx.Rngs, dtype: Any, layers: int | None, mesh: AnyMesh | None
-    ) -> None:
-        self.rngs, self.dtype, self.layers, self.mesh = rngs, dtype, layers, mesh
-
-    def __call__(
-        self,
-        init: Callable,
-        shape: tuple[int, ...],
-        axes: tuple[str, ...],
-        kind: type = nnx.Param,
-        dtype: Any = None,
-    ) -> Any:
-        if self.layers is not None:
-            shape, axes = (self.layers, *shape), ("layers", *axes)
-        return kind(init(self.rngs.params(), shape, dtype or self.dtype), axes=axes)
-
-
-class RMSNorm(nnx.Module):
-    """Normalises in float32, casts back, then multiplies by the weight (Hugging Face's order)."""
-
-    def __init__(self, make: _Maker, size: int, axis: str, eps: float) -> None:
-        self.weight = make(jax.nn.initializers.ones, (size,), (axis,))
-        self.eps = eps
-
-    def __call__(self, x: Float[Array, "*rows size"]) -> Float[Array, "*rows size"]:
-        return rms_norm(x, self.weight[...], self.eps)
-
-
-class Projection(nnx.Module):
-    """A matrix product over the last axes, with optional bias and low-rank adapter.
-
-    The kernel keeps its head axes apart (`[hidden, heads, head_dim]`), so that sharding rules see
-    heads; the product itself is two-dimensional and token-major, which XLA's CPU backend runs
-    about 1.5 times faster than the three-dimensional form in the backward pass.
-    """
-
-    def __init__(
-        self,
-        make: _Maker,
-        name: str,
-        inputs: dict[str, int],
-        outputs: dict[str, int],
-        *,
-        bias: bool,
-        lora: LoraConfig | None,
-    ) -> None:
-        self.inputs, self.outputs = tuple(inputs.values()), tuple(outputs.values())
-        self.kernel: Any
-        if lora is not None and lora.base:
-            self.kernel = QuantisedKernel(make, lora.base, inputs, outputs, make.mesh)
-        else:
-            self.kernel = make(_INIT, (*self.inputs, *self.outputs), (*inputs, *outputs))
-        self.bias = make(jax.nn.initializers.zeros, self.outputs, tuple(outputs)) if bias else None
-        self.name, self.lora = name, None
-        if lora is not None and lora.covers(name):
-            self.lora = lora
-            flat_in, flat_out = _size(self.inputs), _size(self.outputs)
-            bound = flat_in**-0.5
-
-            def uniform(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-                return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-            in_axis, out_axis = next(iter(inputs)), next(iter(outputs))
-            self.lora_a = make(uniform, (flat_in, lora.rank), (in_axis, "rank"), nnx.LoRAParam)
-            zeros = jax.nn.initializers.zeros
-            self.lora_b = make(zeros, (lora.rank, flat_out), ("rank", out_axis), nnx.LoRAParam)
-
-    def __call__(self, x: Float[Array, "batch length *inputs"], key: Array | None = None) -> Array:
-        """`key` draws what the layer's adapters leave out; None leaves nothing out."""
-        batch, length = x.shape[:2]
-        rows = x.reshape(batch * length, _size(self.inputs))
-        if isinstance(self.kernel, QuantisedKernel):
-            out = self.kernel(rows)
-        else:
-            kernel = self.kernel[...].astype(x.dtype)
-            out = rows @ kernel.reshape(_size(self.inputs), _size(self.outputs))
-        if self.lora is not None:
-            kept = rows if key is None else drop(rows, self.name, self.lora.dropout, key)
-            low = kept @ self.lora_a[...].astype(x.dtype)
-            out = out + (low @ self.lora_b[...].astype(x.dtype)) * self.lora.scale
-        if self.bias is not None:
-            out = add_bias(out, self.bias[...].reshape(-1))
-        return out.reshape(batch, length, *self.outputs)
-
-
-class Block(nnx.Module):
-    """One layer: attention and feed-forward, each on a normalised input, added to the stream."""
-
-    def __init__(self, config: LlamaConfig, make: _Maker, lora: LoraConfig | None) -> None:
-        hidden = {"embed": config.hidden_size}
-        heads = {"heads": config.num_heads, "head_dim": config.head_dim}
-        kv_heads = {"kv_heads": config.num_kv_heads, "head_dim": config.head_dim}
-        middle = {"mlp": config.intermediate_size}
-
-        def project(name: str, source: dict, target: dict, bias: bool) -> Projection:
-            return Projection(make, name, source, target, bias=bias, lora=lora)
-
-        self.attention_norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
-        self.q = project("q", hidden, heads, config.qkv_bias)
-        self.k = project("k", hidden, kv_heads, config.qkv_bias)
-        self.v = project("v", hidden, kv_heads, config.qkv_bias)
-        self.o = project("o", heads, hidden, config.o_bias)
-        if config.qk_norm:
-            self.q_norm = RMSNorm(make, config.head_dim, "head_dim", config.rms_norm_eps)
-            self.k_norm = RMSNorm(make, config.head_dim, "head_dim", config.rms_norm_eps)
-        else:
-            self.q_norm = self.k_norm = None
-        self.mlp_norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
-        self.gate = project("gate", hidden, middle, config.mlp_bias)
-        self.up = project("up", hidden, middle, config.mlp_bias)
-        self.down = project("down", middle, hidden, config.mlp_bias)
-
-    def __call__(
-        self,
-        x: Float[Array, "batch length hidden"],
-        attention: Callable[..., Array],
-        drop_key: Array | None = None,
-    ) -> Float[Array, "batch length hidden"]:
-        """`attention` maps query, key and value, by heads, to what the queries see.
-
-        `drop_key` is the layer's key of dropout; None is no dropout.
-        """
-        with jax.named_scope("attention"):
-            normal = self.attention_norm(x)
-            query, key = self.q(normal, drop_key), self.k(normal, drop_key)
-            value = self.v(normal, drop_key)
-            if self.q_norm is not None and self.k_norm is not None:
-                query, key = self.q_norm(query), self.k_norm(key)
-            query, key = checkpoint_name(query, "query"), checkpoint_name(key, "key")
-            value = checkpoint_name(value, "value")
-            x = x + self.o(attention(query, key, value), drop_key)
-        with jax.named_scope("mlp"):
-            normal = self.mlp_norm(x)
-            gate = checkpoint_name(self.gate(normal, drop_key), "gate")
-            up = checkpoint_name(self.up(normal, drop_key), "up")
-            return x + self.down(swiglu(gate, up), drop_key)
 
 
 class Llama(nnx.Module):
@@ -194,8 +44,9 @@ class Llama(nnx.Module):
     ) -> None:
         """Args: `dtype` is that of the computation, `param_dtype` that of the parameters.
 
-        `remat` is one of `vcjax.model.remat.POLICIES`, `attention` one of the backends of
-        `vcjax.model.packed`, `mesh` the mesh that rows lie on; all three concern whole rows.
+        `remat` is one of `vcjax.model.layers.POLICIES`, `attention` one of the backends of
+        `vcjax.model.attention.packed`, `mesh` the mesh that rows are sharded over; all three
+        concern whole rows.
 
         Adapters drop inputs only where the attribute `drop_key`, None at first, is set to a key
         of JAX: a training step does so, anew for each microbatch.
@@ -205,17 +56,19 @@ class Llama(nnx.Module):
         self.attention, self.mesh = attention, mesh
         self.dropout = 0.0 if lora is None else lora.dropout
         self.drop_key: Array | None = nnx.data(None)
-        make = _Maker(rngs, param_dtype, None, mesh)
+        make = ParamMaker(rngs, param_dtype, None, mesh)
         size = (config.vocab_size, config.hidden_size)
-        self.embedding = make(_INIT, size, ("vocab", "embed"))
+        self.embedding = make(INIT, size, ("vocab", "embed"))
         self.norm = RMSNorm(make, config.hidden_size, "embed", config.rms_norm_eps)
         if config.tie_embeddings:
             self.head = None
         else:
-            self.head = make(_INIT, size[::-1], ("embed", "vocab"))
+            self.head = make(INIT, size[::-1], ("embed", "vocab"))
         self.layers: Any
         if stacked:
-            self.layers = Block(config, _Maker(rngs, param_dtype, config.num_layers, mesh), lora)
+            self.layers = Block(
+                config, ParamMaker(rngs, param_dtype, config.num_layers, mesh), lora
+            )
         else:
             self.layers = nnx.List(Block(config, make, lora) for _ in range(config.num_layers))
 
@@ -325,10 +178,3 @@ def init_cache(config: LlamaConfig, batch: int, context: int, dtype: Any) -> Cac
     return tuple(
         (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
     )
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total

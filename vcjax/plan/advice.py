@@ -6,8 +6,8 @@ from itertools import product
 from typing import Any
 
 from vcjax.core.hardware import Hardware
+from vcjax.model.layers import POLICIES
 from vcjax.model.quantised import FORMS
-from vcjax.model.remat import POLICIES
 from vcjax.parallel import AXES
 from vcjax.plan.memory import count_memory, count_state
 from vcjax.plan.setting import Setting, settle

@@ -13,9 +13,9 @@ from jax.sharding import NamedSharding
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.data.packing import DTYPES
+from vcjax.model.attention.packed import choose_backend
+from vcjax.model.build import NAMED
 from vcjax.model.config import LlamaConfig
-from vcjax.model.named import NAMED
-from vcjax.model.packed import choose_backend
 from vcjax.parallel import (
     LOGICAL_AXIS_RULES,
     AnyMesh,
@@ -28,7 +28,7 @@ from vcjax.plan.topology import Topology
 from vcjax.train.config import TrainConfig, kind_of
 from vcjax.train.layout import Layout, batch_spec, make_layout
 from vcjax.train.optim import Optimizer, make_optimizer
-from vcjax.weights.gguf import GGUFSource
+from vcjax.weights.gguf.source import GGUFSource
 from vcjax.weights.resolve import resolve
 from vcjax.weights.workdir import MODEL
 
@@ -37,7 +37,7 @@ NO_DATA = "(a plan reads no data)"
 
 
 def read_shape(reference: str) -> LlamaConfig:
-    """The shape of a model reference, or of a name of `vcjax.model.named`.
+    """The shape of a model reference, or of a name of `vcjax.model.build`.
 
     Raises:
       UserError: nothing is there, or what is there is no model.

@@ -40,7 +40,8 @@ KERNELS = ("splash", "cudnn")
 """Backends whose scores never leave the core."""
 
 _UNNAMED = ("reference", "cudnn")
-"""Backends of which remat can't keep what their backward pass needs; see `vcjax.model.packed`."""
+"""Backends of which remat can't keep what their backward pass needs; see
+`vcjax.model.attention.packed`."""
 
 
 @dataclass(frozen=True)

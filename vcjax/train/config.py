@@ -13,9 +13,9 @@ from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build
 from vcjax.data.columns import check_columns
 from vcjax.data.messages import TOOL_TURNS
+from vcjax.model.attention.packed import BACKENDS
+from vcjax.model.layers import POLICIES
 from vcjax.model.lora import LoraConfig
-from vcjax.model.packed import BACKENDS
-from vcjax.model.remat import POLICIES
 
 STAGES = ("cpt", "sft", "adversarial")
 OBJECTIVES = ("next_token", "dpo", "orpo")
@@ -163,8 +163,8 @@ class TrainConfig:
       max_skipped: updates in a row that may be skipped, for a loss or gradient that isn't finite;
         the next one ends the run.
       dtype: of the computation; parameters and moments are float32 always.
-      attention: one of `vcjax.model.attention.BACKENDS`.
-      remat: one of `vcjax.model.remat.POLICIES`, what the backward pass computes again.
+      attention: one of `vcjax.model.attention.reference.BACKENDS`.
+      remat: one of `vcjax.model.layers.POLICIES`, what the backward pass computes again.
       offload: keep the optimiser's state in the host's memory, where the backend can.
       checkpoint_every: steps between checkpoints; the last step has one too.
       keep: latest checkpoints kept.

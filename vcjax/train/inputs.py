@@ -13,7 +13,7 @@ from vcjax.core.files import replaced_folder, write_json
 from vcjax.core.lineage import Parent
 from vcjax.data.overlap import HeldOutRecords, left_uncompared
 from vcjax.data.prepared import Prepared
-from vcjax.model.packed import choose_backend
+from vcjax.model.attention.packed import choose_backend
 from vcjax.parallel import (
     ending_together,
     is_main_process,

@@ -24,7 +24,7 @@ from vcjax.parallel import is_main_process
 from vcjax.text.chat_settings import split_options
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
 from vcjax.weights.checkpoint import CheckpointSource
-from vcjax.weights.gguf import GGUFSource
+from vcjax.weights.gguf.source import GGUFSource
 from vcjax.weights.hf import HFSource
 from vcjax.weights.mapping import check_tensors, import_params
 from vcjax.weights.model import (

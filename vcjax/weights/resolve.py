@@ -19,7 +19,7 @@ from vcjax.core.stores import (
     reached,
     stamp,
 )
-from vcjax.model.named import NAMED
+from vcjax.model.build import NAMED
 from vcjax.text.chat_settings import ChatSettings, read_settings, split_options
 from vcjax.weights.hub import HUB_ID, fetch, is_snapshot, snapshot_files
 

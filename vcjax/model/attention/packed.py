@@ -12,10 +12,10 @@ from jax.sharding import AbstractMesh
 from jaxtyping import Array, Float, Int
 
 from vcjax.core.errors import UserError
-from vcjax.model.attention import attend, packed_mask, windowed
-from vcjax.model.blockwise import blockwise_attention
+from vcjax.model.attention.blockwise import blockwise_attention
+from vcjax.model.attention.reference import attend, packed_mask, windowed
+from vcjax.model.attention.splash import splash_attention
 from vcjax.model.config import LlamaConfig
-from vcjax.model.splash import splash_attention
 from vcjax.parallel import AnyMesh, partition_spec, platform_of
 
 BACKENDS = ("auto", "reference", "blocks", "cudnn", "splash")

@@ -6,7 +6,7 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from vcjax.core.errors import UserError
-from vcjax.weights.gguf_metadata import open_gguf
+from vcjax.weights.gguf.metadata import open_gguf
 
 
 def write(path, change=None):

@@ -10,7 +10,7 @@ from flax import nnx
 
 from vcjax.model.build import abstract, initialise, shapes
 from vcjax.model.config import LlamaConfig
-from vcjax.model.remat import POLICIES
+from vcjax.model.layers import POLICIES
 from vcjax.model.rope import RopeConfig
 
 LAYERS, BATCH, LENGTH, HIDDEN, MLP, HEADS, KV_HEADS, HEAD_DIM = 3, 2, 20, 40, 56, 6, 2, 8

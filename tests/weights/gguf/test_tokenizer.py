@@ -8,8 +8,8 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX as QWEN2
 
 from vcjax.core.errors import UserError
-from vcjax.weights.gguf_metadata import Metadata
-from vcjax.weights.gguf_tokenizer import SPLITS, build_tokenizer
+from vcjax.weights.gguf.metadata import Metadata
+from vcjax.weights.gguf.tokenizer import SPLITS, build_tokenizer
 
 ALPHABET = list(bytes_to_unicode().values())
 MERGES = ["h e", "l l", "he ll", "hell o", "Ġ w", "2 0", "20 2", "202 4"]

@@ -125,7 +125,7 @@ def _kernel(
         block_sizes=sizes,
         head_shards=head_parts,
         q_seq_shards=parts,
-        # What its backward pass reads, by the name under which `vcjax.model.remat` keeps it.
+        # What its backward pass reads, by the name under which `vcjax.model.layers` keeps it.
         residual_checkpoint_name="attended",
         interpret=interpret,
     )

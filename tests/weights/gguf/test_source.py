@@ -10,7 +10,7 @@ from gguf import GGMLQuantizationType as Type
 
 from vcjax.core.errors import UserError
 from vcjax.model.config import LlamaConfig
-from vcjax.weights.gguf import GGUFSource
+from vcjax.weights.gguf.source import GGUFSource
 
 HEADS, KV_HEADS, LAYERS, VOCABULARY = 4, 2, 2, 96
 MATRICES = {  # of a layer: HF module, output size, input size
@@ -117,7 +117,9 @@ def test_float_tensors_come_back_exactly_in_their_own_dtype(tmp_path, architectu
 
 @pytest.mark.parametrize("kind", [Type.Q8_0, Type.Q4_0, Type.Q4_1])
 def test_quantised_tensors_come_back_as_their_blocks_say(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("vcjax.weights.gguf._ROWS", 40)  # several steps, the last one shorter
+    monkeypatch.setattr(
+        "vcjax.weights.gguf.source._ROWS", 40
+    )  # several steps, the last one shorter
     tensors = tiny()
     source = GGUFSource(write(tmp_path / "m.gguf", tensors, kind=kind))
     assert source.quantised
@@ -134,7 +136,9 @@ def test_quantised_tensors_come_back_as_their_blocks_say(tmp_path, kind, monkeyp
 
 @pytest.mark.parametrize("kind", [Type.Q2_K, Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K])
 def test_k_quants_come_back_as_gguf_s_own_dequantisation(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("vcjax.weights.gguf._ROWS", 40)  # several steps, the last one shorter
+    monkeypatch.setattr(
+        "vcjax.weights.gguf.source._ROWS", 40
+    )  # several steps, the last one shorter
     # `gguf` can't quantise to these: random bytes are blocks, if their float16 scales are finite.
     block, size = gguf.GGML_QUANT_SIZES[kind]
     rng = np.random.default_rng(3)

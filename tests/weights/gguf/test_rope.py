@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vcjax.core.errors import UserError
-from vcjax.weights.gguf_metadata import Metadata
-from vcjax.weights.gguf_rope import rope_scaling
+from vcjax.weights.gguf.metadata import Metadata
+from vcjax.weights.gguf.rope import rope_scaling
 
 
 def divisors(head_dim, factor, low=1.0, high=4.0, context=8192, theta=500_000.0):

@@ -15,9 +15,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from vcjax.core.errors import UserError, suggest
-from vcjax.weights.gguf_metadata import open_gguf
-from vcjax.weights.gguf_rope import ROPE_FACTORS, rope_scaling
-from vcjax.weights.gguf_tokenizer import build_tokenizer
+from vcjax.weights.gguf.metadata import open_gguf
+from vcjax.weights.gguf.rope import ROPE_FACTORS, rope_scaling
+from vcjax.weights.gguf.tokenizer import build_tokenizer
 from vcjax.weights.mapping import Source
 
 # general.architecture -> the class name in config.json. Mistral files are labelled llama.

@@ -15,11 +15,11 @@ from flax import nnx
 
 from tests.compilation import with_devices
 from vcjax.core.errors import UserError
+from vcjax.model.attention.packed import _fused, attend_packed, choose_backend
+from vcjax.model.attention.splash import splash_attention
 from vcjax.model.build import abstract
 from vcjax.model.config import LlamaConfig
-from vcjax.model.packed import _fused, attend_packed, choose_backend
 from vcjax.model.rope import RopeConfig
-from vcjax.model.splash import splash_attention
 from vcjax.parallel import AnyMesh, abstract_mesh
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 16
@@ -80,7 +80,7 @@ def test_splash_on_a_mesh_agrees_with_the_reference():
     """Rows, heads and places over eight devices; key heads where the mesh divides them."""
     flags = {"XLA_FLAGS": with_devices(8), "JAX_PLATFORMS": "cpu"}
     out = subprocess.run(
-        [sys.executable, "-m", "tests.model.splash_on_meshes"],
+        [sys.executable, "-m", "tests.model.attention.splash_on_meshes"],
         env=os.environ | flags,
         check=True,
         capture_output=True,

@@ -1,6 +1,7 @@
-"""Prints, as JSON, how far splash attention on meshes of 8 devices is from the reference on one.
+r"""Prints, as JSON, how far splash attention on meshes of 8 devices is from the reference on one.
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.model.splash_on_meshes
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 \
+        python -m tests.model.attention.splash_on_meshes
 
 A process of its own, because the number of devices is fixed when JAX starts.
 """
@@ -10,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from tests.model.test_packed_attention import HEADS, reference, results
-from vcjax.model.splash import splash_attention
+from tests.model.attention.test_packed import HEADS, reference, results
+from vcjax.model.attention.splash import splash_attention
 from vcjax.parallel import make_mesh, partition_spec
 
 MESHES = (

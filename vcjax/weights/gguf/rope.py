@@ -6,7 +6,7 @@ import numpy as np
 
 from vcjax.core.errors import UserError
 from vcjax.model.rope import FREQUENCIES, RopeConfig
-from vcjax.weights.gguf_metadata import Metadata
+from vcjax.weights.gguf.metadata import Metadata
 
 # Divisors of the frequencies, float32 [head_dim / 2].
 ROPE_FACTORS = "rope_freqs.weight"

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import generate_merges
 
 from vcjax.core.errors import UserError, suggest
-from vcjax.weights.gguf_metadata import Metadata
+from vcjax.weights.gguf.metadata import Metadata
 
 
 class TokenType(IntEnum):

@@ -14,7 +14,7 @@ from tests.compilation import with_devices
 from vcjax.core.errors import UserError
 from vcjax.parallel import AXES, make_mesh, sharding
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,6 @@
+"""Grouped-query attention: over packed rows in training, over a cache in decoding.
+
+packed.choose_backend   `config.attention`, the devices, the mesh -> a backend
+packed.attend_packed    whole rows -> reference | blockwise | cuDNN | splash
+reference.attend        a cache, or rows with a mask; what every backend is tested against
+"""
