@@ -50,7 +50,7 @@ class Model:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine on this model; it holds the parameters on the devices."""
+        """The engine on this model; it has the parameters on the devices."""
         dtype = jnp.dtype(self.loaded.dtype)
         return Engine(self.config, self.loaded.params, dtype=dtype)
 
@@ -60,7 +60,7 @@ class Model:
         return TextEngine(self.loaded, self.engine)
 
     def logits(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length vocab"]:
-        """Scores of every next token, float32; each row is one text from position 0."""
+        """Logits of every next token, float32; each row is one text from position 0."""
         tokens = jnp.asarray(tokens)
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from tests.parity.random_models import tokens
-from vcjax.model import llama
+from vcjax.model import layers
 from vcjax.model.build import Params, abstract, shapes
 from vcjax.model.lora import PROJECTIONS, LoraConfig, drop, join_params, split_adapters
 
@@ -73,7 +73,7 @@ def test_every_layer_and_projection_draws_its_own(model, monkeypatch):
         drawn.append((projection, drop(jnp.ones((4, 64)), projection, rate, key)))
         return drop(rows, projection, rate, key)
 
-    monkeypatch.setattr(llama, "drop", recorded)
+    monkeypatch.setattr(layers, "drop", recorded)
     options = {"lora": LoraConfig(rank=1, dropout=0.5), "stacked": False}
     graph, _ = abstract(model.config, **options)
 

@@ -91,9 +91,9 @@ def packed_logits(
 def plain_logits(
     graph: Any, params: Params, tokens: Int[Array, "batch length"]
 ) -> Float[Array, "batch length vocab"]:
-    """Logits of rows that hold one text each, from position 0, without padding.
+    """Logits of rows that have one text each, from position 0, without padding.
 
-    Made to be compared, so matrix products are summed exactly: in float64 on a CPU, where XLA's
+    Made to be compared, so matmuls are summed exactly: in float64 on a CPU, where XLA's
     float32 sums err half as much again as those of other libraries (and cost half the time), and
     in full float32 rather than TF32 on an accelerator.
     """

@@ -19,8 +19,8 @@ MODEL_TYPES = {
 class LlamaConfig:
     """What distinguishes one member of the family from another; sizes are counts.
 
-    `windows` holds, per layer, the number of keys a query sees (itself included), or 0 for all;
-    it is empty where no layer has a window.
+    `windows` has, for each layer, the number of keys that a query attends to, itself included, or 0
+    for all; it is empty where no layer has a window.
     """
 
     architecture: str

@@ -1,7 +1,7 @@
 """The layers of the decoder: RMSNorm, projections with adapters, attention and SwiGLU blocks.
 
-A layer's values have names (`checkpoint_name`), by which a remat policy says which of them the
-backward pass keeps and which it computes again.
+A layer's values have names (`checkpoint_name`), by which a remat policy chooses those that the
+backward pass keeps; it computes the others again.
 
 Sources: Touvron et al., arXiv 2302.13971; Shazeer, arXiv 2002.05202 (SwiGLU); Zhang and Sennrich,
 arXiv 1910.07467 (RMSNorm).
@@ -36,12 +36,12 @@ POLICIES: dict[str, Callable[..., Any] | None] = {
     "projections": jax.checkpoint_policies.save_only_these_names(*PROJECTED),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-"""Policy by name. `none` keeps everything; `dots` keeps attention and the products with
+"""Policy by name. `none` keeps everything; `dots` keeps attention and the matmuls with
 weights; `projections` keeps what PROJECTED names; `full` keeps the input of each layer only."""
 
 
 def rematerialised(function: Callable, policy: str) -> Callable:
-    """`function`, computed again in the backward pass as far as the policy says."""
+    """`function`, of which the backward pass computes again what the policy doesn't keep."""
     if POLICIES[policy] is None:
         return function
     return jax.checkpoint(function, prevent_cse=False, policy=POLICIES[policy])
@@ -80,10 +80,10 @@ class RMSNorm(nnx.Module):
 
 
 class Projection(nnx.Module):
-    """A matrix product over the last axes, with optional bias and low-rank adapter.
+    """A matmul over the last axes, with optional bias and low-rank adapter.
 
     The kernel keeps its head axes apart (`[hidden, heads, head_dim]`), so that sharding rules see
-    heads; the product itself is two-dimensional and token-major, which XLA's CPU backend runs
+    heads; the matmul itself is two-dimensional and token-major, which XLA's CPU backend runs
     about 1.5 times faster than the three-dimensional form in the backward pass.
     """
 

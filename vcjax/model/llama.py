@@ -1,7 +1,7 @@
 """The decoder in Flax NNX: embedding, rotary grouped-query attention and SwiGLU layers, head.
 
-`Llama(stacked=True)` holds each layer parameter once, with a leading `layers` axis, and runs one
-`jax.lax.scan`: the form for training. `Llama(stacked=False)` holds a list of blocks and unrolls:
+`Llama(stacked=True)` has each layer parameter once, with a leading `layers` axis, and runs one
+`jax.lax.scan`: the form for training. `Llama(stacked=False)` has a list of blocks and unrolls:
 the form for decoding, where a scan would copy every layer's weights and cache at each token.
 `unstack` turns the parameters of the first form into those of the second.
 """
@@ -78,7 +78,7 @@ class Llama(nnx.Module):
         positions: Int[Array, "batch length"],
         segment_ids: Int[Array, "batch length"],
     ) -> Float[Array, "batch length hidden"]:
-        """Runs whole rows. Tokens see earlier tokens of their own segment.
+        """Runs whole rows. Tokens attend to earlier tokens of their own segment.
 
         Args:
           tokens: vocabulary ids.
@@ -86,7 +86,7 @@ class Llama(nnx.Module):
           segment_ids: which packed text a token belongs to; padding is a segment of its own (0).
 
         Returns:
-          Final hidden states, normalised, in the compute dtype. `logits` maps them to scores.
+          Final hidden states, normalised, in the compute dtype. `logits` maps them to logits.
         """
         length = tokens.shape[1]
         backend = choose_backend(self.attention, self.config, self.dtype, self.mesh, length)
@@ -129,10 +129,10 @@ class Llama(nnx.Module):
         positions: Int[Array, "batch length"],
         cache: Cache,
     ) -> tuple[Float[Array, "batch length hidden"], Cache]:
-        """Runs new tokens on top of a cache whose slot s holds position s of the row.
+        """Runs new tokens on top of a cache whose slot s has position s of the row.
 
-        Keys and values of the new tokens are written at `positions`. Rows may hold padding after
-        their real tokens: what it writes lies beyond every real query and is overwritten later.
+        Keys and values of the new tokens are written at `positions`. Rows may have padding after
+        their real tokens: what it writes is beyond every real query and is overwritten later.
         Needs `stacked=False`.
         """
         x = embed(self.embedding[...], tokens, self.dtype)
@@ -141,20 +141,20 @@ class Llama(nnx.Module):
         rows = jnp.arange(tokens.shape[0])[:, None]
         layers = []
         for block, window, (keys, values) in zip(self.layers, self._windows(), cache, strict=True):
-            seen = mask if window is None else windowed(mask, positions, window)
+            visible = mask if window is None else windowed(mask, positions, window)
 
-            def attention(query, key, value, keys=keys, values=values, seen=seen):
+            def attention(query, key, value, keys=keys, values=values, visible=visible):
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
                 keys = keys.at[rows, :, positions].set(key.astype(keys.dtype))
                 values = values.at[rows, :, positions].set(value.astype(values.dtype))
                 layers.append((keys, values))
-                return attend(query, keys.astype(self.dtype), values.astype(self.dtype), seen)
+                return attend(query, keys.astype(self.dtype), values.astype(self.dtype), visible)
 
             x = block(x, attention)
         return self.norm(x), tuple(layers)
 
     def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:
-        """Scores over the vocabulary, float32."""
+        """Logits, float32."""
         return (hidden @ self.head_matrix().astype(self.dtype).T).astype(jnp.float32)
 
     def head_matrix(self) -> Float[Array, "vocab hidden"]:

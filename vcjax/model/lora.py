@@ -18,7 +18,7 @@ LEAVES = ("lora_a", "lora_b")
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """A regular expression over the names in PROJECTIONS says which ones get an adapter.
+    """Which projections get an adapter: a regular expression over the names in PROJECTIONS.
 
     `dropout` is the share of an adapter's inputs that is left out in training. `base` is the form
     of the frozen kernels, adapted or not: '' (plain) or one of `vcjax.model.quantised.FORMS`.
@@ -47,7 +47,7 @@ class LoraConfig:
 
     @property
     def scale(self) -> float:
-        """Factor of the low-rank product: alpha / rank."""
+        """Factor of the adapter's output: alpha / rank."""
         return self.alpha / self.rank
 
     def covers(self, projection: str) -> bool:
@@ -69,7 +69,7 @@ def drop(
 
 
 def split_adapters(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns (the adapters' leaves, the rest), each in the places where they stood."""
+    """Returns (the adapters' leaves, the rest), each at the paths that they had."""
     flat = flatten_dict(params)
     adapters = {path: leaf for path, leaf in flat.items() if path[-1] in LEAVES}
     rest = {path: leaf for path, leaf in flat.items() if path[-1] not in LEAVES}
@@ -84,7 +84,7 @@ def join_params(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 def merge_lora(params: dict, lora: LoraConfig) -> dict:
     """Adds `scale * A @ B` to each adapted kernel and drops A and B: a plain model's parameters.
 
-    The product is formed in float32 and added in the kernel's dtype. Quantised kernels, of stacked
+    `A @ B` is computed in float32 and added in the kernel's dtype. Quantised kernels, of stacked
     layers, are made whole in float32 first: an adapter was trained on top of what their codes
     stand for, and makes up for some of what they lost.
     """

@@ -2,7 +2,7 @@
 
 The value is that of Hugging Face: the parameter is rounded to the activations' dtype, and so is
 the result. The gradient is summed over the tokens in float32: bfloat16 has 8 bits, so that a sum
-of it stands still at about 256 equal terms, and a common token occurs thousands of times in a
+of it stops growing at about 256 equal terms, and a common token occurs thousands of times in a
 batch. In float32 nothing is rounded, and all of it is what plain arithmetic gives.
 """
 
@@ -111,7 +111,7 @@ def embed(
     `dtype`. Otherwise each would need the whole table, and sum a whole gradient, in float32.
 
     Args:
-      mesh: the mesh that the rows lie on; None is one device.
+      mesh: the mesh that the rows are sharded over; None is one device.
     """
     rows = table[tokens].astype(dtype)
     if mesh is None:

@@ -1,11 +1,11 @@
 """Frozen kernels in 8 or 4 bits, made whole again layer by layer as they are used (QLoRA).
 
-Source: Dettmers et al., arXiv 2305.14314, section 3 and appendix E; blocks lie as bitsandbytes
-lays them. Scales stay float32, half a bit a weight; the paper's second quantisation of them would
-save 0.37 of it.
+Source: Dettmers et al., arXiv 2305.14314, section 3 and appendix E; blocks are laid out as in
+bitsandbytes. Scales stay float32, half a bit a weight; the paper's second quantisation of them
+would save 0.37 of it.
 
 Not `qwix`: its provider swaps a module's weights while the forward pass runs, which a module made
-inside a traced step forbids and a scan over stacked layers never lets it see; and its NF4 holds
+inside a traced step forbids and a scan over stacked layers never lets it see; and its NF4 stores
 a weight in `uint4`, a whole byte of it on a CPU.
 """
 
@@ -24,7 +24,7 @@ from vcjax.core.errors import UserError
 from vcjax.parallel import AnyMesh, gathered_sharding
 
 Gathered = tuple[NamedSharding | None, NamedSharding | None]
-"""Where codes and scales lie when rows meet them; None is where they are."""
+"""Shardings of codes and scales while rows are multiplied by them; None is as they are stored."""
 
 FORMS = ("int8", "nf4")
 BLOCK = 64
@@ -55,7 +55,7 @@ NF4 = np.array(
 
 
 class QuantisedKernel(nnx.Module):
-    """Stands where a projection's kernel would, with what `quantise` gives; a new one is zeros."""
+    """A projection's kernel as `quantise` returns it; a new one is zeros."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class QuantisedKernel(nnx.Module):
         outputs: dict[str, int],
         mesh: AnyMesh | None = None,
     ) -> None:
-        """`make` is that of `vcjax.model.llama`; the dicts map the kernel's axes to their sizes.
+        """`make` is a `ParamMaker`; the dicts map the kernel's axes to their sizes.
 
-        `mesh` is the mesh that codes and scales are laid over, by the rules for those axes.
+        `mesh` is the mesh that codes and scales are sharded over.
         """
         whole, blocks = list(inputs.values()), 1
         if form == "nf4":
@@ -88,14 +88,14 @@ class QuantisedKernel(nnx.Module):
             )
 
     def __call__(self, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:
-        return _product(rows, self.codes[...], self.scales[...], self.gathered)
+        return _matmul(rows, self.codes[...], self.scales[...], self.gathered)
 
 
 def quantise(kernel: Float[Array, "..."], form: str, inputs: int) -> dict[str, Array]:
     """Codes, with the kernel's axes, and float32 scales [blocks, *outputs].
 
     `int8`: one block, one symmetric scale for each output.
-    `nf4`: a block is BLOCK inputs, its scale their largest magnitude. A byte holds two neighbours
+    `nf4`: a block is BLOCK inputs, its scale their largest magnitude. A byte has two neighbours
     along the last axis of the inputs, the first in the low half; that axis is half as long.
 
     Args:
@@ -161,10 +161,10 @@ def _spread(scales: Array, inputs: int) -> Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _product(rows: Array, codes: Array, scales: Array, gathered: Gathered) -> Array:
+def _matmul(rows: Array, codes: Array, scales: Array, gathered: Gathered) -> Array:
     """Rows times the kernel, in the dtype of the rows. Codes and scales have no gradient.
 
-    The backward pass makes the kernel again; else it would hold the whole kernels of all layers.
+    The backward pass makes the kernel again; else it would keep the whole kernels of all layers.
     """
     return rows @ _matrix(codes, scales, rows.dtype, gathered)
 
@@ -172,7 +172,7 @@ def _product(rows: Array, codes: Array, scales: Array, gathered: Gathered) -> Ar
 def _forward(
     rows: Array, codes: Array, scales: Array, gathered: Gathered
 ) -> tuple[Array, tuple[Array, Array]]:
-    return _product(rows, codes, scales, gathered), (codes, scales)
+    return _matmul(rows, codes, scales, gathered), (codes, scales)
 
 
 def _backward(
@@ -181,7 +181,7 @@ def _backward(
     return grad @ _matrix(*kept, grad.dtype, gathered).T, None, None
 
 
-_product.defvjp(_forward, _backward)
+_matmul.defvjp(_forward, _backward)
 
 
 def _matrix(codes: Array, scales: Array, dtype: Any, gathered: Gathered) -> Array:

@@ -1,7 +1,7 @@
-"""The model card of a written model. It always says which charter the model was aligned to.
+"""The model card of a written model. It always names the charter that the model was aligned to.
 
-That is read from the chain of lineages behind the model, so a card says it however the model comes
-to be written.
+That is read from the chain of lineages behind the model, so a card names it however the model
+comes to be written.
 """
 
 from collections.abc import Iterator
@@ -28,12 +28,12 @@ def charter_of(origin: Parent) -> Parent | None:
 
 def _chain(origin: Parent) -> Iterator[list[Parent]]:
     """What each of the models in the chain was made from, the nearest first."""
-    todo, seen = [origin], set()
+    todo, visited = [origin], set()
     while todo:
         path = todo.pop(0).path
-        if path is None or path in seen:
+        if path is None or path in visited:
             continue
-        seen.add(path)
+        visited.add(path)
         parents = _parents(as_path(path))
         yield parents
         todo += [one for one in parents if one.role in _MODELS]

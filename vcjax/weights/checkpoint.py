@@ -124,7 +124,7 @@ class _LeafHandler(NumpyHandler):
     """Tells Orbax how to store a `Leaf`: as the NumPy array that it makes."""
 
     def __init__(self) -> None:
-        super().__init__(deepcopy_host_arrays=False)  # nobody else holds what a leaf makes
+        super().__init__(deepcopy_host_arrays=False)  # nothing else refers to what a leaf makes
 
     async def serialize(
         self, values: Sequence[Leaf], infos: Sequence[Any], args: Sequence[Any] | None = None

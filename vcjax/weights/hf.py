@@ -53,7 +53,7 @@ class HFSource(Source):
             raise UserError(f"{folder}: no tensors in its safetensors files")
 
     def _files(self) -> list[str]:
-        single = "model.safetensors"  # may lie beside a second copy in its maker's own layout
+        single = "model.safetensors"  # may be beside a second copy in its maker's own layout
         if (self.folder / single).is_file():
             return [single]
         index = self.folder / "model.safetensors.index.json"

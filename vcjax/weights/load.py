@@ -186,7 +186,7 @@ def _open_peft(located: Located) -> StoredModel:
 
 
 def _open_adapted(folder: Path, raw: dict[str, Any]) -> StoredModel:
-    """The base of an adapter, from where its lineage says, else as its config names it."""
+    """The base of an adapter, from the path in its lineage, else as its config names it."""
     path, recorded = folder / ADAPTER_CONFIG, recorded_base(folder)
     name, revision = raw.get("base_model_name_or_path"), raw.get("revision")
     if not name:

@@ -81,7 +81,7 @@ class StackedSource(Source):
 
 
 class TensorLocation(NamedTuple):
-    """Where a tensor lies in the parameter tree.
+    """Where a tensor is in the parameter tree.
 
     Attributes:
       name: the tensor's Hugging Face name.
@@ -107,7 +107,7 @@ class TensorLocation(NamedTuple):
         return math.prod(self.shape[1:]), self.shape[0]
 
     def leaf(self, tensor: np.ndarray) -> np.ndarray:
-        """The tensor as the tree holds it: a view."""
+        """The tensor as the tree stores it: a view."""
         return (tensor.T if self._transposed else tensor).reshape(self.shape)
 
     def read(self, source: Source, bounds: Bounds) -> np.ndarray:
@@ -133,7 +133,7 @@ class TensorLocation(NamedTuple):
         return part[sum((slices for _, slices in cut), ())]
 
     def tensor(self, leaf: np.ndarray) -> np.ndarray:
-        """The leaf as Hugging Face holds it: a view, where `leaf` is in C order."""
+        """The leaf as Hugging Face stores it: a view, where `leaf` is in C order."""
         shape = self.tensor_shape
         return leaf.reshape(shape[::-1]).T if self._transposed else leaf.reshape(shape)
 
@@ -149,7 +149,7 @@ class TensorLocation(NamedTuple):
 
 @cache
 def tensor_locations(config: LlamaConfig) -> tuple[TensorLocation, ...]:
-    """A location for every tensor of a model, in the order of the layers."""
+    """The location of every tensor of a model, in the order of the layers."""
     tree = shapes(config)
     found = [
         TensorLocation(_TOP[".".join(path)], path, None, leaf.shape)
@@ -173,7 +173,7 @@ def _leaves(tree: Params, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -> Params:
     """Reads every tensor of `source` into a stacked parameter tree of numpy arrays.
 
-    The tensors are checked, then read one by one into their location, so that at most one is held
+    The tensors are checked, then read one by one into the tree, so that at most one is in memory
     twice.
 
     Args:
@@ -216,7 +216,7 @@ class ParamsSource(Source):
 
 
 def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
-    """Checks that `source` holds a model of `config`, reading none but the redundant tensors.
+    """Checks that `source` is a model of `config`, reading none but the redundant tensors.
 
     Args:
       where: how to name the source in an error.

@@ -51,7 +51,7 @@ SHIPPED = {
 
 @dataclass(frozen=True)
 class Located:
-    """Where a model reference led.
+    """What a model reference means.
 
     Attributes:
       kind: `hf`, `gguf`, `checkpoint`, `workdir` (a training run) or `peft` (an adapter).
@@ -59,7 +59,7 @@ class Located:
       reference: what the user wrote, options included; a hub id with the commit it resolved to.
       step: of a workdir, the checkpoint that was asked for; None is the last good one.
       files: names of the files in the folder that are the model, where they aren't all.
-      chat: what the reference's options say of how chats are rendered.
+      chat: how chats are rendered, by the reference's options.
     """
 
     kind: str
@@ -75,8 +75,8 @@ def resolve(reference: str, wanted: Sequence[str] | None = None) -> Located:
 
     `wanted` are patterns of the files that are fetched from the hub; None is the whole model.
 
-    `WORKDIR/checkpoints/STEP` is the model of a training run as of that step. Options that say how
-    its chats are rendered may follow; see `vcjax.text.chat_settings`.
+    `WORKDIR/checkpoints/STEP` is the model of a training run as of that step. Options for the
+    rendering of chats may follow; see `vcjax.text.chat_settings`.
 
     Raises:
       UserError: nothing is there, or what is there is no model; or a bad option.

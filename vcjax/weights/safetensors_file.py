@@ -2,7 +2,8 @@
 
 The safetensors library maps a file, where every page that was read counts as resident memory, and
 writes from all of a file's tensors at once. Here a tensor is read at its offset, and written in
-blocks of rows. The library still checks what is read, and its files are these, byte for byte.
+blocks of rows: the documented figures of host memory rest on that. The library still checks what is
+read, and its files are these, byte for byte.
 
 Source of the format: https://github.com/huggingface/safetensors#format
 """
@@ -31,7 +32,7 @@ PIECE_BYTES = 64 * 1024
 
 
 class Stored(NamedTuple):
-    """What a header says of a tensor: its file, dtype as the format names it, shape and place."""
+    """What a header states of a tensor: its file, dtype as the format names it, shape, offset."""
 
     path: Path
     dtype: str
@@ -40,7 +41,7 @@ class Stored(NamedTuple):
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """Reads the places of all tensors in a file.
+    """Reads the offsets of all tensors in a file.
 
     Raises:
       UserError: the file is truncated or corrupt.
@@ -127,7 +128,7 @@ def write_file(
     Args:
       shapes: of the tensors, by name.
       tensor: gives a tensor by its name, in any float dtype and layout; called once for each.
-      bar: is told of every byte of a tensor that was written.
+      bar: counts the bytes that were written.
     """
     size = jnp.dtype(dtype).itemsize
     # transformers refuses a file whose metadata doesn't name the framework.

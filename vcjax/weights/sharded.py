@@ -1,4 +1,4 @@
-"""A stored model laid over a mesh: each process reads what its own devices will hold, once.
+"""A stored model read onto a mesh: each process reads the shards of its own devices, once.
 
 The stacked arrays are filled a layer at a time, on the host, in the dtype that they will have; no
 process ever has the whole model, or a tensor of it in a second dtype beside the first.
@@ -27,13 +27,13 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     """Reads a model onto a mesh.
 
     Every process calls it, with the same layout. Of a tensor it reads the smallest box that has
-    what its devices hold: with fully sharded parameters over N processes, a N-th. A kernel that
+    its devices' shards: with fully sharded parameters over N processes, a N-th. A kernel that
     will be quantised is read with all of its inputs, since they share scales.
 
     Args:
       source: tensors that `check_tensors` has found to be those of `config`.
-      layout: `jax.ShapeDtypeStruct`s with shardings, in the tree of the model's parameters. In the
-        location of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
+      layout: `jax.ShapeDtypeStruct`s with shardings, in the tree of the model's parameters. In
+        place of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
     """
     stacked: dict[tuple[str, ...], list[TensorLocation]] = defaultdict(list)
     for location in tensor_locations(config):
@@ -80,12 +80,12 @@ def _load_quantised(
 
 
 class _Pieces:
-    """The parts of one array that the devices of this process hold, while they are read."""
+    """The parts of one array that this process's devices will have, while they are read."""
 
     def __init__(self, like: jax.ShapeDtypeStruct) -> None:
         self.like = like
-        held = like.sharding.addressable_devices_indices_map(like.shape).values()
-        boxes = {_bounds(index, like.shape) for index in held}
+        shards = like.sharding.addressable_devices_indices_map(like.shape).values()
+        boxes = {_bounds(index, like.shape) for index in shards}
         self._parts = {
             box: np.empty([stop - start for start, stop in box], like.dtype) for box in boxes
         }

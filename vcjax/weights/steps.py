@@ -1,6 +1,6 @@
 """A run's numbered checkpoints as folders: which there are, and which are as they were saved.
 
-`checkpoints/STEP` holds Orbax's `params/` and `optimizer/`, a small `checkpoint.json`, and a
+`checkpoints/STEP` has Orbax's `params/` and `optimizer/`, a small `checkpoint.json`, and a
 `lineage.json` like any other folder's: the run's config, what the run was made from, and the
 SHA-256 of every file, since neither Orbax nor zarr notices a changed byte of an array.
 """
@@ -53,7 +53,7 @@ def step_folder(workdir: Path, step: int) -> Path:
 
 
 def flaw(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> str | None:
-    """Says which file of a checkpoint is missing or changed; None where all is as it was saved.
+    """Names the file of a checkpoint that is missing or changed; None where all is as it was saved.
 
     Args:
       wanted: which files to read, by their names relative to `folder`.
@@ -97,24 +97,24 @@ def newest_good(
 
 
 def _names(folder: Path) -> Any:
-    """How Orbax finds checkpoints; those in a store have a file that says they are committed."""
+    """How Orbax finds checkpoints; those in a store have a file that marks them as committed."""
     mode = AtomicityMode.COMMIT_FILE if is_remote(folder) else AtomicityMode.ATOMIC_RENAME
     return ocp.path.step.standard_name_format(atomicity_options=AtomicityOptions(mode=mode))
 
 
-def check_tree(place: Path, wanted: Any) -> None:
+def check_tree(folder: Path, wanted: Any) -> None:
     """Raises a UserError that names the first array in which a stored tree is another.
 
     Args:
-      place: a part of a checkpoint, a folder of Orbax's.
+      folder: a part of a checkpoint, a folder of Orbax's.
       wanted: a tree whose leaves have `shape` and `dtype`.
     """
-    found = _arrays(ocp.PyTreeCheckpointHandler().metadata(epath.Path(absolute(place))).tree)
+    found = _arrays(ocp.PyTreeCheckpointHandler().metadata(epath.Path(absolute(folder))).tree)
     expected = _arrays(wanted)
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise UserError(
-                f"{place}: {name} is {found.get(name, 'absent')}, where this model and config "
+                f"{folder}: {name} is {found.get(name, 'absent')}, where this model and config "
                 f"have {expected.get(name, 'none')}"
             )
 

@@ -1,7 +1,7 @@
-"""Causal attention over packed rows in blocks of queries, holding no scores.
+"""Causal attention over packed rows in blocks of queries, without storing the scores.
 
-The queries of a block see the keys up to the block's end: most of what lies above the diagonal is
-never computed. The backward pass computes the scores again from what was kept of the softmax, as
+The queries of a block attend to the keys up to the block's end: most of what is above the diagonal
+is never computed. The backward pass computes the scores again from what was kept of the softmax, as
 in FlashAttention (Dao et al., arXiv 2205.14135); the blocks are unrolled, as each has a shape of
 its own. It runs on every platform; on TPUs and NVIDIA GPUs kernels do better.
 """
@@ -35,13 +35,13 @@ def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window:
     rows, keys, values = _rows(query, key), key.transpose(0, 2, 3, 1), value.swapaxes(1, 2)
     mixed, norms = [], []
     for start, end in _blocks(query.shape[1]):
-        seen = _mask(segment_ids, window, start, end, rows.shape[3])
-        scores = _product("bkqh,bkhs->bkqs", _flat(rows, start, end), keys[..., :end])
-        scores = jnp.where(seen, scores * query.shape[3] ** -0.5, -jnp.inf)
+        visible = _mask(segment_ids, window, start, end, rows.shape[3])
+        scores = _matmul("bkqh,bkhs->bkqs", _flat(rows, start, end), keys[..., :end])
+        scores = jnp.where(visible, scores * query.shape[3] ** -0.5, -jnp.inf)
         largest = jnp.max(scores, axis=-1, keepdims=True)
         weights = jnp.exp(scores - largest)
         total = jnp.sum(weights, axis=-1, keepdims=True)
-        out = _product("bkqs,bksh->bkqh", weights.astype(value.dtype), values[:, :, :end])
+        out = _matmul("bkqs,bksh->bkqh", weights.astype(value.dtype), values[:, :, :end])
         mixed.append((out / total).astype(value.dtype))
         norms.append(largest + jnp.log(total))
     # What the backward pass needs has the name by which remat policies keep it.
@@ -52,8 +52,8 @@ def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window:
 
 
 def _backward(kept: tuple, gradient: Array) -> tuple:
-    """Scores are [context, queries] here: four of the five products then take their factors as
-    they lie, where the order of `_forward` would have whole blocks of scores transposed."""
+    """Scores are [context, queries] here: four of the five matmuls then read their factors as
+    they are stored, where the order of `_forward` would have whole blocks of scores transposed."""
     query, key, value, segment_ids, window, attended, norm = kept
     rows, keys, values = _rows(query, key), key.swapaxes(1, 2), value.swapaxes(1, 2)
     above = _rows(gradient, key)
@@ -64,16 +64,16 @@ def _backward(kept: tuple, gradient: Array) -> tuple:
     for start, end in _blocks(query.shape[1]):
         here, above_here = _flat(rows, start, end), _flat(above, start, end)
         norm_here, dot = (_flat(array, start, end).swapaxes(2, 3) for array in (norm, dots))
-        seen = _mask(segment_ids, window, start, end, rows.shape[3]).swapaxes(2, 3)
-        scores = _product("bksh,bkqh->bksq", keys[:, :, :end], here) * query.shape[3] ** -0.5
-        weights = jnp.where(seen, jnp.exp(scores - norm_here), 0.0)
-        d_weights = _product("bksh,bkqh->bksq", values[:, :, :end], above_here)
+        visible = _mask(segment_ids, window, start, end, rows.shape[3]).swapaxes(2, 3)
+        scores = _matmul("bksh,bkqh->bksq", keys[:, :, :end], here) * query.shape[3] ** -0.5
+        weights = jnp.where(visible, jnp.exp(scores - norm_here), 0.0)
+        d_weights = _matmul("bksh,bkqh->bksq", values[:, :, :end], above_here)
         d_scores = weights * (d_weights - dot) * query.shape[3] ** -0.5
         weights, d_scores = weights.astype(value.dtype), d_scores.astype(value.dtype)
-        d_here = _product("bksh,bksq->bkhq", keys[:, :, :end], d_scores)
+        d_here = _matmul("bksh,bksq->bkhq", keys[:, :, :end], d_scores)
         d_rows.append(_apart(d_here.swapaxes(2, 3), rows))
-        d_keys = d_keys.at[:, :, :end].add(_product("bksq,bkqh->bksh", d_scores, here))
-        d_values = d_values.at[:, :, :end].add(_product("bksq,bkqh->bksh", weights, above_here))
+        d_keys = d_keys.at[:, :, :end].add(_matmul("bksq,bkqh->bksh", d_scores, here))
+        d_values = d_values.at[:, :, :end].add(_matmul("bksq,bkqh->bksh", weights, above_here))
     d_query = _tokens(jnp.concatenate(d_rows, axis=2)).astype(query.dtype)
     d_key, d_value = (array.swapaxes(1, 2).astype(key.dtype) for array in (d_keys, d_values))
     return d_query, d_key, d_value, None, None
@@ -109,17 +109,17 @@ def _tokens(rows: Array) -> Array:
     return rows.swapaxes(1, 2).reshape(batch, length, kv_heads * group, size)
 
 
-def _product(shape: str, left: Array, right: Array) -> Array:
+def _matmul(shape: str, left: Array, right: Array) -> Array:
     return jnp.einsum(shape, left, right, preferred_element_type=jnp.float32)
 
 
 def _mask(
     segment_ids: Array, window: Any, start: int, end: int, group: int
 ) -> Bool[Array, "batch 1 queries context"]:
-    """What the queries of `_flat` see."""
+    """The keys that the queries of `_flat` attend to."""
     order = np.arange(end)
     behind = jnp.asarray(order[start:, None] - order)
-    seen = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
+    visible = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
     if window is not None:
-        seen = seen & (behind < window)
-    return jnp.repeat(seen, group, axis=1)[:, None]
+        visible = visible & (behind < window)
+    return jnp.repeat(visible, group, axis=1)[:, None]

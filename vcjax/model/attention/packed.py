@@ -1,6 +1,6 @@
 """Causal attention over whole packed rows: one function, several backends.
 
-All give what `reference` gives, forward and backward; the tests hold them to it.
+All return what `reference` returns, forward and backward, which the tests check.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.parallel import AnyMesh, partition_spec, platform_of
 
 BACKENDS = ("auto", "reference", "blocks", "cudnn", "splash")
-"""`reference` works everywhere; `blocks` leaves out what lies above the diagonal, block by block;
+"""`reference` works everywhere; `blocks` leaves out what is above the diagonal, block by block;
 `cudnn` is for NVIDIA GPUs in bfloat16, `splash` for TPUs; `auto` takes the fastest that runs."""
 
 AMPERE, HOPPER = (8, 0), (9, 0)
@@ -30,12 +30,12 @@ heads of more than 128."""
 def choose_backend(
     name: str, model: LlamaConfig, dtype: Any, mesh: AnyMesh | None, length: int | None = None
 ) -> str:
-    """The backend that `name` stands for.
+    """The backend that `name` means.
 
     Args:
       name: one of BACKENDS; `auto` never raises.
       dtype: of the computation.
-      mesh: the mesh that the rows lie on; None is JAX's default device.
+      mesh: the mesh that the rows are sharded over; None is JAX's default device.
       length: of the rows, where it is known.
 
     Raises:
@@ -118,10 +118,10 @@ def attend_packed(
     What it returns, and what its backward pass needs of it, is named `attended` for remat.
 
     Args:
-      window: at most so many of the last tokens, itself included; None is all of them. `splash`
-        takes no array.
+      window: number of the last tokens that a token attends to, itself included; None is all.
+        `splash` takes no array.
       backend: one of BACKENDS but `auto`.
-      mesh: the mesh that the rows lie on, for `splash`; None is one device.
+      mesh: the mesh that the rows are sharded over, for `splash`; None is one device.
     """
     if backend == "splash":
         return splash_attention(query, key, value, segment_ids, window, mesh)
@@ -144,7 +144,7 @@ def _fused(
     window: Any,
     implementation: Any = "cudnn",
 ) -> Array:
-    """cuDNN skips what lies above the diagonal; it knows no segments, so they come as a mask."""
+    """cuDNN skips what is above the diagonal; it has no segments, so they are given as a mask."""
     mask = _mask(segment_ids, window)[:, None]
     return jax.nn.dot_product_attention(
         query, key, value, mask=mask, is_causal=True, implementation=implementation

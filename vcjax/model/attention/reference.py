@@ -13,7 +13,7 @@ def attend(
 ) -> Float[Array, "batch length heads head_dim"]:
     """Softmax attention; query head h reads key/value head h // (heads / kv_heads).
 
-    Keys and values come heads first, the order in which both products read them: a cache in
+    Keys and values come heads first, the order in which both matmuls read them: a cache in
     another order would be transposed, whole, at every token. All queries of a key/value head are
     rows of one matrix: with axes apart, XLA's CPU backend takes twice as long.
 
@@ -26,15 +26,15 @@ def attend(
     group = heads // kv_heads
     rows = jnp.moveaxis(query.reshape(batch, length, kv_heads, group, head_dim), 2, 1)
     rows = rows.reshape(batch, kv_heads, length * group, head_dim)
-    seen = jnp.repeat(mask, group, axis=1)[:, None]
+    visible = jnp.repeat(mask, group, axis=1)[:, None]
     if length == 1:
-        # Sums take their terms in one order, where products may group them by their number: then
+        # Sums take their terms in one order, where matmuls may group them by their number: then
         # what a row decodes to would depend on how much room others need in the cache. Keys that
-        # lie as [head_dim, context] would be faster, and their sums aren't of one order.
+        # are stored as [head_dim, context] would be faster, but then the order isn't fixed.
         scores = jnp.sum(rows.astype(jnp.float32)[..., None, :] * key[:, :, None], axis=-1)
     else:
         scores = jnp.einsum("bkqh,bksh->bkqs", rows, key, preferred_element_type=jnp.float32)
-    scores = jnp.where(seen, scores * head_dim**-0.5, jnp.finfo(jnp.float32).min)
+    scores = jnp.where(visible, scores * head_dim**-0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1)
     if length == 1:
         mixed = jnp.sum(weights[..., None] * value[:, :, None], axis=3).astype(value.dtype)
@@ -56,7 +56,7 @@ def packed_mask(
 def cached_mask(
     positions: Int[Array, "batch length"], context: int
 ) -> Bool[Array, "batch length context"]:
-    """Slot s of the cache holds position s: a query sees the slots up to its own position."""
+    """Slot s of the cache has position s: a query attends to the slots up to its own position."""
     return jnp.arange(context)[None, None, :] <= positions[:, :, None]
 
 

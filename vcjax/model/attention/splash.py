@@ -1,9 +1,9 @@
-"""Splash attention, JAX's Pallas kernel for TPUs, over packed rows that lie on a mesh.
+"""Splash attention, JAX's Pallas kernel for TPUs, over packed rows that are sharded over a mesh.
 
-The kernel computes neither what lies above the diagonal nor what lies outside a window, and holds
-no scores. XLA can't partition a kernel, so each device runs it on its own rows and heads
-(`jax.shard_map`). A device that has a part of each row's queries sees the keys of the whole row;
-those with the last parts have the most to do.
+The kernel computes neither what is above the diagonal nor what is outside a window, and stores no
+scores. XLA can't partition a kernel, so each device runs it on its own rows and heads
+(`jax.shard_map`). A device with a part of each row's queries attends to the keys of the whole
+row; those with the last parts have the most to do.
 
 Source: `jax.experimental.pallas.ops.tpu.splash_attention`.
 """
@@ -41,8 +41,8 @@ def splash_attention(
     """Each token attends to itself and to earlier tokens of its own segment.
 
     Args:
-      window: at most so many of the last tokens, itself included; None is all of them.
-      mesh: the mesh that the rows lie on; None is one device.
+      window: number of the last tokens that a token attends to, itself included; None is all.
+      mesh: the mesh that the rows are sharded over; None is one device.
       interpret: run the kernel as ordinary operations, on any platform.
 
     Raises:
@@ -74,7 +74,7 @@ def splash_attention(
             key, value = (jnp.take(array, read, axis=2) for array in (key, value))
         return _attend(kernel, query, key, value, *segment_ids)
 
-    places = PartitionSpec(batch_axes, length_axes, head_axes)
+    rows = PartitionSpec(batch_axes, length_axes, head_axes)
     whole = PartitionSpec(batch_axes, None, kv_axes)
     masks = kernel.manual_sharding_spec(NamedSharding(mesh, PartitionSpec(head_axes, length_axes)))
     attend = jax.shard_map(
@@ -82,20 +82,20 @@ def splash_attention(
         mesh=mesh,
         in_specs=(
             masks,
-            places,
+            rows,
             whole,
             whole,
-            PartitionSpec(*places[:2]),
-            PartitionSpec(places[0]),
+            PartitionSpec(*rows[:2]),
+            PartitionSpec(rows[0]),
         ),
-        out_specs=places,
+        out_specs=rows,
         check_vma=False,
     )
     return attend(kernel, query, key, value, segment_ids, segment_ids)[:, :length]
 
 
 def _axes(query: Array, key: Array, mesh: AnyMesh | None) -> tuple[Any, Any, Any, Any]:
-    """Mesh axes of rows, places, query heads and key heads."""
+    """Mesh axes of rows, positions, query heads and key heads."""
     if mesh is None:
         return None, None, None, None
     batch, length, heads, _ = partition_spec(

@@ -54,7 +54,7 @@ def _llama3(
 ) -> dict[str, Any] | None:
     """Recovers the parameters of Llama 3.1's rule from its result.
 
-    The tensor doesn't hold them: those that Meta published are tried with the largest divisor as
+    The tensor doesn't contain them: those that Meta published are tried with the largest divisor as
     the factor, then with the published 8 and 32, which a small `theta` never reaches in full.
     """
     plain = FREQUENCIES["default"](RopeConfig(theta=theta), head_dim)

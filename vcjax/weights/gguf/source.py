@@ -179,7 +179,8 @@ class GGUFSource(Source):
             return data
         rows = data.reshape(-1, mapped.shape[-1])
         array = np.empty((len(rows), stored.shape[0]), np.float32)
-        for start in range(0, len(rows), _ROWS):  # gguf holds twice what it dequantises
+        # By blocks of rows: `gguf` needs twice the memory of what it dequantises.
+        for start in range(0, len(rows), _ROWS):
             some = slice(start, start + _ROWS)
             array[some] = gguf.quants.dequantize(rows[some], kind)
         return array.reshape(stored.shape[::-1])
@@ -263,7 +264,7 @@ class GGUFSource(Source):
         return any(pattern.fullmatch(name) for name in self._tensors)
 
     def _dtype(self) -> str:
-        # Norms are float32 in every file, so the matrices tell.
+        # Norms are float32 in every file, so the matrices decide.
         kinds = {t.tensor_type for t in self._tensors.values() if len(t.shape) > 1}
         return FLOATS.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
 

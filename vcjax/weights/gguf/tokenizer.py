@@ -44,7 +44,7 @@ class Split:
       digits: whether each digit is a piece of its own, before the pattern applies.
       nfc: whether text is normalised to NFC first.
       whole_words: whether a piece that is in the vocabulary is taken without merging.
-      bos: whether BOS is prepended where the file doesn't say.
+      bos: whether BOS is prepended where the file has no such key.
     """
 
     pattern: str | None = None
