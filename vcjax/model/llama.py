@@ -96,7 +96,9 @@ class Llama(nnx.Module):
         def run(block: Block, x: Array, window: Any, drop_key: Any) -> Array:
             def attention(query: Array, key: Array, value: Array) -> Array:
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-                return attend_packed(query, key, value, segment_ids, window, backend, self.mesh)
+                return attend_packed(
+                    query, key, value, segment_ids, window=window, backend=backend, mesh=self.mesh
+                )
 
             return block(x, attention, drop_key)
 

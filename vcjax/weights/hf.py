@@ -29,8 +29,6 @@ SHARD_BYTES = 5 * 1000**3
 class HFSource(Source):
     """A folder with `config.json` and one or more safetensors files; tensors stay on disk."""
 
-    quantised = False
-
     def __init__(self, folder: str | Path) -> None:
         """Reads config, index and the headers of all files.
 

@@ -111,7 +111,6 @@ def test_float_tensors_come_back_exactly_in_their_own_dtype(tmp_path, architectu
         assert actual.dtype == expected.dtype
         assert actual.shape == source.shape(name) == array.shape
         np.testing.assert_array_equal(actual, expected, err_msg=name)
-    assert not source.quantised
     assert source.config["torch_dtype"] == np.dtype(EXACT[kind]).name
 
 
@@ -122,7 +121,6 @@ def test_quantised_tensors_come_back_as_their_blocks_say(tmp_path, kind, monkeyp
     )  # several steps, the last one shorter
     tensors = tiny()
     source = GGUFSource(write(tmp_path / "m.gguf", tensors, kind=kind))
-    assert source.quantised
     assert source.config["torch_dtype"] == "float32"
     for name, array in tensors.values():
         actual = source.tensor(name)

@@ -77,11 +77,6 @@ class GGUFSource(Source):
                 f"{', '.join(ARCHITECTURES)}){suggest(self.architecture, ARCHITECTURES)}"
             )
 
-    @property
-    def quantised(self) -> bool:
-        """Whether any tensor is stored in blocks of integers."""
-        return any(tensor.tensor_type not in FLOATS for tensor in self._tensors.values())
-
     @cached_property
     def config(self) -> dict[str, Any]:
         """The metadata in the layout of a Hugging Face `config.json`.
