@@ -67,6 +67,7 @@ def fastest(setting: Setting, needed: int, limit: int, hardware: Hardware) -> Ch
         in proportion, and never below what is counted.
       limit: what a device has.
     """
+    # Where the compiler found more than is counted, it would for similar settings too.
     scale = max(1.0, needed / count_memory(setting).total)
     best = None
     for other in _same_training(setting):
@@ -100,7 +101,7 @@ def _same_training(setting: Setting) -> Iterator[Setting]:
         base = replace(config, mesh=mesh, offload=offload, microbatches=1)
         parts = devices // (mesh.tensor * sequence) if mesh.fsdp == -1 else None
         if parts and config.batch_size % parts:
-            continue
+            continue  # a larger batch would train something else
         laid = settle(model, base, setting.topology, beside=setting.beside)
         times = 1
         while laid.local_items % times == 0:

@@ -150,6 +150,7 @@ def _share(reference: str, slots: int, spent: Spent, accepted: int, topology: To
     copies = topology.devices // devices
     flops = MATMULS * devices * hardware.flops
     bandwidth = MEMORY * devices * hardware.bandwidth
+    # Decoding reads all weights and the whole cache for each token that it adds to every slot.
     step = max(2 * parameters(shape) * slots / flops, (weights + cache) / bandwidth)
     rate = copies * slots / step
     read = 2 * parameters(shape) * spent.read / flops / copies

@@ -109,6 +109,7 @@ class Checkpoints(PreservationPolicy):
         self.wait()
         items = {PARAMS: trainable, OPTIMIZER: state}
         self._check_room(step, items)
+        # Orbax asks for it below, in `should_preserve`, before the checkpoint has a file with it.
         self._losses[step] = loss if loss is not None and math.isfinite(loss) else None
         saves = {name: ocp.args.PyTreeSave(item) for name, item in items.items()}
         with self._explained(step):
@@ -233,8 +234,9 @@ class Checkpoints(PreservationPolicy):
         try:
             yield
         except Exception as error:
+            # So that a full disk has room again; some of it may still be being written.
             for rest in unfinished_steps(self._home):
-                remove_tree(rest)  # some of it may still be being written
+                remove_tree(rest)
             number = re.search(r"os_error_code='(\d+)'", str(error))
             if isinstance(error, OSError) or number is None:
                 raise

@@ -153,6 +153,9 @@ class _Devices:
         """`local`, on each device's own tokens."""
         if self.mesh is None or not self.over:
             return local
+        # Only the axes in `over` are mapped by hand: XLA still divides the matmuls by `tensor`. The
+        # check of varying axes is off, since the scans' accumulators begin as the same zeros on all
+        # devices and end as each device's own sums.
         options: Any = {"axis_names": self.over, "check_vma": False}
         mesh = self.mesh
         return jax.shard_map(local, mesh=mesh, in_specs=ins, out_specs=outs, **options)
@@ -161,6 +164,7 @@ class _Devices:
         """Inside of `run`: the sum over devices, each of which keeps some columns of it."""
         if self.mesh is None or not self.over:
             return d_head
+        # Where the head's columns are sharded anyway, each device receives its own part alone.
         scattered = mesh_axes(self.columns)
         if scattered:
             axes = self.columns
@@ -188,17 +192,19 @@ def _gradients(
             losses, logits, norm = _losses(head, hidden, targets, mask, mesh)
             hits = jnp.arange(len(head)) == targets[..., None]
             errors = (jnp.exp(logits - norm) - hits) * (mask * weights)[..., None]
+            # Rounded once, so that both matmuls below run at the rate of the compute dtype.
             errors = errors.astype(hidden.dtype)
             if d_head is not None:
                 d_head += _matmul_to_float32("blv,blh->vh", errors, hidden, mesh)
             return (total + jnp.sum(losses, axis=1), d_head), errors @ head
 
+        # A float32 accumulator: in bfloat16 the sum over chunks would lose what each chunk adds.
         zeros = jnp.zeros(head.shape, jnp.float32) if head_wanted else None
         start = jnp.zeros(len(hidden), jnp.float32), zeros
         pieces = _pieces(chunk, hidden, targets, mask)
         (losses, d_head), parts = jax.lax.scan(part, start, pieces)
         d_hidden = jnp.moveaxis(parts, 0, 1).reshape(len(hidden), -1, hidden.shape[2])
-        d_hidden = d_hidden[:, : hidden.shape[1]]
+        d_hidden = d_hidden[:, : hidden.shape[1]]  # without the columns that `_pieces` added
         return losses[:, None], d_hidden, None if d_head is None else devices.sum(d_head)
 
     tokens, whole = devices.tokens, PartitionSpec()

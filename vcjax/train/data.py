@@ -62,6 +62,15 @@ def check_sources(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> l
     return [_check(config, field, weight, tokenizer, workdir) for field, weight in fields]
 
 
+def folders_and_files(paths: str) -> tuple[list[Path], list[str]]:
+    """(Prepared folders, raw files) among comma-separated paths."""
+    names = split_paths(paths)
+    return (
+        [Path(name) for name in names if is_prepared(name)],
+        [name for name in names if not is_prepared(name)],
+    )
+
+
 def held_out_domains(config: TrainConfig) -> frozenset[str]:
     """The domains that the charter keeps for evaluation."""
     if not config.charter:
@@ -122,9 +131,8 @@ def raw_records(names: Names, config: TrainConfig) -> Records:
 def _check(
     config: TrainConfig, field: str, weight: float, tokenizer: Tokenizer, workdir: Path
 ) -> Source:
-    paths = split_paths(getattr(config, field))
-    folders = [Path(path) for path in paths if is_prepared(path)]
-    files = [path for path in paths if not is_prepared(path)]
+    folders, files = folders_and_files(getattr(config, field))
+    # Documents may be replayed among conversations: both are packed rows of tokens with a mask.
     wanted = None if field == REPLAY else config.kind
     prepared = [check_prepared(folder, field, wanted, config, tokenizer) for folder in folders]
     raw, done = None, workdir / DATA / field
@@ -169,6 +177,8 @@ def prepare_sources(
             prepared.append(open_prepared(folder))
         if is_main_process():
             _report(source.field, prepared, bool(held_out_domains(config)))
+        # The loader draws from a part in proportion to its weight; a part with twice the rows needs
+        # twice the weight for each of them to be drawn as often.
         rows = sum(map(len, prepared))
         parts += [(part, source.weight * len(part) / rows) for part in prepared if len(part)]
     return parts

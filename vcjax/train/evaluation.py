@@ -64,6 +64,7 @@ class Evaluation:
         if self._validation is not None:
             line = finite({"step": step, **self._validation.measure(trainable, frozen)})
             self._lines.append(line)
+            # All processes must stop at the same step, so one of them decides.
             loss = on_main_process(lambda: line["loss"])
             self.stopping.add(step, loss)
             if log is not None:

@@ -77,6 +77,7 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
       UserError: an input that doesn't fit, or that changed since the run began.
     """
     reference = on_main_process(lambda: _model_reference(config, workdir))
+    # Each process checks what it can see; a mistake that one of them finds must end all.
     with ending_together():
         mesh = make_mesh(config.to_dict()["mesh"])
         _check_batch(config, mesh)
@@ -91,6 +92,7 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
         validation = check_validation(config, model, workdir)
     parents = [model.origin, *parents, *(one for source in sources for one in source.parents)]
     parents += validation.parents
+    # The main process alone hashes the data, so only there the list is whole.
     on_main_process(lambda: _check_parents(workdir, parents))
     on_main_process(lambda: _read_data(sources, validation, config, model, workdir))
     return Inputs(mesh, model, sources, validation, parents)

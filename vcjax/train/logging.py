@@ -41,6 +41,7 @@ class Log:
         for name in (METRICS, VALIDATION, SAMPLES):
             truncate(workdir / name, done)
         self._streams: dict[str, TextIO] = {}
+        # If one sink can't be opened, those before it are closed again.
         with ExitStack() as opened:
             self._sinks = [opened.enter_context(one) for one in open_sinks(sink, workdir, done)]
             self._opened = opened.pop_all()
@@ -115,7 +116,7 @@ def read_lines(path: Path, done: int | None = None) -> list[dict[str, Any]]:
     """
     if not path.is_file() or done == 0:
         return []
-    *whole, _ = path.read_bytes().split(b"\n")
+    *whole, _ = path.read_bytes().split(b"\n")  # every whole line ends with a newline
     lines = [json.loads(line) for line in whole]
     return [line for line in lines if done is None or line["step"] <= done]
 
@@ -213,6 +214,7 @@ class TensorBoard:
     """Event files in `workdir/tensorboard`."""
 
     def __init__(self, workdir: Path, done: int) -> None:
+        # TensorBoard drops what it has of this step and later ones; step 0 is measured again.
         first = done + 1 if done else 0
         # The suffix, as two starts within a second would write into one file.
         folder, suffix = str(workdir / TENSORBOARD), f".{first}"

@@ -61,10 +61,10 @@ def update_by_parts(
     """`Optimizer.update` inside of a compiled step, for a state in the host's memory.
 
     Every optimiser treats each leaf by itself and, where it works on matrices, each layer by
-    itself (see `vcjax.train.optim`), so an update may be made of any parts. Each
-    part is a loop that runs 0 times where the update isn't `wanted`: nothing is moved then, and
-    parameters and state stay as they are. Since the compiler doesn't know how often a loop runs,
-    it can't fetch anything before the loop begins, that is, before the gradients are there.
+    itself (see `by_matrix`), so an update may be made of any parts. Each part is a loop that runs
+    0 times where the update isn't `wanted`: nothing is moved then, and parameters and state stay as
+    they are. Since the compiler doesn't know how often a loop runs, it can't fetch anything before
+    the loop begins, that is, before the gradients are there.
 
     Args:
       gradients, norm, count: see `Optimizer.update`.
@@ -73,6 +73,8 @@ def update_by_parts(
     trained, still = split_frozen(optimizer.groups, trainable)
     gradients, _ = split_frozen(optimizer.groups, gradients)
 
+    # Optax's states are named tuples of counts and of trees shaped like the parameters; those trees
+    # are what is cut, whatever the optimiser calls them.
     def is_tree(node: Any) -> bool:
         return isinstance(node, dict) and node.keys() == trained.keys()
 
@@ -95,7 +97,7 @@ def update_by_parts(
 
     def merged(node: Any, *parts: Any) -> Any:
         if not is_tree(node):
-            return parts[-1]
+            return parts[-1]  # a count, which each part has advanced by the same one
         return {name: leaf for part in parts for name, leaf in part.items()}
 
     return join_params(moved, still), jax.tree.map(merged, state, *parts, is_leaf=is_tree)

@@ -62,6 +62,7 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
     flat = optax.schedules.constant_schedule(peak)
     ends = [config.warmup_steps, config.steps - length]
     schedule = optax.schedules.join_schedules([rise, flat, fall], ends)
+    # Optax's schedules begin with count 0, at which a warm-up's rate is 0: a step for nothing.
     return lambda count: schedule(count + 1)
 
 
@@ -110,6 +111,7 @@ class Optimizer:
           norm: of the gradients of the mean loss.
         """
         trained, still = split_frozen(self.groups, trainable)
+        # One multiplication for clipping and for the mean: each is a pass over all gradients.
         scale = jnp.minimum(1.0, self.clip_norm / norm) / count
         clipped = optax.tree.scale(scale, split_frozen(self.groups, gradients)[0])
         changes, state = self.transform.update(clipped, state, trained)
@@ -129,6 +131,7 @@ def make_optimizer(config: TrainConfig) -> Optimizer:
 
 def _direction(config: TrainConfig) -> optax.GradientTransformation:
     b1, b2 = config.b1, config.b2
+    # At a rate of 1 and without decay: `_decay_and_rates` and `Optimizer.update` do the rest.
     if config.optimizer == "lion":
         return optax.lion(1.0, b1, b2, weight_decay=0.0)
     if config.optimizer == "muon":
@@ -197,7 +200,7 @@ def group_of(groups: Groups, path: Path) -> GroupSettings:
 
 
 def split_frozen(groups: Groups, tree: Params) -> tuple[Params, Params]:
-    """Returns (what is trained, what a learning rate of 0 freezes), each in its path."""
+    """Returns (what is trained, what a learning rate of 0 freezes), each under its path."""
     flat = flatten_dict(tree)
     trained = {path for path in flat if group_of(groups, path).learning_rate}
     return (

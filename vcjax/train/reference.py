@@ -158,6 +158,7 @@ def _read(path: Path, count: int, pairs: int) -> LogProbs:
     if found.shape[1:] != (2,) or found.dtype != np.float32 or len(found) > count:
         warnings.warn(f"{path}: not of these pairs; computed again", stacklevel=2)
         return nothing
+    # Only whole batches: another composition of a batch may round to other numbers.
     return found if len(found) == count else found[: len(found) - len(found) % pairs]
 
 

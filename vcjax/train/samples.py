@@ -83,6 +83,7 @@ class Samples:
         """The answers of the model as it is now, in the order of the prompts."""
         config, dtype = self._config, jnp.dtype(self._config.dtype)
         params = plain_params(trainable, frozen, config.adapters, dtype)
+        # Parameters change between calls, so there's nothing that a cache of prefixes could reuse.
         slots = min(len(self.prompts), SLOTS)
         engine = Engine(self._model, params, slots=slots, dtype=dtype, prefix_tokens=0)
         loaded = LoadedModel(

@@ -52,6 +52,7 @@ def _measured_peak(dtype: str) -> float:
     matrix = jnp.ones((_SIDE, _SIDE), jnp.dtype(dtype))
     matmul = jax.jit(jnp.matmul)
     matmul(matrix, matrix).block_until_ready()
+    # The fastest: whatever else runs on the machine can only make it slower.
     fastest, until = float("inf"), time.perf_counter() + _MEASURED_S
     while True:
         start = time.perf_counter()

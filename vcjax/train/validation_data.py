@@ -15,7 +15,6 @@ from typing import Any
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl, replaced_folder, write_json
 from vcjax.core.lineage import Parent
-from vcjax.data.files import is_prepared, split_paths
 from vcjax.data.importers import Records
 from vcjax.data.packing import Row
 from vcjax.data.preparation import Quarantine, prepare
@@ -27,6 +26,7 @@ from vcjax.train.config import TrainConfig
 from vcjax.train.data import (
     DATA,
     check_prepared,
+    folders_and_files,
     held_out_domains,
     raw_records,
     run_parents,
@@ -72,9 +72,7 @@ def check_validation_data(config: TrainConfig, tokenizer: Tokenizer, workdir: Pa
     Raises:
       UserError: as for `vcjax.train.data.check_sources`; two groups of one name.
     """
-    paths = split_paths(config.validation.data)
-    folders = [Path(path) for path in paths if is_prepared(path)]
-    files = [path for path in paths if not is_prepared(path)]
+    folders, files = folders_and_files(config.validation.data)
     opened = {path: check_prepared(path, FIELD, config.kind, config, tokenizer) for path in folders}
     ready = [_prepared_group(path, rows) for path, rows in opened.items()]
     raw, done = None, workdir / DATA / FOLDER
@@ -203,6 +201,7 @@ def _write_groups(folder: Path, raw: Records, config: TrainConfig, tokenizer: To
                     on_bad_record=config.on_bad_record,
                 )
             except UserError as error:
+                # `prepare` names the temporary folder, which no user knows.
                 reason = str(error).removeprefix(f"{part}: ")
                 raise UserError(f"config.{FIELD}: group {name!r}: {reason}") from None
             parts[key].unlink()
@@ -215,6 +214,7 @@ def _sort(records: Iterable[Record], folder: Path) -> dict[_Key, Path]:
     parts: dict[_Key, Path] = {}
     waiting: dict[_Key, list[str]] = defaultdict(list)
 
+    # Files are opened for each flush: there may be more groups than a process may have open files.
     def flush() -> None:
         for key, lines in waiting.items():
             path = parts.setdefault(key, folder / f".group-{len(parts):03}.jsonl")
