@@ -83,7 +83,15 @@ def make_plan(
         limit = topology.hardware.memory
     else:
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // topology.devices
-    plan = Plan(config, setting, memory, compiled, time, limit, [])
+    plan = Plan(
+        asked=config,
+        setting=setting,
+        memory=memory,
+        compiled=compiled,
+        time=time,
+        limit=limit,
+        knobs=[],
+    )
     if not plan.fits:
         plan = replace(plan, knobs=advise(setting, plan.needed, limit))
     if topology.hardware is not None:

@@ -130,7 +130,15 @@ def settle(
         mesh = make_mesh(sizes, devices)
     optimizer = make_optimizer(config)
     layout = make_layout(model, config, optimizer, mesh)
-    return Setting(model, config, topology, mesh, optimizer, layout, beside)
+    return Setting(
+        model=model,
+        config=config,
+        topology=topology,
+        mesh=mesh,
+        optimizer=optimizer,
+        layout=layout,
+        beside=beside,
+    )
 
 
 def shareable(config: TrainConfig, topology: Topology) -> TrainConfig:

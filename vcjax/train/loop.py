@@ -311,11 +311,19 @@ def make_step(
         finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
 
         def update(trainable: Params, state: Any) -> tuple[Params, Any]:
-            return optimizer.update(grads, norm, state, trainable, rate, terms)
+            return optimizer.update(grads, norm, state, trainable, rate, count=terms)
 
         if is_offloaded(shardings):
             trainable, state = update_by_parts(
-                optimizer, grads, norm, state, trainable, rate, terms, finite, shardings
+                optimizer,
+                grads,
+                state,
+                trainable,
+                norm=norm,
+                learning_rate=rate,
+                count=terms,
+                wanted=finite,
+                shardings=shardings,
             )
         else:
             # Both branches work in place; `where` would need the old and new values at once.

@@ -50,9 +50,10 @@ def is_offloaded(shardings: Any) -> bool:
 def update_by_parts(
     optimizer: Optimizer,
     gradients: Params,
-    norm: Float[Array, ""],
     state: Any,
     trainable: Params,
+    *,
+    norm: Float[Array, ""],
     learning_rate: Float[Array, ""],
     count: Float[Array, ""],
     wanted: Bool[Array, ""],

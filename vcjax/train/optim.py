@@ -101,6 +101,7 @@ class Optimizer:
         state: Any,
         trainable: Params,
         learning_rate: Float[Array, ""],
+        *,
         count: Float[Array, ""] | float = 1.0,
     ) -> tuple[Params, Any]:
         """Returns (trainable, state) after an update.
