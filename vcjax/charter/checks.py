@@ -62,6 +62,7 @@ def check(name: str) -> Callable[[Callable[..., CheckResult]], Callable[..., Che
                 return CheckResult(False, "the answer is empty")
             return function(question, answer, lang, **args)
 
+        # The signature is the schema of the arguments in a charter's YAML: a check is written once.
         extra = list(inspect.signature(function).parameters.values())[3:]
         fields: dict[str, Any] = {
             p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in extra

@@ -40,6 +40,7 @@ class _Strict(BaseModel):
     def _blank_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
+        # On every level, under any spelling: a user who tries must not believe that it worked.
         for key in data:
             if "floor" in str(key).lower():
                 raise ValueError(f"{key}: floor rules bind every charter and can't be changed")

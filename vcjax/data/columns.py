@@ -38,6 +38,7 @@ def record_fields(layout: Layout, row: Row, kind: str, file_stem: str) -> Row:
         raise BadRecord(f"field {missing[0]!r} is missing")
     fields = {"source": file_stem} if "source" in names else {}
     fields |= {name: row[name] for name in names if name in row and row[name] is not None}
+    # A misspelt `domian` would otherwise be dropped in silence, and its records never held out.
     for column in row:
         near = _misspelt(layout, kind, column)
         if near is not None and near not in row:

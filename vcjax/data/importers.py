@@ -22,7 +22,6 @@ from vcjax.data.readers import Item, read_items
 from vcjax.data.records import KINDS, BadRecord, Record
 
 ON_BAD_RECORD = ("error", "quarantine")
-SetAside = Callable[[dict[str, Any]], None]
 
 
 @dataclass
@@ -97,8 +96,9 @@ class Records:
         self.kind = kind
         self.files = find_files(paths)
         self.counts = ReadCounts()
-        self.set_aside: SetAside = _ignore
-        # Items without a layout before it is the file's error and not theirs.
+        self.set_aside: Callable[[dict[str, Any]], None] = _ignore
+        # How many items may fit no layout before the file as a whole is refused: an item may be
+        # bad, but a hundred at its start are a layout that isn't known.
         self._patience = 1 if on_bad_record == "error" else 100
         self._columns = parse_columns(columns)
         self._found: set[str] = set()  # our names of columns that a row had
@@ -193,6 +193,7 @@ class Records:
             waiting.clear()
         if waiting:
             raise UserError(_no_layout(file, waiting[0], self.kind))
+        # An answer's counterpart may be anywhere in the file, so pairs are made at its end.
         if labelled is not None:
             with labelled:
                 yield from self._pairs(labelled)

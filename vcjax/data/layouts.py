@@ -201,6 +201,8 @@ def _column(column: str, field: str) -> Callable[[Row], Row]:
 
 _KTO = "KTO: prompt, completion, label"
 
+# The first layout that fits a row is taken, so one whose columns contain those of another comes
+# before it.
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "documents": (Layout("text", ("text",), _column("text", "text")),),
     "conversations": (

@@ -77,7 +77,9 @@ class HeldOutRecords:
         exact = False
         for digest, sample in self._traces(part):
             if exact and digest is None:
-                return  # its rows are of the records whose digests came before
+                # A folder of an earlier version: its rows are of the records whose digests came
+                # before, so each would be reported a second time.
+                return
             if (what := self._find(digest, sample)) is not None:
                 exact = exact or digest is not None
                 yield what

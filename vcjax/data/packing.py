@@ -198,7 +198,7 @@ def check_length(length: int) -> int:
 
 def cut(example: Example, start: int, end: int) -> Example:
     """A part of an example as a segment of its own."""
-    mask = example.loss_mask[start:end].copy()
+    mask = example.loss_mask[start:end].copy()  # a view: the next line would change the example
     mask[0] = False  # no token of its segment precedes it, so nothing predicts it
     return Example(example.ids[start:end], mask)
 

@@ -80,6 +80,8 @@ def prepare(
                 bad.add(each)
             if isinstance(records, Records):
                 records.set_aside = bad.add
+            # Traces are of what is left after deduplication, in its order, whether or not it can
+            # be encoded: what is set aside there is still known to be in the data.
             unique = Deduplicated(_without(records, held_out, kept_out), traces.add)
             for record, examples in encode_all(kind, tokenizer, unique):
                 if isinstance(examples, UserError):
@@ -179,8 +181,8 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
     return environment.get_template("card.md.jinja").render(name=name, **summary)
 
 
-def losses(summary: Mapping[str, Any], held_out: bool = False) -> list[str]:
-    """What is not in the rows though it was in the data, one line each; for the screen.
+def omissions(summary: Mapping[str, Any], held_out: bool = False) -> list[str]:
+    """One line for each kind of data that is not in the rows, for the screen.
 
     Args:
       summary: of a prepared dataset; those of earlier versions lack some counts.

@@ -14,7 +14,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
 from vcjax.data.files import Names, data_parents, is_prepared, split_paths
 from vcjax.data.importers import Records
-from vcjax.data.preparation import losses, prepare
+from vcjax.data.preparation import omissions, prepare
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared
 from vcjax.parallel import barrier, is_main_process, on_main_process
 from vcjax.text.rendering import Rendered, coloured, legend
@@ -223,5 +223,5 @@ def _report(field: str, prepared: list[Prepared], held_out: bool) -> None:
             f"{summary['loss_tokens']} tokens to predict",
             file=sys.stderr,
         )
-        for line in losses(summary, held_out):
+        for line in omissions(summary, held_out):
             print(f"  {line}", file=sys.stderr)
