@@ -15,28 +15,28 @@ PINS := requirements
 demo: $(VENV)/run
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
 
-# Tests of outside data run where VCJAX_TEST_DATA names it (tests/external/outside.py).
+# Tests on third-party data run if VCJAX_TEST_DATA names its folder (tests/external/outside.py).
 test: $(VENV)/test
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
 
-# Those alone.
+# The tests on third-party data alone.
 external: $(VENV)/test
 	$(BIN)/python -m pytest tests/external
 
-# What takes longer or needs system packages: chromium, debootstrap; each test says which.
+# Tests that take longer or need system packages (chromium, debootstrap), which each test names.
 slow: $(VENV)/test
 	$(BIN)/python -m pytest tests/slow -o faulthandler_timeout=1200
 
-# Live, against transformers and PyTorch, in an environment of its own.
+# Compares live with transformers and PyTorch, in a separate environment.
 parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m tests.parity.artefacts
 	$(PARITY)/bin/python -m pytest tests/parity
 
-# Compiles training steps for TPUs, which needs their compiler (Linux on x86-64) and no TPU.
+# Compiles training steps for TPUs. That needs the TPU compiler (Linux on x86-64), but no TPU.
 tpu: $(TPU)/ready
 	PYTHONPATH=$(TPU) JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/tpu
 
-# How fast it is, beside transformers. For `launch.bench train --full` there is $(TUNIX)/ready too.
+# Measures speed beside transformers. `launch.bench train --full` also needs $(TUNIX)/ready.
 bench: $(VENV)/run $(PARITY)/ready
 	$(BIN)/python -m launch.bench train
 	$(BIN)/python -m launch.bench data
@@ -55,7 +55,7 @@ format: $(VENV)/lint
 record: $(PARITY)/ready
 	$(PARITY)/bin/python -m tests.parity.record
 
-# Each purpose installs what it adds to the one before.
+# Each environment installs what it adds to the one before.
 $(VENV)/run: $(PINS)/run.txt setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "vcjax needs Python >= 3.11"'
 	$(PYTHON) -m venv $(VENV)
@@ -67,7 +67,7 @@ $(VENV)/test: $(VENV)/run $(PINS)/eval.txt $(PINS)/test.txt
 	$(BIN)/python $(INSTALL) -r $(PINS)/eval.txt -r $(PINS)/test.txt
 	touch $@
 
-# The type checker reads what the other purposes install.
+# The type checker reads the packages that the other environments install.
 $(VENV)/lint: $(VENV)/test $(PINS)/lint.txt
 	$(BIN)/python $(INSTALL) -r $(PINS)/lint.txt
 	touch $@
@@ -79,7 +79,7 @@ $(PARITY)/ready: $(wildcard $(PINS)/*.txt) setup.cfg pyproject.toml
 	$(PARITY)/bin/python $(INSTALL) --no-deps -e .
 	touch $@
 
-# The compiler that jax[tpu] pins, in a folder of its own: JAX looks for a TPU wherever it finds it.
+# The compiler that jax[tpu] pins, in a separate folder, because JAX looks for a TPU where it finds it.
 $(TPU)/ready: $(VENV)/test
 	$(BIN)/python $(INSTALL) --no-deps --upgrade --target $(TPU) libtpu==0.0.42.1
 	touch $@

@@ -1,18 +1,18 @@
-"""Does training on answered attacks lower the success of held-out ones, more than other data does?
+"""Does training on answered attacks lower the success of held-out ones more than other data does?
 
     python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
 
-By a judge without opinion: every principle of the charter `verifiable` is a rule, one of which
-selects nothing and is only measured. The arms: the base model; two rounds of attack, answer,
-selection by the rules and training; as many ordinary conversations in place of the pairs; and the
-same answers without any selection.
+The judge has no opinion: every principle of the charter `verifiable` is a rule, one of which
+selects nothing and is only measured. The arms are the base model; two rounds of attack, answer,
+selection by the rules and training; the same number of ordinary conversations in place of the
+pairs; and the same answers without any selection.
 
-36 minutes on two CPU cores that other work shared. Expected: held-out attacks succeed less often by
-37 percentage points [28 to 47] than on the base model and by 35 [24 to 45] than after as many
-ordinary conversations; perplexity on other text rises from 58 to 90.
+36 minutes on two CPU cores shared with other work. Expected: held-out attacks succeed less often by
+37 percentage points [28 to 47] than on the base model and by 35 [24 to 45] than after the same
+number of ordinary conversations; perplexity on other text rises from 58 to 90.
 
-Arms are a few lines. `data` is `none`, `attacks`, `conversations` or `answers`; `synthesis` and
-`train` change fields of the shared sections, so that another arm has a Critic or DPO, say:
+An arm takes a few lines. `data` is `none`, `attacks`, `conversations` or `answers`; `synthesis` and
+`train` override fields of the shared sections. For example, arms with a Critic and with DPO:
 
     "critic": {"data": "attacks", "synthesis": {"critic": MODEL, "critic_family": FAMILY}},
     "dpo": {"data": "attacks", "train": {"objective": "dpo"}, "after": "adversarial"},
@@ -63,8 +63,8 @@ def get_config() -> ConfigDict:
 
 
 def _synthesis() -> ConfigDict:
-    """No Critic: the charter's rules alone select. The model attacks, is attacked and answers under
-    the charter's persona; an answer is written only to what it did not withstand."""
+    """No Critic: the charter's rules alone select. The model is Attacker, target and, under the
+    charter's persona, Actor; only attacks that succeeded are answered."""
     config = ConfigDict()
     config.critic = ""
     config.only_failures = True
@@ -84,7 +84,7 @@ def _synthesis() -> ConfigDict:
 def _train() -> ConfigDict:
     config = training_config("adversarial")
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
-    for field in (*filled, "on_bad_record"):  # by the ablation
+    for field in (*filled, "on_bad_record"):  # the ablation fills them in
         del config[field]
     config.steps = 40
     config.batch_size = 4

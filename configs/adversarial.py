@@ -3,8 +3,8 @@
     python -m launch.train --config=configs/adversarial.py --workdir=runs/adversarial \\
         --config.model=runs/sft --config.conversations=runs/synthesize/accepted.jsonl
 
-On two CPU cores: minutes. Expected: the loss falls over the 40 steps. A row in five is replay of
-the demonstration's conversations.
+On two CPU cores: minutes. Expected: the loss falls over the 40 steps. One packed sequence in five
+is replay of the demonstration's conversations.
 
 Variants `1b`, `8b` and `70b` are for accelerators, with your own model and data. `8b` is the
 paper's setting (64 k pairs):
@@ -13,10 +13,9 @@ paper's setting (64 k pairs):
         --config.model=runs/sft --config.conversations=runs/synthesize/accepted.jsonl \\
         --config.replay=PREPARED_FOLDER_OF_SFT
 
-How long that takes where, and whether it fits, `launch.plan --config=configs/adversarial.py:8b`
-says.
+`launch.plan --config=configs/adversarial.py:8b` estimates memory and time on a topology.
 
-Unspecified in the paper, so ours: see `training_config`; also replay and its share.
+Unspecified in the paper and therefore ours: what `training_config` lists, replay, and its share.
 """
 
 from ml_collections import ConfigDict

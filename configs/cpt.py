@@ -3,7 +3,7 @@
     python -m launch.train --config=configs/cpt.py --workdir=runs/cpt
 
 On two CPU cores: minutes. Expected: the loss falls over the 40 steps (the demonstration's few
-documents are seen several times); the run shows that the road holds, not what a corpus teaches.
+documents are repeated several times); the run shows that the road works, not what a corpus teaches.
 
 Variants `1b`, `8b` and `70b` are for accelerators, with your own model and corpus. `8b` is the
 paper's setting (a Llama-3-8B base in a Chinese variant, 33.7 GB of curated text):
@@ -11,10 +11,10 @@ paper's setting (a Llama-3-8B base in a Chinese variant, 33.7 GB of curated text
     python -m launch.train --config=configs/cpt.py:8b --workdir=runs/cpt \\
         --config.model=MODEL --config.documents=PREPARED_FOLDER
 
-How long that takes where, and whether it fits, `launch.plan --config=configs/cpt.py:8b` says.
+`launch.plan --config=configs/cpt.py:8b` estimates memory and time on a topology.
 
-Unspecified in the paper, so ours: see `training_config`; also whether this stage trains
-adapters or all weights (`--config.lora.rank=0` trains all; take a lower learning rate then).
+Unspecified in the paper and therefore ours: what `training_config` lists, and whether this stage
+trains adapters or all weights (`--config.lora.rank=0` trains all; use a lower learning rate then).
 """
 
 from ml_collections import ConfigDict

@@ -2,9 +2,9 @@
 
     python -m launch.demo --config=configs/demo.py --workdir=runs/demo        (or `make demo`)
 
-On two CPU cores: under 15 minutes. Expected: English cells end accepted or rejected with their
-reasons, Chinese ones rejected, since the shipped model knows next to no Chinese; the report says
-what changed, with intervals, and what did not.
+On two CPU cores: under 15 minutes. Expected: attempts in English cells are accepted, or rejected
+with a reason, and those in Chinese cells are rejected, since the shipped model knows next to no
+Chinese; the report states what changed, with intervals, and what did not.
 
 With your own files: --config.documents=... --config.conversations=... --config.questions=...
 The paper's numbers for these settings, where it states any, are in `configs/cpt.py`, `sft.py` and
@@ -43,9 +43,9 @@ def get_config() -> ConfigDict:
     config.synthesis.languages = "en,zh"
     config.synthesis.answers = 2
     config.synthesis.critic_form = "simple"
-    config.synthesis.brief = True  # longer answers of so small a model are cut off or loop
-    # SmolLM2-135M can't grade: 64 answers, good ones, answers to other questions, refusals and
-    # hateful ones, all got 0 or 1 from it. So its score is recorded and the rule checks select.
+    config.synthesis.brief = True  # longer answers of so small a model are truncated or loop
+    # SmolLM2-135M can't grade: it gave 0 or 1 to all of 64 answers, among them good ones, answers
+    # to other questions, refusals and hateful ones. Its score is recorded, and rule checks select.
     config.synthesis.accept_score = 0
     config.synthesis.wave = 16
     add_engine_fields(config.synthesis)
@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
 def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
     config = training_config(stage)
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
-    for field in (*filled, "on_bad_record", "columns"):  # by the road
+    for field in (*filled, "on_bad_record", "columns"):  # the road fills them in
         del config[field]
     config.steps = steps
     config.learning_rate = learning_rate

@@ -1,4 +1,4 @@
-"""The benchmark on one model, before or after.
+"""Runs the benchmark on one model, before or after training.
 
     python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate \\
         --config.model=runs/adversarial --config.judge=JUDGE --config.judge_family=FAMILY

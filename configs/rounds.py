@@ -1,13 +1,14 @@
-"""The closed loop: rounds of attack, training and attack on what is held out.
+"""The closed loop: rounds of attack, training and measurement on held-out attacks and topics.
 
     python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
 
-Each round attacks the current checkpoint, most where it is weakest, has answers written to what it
-failed at, trains on them and attacks again. Before the first round and after each, the same
-held-out attacks and topics are tried: the table in the workdir's README.md says how often they
-succeed, and whether that changed. By the charter `verifiable`, whose rules decide without a Critic.
+Each round attacks the current checkpoint, with most attempts where it is weakest, generates answers
+to the queries at which it failed, trains on them and attacks again. Before the first round and
+after each round, the same held-out attacks and topics are tried: the table in the workdir's
+README.md reports how often they succeed, and whether that changed. The rules of the charter
+`verifiable` decide, without a Critic.
 
-How long it takes on two CPU cores hasn't been measured to its end.
+The time of a whole run on two CPU cores hasn't been measured.
 """
 
 from ml_collections import ConfigDict
@@ -57,7 +58,7 @@ def _synthesis() -> ConfigDict:
 def _train() -> ConfigDict:
     config = training_config("adversarial")
     for field in ("model", "documents", "conversations", "preferences", "charter", "seed"):
-        del config[field]  # by the rounds
+        del config[field]  # the rounds fill them in
     del config.on_bad_record
     config.replay = ""
     config.steps = 40

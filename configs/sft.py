@@ -1,9 +1,9 @@
-"""Instruction tuning on conversations; the loss is that of the assistant's turns alone.
+"""Instruction tuning on conversations, with the loss on the assistant's turns alone.
 
     python -m launch.train --config=configs/sft.py --workdir=runs/sft --config.model=runs/cpt
 
 On two CPU cores: minutes. Expected: the loss falls over the 40 steps. Without `--config.model` it
-starts from the shipped model instead of the continued pre-training's result.
+starts from the shipped model instead of the result of continued pre-training.
 
 Variants `1b`, `8b` and `70b` are for accelerators, with your own model and data. `8b` is the
 paper's setting (940 k pairs):
@@ -11,9 +11,9 @@ paper's setting (940 k pairs):
     python -m launch.train --config=configs/sft.py:8b --workdir=runs/sft \\
         --config.model=runs/cpt --config.conversations=PREPARED_FOLDER
 
-How long that takes where, and whether it fits, `launch.plan --config=configs/sft.py:8b` says.
+`launch.plan --config=configs/sft.py:8b` estimates memory and time on a topology.
 
-Unspecified in the paper, so ours: see `training_config`; also the number of epochs.
+Unspecified in the paper and therefore ours: what `training_config` lists, and the number of epochs.
 """
 
 from ml_collections import ConfigDict

@@ -3,21 +3,21 @@
     python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize \\
         --config.actor=runs/sft --config.critic=OTHER --config.critic_family=FAMILY
 
-As it stands, the shipped model plays all three roles and makes 32 attempts over all cells. A Critic
-of the Actor's family is refused unless `allow_same_family` is set; the summary then says so. Name
-another model, or an endpoint, as `config.critic` for evidence. With `per_cell` every cell is
-attacked until it has so many accepted pairs or its budget is spent (exit code 3).
+By default the shipped model plays all three roles and makes 32 attempts over all cells. A Critic
+of the Actor's family is refused unless `allow_same_family` is set; the summary then notes it. For
+evidence, name another model or an endpoint as `config.critic`. With `per_cell` every cell is
+attacked until it has that number of accepted pairs or has used up its budget (exit code 3).
 
     python -m launch.synthesize --config=configs/synthesize.py:demo --workdir=runs/synthesize
 
-tries 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
-there is no Critic: the charter's rule checks decide. 30 minutes on two CPU cores that other work
-shared. Expected: all 36 English cells fill, in 60 attempts; of the Chinese ones 2 fill and 34 end
-with their budget spent, after 352 attempts (answers cut off or looping, queries that are no
-questions); exit code 3.
+attacks 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
+there is no Critic: the charter's rule checks decide. 30 minutes on two CPU cores shared with other
+work. Expected: all 36 English cells are filled, in 60 attempts; of the Chinese cells 2 are filled
+and 34 use up their budget, after 352 attempts (answers that are truncated or loop, queries that are
+no questions); exit code 3.
 
-The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified, so
-those in the charter and in the attacks are ours.
+The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified.
+Those in the charter and in the attacks are therefore ours.
 """
 
 from ml_collections import ConfigDict

@@ -1,13 +1,13 @@
-"""Verbs: one script for each thing that a person does.
+"""The scripts, one for each command.
 
 In a checkout they are `python -m launch.NAME`. The installed package has them, and the configs, as
 `vcjax.launch` and `vcjax.configs`, so that a user's own `launch` or `configs` is not shadowed.
 
 Importing this package prepares the process before JAX is imported:
 
-- A training step allocates and frees gigabytes. With huge pages that costs hundreds of thousands of
-  page faults fewer per step, but glibc reads its tunables before a program's first line. A script
-  therefore executes itself once more with them. A user's own GLIBC_TUNABLES are kept.
+- A training step allocates and frees gigabytes. Huge pages save hundreds of thousands of page
+  faults per step, but glibc reads its tunables before a program's first line. A script therefore
+  executes itself once more with them set. A user's own GLIBC_TUNABLES are kept.
 - JAX preallocates three quarters of a GPU's memory by default. Scripts preallocate the share that
   `launch.plan` assumes. A user's own XLA_PYTHON_CLIENT_MEM_FRACTION is kept.
 """

@@ -1,8 +1,8 @@
-"""Trains a model in several ways and attacks each with the same held-out queries.
+"""Trains several arms of an ablation and attacks each with the same held-out queries.
 
 python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
 
-Stages, data and Critic are swapped in and out by the arms of the config; the outcome is one table
+The arms of the config add, remove or replace stages, data and the Critic. The result is one table
 (`table.md`), one plot (`report.html`) and `summary.json`. The same command continues a run that
 was stopped; more seeds or arms extend a finished one.
 """
@@ -13,8 +13,8 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config("configs/ablate.py", "The arms and settings.")
-WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's folder.", required=True)
+CONFIG = define_config("configs/ablate.py", "The config with the arms and settings.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's workdir.", required=True)
 
 
 def main() -> None:

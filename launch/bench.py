@@ -1,18 +1,18 @@
-"""Measures how fast vcjax is, beside its peers and the machine's limits, in one run.
+"""Measures the speed of vcjax, its peers and the machine's limit in one run.
 
 python -m launch.bench train             4 x 512 tokens in float32
 python -m launch.bench train --full      both shapes, both dtypes, all peers
 python -m launch.bench data              from records to batches
-python -m launch.bench generate          the engine: decoding, prefill, prefixes, long tails, JSON
+python -m launch.bench generate          the engine: decode, prefill, prefixes, long tails, JSON
 python -m launch.bench generate --full   other dtypes too, and more rounds
 python -m launch.bench ledger            a million adversarial attempts: ledger and near-duplicates
 
 The first took 4 min 57 s with `--rounds=3` on two cores of an AMD EPYC, `generate --full` 22 min
 with `--rounds=2` and `ledger` 5 min 21 s.
 
-Each leaves its section of `bench.json` in the workdir, in place of its earlier one, and prints a
-table. Machines differ and drift, so only the ratios within a run mean something, and only where
-the machine has nothing else to do. The exit code is 3 where a bound isn't met.
+Each replaces its section of `bench.json` in the workdir and prints a table. Machines differ and
+drift, so only the ratios within a run are meaningful, and only on an idle machine. The exit code is
+3 if a bound isn't met.
 """
 
 import sys
@@ -31,12 +31,12 @@ FIRST_CASE = "4x512:float32"
 ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
 
 WHAT = flags.DEFINE_string(
-    "what", None, "train, data, generate or ledger; its flag may be left out."
+    "what", None, "train, data, generate or ledger; `--what=` may be omitted."
 )
-WORKDIR = flags.DEFINE_string("workdir", "runs/bench", "Where bench.json is kept.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/bench", "The folder of bench.json.")
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "A model reference.")
 ROUNDS = flags.DEFINE_integer(
-    "rounds", None, "Turns of each contender; unless given 5, generate: 3.", lower_bound=1
+    "rounds", None, "Repetitions of each contender; default: 5, generate: 3.", lower_bound=1
 )
 FULL = flags.DEFINE_bool(
     "full", False, "train: both shapes, both dtypes, all peers. generate: all dtypes, more rounds."
@@ -44,16 +44,16 @@ FULL = flags.DEFINE_bool(
 CASE_NAMES = flags.DEFINE_string(
     "cases",
     None,
-    f"train: of {ALL_CASES!r}, or others of that form. generate: names of its cases.",
+    f"train: a selection of {ALL_CASES!r}, or others of that form. generate: names of its cases.",
 )
-REMAT = flags.DEFINE_string("remat", None, "train: what our step computes again.")
-ATTENTION = flags.DEFINE_string("attention", None, "train: our step's attention.")
+REMAT = flags.DEFINE_string("remat", None, "train: the rematerialisation policy of our step.")
+ATTENTION = flags.DEFINE_string("attention", None, "train: the attention backend of our step.")
 PEER_PYTHON = flags.DEFINE_string(
     "peer_python", "", "train, generate: an interpreter with PyTorch and transformers."
 )
 TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
-MEGABYTES = flags.DEFINE_float("megabytes", 20.0, "data: of text.", lower_bound=0.001)
-ATTEMPTS = flags.DEFINE_integer("attempts", 10**6, "ledger: how many.", lower_bound=1)
+MEGABYTES = flags.DEFINE_float("megabytes", 20.0, "data: megabytes of text.", lower_bound=0.001)
+ATTEMPTS = flags.DEFINE_integer("attempts", 10**6, "ledger: number of attempts.", lower_bound=1)
 
 USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3, "ledger": 1}
 
@@ -135,7 +135,7 @@ def _rounds() -> int:
 
 
 def _settings() -> dict[str, Any]:
-    """What `configs/cpt.py` gives, but for full fine-tuning at one learning rate on random ids."""
+    """Those of `configs/cpt.py`, but full fine-tuning at a constant rate on random ids."""
     settings = training_config("cpt").to_dict()
     chosen = {"remat": REMAT.value, "attention": ATTENTION.value}
     return {
@@ -149,7 +149,7 @@ def _settings() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # `launch.bench train`: what to measure may be given without its flag.
+    # `launch.bench train`: the bench may be named without its flag.
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         sys.argv[1] = f"--what={sys.argv[1]}"
     run(main)

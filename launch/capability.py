@@ -2,9 +2,9 @@
 
 python -m launch.capability --model=smollm2-135m-instruct --tasks=arc_easy --workdir=runs/capability
 
-The harness's own tasks fetch their data from the hub; those of `--task_path` may read local files.
-A task may name Python functions in files beside it, and they are run: take tasks from people you
-trust. Needs the extra `eval`.
+The harness's own tasks download their data from the hub; those of `--task_path` may read local
+files. A task may name Python functions in files beside it, which are then run: only use tasks from
+people you trust. The script needs the extra `eval`.
 """
 
 import logging
@@ -21,24 +21,33 @@ MODEL = flags.DEFINE_string(
 )
 TASKS = flags.DEFINE_list("tasks", None, "Tasks, groups, tags or YAML files.", required=True)
 TASK_PATH = flags.DEFINE_string("task_path", None, "A folder with tasks as YAML files.")
-LIMIT = flags.DEFINE_float("limit", None, "Documents a task; below 1: their share. Default: all.")
+LIMIT = flags.DEFINE_float("limit", None, "Documents per task; below 1, their share; default: all.")
 NUM_FEWSHOT = flags.DEFINE_integer(
-    "num_fewshot", None, "Examples before each document; default: the task's own."
+    "num_fewshot", None, "Few-shot examples before each document; default: the task's own."
 )
 APPLY_CHAT_TEMPLATE = flags.DEFINE_bool(
-    "apply_chat_template", False, "Put documents to the model as turns of a conversation."
+    "apply_chat_template",
+    False,
+    "Render documents as conversations with the model's chat template.",
 )
 TOKENIZER = flags.DEFINE_string(
-    "tokenizer", None, "A model reference with the tokenizer of an endpoint."
+    "tokenizer", None, "A model reference with the tokenizer of the endpoint's model."
 )
-DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")
+DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Dtype of the weights; default: the source's own.")
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "", WEIGHT_FORMS, "Quantisation of the projections' kernels."
+)
 TENSOR = flags.DEFINE_integer(
-    "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1
+    "tensor",
+    1,
+    "Devices over which the model is sharded, the first of this machine.",
+    lower_bound=1,
 )
-SLOTS = flags.DEFINE_integer("slots", 16, "Texts that are made together.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 1234, "Of the examples and of sampled texts.", lower_bound=0)
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+SLOTS = flags.DEFINE_integer("slots", 16, "Sequences that decode together.", lower_bound=1)
+SEED = flags.DEFINE_integer(
+    "seed", 1234, "Seed of the few-shot examples and of sampling.", lower_bound=0
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Talks to a model: one prompt, a pipe's (one a line), or a conversation in the terminal.
+"""Chats with a model: one prompt, the prompts of a pipe (one per line), or a terminal session.
 
 python -m launch.chat --model=smollm2-135m-instruct --prompt="Why do people disagree?"
 
-In the terminal /reset begins anew, Ctrl-C stops an answer, and /exit or Ctrl-D ends.
+In the terminal /reset starts a new conversation, Ctrl-C stops an answer, and /exit or Ctrl-D exits.
 """
 
 import contextlib
@@ -22,23 +22,32 @@ if TYPE_CHECKING:
     from vcjax.generate.text import Dialogue
 
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "Any model reference.")
-PROMPT = flags.DEFINE_string("prompt", None, "Asks this once and exits.")
-CHARTER = flags.DEFINE_string("charter", None, "Answers under this charter's persona.")
+PROMPT = flags.DEFINE_string("prompt", None, "Answer this prompt and exit.")
+CHARTER = flags.DEFINE_string("charter", None, "The charter whose persona is the system message.")
 LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
-MAX_TOKENS = flags.DEFINE_integer("max_tokens", 256, "Bound of an answer.", lower_bound=1)
+MAX_TOKENS = flags.DEFINE_integer("max_tokens", 256, "Most new tokens of an answer.", lower_bound=1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
-TOP_K = flags.DEFINE_integer("top_k", 0, "Likeliest tokens to sample from; 0: all.", lower_bound=0)
-TOP_P = flags.DEFINE_float("top_p", 1.0, "Probability mass to sample from.")
-MIN_P = flags.DEFINE_float("min_p", 0.0, "Least probability, as a share of the likeliest token's.")
-REPETITION_PENALTY = flags.DEFINE_float(
-    "repetition_penalty", 1.0, "Above 1: makes tokens that have come less likely."
+TOP_K = flags.DEFINE_integer(
+    "top_k", 0, "Sample from the k likeliest tokens; 0: all.", lower_bound=0
 )
-STOP = flags.DEFINE_multi_string("stop", [], "A text that ends an answer; may be given again.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the sampling.")
-DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")
+TOP_P = flags.DEFINE_float(
+    "top_p", 1.0, "Sample from the likeliest tokens with this probability mass."
+)
+MIN_P = flags.DEFINE_float("min_p", 0.0, "Least probability relative to the likeliest token's.")
+REPETITION_PENALTY = flags.DEFINE_float(
+    "repetition_penalty", 1.0, "Above 1, makes tokens that have occurred less likely."
+)
+STOP = flags.DEFINE_multi_string("stop", [], "A string that ends an answer; may be repeated.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the sampling.")
+DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Dtype of the weights; default: the source's own.")
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "", WEIGHT_FORMS, "Quantisation of the projections' kernels."
+)
 TENSOR = flags.DEFINE_integer(
-    "tensor", 1, "Devices that share the model, the first ones of this machine.", lower_bound=1
+    "tensor",
+    1,
+    "Devices over which the model is sharded, the first of this machine.",
+    lower_bound=1,
 )
 
 
@@ -77,7 +86,7 @@ def main() -> None:
 
 def _talk(dialogue: "Dialogue") -> None:
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  (`input` then edits lines and remembers them)
+        import readline  # noqa: F401  (gives `input` line editing and a history)
     while True:
         try:
             prompt = input("> ").strip()
@@ -117,7 +126,7 @@ def _note_forgetting() -> None:
 def _stopping() -> Iterator[Callable[[], bool]]:
     """Yields a function that reports whether Ctrl-C was pressed; the engine is not interrupted.
 
-    The second time, the program ends.
+    A second Ctrl-C ends the program.
     """
     pressed = False
 

@@ -1,4 +1,4 @@
-"""Converts a model between forms, or writes a training run's adapters for `peft`.
+"""Converts a model between formats, or exports a training run's adapters for `peft`.
 
 python -m launch.convert --src=smollm2-135m-instruct --dst=out --to=hf
 python -m launch.convert --src=runs/sft --dst=adapters --to=peft
@@ -15,12 +15,12 @@ from vcjax.weights import DTYPES
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
 DST = flags.DEFINE_string("dst", None, "The folder to write.", required=True)
-TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint", "peft"], "Form of the result.")
+TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint", "peft"], "Format of the result.")
 DTYPE = flags.DEFINE_enum(
     "dtype",
     None,
     DTYPES,
-    "Of the weights; default: the source's own, float32 if quantised or adapters.",
+    "Dtype of the weights; default: the source's own, float32 for quantised ones and adapters.",
 )
 
 

@@ -1,4 +1,4 @@
-"""The whole road: base model and charter in, aligned model, data, evidence and report out.
+"""Runs the whole road: base model and charter in, aligned model, data, evidence and report out.
 
 python -m launch.demo --workdir=runs/demo
 """
@@ -9,8 +9,8 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config("configs/demo.py", "The road's settings.")
-WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Where everything is written.")
+CONFIG = define_config("configs/demo.py", "The config of the road.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The road's workdir.")
 
 
 def main() -> None:

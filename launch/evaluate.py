@@ -1,4 +1,4 @@
-"""Asks a model the benchmark, judges the answers and writes a report.
+"""Runs the benchmark on a model, judges its answers and writes a report.
 
 python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate
 """
@@ -10,8 +10,8 @@ from absl import flags
 from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
 
-CONFIG = define_config("configs/evaluate.py", "Settings.")
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+CONFIG = define_config("configs/evaluate.py", "The config of the evaluation.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 
 
 def main() -> None:

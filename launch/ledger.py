@@ -1,4 +1,4 @@
-"""Queries the ledger of a synthesis run, during it or after it; merges the ledgers of its shards.
+"""Queries the ledger of a synthesis run, during or after the run, and merges the ledgers of shards.
 
 python -m launch.ledger --ledger=W/ledger.sqlite                     the first attempts
 python -m launch.ledger query --ledger=W/ledger.sqlite --where kind=rejected --where "reason~score"
@@ -7,12 +7,12 @@ python -m launch.ledger show ID --ledger=W/ledger.sqlite             every stage
 python -m launch.ledger export --ledger=W/ledger.sqlite --where outcome=timeout --out=F.jsonl
 python -m launch.ledger merge --into=W/ledger.sqlite A.sqlite B.sqlite
 
-A condition is FIELD=VALUE, or with != < <= > >= or ~ (contains) in place of =. All must hold. The
-fields are those of an attempt (`kind`, `reason`, `score`, `attack`, `query`, ...) and of its calls
-(`stage`, `model`, `outcome`, `text`, ...; `call.tokens` where both have one), of which one must
-meet all that are about calls.
+A condition is FIELD=VALUE, with =, !=, <, <=, >, >= or ~ (contains). An attempt matches if all
+conditions are true of it. The fields are those of an attempt (`kind`, `reason`, `score`, `attack`,
+`query`, ...) and of its calls (`stage`, `model`, `outcome`, `text`, ...; `call.tokens` where both
+have one); all conditions on calls must be true of one and the same call.
 
-The exit code is 3 if ledgers that are merged differ in an attempt.
+The exit code is 3 if the merged ledgers differ in an attempt.
 """
 
 import json
@@ -41,17 +41,32 @@ from vcjax.core.script import aligned, run
 
 LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")
 WHERE = flags.DEFINE_multi_string("where", [], "A condition, such as kind=accepted or score>=4.")
-COUNT = flags.DEFINE_bool("count", False, "query: how many there are.")
-BY = flags.DEFINE_list("by", [], "query: how many there are of each value of these fields.")
-FIELDS = flags.DEFINE_list("fields", ["id", "kind", "score", "reason", "query"], "query: shown.")
-LIMIT = flags.DEFINE_integer("limit", 20, "query: attempts that are shown.", lower_bound=0)
+COUNT = flags.DEFINE_bool("count", False, "query: print the number of attempts.")
+BY = flags.DEFINE_list("by", [], "query: count attempts by these fields.")
+FIELDS = flags.DEFINE_list(
+    "fields", ["id", "kind", "score", "reason", "query"], "query: columns to print."
+)
+LIMIT = flags.DEFINE_integer("limit", 20, "query: attempts to print.", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "export: the JSONL file to write.")
-CALLS = flags.DEFINE_bool("calls", False, "export: with the calls of each attempt.")
-INTO = flags.DEFINE_string("into", None, "merge: the ledger to add to; made if need be.")
+CALLS = flags.DEFINE_bool("calls", False, "export: include the calls of each attempt.")
+INTO = flags.DEFINE_string("into", None, "merge: the ledger to add to; created if absent.")
 
 _ABOUT_CALL = (
-    *("outcome", "detail", "model", "revision", "family", "finish_reason", "prompt_tokens"),
-    *("tokens", "seconds", "cost", "seed", "parameters", "prompt_hash", "alternatives", "created"),
+    "outcome",
+    "detail",
+    "model",
+    "revision",
+    "family",
+    "finish_reason",
+    "prompt_tokens",
+    "tokens",
+    "seconds",
+    "cost",
+    "seed",
+    "parameters",
+    "prompt_hash",
+    "alternatives",
+    "created",
 )
 
 
@@ -98,13 +113,13 @@ def _show(operands: list[str]) -> None:
     if "kind" not in found:
         print("not decided yet")
     for name, value in found.items():
-        print(f"{name:15} {_told(name, value)}")
+        print(f"{name:15} {_as_text(name, value)}")
     for turn in conversation:
         _print_block(f"turn of the {turn['role']}", turn["content"])
     for n, candidate in enumerate(candidates):
         _print_block(f"candidate {n}", json.dumps(candidate, ensure_ascii=False, indent=1))
     for call in calls:
-        about = (f"{name} {_told(name, call[name])}" for name in _ABOUT_CALL if call[name])
+        about = (f"{name} {_as_text(name, call[name])}" for name in _ABOUT_CALL if call[name])
         _print_block(f"call {call['stage']}: {', '.join(about)}", call["text"])
 
 
@@ -162,7 +177,7 @@ def _print_table(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     room = max(60, shutil.get_terminal_size((160, 24)).columns) // max(2, len(names) - 1)
     table = [tuple(names)]
     for row in rows:
-        cells = (_told(name, row[name]).replace("\n", " ") for name in names)
+        cells = (_as_text(name, row[name]).replace("\n", " ") for name in names)
         table.append(tuple(cell if len(cell) <= room else f"{cell[: room - 1]}…" for cell in cells))
     print("\n".join(aligned(table)))
 
@@ -172,7 +187,7 @@ def _print_block(title: str, text: str) -> None:
     print("\n".join(f"    {line}" for line in text.splitlines()))
 
 
-def _told(name: str, value: Any) -> str:
+def _as_text(name: str, value: Any) -> str:
     if name == "created":
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
     if value is None:

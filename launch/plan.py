@@ -1,14 +1,14 @@
-"""Plans a training run on hardware that isn't here: memory, time, and whether it fits.
+"""Plans a run on hardware that isn't here: memory, time, and whether it fits.
 
 python -m launch.plan --config=configs/sft.py:8b --topology=v5e-64
 
 Nothing is allocated and no data is read. The model may be a shape without weights: `llama3-8b`,
-`llama3-70b`, `llama3.2-1b`, `smollm2-135m`. Ends with exit code 3 where the run doesn't fit.
+`llama3-70b`, `llama3.2-1b`, `smollm2-135m`. The exit code is 3 if the run doesn't fit.
 
 python -m launch.plan --config=configs/synthesize.py --config.actor=llama3-8b \
     --measured=runs/synthesize/summary.json --accepted=64000 --topology=h100x8
 
-What a synthesis run takes, from the tokens for each accepted pair that a small run has measured.
+The second command estimates a synthesis run from the tokens per accepted pair of a small run.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from vcjax.core.script import define_config, run
 if TYPE_CHECKING:
     from vcjax.plan.topology import Topology
 
-CONFIG = define_config(None, "The stage: a file in configs/.")
+CONFIG = define_config(None, "The config of a stage: a file in configs/.")
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
@@ -30,16 +30,14 @@ TOPOLOGY = flags.DEFINE_string(
     required=True,
 )
 BESIDE = flags.DEFINE_list(
-    "beside", [], "Models loaded on the same devices while it runs, such as a Critic."
+    "beside", [], "Other models loaded on the same devices, such as a Critic."
 )
 COMPILE = flags.DEFINE_bool(
     "compile", None, "Compile the step for the topology; default: where its compiler is installed."
 )
-MEASURED = flags.DEFINE_string(
-    "measured", None, "Of a synthesis config: the summary.json of a small run."
-)
+MEASURED = flags.DEFINE_string("measured", None, "Synthesis: the summary.json of a small run.")
 ACCEPTED = flags.DEFINE_integer(
-    "accepted", 64_000, "Of a synthesis config: pairs wanted; the paper has 64 k.", lower_bound=1
+    "accepted", 64_000, "Synthesis: accepted pairs to plan for; the paper has 64 k.", lower_bound=1
 )
 flags.mark_flag_as_required("config")
 

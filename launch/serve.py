@@ -1,9 +1,9 @@
-"""Serves models over HTTP, as OpenAI's API: chat, completions, scores of given texts.
+"""Serves models over HTTP with OpenAI's API: chat, completions, scores of given texts.
 
 python -m launch.serve --model=smollm2-135m-instruct --port=8000
 
-Clients may connect at once; /health reports when the model is ready. SIGTERM (or Ctrl-C) lets the
-requests that are running finish.
+Clients may connect at once; /health reports when the model is ready. On SIGTERM (or Ctrl-C) the
+server finishes the running requests.
 """
 
 import os
@@ -16,27 +16,34 @@ from vcjax.core.script import run
 from vcjax.generate import WEIGHT_FORMS
 from vcjax.weights import DTYPES
 
-MODEL = flags.DEFINE_list("model", "smollm2-135m-instruct", "Any model references, with commas.")
-NAME = flags.DEFINE_list("name", "", "How requests call them; default: as --model does.")
-HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is all of them.")
-PORT = flags.DEFINE_integer("port", 8000, "0 is any free one.", lower_bound=0)
+MODEL = flags.DEFINE_list(
+    "model", "smollm2-135m-instruct", "Model references, separated by commas."
+)
+NAME = flags.DEFINE_list("name", "", "Model names in requests; default: the model references.")
+HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0: all addresses.")
+PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0: any free one.", lower_bound=0)
 SLOTS = flags.DEFINE_integer("slots", 16, "Requests that decode together.")
-MAX_WAITING = flags.DEFINE_integer("max_waiting", 256, "Requests that may wait beyond those.")
-MAX_BODY_MB = flags.DEFINE_float("max_body_mb", 4.0, "Bound of a request's body.")
+MAX_WAITING = flags.DEFINE_integer("max_waiting", 256, "Most requests in the queue.")
+MAX_BODY_MB = flags.DEFINE_float("max_body_mb", 4.0, "Most megabytes of a request's body.")
 MAX_TOKENS = flags.DEFINE_integer(
-    "max_tokens", 0, "Most new tokens of an answer; 0: what the context leaves."
+    "max_tokens", 0, "Most new tokens of an answer; 0: as many as fit the context."
 )
-TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "Bound of a request's time, in seconds.")
+TIMEOUT_S = flags.DEFINE_float("timeout_s", 600.0, "Most seconds that a request may take.")
 API_KEY_ENV = flags.DEFINE_string(
-    "api_key_env", None, "The environment variable with the key that callers must present."
+    "api_key_env", None, "The environment variable with the API key that clients must send."
 )
-DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Of the weights; default: the source's own.")
-WEIGHTS = flags.DEFINE_enum("weights", "", WEIGHT_FORMS, "Form of the projections' kernels.")
+DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, "Dtype of the weights; default: the source's own.")
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "", WEIGHT_FORMS, "Quantisation of the projections' kernels."
+)
 TENSOR = flags.DEFINE_integer(
-    "tensor", 1, "Devices that share each model, the first ones of this machine.", lower_bound=1
+    "tensor",
+    1,
+    "Devices over which each model is sharded, the first of this machine.",
+    lower_bound=1,
 )
 CHARTER = flags.DEFINE_string(
-    "charter", None, "Its persona is the system message of conversations that have none."
+    "charter", None, "The charter whose persona is the system message of conversations without one."
 )
 LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
 

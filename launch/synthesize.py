@@ -3,7 +3,7 @@
 python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize
 python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
 
-The second attacks, trains and attacks again, round by round.
+The second command alternates attacks and training, round by round.
 """
 
 import sys
@@ -15,8 +15,10 @@ from vcjax.core.errors import GateNotMet
 from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
 
-CONFIG = define_config("configs/synthesize.py", "Settings.")
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+CONFIG = define_config(
+    "configs/synthesize.py", "The config of the synthesis, or of its rounds with training."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 
 
 def main() -> None:

@@ -10,16 +10,18 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config(None, "The stage: a file in configs/.")
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.", required=True)
+CONFIG = define_config(None, "The config of a stage: a file in configs/.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
-    "This is one of several processes that train together, on a workdir that all of them see. TPU "
+    "This is one of several processes that train together and share the workdir. TPU "
     "pods, Slurm and Kubernetes are recognised; elsewhere set JAX_COORDINATOR_ADDRESS, "
     "JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
-PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of three steps into the workdir.")
+PROFILE = flags.DEFINE_bool(
+    "profile", False, "Write a profiler trace of three steps to the workdir."
+)
 SHOW_ROWS = flags.DEFINE_integer(
     "show_rows",
     0,
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def _join() -> None:
-    """Joins the other processes; must come before anything asks for devices."""
+    """Joins the other processes; must be called before JAX initialises its devices."""
     import jax
 
     count, index = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))

@@ -1,4 +1,4 @@
-"""Rehashes a folder and everything it was made from; exit code 3 on a mismatch.
+"""Verifies the hashes of a folder and of everything it was made from; exit code 3 on a mismatch.
 
 python -m launch.verify --folder=runs/demo     (or the folder as the only argument)
 """
