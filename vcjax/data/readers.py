@@ -9,13 +9,13 @@ import codecs
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from vcjax.core.errors import UserError
 from vcjax.data.files import BROKEN, DataFile
+from vcjax.text.language import COMMON_HAN
 
 BLOCK = 1 << 16  # characters of a JSON array that are read at once
 CELL = 1 << 26  # characters; a quote that is never closed would take the rest of the file
@@ -235,7 +235,7 @@ def _encoding(file: DataFile) -> str:
         not_utf8 = error
     try:
         with file.open() as stream, io.TextIOWrapper(stream, encoding="gb18030") as text:
-            chinese = re.search(r"[\u4e00-\u9fff]", text.readline())
+            chinese = COMMON_HAN.search(text.readline())
             while text.read(1 << 20):
                 pass
     except UnicodeDecodeError:
