@@ -1,4 +1,4 @@
-"""The workdir of a training run with random adapters, for tests of what is done with one."""
+"""A training run's workdir with random adapters, for tests that load or export one."""
 
 from dataclasses import asdict
 from pathlib import Path

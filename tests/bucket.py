@@ -1,4 +1,4 @@
-"""A bucket on this machine: `gcp-storage-emulator`, spoken to by the clients that speak to GCS."""
+"""A bucket on this machine: `gcp-storage-emulator`, used through the real clients of GCS."""
 
 import functools
 import logging

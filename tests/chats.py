@@ -1,4 +1,4 @@
-"""Renderings of conversations, as the tests look at them."""
+"""Renderings of conversations, in the form that the tests compare."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """How tests compile: cheaply, and each program once for all processes of a session.
 
 Most of the suite's time is XLA's. Importing this module, before JAX, sets what JAX reads from the
-environment here and in every process that a test starts; settings of the caller's own stand.
+environment here and in every process that a test starts; the caller's own settings are kept.
 """
 
 import atexit

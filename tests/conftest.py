@@ -1,4 +1,4 @@
-"""What several rooms' tests share: the tiny model of `tests/tiny.py`, made once."""
+"""Fixtures of several packages' tests: the tiny model of `tests/tiny.py`, made once."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
-"""A server that speaks the Hugging Face hub's protocol, for its real client.
+"""A server with the Hugging Face hub's protocol, for its real client.
 
-What the client asks for is documented in https://huggingface.co/docs/hub/api and in
+The client's requests are documented in https://huggingface.co/docs/hub/api and in
 `huggingface_hub.hf_api`: a model's info and tree, HEAD and GET of `resolve/REVISION/FILE` with
 `ETag` and `X-Repo-Commit`, and errors named by `X-Error-Code`.
 """

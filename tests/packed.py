@@ -1,4 +1,4 @@
-"""Examples packed into rows at once, for tests that look at all of them."""
+"""Examples packed into rows at once, for tests that need all of them."""
 
 from collections.abc import Iterable
 from dataclasses import asdict

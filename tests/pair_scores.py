@@ -1,4 +1,4 @@
-"""What a model thinks of pairs of answers: how much likelier it finds the chosen one."""
+"""A model's log-likelihood margins between the chosen and the rejected answer of pairs."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Launch scripts as a user runs them: in a process of their own."""
+"""Launch scripts as a user runs them: in a separate process."""
 
 import os
 import shutil

@@ -1,7 +1,7 @@
-"""Launch scripts inside the test's own process: what they do, without the wait for a new start.
+"""Launch scripts inside the test's own process, without the time of a new start.
 
-For what only a process shows (signals, kills, pipes, environment read at the start) there is
-`tests.processes`.
+Behaviour that only a process shows (signals, kills, pipes, environment read at the start) is tested
+with `tests.processes`.
 """
 
 import io

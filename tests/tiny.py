@@ -1,4 +1,4 @@
-"""A tiny random model with a chat tokenizer, for the tests of the rooms above the weights."""
+"""A tiny random model with a chat tokenizer, for tests of everything above `vcjax.weights`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a run knows of its Critic: agreement, corrected rates, the gate before the export."""
+"""A run with a calibrated Critic: agreement, corrected rates, the gate before the export."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The cells that are attacked: every one once, spread as evenly as possible, none held out."""
+"""Planned cells: each occurs once, spread as evenly as possible, and none is held out."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What an attempt does by the kind of its attack: conversations, framings, refinements, modes."""
+"""An attempt by the kind of its attack: conversations, framings, refinements, Actor modes."""
 
 import json
 from dataclasses import replace

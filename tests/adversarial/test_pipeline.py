@@ -1,4 +1,4 @@
-"""The pipeline on recorded roles: every kind of end, and what is asked again."""
+"""The pipeline on recorded roles: every outcome of an attempt, and which calls are repeated."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Which attempts a wave makes: what is missing, within the budget, and always the same."""
+"""Which attempts a wave plans: the missing ones, within the budget, deterministically."""
 
 from collections import Counter
 

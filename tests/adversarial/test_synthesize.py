@@ -1,4 +1,4 @@
-"""A whole synthesis run on the tiny model, alive and killed."""
+"""A whole synthesis run on the tiny model, uninterrupted and killed."""
 
 import json
 import signal

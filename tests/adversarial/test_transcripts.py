@@ -1,4 +1,4 @@
-"""A whole matrix played by recorded transcripts: every cell fills, or says why it didn't."""
+"""All cells attacked from recorded transcripts: each is filled, or its reasons are stored."""
 
 import json
 from contextlib import contextmanager

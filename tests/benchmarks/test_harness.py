@@ -1,4 +1,4 @@
-"""How the bench and its contenders talk, with contenders that do next to nothing."""
+"""How the bench and its contenders communicate, with contenders that do next to nothing."""
 
 import sys
 from collections.abc import Callable

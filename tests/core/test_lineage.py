@@ -1,4 +1,4 @@
-"""What a folder was made from, and whether it still is."""
+"""Lineage: what a folder was made from, and whether its hashes still match."""
 
 import os
 import shutil

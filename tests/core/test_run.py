@@ -1,4 +1,4 @@
-"""A run belongs to one config and to one process at a time, and is done once."""
+"""A run belongs to one config and to one process at a time, and finishes once."""
 
 import subprocess
 import sys

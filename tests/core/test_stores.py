@@ -1,4 +1,4 @@
-"""Paths in a store: what is written there is whole, and found again."""
+"""Paths in a store: what is written there is complete and can be read back."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Public layouts by their published fields, and that nothing known is lost in any of them."""
+"""Public layouts by their published fields, none of which is lost in conversion."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Near-duplicates: what is found is right, little is missed, and order is all that decides."""
+"""Near-duplicates: precision, recall, and that the result depends on the order alone."""
 
 import random
 from itertools import islice

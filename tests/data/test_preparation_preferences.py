@@ -1,4 +1,4 @@
-"""Preference pairs as rows of two: what is predicted, what is cut, dropped or refused."""
+"""Preference pairs as rows of two sequences: targets, truncation, dropped and refused pairs."""
 
 from dataclasses import replace
 

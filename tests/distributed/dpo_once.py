@@ -1,8 +1,8 @@
-"""DPO's reference, loss and gradient of one batch, as the config in a folder says, on all devices.
+"""DPO's reference, loss and gradient of one batch, with the config in a folder, on all devices.
 
     python -m tests.distributed.dpo_once FOLDER NAME
 
-A process of its own, or one of several, as the number of devices is fixed when JAX starts.
+It needs a separate process, or several, because the number of devices is fixed when JAX starts.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""Trains as each scenario of a file says, one after the other, and writes how each one ended.
+"""Trains each scenario of a file, one after the other, and writes how each one ended.
 
     python -m tests.distributed.ends SCENARIOS.json OUT ARGUMENT...
 
-One of two processes. A scenario has a config and a workdir for each: the second process's may be
-another one, where it finds nothing. The files that a process hashed are written with its ends. In
-the end it is `launch.train` with the arguments.
+One of two processes. A scenario has a config and a workdir for each process: the second process's
+may be an empty folder of its own. The files that a process hashed are written with its results.
+Finally the process runs `launch.train` with the arguments.
 """
 
 import os

@@ -1,4 +1,4 @@
-r"""Prints, as JSON, what the engine gives on meshes of 8 virtual devices beside one device.
+r"""Prints, as JSON, the engine's output on meshes of 8 virtual devices and on one device.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 \
         python -m tests.distributed.engine_on_meshes

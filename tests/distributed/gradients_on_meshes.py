@@ -3,7 +3,7 @@ r"""Prints, as JSON, how far loss and gradient on meshes of 8 virtual devices ar
     XLA_FLAGS=--xla_force_host_platform_device_count=8 \
         python -m tests.distributed.gradients_on_meshes
 
-A process of its own, because the number of devices is fixed when JAX starts.
+It needs a separate process, because the number of devices is fixed when JAX starts.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Two processes of four devices each find one device's reference, DPO loss and gradient."""
+"""Two processes of four devices each compute one device's reference, DPO loss and gradient."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How a run of two processes ends is decided once: the second one doesn't look into its folder."""
+"""How a run of two processes ends is decided once: the second doesn't read its own folder."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The engine gives on a mesh what it gives on one device, and compiles once for each."""
+"""The engine's output on a mesh is that on one device, and it compiles once for each mesh."""
 
 import json
 import os

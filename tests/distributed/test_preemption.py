@@ -1,4 +1,4 @@
-"""Two processes, one SIGTERM: both save at the same step, and their checkpoint is whole."""
+"""Two processes, one SIGTERM: both save at the same step, and their checkpoint is complete."""
 
 import os
 import signal

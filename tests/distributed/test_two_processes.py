@@ -1,4 +1,4 @@
-"""Two processes of four devices each train as one, and one process goes on from there."""
+"""Two processes of four devices each train as one, and one process continues their run."""
 
 import json
 import os

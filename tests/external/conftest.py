@@ -1,4 +1,4 @@
-"""Where outside data is named, a skipped test is a failed one: it would claim what wasn't run."""
+"""If third-party data is named, a skipped test fails: it would claim what wasn't run."""
 
 import os
 

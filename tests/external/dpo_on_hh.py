@@ -1,9 +1,9 @@
-"""Trains by DPO on real preferences and says, as JSON, what it did to pairs that were held out.
+"""Trains by DPO on real preferences and prints, as JSON, the effect on held-out pairs.
 
     VCJAX_TEST_DATA=FOLDER python -m tests.external.dpo_on_hh WORKDIR [--model=REFERENCE] \\
         [--steps=30] [--held_out=150]
 
-Accuracy is the share of pairs whose chosen answer the model finds likelier, whole and by token;
+Accuracy is the share of pairs whose chosen answer has the higher likelihood, in sum and per token;
 the intervals are those of the paired difference over the held-out pairs.
 """
 

@@ -1,4 +1,4 @@
-"""Where outside data lies: other people's models and data sets, which the project doesn't contain.
+"""Paths of third-party data: models and data sets that the project doesn't contain.
 
 `VCJAX_TEST_DATA` names a folder that contains `data/` and `models/`. Without it, whatever imports
 this module is skipped as a whole; with it, nothing in this folder may be skipped (`conftest.py`).

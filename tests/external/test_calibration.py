@@ -1,5 +1,5 @@
 """Calibration on published labels: two annotators and two judges of XSTest's answers, three
-annotators and two judges of PandaLM's comparisons. The agreements of people are those that the
+annotators and two judges of PandaLM's comparisons. The agreement between people is the one that the
 data's README states."""
 
 import csv

@@ -1,4 +1,4 @@
-"""The harness's tasks on outside data, by the model class and through the server."""
+"""The harness's tasks on third-party data, with the model class and through the server."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A trained model, small enough for any test, against what transformers gave for it."""
+"""A trained model, small enough for any test, against recorded outputs of transformers."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The tree of prefixes (what is found was put there, no block is given twice), and windows."""
+"""The prefix tree (only what was inserted is found, no block is allocated twice), and windows."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Text from tokens as they come: whole characters, and stop strings wherever tokens part them."""
+"""Incremental detokenisation: whole characters, and stop strings that span tokens."""
 
 import pytest
 from hypothesis import example, given

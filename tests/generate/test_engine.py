@@ -1,4 +1,4 @@
-"""The engine: what a request gets doesn't depend on the others."""
+"""The engine: a request's output doesn't depend on other requests."""
 
 import jax.numpy as jnp
 import numpy as np

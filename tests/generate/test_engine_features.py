@@ -1,4 +1,4 @@
-"""The engine beside plain decoding: prefixes, parts, stopping, penalties, other weights."""
+"""The engine against plain decoding: prefixes, prefill chunks, stopping, penalties, weights."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Models side by side: one plan for their memory, one copy of a base that adapters share."""
+"""The model pool: one memory plan for all models, one copy of a base that adapters share."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What is raised on behalf of one request ends that request alone; the others aren't affected."""
+"""An exception caused by one request ends that request alone; the others aren't affected."""
 
 from dataclasses import replace
 from queue import Queue

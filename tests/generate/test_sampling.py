@@ -1,4 +1,4 @@
-"""Choosing a token: laws against a plain sort, references in NumPy, the frequencies of draws."""
+"""Sampling: properties against a plain sort, references in NumPy, the frequencies of draws."""
 
 from dataclasses import replace
 

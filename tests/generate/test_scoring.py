@@ -1,4 +1,4 @@
-"""Given tokens are scored as the full forward pass scores them, however they are laid out."""
+"""Given tokens are scored as in the full forward pass, whatever their layout."""
 
 import string
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An engine in a thread: any thread may ask, and what one caller does harms no other."""
+"""An engine in a thread: any thread may submit requests, and no caller harms another."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

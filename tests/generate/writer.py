@@ -1,4 +1,4 @@
-"""Random tokens instead of a model's, a SentencePiece tokenizer, and what JSON must satisfy."""
+"""Random tokens in place of a model's, a SentencePiece tokenizer, and a check of JSON."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Talking to a model in the ways that `launch.chat` offers."""
+"""`launch.chat` with a prompt, from a pipe and in a terminal."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""What setup.cfg declares, what the code imports and what is pinned are the same."""
+"""The packages that setup.cfg declares, the code imports and requirements pin are the same."""
 
 import ast
 import configparser

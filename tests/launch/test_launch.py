@@ -1,4 +1,4 @@
-"""What a user sees: one line for a mistake, an exit code, and nothing written."""
+"""Scripts as a user runs them: one line for a mistake, an exit code, and nothing written."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""A ledger from the command line."""
+"""`launch.ledger` from the command line."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A script that ran in a test's process leaves none of its flags, and all of a library's."""
+"""A script that ran in a test's process removes its own flags and keeps those of libraries."""
 
 import importlib
 

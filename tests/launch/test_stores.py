@@ -1,4 +1,4 @@
-"""Launch scripts on paths in stores: verbs that need a disk say so before they start."""
+"""Launch scripts on paths in stores: those that need a disk report it before they start."""
 
 import pytest
 

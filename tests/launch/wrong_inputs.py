@@ -1,8 +1,8 @@
-"""The table of wrong inputs: what a user may get wrong, and what the one line about it says.
+"""The table of wrong inputs: a user's mistakes, and what the one-line error about each contains.
 
-A row is `(command, says)`: the script and what is given beside, or in place of, the script's flags
-in USUAL; and a part of the line. Names in braces are files and folders of `wrong_files.py`;
-`{out}` is a path where nothing is yet. Add a row wherever a mistake ended in anything but one line.
+A row is `(command, part)`: the script with flags that are added to, or replace, its flags in USUAL;
+and a part of the line. Names in braces are files and folders of `wrong_files.py`; `{out}` is a path
+that doesn't exist. Add a row for every mistake that ended in anything but one line.
 """
 
 TRAIN = {

@@ -2,8 +2,8 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.model.adapters_on_meshes
 
-Its base is quantised and its adapters drop inputs. A process of its own, because the number
-of devices is fixed when JAX starts.
+Its base is quantised and its adapters have dropout. It needs a separate process, because the
+number of devices is fixed when JAX starts.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.model.eight_devices
 
-A process of its own, because the number of devices is fixed when JAX starts.
+It needs a separate process, because the number of devices is fixed when JAX starts.
 """
 
 import json

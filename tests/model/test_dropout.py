@@ -1,4 +1,4 @@
-"""Dropout of adapters: what is dropped, and on what it depends."""
+"""Dropout of adapters: which inputs are dropped, and on what that depends."""
 
 from functools import partial
 

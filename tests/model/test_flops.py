@@ -1,4 +1,4 @@
-"""Operations of matrix products, counted from shapes and by hand."""
+"""FLOPs of matmuls, counted from shapes and by hand."""
 
 import pytest
 

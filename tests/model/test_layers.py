@@ -1,4 +1,4 @@
-"""What each policy of rematerialisation keeps for the backward pass; none changes the result."""
+"""What each rematerialisation policy keeps for the backward pass; none changes the result."""
 
 from collections import Counter
 

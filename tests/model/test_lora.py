@@ -1,4 +1,4 @@
-"""Low-rank adapters: where they sit, and what merging them gives."""
+"""Low-rank adapters: which kernels have them, and the result of merging."""
 
 import numpy as np
 import pytest

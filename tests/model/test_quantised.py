@@ -1,4 +1,4 @@
-"""Quantised kernels: what is lost, what isn't, what they take, and what a model does with them."""
+"""Quantised kernels: their error, their size, and a model that uses them."""
 
 import json
 import math

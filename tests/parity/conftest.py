@@ -1,4 +1,4 @@
-"""Held to other libraries are the programs that users have."""
+"""The programs compared with other libraries are those that users run."""
 
 from tests.compilation import optimise
 

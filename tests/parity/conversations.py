@@ -1,4 +1,4 @@
-"""Conversations that every family's rendering is held to: several turns, both languages."""
+"""Conversations on which every family's rendering is checked: several turns, both languages."""
 
 Message = dict[str, str]
 

@@ -1,6 +1,6 @@
-"""What each family's conversations are trained as, written by hand from its published format.
+"""The training texts of each family's conversations, written by hand from its published format.
 
-Brackets ⟦⟧ enclose what is predicted. A list has a text for each sample.
+Brackets ⟦⟧ enclose the predicted tokens. A list has a text for each sample.
 """
 
 _LLAMA = "<|start_header_id|>{}<|end_header_id|>\n\n".format

@@ -1,9 +1,9 @@
-"""Ids of conversations by Mistral's own package; run in an environment of its own.
+"""Ids of conversations by Mistral's own package; run in a separate environment.
 
     python mistral_ids.py < conversations.json > ids.json
     python mistral_ids.py --data     (prints the folder of its tokenizers)
 
-A conversation that ends with a question is asked; one that ends with an answer is answered.
+A conversation that ends with a user turn is a request; one that ends with an answer is complete.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Small random models of every supported architecture, the same on every machine.
 
-Nothing but names, shapes and numbers: the recorder gives them to transformers, the tests give
-them to vcjax. The numbers come from raw Philox words, whose stream NumPy keeps across releases.
+They are only names, shapes and numbers: the recorder loads them into transformers, the tests into
+vcjax. The numbers come from raw Philox words, whose stream NumPy keeps across releases.
 """
 
 import hashlib

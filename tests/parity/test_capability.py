@@ -1,4 +1,4 @@
-"""The harness's own class on transformers, beside ours, with SmolLM2's weights."""
+"""The harness's own class on transformers against ours, with SmolLM2's weights."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The bench's contenders do the same work: the same losses from the same rows, step by step."""
+"""The bench's contenders do the same work: the same losses from the same batches, step by step."""
 
 from dataclasses import asdict
 

@@ -1,6 +1,6 @@
-"""Chat rendering beside transformers and Mistral's own package, on published templates.
+"""Chat rendering against transformers and Mistral's own package, on published templates.
 
-What is compared with is fetched by `python -m tests.parity.artefacts`.
+`python -m tests.parity.artefacts` downloads the tokenizers and templates.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""vcjax beside peft: the same adapters on the same base give the same logits."""
+"""vcjax against peft: the same adapters on the same base give the same logits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""vcjax beside transformers on random models: logits, and weights there and back."""
+"""vcjax against transformers on random models: logits, and round trips of weights."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct, the shipped model, beside transformers; downloads it the first time."""
+"""SmolLM2-135M-Instruct, the shipped model, against transformers; downloads it the first time."""
 
 from pathlib import Path
 

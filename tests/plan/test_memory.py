@@ -1,4 +1,4 @@
-"""What a plan counts is what the arrays are, and what the backward pass keeps."""
+"""A plan counts the arrays' real sizes, and the residuals that the backward pass keeps."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a large synthesis run takes, from what a small one has spent."""
+"""The cost of a large synthesis run, from the measured cost of a small one."""
 
 import pytest
 

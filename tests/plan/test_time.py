@@ -1,4 +1,4 @@
-"""The roofline moves with what it is made of, and advice makes what doesn't fit fit."""
+"""The roofline follows its inputs, and the advice makes a run fit that doesn't."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Summaries as the evaluation room makes them, from invented records."""
+"""Summaries as `vcjax.evaluation` makes them, from invented records."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Numbers read well, and what is missing is never a zero."""
+"""Formats of numbers, and that a missing number is never a zero."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The page stands alone, whatever the models wrote into it."""
+"""The page is self-contained, whatever the models wrote into it."""
 
 import copy
 from html.parser import HTMLParser

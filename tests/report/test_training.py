@@ -1,4 +1,4 @@
-"""What the report states of the training itself, and of the attempts."""
+"""The report's sections on training and on the attempts."""
 
 from vcjax.adversarial.reasons import QueryReason
 from vcjax.report.page import Table

@@ -1,4 +1,4 @@
-"""An ablation on the tiny model: arms, resumption, and what its numbers are made of."""
+"""An ablation on the tiny model: arms, resumption, and the computation of its numbers."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""The closed loop on the tiny model: what it leaves, and what it never trains on."""
+"""The closed loop on the tiny model: its output, and the data that it never trains on."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What was asked once is in a file, or in memory, and isn't asked again."""
+"""The cache of calls, in a file or in memory: no call is made twice."""
 
 import pytest
 from hypothesis import given

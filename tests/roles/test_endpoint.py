@@ -1,4 +1,4 @@
-"""A role over HTTP: every ask ends in its outcome, after as many tries as it may have."""
+"""A role over HTTP: every call ends in its outcome, within its limit of tries."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How a judge is asked to grade an answer, and who may grade whom."""
+"""A judge's grading prompt, and which model families may grade each other."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a config refers to roles, and how they are opened."""
+"""References to roles in a config, and how they are opened."""
 
 import json
 

@@ -1,5 +1,4 @@
-"""Clients of every kind, by number: the same number always does the same, and so does one that
-is 64 more."""
+"""Clients of every kind, by number: the same number always does the same, modulo 64."""
 
 from typing import Any
 

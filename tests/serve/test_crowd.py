@@ -1,4 +1,4 @@
-"""Many clients at once, of which some leave and some send garbage; and the memory afterwards."""
+"""Many clients at once, of which some disconnect or send garbage; and the memory afterwards."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""The refusals that a client gets for its mistakes, while others are served."""
+"""The error responses to a client's mistakes, while other clients are served."""
 
 import json
 

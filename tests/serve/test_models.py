@@ -1,4 +1,4 @@
-"""Several models in one server, and what a chat becomes for one of them."""
+"""Several models in one server: their names in requests, and the system message of a persona."""
 
 import threading
 from collections.abc import Iterator

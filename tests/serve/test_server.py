@@ -1,4 +1,4 @@
-"""A server from its first line to its last: loading, full, late, draining."""
+"""A server from start to end: loading, a full queue, timeouts, draining."""
 
 import json
 import re

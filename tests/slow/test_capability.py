@@ -1,4 +1,4 @@
-"""Runs of the evaluation harness that take half a minute each: settings, and a kill on the way."""
+"""Runs of the evaluation harness that take half a minute each: settings, and a killed run."""
 
 import time
 from dataclasses import replace

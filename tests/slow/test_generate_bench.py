@@ -1,4 +1,4 @@
-"""The generate bench on the tiny model: what it leaves, not how fast it is."""
+"""The generate bench on the tiny model: its output, not its speed."""
 
 import json
 from dataclasses import replace

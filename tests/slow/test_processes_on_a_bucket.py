@@ -1,4 +1,4 @@
-"""Two processes train to one workdir in a bucket; one process goes on from there."""
+"""Two processes train to one workdir in a bucket; one process continues from it."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The train bench on the tiny model: what it leaves, not how fast it is."""
+"""The train bench on the tiny model: its output, not its speed."""
 
 import json
 

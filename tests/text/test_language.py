@@ -1,4 +1,4 @@
-"""Chinese and English are told apart from each other and from other languages."""
+"""Chinese and English are distinguished from each other and from other languages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Held to a plan are the programs that users have."""
+"""The programs compared with a plan are those that users run."""
 
 from tests.compilation import optimise
 

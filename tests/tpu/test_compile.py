@@ -1,4 +1,4 @@
-"""The real step compiles for TPUs, and holds what a plan counts. Needs libtpu: `make tpu`."""
+"""The real step compiles for TPUs, with the memory that a plan counts. Needs libtpu: `make tpu`."""
 
 from dataclasses import replace
 from functools import partial

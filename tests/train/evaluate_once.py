@@ -1,8 +1,8 @@
-"""Measures an untrained model as the config in a workdir says, on all devices that there are.
+"""Runs the validation of the config in a workdir on an untrained model, on all devices.
 
     python -m tests.train.evaluate_once WORKDIR
 
-A process of its own where the number of devices matters: it is fixed when JAX starts.
+It needs a separate process if the number of devices matters, which is fixed when JAX starts.
 """
 
 import sys

@@ -2,7 +2,7 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=4 python -m tests.train.gradient_precision
 
-prints it, as JSON, for meshes of 4 virtual devices: in a process of its own, because the number
+prints it, as JSON, for meshes of 4 virtual devices. It needs a separate process, because the number
 of devices is fixed when JAX starts.
 """
 

@@ -1,4 +1,4 @@
-"""The gradient that an update is made of: that of the mean loss."""
+"""The gradient of the mean loss, which an update uses."""
 
 from collections.abc import Callable
 

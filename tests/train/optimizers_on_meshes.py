@@ -2,8 +2,8 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.train.optimizers_on_meshes F
 
-`F` is a folder with `model.json` and `config.json`. A process of its own, because the number of
-devices is fixed when JAX starts.
+`F` is a folder with `model.json` and `config.json`. It needs a separate process, because the number
+of devices is fixed when JAX starts.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A run with its workdir in a bucket, killed and continued, ends as one on a disk."""
+"""A run with its workdir in a bucket, killed and continued, gives the result of one on a disk."""
 
 import json
 import multiprocessing

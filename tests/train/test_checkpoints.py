@@ -1,4 +1,4 @@
-"""What a run saves: whole, while it goes on, kept by rules, and never read when it has changed."""
+"""Checkpoints: complete, saved during training, pruned by rules, and not read if damaged."""
 
 import multiprocessing
 import random

@@ -1,4 +1,4 @@
-"""Where the pairs of a preference run come from, and what can't be in a batch with them."""
+"""The sources of a preference run's pairs, and what can't be in a batch with them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""When a run measures, what it leaves of it, and that a kill or a mesh changes nothing."""
+"""When a run evaluates, what it writes, and that neither a kill nor a mesh changes it."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A run whose base model is on a hub goes on with the commit that it began with."""
+"""A run whose base model is on a hub continues with the commit that it started with."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Raw data is read through before a run begins, as a stream; what is lost is said on the screen."""
+"""Raw data is read as a stream before a run starts; what is lost is reported on the screen."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the optimiser's state lies: over a mesh, and in the host's memory."""
+"""The sharding of the optimiser's state, and its offload to host memory."""
 
 import dataclasses
 import json

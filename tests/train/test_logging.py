@@ -1,4 +1,4 @@
-"""What a run writes while it trains, and what of it counts after a kill."""
+"""What a run logs while it trains, and which records are kept after a kill."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A whole run: what it leaves, how it continues, what it measures, what it refuses."""
+"""A whole run: its output, how it continues, what it measures, what it refuses."""
 
 import json
 import math

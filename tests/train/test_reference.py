@@ -1,4 +1,4 @@
-"""DPO's reference: computed once, kept, and what is done with a file that doesn't hold."""
+"""DPO's reference log-probabilities: computed once, stored, recomputed if the file is invalid."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A run that was interrupted ends as one that was left alone."""
+"""A run that was interrupted gives the same result as an uninterrupted one."""
 
 import os
 import shutil

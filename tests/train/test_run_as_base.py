@@ -1,4 +1,4 @@
-"""What a run has trained is laid over a mesh as it is read, adapters merged."""
+"""A run's checkpoint as a base model: sharded as it is read, with adapters merged."""
 
 import jax
 import numpy as np

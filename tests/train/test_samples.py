@@ -1,4 +1,4 @@
-"""Answers sampled in training: those of the model as a finished one would be served."""
+"""Answers sampled during training: the same as the finished model would be served with."""
 
 from dataclasses import replace
 

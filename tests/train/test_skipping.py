@@ -1,4 +1,4 @@
-"""Updates that are skipped: bit for bit nothing happens, and too many in a row end the run."""
+"""Skipped updates: nothing changes, bit for bit, and too many consecutive ones end the run."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""What ends a run early: a law over sequences of losses, and signals."""
+"""What ends a run early: early stopping on sequences of losses, and signals."""
 
 import math
 import os

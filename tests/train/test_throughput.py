@@ -1,4 +1,4 @@
-"""Speeds: a step's time, its operations, their peak; and a trace of a few steps."""
+"""Throughput: a step's time, its FLOPs, the peak; and a profiler trace of a few steps."""
 
 import time
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Validation losses by language and domain, held against a computation record by record."""
+"""Validation losses by language and domain, against a computation record by record."""
 
 import json
 import math

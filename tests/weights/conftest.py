@@ -1,4 +1,4 @@
-"""A small model as a loaded, and as the folder that its maker would have published."""
+"""A small model, loaded and as a published Hugging Face folder."""
 
 from collections.abc import Callable
 from functools import cache

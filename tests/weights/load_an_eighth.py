@@ -1,9 +1,9 @@
-"""What one of several processes takes in memory to load its part of a stored model.
+"""The memory that one of several processes needs to load its shards of a stored model.
 
     python -m tests.weights.load_an_eighth --src=DIR
 
-Eight processes make a mesh of eight devices, one each; the first loads what it holds of the model
-in float32, fully sharded, as `train` does. The others wait, as they would on hosts of their own.
+Eight processes form a mesh of eight devices, one each; the first loads its shards of the model in
+float32, fully sharded, as `train` does. The others wait, as they would on their own hosts.
 """
 
 import multiprocessing

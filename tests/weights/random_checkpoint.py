@@ -2,8 +2,8 @@
 
     python -m tests.weights.random_checkpoint --shape=llama3-8b --dst=/tmp/llama3-8b
 
-Written by the safetensors library, so that the project's own reader and writer meet a file that
-neither of them made. A shard is in memory twice while it is written: 2.4 GiB at the peak.
+Written by the safetensors library, so that the project's own reader and writer are tested on a file
+that neither of them made. A shard is in memory twice while it is written: 2.4 GiB at the peak.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A model card says which charter a model was aligned to, however the model came to be written."""
+"""A model card names the charter that a model was aligned to, however the model was written."""
 
 import shutil
 from pathlib import Path

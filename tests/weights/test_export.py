@@ -1,4 +1,4 @@
-"""A conversion holds a tensor, never the model; what it writes is what it was given."""
+"""A conversion has one tensor in memory, never the model; it writes the tensors that it read."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A user's mistakes with model folders: one line each, that names the file or the tensor."""
+"""A user's mistakes with model folders: one line each, which names the file or the tensor."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Adapters out to the format of `peft` and in from it; the library itself is in tests/parity."""
+"""Adapters exported to `peft`'s format and imported; tests/parity uses the library itself."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Invariant 2: what comes in goes out bit for bit, whatever it went through."""
+"""Invariant 2: weights come out of any chain of conversions bit for bit as they went in."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""A model is read onto a mesh piece by piece, as the devices hold it."""
+"""A model is read onto a mesh shard by shard, by the sharding of the devices."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the Attacker is asked, and how its query is found in what it wrote."""
+"""The Attacker's prompts, and how the query is parsed from its output."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What counts as a query worth asking, in both languages."""
+"""Which queries are accepted for asking, in both languages."""
 
 import pytest
 

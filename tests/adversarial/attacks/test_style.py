@@ -1,4 +1,4 @@
-"""Attacks: each is one whole file, and one more file is one more attack."""
+"""Attack styles: each is one complete file, and adding a file adds an attack."""
 
 import shutil
 from itertools import combinations

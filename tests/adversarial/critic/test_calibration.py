@@ -1,4 +1,4 @@
-"""Calibration: what a Critic's decisions are worth beside people's."""
+"""Calibration: a Critic's decisions compared with human labels."""
 
 import json
 

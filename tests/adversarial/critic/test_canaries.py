@@ -1,4 +1,4 @@
-"""Canaries: what text inside an answer does to the verdict on it."""
+"""Canaries: how text inside an answer changes the verdict on it."""
 
 import json
 

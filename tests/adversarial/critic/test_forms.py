@@ -1,4 +1,4 @@
-"""The Critic's forms: what is asked, what counts as filled, and that a model can't fill it ill."""
+"""The Critic's forms: prompts, valid replies, and that a model's replies are always valid."""
 
 import json
 

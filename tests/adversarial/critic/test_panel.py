@@ -1,4 +1,4 @@
-"""Votes and panels: majority, median, and what is recorded of disagreement."""
+"""Votes and panels: majority, median, and the disagreement that is recorded."""
 
 import json
 

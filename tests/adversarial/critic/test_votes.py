@@ -1,4 +1,4 @@
-"""What accepts an answer: the whole, every aspect, and the floor before all."""
+"""What accepts an answer: the overall grade, every aspect, and the floor rules first."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The ledger: what is in it stays, and is of this run."""
+"""The ledger: its records are permanent and belong to one run."""
 
 import itertools
 import json

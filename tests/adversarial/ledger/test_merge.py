@@ -1,4 +1,4 @@
-"""Shards in one ledger: each attempt once, whatever is merged into what and how often."""
+"""Merging shards: each attempt occurs once, in whatever order and however often they are merged."""
 
 import multiprocessing
 import signal

@@ -1,4 +1,4 @@
-"""Attempts by any field: what SQL finds is what going through all of them finds."""
+"""Queries by any field: SQL finds the same attempts as a loop over all of them."""
 
 import operator
 from pathlib import Path

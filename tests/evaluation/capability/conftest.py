@@ -1,4 +1,4 @@
-"""Tasks made up on the spot, one of each kind that the harness knows."""
+"""Small tasks, one of each output type of the harness."""
 
 import json
 import random

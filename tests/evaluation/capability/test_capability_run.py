@@ -1,4 +1,4 @@
-"""From tasks and a model to `capability.json`, whatever happens on the way."""
+"""From tasks and a model to `capability.json`, through errors and kills."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""What the harness calls for `safetybench_zh.yaml`."""
+"""The Python functions that `safetybench_zh.yaml` names."""
 
 import json
 from pathlib import Path

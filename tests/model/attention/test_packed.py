@@ -1,4 +1,4 @@
-"""Every backend of attention gives what the reference gives, forward and backward."""
+"""Every attention backend equals the reference, forward and backward."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Attention over a cache: the room beyond a row changes nothing."""
+"""Attention over a cache: the slots beyond a sequence change nothing."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Reading a GGUF header: values, types, and files that aren't what they should be."""
+"""Reading a GGUF header: values, types, and malformed files."""
 
 import gguf
 import numpy as np
