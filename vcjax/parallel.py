@@ -250,6 +250,7 @@ def _raise_end(outcome: dict[str, Any]) -> None:
 
 def _broadcast(value: Any, source: int) -> Any:
     """Sends JSON from one process to all."""
+    # Collectives need one shape on every process, so the size is sent before the bytes.
     data = np.frombuffer(json.dumps(value).encode(), np.uint8)
     is_source = jax.process_index() == source
     size = int(multihost_utils.broadcast_one_to_all(np.int32(data.size), is_source=is_source))

@@ -113,6 +113,7 @@ class Projection(nnx.Module):
             def uniform(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
                 return jax.random.uniform(key, shape, dtype, -bound, bound)
 
+            # Heads and head_dim are one axis here, which is sharded by the rule for heads.
             in_axis, out_axis = next(iter(inputs)), next(iter(outputs))
             self.lora_a = make(uniform, (flat_in, lora.rank), (in_axis, "rank"), nnx.LoRAParam)
             zeros = jax.nn.initializers.zeros

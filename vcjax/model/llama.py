@@ -111,6 +111,7 @@ class Llama(nnx.Module):
                 x = run(block, x, window, key)
             return self.norm(x)
         graph, stack = nnx.split(self.layers)
+        # One window for all layers is a constant, which kernels need; else the scan carries them.
         shared, *others = set(self.config.windows) or {0}
         windows = jnp.asarray(self.config.windows) if others else None
 

@@ -54,6 +54,7 @@ def load_model(reference: str, dtype: str | None = None) -> LoadedModel:
 
 def load_located(located: Located, dtype: str | None = None) -> LoadedModel:
     """Loads what `resolve` found."""
+    # `import_params` checks the tensors as it reads them, so `open_located` needn't do so first.
     stored = _open(located)
     dtype = check_dtype(dtype or stored.stored_dtype)
     params = import_params(stored.source, stored.config, jax.numpy.dtype(dtype), str(located.path))

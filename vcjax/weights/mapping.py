@@ -120,6 +120,8 @@ class TensorLocation(NamedTuple):
         if self._transposed or self.path[-1] == "embedding":
             split = len(self.shape) - 1 if self.path[-2:-1] == ("o",) else 1
             groups = [bounds[:split], bounds[split:]]
+        # Hugging Face flattens heads and head_dim into one axis. A range of heads is one range of
+        # it, a range of head_dim isn't: that is cut after reading.
         sizes, wanted, cut = iter(self.shape), [], []
         for (start, stop), *rest in groups:
             next(sizes)

@@ -122,5 +122,6 @@ def write_companions(folder: Path, model: AnyModel) -> None:
     """Writes the files beside the weights: tokenizer, chat template and generation defaults."""
     if model.tokenizer is not None:
         model.tokenizer.save(folder)
+    # The ids that end a generation may come from the config: here they are always written.
     generation = {**model.generation_config, "eos_token_id": list(model.eos_ids) or None}
     write_json(folder / GENERATION, {k: v for k, v in generation.items() if v is not None})

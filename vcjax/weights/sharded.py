@@ -39,16 +39,17 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     for location in tensor_locations(config):
         stacked[location.path].append(location)
     flat: dict[tuple[str, ...], Any] = flatten_dict(layout)
+    # A run's own checkpoint has the layers stacked: Orbax restores it straight onto the mesh.
     if isinstance(source, StackedSource) and flat.keys() == stacked.keys():
         return source.onto(layout)
     loaded = {}
     for path, layers in stacked.items():
         if path in flat:
-            pieces = _Pieces(flat[path])
+            shards = _LocalShards(flat[path])
             for location in layers:
-                bounds = pieces.hull[len(pieces.hull) - len(location.shape) :]
-                pieces.fill(location.layer, location.read(source, bounds), bounds)
-            loaded[path] = pieces.array()
+                bounds = shards.hull[len(shards.hull) - len(location.shape) :]
+                shards.fill(location.layer, location.read(source, bounds), bounds)
+            loaded[path] = shards.array()
         else:
             parts = [(*path, name) for name in ("codes", "scales")]
             arrays = _load_quantised(source, layers, *(flat[part] for part in parts))
@@ -60,7 +61,7 @@ def _load_quantised(
     source: Source, layers: Sequence[TensorLocation], *layout: jax.ShapeDtypeStruct
 ) -> list[jax.Array]:
     """Codes and scales of one projection, quantised on the host a layer at a time."""
-    parts = [_Pieces(like) for like in layout]
+    parts = [_LocalShards(like) for like in layout]
     codes, scales = parts
     shape, count = layers[0].shape, 2 if layers[0].path[-2] == "o" else 1
     inputs = tuple((0, size) for size in shape[:count])
@@ -79,7 +80,7 @@ def _load_quantised(
     return [part.array() for part in parts]
 
 
-class _Pieces:
+class _LocalShards:
     """The parts of one array that this process's devices will have, while they are read."""
 
     def __init__(self, like: jax.ShapeDtypeStruct) -> None:
@@ -102,7 +103,7 @@ class _Pieces:
             own, target = box, part
             if layer is not None:
                 (first, last), *rest = box
-                if not first <= layer < last:
+                if not first <= layer < last:  # the stack itself is sharded by layers
                     continue
                 own, target = tuple(rest), part[layer - first]
             pairs = zip(own, bounds, strict=True)
