@@ -7,5 +7,5 @@ run         one config in one folder: check, lock, stages, resume, finish
 files       atomic writes, JSON and JSONL, locks       yaml_files strict YAML
 stores      buckets and other remote folders           spool      what grows, uploaded whole
 errors      UserError, GateNotMet, Preempted           seeds      derived random seeds
-hardware    memory, FLOP/s and bandwidth of accelerators
+validation  pydantic's errors in one line              hardware   memory and rates of accelerators
 """

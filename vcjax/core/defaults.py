@@ -12,7 +12,7 @@ SIZES = {"1b": "llama3.2-1b", "8b": "llama3-8b", "70b": "llama3-70b"}
 
 
 def training_config(stage: str) -> ConfigDict:
-    """Every field of a training run; `vcjax.train.config.TrainConfig` says what each one means.
+    """Every field of a training run; `vcjax.train.config.TrainConfig` documents each one.
 
     The paper (arXiv 2601.13137) states LoRA and the sizes of its data. LoRA's rank, alpha and
     targets, learning rates and their schedule, weight decay, batch size, length, steps, dtype and

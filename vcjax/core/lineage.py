@@ -158,10 +158,10 @@ def verify(folder: str | os.PathLike) -> Iterator[Finding]:
     yield from _verify(absolute(folder), set(), cache(hash_file))
 
 
-def _verify(folder: Path, seen: set[Path], digest: Callable[[Path], str]) -> Iterator[Finding]:
-    if folder in seen:
+def _verify(folder: Path, visited: set[Path], digest: Callable[[Path], str]) -> Iterator[Finding]:
+    if folder in visited:
         return
-    seen.add(folder)
+    visited.add(folder)
     record, flaw = _read_sealed(folder)
     if flaw:
         yield Finding("changed", str(folder / NAME), flaw)
@@ -177,11 +177,11 @@ def _verify(folder: Path, seen: set[Path], digest: Callable[[Path], str]) -> Ite
     if not bad:
         yield Finding("ok", str(folder), f"{len(record['files'])} files")
     for parent in (Parent.from_record(each, folder) for each in record["parents"]):
-        yield from _verify_parent(folder, parent, seen, digest)
+        yield from _verify_parent(folder, parent, visited, digest)
 
 
 def _verify_parent(
-    folder: Path, parent: Parent, seen: set[Path], digest: Callable[[Path], str]
+    folder: Path, parent: Parent, visited: set[Path], digest: Callable[[Path], str]
 ) -> Iterator[Finding]:
     label = f"{parent.role} {parent.reference}"
     path = as_path(parent.path) if parent.path else None
@@ -196,7 +196,7 @@ def _verify_parent(
     elif not linked:
         yield Finding("ok", label, str(path))
     if linked:
-        yield from _verify(path, seen, digest)
+        yield from _verify(path, visited, digest)
 
 
 def _content(

@@ -144,7 +144,7 @@ class Run:
     def opened(self, spool: Spool | None = None) -> Iterator[Path]:
         """Yields the folder to work in, on this machine; it is locked until the block ends.
 
-        Call it after every input has been checked: it is the first thing that a run writes.
+        Call it after every input has been checked: nothing is written before it.
 
         Args:
           spool: that of the workdir, where the caller has opened it.
@@ -199,7 +199,7 @@ class Run:
         return results
 
     def finish(self, parents: Sequence[Parent], files: Mapping[str, str] | None = None) -> None:
-        """Writes the lineage, the last thing that a run writes.
+        """Writes the lineage, after everything else that a run writes.
 
         Args:
           files: see `write_lineage`.

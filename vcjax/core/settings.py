@@ -17,7 +17,7 @@ def build(cls: type, values: Any, where: str) -> Any:
 
     Raises:
       UserError: an unknown field (the closest one is suggested), a missing one, or one of the
-        wrong type. An integer is taken where a number is wanted.
+        wrong type. An integer is accepted as a number.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if not isinstance(values, Mapping):

@@ -1,9 +1,9 @@
 """The files of a run whose workdir is in a store, on this machine while they grow.
 
 A file in a store can't be appended to. So a run has a folder here, the spool, that is uploaded,
-file by file and whole, whenever the run has come to a point that it could continue from; what is
-lost with a spool is done again. What is written once and is large (checkpoints) goes to the store
-directly. A workdir on this machine is its own spool.
+file by file and whole, whenever the run could be continued from what has been written; work that is
+lost with a spool is done again. Large files that are written once (checkpoints) are written to the
+store directly. A workdir on this machine is its own spool.
 """
 
 import shutil
@@ -31,11 +31,12 @@ _GROWS = 2**30
 
 @dataclass
 class Spool:
-    """Two places of one workdir.
+    """The two folders of one workdir.
 
     Attributes:
-      home: where the run is, and what the user calls it.
-      local: where its files are while it runs: the same folder, where `home` isn't in a store.
+      home: the workdir as the user names it.
+      local: the folder on this machine that has its files while the run is running; it is `home`
+        itself, unless that is in a store.
     """
 
     home: Path
@@ -49,7 +50,7 @@ class Spool:
         return self.home != self.local
 
     def pull(self) -> None:
-        """Takes over what is in the store and isn't here."""
+        """Downloads the files that are in the store and not on this machine."""
         if not self.is_remote:
             return
         names = [name for name in files_below(self.home) if not self._direct(name)]
@@ -58,9 +59,9 @@ class Spool:
         self._uploaded |= {name: stamp(self.local / name) for name in missing}
 
     def push(self) -> None:
-        """Uploads each file that has changed since it was uploaded or taken over.
+        """Uploads each file that has changed since it was uploaded or downloaded.
 
-        The files may grow meanwhile. Hidden ones, which lineages leave out too, stay here.
+        The files may grow meanwhile. Hidden ones, which lineages leave out too, aren't uploaded.
         """
         if not self.is_remote:
             return
@@ -69,7 +70,7 @@ class Spool:
                 continue
             now = stamp(self.local / name)
             if self._uploaded.get(name) != now:
-                with _still(self.local, name) as folder:
+                with _snapshot(self.local, name) as folder:
                     upload(folder, self.home, [name])
                 self._uploaded[name] = now
 
@@ -81,8 +82,9 @@ class Spool:
 
 
 @contextmanager
-def _still(folder: Path, name: str) -> Iterator[Path]:
-    """Yields a folder with a copy of a file that doesn't grow: a store is told its size first."""
+def _snapshot(folder: Path, name: str) -> Iterator[Path]:
+    """Yields a folder with a copy of the file, which doesn't grow: an upload begins with the size
+    of the file."""
     if size_of(folder / name) >= _GROWS:
         yield folder
         return
@@ -114,7 +116,7 @@ def spooled(
     folder = cache_folder() / "spools" / f"{hash_text(str(home))[:16]}-{process}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(folder.with_suffix(".lock"), f"{home}: another run is using it"):
-        remove_tree(folder)  # of a run that was killed: what it didn't upload, it does again
+        remove_tree(folder)  # of a run that was killed: what it hadn't uploaded is done again
         local = folder / home.name  # where a workdir's name is shown, it is that of the run
         local.mkdir(parents=True)
         spool = Spool(home, local, direct)

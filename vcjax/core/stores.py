@@ -55,7 +55,7 @@ def as_path(path: str | os.PathLike) -> Path:
 
 
 def reached(path: str | os.PathLike) -> Path:
-    """`as_path` of what a run reads or writes; of one in a store, its bucket is asked for.
+    """`as_path` of what a run reads or writes; the bucket of a path in a store is looked up.
 
     Raises:
       UserError: see `as_path`; or there is no such bucket, or it can't be read.
@@ -122,7 +122,7 @@ def size_of(path: Path) -> int:
 def stamp(path: Path) -> tuple[int, int, int]:
     """Size of a file, and two numbers that change with its bytes: its times in nanoseconds.
 
-    Of an object in a store they are 0 and a hash of what the store says of it: its generation or
+    Of an object in a store they are 0 and a hash of what the store reports of it: its generation or
     entity tag among others.
     """
     if not is_remote(path):
@@ -182,8 +182,8 @@ def remove_tree(folder: Path) -> None:
 def uploaded_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder here that is uploaded when the block ends well.
 
-    As long as the upload goes on, or when it was stopped, the folder in the store has PARTIAL in
-    it. What an earlier one left is removed first.
+    While the upload runs, and after it was stopped, the folder in the store has PARTIAL in it.
+    What an earlier upload left is removed first.
     """
     with TemporaryDirectory(prefix="vcjax-") as name:
         here = Path(name)

@@ -27,7 +27,7 @@ def explain(failure: ValidationError, model: type[BaseModel]) -> str:
 
 
 def describe(error: ErrorDetails) -> str:
-    """Says what is wrong with a value, and shows the value, shortened."""
+    """What is wrong with a value, followed by the value, shortened."""
     if error["type"] == "value_error" and "ctx" in error:
         return str(error["ctx"]["error"])
     message = error["msg"].removeprefix("Input ").rstrip(".")
