@@ -1,4 +1,5 @@
-"""The static shape of a Llama-family decoder, and its Hugging Face `config.json` both ways."""
+"""The static shape of a Llama-family decoder, read from and written as Hugging Face's
+`config.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

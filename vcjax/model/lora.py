@@ -77,7 +77,7 @@ def split_adapters(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def join_params(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The leaves of both trees in one."""
+    """One tree with the leaves of both; the reverse of `split_adapters`."""
     return unflatten_dict({**flatten_dict(one), **flatten_dict(other)})
 
 
@@ -85,8 +85,8 @@ def merge_lora(params: dict, lora: LoraConfig) -> dict:
     """Adds `scale * A @ B` to each adapted kernel and drops A and B: a plain model's parameters.
 
     `A @ B` is computed in float32 and added in the kernel's dtype. Quantised kernels, of stacked
-    layers, are made whole in float32 first: an adapter was trained on top of what their codes
-    stand for, and makes up for some of what they lost.
+    layers, are made whole in float32 first: an adapter was trained on top of the
+    dequantised kernels, and makes up for some of what quantisation lost.
     """
     return _merged(params, lora)
 

@@ -3,7 +3,7 @@
 The value is that of Hugging Face: the parameter is rounded to the activations' dtype, and so is
 the result. The gradient is summed over the tokens in float32: bfloat16 has 8 bits, so that a sum
 of it stops growing at about 256 equal terms, and a common token occurs thousands of times in a
-batch. In float32 nothing is rounded, and all of it is what plain arithmetic gives.
+batch. In float32 nothing is rounded, and the results are those of plain arithmetic.
 """
 
 from functools import partial

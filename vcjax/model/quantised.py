@@ -6,7 +6,7 @@ would save 0.37 of it.
 
 Not `qwix`: its provider swaps a module's weights while the forward pass runs, which a module made
 inside a traced step forbids and a scan over stacked layers never lets it see; and its NF4 stores
-a weight in `uint4`, a whole byte of it on a CPU.
+a weight in `uint4`, which takes a whole byte on a CPU.
 """
 
 import math
@@ -120,14 +120,14 @@ def quantise(kernel: Float[Array, "..."], form: str, inputs: int) -> dict[str, A
 def dequantise(
     codes: Integer[Array, "..."], scales: Float[Array, "blocks ..."]
 ) -> Float[Array, "..."]:
-    """The kernel that the codes stand for, float32; int8 codes are of form `int8`, uint8 `nf4`."""
+    """The float32 kernel that the codes represent; int8 codes are `int8`, uint8 codes `nf4`."""
     if codes.dtype == jnp.int8:
         return codes.astype(jnp.float32) * scales
     outputs = scales.shape[1:]
     *outer, half = codes.shape[: codes.ndim - len(outputs)]
     flat = codes.reshape(-1, *outputs)
     flat = jnp.stack([flat & 15, flat >> 4], axis=1).reshape(-1, *outputs)
-    # By halves: selects run on vectors everywhere, a look-up in a table doesn't.
+    # By halves: selects are vectorised on every backend, a table look-up isn't.
     values: list[Any] = [jnp.float32(value) for value in NF4]
     for bit in range(4):
         on = (flat >> bit & 1).astype(bool)
@@ -140,7 +140,8 @@ def dequantise(
 def quantise_base(params: dict[str, Any], form: str) -> dict[str, Any]:
     """A plain model's stacked parameters with quantised projections: a run's `lora.base`.
 
-    On the host, a layer at a time; their leaves are NumPy arrays. The form '' changes nothing.
+    The layers are quantised on the host, one at a time, and their leaves are NumPy arrays. The form
+    '' changes nothing.
     """
     if not form:
         return params
@@ -187,8 +188,8 @@ _matmul.defvjp(_forward, _backward)
 def _matrix(codes: Array, scales: Array, dtype: Any, gathered: Gathered) -> Array:
     """The kernel as [inputs, outputs].
 
-    Devices exchange codes and make the kernel each for itself. XLA, left to itself, has each make
-    its part and gathers that: four times as much, of NF4 in bfloat16.
+    Devices exchange codes, and each dequantises the whole kernel. XLA by itself would have each
+    device dequantise its part and gather the parts: for NF4 in bfloat16, four times as many bytes.
     """
     codes, scales = (
         leaf if at is None else jax.lax.with_sharding_constraint(leaf, at)

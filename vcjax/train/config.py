@@ -163,7 +163,7 @@ class TrainConfig:
       max_skipped: updates in a row that may be skipped, for a loss or gradient that isn't finite;
         the next one ends the run.
       dtype: of the computation; parameters and moments are float32 always.
-      attention: one of `vcjax.model.attention.reference.BACKENDS`.
+      attention: one of `vcjax.model.attention.packed.BACKENDS`.
       remat: one of `vcjax.model.layers.POLICIES`, what the backward pass computes again.
       offload: keep the optimiser's state in the host's memory, where the backend can.
       checkpoint_every: steps between checkpoints; the last step has one too.
