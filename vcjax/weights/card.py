@@ -1,7 +1,7 @@
 """The model card of a written model. It always names the charter that the model was aligned to.
 
-That is read from the chain of lineages behind the model, so a card names it however the model
-comes to be written.
+The charter is read from the chain of lineages behind the model, so that the card names it for every
+way of writing a model.
 """
 
 from collections.abc import Iterator

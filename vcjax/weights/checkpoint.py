@@ -63,11 +63,9 @@ class CheckpointSource(Source):
         _check(folder, found, {_key(each): each.shape for each in self._locations.values()})
 
     def names(self) -> list[str]:
-        """Names of all tensors."""
         return list(self._locations)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
         return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:
@@ -121,7 +119,7 @@ class Leaf:
 
 
 class _LeafHandler(NumpyHandler):
-    """Tells Orbax how to store a `Leaf`: as the NumPy array that it makes."""
+    """Stores a `Leaf` as the NumPy array that it makes."""
 
     def __init__(self) -> None:
         super().__init__(deepcopy_host_arrays=False)  # nothing else refers to what a leaf makes
@@ -149,7 +147,7 @@ class _LeafHandler(NumpyHandler):
         return [partial(self._read, info) for info in infos]
 
     def _read(self, info: Any) -> np.ndarray:
-        # In a thread of its own: a notebook's main thread already runs a loop.
+        # In a separate thread: a notebook's main thread already runs a loop.
         with ThreadPoolExecutor(1) as thread:
             (array,) = thread.submit(asyncio.run, super().deserialize([info])).result()
         return array

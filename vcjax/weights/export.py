@@ -42,7 +42,7 @@ def save_model(
     """Writes a model folder with its model card and lineage, whole or not at all.
 
     Args:
-      card: the model card; None writes the one that its lineage gives.
+      card: the model card; None makes it from the lineage; see `model_card`.
     """
     _check_target(path)
     with replaced_folder(path) as folder:

@@ -69,11 +69,9 @@ class HFSource(Source):
         return files
 
     def names(self) -> list[str]:
-        """Names of all tensors."""
         return list(self._stored)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor, from the header."""
         return self._stored[name].shape
 
     def tensor(self, name: str) -> np.ndarray:

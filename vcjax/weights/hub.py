@@ -14,7 +14,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-"""How a hub id looks; the client knows the rules."""
+"""The form of a hub id; the hub's client checks the exact rules."""
 COMPANIONS = ("*.json", "*.jinja", "tokenizer.model", "merges.txt")
 """Files beside the weights."""
 _INDEX = "model.safetensors.index.json"

@@ -4,9 +4,8 @@
                          -> workdir | peft -> its base, opened -> adapters merged as they are read
 
 A workdir's adapters are merged into the base that the run had: a base that was quantised
-(`lora.base`) is quantised again, in the same way, and the adapters are merged into the weights that
-its codes stand for. The adapters were trained on top of those; the original weights would not fit
-them as well.
+(`lora.base`) is quantised again, in the same way, and the adapters are merged into the dequantised
+weights. The adapters were trained on top of those; the original weights would not fit them as well.
 """
 
 from dataclasses import replace

@@ -196,18 +196,16 @@ def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -
 
 
 class ParamsSource(Source):
-    """A stacked parameter tree in memory as a source: what `import_params` read, given back."""
+    """A stacked parameter tree in memory as a source; the reverse of `import_params`."""
 
     def __init__(self, params: Params, config: LlamaConfig) -> None:
         self._params = params
         self._locations = {each.name: each for each in tensor_locations(config)}
 
     def names(self) -> list[str]:
-        """Names of all tensors."""
         return list(self._locations)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
         return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:

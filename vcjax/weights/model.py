@@ -1,4 +1,4 @@
-"""A model as one thing: config, tensors, tokenizer, generation defaults and origin.
+"""A model as one object: config, tensors, tokenizer, generation defaults and origin.
 
 `StoredModel` leaves the tensors on disk, `LoadedModel` has them in memory.
 """

@@ -74,11 +74,9 @@ class MergedSource(Source):
             )
 
     def names(self) -> list[str]:
-        """Names of the base's tensors."""
         return self._base.names()
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
         return self._base.shape(name)
 
     def tensor(self, name: str) -> np.ndarray:
@@ -115,11 +113,9 @@ class AdapterSource(Source):
                 self._tensors[f"{PREFIX}{module}.{matrix}.weight"] = tensor
 
     def names(self) -> list[str]:
-        """Names of all tensors."""
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
         return self._tensors[name].shape
 
     def tensor(self, name: str) -> np.ndarray:

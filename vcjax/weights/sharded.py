@@ -27,7 +27,7 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     """Reads a model onto a mesh.
 
     Every process calls it, with the same layout. Of a tensor it reads the smallest box that has
-    its devices' shards: with fully sharded parameters over N processes, a N-th. A kernel that
+    its devices' shards: with fully sharded parameters over N processes, 1/N of it. A kernel that
     will be quantised is read with all of its inputs, since they share scales.
 
     Args:

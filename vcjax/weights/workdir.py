@@ -104,11 +104,9 @@ class TrainedSource(StackedSource):
         self._shapes = {each.name: each.tensor_shape for each in tensor_locations(trained.config)}
 
     def names(self) -> list[str]:
-        """Names of all tensors."""
         return list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
         return self._shapes[name]
 
     def tensor(self, name: str) -> np.ndarray:
@@ -146,11 +144,9 @@ class AdaptedSource(Source):
         self._locations = {each.name: each for each in tensor_locations(trained.config)}
 
     def names(self) -> list[str]:
-        """Names of all tensors."""
         return list(self._locations)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
         return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:
@@ -185,7 +181,7 @@ class AdaptedSource(Source):
 
 @partial(jax.jit, static_argnames=("form",))
 def _restored(kernel: Any, form: str) -> Any:
-    """What the codes of a quantised kernel [inputs, outputs] stand for."""
+    """The kernel [inputs, outputs] after it was quantised and dequantised."""
     made = quantise(kernel, form, 1)
     return dequantise(made["codes"], made["scales"])
 
@@ -202,7 +198,8 @@ def read_sources(folder: Path, home: Path | None = None) -> list[Parent]:
 def as_begun(reference: str, folder: Path, role: str = "model") -> str:
     """A hub id at the commit with which the run in `folder` began; else the reference itself.
 
-    So a run goes on with the model that it has, whatever its repository has become.
+    So a run continues with the weights that it began with, whatever was pushed to the repository
+    since.
 
     Args:
       folder: a run of any script; one that hasn't begun has no sources yet.
