@@ -1,4 +1,4 @@
-"""Which knobs make a run fit that doesn't, and which make one as fast as it can be."""
+"""The knobs that make a run fit, and the fastest setting among those that train the same."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -154,7 +154,8 @@ def advise(setting: Setting, needed: int, limit: int) -> list[Knob]:
 
 
 def _knobs(setting: Setting) -> Iterator[tuple[Flags, Turn]]:
-    """What can still be turned: first what costs time alone, last what trains something else."""
+    """The knobs that can still be changed: first those that only cost time, last those that change
+    what is trained."""
     config, mesh = setting.config, setting.mesh.shape
     if mesh["data"] > 1:
         sizes = replace(config.mesh, data=1, fsdp=-1)

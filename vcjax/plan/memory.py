@@ -77,7 +77,7 @@ class Memory(State):
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """What a device needs in all, other models included."""
         return self.arguments + self.temporaries + self.beside
 
 

@@ -1,5 +1,7 @@
-"""What is planned: a model, a run's configuration and where it would run; and what follows from
-these without a device, as shapes: parameters, state and the batch of a step."""
+"""A run that is planned: a model, a configuration and a topology, laid out over a mesh.
+
+The parameters, the optimiser's state and the batch are shapes with shardings; no device is needed.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +54,7 @@ def read_shape(reference: str) -> LlamaConfig:
 
 
 def plan_config(values: Mapping[str, Any]) -> TrainConfig:
-    """The configuration of a run whose data may still be to come.
+    """The configuration of a run whose data needn't exist yet.
 
     Raises:
       UserError: a wrong field; see `TrainConfig.from_dict`.
@@ -152,7 +154,7 @@ def batch_shapes(config: TrainConfig, items: int, length: int) -> dict[str, jax.
     """A batch of `items` rows, or pairs of rows for preferences, of `length` tokens."""
     shape = (items, 2, length) if config.kind == "preferences" else (items, length)
     batch = {name: jax.ShapeDtypeStruct(shape, dtype) for name, dtype in DTYPES.items()}
-    if config.objective == "dpo":  # what the base model thinks, computed once before the run
+    if config.objective == "dpo":  # log-probabilities of the base model, from before the run
         batch["reference"] = jax.ShapeDtypeStruct((items, 2), jnp.float32)
     return batch
 
@@ -160,10 +162,10 @@ def batch_shapes(config: TrainConfig, items: int, length: int) -> dict[str, jax.
 def abstract_batch(setting: Setting) -> dict[str, jax.ShapeDtypeStruct]:
     """The whole batch of a step, laid out over the mesh."""
 
-    def placed(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def sharded(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         spec = batch_spec(name, leaf.ndim)
         return leaf.update(sharding=NamedSharding(setting.mesh, spec))
 
     config = setting.config
     whole = batch_shapes(config, config.batch_size, config.length)
-    return {name: placed(name, leaf) for name, leaf in whole.items()}
+    return {name: sharded(name, leaf) for name, leaf in whole.items()}

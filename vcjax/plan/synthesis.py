@@ -124,7 +124,7 @@ def synthesis_lines(
 
 
 def _model(config: Mapping[str, Any], role: str) -> str:
-    """The model that plays a role: what is measured apart from the three plays the Actor's."""
+    """The model that plays a role: the Actor's, where the config has no field of the role."""
     return str(config.get(role) or config["actor"])
 
 
@@ -159,5 +159,5 @@ def _share(reference: str, slots: int, spent: Spent, accepted: int, topology: To
 
 
 def _cache_bytes(shape: LlamaConfig) -> int:
-    """Of one token."""
+    """Bytes of the cache for one token."""
     return 2 * BYTES * shape.num_layers * shape.num_kv_heads * shape.head_dim

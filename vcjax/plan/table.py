@@ -195,5 +195,5 @@ def _assumptions(setting: Setting) -> Iterator[str]:
 
 
 def _hours(stage: Stage, tokens_per_second: float) -> float:
-    """Of one epoch in full rows."""
+    """Hours of one epoch, in full rows."""
     return stage.tokens / tokens_per_second / 3600

@@ -58,7 +58,7 @@ class Topology:
 
     @property
     def text(self) -> str:
-        """What the name stands for."""
+        """The devices that the name means, for people."""
         if self.platform == "tpu":
             cores = _CORES[self.generation]
             each = f"{cores} TensorCore{'s' if cores > 1 else ''} and one JAX device each"
@@ -113,7 +113,7 @@ def compile_devices(topology: Topology) -> list[Any]:
             "--compile: the TPU compiler isn't installed; pip install 'vcjax[tpu]', or take "
             "--nocompile"
         )
-    # No real accelerator is touched, and libtpu looks for none.
+    # No real accelerator is touched, and libtpu must not search for one.
     jax.config.update("jax_platforms", "cpu")
     if topology.platform == "cpu":
         jax.config.update("jax_num_cpu_devices", topology.devices)
