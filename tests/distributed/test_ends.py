@@ -25,11 +25,13 @@ class Found:
     Attributes:
       ends: by scenario, how each of them ended.
       hashed: files that each of them has hashed in all scenarios.
+      verified: files of checkpoints that each of them has hashed in the last scenario.
       printed: standard error of each.
     """
 
     ends: dict[str, list[dict]]
     hashed: list[list[str]]
+    verified: list[list[str]]
     printed: list[str]
 
 
@@ -71,6 +73,7 @@ def found(tmp_path_factory, tiny_folder) -> Found:
         "not one finite loss": scenario(folder / "wild", folder / "wild", **wild(config())),
         "a workdir that is a file": scenario(documents, nothing),
         "a bad record": scenario(new, new, documents=str(bad)),
+        "a trained base": scenario(new, new, model=str(run), documents=str(folder / "no.jsonl")),
     }
     write_json(folder / "scenarios.json", list(scenarios.values()))
     launch = ["--config=configs/cpt.py", "--config.length=64", "--config.batch_size=4"]
@@ -81,7 +84,12 @@ def found(tmp_path_factory, tiny_folder) -> Found:
     assert not new.exists()
     pairs = zip(first["ends"], second["ends"], strict=True)
     ends = dict(zip(scenarios, map(list, pairs), strict=True))
-    return Found(ends, [first["hashed"], second["hashed"]], printed)
+    return Found(
+        ends=ends,
+        hashed=[first["hashed"], second["hashed"]],
+        verified=[first["verified"][-1], second["verified"][-1]],
+        printed=printed,
+    )
 
 
 @pytest.fixture
@@ -131,6 +139,7 @@ def test_both_stop_early_at_one_step_and_find_the_run_finished_afterwards(ends):
         ("not one finite loss", "GateNotMet", "update(s) in a row were skipped"),
         ("a workdir that is a file", "UserError", "is a file; a workdir is a folder"),
         ("a bad record", "UserError", "bad.jsonl:3: "),
+        ("a trained base", "UserError", "no.jsonl: no such file"),
     ],
 )
 def test_both_end_by_what_one_of_them_found(ends, scenario, end, message):
@@ -151,3 +160,9 @@ def test_only_one_of_them_hashes_what_the_run_is_made_from(found):
     hashed = [{Path(name).name for name in names} for names in found.hashed]
     assert {"universal.yaml", "documents.jsonl", "held_out.jsonl", "config.json"} <= hashed[0]
     assert hashed[1] == set()
+
+
+def test_only_one_of_them_verifies_the_checkpoint_of_a_base(found):
+    first, second = found.verified
+    assert len(first) == len(set(first)) > 1
+    assert second == []

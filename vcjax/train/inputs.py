@@ -38,7 +38,7 @@ from vcjax.train.validation_data import (
 from vcjax.weights.load import open_model
 from vcjax.weights.model import LoadedModel, StoredModel, write_companions
 from vcjax.weights.resolve import resolve
-from vcjax.weights.workdir import MODEL, SOURCES, as_begun, read_sources
+from vcjax.weights.workdir import MODEL, SOURCES, as_begun, read_sources, verified_once
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ def check_inputs(config: TrainConfig, workdir: Path) -> Inputs:
       UserError: an input that doesn't fit, or that changed since the run began.
     """
     reference = on_main_process(lambda: _model_reference(config, workdir))
+    steps = on_main_process(lambda: _verified_steps(reference))
     # Each process checks what it can see; a mistake that one of them finds must end all.
-    with ending_together():
+    with ending_together(), verified_once(steps):
         mesh = make_mesh(config.to_dict()["mesh"])
         _check_batch(config, mesh)
         check_offload(config, list(mesh.devices.flat))
@@ -167,6 +168,13 @@ def _model_reference(config: TrainConfig, workdir: Path) -> str:
     """The base model as the run began with it: several processes load one commit of a hub's."""
     reference = as_begun(config.model, workdir)
     return reference if jax.process_count() == 1 else resolve(reference).reference
+
+
+def _verified_steps(reference: str) -> dict[str, int]:
+    """The checkpoint of each training run that the base model comes from, verified."""
+    with verified_once({}) as steps:
+        open_model(reference)
+    return steps
 
 
 def _check_batch(config: TrainConfig, mesh: Mesh) -> None:

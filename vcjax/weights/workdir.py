@@ -5,6 +5,9 @@ trained; `sources.json` records what the run was made from; `checkpoints/` is Or
 """
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,6 +35,8 @@ MODEL = "model"
 SOURCES = "sources.json"
 
 _log = logging.getLogger(__name__)
+_verified: ContextVar[dict[str, int] | None] = ContextVar("_verified", default=None)
+"""By folder, the last good step; None where each opening verifies it anew."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def read_trained(located: Located) -> Trained:
     config = LlamaConfig.from_hf(raw)
     lora = read_json(folder / "config.json")["lora"]
     adapters = LoraConfig(**lora) if lora["rank"] else None
-    checkpoint = _last_good(folder) if step is None else _good(step_folder(folder, step))
+    checkpoint = step_folder(folder, _last_good(folder) if step is None else _good(folder, step))
     return Trained(
         config=config,
         lora=adapters,
@@ -229,13 +234,42 @@ def write_sources(folder: Path, parents: list[Parent], home: Path | None = None)
     write_json(folder / SOURCES, [parent.to_record(home or folder) for parent in parents])
 
 
-def _good(checkpoint: Path) -> Path:
+@contextmanager
+def verified_once(steps: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Within it a run's checkpoint is verified only the first time that its model is opened.
+
+    Verifying hashes all of a checkpoint, so of several processes one does it and sends the others
+    what it has found.
+
+    Args:
+      steps: the result of an earlier block.
+
+    Yields:
+      The last good step, by folder, of all runs whose models have been opened.
+    """
+    known = dict(steps)
+    token = _verified.set(known)
+    try:
+        yield known
+    finally:
+        _verified.reset(token)
+
+
+def _good(folder: Path, step: int) -> int:
+    checkpoint, known = step_folder(folder, step), _verified.get()
+    if known is not None and str(checkpoint) in known:
+        return step
     if (reason := _model_flaw(checkpoint)) is not None:
         raise UserError(reason)
-    return checkpoint
+    if known is not None:
+        known[str(checkpoint)] = step
+    return step
 
 
-def _last_good(folder: Path) -> Path:
+def _last_good(folder: Path) -> int:
+    known = _verified.get()
+    if known is not None and str(folder) in known:
+        return known[str(folder)]
     step, flawed = newest_good(folder, _model_flaw)
     if step is None:
         raise UserError(
@@ -243,7 +277,9 @@ def _last_good(folder: Path) -> Path:
         )
     for reason in flawed.values():
         _log.warning("%s; step %d is used instead", reason, step)
-    return step_folder(folder, step)
+    if known is not None:
+        known[str(folder)] = step
+    return step
 
 
 def _model_flaw(checkpoint: Path) -> str | None:
