@@ -1,4 +1,4 @@
-"""Two processes train to one workdir in a bucket; one process continues from it."""
+"""Two processes train to one workdir in a bucket, as one process does on a disk."""
 
 import subprocess
 from pathlib import Path
