@@ -93,7 +93,7 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
         places = shardings(mesh, logical_axes(config, **options), shapes(config, **options))
         params = jax.device_put(params, places)
         batch = shard_batch(batch, mesh)
-        options |= {"on": mesh}
+        options |= {"mesh": mesh}
     graph, _ = abstract(config, dtype=jnp.bfloat16, **options)
     trained, frozen = split(params)
     frozen = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), frozen)

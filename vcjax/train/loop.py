@@ -21,7 +21,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from vcjax.core.errors import Preempted
-from vcjax.core.files import read_json, write_json
+from vcjax.core.files import check_folder_path, read_json, write_json
 from vcjax.core.lineage import hash_files
 from vcjax.core.run import SUMMARY, Run
 from vcjax.core.seeds import derive_seed
@@ -221,6 +221,7 @@ def _train(
 
 def _run(config: TrainConfig, home: Path) -> Run:
     """One that stopped early is finished, however many more steps are asked for."""
+    check_folder_path(home)
     summary = home / SUMMARY
     stopped_early = summary.is_file() and "stopped_early" in read_json(summary)
     fields: Any = {"deferred" if stopped_early else "extendable": EXTENDABLE}
