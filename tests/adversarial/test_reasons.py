@@ -4,7 +4,6 @@ import pytest
 
 from vcjax.adversarial.reasons import (
     FUNNEL,
-    REJECT_REASONS,
     AnswerReason,
     AttemptReason,
     Origin,
@@ -30,15 +29,16 @@ from vcjax.adversarial.reasons import (
         ("critic: floor no_hate", Origin.CRITIC, 3),
     ],
 )
-def test_a_ledger_s_reason_has_its_column_and_its_stage(text, reason, stages):
+def test_a_ledger_s_reason_has_its_entry_and_its_stage(text, reason, stages):
     assert reject_reason(text) is reason
     assert stages_passed("rejected", text) == stages
     assert stages_passed("accepted", "Any words of the Critic's.") == len(FUNNEL)
 
 
-def test_no_two_columns_have_one_label_and_each_has_help():
-    assert len({reason.label for reason in REJECT_REASONS}) == len(REJECT_REASONS)
-    assert all(reason.help.endswith(".") for reason in REJECT_REASONS)
+@pytest.mark.parametrize("table", [Origin, QueryReason, AttemptReason, AnswerReason])
+def test_each_reason_is_explained_in_a_sentence_of_its_own(table):
+    assert all(reason.help.endswith(".") for reason in table)
+    assert len({reason.help for reason in table}) == len(table)
 
 
 def test_what_names_no_origin_is_an_error():

@@ -1,8 +1,8 @@
 """The one table of the reasons why a query, an answer or an attempt isn't accepted.
 
-The rules return members of this table, the ledger stores them as text, and whoever shows counts
-(`launch.ledger`, the dataset card, the report) takes names, labels and help from it. A new reason
-is one member here and one rule that returns it.
+The rules return members of this table, and the ledger stores their names, by which `launch.ledger`,
+the dataset card and the report count attempts; the report adds their help. A new reason is one
+member here and one rule that returns it.
 """
 
 from enum import StrEnum
@@ -13,15 +13,14 @@ the accepted ones."""
 
 
 class Reason(StrEnum):
-    """A name as the ledger stores it, the label of its column, and a sentence of help."""
+    """A name as the ledger stores it, and what it means, in a sentence."""
 
-    label: str
     help: str
 
-    def __new__(cls, name: str, label: str, help: str) -> "Reason":
+    def __new__(cls, name: str, help: str) -> "Reason":
         # The member is the name itself, for SQLite, JSON and comparisons with what they return.
         member = str.__new__(cls, name)
-        member._value_, member.label, member.help = name, label, help
+        member._value_, member.help = name, help
         return member
 
 
@@ -29,61 +28,48 @@ class Origin(Reason):
     """Who or what ended an attempt: the reason of a `Verdict` is `<origin>: <what>`, unless the
     Critic accepts; then it is the Critic's own words."""
 
-    ATTACKER = "attacker", "No query", "The Attacker wrote no query that could be asked."
-    FOLLOW_UP = "follow-up", "No next query", "A conversation's next query could not be asked."
-    TARGET = "target", "Attacked model", "The attacked model's own answer decided."
-    ACTOR = "actor", "Actor's answer", "The Actor's answer is none to learn from."
-    RULE = "rule", "Rule of the charter", "The answer fails a rule check of the charter."
-    CRITIC = "critic", "Critic", "The Critic scored the answer below the charter's thresholds."
+    ATTACKER = "attacker", "The Attacker wrote no query that could be asked."
+    FOLLOW_UP = "follow-up", "A conversation's next query could not be asked."
+    TARGET = "target", "The attacked model's own answer decided."
+    ACTOR = "actor", "The Actor's answer is none to learn from."
+    RULE = "rule", "The answer fails a rule check of the charter."
+    CRITIC = "critic", "The Critic scored the answer below the charter's thresholds."
 
 
 class QueryReason(Reason):
     """Why a text that the Attacker wrote isn't asked."""
 
-    EMPTY = "empty", "Empty query", "There is no query in what the Attacker wrote."
-    NOT_A_QUESTION = "not a question", "Not a question", "It asks and requests nothing."
-    TOO_SHORT = "too short", "Too short", "It has too few words or characters."
-    TOO_LONG = "too long", "Too long", "It has too many words or characters."
-    ONE_LANGUAGE = "not in two languages", "One language", "It was to mix Chinese and English."
-    WRONG_LANGUAGE = "wrong language", "Wrong language", "It isn't in its cell's language."
-    COPIES_PROMPT = "copies its prompt", "Copies its prompt", "It repeats an example or a turn."
-    ASKED_BEFORE = "asked before", "Asked before", "It is like a query of a finished wave."
-    ASKED_IN_WAVE = "asked before in its wave", "Asked in its wave", "It is like one of its wave."
-    IN_BENCHMARK = "in the benchmark", "In the benchmark", "It is like a benchmark question."
+    EMPTY = "empty", "There is no query in what the Attacker wrote."
+    NOT_A_QUESTION = "not a question", "It asks and requests nothing."
+    TOO_SHORT = "too short", "It has too few words or characters."
+    TOO_LONG = "too long", "It has too many words or characters."
+    ONE_LANGUAGE = "not in two languages", "It was to mix Chinese and English."
+    WRONG_LANGUAGE = "wrong language", "It isn't in its cell's language."
+    COPIES_PROMPT = "copies its prompt", "It repeats an example or a turn."
+    ASKED_BEFORE = "asked before", "It is like a query of a finished wave."
+    ASKED_IN_WAVE = "asked before in its wave", "It is like one of its wave."
+    IN_BENCHMARK = "in the benchmark", "It is like a benchmark question."
 
 
 class AttemptReason(Reason):
     """Why an attempt is rejected whatever its query and answer are."""
 
-    NO_FIRST_FRAMING = "no first framing", "No first framing", "Its pair has no first framing."
-    OTHER_SHARD = "asked in another shard", "Other shard", "Another shard asked the same query."
-    ATTACK_FAILED = (
-        "withstood",
-        "Attack failed",
-        "Only failures are wanted.",
-    )
+    NO_FIRST_FRAMING = "no first framing", "Its pair has no first framing."
+    OTHER_SHARD = "asked in another shard", "Another shard asked the same query."
+    ATTACK_FAILED = "withstood", "The attack failed, and only attacks that succeed are wanted."
 
 
 class AnswerReason(Reason):
     """Why an answer is rejected before any Critic is asked, in the order of the rules."""
 
-    EMPTY = "empty", "Empty answer", "The answer has no text."
-    REFUSAL = "refusal", "Refusal", "The answer declines to answer."
-    OFF_LANGUAGE = "off-language", "Off-language", "The answer isn't in its query's language."
-    ECHO = "echo", "Echo", "The answer repeats the query."
-    REPETITIVE = "repetitive", "Repetitive", "The answer repeats itself."
-    LECTURE = "lecture", "Lecture", "The answer rebukes or exhorts instead of answering."
-    TRUNCATED = "truncated", "Truncated", "The answer is cut off."
+    EMPTY = "empty", "The answer has no text."
+    REFUSAL = "refusal", "The answer declines to answer."
+    OFF_LANGUAGE = "off-language", "The answer isn't in its query's language."
+    ECHO = "echo", "The answer repeats the query."
+    REPETITIVE = "repetitive", "The answer repeats itself."
+    LECTURE = "lecture", "The answer rebukes or exhorts instead of answering."
+    TRUNCATED = "truncated", "The answer is cut off."
 
-
-REJECT_REASONS: tuple[Reason, ...] = (
-    *QueryReason,
-    *AttemptReason,
-    *AnswerReason,
-    Origin.RULE,
-    Origin.CRITIC,
-)
-"""All columns of a table of reject reasons, in the order in which an attempt meets them."""
 
 NO_STAND_IN = ", and no seed question is left"
 """Ends the reason of an attempt whose query was rejected and had no substitute."""
