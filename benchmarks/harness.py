@@ -65,7 +65,7 @@ class Worker:
         self.entry, self._log = entry, log
         self.ready: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
-        self._held = ExitStack()
+        self._resources = ExitStack()
 
     def __enter__(self) -> Self:
         """Starts it and waits until its two first steps are done, or its `brief` one.
@@ -73,13 +73,13 @@ class Worker:
         Raises:
           ContenderFailed: it can't be set up.
         """
-        with self._held:
+        with self._resources:
             # Peers' interpreters see our two packages, and nothing else of the checkout.
-            home = Path(self._held.enter_context(tempfile.TemporaryDirectory()))
+            home = Path(self._resources.enter_context(tempfile.TemporaryDirectory()))
             for package in (vcjax, benchmarks):
                 folder = Path(package.__path__[0]).resolve()
                 (home / folder.name).symlink_to(folder)
-            log = self._held.enter_context(self._log.open("wb"))
+            log = self._resources.enter_context(self._log.open("wb"))
             self._process = subprocess.Popen(
                 [self.entry.python, "-m", self.entry.module],
                 cwd=home,
@@ -88,14 +88,14 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-            self._held.callback(self._end)
+            self._resources.callback(self._end)
             self.ready = self._ask(self.entry.setup)
             self._step_seconds = self.ready["second_step_seconds"] or TURN_S
-            self._held = self._held.pop_all()
+            self._resources = self._resources.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._held.close()
+        self._resources.close()
 
     def turn(self) -> list[float]:
         """Runs a few steps; seconds of each. Waits a moment, so that the next contender has the

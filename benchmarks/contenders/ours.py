@@ -80,8 +80,8 @@ def _random(model: LlamaConfig, config: TrainConfig, layout: Layout) -> tuple[Pa
     if not config.lora.rank:
         trainable = jax.jit(lambda: make("float32"), out_shardings=sharding_of(layout.trainable))()
         return trainable, {}
-    places = sharding_of(layout.frozen)
-    frozen = jax.jit(lambda: split_adapters(make(config.dtype))[1], out_shardings=places)()
+    shardings = sharding_of(layout.frozen)
+    frozen = jax.jit(lambda: split_adapters(make(config.dtype))[1], out_shardings=shardings)()
     return init_adapters(model, config, layout.trainable), frozen
 
 

@@ -15,7 +15,7 @@ class SynthesisConfig(EngineConfig):
       charter: name or path.
       attacker, actor: model references, endpoints, or `recorded:FILE`.
       critic: likewise; several, comma-separated, decide together. Without any the charter's rule
-        checks alone select, and the summary says so.
+        checks alone select, and the summary reports it.
       target: the checkpoint that is attacked, likewise: its own answer is judged first. Empty for
         none: then the Actor is what attacks are refined against.
       attacker_family, actor_family, critic_family, target_family: declared families; a shipped
@@ -49,7 +49,7 @@ class SynthesisConfig(EngineConfig):
       canaries: how many answers of each language are judged again with text that speaks to the
         Critic planted in them.
       accept_score: the Critic's threshold, 0 to 5; -1 is the charter's. At 0 every score passes:
-        then the charter's rule checks alone select, and the summary says so.
+        then the charter's rule checks alone select, and the summary reports it.
       shard: `1/4` is the first of four parts of the plan, each for another process or host,
         in another workdir; see `vcjax.adversarial.cells.Shard`.
       wave: attempts planned together; a query may repeat none of a finished wave or of an earlier

@@ -10,7 +10,7 @@ from vcjax.core.errors import suggest
 
 
 def explain(failure: ValidationError, model: type[BaseModel]) -> str:
-    """One line for the first mistake: the path of the field, what is wrong, the mend.
+    """One line for the first mistake: the path of the field, what is wrong, and what to write.
 
     An unknown field comes first: it explains the field that is missing beside it.
     """
@@ -31,10 +31,10 @@ def describe(error: ErrorDetails) -> str:
     if error["type"] == "value_error" and "ctx" in error:
         return str(error["ctx"]["error"])
     message = error["msg"].removeprefix("Input ").rstrip(".")
-    mend = ""
+    hint = ""
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
-        mend = "; write it in quotes"
-    return f"{message}, but it is {reprlib.repr(error['input'])}{mend}"
+        hint = "; write it in quotes"
+    return f"{message}, but it is {reprlib.repr(error['input'])}{hint}"
 
 
 def _fields_at(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:

@@ -106,8 +106,8 @@ def parse_columns(text: str) -> dict[str, str]:
         if ours not in known_columns():
             swapped = theirs in known_columns()
             hint = suggest(ours, known_columns())
-            mend = f"; did you mean '{theirs}:{ours}'?" if swapped else hint
-            raise UserError(f"columns: {ours!r} is no column of a known layout{mend}")
+            advice = f"; did you mean '{theirs}:{ours}'?" if swapped else hint
+            raise UserError(f"columns: {ours!r} is no column of a known layout{advice}")
         if ours in mapping:
             raise UserError(f"columns: {ours!r} is given twice")
         mapping[ours] = theirs

@@ -156,13 +156,13 @@ class _Array:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                # It may go on in what isn't read yet; twice as much of it each time.
+                # It may continue in what isn't read yet; each time twice as much is read.
                 if not self._more(size):
                     self._refuse(error.msg, error.pos)
             except RecursionError:
                 self._refuse("nested too deeply", self._at)
             else:
-                # A number may go on behind the block; anything else is whole.
+                # A number may continue after the block; anything else is complete.
                 if end < len(self._text) or not self._more(size):
                     self._at = end
                     return value

@@ -93,7 +93,7 @@ class Sketches:
         return index
 
     def like(self, sketch: UInt16[np.ndarray, "80"], least: float) -> list[int]:
-        """Places, in ascending order, that may well have a Jaccard similarity of `least`.
+        """Indices, in ascending order, that are likely to have a Jaccard similarity of `least`.
 
         They share a band, and the share of equal slots is not far below `least`.
         """

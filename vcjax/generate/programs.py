@@ -18,7 +18,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache
 from vcjax.parallel import AnyMesh, sharding
 
-# `head_dim` stands for every axis that isn't sharded: no rule gives it a mesh axis.
+# `head_dim` is used for every axis that isn't sharded: no rule maps it to a mesh axis.
 CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
 """Logical axes of a layer's keys: slots over the copies of the model, heads over its shards."""
 BLOCK_AXES = ("layers", *CACHE_AXES[1:])

@@ -19,8 +19,8 @@ MAX_BIASES = 300
 """Entries of `logit_bias`, as in OpenAI's API."""
 MAX_TOP_LOGPROBS = 20
 """Alternatives that are reported beside a token, as in OpenAI's API."""
-# The devices hold these settings in int32 and float32. Within the bounds what is computed from them
-# is finite: a repetition penalty that overflowed a logit would make the draw NaN.
+# The devices store these settings in int32 and float32. Within the bounds, what is computed from
+# them is finite: a repetition penalty that overflowed a logit would make the draw NaN.
 _MAX_TOP_K = 2**31 - 1
 _MAX_TEMPERATURE = 10_000
 _REPETITION_PENALTIES = (0.001, 1000)

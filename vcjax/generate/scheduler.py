@@ -143,7 +143,7 @@ class SlotTable:
         }
         self._seeds = np.zeros((slots,), np.uint32)
         self._steps = np.zeros((slots,), np.int32)
-        # An id of the vocabulary's size stands for no bias.
+        # The vocabulary's size as an id means no bias.
         self._bias_ids = np.full((slots, MAX_BIASES), vocab_size, np.int32)
         self._bias_values = np.zeros((slots, MAX_BIASES), np.float32)
         self._mask = np.full((slots, (vocab_size + 31) // 32), _ALL_ALLOWED, np.uint32)

@@ -96,7 +96,7 @@ def serve(config: ServeConfig) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """Handles signals as `serve` says."""
+    """Handles signals as documented at `serve`."""
 
     def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
         super().__init__(config)

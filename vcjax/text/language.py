@@ -99,8 +99,8 @@ def is_in_script(text: str, lang: Language, threshold: float = LEAST_SCRIPT_SHAR
 def is_in_language(text: str, lang: Language) -> bool:
     """Whether a text is written in `lang`; names and terms in the other script are allowed.
 
-    The script tells Chinese from English; the identifier (Lui and Baldwin, "langid.py", ACL 2012)
-    tells English from French and Chinese from Japanese.
+    The script separates Chinese from English; the identifier (Lui and Baldwin, "langid.py", ACL
+    2012) separates English from French and Chinese from Japanese.
     """
     if not is_in_script(text, lang):
         return False

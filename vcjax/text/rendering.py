@@ -139,7 +139,7 @@ def _straddles(token: Token, boundaries: list[int]) -> bool:
 
 
 def _within(position: int, tokens: list[Token]) -> bool:
-    """Whether a position lies inside one of the tokens, which are sorted."""
+    """Whether a position is inside one of the tokens, which are sorted."""
     i = bisect_right(tokens, position, key=lambda token: token.start) - 1
     return i >= 0 and tokens[i].start < position < tokens[i].end
 

@@ -149,14 +149,14 @@ class ChatTemplate:
             )
         except _FAILURES as error:
             roles = ", ".join(message["role"] for message in _few(messages)) or "no messages"
-            mend = ""
+            hint = ""
             if any(message["role"] == "system" for message in messages):
-                mend = (
+                hint = (
                     "; if it has no system role, name the model with #system=first_user, which "
                     "puts the system message into the first question"
                 )
             raise UserError(
-                f"chat template: it fails on ({roles}): {_one_line(error)}{mend}"
+                f"chat template: it fails on ({roles}): {_one_line(error)}{hint}"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""One tokenizer class over what model folders hold: tokenizer.json or SentencePiece."""
+"""One tokenizer class for the files in model folders: tokenizer.json or SentencePiece."""
 
 import copy
 import os
@@ -68,7 +68,7 @@ class Tokenizer:
     def encode_texts(self, texts: Sequence[str]) -> list[Int32[np.ndarray, " tokens"]]:
         """Encodes texts as `encode` does each, several times as fast, on all cores.
 
-        Raises UserError as `encode` does, without saying for which of them.
+        Raises UserError as `encode` does, without naming the text.
         """
         for text in texts:
             _check_unicode(text)

@@ -141,8 +141,8 @@ class ValidationLoss:
         total: Sums = defaultdict(float)
         pending: list[dict[str, Array]] = []
         for _, batch in in_order(rows, self._rows):
-            placed = shard_batch(batch, self._mesh)
-            pending.append(self._sums(trainable, frozen, placed))
+            sharded = shard_batch(batch, self._mesh)
+            pending.append(self._sums(trainable, frozen, sharded))
             if len(pending) > 1:  # one is computed while the next one's rows are read
                 _add(total, pending.pop(0))
         _add(total, pending.pop())

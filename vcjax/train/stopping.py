@@ -50,7 +50,7 @@ class EarlyStopping:
         return stopping
 
     def add(self, step: int, loss: float | None) -> None:
-        """Takes the next measurement; None stands for a loss that wasn't finite.
+        """Takes the next measurement; None is a loss that was not finite.
 
         Raises:
           ValueError: the run has stopped.

@@ -1,4 +1,4 @@
-"""How the Attacker comes to a query that is worth asking.
+"""How the Attacker writes a query that is worth asking.
 
     styles/*.yaml --style.py--> Attack (instruction, severities, examples, kind of turns)
          |

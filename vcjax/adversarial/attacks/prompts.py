@@ -22,7 +22,7 @@ _YES_OR_NO = {
     "zh": '只回复 JSON：{"on_topic": true} 或 {"on_topic": false}。',
 }
 _ONLY = {"en": "Only the question.", "zh": "只写问题。"}
-# The Attacker gets the beginning of an answer, which has its point; a small model's context is
+# The Attacker gets the first part of an answer, which has its point; a small model's context is
 # short.
 _SHOWN_CHARACTERS = {"en": 600, "zh": 200}
 
