@@ -97,6 +97,7 @@ def train(
       Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
     """
     home = reached(workdir)
+    on_main_process(lambda: str(check_folder_path(home)))
     run = _run(config, home)
     if (summary := on_main_process(lambda: run.finished(count="steps"))) is not None:
         return summary
@@ -221,7 +222,6 @@ def _train(
 
 def _run(config: TrainConfig, home: Path) -> Run:
     """One that stopped early is finished, however many more steps are asked for."""
-    check_folder_path(home)
     summary = home / SUMMARY
     stopped_early = summary.is_file() and "stopped_early" in read_json(summary)
     fields: Any = {"deferred" if stopped_early else "extendable": EXTENDABLE}
