@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.processes import ROOT
+from tests.slow.test_fresh_debian import NEAR_JAX, OF_THEIR_OWN, PART
 
 OURS = ("vcjax", "launch", "configs", "benchmarks")
 
@@ -137,3 +138,11 @@ def test_every_package_is_in_the_wheel_and_the_scripts_and_configs_under_ours():
     ours = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     assert len(listed) == len(set(listed))
     assert set(listed) == ours | {"vcjax.launch", "vcjax.configs"}
+
+
+def test_a_fresh_machine_runs_a_file_of_each_folder_of_tests():
+    tests = ROOT / "tests"
+    files = (path.relative_to(tests) for path in tests.rglob("test_*.py"))
+    folders = {file.parent for file in files if file.parts[0] not in OF_THEIR_OWN}
+    assert {Path(name).parent for name in PART} == folders
+    assert [name for name in PART + NEAR_JAX if not (tests / name).exists()] == []
