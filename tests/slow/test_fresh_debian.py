@@ -31,6 +31,7 @@ PART = (
     "generate/test_one_request.py",
     "launch/test_chat.py",
     "model/test_llama.py",
+    "model/attention/test_packed.py",
     "plan/test_plan.py",
     "report/test_reports.py",
     "road/test_demo_config.py",
