@@ -1,11 +1,8 @@
 """An ablation on the tiny model: arms, resumption, and the computation of its numbers."""
 
 import copy
-import json
 import random
 import re
-import signal
-import time
 import weakref
 from pathlib import Path
 
@@ -13,9 +10,7 @@ import numpy as np
 import pytest
 
 from tests.hub_server import TINY, hub_of
-from tests.processes import started
 from tests.questions import write_lines
-from tests.scripts import ran
 from vcjax.charter.load import load_charter
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
@@ -373,32 +368,6 @@ def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, 
     assert f"{workdir}: already finished" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"another config \(seed: 3 -> 4"):
         ablate(AblationConfig.from_dict({**values, "seed": 4}), workdir)
-
-
-def test_a_killed_ablation_continues_to_the_same_end(values, done, tmp_path, script_cache):
-    path, workdir = tmp_path / "ablate.py", tmp_path / "run"
-    text = json.dumps({**values, "seeds": 1, "rounds": 1})
-    path.write_text(
-        "import json\nfrom ml_collections import ConfigDict\n\n\n"
-        f"def get_config():\n    return ConfigDict(json.loads({text!r}))\n",
-        encoding="utf-8",
-    )
-    command = [f"--config={path}", f"--workdir={workdir}"]
-    for folder in ("queries/ledger.sqlite", "adversarial/seed0/train1/checkpoints"):
-        process = started("ablate", command, script_cache)
-        while process.poll() is None and not (workdir / folder).exists():
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        _, error = process.communicate()
-        assert process.returncode == -signal.SIGKILL, error
-    code, out, error = ran("ablate", command, script_cache)
-    assert code == 0, error
-    assert "adversarial - ordinary" in out
-    summary = read_json(workdir / "summary.json")
-    for name in ("adversarial", "ordinary"):
-        (own,) = summary["arms"][name]["runs"]
-        assert own["rounds"] == done[1]["arms"][name]["runs"][0]["rounds"][:1]
-    assert {finding.status for finding in verify(workdir)} == {"ok"}
 
 
 @pytest.mark.parametrize(

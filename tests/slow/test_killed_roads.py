@@ -1,0 +1,71 @@
+"""Roads whose processes are killed on the way, each of several starts."""
+
+import json
+import signal
+import time
+
+from tests.processes import started
+from tests.road.conftest import road
+from tests.road.test_ablation import done, grown, values
+from tests.road.test_demo import KINDS, driven
+from tests.scripts import ran
+from vcjax.core.files import read_json
+from vcjax.core.lineage import verify
+from vcjax.road.demo import DemoConfig, run_demo
+
+CONFIG = """
+import json
+from ml_collections import ConfigDict
+
+
+def get_config():
+    return ConfigDict(json.loads({text!r}))
+"""
+
+__all__ = ["done", "driven", "grown", "road", "values"]  # fixtures
+
+
+def test_a_demo_that_is_killed_on_the_way_continues_to_the_same_end(
+    driven, road, tmp_path, script_cache
+):
+    path, workdir = tmp_path / "road.py", tmp_path / "run"
+    path.write_text(CONFIG.format(text=json.dumps(road)), encoding="utf-8")
+    command = [f"--config={path}", f"--workdir={workdir}"]
+    for folder in ("sft/checkpoints", "synthesis/ledger.sqlite", "export"):
+        process = started("demo", command, script_cache)
+        while process.poll() is None and not (workdir / folder).exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, error = process.communicate()
+        assert process.returncode == -signal.SIGKILL, error
+        assert not (workdir / "report.html").exists()
+    summary = run_demo(DemoConfig.from_dict(road), workdir)
+    wanted = driven[1]
+    for name, stage in wanted["stages"].items():
+        assert summary["stages"][name]["last_loss"] == stage["last_loss"]
+    for kind in ("attempts", *KINDS, "cells", "tokens"):
+        assert summary["synthesis"][kind] == wanted["synthesis"][kind]
+    assert summary["evaluation"]["comparison"] == wanted["evaluation"]["comparison"]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+
+
+def test_a_killed_ablation_continues_to_the_same_end(values, done, tmp_path, script_cache):
+    path, workdir = tmp_path / "ablate.py", tmp_path / "run"
+    text = json.dumps({**values, "seeds": 1, "rounds": 1})
+    path.write_text(CONFIG.format(text=text), encoding="utf-8")
+    command = [f"--config={path}", f"--workdir={workdir}"]
+    for folder in ("queries/ledger.sqlite", "adversarial/seed0/train1/checkpoints"):
+        process = started("ablate", command, script_cache)
+        while process.poll() is None and not (workdir / folder).exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, error = process.communicate()
+        assert process.returncode == -signal.SIGKILL, error
+    code, out, error = ran("ablate", command, script_cache)
+    assert code == 0, error
+    assert "adversarial - ordinary" in out
+    summary = read_json(workdir / "summary.json")
+    for name in ("adversarial", "ordinary"):
+        (own,) = summary["arms"][name]["runs"]
+        assert own["rounds"] == done[1]["arms"][name]["runs"][0]["rounds"][:1]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
