@@ -1,6 +1,7 @@
 """Launch scripts as a user runs them: in a separate process."""
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -69,3 +70,14 @@ def rest_of(process: subprocess.Popen) -> tuple[str, str]:
     out, error = process.stdout.read(), process.stderr.read()
     process.wait(timeout=300)
     return out, error
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Within it no file can grow beyond `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -2,12 +2,9 @@
 
 import multiprocessing
 import random
-import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import numpy as np
 import optax
 import pytest
 
+from tests.processes import file_size_limit
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import Parent, content_hash, read_lineage, verify
@@ -276,16 +274,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
         assert restored(workdir) == 1
     finally:
         subprocess.run(["umount", str(small)], check=True)
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_write_that_fails_in_the_background_ends_in_one_clear_error(tmp_path, capfd):

@@ -97,8 +97,7 @@ def train(
       Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
     """
     home = reached(workdir)
-    on_main_process(lambda: str(check_folder_path(home)))
-    run = _run(config, home)
+    run = _run(config, home, stopped_early=on_main_process(lambda: _stopped_early(home)))
     if (summary := on_main_process(lambda: run.finished(count="steps"))) is not None:
         return summary
     with spooled(home, is_checkpoint, jax.process_index()) as spool:
@@ -220,10 +219,15 @@ def _train(
         return on_main_process(lambda: _finish(config, run, spool, evaluation, checkpoints))
 
 
-def _run(config: TrainConfig, home: Path) -> Run:
-    """One that stopped early is finished, however many more steps are asked for."""
+def _stopped_early(home: Path) -> bool:
+    """Whether the workdir has a run that stopped early. Raises: UserError, it can be no folder."""
+    check_folder_path(home)
     summary = home / SUMMARY
-    stopped_early = summary.is_file() and "stopped_early" in read_json(summary)
+    return summary.is_file() and "stopped_early" in read_json(summary)
+
+
+def _run(config: TrainConfig, home: Path, *, stopped_early: bool) -> Run:
+    """One that stopped early is finished, however many more steps are asked for."""
     fields: Any = {"deferred" if stopped_early else "extendable": EXTENDABLE}
     return Run("train", home, config.to_dict(), seed=config.seed, **fields)
 

@@ -3,19 +3,18 @@
 import itertools
 import json
 import multiprocessing
-import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from tests.adversarial.attempts import ASK, REPLY, STAGES, attempt, call, decide, fill
+from tests.processes import file_size_limit
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempt_with_calls, counts, opening_queries
 from vcjax.adversarial.ledger.schema import VERSION, opened_to_read
@@ -229,16 +228,6 @@ def until_it_is_full(ledger: Ledger, first: int = 0) -> int:
         record_on()
     assert caught.value.filename == str(ledger.path)
     return len(recorded)
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def kept(path: Path) -> int:
