@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from vcjax.core.files import replaced
+from vcjax.core.markdown import markdown_templates
 from vcjax.roles.verdict import KINDS
 from vcjax.stats.intervals import Interval
 
@@ -193,14 +194,7 @@ def _cost_rows(usage: Iterable[Mapping[str, Any]]) -> Rows:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("vcjax.adversarial"),
-        autoescape=False,  # Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = markdown_templates("vcjax.adversarial")
     environment.filters |= {"cell": _cell, "rate": _rate, "interval": _interval}
     return environment.get_template("card.md.jinja")
 

@@ -17,10 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TextIO, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json, write_text
+from vcjax.core.markdown import markdown_templates
 from vcjax.data.digests import Deduplicated
 from vcjax.data.encode import ENCODERS, encode_all
 from vcjax.data.importers import ReadCounts, Records, check_choice
@@ -170,14 +169,7 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
     Args:
       summary: of `prepare`; the card has nothing from elsewhere.
     """
-    environment = Environment(
-        loader=PackageLoader("vcjax.data"),
-        autoescape=False,  # Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = markdown_templates("vcjax.data")
     return environment.get_template("card.md.jinja").render(name=name, **summary)
 
 
