@@ -8,4 +8,5 @@ files       atomic writes, JSON and JSONL, locks       yaml_files strict YAML
 stores      buckets and other remote folders           spool      what grows, uploaded whole
 errors      UserError, GateNotMet, Preempted           seeds      derived random seeds
 validation  pydantic's errors in one line              hardware   memory and rates of accelerators
+markdown    cards from Jinja templates
 """
