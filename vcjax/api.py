@@ -15,7 +15,7 @@ from vcjax.core.lineage import NAME, read_lineage
 from vcjax.core.stores import as_path, reached
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import SamplingParams
-from vcjax.generate.text import Conversation, TextEngine, log_likelihood
+from vcjax.generate.text import Context, TextEngine, log_likelihood, score_answers
 from vcjax.model.build import plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
@@ -66,8 +66,17 @@ class Model:
             raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")
         return plain_logits(self.engine.graph, self.engine.params, tokens)
 
+    def score_answers(
+        self, contexts: Sequence[Context], answers: Sequence[Sequence[str]], **options: Any
+    ) -> list[list[float]]:
+        """See `vcjax.generate.text.score_answers`, which has the options."""
+        engine = self.engine
+        return score_answers(
+            engine.graph, engine.params, self.tokenizer, contexts, answers, **options
+        )
+
     def log_likelihood(
-        self, contexts: Sequence[str], continuations: Sequence[str]
+        self, contexts: Sequence[Context], continuations: Sequence[str]
     ) -> list[tuple[float, bool]]:
         """See `vcjax.generate.text.log_likelihood`."""
         return log_likelihood(
@@ -79,7 +88,7 @@ class Model:
             max_position=self.config.max_position,
         )
 
-    def generate(self, prompts: Sequence[str | Conversation], **sampling: Any) -> list[str]:
+    def generate(self, prompts: Sequence[Context], **sampling: Any) -> list[str]:
         """Continues texts or conversations; keywords are the fields of `SamplingParams`."""
         return self.text.generate(prompts, SamplingParams(**sampling))
 

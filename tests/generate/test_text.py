@@ -1,6 +1,7 @@
 """The text layer: prompts in, text out, whole or in pieces; dialogues; likelihood of given text."""
 
 import string
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from vcjax.generate.engine import Engine
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import Dialogue, TextEngine, log_likelihood
 from vcjax.model.build import abstract, plain_logits
+from vcjax.text.rendering import render_prompt
 
 SAMPLING = SamplingParams(12, temperature=1.0, min_tokens=4, seed=5)
 CHAT = [{"role": "user", "content": "你好 Why?"}]
@@ -94,6 +96,43 @@ def test_the_model_s_own_continuation_is_greedy_and_any_other_is_not(model):
     assert own[1] is True
     assert other[1] is False
     assert own[0] > other[0]
+
+
+def summed(model, prompt: Sequence[int], answer: Sequence[int]) -> float:
+    """Log-probability of `answer` after `prompt`, from the full forward pass."""
+    ids = [*prompt, *answer]
+    logits = np.asarray(model.logits(jnp.asarray([ids])), np.float64)[0]
+    logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return float(sum(logprobs[n - 1, ids[n]] for n in range(len(prompt), len(ids))))
+
+
+def test_an_answer_to_a_conversation_is_scored_after_what_the_model_would_be_given(model):
+    prompt, encode = render_prompt(model.tokenizer, CHAT), model.tokenizer.encode
+    assert prompt[0] == model.tokenizer.special_tokens["<|im_start|>"]
+    for answer in ("Both sides.", "都有理由。", " So<|im_end|>"):
+        ((total, _),) = model.log_likelihood([CHAT], [answer])
+        assert total == pytest.approx(summed(model, prompt, encode(answer)), abs=1e-4)
+
+
+def test_answers_come_in_their_order_and_each_context_is_reported_once(model):
+    other = [{"role": "system", "content": "Be fair."}, *CHAT]
+    contexts = [CHAT, "Both sides", other, CHAT]
+    answers = [["So.", "Why not?", "都有理由。"], [" have"], ["So.", "No."], ["So."]]
+    reported = {}
+    scores = model.score_answers(contexts, answers, on_scored=reported.__setitem__)
+    assert reported == dict(enumerate(scores))
+    for context, own, totals in zip(contexts, answers, scores, strict=True):
+        alone = model.log_likelihood([context] * len(own), own)
+        assert totals == pytest.approx([total for total, _ in alone], abs=1e-4)
+
+
+def test_answers_that_cannot_be_scored_are_refused(model):
+    with pytest.raises(UserError, match="answers to context 1: none"):
+        model.score_answers([CHAT, CHAT], [["So."], []])
+    with pytest.raises(UserError, match="a continuation is empty"):
+        model.score_answers([CHAT], [["So.", ""]])
+    with pytest.raises(UserError, match="ends with the assistant's turn"):
+        model.score_answers([[*CHAT, {"role": "assistant", "content": "So"}]], [["."]])
 
 
 def test_a_pair_that_cannot_be_scored_is_refused(model, tiny):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 from vcjax.core.errors import UserError
@@ -10,14 +11,16 @@ from vcjax.generate.constraints import Constraint, Constraints
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, Result, SamplingParams
-from vcjax.generate.scoring import TOKEN_BUDGET, score
+from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
 from vcjax.model.build import Params
 from vcjax.text.rendering import render_prompt
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.model import LoadedModel
 
 Conversation = Sequence[dict[str, str]]
-Prompt = str | Conversation | Sequence[int]
+Context = str | Conversation
+"""What an answer is scored after."""
+Prompt = Context | Sequence[int]
 
 
 class TextEngine:
@@ -205,11 +208,59 @@ class Dialogue:
 # ----------------------------------------------------------------------------------- likelihood
 
 
+def score_answers(
+    graph: Any,
+    params: Params,
+    tokenizer: Tokenizer,
+    contexts: Sequence[Context],
+    answers: Sequence[Sequence[str]],
+    *,
+    token_budget: int = TOKEN_BUDGET,
+    on_scored: Callable[[int, list[float]], None] | None = None,
+) -> list[list[float]]:
+    """The natural log-probability of each answer to each context, all tokens of an answer together.
+
+    `answers[i]` are the answers to `contexts[i]`; one list of floats for each context is returned,
+    in the order of its answers. What ends a turn isn't scored.
+
+    Args:
+      contexts: conversations, which are rendered in the chat template up to the assistant's turn,
+        or texts; see `encode_answers`.
+      token_budget: see `vcjax.generate.scoring.score`.
+      on_scored: called with the index of a context and the log-probabilities of its answers once
+        all of them are known, in any order of contexts: for progress, and to record what a killed
+        run needn't compute again.
+
+    Raises:
+      UserError: no answers to a context, an empty answer, a conversation that can't be rendered, or
+        an answer that doesn't fit the model's context behind its conversation.
+    """
+    owners = [index for index, own in enumerate(answers) for _ in own]
+    sequences = []
+    for index, (context, own) in enumerate(zip(contexts, answers, strict=True)):
+        if not own:
+            raise UserError(f"answers to context {index}: none; give at least one")
+        sequences += encode_answers(tokenizer, context, own)
+    firsts = [0, *accumulate(map(len, answers))]
+    totals: dict[int, float] = {}
+    missing = [len(own) for own in answers]
+
+    def received(sequence: int, scored: Scored) -> None:
+        totals[sequence] = sum(scored.logprobs)
+        owner = owners[sequence]
+        missing[owner] -= 1
+        if not missing[owner] and on_scored is not None:
+            on_scored(owner, [totals[n] for n in range(firsts[owner], firsts[owner + 1])])
+
+    score(graph, params, sequences, token_budget=token_budget, on_scored=received)
+    return [[totals[n] for n in range(*ends)] for ends in pairwise(firsts)]
+
+
 def log_likelihood(
     graph: Any,
     params: Params,
     tokenizer: Tokenizer,
-    contexts: Sequence[str],
+    contexts: Sequence[Context],
     continuations: Sequence[str],
     *,
     max_position: int,
@@ -219,13 +270,15 @@ def log_likelihood(
     of its tokens is the most likely one.
 
     Args:
+      contexts: texts, or conversations, which the assistant's turn follows; see `encode_answers`.
       token_budget: see `vcjax.generate.scoring.score`.
 
     Raises:
-      UserError: an empty continuation, or a pair longer than the model's context.
+      UserError: an empty continuation, a conversation that can't be rendered, or a pair longer than
+        the model's context.
     """
     sequences = [
-        encode_pair(tokenizer, context, continuation)
+        encode_answers(tokenizer, context, [continuation])[0]
         for context, continuation in zip(contexts, continuations, strict=True)
     ]
     for ids, _ in sequences:
@@ -233,6 +286,30 @@ def log_likelihood(
             raise UserError(f"a pair of {len(ids)} tokens doesn't fit a context of {max_position}")
     scored = score(graph, params, sequences, token_budget=token_budget)
     return [(sum(each.logprobs), all(each.greedy)) for each in scored]
+
+
+def encode_answers(
+    tokenizer: Tokenizer, context: Context, answers: Sequence[str]
+) -> list[tuple[list[int], int]]:
+    """For each answer the ids of the context and the answer, and the index where the latter starts.
+
+    After a conversation the ids are those of `render_prompt`, which the model is given to continue,
+    and then those of the answer's text alone, in which strings of special tokens are text. After a
+    text they are those of `encode_pair`.
+
+    Raises:
+      UserError: an empty answer, or a conversation that can't be rendered or ends with the
+        assistant's turn.
+    """
+    if isinstance(context, str):
+        return [encode_pair(tokenizer, context, answer) for answer in answers]
+    if context and context[-1].get("role") == "assistant":
+        raise UserError("a conversation ends with the assistant's turn; an answer can't follow it")
+    prompt = list(render_prompt(tokenizer, context))
+    encoded = [tokenizer.encode(answer) for answer in answers]
+    if not all(encoded):
+        raise UserError("a continuation is empty")
+    return [([*prompt, *ids], len(prompt)) for ids in encoded]
 
 
 def encode_pair(
