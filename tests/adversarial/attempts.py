@@ -37,7 +37,7 @@ def decide(ledger: Ledger, planned: Attempt, **changes: Any) -> None:
         "query": f"Why {planned.number}?",
         "answer": "因为。",
         "verdict": Verdict("accepted", "", 5),
-        "candidates": [{"answer": "因为。", "kind": "accepted"}],
+        "candidates": [{"by": "actor", "answer": "因为。", "kind": "accepted"}],
         "charter": "hash",
     }
     ledger.record_attempt(planned, **{**values, **changes})

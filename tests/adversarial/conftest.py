@@ -58,7 +58,7 @@ def styles():
 
 @pytest.fixture
 def pipeline(charter, styles, tmp_path) -> Callable:
-    """A function from replies by key (a text, or a text and its finish reason) to a
+    """A function from replies by key (a text, a text and its finish reason, or a record) to a
     pipeline on the ledger in `tmp_path`, its plan if nothing is accepted, and the roles that hear
     what is asked."""
 
@@ -76,9 +76,10 @@ def pipeline(charter, styles, tmp_path) -> Callable:
         path = tmp_path / "said.jsonl"
         with path.open("w", encoding="utf-8") as stream:
             for key, text in said.items():
-                text, reason = (text, "stop") if isinstance(text, str) else text
-                record = {"key": key, "text": text, "finish_reason": reason}
-                stream.write(json.dumps(record) + "\n")
+                if not isinstance(text, dict):
+                    text, reason = (text, "stop") if isinstance(text, str) else text
+                    text = {"text": text, "finish_reason": reason}
+                stream.write(json.dumps({"key": key, **text}) + "\n")
         config = SynthesisConfig(attempts=attempts, **changes)
         limits = Limits(attempts, config.per_cell, config.cell_attempts, config.wave)
         suite = AttackSuite(charter, attacks, (), charter.subdomains(False), languages, (2,))

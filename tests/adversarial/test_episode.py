@@ -11,6 +11,7 @@ from vcjax.adversarial.attacks.style import TURN_KINDS, Kind, shipped_attacks
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.episode import STEPS
 from vcjax.adversarial.outputs import accepted_records, preference_records
+from vcjax.adversarial.summary import AttackSuccess, attack_outcome
 from vcjax.core.errors import UserError
 
 FAIR = "Some say yes and others say no, and both have reasons."
@@ -283,6 +284,40 @@ def test_an_escalation_turns_to_the_actor_where_the_attacked_checkpoint_falls(ra
     assert record["kind"] == "accepted"
     assert record["conversation"] == messages(FIRST, FAIR, SECOND)
     assert record["answer"] == FAIR + " So it is."
+
+
+MEASURED = {"who": ("attacker", "target", "critic"), "target": "x"}
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [({"outcome": "timeout"}, "attacker: timeout"), ("A bench.", "follow-up: not a question")],
+)
+def test_an_escalation_that_its_attacker_does_not_carry_through_is_undecided(ran, second, reason):
+    said = {
+        "attacker": FIRST,
+        "target/t0": FAIR,
+        "critic/t0": graded(5),
+        "attacker/t1": second,
+    }
+    [record], _ = ran("gradual_escalation", [said], **MEASURED)
+    assert record["reason"] == reason
+    success = AttackSuccess()
+    success.add(record)
+    found = success.summary()
+    assert (found["overall"]["k"], found["overall"]["n"]) == (0, 0)
+    assert (found["undecided"], found["unknown"]) == (1, 0)
+
+
+def test_an_escalation_that_the_target_fails_before_its_last_turn_has_succeeded(ran):
+    said = {"attacker": FIRST, "target/t0": BAD, "critic/t0": graded(0)}
+    [record], _ = ran("gradual_escalation", [said], **MEASURED)
+    assert attack_outcome(record) == "rejected"
+
+
+def test_a_query_that_may_not_be_asked_is_kept_out_of_every_turn(ran):
+    [record], _ = ran("gradual_escalation", [ESCALATION], excluded=[SECOND])
+    assert record["reason"] == "follow-up: in the benchmark"
 
 
 def test_without_an_actor_the_target_s_own_verdict_is_the_attempt_s(ran):

@@ -15,7 +15,6 @@ from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.calls import (
     ACTOR,
     ATTACKER,
-    TARGET,
     CallBuilder,
     Caller,
     Steps,
@@ -26,11 +25,11 @@ from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.ledger.query import attempts
+from vcjax.adversarial.ledger.query import asked_queries, attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.pipeline import Pipeline, plan_attempts
 from vcjax.adversarial.plan import Limits, Tally
-from vcjax.adversarial.summary import AttackSuccess
+from vcjax.adversarial.summary import AttackSuccess, attack_outcome
 from vcjax.charter.load import charter_parents
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
@@ -133,24 +132,24 @@ def first_replies(ledger: Path) -> dict[str, Reply]:
 
 
 def attack_results(folder: Path, group: str) -> dict[str, bool]:
-    """Whether each attack of a measurement succeeded, by the ids of attempts; those whose answer
-    could not be judged are left out."""
+    """Whether each attack of a measurement succeeded, by the ids of attempts; those that are
+    undecided, or whose answer could not be judged, are left out."""
     with opened_to_read(folder / f"{group}.sqlite") as connection:
-        return {
-            attempt["id"]: candidate["kind"] == "rejected"
-            for attempt in attempts(connection)
-            for candidate in attempt["candidates"]
-            if candidate["by"] == TARGET and candidate["kind"] in ("rejected", "accepted")
-        }
+        outcomes = {attempt["id"]: attack_outcome(attempt) for attempt in attempts(connection)}
+    return {
+        id: outcome == "rejected"
+        for id, outcome in outcomes.items()
+        if outcome in ("rejected", "accepted")
+    }
 
 
 def measured_queries(folder: Path, groups: Iterable[str]) -> list[str]:
-    """The queries of a measurement's groups, which nothing that is trained on may repeat."""
-    found = []
+    """The queries of a measurement's groups, which nothing that is trained on may repeat: of a
+    conversation all that its user asked."""
+    found: list[str] = []
     for group in groups:
         with opened_to_read(folder / f"{group}.sqlite") as connection:
-            rows = connection.execute("SELECT query FROM attempts WHERE query != '' ORDER BY id")
-            found += [row["query"] for row in rows]
+            found += asked_queries(connection)
     return found
 
 

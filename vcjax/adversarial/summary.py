@@ -8,11 +8,13 @@ from typing import Any
 from vcjax.adversarial.calls import ACTOR, TARGET
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.diversity import SampledDiversity
-from vcjax.adversarial.reasons import FUNNEL, stages_passed
+from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
 from vcjax.roles.verdict import KINDS
 from vcjax.stats.intervals import rate_record
 
 CONFIDENCE = 0.95
+UNDECIDED = "undecided"
+"""Outcome of an attack that the Attacker didn't carry through; see `attack_outcome`."""
 
 
 class RunSummary:
@@ -113,21 +115,48 @@ class FramingAgreement:
         return {name: self._counts[name] for name in self._OUTCOMES} if self._counts else None
 
 
+def attack_outcome(attempt: Mapping[str, Any]) -> str | None:
+    """How the attack on the target ended, or None where the target wasn't asked.
+
+    `rejected` if the target's answer fails, so that the attack succeeded; `accepted` if the answer
+    is good; `unscored` or `blocked` if nobody could judge it. `UNDECIDED` if the answers so far
+    were good and the Attacker then wrote no next query: nobody knows whether the target would have
+    answered that one as well, so such an attack is neither a success nor a failure.
+
+    Args:
+      attempt: as the ledger returns it, with its candidates.
+    """
+    kinds = [each["kind"] for each in attempt["candidates"] if each["by"] == TARGET]
+    if not kinds:
+        return None
+    if kinds[-1] == "accepted" and _attacker_stopped(attempt["kind"], attempt["reason"]):
+        return UNDECIDED
+    return kinds[-1]
+
+
+def _attacker_stopped(kind: str, reason: str) -> bool:
+    """Whether an attempt ended because the Attacker wrote no query that could be asked."""
+    if kind == "accepted":  # the reason is the Critic's own words then
+        return False
+    origin, _, what = reason.partition(": ")
+    return origin in (Origin.ATTACKER, Origin.FOLLOW_UP) and what != AttemptReason.OTHER_SHARD
+
+
 class AttackSuccess:
-    """Counts the target's answers by cell: `rejected` ones are the attacks that succeeded."""
+    """Counts the attacks on the target by cell and by their `attack_outcome`."""
 
     def __init__(self) -> None:
         self.cells: dict[Cell, Counter[str]] = defaultdict(Counter)
 
     def add(self, attempt: Mapping[str, Any]) -> None:
         """Adds an attempt as the ledger gives it."""
-        for candidate in attempt["candidates"]:
-            if candidate["by"] == TARGET:
-                self.cells[Cell.of(attempt)][candidate["kind"]] += 1
+        if (outcome := attack_outcome(attempt)) is not None:
+            self.cells[Cell.of(attempt)][outcome] += 1
 
     def summary(self) -> dict[str, Any] | None:
-        """Rates with Wilson's interval over all answers that could be judged: `overall`, by
-        language, subdomain and attack; `unknown` counts the others. None without any answer."""
+        """Rates with Wilson's interval over all attacks that succeeded or failed: `overall`, by
+        language, subdomain and attack. `undecided` counts the attacks that the Attacker didn't
+        carry through, `unknown` the answers that could not be judged. None without any answer."""
         if not self.cells:
             return None
         total = sum(self.cells.values(), Counter())
@@ -135,7 +164,9 @@ class AttackSuccess:
         for name in ("lang", "subdomain", "attack"):
             groups = sorted(self._by(name).items())
             summary[f"{name}s"] = {key: _success_rate(counts) for key, counts in groups}
-        summary["unknown"] = total.total() - total["accepted"] - total["rejected"]
+        summary[UNDECIDED] = total[UNDECIDED]
+        decided = total["accepted"] + total["rejected"]
+        summary["unknown"] = total.total() - decided - total[UNDECIDED]
         return summary
 
     def _by(self, name: str) -> dict[str, Counter[str]]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from vcjax.adversarial.config import SynthesisConfig
-from vcjax.adversarial.ledger.query import opening_queries
+from vcjax.adversarial.ledger.query import asked_queries
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.run import synthesize
 from vcjax.adversarial.summary import shortfall
@@ -169,4 +169,4 @@ class ArmRun:
 
 def _asked(synthesis: Path) -> list[str]:
     with opened_to_read(synthesis / "ledger.sqlite") as connection:
-        return list(filter(None, opening_queries(connection)))
+        return list(asked_queries(connection))

@@ -18,6 +18,7 @@ from vcjax.adversarial.calls import ACTOR, ATTACKER
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_inputs
+from vcjax.adversarial.ledger.query import asked_queries
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.measurement import measure_attacks, measured_queries
 from vcjax.adversarial.plan import allocate, posteriors
@@ -326,5 +327,4 @@ def attack_results_by_cell(folder: Path) -> Mapping[Cell, Mapping[str, int]]:
 
 def _queries(ledger: Path) -> list[str]:
     with opened_to_read(ledger) as connection:
-        rows = connection.execute("SELECT query FROM attempts WHERE query != '' ORDER BY number")
-        return [row["query"] for row in rows]
+        return list(asked_queries(connection))

@@ -16,7 +16,7 @@ import pytest
 from tests.adversarial.attempts import ASK, REPLY, STAGES, attempt, call, decide, fill
 from tests.processes import file_size_limit
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.ledger.query import attempt_with_calls, counts, opening_queries
+from vcjax.adversarial.ledger.query import asked_queries, attempt_with_calls, counts
 from vcjax.adversarial.ledger.schema import VERSION, opened_to_read
 from vcjax.core.errors import UserError
 from vcjax.roles.role import Ask, Reply
@@ -93,7 +93,8 @@ def test_a_stage_says_all_there_is_to_know_of_it(path):
 
 
 def test_an_attempt_is_read_with_the_cost_of_its_calls(path):
-    turns = [{"role": "user", "content": "So?"}, {"role": "assistant", "content": "So."}]
+    said = [("user", "So?"), ("assistant", "So."), ("user", "And?")]
+    turns = [{"role": role, "content": text} for role, text in said]
     planned = attempt(3, severity=3, turns=2)
     with Ledger(path) as ledger:
         for stage in STAGES:
@@ -110,8 +111,8 @@ def test_an_attempt_is_read_with_the_cost_of_its_calls(path):
     assert found.keys() - row.keys() == {"answer", "conversation", "candidates"}
     assert found["conversation"] == turns
     with opened_to_read(path) as connection:
-        assert list(opening_queries(connection)) == ["So?", "Why 4?"]
-    assert found["candidates"] == [{"answer": "因为。", "kind": "accepted"}]
+        assert list(asked_queries(connection)) == ["So?", "And?", "Why 4?"]
+    assert found["candidates"] == [{"by": "actor", "answer": "因为。", "kind": "accepted"}]
 
 
 def test_attempts_are_counted_and_what_was_spent_is_summed(path):

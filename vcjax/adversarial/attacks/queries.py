@@ -92,9 +92,11 @@ class Queries:
     ) -> QueryReason | None:
         """Why a later query of a conversation can't be asked, or None.
 
-        Its meaning depends on what came before, so other attempts may have asked the same.
+        Its meaning depends on what came before, so other attempts may have asked the same; but
+        what is excluded is kept out of every turn.
         """
-        return _reject_reason(attack, lang, prompt, text, {})
+        known: dict[QueryReason, Texts] = {QueryReason.IN_BENCHMARK: self._excluded}
+        return _reject_reason(attack, lang, prompt, text, known)
 
     def stand_in(self, lang: Language, subdomain: str) -> str | None:
         """A written question that resembles none that was asked, or None."""

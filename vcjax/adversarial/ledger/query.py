@@ -130,13 +130,16 @@ def counts(
     return [dict(row) for row in rows]
 
 
-def opening_queries(connection: sqlite3.Connection) -> Iterator[str]:
-    """The first query of each attempt, in the order of their numbers."""
+def asked_queries(connection: sqlite3.Connection) -> Iterator[str]:
+    """Every query that was asked, in the order of the attempts' numbers: of a conversation its
+    opening and all that its user asked after it."""
     rows = connection.execute(
-        "SELECT coalesce(json_extract(conversation, '$[0].content'), query) FROM attempts "
-        "JOIN details USING (key) ORDER BY number, id"
+        "SELECT query, conversation FROM attempts JOIN details USING (key) "
+        "WHERE query != '' ORDER BY number, id"
     )
-    return (text for (text,) in rows)
+    for row in rows:
+        turns = json.loads(row["conversation"])
+        yield from [turn["content"] for turn in turns[::2]] or [row["query"]]
 
 
 def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
