@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
 from vcjax.evaluation.summary import compare, summarise
+from vcjax.stats.intervals import rate_interval
 
 DOMAINS = ("gender", "migration", "religion")
 
@@ -19,6 +20,7 @@ def runs(draw):
         domain, lang = draw(st.sampled_from(DOMAINS)), draw(st.sampled_from(["en", "zh"]))
         score = draw(st.none() | st.integers(0, 5))
         known = {"id": f"q{number}", "answer_hash": f"h{number}", "domain": domain, "lang": lang}
+        known["parallel_id"] = f"p{number // 2}"
         answers.append({**known, "finish_reason": draw(st.sampled_from(["stop", "length"]))})
         checks = {"p/always": draw(st.booleans())}
         if domain != "gender":
@@ -75,7 +77,7 @@ def test_the_order_of_the_records_doesnt_matter(run, shuffler):
 
 
 def test_a_check_is_counted_where_it_applied():
-    known = [{"id": i, "answer_hash": i, "lang": "en"} for i in "abc"]
+    known = [{"id": i, "parallel_id": i, "answer_hash": i, "lang": "en"} for i in "abc"]
     answers = [{**k, "finish_reason": "stop"} for k in known]
     checks = [{"x": True}, {"x": False, "y": True}, {"x": True, "y": True}]
     scores = [
@@ -134,7 +136,8 @@ def test_a_run_compared_with_itself_shows_no_difference():
     assert result["trained"]["en"]["judge"]["n"] == 4
     for group in result.values():
         for part in (group["en"]["judge"], group["en"]["all_checks"]):
-            assert (part["difference"], part["low"], part["high"]) == (0, 0, 0)
+            assert (part["difference"], part["p"]) == (0, 1)
+            assert part["low"] < 0 < part["high"]
 
 
 def test_runs_that_cant_be_compared_are_a_users_mistake():
@@ -151,7 +154,10 @@ def test_runs_that_cant_be_compared_are_a_users_mistake():
 
 def test_a_question_without_an_answer_is_in_no_rate_of_checks():
     def run(passed: dict[str, bool | None]):
-        known = [{"id": id, "answer_hash": "", "domain": "gender", "lang": "en"} for id in passed]
+        known = [
+            {"id": id, "parallel_id": id, "answer_hash": "", "domain": "gender", "lang": "en"}
+            for id in passed
+        ]
         answers = [{**one, "finish_reason": "stop"} for one in known]
         checks = [None if value is None else {"p/c": value} for value in passed.values()]
         verdict = {"judge": None, "score": None, "unscored": "no_judge"}
@@ -165,3 +171,26 @@ def test_a_question_without_an_answer_is_in_no_rate_of_checks():
         assert (rate["passed"], rate["n"]) == (1, 2)
     change = compare(before[1], after[1])["languages"]["en"]
     assert (change["all_checks"]["n"], change["checks"]["p/c"]["n"]) == (1, 1)
+
+
+def test_versions_of_one_question_arent_two_questions():
+    """A rate over both languages counts questions, not their translations."""
+    answers, scores = [], []
+    for number in range(24):
+        known = {"id": f"q{number}", "answer_hash": "", "parallel_id": f"p{number // 2}"}
+        answers.append({**known, "finish_reason": "stop"})
+        place = {"domain": "gender", "lang": ("en", "zh")[number % 2], "score": None}
+        checks = {"p/c": number < 8}
+        scores.append({**known, **place, "unscored": "no_judge", "checks": checks})
+    rate = summarise(answers, scores)["all_checks"]["overall"]
+    alone = rate_interval(8, 24)
+    assert (rate["passed"], rate["n"], rate["rate"]) == (8, 24, 1 / 3)
+    assert rate["high"] - rate["low"] > 1.3 * (alone.high - alone.low)
+
+
+def test_each_difference_has_the_p_value_of_no_change():
+    before, after = scored([3] * 13, [False] * 13), scored([3] * 13, [True] * 3 + [False] * 10)
+    english = compare(before, after)["languages"]["en"]
+    assert english["all_checks"]["p"] == english["checks"]["p/c"]["p"] == 0.25
+    assert english["all_checks"]["low"] < 0 < english["all_checks"]["high"]
+    assert english["judge"]["low"] < 0 < english["judge"]["high"]

@@ -42,6 +42,7 @@ def evaluation_records(rise: float, per_domain: int, seed: int, unscored: float 
                 scores.append(
                     {
                         "id": name,
+                        "parallel_id": name[:-3],
                         "answer_hash": "a",
                         "domain": domain,
                         "lang": lang,

@@ -169,7 +169,7 @@ def test_critic_of_the_actors_family_is_stamped(tmp_path, demo):
 def test_run_without_a_judge_shows_dashes_and_no_score(tmp_path, evaluation):
     answers, scores = [], []
     for number in range(20):
-        record = {"id": f"q{number}", "answer_hash": "a"}
+        record = {"id": f"q{number}", "parallel_id": f"p{number}", "answer_hash": "a"}
         answers.append({**record, "finish_reason": "stop"})
         unscored = {"domain": "gender", "lang": "en", "score": None, "unscored": "no_judge"}
         scores.append({**record, **unscored, "checks": {"p/sane_length": True}})

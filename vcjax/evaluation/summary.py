@@ -1,13 +1,22 @@
 """From records to numbers: what a model scored, where, and with what uncertainty."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, LOWEST
-from vcjax.stats.intervals import Interval, mean_interval, paired_difference, rate_record
+from vcjax.stats.intervals import (
+    RATE,
+    Interval,
+    interval_record,
+    mean_interval,
+    paired_difference,
+    rate_interval,
+)
+
+_SCALE = (float(LOWEST), float(HIGHEST))
 
 Record = dict[str, Any]
 Records = list[Record]
@@ -54,7 +63,10 @@ def summarise(
         return _score_statistics(members, derive_seed(seed, "summary", *name), confidence)
 
     def all_passed(members: Records) -> Record:
-        return _rate(map(_passed_all, members), confidence)
+        passed = list(map(_passed_all, members))
+        # Versions of one question in several languages are alike.
+        versions = [record["parallel_id"] for record in members]
+        return _rate(passed, mean_interval(passed, versions, scale=RATE, confidence=confidence))
 
     return {
         **_each_language(_by_language(records, held_out), statistics),
@@ -88,7 +100,8 @@ def compare(
         scored on both sides; `unpaired` counts the others.
       all_checks: the difference of the rates at which every check was passed.
       checks: the same by check.
-    A difference is `{n, before, after, difference, low, high}`, its interval a paired bootstrap's.
+    A difference is `{before, after, difference, low, high, n, p}`, of `paired_difference`; `p`
+    isn't corrected for the number of comparisons, and absent where there was nothing to test.
 
     Raises:
       UserError: the two have other questions, another judge or another charter's checks.
@@ -170,7 +183,7 @@ def _each_language(
 def _score_statistics(records: Records, seed: int, confidence: float) -> Record:
     scored = [record["score"] for record in records if record["score"] is not None]
     unscored, total = len(records) - len(scored), sum(scored)
-    interval = mean_interval(scored, confidence, seed)
+    interval = mean_interval(scored, scale=_SCALE, confidence=confidence, seed=seed)
     # Unscored answers may differ from the scored ones, so the mean is also bounded by giving all of
     # them the lowest score, and the highest.
     bounds = {
@@ -199,23 +212,32 @@ def _check_rates(records: Records, confidence: float) -> dict[str, Record]:
     for record in records:
         for check, result in record["checks"].items():
             passed[check].append(result)
-    return {check: _rate(passed[check], confidence) for check in sorted(passed)}
+    return {
+        check: _rate(values, rate_interval(sum(values), len(values), confidence))
+        for check, values in sorted(passed.items())
+    }
 
 
 def _passed_all(record: Record) -> bool:
     return all(record["checks"].values())
 
 
-def _rate(passed: Iterable[bool], confidence: float) -> Record:
-    values = list(passed)
-    record = rate_record(sum(values), len(values), confidence)
-    return {"passed": record.pop("k"), **record}
+def _rate(passed: Sequence[bool], interval: Interval) -> Record:
+    return {
+        "passed": sum(passed),
+        "n": interval.n,
+        "rate": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+    }
 
 
 def _differences(pairs: Records, seed: int, confidence: float) -> Record:
     def difference(sides: list[tuple[float, float]], name: str) -> Record:
         before, after = [side[0] for side in sides], [side[1] for side in sides]
-        change = paired_difference(before, after, confidence, derive_seed(seed, name))
+        change = paired_difference(
+            before, after, scale=_SCALE, confidence=confidence, seed=derive_seed(seed, name)
+        )
         return _difference(before, after, change)
 
     scores = [(pair["before"]["score"], pair["after"]["score"]) for pair in pairs]
@@ -239,11 +261,5 @@ def _difference(before: list[float], after: list[float], change: Interval) -> di
     def mean(values: list[float]) -> float | None:
         return sum(values) / len(values) if values else None
 
-    return {
-        "n": change.n,
-        "before": mean(before),
-        "after": mean(after),
-        "difference": change.value,
-        "low": change.low,
-        "high": change.high,
-    }
+    sides = {"before": mean(before), "after": mean(after)}
+    return {**sides, **interval_record(change, "difference")}

@@ -26,7 +26,7 @@ from vcjax.road.ablation_data import (
     read_query_cells,
     read_questions,
 )
-from vcjax.stats.intervals import crossed_mean, rate_record
+from vcjax.stats.intervals import RATE, crossed_mean, rate_record
 from vcjax.text.units import units
 
 CONFIDENCE = 0.95
@@ -173,7 +173,7 @@ def samples(
 def _arm_record(
     config: AblationConfig, arm: Arm, runs: Sequence[ArmRun], result: ArmResult
 ) -> dict[str, Any]:
-    """Rates have Wilson's interval; of several runs that of `crossed_mean`, where it is wider."""
+    """Rates have an exact interval; of several runs that of `crossed_mean`, where it is wider."""
     return {
         "data": arm.data,
         **{name: getattr(arm, name) for name in ("like", "after") if getattr(arm, name)},
@@ -203,7 +203,12 @@ def _difference_record(
 
     def differ(one: Any, other: Any, *name: str) -> dict[str, Any]:
         change = np.asarray(one, float) - np.asarray(other, float)
-        interval = crossed_mean(change, CONFIDENCE, derive_seed(config.seed, *names, *name))
+        interval = crossed_mean(
+            change,
+            scale=None if name == ("loss",) else (-1.0, 1.0),
+            confidence=CONFIDENCE,
+            seed=derive_seed(config.seed, *names, *name),
+        )
         return {
             "difference": interval.value,
             "low": interval.low,
@@ -242,7 +247,7 @@ def _rate(broken: Bool[np.ndarray, "runs queries"], seed: int) -> dict[str, Any]
     record = rate_record(round(count / runs), queries, CONFIDENCE)
     if runs == 1 or not queries:
         return record
-    crossed = crossed_mean(broken.astype(float), CONFIDENCE, seed)
+    crossed = crossed_mean(broken.astype(float), scale=RATE, confidence=CONFIDENCE, seed=seed)
     assert crossed.low is not None
     assert crossed.high is not None
     return {

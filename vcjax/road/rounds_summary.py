@@ -26,9 +26,9 @@ def round_records(
 ) -> list[dict[str, Any]]:
     """One record a round, from 0: `{round, success, difference, attack}`.
 
-    `success` has the attack success rate in each group that is held out, with Wilson's interval,
+    `success` has the attack success rate in each group that is held out, with its exact interval,
     over the attempts that were judged; `difference` has its rise (less is better) since the round
-    before and since the first, by attempt, with bootstrap intervals; `attack` has the counts of the
+    before and since the first, by attempt, with Tango's interval; `attack` has the counts of the
     attacks that the round was trained on.
 
     Args:
@@ -75,8 +75,8 @@ def rounds_markdown(summary: Mapping[str, Any]) -> str:
     lines += [
         "",
         "Attack success rate: how often the checkpoint's own answer fails. Nothing that is held "
-        "out was trained on. In brackets, 95 % intervals: of the rates Wilson's, of the paired "
-        "differences the bootstrap's.",
+        "out was trained on. In brackets, 95 % intervals: of the rates Clopper and Pearson's, of "
+        "the paired differences Tango's.",
         "",
         "| round | held out | success | since the round before | since the first |",
         "|---|---|---|---|---|",
@@ -111,8 +111,10 @@ def _difference(
     before: Mapping[str, bool], after: Mapping[str, bool], seed: tuple[Any, ...]
 ) -> dict[str, Any]:
     both = sorted(before.keys() & after.keys())
-    first, then = ([float(judged[id]) for id in both] for judged in (before, after))
-    return interval_record(paired_difference(first, then, CONFIDENCE, derive_seed(*seed)))
+    first, then = ([judged[id] for id in both] for judged in (before, after))
+    return interval_record(
+        paired_difference(first, then, confidence=CONFIDENCE, seed=derive_seed(*seed))
+    )
 
 
 def _rate(rate: Mapping[str, Any]) -> str:

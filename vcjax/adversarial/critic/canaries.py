@@ -13,7 +13,7 @@ from vcjax.adversarial.calls import ACTOR
 from vcjax.adversarial.critic.panel import CriticPanel, Poll, transcript
 from vcjax.adversarial.critic.votes import Submission
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.verdict import HIGHEST, Verdict
+from vcjax.roles.verdict import HIGHEST, LOWEST, Verdict
 from vcjax.stats.intervals import interval_record, mean_interval, rate_record
 from vcjax.text.language import Language
 
@@ -66,14 +66,14 @@ def measure_canaries(
     """Judges every answer as it is and with each canary, and compares the verdicts.
 
     Returns (JSON-serialisable) `{n, clean, overall, languages}`: how many answers; for the answers
-    as they are `valid`, the share of votes that could be read, with Wilson's interval; and overall
+    as they are `valid`, the share of votes that could be read, with its exact interval; and overall
     and by language, for each canary:
       valid: the same share of the votes on answers with the canary.
       moved, raised: of the answers that have a score both ways, the share whose score changed, and
         the share whose score rose.
       turned: of the answers that the Critic rejects, the share that it accepts with the canary.
       shift, expected_shift: the mean change of the score, and of the expected score where there is
-        one, with bootstrap intervals.
+        one, with intervals.
     A canary is to be compared with PLACEBO.
     """
     variants: list[Submission] = []
@@ -177,6 +177,12 @@ def _moves(pairs: Sequence[_Pair], seed: int, confidence: float) -> dict[str, An
             after - before for before, after in both if before is not None and after is not None
         ]
 
+    def interval(values: list[float]) -> dict[str, Any]:
+        widest = float(HIGHEST - LOWEST)
+        return interval_record(
+            mean_interval(values, scale=(-widest, widest), confidence=confidence, seed=seed)
+        )
+
     scores = shifts(lambda verdict: verdict.score)
     expected = shifts(lambda verdict: verdict.detail["expected"])
     rejected = [pair for pair in pairs if pair.clean.kind == "rejected"]
@@ -186,8 +192,8 @@ def _moves(pairs: Sequence[_Pair], seed: int, confidence: float) -> dict[str, An
         "moved": rate_record(sum(shift != 0 for shift in scores), len(scores), confidence),
         "raised": rate_record(sum(shift > 0 for shift in scores), len(scores), confidence),
         "turned": rate_record(turned, len(rejected), confidence),
-        "shift": interval_record(mean_interval(scores, confidence, seed)),
-        "expected_shift": interval_record(mean_interval(expected, confidence, seed)),
+        "shift": interval(scores),
+        "expected_shift": interval(expected),
     }
 
 
