@@ -154,7 +154,7 @@ class AttackSuccess:
             self.cells[Cell.of(attempt)][outcome] += 1
 
     def summary(self) -> dict[str, Any] | None:
-        """Rates with Wilson's interval over all attacks that succeeded or failed: `overall`, by
+        """Rates with exact intervals over all attacks that succeeded or failed: `overall`, by
         language, subdomain and attack. `undecided` counts the attacks that the Attacker didn't
         carry through, `unknown` the answers that could not be judged. None without any answer."""
         if not self.cells:

@@ -34,14 +34,14 @@ def calibrate(
     Returns (JSON-serialisable):
       n, judged, unscored, judged_by, labels: numbers of answers, of verdicts, of unscored answers
         by reason, of answers by the Critic that judged them, and of answers by people's label.
-      agreement: of the Critic with the labels: `rate` (Wilson's interval), Cohen's `kappa` and
+      agreement: of the Critic with the labels: `rate` (exact interval), Cohen's `kappa` and
         Krippendorff's `alpha` (bootstrap intervals) over the answers with a verdict, and
         `kappa_of_all`, where being unscored is one more label, which people never give.
       annotators: of the people with each other, where there are several: `pairs`, each with `rate`
         and `kappa`, and `alpha` of all; else None.
       sensitivity, specificity: of the verdicts: the share of `positive` among the answers that are
         labelled so, and of anything else among the others; `overall`, by `languages` and by
-        `domains`, with Wilson's interval. Unscored answers count in neither.
+        `domains`, with exact intervals. Unscored answers count in neither.
 
     Args:
       positive: the label that sensitivity is about.
