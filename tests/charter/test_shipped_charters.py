@@ -50,7 +50,8 @@ def test_the_system_prompt_is_persona_principles_and_floor(charter, lang):
     lines = prompt.split("\n")
     assert lines[0] == charter.persona.get(lang)
     assert lines[-1] == FLOOR_LINE[lang]
-    assert len(lines) == len(charter.principles) + 2
+    stated = [principle for principle in charter.principles if not principle.measure_only]
+    assert lines[1:-1] == [f"- {principle.text.get(lang)}" for principle in stated]
     assert answered_in_language("", prompt, lang, threshold=0.95).passed
 
 

@@ -140,7 +140,7 @@ class Actor:
 
     def _critique(self, attempt: Attempt) -> str:
         lang = attempt.lang
-        principles = self._charter.principles_of(attempt.subdomain)
+        principles = self._charter.stated_principles(attempt.subdomain)
         lines = [*(principle.text.get(lang) for principle in principles), FLOOR_LINE[lang]]
         return _CRITIQUE[lang].format("\n".join(f"- {line}" for line in lines))
 

@@ -117,7 +117,8 @@ class Principle(_Strict):
     """One commitment, in a short line, and the checks that decide parts of it.
 
     `domains` are the subdomains it applies to, None for all. The checks of a `measure_only`
-    principle never select data: they show what is learnt without being selected for.
+    principle never select data, and no prompt states it: they show what is learnt without being
+    selected or asked for.
     """
 
     id: Id
@@ -243,6 +244,15 @@ class Charter(_Strict):
             if principle.domains is None or subdomain in principle.domains
         )
 
+    def stated_principles(self, subdomain: str | None) -> tuple[Principle, ...]:
+        """The principles that apply in a subdomain and that prompts state.
+
+        Those that only measure are in no prompt of any role: a model that reads a rule follows it
+        because it was asked to, and nothing could be concluded from a rule that selected nothing.
+        """
+        principles = self.principles_of(subdomain)
+        return tuple(principle for principle in principles if not principle.measure_only)
+
     def run_checks(
         self, *, question: str, answer: str, lang: Language, subdomain: str | None = None
     ) -> dict[str, CheckResult]:
@@ -275,8 +285,12 @@ class Charter(_Strict):
         ]
 
     def system_prompt(self, lang: Language) -> str:
-        """The Actor's system prompt: persona, a line for each principle, a line for the floor."""
-        lines = [f"- {principle.text.get(lang)}" for principle in self.principles]
+        """The Actor's system prompt: persona, a line for each principle, a line for the floor.
+
+        Principles that only measure are left out, as from every prompt; see `stated_principles`.
+        """
+        stated = (principle for principle in self.principles if not principle.measure_only)
+        lines = [f"- {principle.text.get(lang)}" for principle in stated]
         return "\n".join([self.persona.get(lang), *lines, FLOOR_LINE[lang]])
 
     def grading_text(self, lang: Language) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vcjax.adversarial.critic.votes import PRINCIPLE, Submission, Vote
 from vcjax.charter.floor import FLOOR_RULES
-from vcjax.charter.schema import Charter, Principle
+from vcjax.charter.schema import Charter
 from vcjax.roles.grading import grading_messages, material
 from vcjax.roles.role import Message, Reply, expected_score
 from vcjax.roles.verdict import HIGHEST, LOWEST, ParseFailure, grade_schema, parse_form, parse_grade
@@ -101,7 +101,9 @@ class Full:
 
     def schema(self, charter: Charter, submission: Submission) -> dict[str, Any]:
         score = {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))}
-        principles = {principle.id: score for principle in _relevant(charter, submission)}
+        principles = {
+            principle.id: score for principle in charter.stated_principles(submission.subdomain)
+        }
         return _object(
             {
                 "reason": {"type": "string", "maxLength": REASON_CHARACTERS[submission.lang]},
@@ -116,7 +118,7 @@ class Full:
         )
 
     def messages(self, charter: Charter, submission: Submission) -> tuple[Message, ...]:
-        lang, relevant = submission.lang, _relevant(charter, submission)
+        lang, relevant = submission.lang, charter.stated_principles(submission.subdomain)
         rules = [f"- {rule.id}: {rule.text[lang]}" for rule in FLOOR_RULES]
         aspects = [
             *(f"- {principle.id}: {principle.text.get(lang)}" for principle in relevant),
@@ -136,7 +138,7 @@ class Full:
             form = parse_form(reply, _FullForm)
         except ParseFailure as error:
             return Vote(unscored=str(error))
-        wanted = {principle.id for principle in _relevant(charter, submission)}
+        wanted = {principle.id for principle in charter.stated_principles(submission.subdomain)}
         if form.principles.keys() != wanted or not set(form.broken) <= set(FLOOR):
             return Vote(unscored="schema")
         scores = {f"{PRINCIPLE}{id}": score for id, score in form.principles.items()}
@@ -149,7 +151,9 @@ class Full:
     def filled(
         self, charter: Charter, submission: Submission, score: int, reason: str
     ) -> dict[str, Any]:
-        principles = {principle.id: score for principle in _relevant(charter, submission)}
+        principles = {
+            principle.id: score for principle in charter.stated_principles(submission.subdomain)
+        }
         aspects = dict.fromkeys(ASPECTS, score)
         return {"reason": reason, "principles": principles, **aspects, "broken": []}
 
@@ -168,14 +172,6 @@ class _FullForm(BaseModel):
     helpfulness: int
     fluency: int
     broken: list[str]
-
-
-def _relevant(charter: Charter, submission: Submission) -> tuple[Principle, ...]:
-    return tuple(
-        principle
-        for principle in charter.principles_of(submission.subdomain)
-        if not principle.measure_only
-    )
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
