@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
-from vcjax.generate.scoring import (
-    _padded_length,
-    _row_counts,
-    batches,
-    score,
-    score_batch,
-    shared_rows,
-)
+from vcjax.generate import scoring
+from vcjax.generate.scoring import score, score_batch
 from vcjax.generate.text import encode_pair, log_likelihood
 from vcjax.model import build
 from vcjax.model.build import abstract, plain_logits
@@ -103,43 +97,35 @@ def test_in_a_row_of_the_same_shape_the_bits_are_the_same_whatever_is_beside_it(
     assert first == last
 
 
-def test_continuations_of_one_context_are_read_from_one_row():
-    context = ids(0, 70)
-    choices = [([*context, token], 70) for token in range(100, 126)]
-    (row,) = shared_rows([*choices, ([*context, 110, 7, 9], 70)], CONTEXT)
-    assert row.ids == (*context, 110, 7)
-    assert sorted(row.members) == list(range(27))
+def test_a_prompt_is_run_once_for_all_of_its_answers(model, monkeypatch):
+    """Counted: the tokens that the model is given are those of the prompts and of each answer."""
+    prompts = [ids(40 + n, 30) for n in range(3)]
+    answers = [ids(50 + n, 5) for n in range(4)]
+    sequences = [([*prompt, *answer], 30) for prompt in prompts for answer in answers]
+    given = []
+
+    def counting(graph, params, tokens, positions, ends, *rest, **options):
+        given.append(tokens)
+        return score_batch(graph, params, tokens, positions, ends, *rest, **options)
+
+    monkeypatch.setattr(scoring, "score_batch", counting)
+    results = score(*model, sequences, top=1)
+    # Of each answer the last token is only predicted. No id is 0, which is padding.
+    assert sum(np.count_nonzero(tokens) for tokens in given) == 3 * (30 + 4 * 4)
+    for sequence, result in zip(sequences, results, strict=True):
+        chosen, greedy, best, _ = expected(model, sequence, 1)
+        np.testing.assert_allclose(result.logprobs, chosen, atol=2e-4)
+        assert result.greedy == tuple(greedy)
+        assert [position[0][0] for position in result.top] == best[:, 0].tolist()
 
 
-def test_a_row_is_run_again_where_more_is_asked_of_it_than_fits():
-    many = [([5, token], 1) for token in range(200)]
-    rows = shared_rows(many, CONTEXT)
-    assert len(rows) == 4
-    assert all(row.targets == len(row.members) <= row.length for row in rows)
-    assert sorted(member for row in rows for member in row.members) == list(range(200))
-
-
-def shapes(max_position: int, token_budget: int) -> set[tuple[int, int]]:
-    """Every (rows, length) that a batch may have."""
-    lengths = {_padded_length(length, max_position) for length in range(1, max_position + 1)}
-    return {(count, length) for length in lengths for count in _row_counts(length, token_budget)}
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(2, 5000), min_size=1, max_size=200), st.integers(1, 8192))
-def test_shapes_are_known_and_little_of_them_is_padding(lengths, token_budget):
-    sequences = [(range(n, n + length), 1) for n, length in enumerate(lengths)]
-    known = shapes(4999, token_budget)
-    assert len(known) <= 8 * 8
-    made = list(batches(shared_rows(sequences, 4999), token_budget))
-    assert sorted(m for batch in made for row in batch.rows for m in row.members) == list(
-        range(len(lengths))
-    )
-    for batch in made:
-        assert (batch.count, batch.rows[0].length) in known
-        assert batch.count == 1 or batch.count * batch.rows[0].length <= token_budget
-        assert len(batch.rows) > batch.count / 2
-        assert all(row.length in (4999, 64) or row.length < 2 * len(row.ids) for row in batch.rows)
+def test_answers_do_not_see_each_other_in_a_model_with_sliding_windows(tiny):
+    config = replace(tiny.config, windows=(7, 0), max_position=CONTEXT)
+    model = abstract(config)[0], jax.device_put(tiny.params)
+    prompt = ids(60, 20)
+    sequences = [([*prompt, *ids(61 + n, 9)], 20) for n in range(4)]
+    for sequence, result in zip(sequences, score(*model, sequences), strict=True):
+        np.testing.assert_allclose(result.logprobs, expected(model, sequence, 1)[0], atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -161,14 +147,17 @@ def test_a_sequence_that_cannot_be_scored_is_named(model, sequence, message):
 def test_logits_never_exist_for_all_tokens(tiny):
     config = replace(tiny.config, vocab_size=50_000)
     graph, _ = abstract(config)
-    numbers = {name: jax.ShapeDtypeStruct((4096,), jnp.int32) for name in ("positions", "targets")}
+    numbers = {name: jax.ShapeDtypeStruct((4096,), jnp.int32) for name in ("indices", "targets")}
+    rows = {
+        name: jax.ShapeDtypeStruct((64, 64), jnp.int32) for name in ("tokens", "positions", "ends")
+    }
     program = score_batch.lower(
         graph,
         build.shapes(config),
-        tokens=jax.ShapeDtypeStruct((64, 64), jnp.int32),
-        lengths=jax.ShapeDtypeStruct((64,), jnp.int32),
         count=jax.ShapeDtypeStruct((), jnp.int32),
         top=4,
+        is_tree=True,
+        **rows,
         **numbers,
     ).compile()
     assert program.memory_analysis().temp_size_in_bytes < 4096 * config.vocab_size * 4 / 8

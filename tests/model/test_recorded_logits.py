@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tests.parity.random_models import CASES, LENGTH, POSITIONS, VOCAB, tokens
+from vcjax.generate.scoring import score
+from vcjax.model.build import abstract
 
 PARITY = Path(__file__).parents[1] / "parity"
 
@@ -42,3 +44,24 @@ def test_without_the_window_the_record_is_missed_only_beyond_it(recorded, random
     inside = np.asarray(POSITIONS) < 48
     assert error[inside].max() < 1e-4
     assert error[~inside].min() > 1e-2
+
+
+@pytest.mark.parametrize("case", ["llama31", "mistral_window", "qwen2_window", "qwen3"])
+def test_answers_to_one_prompt_score_as_transformers_would_score_each(case, recorded, random_model):
+    """Of several answers side by side one is the record's; the prompts end inside and outside of
+    windows and of the original context."""
+    model = random_model(case)
+    whole = tokens()[0].tolist()
+    rows = zip(POSITIONS, recorded[case].astype(np.float64), strict=True)
+    logits: dict[int, np.ndarray] = dict(rows)
+    sequences, wanted = [], []
+    for first, end in ((46, 49), (62, 65), (255, 256)):
+        answers = [whole[first + 1 : end + 2], whole[:7], whole[9:30]]
+        sequences += [(whole[: first + 1] + answer, first + 1) for answer in answers]
+        record = [logits[position] for position in range(first, end + 1)]
+        norms = [np.log(np.exp(row).sum()) for row in record]
+        scored = zip(record, norms, answers[0], strict=True)
+        wanted.append([row[token] - norm for row, norm, token in scored])
+    results = score(abstract(model.config)[0], model.params, sequences)
+    for result, expected in zip(results[::3], wanted, strict=True):
+        np.testing.assert_allclose(result.logprobs, expected, rtol=0, atol=2e-4)

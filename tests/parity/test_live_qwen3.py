@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.chats import trained
 from tests.parity.artefacts import artefacts
 from tests.parity.conversations import CONVERSATIONS
+from tests.parity.live import torch_logits
 from tests.parity.random_models import CASES, tensors
 from tests.scripts import ran
 from tests.serve.servers import Server
@@ -20,10 +23,13 @@ from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json, write_json, write_jsonl
 from vcjax.data.prepared import open_prepared
 from vcjax.generate import text as engine_text
+from vcjax.generate.text import score_answers
+from vcjax.model.build import abstract
 from vcjax.text.rendering import Rendered
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
+from vcjax.weights.load import load_model
 
 THREE_TURNS = CONVERSATIONS["plain"]
 
@@ -135,3 +141,22 @@ def test_a_step_of_dpo_on_three_turns(qwen3, tokenizer, tmp_path):
         assert tokens[: len(asked)].tolist() == asked
         predicted = tokenizer.decode(tokens[np.asarray(mask)].tolist(), skip_special=False)
         assert predicted == f"<think>\n\n</think>\n\n{said}<|im_end|>"
+
+
+def test_answers_to_a_conversation_score_as_in_transformers(qwen3, tokenizer):
+    model = AutoModelForCausalLM.from_pretrained(qwen3, attn_implementation="eager").eval()
+    theirs, loaded = AutoTokenizer.from_pretrained(qwen3), load_model(str(qwen3), "float32")
+    answers = ["So.", "公平。", "<think>\n\n</think>\n\nIt is so."]
+    questions = [THREE_TURNS[:3], THREE_TURNS[:1]]
+    ours = score_answers(
+        abstract(loaded.config)[0], loaded.params, tokenizer, questions, [answers] * 2
+    )
+    for question, totals in zip(questions, ours, strict=True):
+        prompt = theirs.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
+        for answer, total in zip(answers, totals, strict=True):
+            # `<think>` is a token that isn't special: Qwen3 writes it.
+            ids = theirs(answer, add_special_tokens=False).input_ids
+            logits = torch.from_numpy(torch_logits(model, np.asarray([[*prompt, *ids]])))[0]
+            logprobs = torch.log_softmax(logits.double(), -1)[len(prompt) - 1 : -1]
+            expected = logprobs.gather(-1, torch.tensor(ids)[:, None]).sum().item()
+            assert total == pytest.approx(expected, abs=1e-3), answer

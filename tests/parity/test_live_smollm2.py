@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.parity.live import torch_logits
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.text import score_answers
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.export import write_model
 from vcjax.weights.load import load_model
@@ -131,3 +132,25 @@ def test_greedy_generation_is_that_of_transformers(loaded, theirs, tokenizer):
         expected = [token for token in whole[0, len(prompt) :].tolist() if token not in eos]
         print(f"\n{len(expected)} tokens: {loaded.tokenizer.decode(expected)!r}")
         assert list(result.tokens) == expected
+
+
+def test_answers_to_a_conversation_score_as_in_transformers(loaded, theirs, tokenizer):
+    graph, _ = abstract(loaded.config)
+    answers = ["Beijing.", "Shanghai.", "北京。", "The capital of China is Beijing.", "<|im_end|>"]
+    conversations = [CHAT, CHAT[:2], CHAT[1:2]]
+    ours = score_answers(
+        graph, loaded.params, loaded.tokenizer, conversations, [answers] * len(conversations)
+    )
+    worst = 0.0
+    for conversation, totals in zip(conversations, ours, strict=True):
+        prompt = tokenizer.apply_chat_template(
+            conversation, add_generation_prompt=True, return_dict=False
+        )
+        for answer, total in zip(answers, totals, strict=True):
+            ids = tokenizer(answer, add_special_tokens=False, split_special_tokens=True).input_ids
+            logits = torch.from_numpy(torch_logits(theirs, np.asarray([[*prompt, *ids]])))[0]
+            logprobs = torch.log_softmax(logits.double(), -1)[len(prompt) - 1 : -1]
+            expected = logprobs.gather(-1, torch.tensor(ids)[:, None]).sum().item()
+            worst = max(worst, abs(total - expected))
+            assert total == pytest.approx(expected, abs=1e-3), answer
+    print(f"\nlog-likelihoods of answers differ by {worst:.1e} at most")

@@ -1,15 +1,18 @@
 """Log-probabilities of given tokens, many sequences at a time.
 
-Sequences are run in batches of power-of-two lengths, so that the number of shapes is bounded. A
-sequence whose inputs are a prefix of another's is read from that row: of many one-token
-continuations of one context, one row is run. Logits exist only for the tokens that are scored, a
-few at a time.
+    sequences (ids, start) --- shared_rows ---> rows: trees, in which a prefix comes once
+                                                  |
+                                                batches   of one power-of-two length
+                                                  v
+    Scored(logprobs, greedy, top) <--- score_batch: logits of the tokens that are scored alone
+
+Of many answers to one prompt, the prompt is run once, and each answer attends to it and to itself.
+There are few lengths and few numbers of rows, so that the number of shapes is bounded.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any, TypeVar
 
 import jax
@@ -20,17 +23,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.core.errors import UserError
 from vcjax.generate.requests import Alternatives
+from vcjax.generate.token_trees import CHUNK, Batch, Sequences, batches, power_of_two, shared_rows
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 
 TOKEN_BUDGET = 2048
 """Tokens of a batch, padding included."""
-MIN_LENGTH = 64
-_CHUNK = 128
-"""Positions whose logits are computed together."""
-
-Sequences = Sequence[tuple[Sequence[int], int]]
-"""Token ids, and the index of the first one that is to be scored."""
 T = TypeVar("T")
 
 
@@ -79,14 +77,16 @@ def score(
     wanted = min(top, config.vocab_size)
     # A power of two, as each number is another program.
     computed = min(power_of_two(wanted), config.vocab_size) if wanted else 0
+    rows = shared_rows(sequences, config.max_position, token_budget)
+    is_tree = any(len(row.paths) > 1 for row in rows)
     results: dict[int, Scored] = {}
     outputs = (
-        (batch, score_batch(graph, params, *batch.arrays(sequences), top=computed))
-        for batch in batches(shared_rows(sequences, config.max_position), token_budget)
+        (batch, score_batch(graph, params, *batch.arrays(), top=computed, is_tree=is_tree))
+        for batch in batches(rows, token_budget)
     )
     # The devices run a batch while the host reads the one before it.
     for batch, arrays in _one_behind(outputs):
-        for index, scored in _read(batch, arrays, sequences, wanted):
+        for index, scored in _read(batch, arrays, wanted):
             results[index] = scored
             if on_scored is not None:
                 on_scored(index, scored)
@@ -120,42 +120,45 @@ def _one_behind(items: Iterable[T]) -> Iterator[T]:
     yield from previous
 
 
-@partial(jax.jit, static_argnames=("graph", "top"))
+@partial(jax.jit, static_argnames=("graph", "top", "is_tree"))
 def score_batch(
     graph: Any,
     params: Params,
     tokens: Int[Array, "rows length"],
-    lengths: Int[Array, " rows"],
-    positions: Int[Array, " room"],
+    positions: Int[Array, "rows length"],
+    ends: Int[Array, "rows length"],
+    indices: Int[Array, " room"],
     targets: Int[Array, " room"],
     count: Int[Array, ""],
     top: int,
+    is_tree: bool,
 ) -> tuple[
     Float[Array, " room"], Bool[Array, " room"], Int[Array, "room top"], Float[Array, "room top"]
 ]:
-    """Log-probabilities of `targets` after `positions`, which are indices into the flat `tokens`.
+    """Log-probabilities of `targets` after `indices`, which are into the flat `tokens`.
 
     Args:
-      lengths: of the rows; what follows is padding.
-      count: number of `positions` that are real; the results of the others are zeros.
+      positions, ends: of the tokens in their tree; see `tree_attention`. Padding continues nothing.
+      count: number of `indices` that are real; the results of the others are zeros.
+      is_tree: whether there is a row with more than one path.
 
     Returns:
-      For each position the target's log-probability, whether it is the most likely token, and the
+      For each index the target's log-probability, whether it is the most likely token, and the
       `top` most likely tokens with theirs.
     """
     model = nnx.merge(graph, params)
-    at = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
-    hidden = model(tokens, at, (at < lengths[:, None]).astype(jnp.int32))
+    # In a row of one path all ends are the same one, so they are its segment.
+    hidden = model(tokens, positions, ends, is_tree=is_tree)
     hidden = hidden.reshape(-1, hidden.shape[-1])
-    room = len(positions)
-    chunk = min(_CHUNK, room)
+    room = len(indices)
+    chunk = min(CHUNK, room)
 
     # In chunks: the logits of 2,048 positions and 128,000 tokens would take a gigabyte.
     def step(number: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         def piece(whole: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(whole, number * chunk, chunk)
 
-        logits, target = model.logits(hidden[piece(positions)]), piece(targets)
+        logits, target = model.logits(hidden[piece(indices)]), piece(targets)
         norm = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         chosen = jnp.take_along_axis(logits, target[:, None], axis=-1)
         best, ids = jax.lax.top_k(logits, top)
@@ -174,110 +177,16 @@ def score_batch(
     return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, step, results)
 
 
-def _read(
-    batch: "Batch", results: tuple[Array, ...], sequences: Sequences, top: int
-) -> Iterator[tuple[int, Scored]]:
+def _read(batch: Batch, results: tuple[Array, ...], top: int) -> Iterator[tuple[int, Scored]]:
     logprobs, greedy, ids, best = (np.asarray(each) for each in results)
     done = 0
-    for row in batch.rows:
-        for member in row.members:
-            end = done + len(sequences[member][0]) - sequences[member][1]
-            alternatives = tuple(
-                tuple(zip(ids[n, :top].tolist(), best[n, :top].tolist(), strict=True))
-                for n in range(done, end if top else done)
-            )
-            own = slice(done, end)
-            scored = Scored(
-                tuple(logprobs[own].tolist()), tuple(greedy[own].tolist()), alternatives
-            )
-            yield member, scored
-            done = end
-
-
-# --------------------------------------------------------------------------------------- batches
-
-
-@dataclass
-class Row:
-    """Token ids to run, and the sequences that are read from them.
-
-    Attributes:
-      length: that the ids are padded to.
-      members: indices of the sequences.
-      targets: number of tokens of the sequences that are scored; at most `length`.
-    """
-
-    ids: tuple[int, ...]
-    length: int
-    members: list[int]
-    targets: int
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of one length that are run together, with empty ones up to `count`."""
-
-    rows: tuple[Row, ...]
-    count: int
-
-    def arrays(self, sequences: Sequences) -> tuple[np.ndarray, ...]:
-        """The arguments `tokens` to `count` of `score_batch`."""
-        length = self.rows[0].length
-        tokens = np.zeros((self.count, length), np.int32)
-        lengths = np.zeros((self.count,), np.int32)
-        room = tokens.size + -tokens.size % min(_CHUNK, tokens.size)
-        positions, targets = np.zeros((2, room), np.int32)
-        done = 0
-        for number, row in enumerate(self.rows):
-            tokens[number, : len(row.ids)] = row.ids
-            lengths[number] = len(row.ids)
-            for member in row.members:
-                ids, start = sequences[member]
-                size = len(ids) - start
-                first = number * length + start - 1
-                positions[done : done + size] = np.arange(first, first + size)
-                targets[done : done + size] = ids[start:]
-                done += size
-        return tokens, lengths, positions, targets, np.asarray(done, np.int32)
-
-
-def shared_rows(sequences: Sequences, max_position: int) -> list[Row]:
-    """The rows to run, the longest first, each with the sequences whose inputs are its prefix."""
-    inputs = [tuple(ids[:-1]) for ids, _ in sequences]
-    rows: list[Row] = []
-    # In this order a prefix comes right after what it is a prefix of.
-    for index in sorted(range(len(inputs)), key=inputs.__getitem__, reverse=True):
-        ids, targets = inputs[index], len(sequences[index][0]) - sequences[index][1]
-        row = rows[-1] if rows else None
-        if row is not None and row.targets + targets <= row.length and row.ids[: len(ids)] == ids:
-            row.members.append(index)
-            row.targets += targets
-        else:
-            rows.append(Row(ids, _padded_length(len(ids), max_position), [index], targets))
-    return sorted(rows, key=lambda row: -row.length)
-
-
-def batches(rows: Sequence[Row], token_budget: int) -> Iterator[Batch]:
-    """Batches of rows of one length, as large as the budget of tokens allows."""
-    for length, group in groupby(rows, key=lambda row: row.length):
-        counts, left = _row_counts(length, token_budget), list(group)
-        while left:
-            # A batch may have more rows than are left, but more than half of them are real.
-            count = max(each for each in counts if each < 2 * len(left))
-            yield Batch(tuple(left[:count]), count)
-            left = left[count:]
-
-
-def _row_counts(length: int, token_budget: int) -> list[int]:
-    """Numbers of rows that a batch may have: 1, 4, 16 and so on, and the largest that fits."""
-    most = max(1, token_budget // length)
-    return [*(4**n for n in range(most.bit_length()) if 4**n < most), most]
-
-
-def _padded_length(length: int, max_position: int) -> int:
-    return min(max(MIN_LENGTH, power_of_two(length)), max_position)
-
-
-def power_of_two(least: int) -> int:
-    """The smallest power of two that is at least `least`."""
-    return 1 << (least - 1).bit_length()
+    for path in batch.paths:
+        end = done + len(path.targets)
+        alternatives = tuple(
+            tuple(zip(ids[n, :top].tolist(), best[n, :top].tolist(), strict=True))
+            for n in range(done, end if top else done)
+        )
+        own = slice(done, end)
+        scored = Scored(tuple(logprobs[own].tolist()), tuple(greedy[own].tolist()), alternatives)
+        yield path.index, scored
+        done = end

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vcjax.model.attention.blockwise import tree_attention
 from vcjax.model.attention.packed import attend_packed, choose_backend
 from vcjax.model.attention.reference import attend, cached_mask, windowed
 from vcjax.model.config import LlamaConfig
@@ -77,6 +78,8 @@ class Llama(nnx.Module):
         tokens: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
         segment_ids: Int[Array, "batch length"],
+        *,
+        is_tree: bool = False,
     ) -> Float[Array, "batch length hidden"]:
         """Runs whole rows. Tokens attend to earlier tokens of their own segment.
 
@@ -84,6 +87,8 @@ class Llama(nnx.Module):
           tokens: vocabulary ids.
           positions: position of each token in its own segment, for RoPE.
           segment_ids: which packed text a token belongs to; padding is a segment of its own (0).
+          is_tree: texts have the prefixes that they share once, and `segment_ids` are the `ends`
+            of `vcjax.model.attention.blockwise.tree_attention`; without a gradient.
 
         Returns:
           Final hidden states, normalised, in the compute dtype. `logits` maps them to logits.
@@ -96,6 +101,8 @@ class Llama(nnx.Module):
         def run(block: Block, x: Array, window: Any, drop_key: Any) -> Array:
             def attention(query: Array, key: Array, value: Array) -> Array:
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+                if is_tree:
+                    return tree_attention(query, key, value, positions, segment_ids, window)
                 return attend_packed(
                     query, key, value, segment_ids, window=window, backend=backend, mesh=self.mesh
                 )

@@ -12,7 +12,7 @@ from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.generate.requests import SamplingParams
-from vcjax.generate.text import log_likelihood
+from vcjax.generate.text import log_likelihood, score_answers
 from vcjax.model.build import abstract, plain_logits
 from vcjax.text.rendering import render_prompt
 
@@ -146,6 +146,15 @@ def test_a_conversation_is_what_the_model_is_asked_elsewhere(lm, tiny):
     assert begun == f"{text}So"
     assert "<|im_start|>" in lm.chat_template(True)
     assert lm.chat_template(False) is None
+
+
+def test_an_answer_to_a_conversation_scores_as_elsewhere_but_for_the_headers_white_space(lm, tiny):
+    """The harness counts white space at a context's end to the continuation, as our class does."""
+    ((total, _),) = lm.loglikelihood(asked("loglikelihood", (lm.apply_chat_template(CHAT), "So.")))
+    engine, prompt = lm.text.engine, render_prompt(tiny.tokenizer, CHAT)
+    ((alone,),) = score_answers(engine.graph, engine.params, tiny.tokenizer, [CHAT], [["So."]])
+    assert tiny.tokenizer.decode(prompt[-1:]) == "\n"
+    assert total == pytest.approx(alone + logprobs(tiny, list(prompt))[-1], abs=1e-3)
 
 
 def test_the_harness_opens_any_model_reference_by_our_name(tiny_folder, lm):

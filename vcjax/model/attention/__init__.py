@@ -2,5 +2,6 @@
 
 packed.choose_backend   `config.attention`, the devices, the mesh -> a backend
 packed.attend_packed    whole rows -> reference | blockwise | cuDNN | splash
+blockwise.tree_attention  rows whose texts have their common prefixes once, to score them
 reference.attend        a cache, or rows with a mask; what every backend is tested against
 """

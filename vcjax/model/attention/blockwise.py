@@ -6,6 +6,8 @@ in FlashAttention (Dao et al., arXiv 2205.14135); the blocks are unrolled, as ea
 its own. It runs on every platform; on TPUs and NVIDIA GPUs kernels do better.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,11 +33,55 @@ def blockwise_attention(
     return _forward(query, key, value, segment_ids, window)[0]
 
 
+def tree_attention(
+    query: Float[Array, "batch length heads head_dim"],
+    key: Float[Array, "batch length kv_heads head_dim"],
+    value: Float[Array, "batch length kv_heads head_dim"],
+    positions: Int[Array, "batch length"],
+    ends: Int[Array, "batch length"],
+    window: Int[Array, ""] | int | None,
+) -> Float[Array, "batch length heads head_dim"]:
+    """Attention over rows that are trees of tokens in depth-first order, without a gradient.
+
+    Each token attends to itself and to the tokens that it continues, at most `window` positions
+    back, itself included (None: all). Texts that share a prefix have it once in such a row.
+
+    Args:
+      positions: number of tokens that each one continues.
+      ends: index in the row of the last token that continues it, its own where none does: as the
+        order is depth-first, all that continue it are between the two.
+    """
+
+    def mask(start: int, end: int) -> Array:
+        order = jnp.arange(end)
+        visible = (order[start:, None] >= order) & (ends[:, None, :end] >= order[start:, None])
+        if window is not None:
+            behind = positions[:, start:end, None] - positions[:, None, :end]
+            visible = visible & (behind < window)
+        return _for_heads(visible, query.shape[2] // key.shape[2])
+
+    return _attended(query, key, value, mask)[0]
+
+
 def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window: Any) -> tuple:
+    group = query.shape[2] // key.shape[2]
+    mask = partial(_mask, segment_ids, window, group=group)
+    attended, norm = _attended(query, key, value, mask)
+    return attended, (query, key, value, segment_ids, window, attended, norm)
+
+
+def _attended(
+    query: Array, key: Array, value: Array, mask: Callable[[int, int], Array]
+) -> tuple[Array, Array]:
+    """What is attended to, and the logarithm of the softmax's denominator.
+
+    Args:
+      mask: the keys that the queries of a block attend to, as `_mask` returns them.
+    """
     rows, keys, values = _rows(query, key), key.transpose(0, 2, 3, 1), value.swapaxes(1, 2)
     mixed, norms = [], []
     for start, end in _blocks(query.shape[1]):
-        visible = _mask(segment_ids, window, start, end, rows.shape[3])
+        visible = mask(start, end)
         scores = _matmul("bkqh,bkhs->bkqs", _flat(rows, start, end), keys[..., :end])
         scores = jnp.where(visible, scores * query.shape[3] ** -0.5, -jnp.inf)
         largest = jnp.max(scores, axis=-1, keepdims=True)
@@ -48,7 +94,7 @@ def _forward(query: Array, key: Array, value: Array, segment_ids: Array, window:
     attended = _tokens(_apart(jnp.concatenate(mixed, axis=2), rows))
     attended = checkpoint_name(attended, "attended")
     norm = checkpoint_name(_apart(jnp.concatenate(norms, axis=2), rows), "attended")
-    return attended, (query, key, value, segment_ids, window, attended, norm)
+    return attended, norm
 
 
 def _backward(kept: tuple, gradient: Array) -> tuple:
@@ -122,4 +168,11 @@ def _mask(
     visible = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
     if window is not None:
         visible = visible & (behind < window)
+    return _for_heads(visible, group)
+
+
+def _for_heads(
+    visible: Bool[Array, "batch queries context"], group: int
+) -> Bool[Array, "batch 1 queries context"]:
+    """A mask of queries as that of the queries of `_flat`."""
     return jnp.repeat(visible, group, axis=1)[:, None]
