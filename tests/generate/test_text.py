@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import vcjax
-from tests.tiny import EOS_IDS
+from tests.tiny import CONTEXT, EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.generate.engine import Engine
@@ -127,12 +127,16 @@ def test_answers_come_in_their_order_and_each_context_is_reported_once(model):
 
 
 def test_answers_that_cannot_be_scored_are_refused(model):
-    with pytest.raises(UserError, match="answers to context 1: none"):
+    with pytest.raises(UserError, match="context 1: no answers"):
         model.score_answers([CHAT, CHAT], [["So."], []])
-    with pytest.raises(UserError, match="a continuation is empty"):
-        model.score_answers([CHAT], [["So.", ""]])
+    with pytest.raises(UserError, match="the second: a continuation is empty"):
+        model.score_answers([CHAT, CHAT], [["So."], ["So.", ""]], names=["the first", "the second"])
     with pytest.raises(UserError, match="ends with the assistant's turn"):
         model.score_answers([[*CHAT, {"role": "assistant", "content": "So"}]], [["."]])
+    with pytest.raises(
+        UserError, match=f"context 0: .* don't fit the model's context of {CONTEXT}"
+    ):
+        model.score_answers([CHAT], [["So.", "why " * CONTEXT]])
 
 
 def test_a_pair_that_cannot_be_scored_is_refused(model, tiny):

@@ -3,12 +3,17 @@
 import shutil
 import time
 
+import pytest
+
+import vcjax
 from tests.tiny import CONTEXT
+from vcjax.core.errors import UserError
 from vcjax.core.lineage import content_hash
 from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.generate.requests import SamplingParams
+from vcjax.roles.cache import CachedRole
 from vcjax.roles.local import LocalRole
-from vcjax.roles.role import Ask
+from vcjax.roles.role import Ask, LikelihoodAsk, scoring
 
 ASKED = ({"role": "user", "content": "Why?"},)
 
@@ -64,3 +69,25 @@ def test_a_local_reply_has_the_hash_of_its_weights_and_its_share_of_the_time(tin
     replies = role.ask([Ask(f"{n}", ASKED, 4, seed=n) for n in range(4)])
     assert 0 < sum(reply.seconds for reply in replies) <= time.monotonic() - begun
     assert {reply.model for reply in replies} == {content_hash(tiny_folder)}
+
+
+def test_a_local_role_reports_how_likely_answers_are(tiny_folder):
+    role = LocalRole(ModelPool(EngineConfig(slots=2)), str(tiny_folder), family="tiny")
+    system = ({"role": "system", "content": "Be fair."}, *ASKED)
+    asks = [LikelihoodAsk("a", ASKED, ("So.", "No.")), LikelihoodAsk("b", system, ("So.",))]
+    received = {}
+    scores = scoring(role, "model").log_likelihoods(asks, received.__setitem__)
+    assert received == dict(enumerate(scores))
+    expected = vcjax.load(str(tiny_folder)).log_likelihood(
+        [ASKED, ASKED, system], ["So.", "No.", "So."]
+    )
+    totals = [total for total, _ in expected]
+    assert [*scores[0], *scores[1]] == pytest.approx(totals, abs=1e-4)
+    with pytest.raises(UserError, match=f"^'b': .* don't fit the model's context of {CONTEXT}"):
+        role.log_likelihoods([asks[0], LikelihoodAsk("b", ASKED, ("why " * CONTEXT,))])
+
+
+def test_a_role_that_cannot_report_likelihoods_is_named_with_its_field(tiny_folder):
+    role = LocalRole(ModelPool(EngineConfig(slots=2)), str(tiny_folder), family="tiny")
+    with pytest.raises(UserError, match=r"config\.model: .* doesn't report the log-likelihoods"):
+        scoring(CachedRole(role, {}), "model")

@@ -6,7 +6,7 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.roles.recorded import RecordedRole
-from vcjax.roles.role import Ask, Reply
+from vcjax.roles.role import Ask, LikelihoodAsk, Reply
 
 ASKED = ({"role": "user", "content": "Why?"},)
 
@@ -81,3 +81,59 @@ def test_a_key_that_was_never_recorded_is_an_error_before_any_reply(tmp_path):
     with pytest.raises(UserError, match=r"transcript\.jsonl: no reply recorded for 'b'"):
         role.ask([Ask("a", ASKED, 5), Ask("b", ASKED, 5)], lambda *each: received.append(each))
     assert received == []
+
+
+def test_recorded_log_likelihoods_are_found_by_key_or_by_messages(tmp_path):
+    path = lines(
+        tmp_path / "scores.jsonl",
+        {"key": "a", "answers": ["Yes.", "No."], "logprobs": [-1.5, -2]},
+        {"messages": list(ASKED), "answers": ["No.", "Yes.", "So."], "logprobs": [-3, -4.5, -9]},
+        {"key": "a", "text": "A reply may have the same key."},
+    )
+    role, received = RecordedRole(path), {}
+    asks = [
+        LikelihoodAsk("a", ASKED, ("No.", "Yes.")),
+        LikelihoodAsk("b", ASKED, ("Yes.", "No.")),
+    ]
+    assert role.log_likelihoods(asks, received.__setitem__) == [(-2.0, -1.5), (-4.5, -3.0)]
+    assert received == {0: (-2.0, -1.5), 1: (-4.5, -3.0)}
+    assert role.ask([Ask("a", ASKED, 5)])[0].text == "A reply may have the same key."
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (LikelihoodAsk("b", ASKED, ("Yes.",)), "no log-likelihoods recorded for 'b'"),
+        (LikelihoodAsk("a", ASKED, ("So.",)), "no log-likelihood recorded for the answer 'So.'"),
+    ],
+)
+def test_what_was_not_scored_is_an_error_before_any_score(tmp_path, ask, message):
+    path = lines(tmp_path / "s.jsonl", {"key": "a", "answers": ["Yes."], "logprobs": [-1.0]})
+    received = []
+    with pytest.raises(UserError, match=rf"s\.jsonl: {message}"):
+        RecordedRole(path).log_likelihoods(
+            [LikelihoodAsk("a", ASKED, ("Yes.",)), ask], lambda *each: received.append(each)
+        )
+    assert received == []
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"key": "a"}, 'the log-likelihoods of "a" come twice'),
+        ({"key": "b", "logprobs": [-1.0, -2.0]}, "not one logprob for each of different answers"),
+        ({"answers": ["So."]}, "need either `key` or `messages`"),
+        ({"key": "b", "messages": list(ASKED)}, "need either `key` or `messages`"),
+        ({"key": "b", "logprobs": [0.5]}, "logprobs"),
+        ({"key": "b", "logprobs": [float("nan")]}, "logprobs"),
+        ({"key": "b", "answers": "So."}, "answers: should be a valid list"),
+    ],
+)
+def test_bad_log_likelihoods_are_refused_with_their_line(tmp_path, second, message):
+    first = {"key": "a", "answers": ["Yes."], "logprobs": [-1.0]}
+    rest = {name: first[name] for name in ("answers", "logprobs")}
+    path = lines(tmp_path / "scores.jsonl", first, rest | second)
+    with pytest.raises(UserError) as caught:
+        RecordedRole(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert message in str(caught.value)

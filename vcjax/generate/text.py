@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
 from typing import Any, cast
+
+from flax import nnx
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
@@ -215,45 +216,66 @@ def score_answers(
     contexts: Sequence[Context],
     answers: Sequence[Sequence[str]],
     *,
+    names: Sequence[str] = (),
     token_budget: int = TOKEN_BUDGET,
     on_scored: Callable[[int, list[float]], None] | None = None,
 ) -> list[list[float]]:
     """The natural log-probability of each answer to each context, all tokens of an answer together.
 
     `answers[i]` are the answers to `contexts[i]`; one list of floats for each context is returned,
-    in the order of its answers. What ends a turn isn't scored.
+    in the order of its answers. A context is run once for all of its answers. What ends a turn
+    isn't scored.
 
     Args:
       contexts: conversations, which are rendered in the chat template up to the assistant's turn,
         or texts; see `encode_answers`.
+      names: of the contexts, in errors; `context 0` and so on by default.
       token_budget: see `vcjax.generate.scoring.score`.
       on_scored: called with the index of a context and the log-probabilities of its answers once
         all of them are known, in any order of contexts: for progress, and to record what a killed
-        run needn't compute again.
+        run needn't compute again. Scores of the same contexts in other company may differ in the
+        last bits: a run whose numbers must be the same after a kill scores fixed chunks whole.
 
     Raises:
       UserError: no answers to a context, an empty answer, a conversation that can't be rendered, or
         an answer that doesn't fit the model's context behind its conversation.
     """
-    owners = [index for index, own in enumerate(answers) for _ in own]
-    sequences = []
-    for index, (context, own) in enumerate(zip(contexts, answers, strict=True)):
+    names = names or [f"context {index}" for index in range(len(contexts))]
+    # The last token of an answer is only predicted, so it takes no position.
+    room = nnx.merge(graph, params).config.max_position + 1
+    sequences: list[tuple[list[int], int]] = []
+    owners: list[int] = []
+    ends = [0]
+    for index, (name, context, own) in enumerate(zip(names, contexts, answers, strict=True)):
         if not own:
-            raise UserError(f"answers to context {index}: none; give at least one")
-        sequences += encode_answers(tokenizer, context, own)
-    firsts = [0, *accumulate(map(len, answers))]
+            raise UserError(f"{name}: no answers; give at least one")
+        try:
+            sequences += encode_answers(tokenizer, context, own)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        longest = max(len(ids) for ids, _ in sequences[ends[-1] :])
+        if longest > room:
+            raise UserError(
+                f"{name}: {longest} tokens with the longest answer don't fit the model's context "
+                f"of {room - 1}"
+            )
+        owners += [index] * len(own)
+        ends.append(len(sequences))
     totals: dict[int, float] = {}
     missing = [len(own) for own in answers]
+
+    def of(owner: int) -> list[float]:
+        return [totals[n] for n in range(ends[owner], ends[owner + 1])]
 
     def received(sequence: int, scored: Scored) -> None:
         totals[sequence] = sum(scored.logprobs)
         owner = owners[sequence]
         missing[owner] -= 1
         if not missing[owner] and on_scored is not None:
-            on_scored(owner, [totals[n] for n in range(firsts[owner], firsts[owner + 1])])
+            on_scored(owner, of(owner))
 
     score(graph, params, sequences, token_budget=token_budget, on_scored=received)
-    return [[totals[n] for n in range(*ends)] for ends in pairwise(firsts)]
+    return [of(owner) for owner in range(len(contexts))]
 
 
 def log_likelihood(

@@ -11,5 +11,13 @@
         v
     grading_messages -> Reply -> Grade -> Verdict    grading: the prompt; verdict: what is parsed
 
+A local model and a recorded transcript are `ScoringRole`s as well. They report how likely given
+answers to a conversation are, for whoever asks by `role.scoring(role, field)`:
+
+    ScoringRole.log_likelihoods([LikelihoodAsk(key, messages, answers), ...], on_scored=None)
+        -> [(log-probability of each answer, in nats), ...]
+
+A recorded line is `{"key": K, "answers": [...], "logprobs": [...]}`, or with `messages` for `key`.
+
 `cache.CallCache` keeps the records of finished asks on disk, so that nothing is asked twice.
 """

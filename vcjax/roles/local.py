@@ -5,8 +5,16 @@ from collections.abc import Callable, Sequence
 
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Request, Result, SamplingParams
-from vcjax.generate.text import TextEngine, encode_prompt
-from vcjax.roles.role import TOO_LONG, Alternatives, Ask, Reply, number_alternatives
+from vcjax.generate.text import TextEngine, encode_prompt, score_answers
+from vcjax.roles.role import (
+    TOO_LONG,
+    Alternatives,
+    Ask,
+    LikelihoodAsk,
+    LogProbs,
+    Reply,
+    number_alternatives,
+)
 
 ENGINE_ERROR = "engine error"
 """Outcome of an ask that the engine ended, such as one whose JSON schema can't be satisfied."""
@@ -69,6 +77,33 @@ class LocalRole:
         indices = list(requests)
         text.engine.generate(list(requests.values()), on_finish)
         return [replies[index] for index in range(len(asks))]
+
+    def log_likelihoods(
+        self,
+        asks: Sequence[LikelihoodAsk],
+        on_scored: Callable[[int, LogProbs], None] | None = None,
+    ) -> list[LogProbs]:
+        """Scores all answers, each conversation run once; see `ScoringRole.log_likelihoods`.
+
+        Raises:
+          UserError: an answer that is empty or doesn't fit the model's context.
+        """
+        text = self.text
+
+        def received(index: int, totals: list[float]) -> None:
+            if on_scored is not None:
+                on_scored(index, tuple(totals))
+
+        scores = score_answers(
+            text.engine.graph,
+            text.engine.params,
+            text.tokenizer,
+            [ask.messages for ask in asks],
+            [ask.answers for ask in asks],
+            names=[repr(ask.key) for ask in asks],
+            on_scored=received,
+        )
+        return [tuple(totals) for totals in scores]
 
     def _too_long(self, ask: Ask, length: int, context: int) -> Reply:
         detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"

@@ -1,14 +1,17 @@
 """The protocol of whoever is asked: every Attacker, Actor, Critic and judge.
 
 A role is given `Ask`s and returns `Reply`s. What an implementation fills in beside the text, the
-alternatives of the numbers in a JSON reply, is here as well.
+alternatives of the numbers in a JSON reply, is here as well. A role that is a `ScoringRole` also
+reports how likely given answers are.
 """
 
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from vcjax.core.errors import UserError
 
 Message = dict[str, str]
 Alternatives = tuple[tuple[str, float], ...]
@@ -82,6 +85,25 @@ class Reply:
         return cls("", outcome, outcome=outcome, detail=detail, **counts)
 
 
+@dataclass(frozen=True)
+class LikelihoodAsk:
+    """A question to a `ScoringRole`: how likely each of several answers is.
+
+    Attributes:
+      key: identifies the ask within a run.
+      messages: the conversation that the answers follow, ending with a user's turn.
+      answers: texts of the assistant's turn, without its end; at least one, and no two alike.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    answers: tuple[str, ...]
+
+
+LogProbs = tuple[float, ...]
+"""Of the answers of a `LikelihoodAsk`, in their order: natural logarithms, over all tokens."""
+
+
 class Role(Protocol):
     """Someone who can be asked."""
 
@@ -104,6 +126,42 @@ class Role(Protocol):
         record it before the others are finished.
         """
         ...
+
+
+@runtime_checkable
+class ScoringRole(Role, Protocol):
+    """A role that can report how likely given answers are: a local model, or `recorded:FILE`."""
+
+    def log_likelihoods(
+        self,
+        asks: Sequence[LikelihoodAsk],
+        on_scored: Callable[[int, LogProbs], None] | None = None,
+    ) -> list[LogProbs]:
+        """The log-probabilities of the answers of all `asks`, in their order.
+
+        `on_scored(index, log_probs)` is called as those of each ask are known, in any order.
+
+        Raises:
+          UserError: an ask that can't be scored, or whose scores weren't recorded.
+        """
+        ...
+
+
+def scoring(role: Role, field: str) -> ScoringRole:
+    """The role, if it can report log-likelihoods.
+
+    Args:
+      field: where the user names it, e.g. `model`.
+
+    Raises:
+      UserError: it can't, such as an endpoint of chat completions.
+    """
+    if isinstance(role, ScoringRole):
+        return role
+    raise UserError(
+        f"config.{field}: {role.model} doesn't report the log-likelihoods of given answers; name a "
+        "local model or recorded:FILE"
+    )
 
 
 def writable(text: str) -> str:
