@@ -22,4 +22,9 @@ def test_a_conversation_s_opening_is_kept_out_of_training_and_its_undecided_end_
         decide(ledger, attempt(2), verdict=stopped, candidates=[bad])
         decide(ledger, attempt(3), query="", verdict=Verdict("rejected", "attacker: empty"))
     assert measured_queries(tmp_path, ["attacks"]) == [OPENING, LATER, "Why 1?", "Why 2?"]
-    assert attack_results(tmp_path, "attacks") == {attempt(0).id: False, attempt(2).id: True}
+    found = attack_results(tmp_path, "attacks")
+    assert {id: result.succeeded for id, result in found.items()} == {
+        attempt(0).id: False,
+        attempt(2).id: True,
+    }
+    assert {result.topic for result in found.values()} == {attempt(0).topic, attempt(2).topic}

@@ -13,7 +13,7 @@ from vcjax.stats.intervals import Interval
     "show",
     [
         *(formats.number, formats.signed, formats.count, formats.percent),
-        *(formats.points, formats.duration, formats.scientific),
+        *(formats.points, formats.duration, formats.scientific, formats.probability),
     ],
 )
 @pytest.mark.parametrize("value", [None, math.nan])
@@ -37,6 +37,8 @@ def test_missing_is_a_dash(show, value):
         (formats.percent(0.999), ">99%"),
         (formats.percent(1.0), "100%"),
         (formats.points(0.1234), "+12.3"),
+        (formats.probability(0.25), "0.250"),
+        (formats.probability(2e-7), "<0.001"),
         (formats.bounds(Interval(0.5, None, 1.0), formats.number), "–"),
         (formats.bounds(Interval(0.0, -1, 1.0), formats.signed), "−1.00 to +1.00"),
         (formats.duration(9.54), "9.5 s"),

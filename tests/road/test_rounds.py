@@ -117,8 +117,9 @@ def test_every_round_is_measured_on_all_that_is_held_out(looped):
     last = summary["rounds"][-1]
     before, after = (attack_results(workdir / f"measure{n}", "attacks") for n in (0, 2))
     both = before.keys() & after.keys()
-    change = sum(after[id] - before[id] for id in both) / len(both)
+    change = sum(after[id].succeeded - before[id].succeeded for id in both) / len(both)
     assert last["difference"]["first"]["attacks"]["value"] == pytest.approx(change)
+    assert "p" in last["difference"]["first"][ALL]
     assert "| 2 | all held out |" in rounds_markdown(summary)
     assert {finding.status for finding in verify(workdir)} == {"ok"}
 
@@ -264,3 +265,27 @@ def words(text) -> list[str]:
 def queries(path) -> dict[str, str]:
     with opened_to_read(path) as connection:
         return {row["id"]: row["query"] for row in attempts(connection, details=False)}
+
+
+def test_a_change_of_success_is_called_lower_only_after_correction():
+    def rate(k, n):
+        return {"k": k, "n": n, "rate": k / n, "low": k / n - 0.1, "high": k / n + 0.1}
+
+    def fall(p):
+        return {"value": -0.25, "low": -0.4, "high": -0.1, "n": 40, "p": p}
+
+    groups = ("attacks", "topics", "both", ALL)
+    first = {"round": 0, "success": dict.fromkeys(groups, rate(20, 40)), "difference": {}}
+    changes = dict.fromkeys(groups, fall(0.03)) | {ALL: fall(0.001)}
+    second = {
+        "round": 1,
+        "success": dict.fromkeys(groups, rate(10, 40)),
+        "difference": {"previous": changes, "first": changes},
+    }
+    summary = {"model": "m", "same_family": False, "rounds": [first, second]}
+    charter = {"name": "c", "version": "1", "hash": "h" * 64}
+    lines = rounds_markdown({**summary, "charter": charter}).splitlines()
+    shown = "-25% [-40%, -10%]"
+    assert f"| 1 | held-out attacks | 25% [15%, 35%] of 40 | {shown} | {shown} |" in lines
+    lower = f"{shown}, lower"
+    assert f"| 1 | all held out | 25% [15%, 35%] of 40 | {lower} | {lower} |" in lines

@@ -6,7 +6,7 @@ first measurement, so that the same attempts on two checkpoints can be compared 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +131,22 @@ def first_replies(ledger: Path) -> dict[str, Reply]:
         return {f"{row['attempt']}/{ATTACKER}": Reply(row["text"], "stop", 0, 0) for row in rows}
 
 
-def attack_results(folder: Path, group: str) -> dict[str, bool]:
-    """Whether each attack of a measurement succeeded, by the ids of attempts; those that are
-    undecided, or whose answer could not be judged, are left out."""
+@dataclass(frozen=True)
+class AttackResult:
+    """Whether an attack succeeded, and the topic that it shares with others."""
+
+    succeeded: bool
+    topic: str
+
+
+def attack_results(folder: Path, group: str) -> dict[str, AttackResult]:
+    """The result of each attack of a measurement, by the ids of attempts; those that are undecided,
+    or whose answer could not be judged, are left out."""
     with opened_to_read(folder / f"{group}.sqlite") as connection:
-        outcomes = {attempt["id"]: attack_outcome(attempt) for attempt in attempts(connection)}
+        outcomes = [(attempt, attack_outcome(attempt)) for attempt in attempts(connection)]
     return {
-        id: outcome == "rejected"
-        for id, outcome in outcomes.items()
+        attempt["id"]: AttackResult(outcome == "rejected", attempt["topic"])
+        for attempt, outcome in outcomes
         if outcome in ("rejected", "accepted")
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vcjax.report.appendix import lineage_section, sample_section
-from vcjax.report.changes import NO_CHANGE, reading
+from vcjax.report.changes import readings
 from vcjax.report.formats import (
     bounds,
     capitalised,
@@ -227,15 +227,21 @@ def _training(summary: Mapping[str, Any]) -> Table:
 def _verdicts(summary: Mapping[str, Any]) -> list[Block]:
     level = f"{summary['confidence']:.0%}"
     blocks: list[Block] = []
+    changes = {
+        tuple(record["arms"]): Interval.of(
+            record["broken"]["held_out"][summary["any_rule"]], "difference"
+        )
+        for record in summary["differences"]
+    }
+    read_as = readings(changes, summary["confidence"])
     for record in summary["differences"]:
-        change = Interval.of(record["broken"]["held_out"][summary["any_rule"]], "difference")
-        read = reading(change)
+        change, read = changes[tuple(record["arms"])], read_as[tuple(record["arms"])]
         tone = {"lower": "up", "higher": "down"}.get(read, "flat")
         text = (
             f"Success of held-out attacks: {points(change.value)} points, {level} interval "
             f"{bounds(change, points)}, {count(change.n)} queries compared."
         )
-        title = read if read == NO_CHANGE else f"attacks succeed {_LESS.get(read, read)}"
+        title = f"attacks succeed {_LESS[read]}" if read in _LESS else read
         blocks.append(Notice(f"{_contrast(record)}: {title}", text, tone))
     return blocks
 

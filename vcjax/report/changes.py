@@ -1,105 +1,169 @@
 """What paired differences allow to be stated, in plain words, and nothing beyond that."""
 
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar
 
-from vcjax.report.formats import bounds, count, language_name, points, signed
+from vcjax.report.formats import bounds, count, language_name, points, probability, signed
 from vcjax.report.page import Block, Notice, Section, Text
 from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import holm
+
+Key = TypeVar("Key", bound=Hashable)
+Readings = Mapping[tuple[str, ...], str]
+"""By group (`languages`, `trained`, `held_out`), language and measure, or of a single check by
+`languages`, language, `checks` and the check's key."""
 
 MINIMUM_PAIRS = 10
-"""With fewer a bootstrap of the pairs is no guide: a handful of equal differences has no width."""
+"""With fewer, nothing but a change of nearly all of them could be told from chance."""
 
-NO_CHANGE = "no measurable change"
+NO_CHANGE = "no clear change"
 _UNKNOWN = "too few pairs to say"
-_TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", _UNKNOWN: "flat"}
+_UNTESTED = "not tested"  # summaries of versions that recorded no p-values
+_TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", _UNKNOWN: "flat", _UNTESTED: "flat"}
+
+GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
 
 
-def reading(difference: Interval) -> str:
-    """`higher`, `lower`, `no measurable change` or `too few pairs to say`.
+def readings(differences: Mapping[Key, Interval], confidence: float = 0.95) -> dict[Key, str]:
+    """Each difference in words: `higher`, `lower`, `no clear change` or `too few pairs to say`.
 
-    An interval that includes zero, at its very end too, is no measurable change.
+    The words follow the p-values, corrected by Holm's method for how many differences there are: if
+    nothing changed, any of them reads `higher` or `lower` with probability `1 - confidence` at
+    most. Pass all that a page prints together.
     """
-    if difference.low is None or difference.high is None or difference.n < MINIMUM_PAIRS:
-        return _UNKNOWN
-    # Strictly: an interval that ends at zero is compatible with no change.
-    if difference.low > 0:
-        return "higher"
-    if difference.high < 0:
-        return "lower"
-    return NO_CHANGE
+    tested = {
+        key: difference.p
+        for key, difference in differences.items()
+        if difference.p is not None and difference.n >= MINIMUM_PAIRS
+    }
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+
+    def reading(key: Key, difference: Interval) -> str:
+        if key in corrected:
+            if difference.value is None or corrected[key] > 1 - confidence:
+                return NO_CHANGE
+            return "higher" if difference.value > 0 else "lower"
+        if difference.n < MINIMUM_PAIRS or difference.bounds is None:
+            return _UNKNOWN
+        return _UNTESTED
+
+    return {key: reading(key, difference) for key, difference in differences.items()}
 
 
-def sentence(subject: str, difference: Interval, level: str, share: bool) -> str:
-    """One sentence on a difference (after - before); `share` has it in percentage points."""
+def comparison_readings(comparison: Mapping[str, Any], confidence: float) -> Readings:
+    """The reading of every difference that a report of this comparison prints.
+
+    Args:
+      comparison: what `vcjax.evaluation.summary.compare` returned.
+    """
+    printed: dict[tuple[str, ...], Interval] = {}
+    for code, parts in comparison["languages"].items():
+        for group in printed_groups(comparison, code):
+            for measure in ("judge", "all_checks"):
+                record = comparison[group][code][measure]
+                printed[group, code, measure] = Interval.of(record, "difference")
+        for check, record in parts["checks"].items():
+            printed["languages", code, "checks", check] = Interval.of(record, "difference")
+    return readings(printed, confidence)
+
+
+def printed_groups(comparison: Mapping[str, Any], code: str) -> list[str]:
+    """All questions of a language, and those of trained and of held-out domains if it has both:
+    otherwise the one is all questions once more."""
+    parts = [group for group in ("trained", "held_out") if code in comparison[group]]
+    return ["languages", *parts] if len(parts) == 2 else ["languages"]
+
+
+def correction(found: Readings, level: str) -> str:
+    """How the words follow from the numbers, in sentences.
+
+    Args:
+      level: the confidence of the intervals, e.g. `95%`.
+    """
+    tested = sum(read not in (_UNKNOWN, _UNTESTED) for read in found.values())
+    return (
+        f"Every interval is at {level} by itself, and every p as well (McNemar's exact test for "
+        "rates). The words “higher” and “lower” follow p corrected by Holm's method for all "
+        f"{count(tested)} differences of this report that have enough pairs: where nothing "
+        f"changed, all of the report is without these words with a probability of {level} or more. "
+        "So a difference may be no clear change although its interval excludes zero."
+    )
+
+
+def sentence(subject: str, difference: Interval, read: str, level: str, share: bool) -> str:
+    """One sentence on a difference (after - before) that reads `read`; `share` has it in percentage
+    points."""
     show, unit = (points, " points") if share else (signed, "")
-    read = reading(difference)
     if read == _UNKNOWN:
         questions = "question" if difference.n == 1 else "questions"
         return (
             f"{subject}: {_UNKNOWN} ({count(difference.n)} {questions} compared; "
             f"at least {MINIMUM_PAIRS} are needed)."
         )
-    after = read if read == NO_CHANGE else f"{read} after alignment"
+    after = f"{read} after alignment" if read in ("higher", "lower") else read
     return (
         f"{subject}: {after} ({show(difference.value)}{unit}, {level} interval "
         f"{bounds(difference, show)}, {count(difference.n)} questions compared)."
     )
 
 
-def change_cells(record: dict[str, Any], share: bool) -> tuple[str, str, str]:
-    """Cells of a paired difference: reading, difference, interval; shares in percentage points."""
+CHANGE_HEAD = ("Reading", "Difference", "Interval", "p")
+
+
+def change_cells(record: dict[str, Any], read: str, share: bool) -> tuple[str, ...]:
+    """Cells of a paired difference, under CHANGE_HEAD; shares in percentage points."""
     difference, show = Interval.of(record, "difference"), points if share else signed
-    return reading(difference), show(difference.value), bounds(difference, show)
+    return read, show(difference.value), bounds(difference, show), probability(difference.p)
 
 
-def verdict_section(comparison: dict[str, Any], same_family: bool | None, level: str) -> Section:
+def verdict_section(
+    comparison: dict[str, Any], same_family: bool | None, confidence: float
+) -> Section:
     """How the judge's mean and the checks have changed, for each language.
 
     Args:
       comparison: what `vcjax.evaluation.summary.compare` returned.
       same_family: whether the judge is of the model's family; None where there is no judge.
-      level: the confidence of the intervals, e.g. `95%`.
+      confidence: of the intervals.
     """
+    found, level = comparison_readings(comparison, confidence), f"{confidence:.0%}"
     blocks: list[Block] = [
         Text(
-            f"Read from the {level} intervals of the paired differences alone, after minus before, "
-            "question by question. Where an interval includes zero, the run shows no measurable "
-            "change, whatever the two averages are."
+            "Read from the paired differences alone, after minus before, question by question. "
+            + correction(found, level)
         )
     ]
-    for code, parts in comparison["languages"].items():
-        held_out = comparison["held_out"].get(code)
-        blocks.append(_checks_notice(code, parts, held_out, level))
-        blocks.append(_judge_notice(code, parts, held_out, same_family, level))
+    for code in comparison["languages"]:
+        blocks.append(_checks_notice(comparison, code, found, level))
+        blocks.append(_judge_notice(comparison, code, found, same_family, level))
     return Section("verdict", "Verdict", blocks)
 
 
-def _checks_notice(
-    code: str, parts: dict[str, Any], held_out: dict[str, Any] | None, level: str
-) -> Notice:
-    text = _sentences("Answers that pass every rule check", "all_checks", parts, held_out, level)
-    read = reading(Interval.of(parts["all_checks"], "difference"))
+def _checks_notice(comparison: Mapping[str, Any], code: str, found: Readings, level: str) -> Notice:
+    subject = "Answers that pass every rule check"
+    text = _sentences(subject, "all_checks", comparison, code, found, level)
+    read = found["languages", code, "all_checks"]
     return Notice(f"{language_name(code)}, rule checks: {read}", text, _TONES[read])
 
 
 def _judge_notice(
+    comparison: Mapping[str, Any],
     code: str,
-    parts: dict[str, Any],
-    held_out: dict[str, Any] | None,
+    found: Readings,
     same_family: bool | None,
     level: str,
 ) -> Notice:
     name = f"{language_name(code)}, judge"
     if same_family is None:
         return Notice(f"{name}: not judged", "No judge scored the answers of this run.")
-    text = _sentences("Mean score", "judge", parts, held_out, level)
-    unpaired = parts["judge"]["unpaired"]
+    text = _sentences("Mean score", "judge", comparison, code, found, level)
+    unpaired = comparison["languages"][code]["judge"]["unpaired"]
     if unpaired:
         text += (
             f" {count(unpaired)} of the questions have no score before or none after and are left "
             "out; if those differ from the rest, so may the result."
         )
-    read = reading(Interval.of(parts["judge"], "difference"))
+    read = found["languages", code, "judge"]
     if same_family:
         # Not coloured as good or bad news: it is neither.
         return Notice(f"{name} of the model's family, not evidence of quality: {read}", text)
@@ -109,14 +173,19 @@ def _judge_notice(
 def _sentences(
     subject: str,
     measure: str,
-    parts: dict[str, Any],
-    held_out: dict[str, Any] | None,
+    comparison: Mapping[str, Any],
+    code: str,
+    found: Readings,
     level: str,
 ) -> str:
     """On all questions, then on those whose domains were never trained on."""
-    share = measure == "all_checks"
-    sentences = [sentence(subject, Interval.of(parts[measure], "difference"), level, share)]
-    if held_out is not None:
-        alone = Interval.of(held_out[measure], "difference")
-        sentences.append(sentence("Held-out domains alone", alone, level, share))
+
+    def of(group: str, subject: str) -> str:
+        difference = Interval.of(comparison[group][code][measure], "difference")
+        read = found[group, code, measure]
+        return sentence(subject, difference, read, level, share=measure == "all_checks")
+
+    sentences = [of("languages", subject)]
+    if "held_out" in printed_groups(comparison, code):
+        sentences.append(of("held_out", "Held-out domains alone"))
     return " ".join(sentences)

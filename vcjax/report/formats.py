@@ -70,6 +70,12 @@ def percent(share: float) -> str:
 
 
 @_or_dash
+def probability(p: float) -> str:
+    """A p-value: what is smaller than a thousandth isn't known better."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+@_or_dash
 def points(difference: float) -> str:
     """A difference of two shares, in percentage points."""
     return signed(100 * difference, 1)

@@ -8,12 +8,7 @@ from vcjax.report.appendix import lineage_section, paired_samples, sample_sectio
 from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
 from vcjax.report.page import Section, Text, prose, write_page
-from vcjax.report.results import (
-    EvaluatedModel,
-    confidence_level,
-    domain_section,
-    results_section,
-)
+from vcjax.report.results import EvaluatedModel, domain_section, results_section
 from vcjax.report.training import attempts_section, stage_name, training_section
 
 
@@ -65,7 +60,7 @@ def write_demo_report(
         *_shared_facts(models[0], judge, "reference"),
     ]
     sections = [
-        verdict_section(evaluation["comparison"], same_family, confidence_level(models)),
+        verdict_section(evaluation["comparison"], same_family, evaluation["after"]["confidence"]),
         *_results(models, evaluation["comparison"]),
         training_section(summary["stages"], metrics, summary["seconds"]),
         attempts_section(summary["synthesis"]),

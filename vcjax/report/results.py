@@ -6,7 +6,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vcjax.report.changes import change_cells
+from vcjax.report.changes import (
+    CHANGE_HEAD,
+    GROUPS,
+    Readings,
+    change_cells,
+    comparison_readings,
+    correction,
+    printed_groups,
+)
 from vcjax.report.formats import (
     bounds,
     capitalised,
@@ -21,8 +29,6 @@ from vcjax.report.plots import Row, interval_plot
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import Interval
 
-_GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
-_CHANGE = ("Reading", "Difference", "Interval")
 _ALL = "Every check"
 _WITH_BOUNDS = "{} ({} to {})"
 
@@ -44,12 +50,22 @@ class EvaluatedModel:
 
 def confidence_level(models: Sequence[EvaluatedModel]) -> str:
     """The confidence of the intervals: `95%`."""
-    return f"{models[0].summary['confidence']:.0%}"
+    return f"{_confidence(models):.0%}"
+
+
+def _confidence(models: Sequence[EvaluatedModel]) -> float:
+    return models[0].summary["confidence"]
 
 
 def results_section(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> Section:
     """Judge means and check rates by language; paired differences where there are two models."""
-    blocks: list[Block] = [*_judge(models, comparison), *_checks(models, comparison)]
+    found: Readings = {}
+    if comparison is not None:
+        found = comparison_readings(comparison, _confidence(models))
+    blocks: list[Block] = [
+        *_judge(models, comparison, found),
+        *_checks(models, comparison, found),
+    ]
     return Section("results", "Results by language", blocks)
 
 
@@ -62,8 +78,7 @@ def domain_section(models: Sequence[EvaluatedModel]) -> Section:
     blocks: list[Block] = [
         Text(
             "Domains with a star are held out: no training question came from them. Each domain "
-            "has few questions, so that none is a finding by itself; an interval without width "
-            "means that the scores were equal, not that the mean is certain."
+            "has few questions, so that none is a finding by itself."
         )
     ]
     figures, tables = [], []
@@ -83,7 +98,9 @@ def domain_section(models: Sequence[EvaluatedModel]) -> Section:
     return Section("domains", "By domain", [*blocks, *tables])
 
 
-def _judge(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> list[Block]:
+def _judge(
+    models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None, found: Readings
+) -> list[Block]:
     rows = [
         Row(language_name(code), [_mean(model, "languages", code) for model in models])
         for code in _languages(models)
@@ -123,11 +140,13 @@ def _judge(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) 
         blocks.append(Table("Why answers are unscored.", ("Reason", *_heads(models)), rows))
     if comparison is not None:
         caption = "Judge, paired: the questions that have a score before and after."
-        blocks.append(_group_table(caption, comparison, "judge"))
+        blocks.append(_group_table(caption, comparison, "judge", found))
     return blocks
 
 
-def _checks(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> list[Block]:
+def _checks(
+    models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None, found: Readings
+) -> list[Block]:
     figures, tables = [], []
     for code in _languages(models):
         labels = _check_labels(models, code)
@@ -136,20 +155,14 @@ def _checks(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None)
         plot = _plot(f"checks-{code}", title, models, rows, low=0, high=1, share=True)
         caption = f"Share of answers that pass. {_lines(models)}"
         figures += [Figure(caption, svg) for svg in plot]
-        changes = {} if comparison is None else _check_changes(comparison["languages"][code])
+        changes = {} if comparison is None else _check_changes(comparison, code, found)
         tables.append(_check_table(f"{title}.", models, list(labels), rows, changes))
     blocks: list[Block] = [Figures(figures)] if figures else []
     blocks += tables
     if comparison is not None:
         caption = "Answers that pass every check, paired; differences in percentage points."
-        blocks.append(_group_table(caption, comparison, "all_checks"))
-        blocks.append(
-            Text(
-                f"Every row is a test of its own at {confidence_level(models)}: among twenty "
-                "without any true change, about one is to be expected to read higher or lower by "
-                "chance."
-            )
-        )
+        blocks.append(_group_table(caption, comparison, "all_checks", found))
+        blocks.append(Text(correction(found, confidence_level(models))))
     return blocks
 
 
@@ -167,9 +180,15 @@ def _rates(models: Sequence[EvaluatedModel], code: str, key: str) -> list[Interv
     return [Interval.of(record, "rate") for record in records]
 
 
-def _check_changes(parts: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    records = {_ALL: parts["all_checks"], **parts["checks"]}
-    return {key: change_cells(record, share=True) for key, record in records.items()}
+def _check_changes(
+    comparison: dict[str, Any], code: str, found: Readings
+) -> dict[str, tuple[str, ...]]:
+    parts = comparison["languages"][code]
+    together = found["languages", code, "all_checks"]
+    changes = {_ALL: change_cells(parts["all_checks"], together, share=True)}
+    for key, record in parts["checks"].items():
+        changes[key] = change_cells(record, found["languages", code, "checks", key], share=True)
+    return changes
 
 
 def _check_table(
@@ -191,24 +210,23 @@ def _check_table(
         )
         for key, row in zip(keys, rows, strict=True)
     ]
-    readings = _CHANGE if changes else ()
+    readings = CHANGE_HEAD if changes else ()
     head = ("Check", *readings, *_heads(models, "Passed"), "Answers")
     return Table(caption, head, cells, labels=2 if changes else 1)
 
 
-def _group_table(caption: str, comparison: dict[str, Any], measure: str) -> Table:
+def _group_table(caption: str, comparison: dict[str, Any], measure: str, found: Readings) -> Table:
     """Paired differences of a measure over all, trained and held-out domains."""
     share = measure == "all_checks"
     show = percent if share else number
     rows = []
     for code in comparison["languages"]:
-        for group, name in _GROUPS.items():
-            if code in comparison[group]:
-                record = comparison[group][code][measure]
-                sides = (show(record["before"]), show(record["after"]))
-                cells = (*change_cells(record, share), *sides, count(record["n"]))
-                rows.append((f"{language_name(code)}, {name}", *cells))
-    return Table(caption, ("Questions", *_CHANGE, "Before", "After", "Pairs"), rows, labels=2)
+        for group in printed_groups(comparison, code):
+            record = comparison[group][code][measure]
+            change = change_cells(record, found[group, code, measure], share)
+            cells = (*change, show(record["before"]), show(record["after"]), count(record["n"]))
+            rows.append((f"{language_name(code)}, {GROUPS[group]}", *cells))
+    return Table(caption, ("Questions", *CHANGE_HEAD, "Before", "After", "Pairs"), rows, labels=2)
 
 
 def _score_cells(

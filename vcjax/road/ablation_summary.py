@@ -26,7 +26,7 @@ from vcjax.road.ablation_data import (
     read_query_cells,
     read_questions,
 )
-from vcjax.stats.intervals import RATE, crossed_mean, rate_record
+from vcjax.stats.intervals import RATE, crossed_mean, interval_record, rate_record
 from vcjax.text.units import units
 
 CONFIDENCE = 0.95
@@ -206,16 +206,12 @@ def _difference_record(
         interval = crossed_mean(
             change,
             scale=None if name == ("loss",) else (-1.0, 1.0),
+            null=0.0,
             confidence=CONFIDENCE,
             seed=derive_seed(config.seed, *names, *name),
         )
-        return {
-            "difference": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "n": interval.n,
-            "runs": change.mean(axis=1).tolist(),
-        }
+        record = interval_record(interval, "difference")
+        return {**record, "runs": change.mean(axis=1).tolist()}
 
     return {
         "arms": list(names),

@@ -5,14 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.cells import HELD_OUT_GROUPS
-from vcjax.adversarial.measurement import attack_results
+from vcjax.adversarial.measurement import AttackResult, attack_results
 from vcjax.adversarial.summary import CONFIDENCE
 from vcjax.core.files import read_json
 from vcjax.core.run import SUMMARY
 from vcjax.core.seeds import derive_seed
-from vcjax.stats.intervals import Interval, interval_record, paired_difference, rate_record
+from vcjax.report.changes import readings
+from vcjax.stats.intervals import (
+    RATE,
+    Interval,
+    interval_record,
+    mean_interval,
+    paired_difference,
+)
 
 ALL = "all"
+Results = Mapping[str, AttackResult]
 _NAMES = {
     "attacks": "held-out attacks",
     "topics": "held-out topics",
@@ -26,10 +34,10 @@ def round_records(
 ) -> list[dict[str, Any]]:
     """One record a round, from 0: `{round, success, difference, attack}`.
 
-    `success` has the attack success rate in each group that is held out, with its exact interval,
-    over the attempts that were judged; `difference` has its rise (less is better) since the round
-    before and since the first, by attempt, with Tango's interval; `attack` has the counts of the
-    attacks that the round was trained on.
+    `success` has the attack success rate in each group that is held out over the attempts that were
+    judged; `difference` has its rise (less is better) since the round before and since the first,
+    by attempt, and the p-value. Attempts on one topic are alike, so that the intervals are by
+    topic. `attack` has the counts of the attacks that the round was trained on.
 
     Args:
       measured, attacked: the folders of the measurements from round 0 on, of the attacks from 1 on.
@@ -40,7 +48,7 @@ def round_records(
         differences = {
             since: {
                 group: _difference(
-                    found[earlier][group], groups[group], (seed, since, group, number)
+                    found[earlier][group], groups[group], derive_seed(seed, since, group, number)
                 )
                 for group in groups
             }
@@ -53,7 +61,7 @@ def round_records(
             names = ("attempts", "accepted", "rejected", "unscored", "blocked", "attack_success")
             attack = {name: summary[name] for name in names}
         success = {
-            group: rate_record(sum(judged.values()), len(judged), CONFIDENCE)
+            group: _success(judged, derive_seed(seed, "success", group, number))
             for group, judged in groups.items()
         }
         record = {"round": number, "success": success, "difference": differences}
@@ -75,46 +83,59 @@ def rounds_markdown(summary: Mapping[str, Any]) -> str:
     lines += [
         "",
         "Attack success rate: how often the checkpoint's own answer fails. Nothing that is held "
-        "out was trained on. In brackets, 95 % intervals: of the rates Clopper and Pearson's, of "
-        "the paired differences Tango's.",
+        "out was trained on. In brackets, 95 % intervals by topic. A paired difference is called "
+        "higher or lower where its p-value, corrected by Holm's method for all differences of this "
+        "table, is at most 5 %.",
         "",
         "| round | held out | success | since the round before | since the first |",
         "|---|---|---|---|---|",
     ]
+    differences = {
+        (record["round"], since, group): Interval.of(difference)
+        for record in summary["rounds"]
+        for since, groups in record["difference"].items()
+        for group, difference in groups.items()
+    }
+    # The first round's change since the round before is its change since the first one.
+    tested = {key: each for key, each in differences.items() if key[:2] != (1, "first")}
+    read_as = readings(tested, CONFIDENCE)
     for record in summary["rounds"]:
         for group, rate in record["success"].items():
-            changes = [
-                _change(record["difference"].get(since, {}).get(group))
-                for since in ("previous", "first")
-            ]
+            keys = [(record["round"], since, group) for since in ("previous", "first")]
+            if record["round"] == 1:
+                keys = keys[:1] * 2
+            changes = [_change(differences.get(key), read_as.get(key, "")) for key in keys]
             cells = [str(record["round"]), _NAMES[group], _rate(rate), *changes]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _by_group(folder: Path) -> dict[str, dict[str, bool]]:
-    """Successes by attempt in each group, and in all together."""
+def _by_group(folder: Path) -> dict[str, Results]:
+    """Results by attempt in each group, and in all together."""
     groups = {
         group: attack_results(folder, group)
         for group in HELD_OUT_GROUPS
         if (folder / f"{group}.sqlite").is_file()
     }
     together = {
-        f"{group}/{id}": success
-        for group, judged in groups.items()
-        for id, success in judged.items()
+        f"{group}/{id}": result for group, judged in groups.items() for id, result in judged.items()
     }
     return {**groups, ALL: together}
 
 
-def _difference(
-    before: Mapping[str, bool], after: Mapping[str, bool], seed: tuple[Any, ...]
-) -> dict[str, Any]:
+def _success(results: Results, seed: int) -> dict[str, Any]:
+    succeeded = [result.succeeded for result in results.values()]
+    topics = [result.topic for result in results.values()]
+    interval = mean_interval(succeeded, topics, scale=RATE, confidence=CONFIDENCE, seed=seed)
+    record = {"k": sum(succeeded), "n": interval.n, "rate": interval.value}
+    return {**record, "low": interval.low, "high": interval.high}
+
+
+def _difference(before: Results, after: Results, seed: int) -> dict[str, Any]:
     both = sorted(before.keys() & after.keys())
-    first, then = ([judged[id] for id in both] for judged in (before, after))
-    return interval_record(
-        paired_difference(first, then, confidence=CONFIDENCE, seed=derive_seed(*seed))
-    )
+    first, then = ([results[id].succeeded for id in both] for results in (before, after))
+    topics = [before[id].topic for id in both]
+    return interval_record(paired_difference(first, then, topics, confidence=CONFIDENCE, seed=seed))
 
 
 def _rate(rate: Mapping[str, Any]) -> str:
@@ -122,6 +143,7 @@ def _rate(rate: Mapping[str, Any]) -> str:
     return f"{interval:.0%}" if interval.value is None else f"{interval:.0%} of {interval.n}"
 
 
-def _change(found: Mapping[str, Any] | None) -> str:
-    interval = Interval.of(found)
-    return f"{interval:+.0%}" if interval.bounds else "–"
+def _change(difference: Interval | None, read: str) -> str:
+    if difference is None or difference.bounds is None:
+        return "–"
+    return f"{difference:+.0%}" + (f", {read}" if read in ("higher", "lower") else "")
