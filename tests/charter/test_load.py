@@ -2,6 +2,7 @@
 
 import copy
 import random
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -279,3 +280,24 @@ def test_a_run_that_began_with_the_charters_of_the_version_before_continues():
     earlier = "b62b87fabf8649439d5b382ea0ecb109f0be01b7876ccd35cd2a0709463bb988"
     recorded = [Parent("model", "m", "0" * 64), Parent("charter", "verifiable", earlier)]
     assert as_shipped_now(recorded) == [recorded[0], *charter_parents("verifiable")]
+
+
+def test_a_run_that_began_before_the_shipped_charters_had_terms_continues():
+    without_terms = "83005aa124cdeba242d14d874c3c5f278bdfb180e452907b3b61d1b09c15a8da"
+    now = charter_parents("vcllm")
+    recorded = [now[0], replace(now[1], hash=without_terms)]
+    assert as_shipped_now(recorded) == now
+    assert as_shipped_now([replace(now[1], role="charter", hash=without_terms)]) == (
+        charter_parents("universal")
+    )
+
+
+def test_terms_change_no_score_and_so_not_the_hash_by_which_scores_are_stored():
+    charter = load_charter("universal")
+    data = charter.model_dump()
+    for domain in data["domains"]:
+        for subdomain in domain["subdomains"]:
+            subdomain["terms"] = {}
+    assert Charter.model_validate(data).content_hash == charter.content_hash
+    earlier = "378b2565b09c016adf821dc7ebcb552291da64113a8091ae534e2bddc5849ee3"
+    assert charter.content_hash == earlier  # of the version without terms

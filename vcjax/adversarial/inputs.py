@@ -14,6 +14,7 @@ from vcjax.adversarial.critic.votes import AcceptThresholds
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter, Subdomain
 from vcjax.core.errors import UserError, suggest
+from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
@@ -172,8 +173,8 @@ def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
 def _questions(
     config: SynthesisConfig, charter: Charter
 ) -> tuple[tuple[Question, ...], tuple[dict[str, Any], ...]]:
-    """The questions, and what was quarantined. Those of held-out subdomains are left out: they
-    would stand in for others."""
+    """The questions, and what was quarantined. What the charter holds out is left out: it would
+    stand in for other questions."""
     if not config.questions:
         return (), ()
     loaded = read_records(
@@ -182,9 +183,10 @@ def _questions(
         on_bad_record=config.on_bad_record,
         columns=config.columns,
     )
-    held_out = {each.id for each in charter.subdomains() if each.held_out}
-    questions = (record for record in loaded.records if isinstance(record, Question))
-    return tuple(q for q in questions if q.domain not in held_out), tuple(loaded.quarantined)
+    questions = HeldOut(charter).without(loaded.records)
+    return tuple(each for each in questions if isinstance(each, Question)), tuple(
+        loaded.quarantined
+    )
 
 
 def _labelled(config: SynthesisConfig, charter: Charter) -> tuple[Labelled, ...]:

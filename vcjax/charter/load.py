@@ -1,6 +1,7 @@
 """Reads a charter by its shipped name or from a YAML file; every mistake is one line."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,20 @@ from pydantic import ValidationError
 
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
-from vcjax.core.lineage import Parent
+from vcjax.core.lineage import Parent, content_hash
 from vcjax.core.validation import explain
 from vcjax.core.yaml_files import read_mapping
 
 SHIPPED = ("universal", "vcllm", "verifiable")
 _FOLDER = Path(__file__).parent / "shipped"
 
-# SHA-256 of the shipped files while each had a copy of the domains. The charters are the same, so
-# what began with these files continues.
+# SHA-256 of the shipped files of earlier versions. No prompt or score of these charters differs, so
+# what began with these files continues. Each of the first two had a copy of the domains.
 _EARLIER_HASHES = {
     "d68a469a88b05c2e86b746732775452ff936c5270362f513bdbb77ccc3504a72": "vcllm",
     "b62b87fabf8649439d5b382ea0ecb109f0be01b7876ccd35cd2a0709463bb988": "verifiable",
+    # Without `terms`, which decide what data is left out before a run begins.
+    "83005aa124cdeba242d14d874c3c5f278bdfb180e452907b3b61d1b09c15a8da": "universal",
 }
 
 
@@ -54,12 +57,15 @@ def charter_parents(reference: str) -> list[Parent]:
 
 
 def as_shipped_now(parents: Iterable[Parent]) -> list[Parent]:
-    """Recorded parents, with today's files in place of shipped charters of an earlier version that
-    differ from today's in nothing but where the domains are written."""
+    """Recorded parents, with today's files in place of shipped charters of an earlier version from
+    which no prompt or score differs."""
     current: list[Parent] = []
     for parent in parents:
         name = _EARLIER_HASHES.get(parent.hash)
-        current += charter_parents(name) if name else [parent]
+        if name and parent.role == "charter":
+            current += charter_parents(name)
+        else:
+            current.append(replace(parent, hash=content_hash(_file(name))) if name else parent)
     return current
 
 

@@ -79,12 +79,15 @@ class Subdomain(_Strict):
     """A field of questions; a held-out one is never trained on, only evaluated.
 
     Of one that isn't, `held_out_topics` are those of its topics that are kept out of training.
+    `terms` are words and phrases by which a text without a tag is found to be about the subdomain
+    (`refugee*` is any word that begins so); no prompt has them.
     """
 
     id: Id
     name: Localised
     topics: Topics = Topics()
     held_out_topics: Topics = Topics()
+    terms: Topics = Topics()
     held_out: StrictBool = False
 
     def topics_for(self, lang: Language, *, held_out: bool) -> tuple[str, ...]:
@@ -300,10 +303,14 @@ class Charter(_Strict):
 
     @property
     def content_hash(self) -> str:
-        """SHA-256, in hex, of the charter as canonical JSON (sorted keys, no spaces, UTF-8)."""
+        """SHA-256, in hex, of the charter as canonical JSON (sorted keys, no spaces, UTF-8).
+
+        `terms` aren't in it: no prompt, verdict or score depends on them.
+        """
+        terms = {"domains": {"__all__": {"subdomains": {"__all__": {"terms"}}}}}
         return hash_text(
             json.dumps(
-                self.model_dump(mode="json"),
+                self.model_dump(mode="json", exclude=terms),
                 sort_keys=True,
                 ensure_ascii=False,
                 separators=(",", ":"),

@@ -1,6 +1,6 @@
 """Records -> a prepared dataset: deduplicated, encoded, packed into rows, and counted.
 
-Records --- without held-out domains --- Deduplicated --- encode_all --- Packer or PairRows
+Records --- HeldOut.without --- Deduplicated --- encode_all --- Packer or PairRows
    |                                          |                                |
 quarantined.jsonl                   digests.bin, samples.jsonl.zst     ArrayRecord shards
    +------------------------- summary.json, README.md -------------------------+
@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from vcjax.core.files import write_json, write_text
 from vcjax.core.markdown import markdown_templates
 from vcjax.data.digests import Deduplicated
 from vcjax.data.encode import ENCODERS, encode_all
+from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import ReadCounts, Records, check_choice
 from vcjax.data.overlap import TraceWriter
 from vcjax.data.packing import Packer, PackingCounts, PairRows
@@ -39,7 +40,7 @@ def prepare(
     *,
     quarantined: Sequence[Mapping[str, Any]] = (),
     on_bad_record: str = "error",
-    held_out: Set[str] = frozenset(),
+    held_out: HeldOut | None = None,
 ) -> dict[str, Any]:
     """Deduplicates and encodes records and writes them as rows into a folder, which appears whole
     or not at all. Documents and conversations are packed; each preference has a row of two.
@@ -51,7 +52,7 @@ def prepare(
       length: tokens of a row.
       quarantined: what was set aside before; kept beside the rows, too.
       on_bad_record: what to do with a record that the tokenizer or its chat template refuses.
-      held_out: domains whose records are left out, and counted: they are for evaluation only.
+      held_out: leaves out, and counts, what is for evaluation only.
 
     Returns:
       The summary that is in `summary.json`.
@@ -65,7 +66,6 @@ def prepare(
     packer: Any = Packer(length, split_long=kind == "documents")
     if kind == PAIRED:
         packer = PairRows(length)
-    kept_out: Counter[str] = Counter()
     by_turn = 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
@@ -81,7 +81,8 @@ def prepare(
                 records.set_aside = bad.add
             # Traces are of what is left after deduplication, in its order, whether or not it can
             # be encoded: what is set aside there is still known to be in the data.
-            unique = Deduplicated(_without(records, held_out, kept_out), traces.add)
+            trained = records if held_out is None else held_out.without(records)
+            unique = Deduplicated(trained, traces.add)
             for record, examples in encode_all(kind, tokenizer, unique):
                 if isinstance(examples, UserError):
                     if on_bad_record == "error":
@@ -96,8 +97,10 @@ def prepare(
                     writer.write(packer.add(example))
             writer.write(packer.finish())
         counts = packer.counts
+        by_content = held_out.by_content if held_out else Counter[str]()
+        kept_out = by_content.total() + (held_out.by_domain.total() if held_out else 0)
         if not counts.rows:
-            why = _why_empty(kind, length, counts, bad, kept_out.total())
+            why = _why_empty(kind, length, counts, bad, kept_out)
             raise UserError(f"{folder}: nothing to write: {why}")
         read = records.counts if isinstance(records, Records) else ReadCounts()
         summary = {
@@ -105,7 +108,8 @@ def prepare(
             "length": length,
             "duplicates": unique.duplicates,
             "quarantined": bad.count,
-            "held_out": kept_out.total(),
+            "held_out": kept_out,
+            "held_out_by_content": dict(sorted(by_content.items())),
             "by_turn": by_turn,
             **read.summary(),
             **asdict(counts),
@@ -201,24 +205,16 @@ def omissions(summary: Mapping[str, Any], held_out: bool = False) -> list[str]:
     if unread := summary.get("columns_not_read", {}):
         named = ", ".join(f"{name} ({count} rows)" for name, count in unread.items())
         lines.append(f"columns not read: {named}")
+    for domain, count in summary.get("held_out_by_content", {}).items():
+        lines.append(f"{count} of them have no domain and are about {domain!r} by what they say")
     if held_out and (without := summary["domains"].get("none", 0)):
+        checked = "held_out_by_content" in summary
+        how = "only by what they say" if checked else "not at all (prepared by an earlier version)"
         lines.append(
-            f"{without} of {examples} {kind} have no domain: none of them can be held out "
-            "(config.require_domain=True makes that an error)"
+            f"{without} of {examples} {kind} have no domain: the charter's held-out topics were "
+            f"looked for in them {how} (config.require_domain=True makes that an error)"
         )
     return lines
-
-
-def _without(
-    records: Iterable[Record], held_out: Set[str], kept_out: Counter[str]
-) -> Iterator[Record]:
-    """The records of other domains; those left out are counted by domain in `kept_out`."""
-    for record in records:
-        domain = getattr(record, "domain", None) or NO_DOMAIN
-        if domain in held_out:
-            kept_out[domain] += 1
-        else:
-            yield record
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from vcjax.core.lineage import Parent
 from vcjax.core.run import Run
 from vcjax.core.seeds import derive_seed
 from vcjax.data.files import data_parents
+from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import Records
 from vcjax.data.records import BenchmarkItem, Conversation, Document
 from vcjax.generate.scoring import Scored, score
@@ -164,14 +165,14 @@ def ordinary_conversations(config: AblationConfig, arm: Arm) -> Iterator[Convers
       UserError: a bad file, or none in the language and outside of what the charter holds out.
     """
     charter = load_charter(config.charter)
-    held_out = {each.id for each in charter.subdomains() if each.held_out}
+    held_out = HeldOut(charter)
     files = arm.conversations or config.conversations
     found = False
     for record in Records(files, "conversations", on_bad_record=config.on_bad_record):
         if (
             isinstance(record, Conversation)
             and record.lang == config.language
-            and record.domain not in held_out
+            and not held_out.holds(record)
         ):
             found = True
             yield record

@@ -13,6 +13,7 @@ from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
 from vcjax.data.files import Names, data_parents, is_prepared, split_paths
+from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import Records
 from vcjax.data.preparation import omissions, prepare
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared
@@ -71,12 +72,9 @@ def folders_and_files(paths: str) -> tuple[list[Path], list[str]]:
     )
 
 
-def held_out_domains(config: TrainConfig) -> frozenset[str]:
-    """The domains that the charter keeps for evaluation."""
-    if not config.charter:
-        return frozenset()
-    subdomains = load_charter(config.charter).subdomains()
-    return frozenset(subdomain.id for subdomain in subdomains if subdomain.held_out)
+def held_out_by(config: TrainConfig) -> HeldOut | None:
+    """What the charter keeps for evaluation; None without a charter."""
+    return HeldOut(load_charter(config.charter)) if config.charter else None
 
 
 def check_prepared(
@@ -96,7 +94,10 @@ def check_prepared(
     wanted = config.kind if kind is None and paired else kind
     if wanted is not None and found.summary["kind"] != wanted:
         raise UserError(f"{where} has {found.summary['kind']}, not {wanted}")
-    for domain in sorted(held_out_domains(config) & found.summary["domains"].keys()):
+    held_out = held_out_by(config)
+    for domain in sorted(
+        (held_out.domains if held_out else set()) & found.summary["domains"].keys()
+    ):
         raise UserError(
             f"{where} has records of {domain!r}, a domain that charter {config.charter!r} "
             "holds out; prepare it again without them"
@@ -176,7 +177,7 @@ def prepare_sources(
             shared(f"{source.field} prepared")
             prepared.append(open_prepared(folder))
         if is_main_process():
-            _report(source.field, prepared, bool(held_out_domains(config)))
+            _report(source.field, prepared, bool(config.charter))
         # The loader draws from a part in proportion to its weight; a part with twice the rows needs
         # twice the weight for each of them to be drawn as often.
         rows = sum(map(len, prepared))
@@ -210,7 +211,7 @@ def _prepare(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokeniz
         tokenizer,
         config.length,
         on_bad_record=config.on_bad_record,
-        held_out=held_out_domains(config),
+        held_out=held_out_by(config),
     )
 
 

@@ -23,7 +23,7 @@ from vcjax.parallel import (
 from vcjax.text.templates import END_OF_TURN, default_template
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
-from vcjax.train.data import Source, check_sources, held_out_domains
+from vcjax.train.data import Source, check_sources, held_out_by
 from vcjax.train.logging import check_sink
 from vcjax.train.offload import check_offload
 from vcjax.train.optim import check_groups
@@ -249,10 +249,11 @@ def _read_source(source: Source, held_out: HeldOutRecords, config: TrainConfig) 
         _report(source.field, part, config)
         for what in held_out.find_prepared(part):
             found, first = found + 1, first or f" ({what})"
-    untrained = held_out_domains(config)
+    untrained = held_out_by(config)
     for record in source.raw or ():
-        trained = getattr(record, "domain", None) not in untrained
-        if held_out.count and trained and (what := held_out.find(record)) is not None:
+        if not held_out.count or (untrained is not None and untrained.holds(record)):
+            continue
+        if (what := held_out.find(record)) is not None:
             found, first = found + 1, first or f" ({what})"
     if found:
         raise UserError(

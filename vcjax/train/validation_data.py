@@ -27,7 +27,7 @@ from vcjax.train.data import (
     DATA,
     check_prepared,
     folders_and_files,
-    held_out_domains,
+    held_out_by,
     raw_records,
     run_parents,
 )
@@ -87,11 +87,11 @@ def check_validation_data(config: TrainConfig, tokenizer: Tokenizer, workdir: Pa
 def measured_records(raw: Records, config: TrainConfig) -> Iterator[Record]:
     """The records that are measured on, read anew.
 
-    Those of the domains that the charter holds out are left out, as they are in training: what is
-    measured here decides when a run stops and which checkpoint is kept.
+    What the charter holds out is left out, as it is in training: what is measured here decides
+    when a run stops and which checkpoint is kept.
     """
-    held_out = held_out_domains(config)
-    return (record for record in raw if _key(record)[1] not in held_out)
+    held_out = held_out_by(config)
+    return iter(raw) if held_out is None else held_out.without(raw)
 
 
 def check_raw_groups(
