@@ -168,9 +168,23 @@ def test_an_interval_belongs_to_its_seed_and_to_the_estimate():
     assert alpha.value == pytest.approx(krippendorff_alpha([a, b]))
 
 
-def test_an_interval_is_withheld_where_many_resamples_have_none():
-    # A third of the resamples see one label only.
-    assert kappa_interval([0, 0, 0, 1], [0, 0, 0, 1]) == Interval(1.0, None, None, 4)
+@pytest.mark.parametrize("weights", [None, "quadratic"])
+def test_raters_who_agree_on_all_of_a_few_items_may_yet_disagree(weights):
+    few, many = ([0] * n + [1] * n for n in (6, 60))
+    intervals = [kappa_interval(labels, labels, weights) for labels in (few, many)]
+    intervals += [alpha_interval(np.array([labels, labels])) for labels in (few, many)]
+    for interval in intervals:
+        assert (interval.value, interval.high) == (1.0, 1.0)
+    assert 0.3 < intervals[0].low < 0.6
+    assert 0.3 < intervals[2].low < 0.6
+    assert 0.9 < intervals[1].low < 1
+    assert 0.9 < intervals[3].low < 1
+
+
+def test_a_single_rare_label_leaves_agreement_nearly_unknown():
+    interval = kappa_interval([0, 0, 0, 1], [0, 0, 0, 1])
+    assert interval.value == 1.0
+    assert interval.low < 0
 
 
 @pytest.mark.parametrize(

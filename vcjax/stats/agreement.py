@@ -1,6 +1,11 @@
 """How far raters agree beyond chance: kappa, alpha and intraclass correlation.
 
 Every coefficient is NaN where it is undefined: where chance alone would leave no disagreement.
+
+Intervals are by the Bayesian bootstrap (Rubin 1981): the items get random weights, uniform on the
+simplex. As in Gaffke's bound (`vcjax.stats.bounded`), one item that nobody saw gets a weight, too:
+a disagreement for the lower bound, an agreement for the upper one. Without it, raters who agree on
+all of a few items would have an interval of no width.
 """
 
 from collections.abc import Sequence
@@ -15,10 +20,6 @@ Weights = Literal["linear", "quadratic"]
 Level = Literal["nominal", "ordinal", "interval"]
 Form = Literal["1,1", "2,1", "3,1", "1,k", "2,k", "3,k"]
 Label = str | int | float | bool
-
-# A resample may leave a coefficient undefined. An interval over the defined ones alone would be
-# biased, so nearly all must be defined for there to be one.
-_LEAST_DEFINED = 0.95
 
 
 def cohen_kappa(
@@ -53,11 +54,16 @@ def kappa_interval(
     seed: int = 0,
     resamples: int = 9999,
 ) -> Interval:
-    """`cohen_kappa` with its percentile bootstrap interval, the items being resampled."""
+    """`cohen_kappa` with its interval for other items; see the head of this file."""
     table = _pairs(a, b, weights, labels)
-    shares = _resample(table.ravel(), seed, resamples)
-    tables = shares.reshape(-1, *table.shape)
-    return _interval(_kappa(table, weights), _kappa(tables, weights), len(a), confidence)
+    drawn, unseen = _weights(table.ravel(), seed, resamples)
+    tables = drawn.reshape(-1, *table.shape)
+    cost = _cost(len(table), weights)
+    # On average: of the worst disagreements, and of agreements on the labels as often as they come.
+    disagreement = (cost == cost.max()) / np.sum(cost == cost.max())
+    agreement = np.diag(table.sum(axis=0) + table.sum(axis=1)) / (2 * table.sum())
+    lows, highs = (_kappa(tables + unseen * each, weights) for each in (disagreement, agreement))
+    return _interval(_kappa(table, weights), lows, highs, len(a), confidence)
 
 
 def fleiss_kappa(counts: Int[np.ndarray, "items categories"] | Sequence[Sequence[int]]) -> float:
@@ -105,15 +111,24 @@ def alpha_interval(
     seed: int = 0,
     resamples: int = 9999,
 ) -> Interval:
-    """`krippendorff_alpha` with its percentile bootstrap interval, the items being resampled."""
+    """`krippendorff_alpha` with its interval for other items; see the head of this file."""
     counts, values = _value_counts(ratings, level)
-    # Items with the same ratings are interchangeable: few kinds instead of many items per resample.
+    # Items with the same ratings are interchangeable: few kinds instead of many items per draw.
     kinds, times = np.unique(counts, axis=0, return_counts=True)
     each = _coincidences(kinds)
-    drawn = np.einsum("rk,kab->rab", _resample(times, seed, resamples), each)
+    weights, unseen = _weights(times, seed, resamples)
+    drawn = np.einsum("rk,kab->rab", weights, each)
     whole = np.einsum("k,kab->ab", times, each)
-    alphas = _alpha(drawn, values, level)
-    return _interval(_alpha(whole, values, level), alphas, len(counts), confidence)
+    # The unseen item has as many ratings as the others have on average: half of them the lowest and
+    # half the highest value, or all the same, each value as often as it comes.
+    ratings_each = whole.sum() / len(counts)
+    disagreement = np.zeros_like(whole)
+    disagreement[0, -1] = disagreement[-1, 0] = ratings_each / 2
+    agreement = np.diag(whole.sum(axis=0)) * ratings_each / whole.sum()
+    lows, highs = (
+        _alpha(drawn + unseen * item, values, level) for item in (disagreement, agreement)
+    )
+    return _interval(_alpha(whole, values, level), lows, highs, len(counts), confidence)
 
 
 def icc(
@@ -190,12 +205,17 @@ def _order(label: Label) -> tuple[bool, Any]:
 def _kappa(
     tables: Float[np.ndarray, "*resamples labels labels"], weights: Weights | None
 ) -> Float[np.ndarray, "*resamples"]:
-    indices = np.arange(tables.shape[-1])
-    apart = np.abs(indices[:, None] - indices)
-    cost = {None: apart > 0, "linear": apart, "quadratic": apart**2}[weights]
+    cost = _cost(tables.shape[-1], weights)
     shares = tables / tables.sum(axis=(-2, -1), keepdims=True)
     chance = shares.sum(axis=-1)[..., :, None] * shares.sum(axis=-2)[..., None, :]
     return _beyond_chance((cost * shares).sum(axis=(-2, -1)), (cost * chance).sum(axis=(-2, -1)))
+
+
+def _cost(labels: int, weights: Weights | None) -> Float[np.ndarray, "labels labels"]:
+    """How much a disagreement counts."""
+    indices = np.arange(labels)
+    apart = np.abs(indices[:, None] - indices)
+    return np.asarray({None: apart > 0, "linear": apart, "quadratic": apart**2}[weights], float)
 
 
 def _value_counts(
@@ -250,25 +270,24 @@ def _beyond_chance(observed: Any, expected: Any) -> np.ndarray:
     return 1 - observed / np.where(expected > 0, expected, np.nan)
 
 
-def _resample(
-    counts: Float[np.ndarray, " kinds"], seed: int, resamples: int
-) -> Float[np.ndarray, "resamples kinds"]:
-    """Draws as many items as there are, with replacement, and counts them by kind.
-
-    Items of one kind are alike, so that this is the item bootstrap itself.
-    """
+def _weights(
+    counts: Float[np.ndarray, " kinds"], seed: int, draws: int
+) -> tuple[Float[np.ndarray, "draws kinds"], Float[np.ndarray, "draws 1 1"]]:
+    """Random weights of the items of each kind and of one that nobody saw; together they are as
+    many as there are items."""
     rng = np.random.default_rng(seed)
-    n = round(counts.sum())
-    return rng.multinomial(n, counts / counts.sum(), resamples).astype(np.float64)
+    seen = rng.gamma(counts, size=(draws, len(counts)))  # sums of the items' exponential weights
+    unseen = rng.exponential(size=(draws, 1))
+    scale = counts.sum() / (seen.sum(axis=1, keepdims=True) + unseen)
+    return seen * scale, (unseen * scale)[:, :, None]
 
 
-def _interval(estimate: Any, draws: np.ndarray, n: int, confidence: float) -> Interval:
+def _interval(
+    estimate: Any, lows: np.ndarray, highs: np.ndarray, n: int, confidence: float
+) -> Interval:
     value = float(estimate)
-    defined = draws[~np.isnan(draws)]
     if np.isnan(value):
         return Interval(None, None, None, n)
-    if len(defined) < _LEAST_DEFINED * len(draws):
-        return Interval(value, None, None, n)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return Interval(value, min(float(low), value), max(float(high), value), n)
+    low, high = float(np.quantile(lows, tail)), float(np.quantile(highs, 1 - tail))
+    return Interval(value, min(low, value), max(high, value), n)
