@@ -2,11 +2,11 @@
 
     python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
 
-Each round attacks the current checkpoint, with most attempts where it is weakest, generates answers
-to the queries at which it failed, trains on them and attacks again. Before the first round and
-after each round, the same held-out attacks and topics are tried: the table in the workdir's
-README.md reports how often they succeed, and whether that changed. The rules of the charter
-`verifiable` decide, without a Critic.
+Each round attacks the current checkpoint, generates answers to the queries at which it failed,
+trains on them and attacks again; most attempts go where the round before gave such pairs. Before
+the first round and after each round, the same held-out attacks and topics are tried: the table in
+the workdir's README.md reports how often they succeed, and whether that changed. The rules of the
+charter `verifiable` decide, without a Critic.
 
 The time of a whole run on two CPU cores hasn't been measured.
 """

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,8 +218,8 @@ def test_the_weakest_cell_gets_most_and_what_is_unknown_is_tried():
 
 def test_older_rounds_count_less():
     rounds = [
-        {CELLS[0]: {"rejected": 8, "accepted": 4, "unscored": 9}},
-        {CELLS[0]: {"rejected": 1}, CELLS[1]: {"accepted": 2}},
+        {CELLS[0]: Tally(attempts=12, accepted=8)},
+        {CELLS[0]: Tally(1, 1), CELLS[1]: Tally(2, 0)},
     ]
     known = posteriors(CELLS[:3], rounds, 0.5)
     assert known[CELLS[0]] == Posterior(8 * 0.5 + 1, 4 * 0.5)
@@ -226,3 +227,34 @@ def test_older_rounds_count_less():
     assert known[CELLS[2]] == Posterior()
     assert known[CELLS[0]].parameters == (6, 3)
     assert posteriors(CELLS[:1], [], 0.5) == {CELLS[0]: Posterior()}
+
+
+def spent_without_a_pair(by_pairs, *, rounds=8, attempts=240, cells=12, floor=1, discount=0.5):
+    """The share of a simulated loop's attempts in the half of its cells that never give a pair.
+
+    There the target fails at every attack, but no answer to it is ever good; in the other half it
+    fails at 3 attacks of 10, and 6 answers of 10 are good. The first round isn't counted, in which
+    nothing is known.
+
+    Args:
+      by_pairs: allocate by the pairs; otherwise by the target's failures alone.
+    """
+    random = np.random.default_rng(0)
+    group = CELLS[:cells]
+    barren = set(group[::2])
+    known, spent = [], Counter()
+    for round in range(rounds):
+        shares = allocate(posteriors(group, known, discount), attempts, floor=floor, seed=round)
+        tallies = {}
+        for cell, share in shares.items():
+            spent[cell in barren] += share if known else 0
+            failed = share if cell in barren else random.binomial(share, 0.3)
+            pairs = 0 if cell in barren else random.binomial(failed, 0.6)
+            tallies[cell] = Tally(share, int(pairs if by_pairs else failed))
+        known.append(tallies)
+    return spent[True] / spent.total()
+
+
+def test_attempts_go_where_pairs_come_from_and_not_where_only_the_target_fails():
+    assert spent_without_a_pair(by_pairs=False) > 0.9
+    assert spent_without_a_pair(by_pairs=True) < 0.25

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from vcjax.adversarial.critic.canaries import sample_judged
-from vcjax.adversarial.summary import RunSummary
+from vcjax.adversarial.summary import RunSummary, gave_pair
 
 
 def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, score=5.0):
@@ -46,6 +46,15 @@ def test_success_of_attacks_is_the_share_of_the_target_s_answers_that_fail():
     assert success["attacks"] == {"dilemma": success["overall"]}
     assert found["cells"][0]["attack_success"] == success["overall"]
     assert summary([attempt(0)])["attack_success"] is None
+
+
+def test_a_pair_needs_the_attacker_s_query_the_target_s_failure_and_a_good_answer():
+    failed = attempt(0, target="rejected")
+    assert gave_pair(failed)
+    assert not gave_pair({**failed, "source": "seed"})
+    assert not gave_pair(attempt(1, target="accepted"))
+    assert not gave_pair(attempt(2, "rejected", target="rejected"))
+    assert not gave_pair(attempt(3))
 
 
 def test_framings_are_consistent_where_both_answers_end_alike():

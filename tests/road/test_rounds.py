@@ -21,7 +21,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
-from vcjax.road.rounds import RoundsConfig, attack_results_by_cell, run_rounds
+from vcjax.road.rounds import RoundsConfig, pairs_by_cell, run_rounds
 from vcjax.road.rounds_summary import ALL, rounds_markdown
 
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"]
@@ -150,9 +150,10 @@ def test_nothing_that_is_held_out_is_trained_on(looped):
 
 def test_attempts_go_where_the_round_before_failed_and_none_starves(looped, values):
     workdir, _ = looped
-    found = attack_results_by_cell(workdir / "attack1")
-    assert found
-    assert all(counts.total() > 0 for counts in found.values())
+    found = pairs_by_cell(workdir / "attack1")
+    summary = read_json(workdir / "attack1" / "summary.json")
+    assert sum(tally.attempts for tally in found.values()) == summary["attempts"]
+    assert 0 < sum(tally.accepted for tally in found.values()) <= summary["accepted"]
     cells = read_json(workdir / "attack2" / "summary.json")["cells"]
     assert len(cells) == 4
     assert min(cell["attempts"] for cell in cells) >= values["floor"]

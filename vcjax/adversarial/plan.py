@@ -2,7 +2,7 @@
 
 So kills, concurrency and the order in which replies come change nothing: the same ledger is
 continued with the same wave. The report of what was missed, and the allocation of a closed loop's
-next round to the cells where attacks succeed, follow.
+next round to the cells where attempts give pairs, follow.
 """
 
 import heapq
@@ -17,13 +17,11 @@ from vcjax.adversarial.cells import Attempt, Cell, CellGroup
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 
-AttackResults = Mapping[Cell, Mapping[str, int]]
-"""By cell, how often the attacked model's answers were `rejected`, `accepted` and so on."""
-
 
 @dataclass(frozen=True)
 class Tally:
-    """The decided attempts of a cell, and those of them that were accepted."""
+    """The decided attempts of a cell, and those of them that were accepted: what an allocation is
+    made from counts an attempt as accepted only by `vcjax.adversarial.summary.gave_pair`."""
 
     attempts: int = 0
     accepted: int = 0
@@ -170,8 +168,8 @@ def quota_report(planner: Planner, tallies: Mapping[Cell, Tally]) -> dict[str, A
 
 @dataclass(frozen=True)
 class Posterior:
-    """Beta posterior of an attack's success in a cell, from a uniform prior; counts may be
-    discounted."""
+    """Beta posterior of the share of a cell's attempts that give a pair, from a uniform prior;
+    counts may be discounted."""
 
     succeeded: float = 0.0
     failed: float = 0.0
@@ -182,27 +180,30 @@ class Posterior:
 
 
 def posteriors(
-    cells: Collection[Cell], rounds: Sequence[AttackResults], discount: float
+    cells: Collection[Cell], rounds: Sequence[Mapping[Cell, Tally]], discount: float
 ) -> dict[Cell, Posterior]:
     """What is known of each cell.
+
+    An attempt succeeds if it gave a pair to train on: the attacked model failed *and* a good answer
+    was written. Where only the first counted, cells that never yield a pair would get nearly all
+    attempts: `tests/adversarial/test_plan.py` simulates it.
 
     Rounds attack different checkpoints, so older counts are discounted (Raj and Kalyani, "Taming
     non-stationary bandits", arXiv 1707.09727).
 
     Args:
-      rounds: results of the rounds so far, the latest last.
+      rounds: the attempts of the rounds so far, and those that gave a pair; the latest last.
       discount: what a count is worth a round later, 0 to 1.
     """
     weights = [discount**age for age in range(len(rounds))][::-1]
-
-    def discounted(cell: Cell, kind: str) -> float:
-        counts = (results.get(cell, {}).get(kind, 0) for results in rounds)
-        return sum(weight * count for weight, count in zip(weights, counts, strict=True))
-
-    return {
-        cell: Posterior(discounted(cell, "rejected"), discounted(cell, "accepted"))
-        for cell in cells
-    }
+    found = {}
+    for cell in cells:
+        tallies = [tally.get(cell, Tally()) for tally in rounds]
+        weighted = list(zip(weights, tallies, strict=True))
+        pairs = sum(weight * tally.accepted for weight, tally in weighted)
+        attempts = sum(weight * tally.attempts for weight, tally in weighted)
+        found[cell] = Posterior(pairs, attempts - pairs)
+    return found
 
 
 def allocate(
@@ -212,9 +213,9 @@ def allocate(
     (Thompson, 1933; Russo et al., "A tutorial on Thompson sampling", arXiv 1707.02038).
 
     Each attempt beyond the floor goes to the cell whose draw from its posterior is the highest: a
-    cell gets attempts in proportion to the probability that it is the weakest, so that what is
-    hardly known is tried too. Where the floor needs more attempts than there are, they are spread
-    evenly.
+    cell gets attempts in proportion to the probability that it yields the most pairs, so that what
+    is hardly known is tried too. Where the floor needs more attempts than there are, they are
+    spread evenly.
     """
     cells = list(known)
     # A floor under every cell: a posterior that is wrong is only corrected by further attempts.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vcjax.adversarial.calls import ACTOR, TARGET
+from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.diversity import SampledDiversity
 from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
@@ -140,6 +140,19 @@ def _attacker_stopped(kind: str, reason: str) -> bool:
         return False
     origin, _, what = reason.partition(": ")
     return origin in (Origin.ATTACKER, Origin.FOLLOW_UP) and what != AttemptReason.OTHER_SHARD
+
+
+def gave_pair(attempt: Mapping[str, Any]) -> bool:
+    """Whether an attempt gave what a round of training wants: the target failed at a query of the
+    Attacker's, and a good answer to it was written.
+
+    A stand-in question isn't the attack of its cell, so what it gave doesn't count for the cell.
+    """
+    return (
+        attempt["source"] == ATTACKER
+        and attempt["kind"] == "accepted"
+        and attack_outcome(attempt) == "rejected"
+    )
 
 
 class AttackSuccess:

@@ -64,7 +64,8 @@ class _Matcher:
     """The held-out words of one subdomain in one language."""
 
     def __init__(self, subdomain: Subdomain, lang: Language) -> None:
-        self.id, self._lang = subdomain.id, lang
+        self.id = subdomain.id
+        self._lang: Language = lang
         topics = subdomain.topics_for(lang, held_out=True)
         found = (_content(topic.casefold(), lang) for topic in topics)
         self._topics = [words for words in found if len(words) >= _LEAST_WORDS]

@@ -3,11 +3,10 @@
     measure0 -> attack1 -> train1 -> measure1 -> attack2 -> ...
 
 `measure` attacks on all that is held out, with the same queries each time, and nothing of it is
-trained on; `attack` makes the pairs of a round, where the checkpoint is weakest; `train` trains it
-on them.
+trained on; `attack` makes the pairs of a round, where the round before gave most; `train` trains
+the checkpoint on them.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,13 +17,13 @@ from vcjax.adversarial.calls import ACTOR, ATTACKER
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_inputs
-from vcjax.adversarial.ledger.query import asked_queries
+from vcjax.adversarial.ledger.query import asked_queries, attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.measurement import measure_attacks, measured_queries
-from vcjax.adversarial.plan import allocate, posteriors
+from vcjax.adversarial.plan import Tally, allocate, posteriors
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
-from vcjax.adversarial.summary import shortfall
+from vcjax.adversarial.summary import gave_pair, shortfall
 from vcjax.charter.load import charter_parents
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json, write_text
@@ -125,7 +124,7 @@ class RoundsConfig:
             raise UserError(f"config.discount must be 0 to 1, not {self.discount}")
         if self.synthesis.per_cell:
             raise UserError(
-                "config.synthesis.per_cell: the attempts of a round go where attacks succeed, not "
+                "config.synthesis.per_cell: the attempts of a round go where they give pairs, not "
                 "where pairs are missing; set it to 0"
             )
 
@@ -222,11 +221,11 @@ class _Loop:
         )
 
     def _attack(self, round: int) -> None:
-        """Attacks the checkpoint before the round, where it is weakest, and has pairs written."""
+        """Attacks the checkpoint before the round, where that gives pairs, and has them written."""
         folder = self._folder("attack", round)
         config = self._synthesis(round, self._model(round - 1))
         config = _unless_used(config, SYNTHESIS_EXTENDABLE, folder, self._folder("train", round))
-        known = [attack_results_by_cell(self._folder("attack", n)) for n in range(1, round)]
+        known = [pairs_by_cell(self._folder("attack", n)) for n in range(1, round)]
         shares = allocate(
             posteriors(self.suite.cells(), known, self.config.discount),
             config.attempts,
@@ -315,13 +314,14 @@ def _unless_used(config: _Config, extendable: Sequence[str], folder: Path, used:
     return replace(config, **{name: recorded[name] for name in extendable})
 
 
-def attack_results_by_cell(folder: Path) -> Mapping[Cell, Mapping[str, int]]:
-    """How often the attacked checkpoint failed and passed in each cell of a synthesis run."""
-    found: dict[Cell, Counter[str]] = {}
-    for cell in read_json(folder / SUMMARY)["cells"]:
-        if rate := cell["attack_success"]:
-            failed, passed = rate["k"], rate["n"] - rate["k"]
-            found[Cell.of(cell)] = Counter(rejected=failed, accepted=passed)
+def pairs_by_cell(folder: Path) -> dict[Cell, Tally]:
+    """The attempts of a synthesis run by cell, and those of them that gave a pair to train on."""
+    found: dict[Cell, Tally] = {}
+    with opened_to_read(folder / "ledger.sqlite") as connection:
+        for attempt in attempts(connection):
+            kind = "accepted" if gave_pair(attempt) else "rejected"
+            cell = Cell.of(attempt)
+            found[cell] = found.get(cell, Tally()).counted(kind)
     return found
 
 
