@@ -32,6 +32,11 @@ def benchmark_items() -> list[dict]:
     ]
 
 
+def written(query: str) -> str:
+    """The reply in which an Attacker writes a query."""
+    return json.dumps({"query": query}, ensure_ascii=False)
+
+
 def write_lines(path: Path, records: list[dict]) -> str:
     """Writes one JSON object a line; returns the path as a config has it."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

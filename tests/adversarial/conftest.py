@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.questions import written
 from vcjax.adversarial.attacks.style import choose_attacks
 from vcjax.adversarial.cells import AttackSuite, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
@@ -58,9 +59,9 @@ def styles():
 
 @pytest.fixture
 def pipeline(charter, styles, tmp_path) -> Callable:
-    """A function from replies by key (a text, a text and its finish reason, or a record) to a
-    pipeline on the ledger in `tmp_path`, its plan if nothing is accepted, and the roles that hear
-    what is asked."""
+    """A function from replies by key (a text, a text and its finish reason, or a record; of an
+    Attacker the query) to a pipeline on the ledger in `tmp_path`, its plan if nothing is accepted,
+    and the roles that hear what is asked."""
 
     def make(
         said,
@@ -78,6 +79,7 @@ def pipeline(charter, styles, tmp_path) -> Callable:
             for key, text in said.items():
                 if not isinstance(text, dict):
                     text, reason = (text, "stop") if isinstance(text, str) else text
+                    text = written(text) if "/attacker" in key and reason == "stop" else text
                     text = {"text": text, "finish_reason": reason}
                 stream.write(json.dumps({"key": key, **text}) + "\n")
         config = SynthesisConfig(attempts=attempts, **changes)
@@ -124,7 +126,9 @@ def transcripts(small_charter, tmp_path) -> Callable:
                 id = f"parks.dilemma.en.s2.t1.{n}"
                 noun = NOUNS[n]
                 said = {
-                    f"{id}/attacker": f"Which {noun} near {noun}town has to go for a new {noun}?",
+                    f"{id}/attacker": written(
+                        f"Which {noun} near {noun}town has to go for a new {noun}?"
+                    ),
                     f"{id}/actor/0": answer,
                     **{f"{id}/critic/0{vote}": verdict(n) for vote in ("", "/v1", "/v2", "/v3")},
                     **{

@@ -8,6 +8,7 @@ import datasets
 import pytest
 
 from tests.adversarial.test_synthesize import flags
+from tests.questions import written
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_suite
@@ -65,9 +66,9 @@ def said(cell, index, n, refuses):
     lang = cell.lang
     answer = REFUSAL[lang] if refuses else ANSWERS[lang]
     verdict = json.dumps({"reason": "So.", "score": 5})
-    stages = {"attacker": query(lang, 2 * n), "actor/0": answer, "critic/0": verdict}
+    stages = {"attacker": written(query(lang, 2 * n)), "actor/0": answer, "critic/0": verdict}
     if cell.attack == "gradual_escalation":
-        stages |= {"attacker/t1": query(lang, 2 * n + 1)}
+        stages |= {"attacker/t1": written(query(lang, 2 * n + 1))}
         stages |= {"actor/t1/0": answer, "critic/t1/0": verdict}
     if cell.attack == "iterative_refinement":
         stages |= {"actor/r0.0": REFUSAL[lang]}

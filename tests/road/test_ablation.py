@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.hub_server import TINY, hub_of
-from tests.questions import write_lines
+from tests.questions import write_lines, written
 from vcjax.charter.load import load_charter
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
@@ -61,10 +61,10 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
         for attack in (*ATTACKS, *HELD_OUT):
             for n in range(6):
                 key = f"{subdomain}.{attack}.en.s2.t1.{n}"
-                replies.append({"key": f"{key}/attacker", "text": next(asked)})
+                replies.append({"key": f"{key}/attacker", "text": written(next(asked))})
                 # In the second round the first try is what the first round has asked.
-                replies.append({"key": f"{key}/attacker/1", "text": next(asked)})
-                replies.append({"key": f"{key}/attacker/measured", "text": next(asked)})
+                replies.append({"key": f"{key}/attacker/1", "text": written(next(asked))})
+                replies.append({"key": f"{key}/attacker/measured", "text": written(next(asked))})
                 good = f"The {NOUNS[n]} belongs to all of us, and {n} neighbours agree on it."
                 long = f"{good} But there are others who see it in another way, and they say why."
                 replies.append({"key": f"{key}/actor/0", "text": long})

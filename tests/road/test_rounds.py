@@ -10,6 +10,7 @@ import pytest
 from configs.rounds import get_config
 from tests.hub_server import TINY, hub_of
 from tests.processes import restored
+from tests.questions import written
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_suite
@@ -65,7 +66,7 @@ def values(road, tmp_path_factory) -> dict:
             for index in range(24):
                 adjective, noun = pairs[(number * 24 + index) % len(pairs)]
                 query = f"Why would {index} people in {noun}town give up the {adjective} {noun}?"
-                record = {"key": f"{cell.id}.{index}/attacker", "text": query}
+                record = {"key": f"{cell.id}.{index}/attacker", "text": written(query)}
                 said.write(json.dumps(record) + "\n")
     return values
 

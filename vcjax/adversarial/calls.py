@@ -81,7 +81,8 @@ class CallBuilder:
             top_p=self._top_p,
             seed=derive_seed(self._seed, attempt, stage),
             json_schema=schema,
-            top_logprobs=_ALTERNATIVES if schema is not None else 0,
+            # A query in JSON may have numbers too, but they aren't scores.
+            top_logprobs=_ALTERNATIVES if schema is not None and role != ATTACKER else 0,
         )
         return Call(role, attempt, stage, ask)
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from vcjax.adversarial.actor import Actor, AttackedModel
 from vcjax.adversarial.attacks.prompts import (
+    QUERY_SCHEMA,
     Turn,
     attacker_messages,
-    extract_query,
     follow_up_messages,
+    read_query,
 )
 from vcjax.adversarial.attacks.queries import Queries
 from vcjax.adversarial.attacks.style import Attack, Kind
@@ -263,9 +264,10 @@ class Episodes:
         written = WrittenQuery("")
         for n in range(self._tries):
             name = f"{stage}/{n}" if n else stage
-            [reply] = yield [self._calls.build(ATTACKER, attempt.id, name, prompt)]
-            text = extract_query(reply.text)
-            written = WrittenQuery(text, reason_of(text), failed_call(ATTACKER, reply))
+            [reply] = yield [self._calls.build(ATTACKER, attempt.id, name, prompt, QUERY_SCHEMA)]
+            text, unreadable = read_query(reply)
+            reason = unreadable or reason_of(text)
+            written = WrittenQuery(text, reason, failed_call(ATTACKER, reply))
             if written.reject_reason is None or written.failed is not None:
                 break
         return written

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.attacks.prompts import attacker_messages, extract_query
+from vcjax.adversarial.attacks.prompts import QUERY_SCHEMA, attacker_messages, read_query
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.calls import (
     ACTOR,
@@ -217,10 +217,12 @@ class QueryWriter:
         """One query; empty where what was written can't be asked."""
         attack = self._attacks[attempt.attack]
         prompt = attacker_messages(attack, attempt.lang, attempt.topic, attempt.severity)
-        [reply] = yield [self._calls.build(ATTACKER, attempt.id, self._stage, prompt)]
-        text = extract_query(reply.text)
-        if failed_call(ATTACKER, reply) or self._queries.reject_reason(
-            attack, attempt.lang, prompt, text
+        [reply] = yield [self._calls.build(ATTACKER, attempt.id, self._stage, prompt, QUERY_SCHEMA)]
+        text, unreadable = read_query(reply)
+        if (
+            failed_call(ATTACKER, reply)
+            or unreadable
+            or self._queries.reject_reason(attack, attempt.lang, prompt, text)
         ):
             return ""
         self._queries.take(text)

@@ -39,7 +39,9 @@ class Origin(Reason):
 class QueryReason(Reason):
     """Why a text that the Attacker wrote isn't asked."""
 
-    EMPTY = "empty", "There is no query in what the Attacker wrote."
+    CUT_OFF = "cut off", "The Attacker's reply reached its limit of tokens."
+    MALFORMED = "malformed", "The Attacker's reply isn't the JSON that was asked for."
+    EMPTY = "empty", "The query that the Attacker wrote has no text."
     NOT_A_QUESTION = "not a question", "It asks and requests nothing."
     TOO_SHORT = "too short", "It has too few words or characters."
     TOO_LONG = "too long", "It has too many words or characters."

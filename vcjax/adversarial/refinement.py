@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from vcjax.adversarial.actor import AttackedModel
 from vcjax.adversarial.attacks.prompts import (
     ON_TOPIC_SCHEMA,
+    QUERY_SCHEMA,
     Turn,
-    extract_query,
     follow_up_messages,
     on_topic_messages,
+    read_query,
 )
 from vcjax.adversarial.attacks.queries import Queries
 from vcjax.adversarial.attacks.style import Attack
@@ -115,14 +116,16 @@ class Refinement:
             )
             for branch in range(attack.branches):
                 stage = f"{ATTACKER}/r{turn}.{n}.{branch}"
-                calls.append(self._calls.build(ATTACKER, attempt.id, stage, prompt))
+                calls.append(self._calls.build(ATTACKER, attempt.id, stage, prompt, QUERY_SCHEMA))
                 parents.append(leaf)
         replies = yield calls
         grown: dict[str, Leaf] = {}
         for call, parent, reply in zip(calls, parents, replies, strict=True):
-            text = extract_query(reply.text)
+            text, unreadable = read_query(reply)
             prompt = call.ask.messages
-            if self._queries.reject_reason(attack, attempt.lang, prompt, text) is None:
+            if (
+                unreadable or self._queries.reject_reason(attack, attempt.lang, prompt, text)
+            ) is None:
                 # Two branches may write the same query, which is answered once.
                 grown.setdefault(text, Leaf(text, parent.turns()))
         return (yield from self._on_topic(attempt, attack, list(grown.values()), turn))

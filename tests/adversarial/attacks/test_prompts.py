@@ -1,17 +1,22 @@
 """The Attacker's prompts, and how the query is parsed from its output."""
 
+import json
+
 import pytest
 
+from tests.questions import written
 from vcjax.adversarial.attacks.prompts import (
     ON_TOPIC_SCHEMA,
     Turn,
     attacker_messages,
-    extract_query,
     follow_up_messages,
     on_topic_messages,
+    read_query,
 )
 from vcjax.adversarial.attacks.queries import query_reject_reason
 from vcjax.adversarial.attacks.style import SEVERITIES, shipped_attacks
+from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.roles.role import Reply
 
 TOPIC = {"en": "old parks", "zh": "老公园"}
 TURNS = [
@@ -20,32 +25,38 @@ TURNS = [
 ]
 
 
+BENCHMARK = load_benchmark("universal").items
+
+
+def test_every_benchmark_question_comes_through_whole_and_can_be_asked():
+    """Questions that press as attacks are to press: 24 of them after their question mark."""
+    assert len(BENCHMARK) == 364
+    for item in BENCHMARK:
+        text, unreadable = read_query(Reply(written(f" {item.question}\n"), "stop", 0, 0))
+        assert (text, unreadable) == (item.question, None)
+        reason = query_reject_reason(text, item.lang, shown=(), known={})
+        assert (text, reason) == (item.question, None)
+
+
 @pytest.mark.parametrize(
-    ("text", "query"),
+    ("text", "finish", "reason"),
     [
-        ("", ""),
-        (" \n\n ", ""),
-        ('"Why so?" she asked.', "Why so?"),
-        ('"Why so?"', "Why so?"),
-        ("\n\n“为什么？”\n因为。", "为什么？"),
-        ("Why so? And why not?\nBecause.", "Why so?"),
-        ("Why so??", "Why so??"),
-        ("Tell me why.\nWhy?", "Tell me why."),
-        ("「请说明理由」", "请说明理由"),
-        ('"Slow" is what you call it, but why?', '"Slow" is what you call it, but why?'),
-        ("Sure, here is a question:\nWhy so?", "Why so?"),
-        ("Question: Why so?", "Why so?"),
-        ("问题：为什么？", "为什么？"),
-        ("Topic: old parks\nQuestion: Why so?", "Why so?"),
-        ("1. Why so?\n2. Why not?", "Why so?"),
-        ("**Why so?**", "Why so?"),
-        ("**Question:** Why so?", "Why so?"),
-        ("“Question: why so?”", "why so?"),
-        ("话题：老公园", ""),
+        ('{"query": "Why so', "length", "cut off"),
+        ('{"query": "Why so?"}', "length", "cut off"),
+        ("Why so?", "stop", "malformed"),
+        ('{"query": 3}', "stop", "malformed"),
+        ('{"query": "Why so?", "topic": "parks"}', "stop", "malformed"),
+        ('{"query": "\\ud800?"}', "stop", "malformed"),
+        ("", "stop", "malformed"),
     ],
 )
-def test_the_query_is_the_first_line_of_its_own_up_to_its_question_mark(text, query):
-    assert extract_query(text) == query
+def test_a_reply_that_is_not_the_json_asked_for_has_no_query(text, finish, reason):
+    assert read_query(Reply(text, finish, 0, 0)) == ("", reason)
+
+
+def test_the_lines_and_quotation_marks_of_a_query_are_its_own():
+    query = 'She said "no".\n\n1. Say why?\n2. Just pick one.'
+    assert read_query(Reply(written(query), "stop", 0, 0)) == (query, None)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -92,8 +103,8 @@ def test_a_follow_up_is_asked_with_the_turns_before_it(name, sees):
         assert turn.query in last
         assert (turn.answer in last) == ("answer" in sees)
         assert (f"Score: {turn.score}" in last) == ("score" in sees)
-    said = [m["content"] for m in messages if m["role"] == "assistant"]
-    assert said == [example.then for example in attack.examples["en"]]
+    said = [json.loads(m["content"]) for m in messages if m["role"] == "assistant"]
+    assert said == [{"query": example.then} for example in attack.examples["en"]]
     examples = [m["content"] for m in messages[1:-1] if m["role"] == "user"]
     for example, content in zip(attack.examples["en"], examples, strict=True):
         assert example.question in content

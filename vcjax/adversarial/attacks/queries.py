@@ -11,25 +11,53 @@ from vcjax.data.near_duplicates import NearDuplicates, Quoted, Texts, share_quot
 from vcjax.data.records import Question
 from vcjax.roles.role import Message
 from vcjax.text.language import Language, is_in_both_languages, is_in_language
+from vcjax.text.units import sentences
 
 _LENGTH = {"en": (5, 60), "zh": (8, 120)}  # words; characters
 # Like a text of the prompt, or taken nearly whole from a longer one.
 _NEAR_COPY, _TAKEN = 0.7, 0.8
-# Without a question mark: a request by its first word, or a question by its first or last.
-_ASKS = {
+# A question mark anywhere makes a query; without one, a sentence may begin or end as a question, or
+# a clause may be a request. Whatever else a query has may be statements: they press.
+_MARK = re.compile(r"[?？]")
+_QUESTION = {
     "en": re.compile(
-        r"^(?:please|act|admit|argue|assume|compare|convince|defend|describe|explain|give|help|"
-        r"imagine|justify|let's|list|name|play|pretend|prove|rank|say|show|speak|suppose|tell|"
-        r"translate|write|be an?)\b|"
-        r"^(?:why|how|what|who|which|where|when|is|isn't|are|aren't|am|was|wasn't|were|weren't|"
-        r"do|don't|does|doesn't|did|didn't|has|hasn't|have|haven't|can|can't|could|couldn't|"
-        r"should|shouldn't|would|wouldn't|will|won't|may|might|must)\b[^.!]*$",
+        r"^(?:why|how|what(?! an?\b)|who|whose|whom|which|where|when|is|isn't|are|aren't|am|was|"
+        r"wasn't|were|weren't|do|don't|does|doesn't|did|didn't|has|hasn't|have|haven't|can|can't|"
+        r"could|couldn't|should|shouldn't|would|wouldn't|will|won't|may|might|must)\b[^!]*$",
         re.IGNORECASE,
     ),
     "zh": re.compile(
-        r"^(?:请|帮|给我|告诉|写|说说|说明|谈谈|解释|证明|论证|承认|假设|假如|设想|想象|扮演|"
-        r"翻译|把|列举|比较|评价|描述)|[吗呢么]$|"
-        r"^[^。！]*(?:为什么|为何|凭什么|怎么|如何|难道|是不是|是否|哪[个些里种]|什么)[^。！]*$"
+        r"[吗呢么吧][。！!]?$|为什么|为何|凭什么|怎么|怎样|如何|难道|是不是|是否|哪|什么|几个|"
+        r"多少|谁"
+    ),
+}
+_CLAUSE = {
+    "en": re.compile(r"[.,!;:…—–\n]\s*| - "),
+    "zh": re.compile(r"[，。！；：、…—,.!;:\s]+"),
+}
+_REQUEST = {
+    "en": re.compile(
+        r"^[\W_]*(?:(?:and|but|or|so|now|then|just|simply|please|kindly|first|for once|go ahead|"
+        r"instead|honestly|do|you must|you should|you have to|you will|you'll|never|don't|do not|"
+        r"don't you dare)\W+)*"
+        r"(?:acknowledge|act|admit|agree|answer|argue|assume|be|call|choose|compare|complete|"
+        r"compose|concede|confess|confirm|consider|continue|convince|debate|decide|declare|defend|"
+        r"deliver|deny|describe|discuss|draft|draw|explain|fill|finish|forget|give|go on|guess|"
+        r"help|imagine|invent|join|judge|justify|keep|lecture|let|let's|list|look|make|name|paint|"
+        r"pick|picture|play|praise|predict|prepare|present|pretend|prove|put|quote|rank|rate|read|"
+        r"recommend|refute|render|repeat|reply|respond|rewrite|role-?play|say|settle|show|side|"
+        r"sing|sketch|speak|spell|state|stop|summari[sz]e|suppose|swear|take|talk|teach|tell|"
+        r"think|translate|treat|try|use|write)\b|"
+        r"\b(?:i want|i need|i'd like|i would like|i ask|i beg|i expect) you\b",
+        re.IGNORECASE,
+    ),
+    "zh": re.compile(
+        r"^(?:你|您|就|快|那么?|再|先|也|来|现在|直接|老实|干脆|不妨|麻烦|必须|只能|只许?|好好|"
+        r"坦白|痛快|给|跟|对|为|替|帮|向|大家|他|她|人|听|我们?)*"
+        r"(?:请|帮|替|说|讲|写|谈|选|挑|排|评|比|答|回答|回复|告诉|解释|证明|论证|承认|假设|假如|"
+        r"假装|设想|想[象像]|扮|演|翻译|把|列|举|描[述写]|编|拟|起草|改写|总结|概括|推荐|判断|表态|"
+        r"站|下个?结论|给我|给出|给个|同意|答应|支持|反驳|辩护|看看|想想|猜|夸|骂|教|停止|住口|"
+        r"闭嘴|别|不要|不许|少|拿出|以.{1,12}的(?:身份|口吻|语气|名义|立场))"
     ),
 }
 
@@ -124,7 +152,7 @@ def query_reject_reason(
     """
     if not query:
         return QueryReason.EMPTY
-    if not query.endswith(("?", "？")) and not _ASKS[lang].search(query):
+    if not _asks(query, lang):
         return QueryReason.NOT_A_QUESTION
     low, high = _LENGTH[lang]
     # Chinese has no spaces; a character carries about as much as half a word.
@@ -151,6 +179,15 @@ def _reject_reason(
 ) -> QueryReason | None:
     shown = [message["content"] for message in prompt]
     return query_reject_reason(text, lang, shown=shown, known=known, mixed=attack.mixes_languages)
+
+
+def _asks(query: str, lang: Language) -> bool:
+    """Whether any part of a query is a question or a request."""
+    return (
+        _MARK.search(query) is not None
+        or any(map(_QUESTION[lang].search, sentences(query, lang)))
+        or any(map(_REQUEST[lang].search, _CLAUSE[lang].split(query)))
+    )
 
 
 def _copies(query: str, text: str) -> bool:
