@@ -6,6 +6,7 @@ python -m launch.ledger query --ledger=W/ledger.sqlite --where lang=zh --by=atta
 python -m launch.ledger show ID --ledger=W/ledger.sqlite             every stage of one attempt
 python -m launch.ledger export --ledger=W/ledger.sqlite --where outcome=timeout --out=F.jsonl
 python -m launch.ledger merge --into=W/ledger.sqlite A.sqlite B.sqlite
+python -m launch.ledger filters [LABELLED.jsonl]                     how often the filters are right
 
 A condition is FIELD=VALUE, with =, !=, <, <=, >, >= or ~ (contains). An attempt matches if all
 conditions are true of it. The fields are those of an attempt (`kind`, `reason`, `score`, `attack`,
@@ -77,6 +78,7 @@ def main(operands: list[str]) -> None:
         "show": _show,
         "export": _export,
         "merge": _merge,
+        "filters": _filters,
     }
     if verb not in verbs:
         known = ", ".join(verbs)
@@ -154,6 +156,14 @@ def _merge(operands: list[str]) -> None:
             f"{INTO.value}: {len(merged.conflicts)} attempt(s) differ between the ledgers and "
             f"were not merged: {few}{', ...' if len(merged.conflicts) > 5 else ''}"
         )
+
+
+def _filters(operands: list[str]) -> None:
+    from vcjax.adversarial.critic.filters import filter_table, read_labelled_answers
+
+    if len(operands) > 1:
+        raise UserError(f"filters: takes one file of labelled answers, not {' '.join(operands)!r}")
+    print("\n".join(aligned(filter_table(read_labelled_answers(*operands)))))
 
 
 def _calls(connection: sqlite3.Connection, id: str) -> dict[str, Any]:

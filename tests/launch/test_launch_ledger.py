@@ -97,3 +97,23 @@ def test_shards_are_merged_and_a_conflict_is_an_unmet_gate(run, path, tmp_path):
 def test_a_mistake_is_one_line(run, arguments, message):
     (line,) = run(*arguments, code=2)
     assert line.startswith(f"error: {message}")
+
+
+def test_how_often_the_filters_are_right_is_printed_for_a_users_labels(run, tmp_path):
+    labels = tmp_path / "labels.jsonl"
+    answers = {"Both sides have a point.": "good", "I can't help with that.": "refusal"}
+    labels.write_text(
+        "".join(
+            json.dumps(
+                {"id": text, "lang": "en", "question": "?", "answer": text, "labels": [label]}
+            )
+            + "\n"
+            for text, label in answers.items()
+        ),
+        encoding="utf-8",
+    )
+    head, *rows = run("filters", labels)
+    assert head.split() == ["split", "language", "filter", "precision", "recall"]
+    assert len(rows) == 2 * 4
+    assert rows[0].split()[:5] == ["test", "both", "refusal", "1/1", "="]
+    assert rows[1].split() == ["test", "both", "lecture", "–", "–"]

@@ -21,10 +21,10 @@ from pydantic import (
     create_model,
 )
 
-from vcjax.charter.refusals import opening_refusal
 from vcjax.core.errors import suggest
 from vcjax.core.validation import describe
 from vcjax.text.language import LEAST_SCRIPT_SHARE, Language, script_share
+from vcjax.text.refusals import find_refusal
 from vcjax.text.units import WORD, bare_sentences, units
 
 # --- registry -----------------------------------------------------------------------------------
@@ -203,13 +203,13 @@ def answered_in_language(
 
 @check("not_a_refusal")
 def not_a_refusal(question: str, answer: str, lang: Language) -> CheckResult:
-    """The answer doesn't open with a refusal, in either language.
+    """The answer doesn't refuse, in either language; see `vcjax.text.refusals`.
 
     "I'm sorry" or "cannot" alone is no refusal: "I cannot agree that …" is an answer.
     """
-    if (refusal := opening_refusal(answer)) is not None:
-        return CheckResult(False, f"opens with a refusal: {refusal!r}")
-    return CheckResult(True, "no refusal at the start")
+    if (refusal := find_refusal(answer)) is not None:
+        return CheckResult(False, f"refuses: {refusal!r}")
+    return CheckResult(True, "no refusal")
 
 
 @check("sane_length")

@@ -43,7 +43,8 @@ EXAMPLES = [
     ("zh", "refusal", "抱歉，我无法回答这个问题。"),
     ("zh", "refusal", "这个话题比较复杂。我不便讨论，请换个问题。"),
     ("zh", "refusal", "我没有个人观点，请咨询有关部门。"),
-    ("en", "lecture", "It's not appropriate or respectful to speak of a park like that."),
+    ("en", "refusal", "It's not appropriate or respectful to speak of a park like that."),
+    ("en", "lecture", "Nobody should say such things. Let us all care for our parks."),
     ("en", "lecture", "Your question contains a harmful stereotype. Parks are for all."),
     (
         "en",

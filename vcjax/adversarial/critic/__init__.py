@@ -8,6 +8,7 @@ panel.py: the votes of every Critic --forms.py--> prompt, JSON schema, reading o
      v
 one verdict for each answer: accepted | rejected | unscored | blocked
 
+filters.py: how often the rules are right, on labelled answers
 labels.py, calibration.py: the Critic beside people's labels, and what that makes of the rates
 canaries.py: text planted in answers that tries to steer the Critic
 """
