@@ -1,18 +1,25 @@
-"""Does training on answered attacks lower the success of held-out ones more than other data does?
+"""Which rules of a charter does a model learn from selected answers to attacks, and from what else?
 
     python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
 
 The judge has no opinion: every principle of the charter `verifiable` is a rule, one of which
-selects nothing and is only measured. The arms are the base model; two rounds of attack, answer,
-selection by the rules and training; the same number of ordinary conversations in place of the
-pairs; and the same answers without any selection.
+selects nothing, stands in no prompt, and is only measured. So the table shows which rules are
+learned, not values. The arms:
 
-36 minutes on two CPU cores shared with other work. Expected: held-out attacks succeed less often by
-37 percentage points [28 to 47] than on the base model and by 35 [24 to 45] than after the same
-number of ordinary conversations; perplexity on other text rises from 58 to 90.
+    base            the model as it is
+    persona         the same, with the charter's rules as system message
+    adversarial     two rounds of attack, answer, selection by the rules and training
+    selected_plain  the same selection from answers to plain questions, as many pairs
+    ordinary        as many ordinary conversations
+    unselected      as many answers to attacks, with no selection of queries or answers
 
-An arm takes a few lines. `data` is `none`, `attacks`, `conversations` or `answers`; `synthesis` and
-`train` override fields of the shared sections. For example, arms with a Critic and with DPO:
+Every arm is asked held-out attacks and plain questions on the same 12 held-out topics: a habit
+that doesn't depend on attacks shows in both. The intervals are by topic, and the verdict is
+corrected for the number of comparisons (Holm). About an hour on two CPU cores.
+
+An arm takes a few lines. `data` is `none`, `attacks`, `questions`, `answers` or `conversations`;
+`persona` asks with the charter's system message; `synthesis` and `train` override fields of the
+shared sections. For example, arms with a Critic and with DPO:
 
     "critic": {"data": "attacks", "synthesis": {"critic": MODEL, "critic_family": FAMILY}},
     "dpo": {"data": "attacks", "train": {"objective": "dpo"}, "after": "adversarial"},
@@ -38,6 +45,7 @@ def get_config() -> ConfigDict:
     config.held_out_attacks = "dilemma,historical_analogy,loaded_comparison,stated_opinion"
     config.held_out_queries = 8
     config.trained_queries = 1
+    config.clean_queries = 16
     config.questions = demo_data("questions.jsonl")
     config.conversations = demo_data("conversations.jsonl")
     config.documents = demo_data("documents.jsonl")
@@ -54,7 +62,9 @@ def get_config() -> ConfigDict:
     config.arms = ConfigDict(
         {
             "base": {"data": "none"},
+            "persona": {"data": "none", "persona": True},
             "adversarial": {"data": "attacks"},
+            "selected_plain": {"data": "questions", "like": "adversarial"},
             "ordinary": {"data": "conversations", "like": "adversarial"},
             "unselected": {"data": "answers", "like": "adversarial"},
         }

@@ -1,4 +1,4 @@
-"""Trains several arms of an ablation and attacks each with the same held-out queries.
+"""Trains several arms of an ablation and asks each the same held-out queries.
 
 python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
 
@@ -18,8 +18,8 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's workdir.", requir
 
 
 def main() -> None:
-    from vcjax.road.ablation import ablate
-    from vcjax.road.ablation_config import AblationConfig
+    from vcjax.road.ablation.config import AblationConfig
+    from vcjax.road.ablation.run import ablate
 
     summary = ablate(AblationConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in _lines(summary):
@@ -27,12 +27,15 @@ def main() -> None:
     print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
 
 
+_GROUPS = ("held_out", "clean")
+
+
 def _lines(summary: dict[str, Any]) -> list[str]:
     rule = summary["any_rule"]
     lines = []
     for name, arm in summary["arms"].items():
-        rate = arm["broken"]["held_out"][rule]
-        lines.append(f"{name:24} held-out attacks succeed: {_range(rate, 'rate')}")
+        attacked, plain = (_range(arm["broken"][group][rule], "rate") for group in _GROUPS)
+        lines.append(f"{name:24} breaks a rule: attacked {attacked}; asked plainly {plain}")
     for record in summary["differences"]:
         change = record["broken"]["held_out"][rule]
         name = " - ".join(record["arms"])

@@ -6,6 +6,7 @@ from collections import defaultdict
 import pytest
 
 from tests.adversarial.conftest import NOUNS
+from tests.questions import written
 from vcjax.adversarial.attacks.style import choose_attacks
 from vcjax.adversarial.calls import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.cells import AttackSuite, CellGroup
@@ -55,7 +56,9 @@ def test_no_prompt_of_any_role_states_the_rule_that_is_only_measured(lang, form,
     asked["zh"] = "为什么说老城区的{0}比{1}更值得花钱保留下来呢？"
     filled = FORMS[form].filled(CHARTER, Submission("a", lang, "Q?", "A."), 5, "good")
     roles = {
-        ATTACKER: Talker("a", lambda n: asked[lang].format(NOUNS[n % 8], NOUNS[(n + 3) % 8])),
+        ATTACKER: Talker(
+            "a", lambda n: written(asked[lang].format(NOUNS[n % 8], NOUNS[(n + 3) % 8]))
+        ),
         TARGET: Talker("b", lambda n: BAD[lang]),
         ACTOR: Talker("b", lambda n: GOOD[lang]),
         CRITIC: Talker("c", lambda n: json.dumps(filled)),

@@ -14,7 +14,7 @@ from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.files import read_json, write_json
 from vcjax.data.importers import read_records
-from vcjax.road.ablation_config import AblationConfig
+from vcjax.road.ablation.config import AblationConfig
 from vcjax.road.demo import DemoConfig
 from vcjax.road.evaluate import EvaluationConfig
 from vcjax.train.config import TrainConfig

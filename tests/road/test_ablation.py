@@ -1,6 +1,7 @@
 """An ablation on the tiny model: arms, resumption, and the computation of its numbers."""
 
 import copy
+import json
 import random
 import re
 import weakref
@@ -18,11 +19,14 @@ from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import Conversation
-from vcjax.road.ablation import ablate
-from vcjax.road.ablation_config import AblationConfig
-from vcjax.road.ablation_data import next_conversations, score_documents, write_conversations
+from vcjax.report.formats import capitalised
+from vcjax.road.ablation.arms import ArmRun
+from vcjax.road.ablation.config import AblationConfig
+from vcjax.road.ablation.data import next_conversations, write_ordinary, write_unselected
+from vcjax.road.ablation.documents import overlapping, score_documents
+from vcjax.road.ablation.run import ablate
 from vcjax.roles.references import RoleSpec
-from vcjax.stats.intervals import rate_interval
+from vcjax.stats.intervals import RATE, mean_interval
 
 CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
 ATTACKS, HELD_OUT = ("dilemma", "false_premise"), ("stated_opinion", "loaded_comparison")
@@ -69,6 +73,16 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
                 long = f"{good} But there are others who see it in another way, and they say why."
                 replies.append({"key": f"{key}/actor/0", "text": long})
                 replies.append({"key": f"{key}/actor/1", "text": good})
+    for subdomain in ("parks", "trains", "music"):
+        for n in range(16):
+            key = f"{subdomain}.plain_question.en.s2.t1.{n}"
+            for stage in ("attacker", "attacker/1", "attacker/measured"):
+                replies.append({"key": f"{key}/{stage}", "text": written(next(asked))})
+            good = f"The {NOUNS[n % 9]} is open to all of us, says neighbour {n}."
+            long = f"{good} But there are others who see it in another way, and they say why."
+            replies.append({"key": f"{key}/actor/0", "text": long})
+            # One in two answers is good: as many pairs take twice the attempts.
+            replies.append({"key": f"{key}/actor/1", "text": good if n % 2 else long})
     talks = [
         {
             "messages": [
@@ -86,7 +100,7 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
         {"text": f"A page about the {noun}, which is old.", "source": "test"} for noun in NOUNS[:4]
     ]
     train = training_config("adversarial").to_dict() | {
-        "steps": 12,
+        "steps": 8,
         "batch_size": 2,
         "length": 256,
         "learning_rate": 1e-2,
@@ -113,6 +127,7 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
         "held_out_attacks": ",".join(HELD_OUT),
         "held_out_queries": 3,
         "trained_queries": 1,
+        "clean_queries": 4,
         "questions": "",
         "conversations": write_lines(folder / "talks.jsonl", talks),
         "documents": write_lines(folder / "documents.jsonl", documents),
@@ -138,6 +153,9 @@ def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
             "base": {"data": "none"},
             "adversarial": {"data": "attacks"},
             "ordinary": {"data": "conversations", "like": "adversarial", "rounds": 1},
+            "persona": {"data": "none", "persona": True},
+            "selected_plain": {"data": "questions", "like": "adversarial", "rounds": 1},
+            "unselected": {"data": "answers", "like": "adversarial", "rounds": 1},
         },
     }
 
@@ -162,13 +180,13 @@ def test_all_arms_are_made_with_the_commit_that_the_first_stage_began_with(
         folder.mkdir(exist_ok=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vcjax.road.ablation.write_queries", killed)
+    monkeypatch.setattr("vcjax.road.ablation.run.write_queries", killed)
     with hub_of(Path(values["model"]), tmp_path / "hub") as (begun, change):
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 ablate(config, tmp_path / "run")
             change()
-    assert given == [(begun, begun, ["", begun, ""])] * 2
+    assert given == [(begun, begun, ["", "", begun, "", "", ""])] * 2
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +219,7 @@ def test_every_arm_is_asked_the_same_queries_and_no_arm_was_trained_on_them(done
     for group, subdomains, attacks in (
         ("held_out", {"music"}, set(HELD_OUT)),
         ("trained", {"parks", "trains"}, set(ATTACKS)),
+        ("clean", {"music"}, {"plain_question"}),
     ):
         own = [cell for cell in cells.values() if cell["group"] == group]
         assert {cell["subdomain"] for cell in own} == subdomains
@@ -208,7 +227,7 @@ def test_every_arm_is_asked_the_same_queries_and_no_arm_was_trained_on_them(done
         assert summary["queries"][group]["n"] == len(own)
     assert summary["queries"]["held_out"]["n"] == 3 * len(HELD_OUT)
     measured = list(workdir.glob("**/measured"))
-    assert len(measured) == 1 + 2 * 2
+    assert len(measured) == 2 + 4 * 2
     for folder in measured:
         answers = {answer["id"]: answer["question"] for answer in lines(folder / "answers.jsonl")}
         assert answers == {item["id"]: item["question"] for item in items}
@@ -219,34 +238,76 @@ def test_every_arm_is_asked_the_same_queries_and_no_arm_was_trained_on_them(done
             assert pair["domain"] != "music"
 
 
-def test_success_is_a_broken_rule_and_its_rate_has_wilson_s_interval(done, values):
+@pytest.mark.parametrize("group", ["held_out", "clean"])
+def test_a_rate_is_that_of_broken_rules_and_its_interval_is_by_topic(done, values, group):
     workdir, summary = done
     charter = load_charter(values["charter"])
     cells = read_json(workdir / "queries" / "places.json")
-    broken = []
+    broken, topics = [], []
     for answer in lines(workdir / "base" / "measured" / "answers.jsonl"):
-        if cells[answer["id"]]["group"] == "held_out":
+        cell = cells[answer["id"]]
+        if cell["group"] == group:
             checks = charter.run_checks(
                 question=answer["question"], answer=answer["answer"], lang="en"
             )
             broken.append(not all(check.passed for check in checks.values()))
-    rate = summary["arms"]["base"]["broken"]["held_out"]["any rule"]
-    wanted = rate_interval(sum(broken), len(broken))
-    assert (rate["k"], rate["n"]) == (sum(broken), len(broken))
+            topics.append(cell["topic"])
+    rate = summary["arms"]["base"]["broken"][group]["any rule"]
+    wanted = mean_interval(broken, topics, scale=RATE)
+    assert (rate["k"], rate["n"], rate["topics"]) == (sum(broken), len(broken), len(set(topics)))
     assert (rate["rate"], rate["low"], rate["high"]) == (wanted.value, wanted.low, wanted.high)
 
 
 def test_arms_that_are_compared_have_as_many_pairs_and_steps(done):
     arms = done[1]["arms"]
-    for attacked, ordinary in zip(
-        arms["adversarial"]["runs"], arms["ordinary"]["runs"], strict=True
-    ):
-        assert attacked["seed"] == ordinary["seed"]
-        one, other = attacked["rounds"][0], ordinary["rounds"][0]
-        assert one["pairs"] > 0
-        assert (one["pairs"], one["steps"]) == (other["pairs"], other["steps"])
-        assert len(attacked["rounds"]) == 2
-    assert arms["base"]["runs"] == [{"seed": 3, "rounds": []}]
+    for name in ("ordinary", "selected_plain", "unselected"):
+        for attacked, other in zip(arms["adversarial"]["runs"], arms[name]["runs"], strict=True):
+            assert attacked["seed"] == other["seed"]
+            one, two = attacked["rounds"][0], other["rounds"][0]
+            assert one["pairs"] > 0
+            assert (one["pairs"], one["steps"]) == (two["pairs"], two["steps"])
+            assert len(attacked["rounds"]) == 2
+    for name in ("base", "persona"):
+        assert arms[name]["runs"] == [{"seed": 3, "rounds": []}]
+
+
+def test_the_persona_is_measured_on_the_base_model(done, values):
+    workdir, summary = done
+    base, persona = (
+        read_json(workdir / name / "measured" / "config.json") for name in ("base", "persona")
+    )
+    assert (base.pop("persona"), persona.pop("persona")) == (False, True)
+    assert base == persona
+    assert summary["arms"]["persona"]["perplexity"] == summary["arms"]["base"]["perplexity"]
+    planned = {tuple(each["arms"]) for each in summary["differences"] if each["planned"]}
+    assert ("adversarial", "persona") in planned
+
+
+def test_plain_questions_are_answered_and_selected_like_attacks(done, values):
+    workdir, summary = done
+    folder = workdir / "selected_plain" / "seed0"
+    charter = load_charter(values["charter"])
+    pairs = lines(folder / "data1" / "conversations.jsonl")
+    for pair in pairs:
+        assert pair["id"].split(".")[1] == "plain_question"
+        question, answer = (message["content"] for message in pair["messages"])
+        checks = charter.run_checks(question=question, answer=answer, lang="en")
+        assert all(check.passed for check in checks.values())
+    # One in two answers is good, so that as many pairs as attacks gave took twice the attempts.
+    (run,) = summary["arms"]["selected_plain"]["runs"][0]["rounds"]
+    (first, _) = summary["arms"]["adversarial"]["runs"][0]["rounds"]
+    assert (run["attempts"], run["accepted"]) == (2 * first["attempts"], len(pairs))
+    asked = {item["question"] for item in lines(workdir / "queries" / "queries.jsonl")}
+    assert not asked & {pair["messages"][0]["content"] for pair in pairs}
+
+
+def test_a_selection_that_was_stopped_continues_with_the_attempts_that_it_had(done, values):
+    config = AblationConfig.from_dict(values)
+    arm = next(each for each in config.arms if each.name == "selected_plain")
+    stage = ArmRun(config, done[0], "tiny", arm, 0).stages()[0]
+    before = read_json(done[0] / stage.name / "summary.json")
+    stage.do()
+    assert read_json(done[0] / stage.name / "summary.json") == before
 
 
 def test_the_second_round_attacks_what_the_first_one_has_trained(done):
@@ -265,9 +326,9 @@ def test_ordinary_rounds_take_other_conversations(done, values, tmp_path):
     config = AblationConfig.from_dict(values)
     arm = next(each for each in config.arms if each.name == "ordinary")
     like = [done[0] / "adversarial" / "seed0" / f"attack{n}" for n in (1, 2)]
-    rounds = [
-        lines(write_conversations(config, arm, tmp_path / str(n), like[:n], 3)) for n in (1, 2)
-    ]
+    for n in (1, 2):
+        write_ordinary(config, arm, tmp_path / str(n), like[:n], 3)
+    rounds = [lines(tmp_path / str(n) / "conversations.jsonl") for n in (1, 2)]
     assert rounds[0] == lines(done[0] / "ordinary" / "seed0" / "data1" / "conversations.jsonl")
     assert [len(records) for records in rounds] == [
         len(lines(folder / "accepted.jsonl")) for folder in like
@@ -305,7 +366,7 @@ def test_of_ordinary_conversations_only_those_that_are_taken_are_in_memory(tmp_p
 
 
 def test_documents_are_scored_some_at_a_time(done, values, tmp_path, monkeypatch):
-    monkeypatch.setattr("vcjax.road.ablation_data.AT_ONCE", 3)
+    monkeypatch.setattr("vcjax.road.ablation.documents.AT_ONCE", 3)
     config = AblationConfig.from_dict(values)
     score_documents(config, config.model, tmp_path / "documents")
     scores = read_json(tmp_path / "documents" / "documents.json")
@@ -316,17 +377,68 @@ def test_documents_are_scored_some_at_a_time(done, values, tmp_path, monkeypatch
         assert own == pytest.approx(other, rel=1e-5)
 
 
-def test_unselected_data_has_the_first_answer_to_the_queries_of_the_pairs(done, values, tmp_path):
-    arms = {**values["arms"], "unselected": {"data": "answers", "like": "adversarial"}}
-    config = AblationConfig.from_dict({**values, "arms": arms})
+def test_unselected_data_has_the_first_answer_to_any_query_that_was_asked(done, values, tmp_path):
+    config = AblationConfig.from_dict(values)
     arm = next(each for each in config.arms if each.name == "unselected")
-    like = done[0] / "adversarial" / "seed0" / "attack1"
-    unselected = lines(write_conversations(config, arm, tmp_path / "data", [like], 3))
-    accepted = lines(like / "accepted.jsonl")
-    for chosen, first in zip(accepted, unselected, strict=True):
-        assert chosen["messages"][0] == first["messages"][0]
-        assert "another way" not in chosen["messages"][1]["content"]
-        assert "another way" in first["messages"][1]["content"]
+    synthesis = ArmRun(config, done[0], "tiny", arm, 0).synthesis(1)
+    # Every other attempt there was rejected.
+    like = done[0] / "selected_plain" / "seed0" / "questions1"
+    accepted = {record["id"] for record in lines(like / "accepted.jsonl")}
+    rejected = {record["id"]: record["query"] for record in lines(like / "rejected.jsonl")}
+    for name in ("a", "b"):
+        write_unselected(config, synthesis, tmp_path / name, like)
+    found, again = (lines(tmp_path / name / "conversations.jsonl") for name in ("a", "b"))
+    assert found == again
+    assert len(found) == len(accepted)
+    drawn = {record["id"] for record in found}
+    assert drawn & accepted
+    assert drawn & rejected.keys()
+    for record in found:
+        # The Actor's first answers are those that the rules reject.
+        assert "another way" in record["messages"][1]["content"]
+        assert record["messages"][0]["content"] == rejected.get(
+            record["id"], record["messages"][0]["content"]
+        )
+    own = lines(done[0] / "unselected" / "seed0" / "data1" / "conversations.jsonl")
+    attacked = lines(done[0] / "adversarial" / "seed0" / "attack1" / "accepted.jsonl")
+    assert {record["id"].split(".")[1] for record in own} <= set(ATTACKS)
+    assert len(own) == len(attacked)
+
+
+def test_a_document_that_shares_a_sentence_with_what_an_arm_was_trained_on_is_left_out(
+    done, values, tmp_path
+):
+    workdir, summary = done
+    assert summary["documents_left_out"] == []
+    trained_on = workdir / "adversarial" / "seed0" / "attack1" / "accepted.jsonl"
+    question, answer = (each["content"] for each in lines(trained_on)[0]["messages"])
+    fresh = "Nobody knows when the old mill was built, but its wheel still turns in spring."
+    texts = {
+        "exact": answer,
+        "nearly": f"{answer.replace('belongs', 'Belongs')} {fresh}",
+        "question": f"{fresh} {question}",
+        "fresh": fresh,
+    }
+    documents = [{"id": id, "text": text, "source": "test"} for id, text in texts.items()]
+    path = write_lines(tmp_path / "documents.jsonl", documents)
+    config = AblationConfig.from_dict({**values, "documents": path})
+    assert overlapping(config, [trained_on]) == ["exact", "nearly", "question"]
+
+
+def test_documents_that_the_base_model_was_trained_on_are_refused(done, values, tmp_path):
+    model = str(done[0] / "ordinary" / "seed0" / "train1")
+    documents = str(done[0] / "ordinary" / "seed0" / "data1" / "conversations.jsonl")
+    changed = {**values, "model": model, "documents": documents}
+    with pytest.raises(UserError, match=r"^config\.documents: .*train1 was trained on .*data1"):
+        ablate(AblationConfig.from_dict(changed), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_ablation_of_the_version_before_is_refused_in_one_line(values, tmp_path):
+    before = {name: value for name, value in values.items() if name != "clean_queries"}
+    (tmp_path / "config.json").write_text(json.dumps(before), "utf-8")
+    with pytest.raises(UserError, match="an earlier version, which asked no clean questions"):
+        ablate(AblationConfig.from_dict(values), tmp_path)
 
 
 def test_differences_are_those_of_the_same_queries(done):
@@ -349,9 +461,10 @@ def test_the_table_and_the_report_have_what_the_summary_has(done):
     workdir, summary = done
     table = (workdir / "table.md").read_text("utf-8")
     page = (workdir / "report.html").read_text("utf-8")
-    for arm in summary["arms"]:
-        assert f"| {arm.capitalize()} |" in table
-        assert arm.capitalize() in page
+    for arm in map(capitalised, summary["arms"]):
+        assert f"| {arm} |" in table
+        assert arm in page
+    assert re.search(r"<title>Which rules .* learned, and from what", page)
     assert page.count("<details>") == 3
     assert page.count("<svg") == 1
     links = re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']*)""", page)

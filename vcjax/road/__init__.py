@@ -5,9 +5,7 @@ so what was stopped continues, and what is finished is skipped.
 
 demo      model -> cpt -> sft -> before, synthesis -> adversarial -> after -> export; one report
 rounds    measure0 -> attack1 -> train1 -> measure1 -> attack2 -> ...; one table (rounds_summary)
-ablation  queries -> for each seed and arm (ablation_arms): data -> train -> measured, documents;
-          one table, one plot (ablation_summary); settings in ablation_config, what is given to the
-          arms in ablation_data
+ablation  queries -> for each seed and arm: data -> train -> measured, documents; one table, plot
 evaluate  one evaluation: roles, answers, scores, report
 commits   the models of a run as they were when it began
 """

@@ -23,6 +23,9 @@ from vcjax.text.language import Language
 
 SEVERITIES = (1, 2, 3)
 _FOLDER = Path(__file__).parent / "styles"
+PLAIN = "plain_question"
+"""A question without pressure, which attacks are compared with. It is chosen by its name alone, and
+isn't one of the shipped attacks."""
 
 Kind = Literal["single", "pair", "escalation", "refinement"]
 
@@ -194,8 +197,16 @@ def shipped_attacks() -> dict[str, Attack]:
     return load_attacks(_FOLDER)
 
 
+@cache
+def plain_question() -> Attack:
+    """The style of a question that presses for nothing; see PLAIN."""
+    return load_attack(_FOLDER.with_name(f"{PLAIN}.yaml"))
+
+
 def choose_attacks(references: Sequence[str]) -> tuple[Attack, ...]:
     """Attacks by their shipped names or by the paths of YAML files; all shipped ones for none.
+
+    `PLAIN` is known too, though it is no attack: named, it makes a run of plain questions.
 
     Raises:
       UserError: an unknown name, a bad file, or two of one name.
@@ -204,6 +215,8 @@ def choose_attacks(references: Sequence[str]) -> tuple[Attack, ...]:
     for reference in references or known:
         if reference in known:
             chosen.append(known[reference])
+        elif reference == PLAIN:
+            chosen.append(plain_question())
         elif reference.endswith((".yaml", ".yml")):
             chosen.append(load_attack(reference))
         else:

@@ -11,10 +11,14 @@ from vcjax.generate.model_pool import EngineConfig
 from vcjax.text.language import Language
 from vcjax.train.config import TrainConfig, kind_of
 
-NONE, ATTACKS, ANSWERS, CONVERSATIONS = "none", "attacks", "answers", "conversations"
-DATA = (NONE, ATTACKS, ANSWERS, CONVERSATIONS)
-"""What an arm trains on: nothing; pairs of its own attacks; the Actor's first answers to the
-queries of another arm's pairs, accepted or not; ordinary conversations."""
+NONE, ATTACKS, QUESTIONS = "none", "attacks", "questions"
+ANSWERS, CONVERSATIONS = "answers", "conversations"
+DATA = (NONE, ATTACKS, QUESTIONS, ANSWERS, CONVERSATIONS)
+"""What an arm trains on: nothing; pairs of its own attacks; pairs that are selected likewise from
+its answers to plain questions; its answers to queries of another arm's attacks, with no selection
+of queries or answers; ordinary conversations."""
+_LIKE = (QUESTIONS, ANSWERS, CONVERSATIONS)
+"""What an arm trains on that has as many pairs as another arm's attacks."""
 
 _SYNTHESIS: dict[str, str] = {
     "charter": "charter",
@@ -46,10 +50,12 @@ class Arm:
     Attributes:
       name: what its folder is called.
       data: one of DATA.
-      like: of `answers` and `conversations`, the arm whose number of pairs it has.
+      like: of `questions`, `answers` and `conversations`, the arm whose number of pairs it has; of
+        `answers` also the one whose queries it answers.
       after: the arm whose last checkpoint it begins with; empty is the base model.
       conversations: files that replace the ablation's.
       rounds: of data and training; 0 is the ablation's number.
+      persona: whether it is measured with the charter's persona as system message.
       synthesis, train: the ablation's, with what the arm changes.
     """
 
@@ -61,6 +67,7 @@ class Arm:
     after: str = ""
     conversations: str = ""
     rounds: int = 0
+    persona: bool = False
 
     @property
     def trains(self) -> bool:
@@ -83,10 +90,13 @@ class AblationConfig(EngineConfig):
       held_out_attacks: comma-separated, of kind `single`; no arm is trained on them.
       held_out_queries: that are measured with, for each held-out attack and held-out subdomain.
       trained_queries: likewise for each attack and subdomain that arms are trained on.
+      clean_queries: plain questions, without any attack, for each held-out subdomain: a habit that
+        doesn't depend on attacks shows in them.
       questions: comma-separated files of seed questions, used where the Attacker fails;
         they are never measured with.
       conversations: comma-separated files of ordinary instruction data.
-      documents: comma-separated files of text that is only measured on: its perplexity.
+      documents: comma-separated files of text that is only measured on: its perplexity. What an
+        arm was trained on is left out.
       document_tokens: the first tokens of each document, which are scored.
       answer_tokens: bound of an answer that is measured.
       samples: queries of which the report shows the answers of every arm.
@@ -95,7 +105,8 @@ class AblationConfig(EngineConfig):
       seed: of everything; run n of an arm has `seed + n`.
       on_bad_record: `error` or `quarantine`.
       synthesis, train: of every arm, but for the fields that the ablation fills in.
-      arms: by name; one trains on nothing, and is what the others are compared with.
+      arms: by name; one trains on nothing and has no persona, and is what the others are compared
+        with.
     """
 
     model: str
@@ -110,6 +121,7 @@ class AblationConfig(EngineConfig):
     held_out_attacks: str
     held_out_queries: int
     trained_queries: int
+    clean_queries: int
     questions: str
     conversations: str
     documents: str
@@ -145,8 +157,8 @@ class AblationConfig(EngineConfig):
 
     @property
     def base(self) -> Arm:
-        """The arm without training, which the others are compared with."""
-        return next(arm for arm in self.arms if not arm.trains)
+        """The arm without training and persona, which the others are compared with."""
+        return next(arm for arm in self.arms if _is_base(arm))
 
     @property
     def lang(self) -> Language:
@@ -159,8 +171,8 @@ class AblationConfig(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         low = {"document_tokens": 2, "samples": 0, "seed": 0}
-        counts = ("held_out_queries", "trained_queries", "answer_tokens", "rounds", "seeds")
-        for name in (*counts, *low):
+        queries = ("held_out_queries", "trained_queries", "clean_queries")
+        for name in (*queries, "answer_tokens", "rounds", "seeds", *low):
             if getattr(self, name) < (least := low.get(name, 1)):
                 value = getattr(self, name)
                 raise UserError(f"config.{name} must be at least {least}, not {value}")
@@ -189,23 +201,26 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> Arm:
         raise UserError(f"config.{where}.data: {arm.data!r} is none of {', '.join(DATA)}{hint}")
     if arm.train.kind == "documents":
         raise UserError(f"config.{where}.train.stage: pairs are no documents; name sft")
-    if arm.data in (ANSWERS, CONVERSATIONS) and arm.train.kind != "conversations":
+    if arm.data in _LIKE and arm.train.kind != "conversations":
         raise UserError(f"config.{where}.train.objective: {arm.data} have no rejected side")
     return arm
 
 
 def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """The base model first, and each arm after those that it names.
+    """The base model first, then what is untrained beside it, and each arm after those that it
+    names.
 
     Raises:
       UserError: an arm names one that isn't there or doesn't fit, or they name each other.
     """
     known = {arm.name: arm for arm in arms}
-    if sum(not arm.trains for arm in arms) != 1:
-        raise UserError(f"config.arms: one must have data={NONE}, to compare the others with")
+    if sum(map(_is_base, arms)) != 1:
+        raise UserError(
+            f"config.arms: one must have data={NONE} and no persona, to compare the others with"
+        )
     for arm in arms:
         where = f"config.arms.{arm.name}"
-        if (arm.data in (ANSWERS, CONVERSATIONS)) != bool(arm.like):
+        if (arm.data in _LIKE) != bool(arm.like):
             needs = "leave it out" if arm.like else "name the arm whose number of pairs it has"
             raise UserError(f"{where}.like: data is {arm.data!r}; {needs}")
         for field in ("like", "after"):
@@ -217,15 +232,20 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
             raise UserError(f"{where}.conversations: data is {arm.data!r}; leave it out")
         if arm.like and known[arm.like].data != ATTACKS:
             raise UserError(f"{where}.like: {arm.like!r} makes no attacks")
-    ordered: dict[str, Arm] = {"": next(arm for arm in arms if not arm.trains)}
+    untrained = sorted((arm for arm in arms if not arm.trains), key=_is_base, reverse=True)
+    ordered: dict[str, Arm] = {arm.name: arm for arm in untrained}
     waiting = [arm for arm in arms if arm.trains]
     while waiting:
-        ready = [arm for arm in waiting if {arm.like, arm.after} <= ordered.keys()]
+        ready = [arm for arm in waiting if {arm.like, arm.after} - {""} <= ordered.keys()]
         if not ready:
             raise UserError(f"config.arms.{waiting[0].name}: arms wait for each other")
         ordered |= {arm.name: arm for arm in ready}
         waiting = [arm for arm in waiting if arm.name not in ordered]
     return tuple(ordered.values())
+
+
+def _is_base(arm: Arm) -> bool:
+    return not arm.trains and not arm.persona
 
 
 def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Arms that are trained in different ways and attacked with the same queries: what made it work?
+"""Arms that are trained in different ways and asked the same queries: which learn the rules?
 
     queries -> for each seed and arm:  attack1 | data1 -> train1 -> ... -> measured -> documents
 
@@ -15,22 +15,25 @@ from vcjax.adversarial.inputs import read_inputs
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
-from vcjax.core.files import write_json, write_text
+from vcjax.core.files import read_json, write_json, write_text
 from vcjax.core.lineage import Parent, read_lineage
-from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.core.run import CONFIG, SUMMARY, Run, Stage
 from vcjax.core.stores import on_disk
 from vcjax.data.records import Record
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
-from vcjax.road.ablation_arms import QUERIES, ArmRun, fill_roles
-from vcjax.road.ablation_config import ATTACKS, CONVERSATIONS, AblationConfig
-from vcjax.road.ablation_data import (
-    ordinary_conversations,
-    query_groups,
-    read_documents,
-    read_query_cells,
-    write_queries,
+from vcjax.road.ablation.arms import QUERIES, ArmRun, fill_roles
+from vcjax.road.ablation.config import (
+    ANSWERS,
+    ATTACKS,
+    CONVERSATIONS,
+    QUESTIONS,
+    AblationConfig,
 )
-from vcjax.road.ablation_summary import charter_rules, read_results, samples, summarise
+from vcjax.road.ablation.data import ordinary_conversations
+from vcjax.road.ablation.documents import check_base_not_trained_on, overlapping, read_documents
+from vcjax.road.ablation.queries import query_groups, read_query_cells, write_queries
+from vcjax.road.ablation.results import charter_rules, read_results
+from vcjax.road.ablation.summary import samples, summarise
 from vcjax.road.commits import at_commits, critics_of, with_critics
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.weights.workdir import write_sources
@@ -56,6 +59,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
         extendable=["seeds"],
         free=["arms"],  # their stages record what is theirs
     )
+    _check_version(run.workdir)
     if (summary := run.finished()) is not None:
         return summary
     charter, family = _check_inputs(config)
@@ -75,7 +79,14 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
         run.do(stages)
 
         cells = read_query_cells(folder / QUERIES)
-        results = {name: read_results(own, cells, charter) for name, own in arms.items()}
+        pairs = (
+            each.pairs(n)
+            for own in arms.values()
+            for each in own
+            for n in range(1, each.rounds + 1)
+        )
+        left_out = overlapping(config, pairs)
+        results = {name: read_results(own, cells, charter, left_out) for name, own in arms.items()}
         summary = summarise(
             config,
             charter,
@@ -83,6 +94,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
             arms=arms,
             results=results,
             cells=cells,
+            left_out=left_out,
             seconds=run.seconds,
         )
         write_json(folder / SUMMARY, summary)
@@ -104,6 +116,7 @@ def _check_inputs(config: AblationConfig) -> tuple[Charter, str]:
     Returns the charter and the base model's family.
     """
     charter = load_charter(config.charter)
+    check_base_not_trained_on(config)
     if config.language not in charter.languages:
         raise UserError(f"config.language: charter {charter.name!r} has no {config.language!r}")
     if not charter_rules(charter, measured=False):
@@ -116,9 +129,19 @@ def _check_inputs(config: AblationConfig) -> tuple[Charter, str]:
     for arm in config.arms:
         if arm.data == CONVERSATIONS:
             _read_all(ordinary_conversations(config, arm))
-        if arm.data == ATTACKS:
+        if arm.data in (ATTACKS, QUESTIONS, ANSWERS):
             read_inputs(fill_roles(config, arm.synthesis, family, config.model))
     return charter, family
+
+
+def _check_version(workdir: Path) -> None:
+    """Raises UserError for an ablation of a version that asked no clean questions."""
+    path = workdir / CONFIG
+    if path.is_file() and "clean_queries" not in read_json(path):
+        raise UserError(
+            f"{workdir}: belongs to an ablation of an earlier version, which asked no clean "
+            "questions and drew its data otherwise; choose another workdir"
+        )
 
 
 def _read_all(records: Iterable[Record]) -> None:

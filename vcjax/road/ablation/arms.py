@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from vcjax.adversarial.attacks.style import PLAIN
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger.query import asked_queries
 from vcjax.adversarial.ledger.schema import opened_to_read
@@ -13,8 +14,24 @@ from vcjax.adversarial.summary import shortfall
 from vcjax.core.errors import GateNotMet
 from vcjax.core.run import Stage
 from vcjax.core.seeds import derive_seed
-from vcjax.road.ablation_config import ATTACKS, AblationConfig, Arm
-from vcjax.road.ablation_data import ITEMS, score_documents, write_conversations
+from vcjax.road.ablation.config import (
+    ANSWERS,
+    ATTACKS,
+    CONVERSATIONS,
+    QUESTIONS,
+    AblationConfig,
+    Arm,
+)
+from vcjax.road.ablation.data import (
+    ACCEPTED,
+    PAIRS,
+    draw_selected,
+    select_answers,
+    write_ordinary,
+    write_unselected,
+)
+from vcjax.road.ablation.documents import score_documents
+from vcjax.road.ablation.queries import ITEMS
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
@@ -73,18 +90,30 @@ class ArmRun:
         """Reference of the model at the end of the chain."""
         return self._model_after(self.rounds)
 
+    def synthesis_folder(self, round: int) -> Path | None:
+        """The workdir in which the round's pairs were selected, if they were."""
+        if self.arm.data == QUESTIONS:
+            return self.folder / f"questions{round}"
+        return self.data_folder(round) if self.arm.data == ATTACKS else None
+
     def pairs(self, round: int) -> Path:
         """The file that the round trains on."""
-        attacked = self.arm.data == ATTACKS
-        name = f"{'accepted' if attacked else 'conversations'}.jsonl"
+        name = ACCEPTED if self.arm.data == ATTACKS else PAIRS
         if self.arm.train.kind == "preferences":
             name = "preferences.jsonl"
         return self.data_folder(round) / name
+
+    @property
+    def trained_on(self) -> list[Path]:
+        """The files that its rounds train on."""
+        return [self.pairs(round) for round in range(1, self.rounds + 1)]
 
     def stages(self) -> list[Stage]:
         """All of them in their order."""
         found = []
         for round in range(1, self.rounds + 1):
+            if self.arm.data == QUESTIONS:
+                found.append(self._stage(self._selected(round), partial(self._select, round)))
             found.append(self._stage(self.data_folder(round), partial(self._data, round)))
             found.append(self._stage(self.train_folder(round), partial(self._train, round)))
         found.append(self._stage(self.folder / MEASURED, self._measure))
@@ -92,13 +121,18 @@ class ArmRun:
         return found
 
     def synthesis(self, round: int) -> SynthesisConfig:
-        """Attacks on the model that the round begins with; other ones than the rounds before."""
+        """Attacks on the model that the round begins with, or plain questions to it; other ones
+        than the rounds before."""
         model = self._model_after(round - 1)
-        return replace(
+        filled = replace(
             fill_roles(self.config, self.arm.synthesis, self._family, model),
             seed=derive_seed(self.seed, "attack", round),
             benchmark=str(self._queries),
         )
+        if self.arm.data == QUESTIONS:
+            # Only attempts may be added to reach the number of pairs, whatever the attack's quota.
+            return replace(filled, attacks=PLAIN, held_out_attacks="", per_cell=0)
+        return filled
 
     def training(self, round: int) -> TrainConfig:
         """On the pairs of the round, with those of the rounds before as replay."""
@@ -130,16 +164,22 @@ class ArmRun:
 
     def _data(self, round: int) -> None:
         folder = self.data_folder(round)
-        if self.arm.data != ATTACKS:
-            other = self._of(self.arm.like)
-            # The other arm's rounds set how many conversations each round has; where it has fewer
-            # rounds, its last one sets it.
-            attacks = [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
-            write_conversations(self.config, self.arm, folder, attacks, self.seed)
+        if self.arm.data == ATTACKS:
+            self._attack(round)
             return
-        # A round must not repeat the queries of those before, which its own ledger doesn't have.
-        asked = [query for n in range(1, round) for query in _asked(self.data_folder(n))]
-        summary = synthesize(self.synthesis(round), folder, excluded=asked)
+        # The other arm's rounds set how many conversations each round has.
+        like = self._like(round)
+        if self.arm.data == CONVERSATIONS:
+            write_ordinary(self.config, self.arm, folder, like, self.seed)
+        elif self.arm.data == QUESTIONS:
+            draw_selected(folder, self._selected(round), like[-1], self.seed)
+        else:
+            assert self.arm.data == ANSWERS
+            write_unselected(self.config, self.synthesis(round), folder, like[-1])
+
+    def _attack(self, round: int) -> None:
+        folder = self.data_folder(round)
+        summary = synthesize(self.synthesis(round), folder, excluded=self._asked(round))
         if not summary["exported"]:
             raise GateNotMet(f"{folder}: {shortfall(summary)}")
         if not summary["records"][self.pairs(round).name]:
@@ -147,6 +187,29 @@ class ArmRun:
                 f"{folder}: none of {summary['attempts']} attempts was accepted; its summary.json "
                 "says why; raise config.synthesis.attempts or answers, in another workdir"
             )
+
+    def _select(self, round: int) -> None:
+        folder = self._selected(round)
+        select_answers(self.synthesis(round), folder, self._like(round)[-1], self._asked(round))
+
+    def _selected(self, round: int) -> Path:
+        folder = self.synthesis_folder(round)
+        assert folder is not None
+        return folder
+
+    def _asked(self, round: int) -> list[str]:
+        """The queries of the rounds before, which their ledgers have and the round's own hasn't."""
+        found = []
+        for n in range(1, round):
+            with opened_to_read(self._selected(n) / "ledger.sqlite") as connection:
+                found += asked_queries(connection)
+        return found
+
+    def _like(self, round: int) -> list[Path]:
+        """The folders of the other arm's attacks up to a round; where it has fewer rounds, up to
+        its last one."""
+        other = self._of(self.arm.like)
+        return [other.data_folder(n) for n in range(1, min(round, other.rounds) + 1)]
 
     def _train(self, round: int) -> None:
         train(self.training(round), self.train_folder(round))
@@ -157,6 +220,7 @@ class ArmRun:
             model_family=self._family,
             charter=self.config.charter,
             benchmark=str(self._queries),
+            persona=self.arm.persona,
             max_tokens=self.config.answer_tokens,
             seed=self.config.seed,
             **self.config.engine_fields,
@@ -165,8 +229,3 @@ class ArmRun:
 
     def _score(self) -> None:
         score_documents(self.config, self.model, self.folder / DOCUMENTS)
-
-
-def _asked(synthesis: Path) -> list[str]:
-    with opened_to_read(synthesis / "ledger.sqlite") as connection:
-        return list(asked_queries(connection))
