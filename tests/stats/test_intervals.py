@@ -30,7 +30,7 @@ def test_an_interval_has_the_mean_within_a_width_and_stays_on_the_scale(values, 
 
 def test_thirteen_equal_scores_are_no_certainty():
     interval = mean_interval([3] * 13, scale=SCORES)
-    unseen = 1 - 0.025 ** (1 / 13)  # what rare other scores may weigh
+    unseen = 1 - 0.05 ** (1 / 13)  # what rare other scores may weigh
     assert interval.bounds == pytest.approx((3 - 3 * unseen, 3 + 2 * unseen), abs=0.01)
     difference = paired_difference([3] * 13, [3] * 13, scale=SCORES)
     assert (difference.value, difference.p) == (0, 1)
@@ -73,11 +73,16 @@ def test_of_zeros_and_ones_it_is_the_exact_interval_of_a_rate(data, n):
     assert interval.bounds == pytest.approx(rate_interval(k, n).bounds, abs=1e-9)
 
 
-def test_values_between_the_ends_agree_with_the_exact_interval_nearly():
-    """The draws that any other values need: one value of 40 is moved off the end by a hair."""
-    values = [0] * 15 + [1] * 24 + [1 - 1e-9]
-    drawn = mean_interval(values, scale=RATE).bounds
-    assert drawn == pytest.approx(rate_interval(25, 40).bounds, abs=0.005)
+def test_values_between_the_ends_have_the_mid_p_interval():
+    """One value of 40 is moved off the end by a hair, so that draws are needed. The mid-P interval
+    of a rate is where the means of two adjacent beta distributions' tails are 2.5 %."""
+    low, high = mean_interval([0] * 15 + [1] * 24 + [1 - 1e-9], scale=RATE).bounds
+    beta = scipy.stats.beta
+    for end, tail in ((low, 0.025), (high, 0.975)):
+        found = (beta.cdf(end, 25, 16) + beta.cdf(end, 26, 15)) / 2
+        assert found == pytest.approx(tail, abs=0.005)
+    exact = rate_interval(25, 40)
+    assert exact.low < low < high < exact.high
 
 
 @settings(deadline=None, max_examples=40)
@@ -169,9 +174,17 @@ def test_a_difference_changes_sign_with_its_sides(pairs):
     back = paired_difference(after, before, scale=SCORES)
     assert there.value == -back.value
     # Within the error of the draws.
-    assert there.low == pytest.approx(-back.high, abs=0.15)
+    assert there.low == pytest.approx(-back.high, abs=0.2)
 
 
 def test_unpaired_values_are_an_error():
     with pytest.raises(ValueError, match="1 values before, but 2 after"):
         paired_difference([1], [1, 2])
+
+
+@given(k=st.integers(0, 30), confidence=st.sampled_from([0.8, 0.95]))
+def test_the_p_value_of_a_rate_is_exactly_where_its_interval_ends(k, confidence):
+    for end in rate_interval(k, 30, confidence).bounds:
+        if 0 < end < 1:
+            found = mean_interval([1] * k + [0] * (30 - k), scale=RATE, null=end)
+            assert found.p == pytest.approx(1 - confidence)

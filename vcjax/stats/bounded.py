@@ -15,26 +15,30 @@ class BoundedMean:
 
     Gaffke's bound (2005, Mathematical Methods of Statistics 14(4): 451-467; studied by
     Learned-Miller & Thomas 2019, arXiv:1905.06208): the sample gains one value that nobody saw, at
-    the lower end of the scale for the lower bound and at the upper end for the upper one; all
-    values get random weights, uniform on the simplex; the bound is a quantile of the weighted mean.
+    an end of the scale; all values get random weights, uniform on the simplex; the bounds are
+    quantiles of the weighted mean.
 
-    - Of values that are all at an end of the scale, as 0 and 1 are, it is the interval of Clopper
-      and Pearson.
-    - Equal values have an interval with a width: rare others may have been missed.
-    - No distribution is known for which it covers too seldom; for values that vary little it is
-      wider than it need be.
+    - Where all values are at an end of the scale, as 0 and 1 are, the unseen value is at the lower
+      end for the lower bound and at the upper end for the upper one. This is the interval of
+      Clopper and Pearson, which covers at least as often as it claims.
+    - Where values are between, that covers nearly always. The unseen value is then at either end
+      with probability 1/2, which is the mid-P version (Lancaster 1961) of the bound.
+
+    Equal values have an interval with a width, too: rare others may have been missed. For values
+    that vary little it is wider than it need be.
 
     Attributes:
-      means: of the sample, under drawn weights.
       scale: the least and the greatest value that is possible.
       size: the effective number of values.
-      ends: how many of them are at the lower and at the upper end; None if any is between.
+      ends: how many of them are at the lower and at the upper end, where all are: the weights of
+        the two ends have a beta distribution then, and nothing is drawn.
+      means: else means of the sample under drawn weights.
     """
 
-    means: Float[np.ndarray, " draws"]
     scale: tuple[float, float]
     size: float
     ends: tuple[float, float] | None
+    means: Float[np.ndarray, " draws"]
 
     @classmethod
     def of(
@@ -55,19 +59,18 @@ class BoundedMean:
         if kinds[0] < low or kinds[-1] > high:
             raise ValueError(f"{kinds[0]} to {kinds[-1]} is not within {low} to {high}")
         shares = counts * (size / len(values))
-        # Equal values share a weight, whose distribution is a gamma's: few draws for many values.
-        weights = np.random.default_rng(seed).gamma(shares, size=(_DRAWS, len(kinds)))
-        means = weights @ kinds / weights.sum(axis=1)
-        ends = None
         if set(kinds) <= {low, high}:
             ends = float(shares[kinds == low].sum()), float(shares[kinds == high].sum())
-        return cls(means, scale, size, ends)
+            return cls(scale, size, ends, np.empty(0))
+        # Equal values share a weight, whose distribution is a gamma's: few draws for many values.
+        weights = np.random.default_rng(seed).gamma(shares, size=(_DRAWS, len(kinds)))
+        return cls(scale, size, None, weights @ kinds / weights.sum(axis=1))
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The lower and the upper bound of the mean."""
         low, high = self.scale
         tail = (1 - confidence) / 2
-        if self.ends is not None:  # a beta distribution, which needs no draws
+        if self.ends is not None:
             below, above = self.ends
             first = scipy.stats.beta.ppf(tail, above, below + 1) if above else 0.0
             last = scipy.stats.beta.isf(tail, above + 1, below) if below else 1.0
@@ -75,8 +78,9 @@ class BoundedMean:
         # The weight of the unseen value, by stratified draws in a random order.
         order = np.random.default_rng(_DRAWS).permutation(_DRAWS)
         unseen = -np.expm1(np.log((order + 0.5) / _DRAWS) / self.size)
-        first = np.quantile((1 - unseen) * self.means + unseen * low, tail)
-        last = np.quantile((1 - unseen) * self.means + unseen * high, 1 - tail)
+        seen = (1 - unseen) * self.means
+        drawn = np.concatenate([seen + unseen * low, seen + unseen * high])
+        first, last = np.quantile(drawn, [tail, 1 - tail])
         return float(first), float(last)
 
     def p_value(self, null: float) -> float:
@@ -85,12 +89,17 @@ class BoundedMean:
         low, high = self.scale
         if not low <= null <= high:
             return 0.0
+        if self.ends is not None:
+            below, above = self.ends
+            share = (null - low) / (high - low)
+            too_low = scipy.stats.beta.cdf(share, above, below + 1) if above else 1.0
+            too_high = scipy.stats.beta.sf(share, above + 1, below) if below else 1.0
+            return min(1.0, 2 * float(min(too_low, too_high)))
         # The unseen value's weight is integrated, which leaves less noise than drawing it.
         with np.errstate(divide="ignore", invalid="ignore"):
-            above = np.where(
-                self.means > null, ((null - low) / (self.means - low)) ** self.size, 1.0
-            )
-            below = np.where(
-                self.means < null, ((high - null) / (high - self.means)) ** self.size, 1.0
-            )
-        return min(1.0, 2 * float(min(above.mean(), below.mean())))
+            under = ((null - low) / (self.means - low)) ** self.size
+            over = ((high - null) / (high - self.means)) ** self.size
+        at_most = np.where(self.means > null, under, 1.0).mean()  # the unseen value at `low`
+        at_least = np.where(self.means < null, over, 1.0).mean()  # at `high`
+        too_low = (at_most + 1 - at_least) / 2
+        return 2 * float(min(too_low, 1 - too_low))

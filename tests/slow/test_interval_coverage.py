@@ -1,0 +1,276 @@
+"""How often the intervals that reports print cover the truth, and how often their tests err.
+
+`-s` prints the tables. Intervals of rates, alone and paired, are enumerated exactly; the others are
+simulated at the smallest samples that a report prints them for.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import binom, multinomial
+
+from vcjax.stats.agreement import alpha_interval, cohen_kappa, kappa_interval, krippendorff_alpha
+from vcjax.stats.intervals import (
+    RATE,
+    Interval,
+    crossed_mean,
+    mean_interval,
+    paired_difference,
+    rate_interval,
+)
+from vcjax.stats.paired import tango_interval
+from vcjax.stats.prevalence import Share, corrected_rate
+
+LEAST = 0.925
+SAMPLES = 400
+ERROR = 2.5 * np.sqrt(LEAST * (1 - LEAST) / SAMPLES)
+
+# How a judge's scores from 0 to 5 are distributed: shares of each.
+SCORES = {
+    "even": [1 / 6] * 6,
+    "middling": [0.02, 0.1, 0.3, 0.36, 0.2, 0.02],
+    "two camps": [0.4, 0.1, 0, 0, 0.1, 0.4],
+    "mostly 5": [0.02, 0.02, 0.02, 0.04, 0.2, 0.7],
+    "5, rarely 0": [0.05, 0, 0, 0, 0, 0.95],
+}
+
+
+def table(title: str, rows: list[tuple[str, int, float]]) -> None:
+    print(f"\n{title}")
+    for name, n, share in rows:
+        print(f"  {name:46} n = {n:3}  {share:6.1%}")
+
+
+def covered(truth: float, draw: Callable[[int], Interval], samples: int = SAMPLES) -> float:
+    intervals = [draw(seed) for seed in range(samples)]
+    return float(np.mean([each.low <= truth <= each.high for each in intervals]))
+
+
+def test_a_rate():
+    rates, rows = np.linspace(0.002, 0.5, 250), []
+    for n in (1, 2, 5, 10, 13, 30, 91):
+        bounds = np.array([rate_interval(k, n).bounds for k in range(n + 1)])
+        inside = (bounds[:, 0] <= rates[:, None]) & (rates[:, None] <= bounds[:, 1])
+        coverage = np.sum(binom.pmf(np.arange(n + 1), n, rates[:, None]) * inside, axis=1)
+        rows.append(("rate: least over all rates", n, float(coverage.min())))
+    table("Exact coverage of the interval of a rate (Clopper and Pearson)", rows)
+    assert min(share for _, _, share in rows) >= 0.95
+
+
+def test_a_difference_of_rates():
+    """Of all shares of items that become true, or false, of up to one half each."""
+    rows = []
+    shares = [0.005, 0.02, *np.arange(0.05, 0.5, 0.05)]
+    for n in (10, 13, 20, 30, 60):
+        counts = [(gained, lost) for gained in range(n + 1) for lost in range(n + 1 - gained)]
+        bounds = np.array([tango_interval(gained, lost, n) for gained, lost in counts])
+        kinds = np.array([(gained, lost, n - gained - lost) for gained, lost in counts])
+        found = []
+        for gain in shares:
+            for loss in shares:
+                weights = multinomial.pmf(kinds, n, [gain, loss, 1 - gain - loss])
+                inside = (bounds[:, 0] <= gain - loss) & (gain - loss <= bounds[:, 1])
+                found.append(float(weights @ inside))
+        rows.append(("difference of rates: least", n, min(found)))
+        rows.append(("difference of rates: mean", n, float(np.mean(found))))
+    table("Exact coverage of the paired interval of rates (Tango)", rows)
+    assert min(share for _, _, share in rows) >= LEAST
+
+
+def test_a_mean_score():
+    random, rows = np.random.default_rng(0), []
+    for n in (2, 8, 13, 30):
+        for name, shares in SCORES.items():
+
+            def draw(seed: int, n: int = n, shares: list[float] = shares) -> Interval:
+                scores = random.choice(6, n, p=shares).astype(float)
+                return mean_interval(scores, scale=(0.0, 5.0), seed=seed)
+
+            rows.append((f"mean score, {name}", n, covered(np.dot(shares, range(6)), draw)))
+    table("Coverage of the interval of a mean score (Gaffke)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def test_a_difference_of_scores():
+    """Of a score before and one after that is the same score, or is drawn anew from others."""
+    random, rows = np.random.default_rng(1), []
+    for n in (10, 13, 30):
+        for before, after, kept in (("even", "mostly 5", 0.5), ("mostly 5", "two camps", 0.8)):
+            old, new = SCORES[before], SCORES[after]
+            truth = (1 - kept) * np.dot(np.subtract(new, old), range(6))
+
+            def draw(
+                seed: int,
+                n: int = n,
+                old: list[float] = old,
+                new: list[float] = new,
+                kept: float = kept,
+            ) -> Interval:
+                first, other = random.choice(6, n, p=old), random.choice(6, n, p=new)
+                then = np.where(random.random(n) < kept, first, other)
+                return paired_difference(first, then, scale=(0.0, 5.0), seed=seed)
+
+            rows.append((f"{before} to {after}, {kept:.0%} kept", n, covered(truth, draw)))
+    table("Coverage of the paired interval of scores (Gaffke)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def clustered_rates(
+    random: np.random.Generator, rate: float, alike: float, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of clusters whose own rates have a beta distribution, and each one's cluster.
+
+    Args:
+      alike: the intraclass correlation.
+    """
+    spread = (1 - alike) / alike
+    own = random.beta(rate * spread, (1 - rate) * spread, len(sizes))
+    clusters = np.repeat(np.arange(len(sizes)), sizes)
+    return random.random(len(clusters)) < own[clusters], clusters
+
+
+CLUSTERS = {
+    "12 topics of 8": np.full(12, 8),
+    "12 topics of 2 to 20": np.array([2, 3, 4, 5, 6, 8, 8, 10, 12, 14, 16, 20]),
+    "6 topics of 8": np.full(6, 8),
+    "13 questions in 2 languages": np.full(13, 2),
+}
+
+
+def test_a_rate_by_cluster():
+    random, rows, ignoring = np.random.default_rng(2), [], []
+    for name, sizes in CLUSTERS.items():
+        for rate in (0.1, 0.3, 0.5):
+            for alike in (0.05, 0.2):
+
+                def draw(
+                    seed: int,
+                    sizes: np.ndarray = sizes,
+                    rate: float = rate,
+                    alike: float = alike,
+                    by_cluster: bool = True,
+                ) -> Interval:
+                    values, clusters = clustered_rates(random, rate, alike, sizes)
+                    if not by_cluster:
+                        return rate_interval(int(values.sum()), len(values))
+                    return mean_interval(values, clusters.tolist(), scale=RATE, seed=seed)
+
+                row = f"{name}, rate {rate:.0%}, correlation {alike}"
+                rows.append((row, int(sizes.sum()), covered(rate, draw, 2 * SAMPLES)))
+                if alike == 0.2 and sizes[0] == 8:
+                    share = covered(rate, lambda seed, draw=draw: draw(seed, by_cluster=False))
+                    ignoring.append((f"{row}, as if independent", int(sizes.sum()), share))
+    table("Coverage of a rate's interval by cluster (Korn and Graubard)", rows + ignoring)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+    assert max(share for _, _, share in ignoring) < LEAST
+
+
+def test_a_difference_of_rates_by_cluster_and_of_several_runs():
+    random, rows = np.random.default_rng(3), []
+    clusters = np.repeat(np.arange(12), 8)
+
+    def pairs(shift: float, own: float) -> tuple[np.ndarray, np.ndarray]:
+        """Before and after of items that are hard or easy by themselves and by their topic; a topic
+        has also its own change."""
+        item = random.normal(0, 0.7, 96) + random.normal(0, 0.5, 12)[clusters]
+        change = shift + random.normal(0, own, 12)[clusters]
+        noise = random.normal(0, 0.5, (2, 96))
+        return item + noise[0] > 0, item + noise[1] > change
+
+    for own in (0.0, 0.5):
+        many = [np.mean(np.subtract(*map(np.mean, pairs(0.6, own)[::-1]))) for _ in range(8000)]
+
+        def draw(seed: int, own: float = own) -> Interval:
+            before, after = pairs(0.6, own)
+            return paired_difference(before, after, clusters.tolist(), seed=seed)
+
+        name = f"12 topics of 8, own changes {own}"
+        rows.append((name, 96, covered(float(np.mean(many)), draw)))
+    for runs in (1, 2, 3):
+        for spread in (0.0, 0.1):
+            if runs == 1 and spread:
+                continue  # one run's interval doesn't cover other seeds
+
+            def crossed(seed: int, runs: int = runs, spread: float = spread) -> Interval:
+                base = 0.4 + random.uniform(-0.2, 0.2, 12)[clusters]
+                rates = base + random.uniform(-spread, spread, (runs, 1))
+                values = (random.random((runs, 96)) < rates).astype(float)
+                return crossed_mean(values, clusters.tolist(), scale=RATE, seed=seed)
+
+            rows.append((f"{runs} runs that differ by {spread}", 96, covered(0.4, crossed)))
+    table("Coverage of intervals by cluster: differences, and several runs", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def test_a_mean_without_a_scale():
+    """Losses of documents: Student's, for what is about normal."""
+    random, rows = np.random.default_rng(4), []
+    for n in (8, 30):
+        rows.append(
+            ("loss", n, covered(3.0, lambda seed, n=n: mean_interval(random.normal(3, 0.4, n))))
+        )
+    table("Coverage of the interval of a mean without a scale (Student)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def test_agreement_and_corrected_rates():
+    random, rows = np.random.default_rng(5), []
+
+    def raters(n: int, share: float, right: float) -> np.ndarray:
+        truth = random.random(n) < share
+        return np.where(random.random((2, n)) < right, truth, ~truth).astype(int)
+
+    # The gate of a calibration needs ten labels of each kind.
+    for n, share, right in ((30, 0.5, 0.85), (50, 0.5, 0.97), (100, 0.2, 0.9), (100, 0.1, 0.97)):
+        first, second = raters(200_000, share, right)
+        kappa = cohen_kappa(first.tolist(), second.tolist())
+        alpha = krippendorff_alpha(np.array([first, second], float))
+
+        def kappas(seed: int, n: int = n, share: float = share, right: float = right) -> Interval:
+            a, b = raters(n, share, right).tolist()
+            return kappa_interval(a, b, seed=seed, resamples=999)
+
+        def alphas(seed: int, n: int = n, share: float = share, right: float = right) -> Interval:
+            return alpha_interval(raters(n, share, right), seed=seed, resamples=999)
+
+        rows.append((f"kappa {kappa:.2f}, share {share:.0%}", n, covered(kappa, kappas)))
+        rows.append((f"alpha {alpha:.2f}, share {share:.0%}", n, covered(alpha, alphas)))
+    for n, rate in ((30, 0.1), (30, 0.5), (200, 0.3)):
+
+        def corrected(seed: int, n: int = n, rate: float = rate) -> Interval:
+            seen = rate * 0.85 + (1 - rate) * 0.1
+            right = (int(random.binomial(40, share)) for share in (0.85, 0.9))
+            return corrected_rate(
+                Share(int(random.binomial(n, seen)), n), *(Share(k, 40) for k in right)
+            )
+
+        rows.append((f"rate {rate:.0%} corrected for errors", n, covered(rate, corrected)))
+    table("Coverage of agreement (unseen item) and of corrected rates (Lang and Reiczigel)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+@pytest.mark.parametrize("n", [13, 30])
+def test_a_test_at_five_per_cent_errs_in_five_of_a_hundred_at_most(n):
+    """Where nothing changed: before and after are drawn alike, and depend on the item."""
+    random = np.random.default_rng(6)
+    clusters = (np.arange(4 * n) // 4).tolist()
+    errors = {"McNemar": 0, "scores": 0, "by cluster": 0, "three runs": 0, "Student": 0}
+    samples = 1000
+    for seed in range(samples):
+        hard = random.random(n)
+        before, after = random.random((2, n)) < hard
+        found = {"McNemar": paired_difference(before, after)}
+        old, new = np.clip(np.rint(5 * hard + random.normal(0, 1, (2, n))), 0, 5)
+        found["scores"] = paired_difference(old, new, scale=(0.0, 5.0), seed=seed)
+        own = random.normal(0, 0.3, n).repeat(4)
+        noise = random.normal(0, 1, (2, 4 * n)) + np.array([-own, own])
+        found["by cluster"] = paired_difference(*(noise > 0), clusters, seed=seed)
+        seeds = random.normal(0, 0.1, (3, 1)) + random.normal(0, 1, (3, n))
+        changes = np.sign(np.where(np.abs(seeds) > 1, seeds, 0))
+        found["three runs"] = crossed_mean(changes, scale=(-1.0, 1.0), null=0.0, seed=seed)
+        found["Student"] = mean_interval(random.normal(0, 1, n), null=0.0)
+        for name, interval in found.items():
+            errors[name] += interval.p <= 0.05
+    table("Tests at 5 % that reject a true null", [(k, n, v / samples) for k, v in errors.items()])
+    assert max(errors.values()) / samples <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / samples)
