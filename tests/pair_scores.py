@@ -50,6 +50,8 @@ def score_model(loaded: LoadedModel, rows: Prepared, pairs: int) -> PairScores:
     graph, _ = abstract(loaded.config, dtype=loaded.dtype, mesh=mesh)
     placed = shardings(mesh, logical_axes(loaded.config), shapes(loaded.config))
     params = jax.tree.map(put, loaded.params, placed)
-    log_probs = list(score_pairs(graph, params, rows, pairs, mesh))
+    log_probs = np.zeros((len(rows), 2), np.float32)
+    for indices, found in score_pairs(graph, params, rows, pairs, mesh):
+        log_probs[indices] = found
     tokens = [rows[index]["loss_mask"].sum(axis=1) for index in range(len(rows))]
-    return PairScores(np.concatenate(log_probs), np.stack(tokens))
+    return PairScores(log_probs, np.stack(tokens))

@@ -43,7 +43,7 @@ def main():
         for step in count(1):
             weights = advance(weights)
             state = {"count": put(np.int32(step), replicated(mesh))}
-            stop = requested(step)
+            stop = requested()
             if stop or step % 5 == 0:
                 saved.save(step, {"weights": weights}, state)
             print(step, flush=True)

@@ -4,11 +4,14 @@ import json
 import signal
 import time
 
+import numpy as np
+
 from tests.processes import started
 from tests.road.conftest import road
 from tests.road.test_ablation import done, grown, values
 from tests.road.test_demo import KINDS, driven
 from tests.scripts import ran
+from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.road.demo import DemoConfig, run_demo
@@ -69,3 +72,43 @@ def test_a_killed_ablation_continues_to_the_same_end(values, done, tmp_path, scr
         (own,) = summary["arms"][name]["runs"]
         assert own["rounds"] == done[1]["arms"][name]["runs"][0]["rounds"][:1]
     assert {finding.status for finding in verify(workdir)} == {"ok"}
+
+
+def test_a_dpo_run_that_is_killed_in_its_reference_pass_continues_there(
+    tiny_folder, tmp_path, script_cache
+):
+    """Killed with its first scores on the disk: these are in the finished run, bit for bit."""
+    lines = [
+        {"prompt": f"{n}?", "chosen": "Yes. " * (1 + n % 90), "rejected": "No."}
+        for n in range(3000)
+    ]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    config = {
+        "model": str(tiny_folder),
+        "preferences": str(pairs),
+        "length": 256,
+        "steps": 1,
+        "warmup_steps": 0,
+    }
+    path = tmp_path / "dpo.py"
+    values = training_config("adversarial").to_dict() | config
+    values |= {"objective": "dpo", "documents": "", "conversations": "", "batch_size": 2}
+    path.write_text(CONFIG.format(text=json.dumps(values)), encoding="utf-8")
+    command = [f"--config={path}"]
+    run = tmp_path / "run"
+    scores = run / "data" / "reference" / "training-000.npz"
+    process = started("train", [*command, f"--workdir={run}"], script_cache)
+    while process.poll() is None and not scores.exists():
+        time.sleep(0.01)
+    process.kill()
+    _, error = process.communicate()
+    assert process.returncode == -signal.SIGKILL, error
+    with np.load(scores) as stored:
+        begun, scored = stored["log_probs"], stored["scored"]
+    assert 0 < scored.sum() < len(scored)
+    code, _, error = ran("train", [*command, f"--workdir={run}"], script_cache)
+    assert code == 0, error
+    with np.load(scores) as stored:
+        assert stored["scored"].all()
+        np.testing.assert_array_equal(stored["log_probs"][scored], begun[scored])

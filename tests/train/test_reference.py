@@ -1,6 +1,9 @@
 """DPO's reference log-probabilities: computed once, stored, recomputed if the file is invalid."""
 
 import json
+import os
+import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +13,19 @@ import pytest
 from flax import nnx
 
 from tests.pair_scores import PairScores, accuracy, score_model
+from vcjax.core.errors import Preempted
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches, in_order
 from vcjax.data.preparation import prepare
 from vcjax.data.prepared import Prepared, open_prepared
 from vcjax.model.build import abstract
 from vcjax.parallel import make_mesh
+from vcjax.train import reference
 from vcjax.train.layout import make_layout, shard_batch, shard_params, sharding_of
-from vcjax.train.loop import make_step
+from vcjax.train.loop import make_step, train
 from vcjax.train.losses import make_loss, pair_log_probs
 from vcjax.train.optim import make_optimizer, make_schedule
-from vcjax.train.reference import with_reference
+from vcjax.train.reference import score_pairs, with_reference
 from vcjax.weights.load import load_model
 
 LENGTH, PAIRS, COUNT = 40, 4, 10
@@ -50,7 +55,7 @@ def joined(tmp_path, graph):
     """Joins the reference that is kept in the test's folder."""
     mesh = make_mesh({"fsdp": -1})
 
-    def join(rows: Prepared, begin):
+    def join(rows: Prepared, begin, **options):
         found = with_reference(
             {"pairs": rows},
             tmp_path,
@@ -58,6 +63,7 @@ def joined(tmp_path, graph):
             graph=graph,
             pairs=PAIRS,
             mesh=mesh,
+            **options,
         )
         return found["pairs"]
 
@@ -92,32 +98,121 @@ def test_each_pair_has_its_log_probabilities_and_they_are_computed_once(
 
 
 class Reads:
-    """Rows that count how often they are read, and stop at one of them."""
+    """Rows that count how often each is read, and stop where one is read so often."""
 
-    def __init__(self, rows: Prepared, stop: int | None = None):
-        self.rows, self.stop, self.read = rows, stop, 0
+    def __init__(self, rows: Prepared, stop: tuple[int, int] | None = None):
+        self.rows, self.stop, self.read = rows, stop, Counter()
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, index):
-        if index == self.stop:
+        if (index, self.read[index]) == self.stop:
             raise KeyboardInterrupt
-        self.read += 1
+        self.read[index] += 1
         return self.rows[index]
 
 
 def test_what_a_kill_left_is_not_computed_again(params, rows, joined, tmp_path, monkeypatch):
-    monkeypatch.setattr("vcjax.train.reference.SAVE_EVERY", 1)
+    monkeypatch.setattr("vcjax.train.reference.SAVE_SECONDS", -1.0)
     with pytest.raises(KeyboardInterrupt):
-        joined(Prepared(Reads(rows, stop=9), rows.summary), lambda: params)
+        joined(Prepared(Reads(rows, stop=(9, 1)), rows.summary), lambda: params)
     with np.load(tmp_path / "pairs.npz") as stored:
-        assert stored["log_probs"].shape == (8, 2)
+        assert stored["scored"].tolist() == [True] * 8 + [False] * 2
+        assert stored["log_probs"].all(axis=1).tolist() == stored["scored"].tolist()
     rest = Reads(rows)
     resumed = references(joined(Prepared(rest, rows.summary), lambda: params))
-    assert rest.read == 2 + COUNT  # two that were left to score, and ten for this comparison
+    assert set(rest.read) == set(range(COUNT))
+    assert [index for index, times in rest.read.items() if times == 3] == [8, 9]
     (tmp_path / "pairs.npz").unlink()
     np.testing.assert_array_equal(resumed, references(joined(rows, lambda: params)))
+
+
+def test_a_signal_stops_it_after_the_batch_and_the_rest_gives_the_same_numbers(
+    params, rows, joined, tmp_path
+):
+    asked = iter([None, signal.SIGTERM])
+    with pytest.raises(Preempted, match=r"pairs\.npz: stopped by SIGTERM after 8 of 10 pairs"):
+        joined(rows, lambda: params, requested=lambda: next(asked))
+    with np.load(tmp_path / "pairs.npz") as stored:
+        assert stored["scored"].sum() == 8
+    resumed = references(joined(rows, lambda: params))
+    (tmp_path / "pairs.npz").unlink()
+    np.testing.assert_array_equal(resumed, references(joined(rows, lambda: params)))
+
+
+def test_a_run_that_gets_a_sigterm_in_it_ends_at_once_and_the_same_command_continues(
+    make_config, tmp_path, monkeypatch
+):
+    lines = [{"prompt": f"{n}?", "chosen": "Yes", "rejected": "No" * n} for n in range(1, 7)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    settings = {"stage": "adversarial", "objective": "dpo", "documents": "", "steps": 1}
+    config = make_config(**settings, preferences=str(path), batch_size=2, length=LENGTH)
+    whole = train(config, tmp_path / "whole")
+    scored, calls = reference._score, []
+
+    def terminated(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return scored(*arguments)
+
+    monkeypatch.setattr(reference, "_score", terminated)
+    with pytest.raises(Preempted, match="stopped by SIGTERM after 4 of 6 pairs; the same command"):
+        train(config, tmp_path / "run")
+    assert len(calls) == 2
+    summary = train(config, tmp_path / "run")
+    assert len(calls) == 3
+    assert summary["last_loss"] == whole["last_loss"]
+
+
+def test_what_an_earlier_version_left_is_taken_over(params, rows, joined, tmp_path):
+    whole = references(joined(rows, lambda: params))
+    for count in (COUNT, 4):
+        np.savez(tmp_path / "pairs.npz", log_probs=whole[:count] + 1)
+        begin = never if count == COUNT else lambda: params
+        again = references(joined(rows, begin))
+        np.testing.assert_array_equal(again[:count], whole[:count] + 1)
+        np.testing.assert_allclose(again[count:], whole[count:], rtol=1e-5)
+
+
+def pair(seed: int, used: int, length: int) -> dict[str, np.ndarray]:
+    """A row of two random answers, of which the rejected one is shorter."""
+    draw, order = np.random.default_rng(seed), np.broadcast_to(np.arange(length), (2, length))
+    inside = order < np.array([[used], [used - 5]])
+    return {
+        "tokens": np.where(inside, draw.integers(3, 250, (2, length)), 0).astype(np.int32),
+        "segment_ids": inside.astype(np.int32),
+        "positions": np.where(inside, order, 0).astype(np.int32),
+        "loss_mask": inside & (order >= used // 2),
+    }
+
+
+def test_short_pairs_are_cut_and_more_of_them_are_scored_together(model_config, params):
+    """What a pair costs follows from its own tokens, not from how long a row may be."""
+    length, config = 512, replace(model_config, max_position=512)
+    mesh = make_mesh({"fsdp": -1})
+    rows = Prepared(
+        [pair(n, 20 + n, length) for n in range(40)] + [pair(40, 300, length)], {"length": length}
+    )
+    graph, given = abstract(config)[0], []
+
+    def counting(graph, everywhere, params, batch):
+        given.append(batch["tokens"].shape)
+        return scored(graph, everywhere, params, batch)
+
+    scored = reference._score
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "_score", counting)
+        found = list(score_pairs(graph, params, rows, 2, mesh))
+    assert given == [(2, 2, 512), (16, 2, 64), (16, 2, 64), (8, 2, 64)]
+    log_probs = np.zeros((41, 2), np.float32)
+    for indices, own in found:
+        log_probs[indices] = own
+    (_, batch), *_ = in_order(rows, 41)
+    wanted = jax.jit(lambda p, b: pair_log_probs(nnx.merge(graph, p), b))(params, batch)[0]
+    np.testing.assert_allclose(log_probs, wanted, rtol=1e-5)
 
 
 def truncated(path: Path) -> None:

@@ -75,19 +75,19 @@ def test_nothing_is_measured_after_the_stop():
 def test_a_signal_is_a_request_and_only_while_it_is_watched_for(number):
     before = signal.getsignal(number)
     with stop_requests() as requested:
-        assert not requested(1)
+        assert not requested()
         os.kill(os.getpid(), number)
-        assert requested(2) is number
-        assert requested(3) is number
+        assert requested() is number
+        assert requested() is number
     assert signal.getsignal(number) is before
     with stop_requests() as requested:
-        assert not requested(1)
+        assert not requested()
 
 
 def test_who_presses_ctrl_c_twice_does_not_wait_for_the_step():
     with stop_requests() as requested:
         os.kill(os.getpid(), signal.SIGINT)
-        assert requested(1) is signal.SIGINT
+        assert requested() is signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -97,7 +97,7 @@ def test_a_thread_that_can_not_hear_signals_is_never_asked():
 
     def run() -> None:
         with stop_requests() as requested:
-            answers.append(requested(1))
+            answers.append(requested())
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -115,7 +115,7 @@ def main():
     with stop_requests() as requested:
         for step in count(1):
             print(step, flush=True)
-            if number := requested(step):
+            if number := requested():
                 raise Preempted(f"stopped by {number.name} at step {step}", number)
 
 run(main)

@@ -57,12 +57,12 @@ class Batches:
         yield from enumerate(ahead, start=start_step)
 
 
-def in_order(rows: Prepared, batch_size: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
-    """Yields (rows in it, batch) for the rows from `start` on, each once, in their order.
+def in_order(rows: Prepared, batch_size: int) -> Iterator[tuple[int, Batch]]:
+    """Yields (rows in it, batch), each row once, in their order.
 
     The last batch is filled up with rows of padding, in which nothing is predicted.
     """
-    for first in range(start, len(rows), batch_size):
+    for first in range(0, len(rows), batch_size):
         found = [rows[index] for index in range(first, min(first + batch_size, len(rows)))]
         padding = {name: np.zeros_like(value) for name, value in found[0].items()}
         whole = found + [padding] * (batch_size - len(found))

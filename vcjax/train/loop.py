@@ -143,6 +143,7 @@ def _train(
                 graph=layout.graph,
                 pairs=config.batch_size // config.microbatches,
                 mesh=layout.mesh,
+                requested=requested,
             )
         if (resumed := checkpoints.restore_latest(layout)) is not None:
             done, trainable, state = resumed
@@ -199,7 +200,7 @@ def _train(
                     if evaluation.due(done):
                         measured = evaluation.measure(done, trainable, frozen, log)
                     ends = done == config.steps or evaluation.stopping.stopped is not None
-                    signal = requested(done)
+                    signal = requested()
                     if ends or signal is not None or done % config.checkpoint_every == 0:
                         checkpoints.save(done, trainable, state, measured)
                 speed = f"{line['tokens_per_second']:.0f}"

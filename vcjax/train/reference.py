@@ -1,25 +1,30 @@
 """DPO's reference: log-probabilities of all pairs under the model that a run begins with.
 
 They are computed once, before the first step, so that training needs no second model in memory.
+Pairs of similar length are scored together, in rows that are cut to a power of two: a batch has
+about as many tokens as a training step, however long `config.length` is.
 """
 
+import math
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Bool, Float32, Int
 from tqdm import tqdm
 
+from vcjax.core.errors import Preempted
 from vcjax.core.files import replaced
-from vcjax.data.loader import in_order
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
@@ -32,8 +37,11 @@ from vcjax.train.validation_data import Group
 FOLDER = "reference"
 """In `workdir/data`: a file for each dataset, valid for the base model of this workdir alone."""
 
-SAVE_EVERY = 64
-"""Batches scored between two saves: a kill loses at most these."""
+SAVE_SECONDS = 20.0
+"""Between two saves: a kill loses this, and a batch."""
+
+MIN_LENGTH = 64
+"""Tokens that rows are cut to, at least: each length is another program."""
 
 LogProbs = Float32[np.ndarray, "pairs 2"]
 
@@ -64,6 +72,7 @@ def with_reference(
     graph: Any,
     pairs: int,
     mesh: AnyMesh,
+    requested: Callable[[], Signals | None] = lambda: None,
 ) -> dict[str, Prepared]:
     """Joins `reference`, float32 [2], to each row of prepared preferences.
 
@@ -76,29 +85,41 @@ def with_reference(
       initial: returns the parameters that the run begins with, placed on the mesh; called only if
         something has to be computed.
       graph: static part of the model.
-      pairs: scored at a time; a multiple of the devices that share rows out, and the same each
-        time, so that a run that was killed ends with the same numbers.
+      pairs: scored at a time if they are as long as rows can be, and more of shorter ones; a
+        multiple of the devices that share rows out, and the same each time, so that a run that was
+        killed ends with the same numbers.
+      requested: see `stop_requests`; asked after each batch.
+
+    Raises:
+      Preempted: a signal; what was computed until then is saved.
     """
     files = {name: folder / f"{name}.npz" for name in datasets}
-    found = {name: _read(files[name], len(rows), pairs) for name, rows in datasets.items()}
+    found = {name: _read(files[name], len(rows)) for name, rows in datasets.items()}
     barrier("reference read")  # before any of it is written
-    missing = [name for name, rows in datasets.items() if len(found[name]) < len(rows)]
+    missing = [name for name in datasets if not found[name].scored.all()]
     params = initial() if missing else {}
     for name in missing:
-        rows, scored = datasets[name], [found[name]]
+        rows, scores = datasets[name], found[name]
         options = {"unit": "pair", "desc": FOLDER, "disable": not is_main_process()}
-        with tqdm(total=len(rows), initial=len(found[name]), **options) as bar:
-            batches = score_pairs(graph, params, rows, pairs, mesh, start=len(found[name]))
-            for count, log_probs in enumerate(batches, start=1):
-                scored.append(log_probs)
-                bar.update(len(log_probs))
-                if count % SAVE_EVERY == 0 and is_main_process():
-                    _write(files[name], np.concatenate(scored))
-        found[name] = np.concatenate(scored)
-        if is_main_process():
-            _write(files[name], found[name])
+        with tqdm(total=len(rows), initial=int(scores.scored.sum()), **options) as bar:
+            batches = score_pairs(graph, params, rows, pairs, mesh, scores.scored)
+            saved = -math.inf
+            for indices, log_probs in batches:
+                bar.update(len(indices) - int(scores.scored[indices].sum()))
+                scores.log_probs[indices], scores.scored[indices] = log_probs, True
+                signal = requested()
+                ends = signal is not None or scores.scored.all()
+                if (ends or time.monotonic() > saved + SAVE_SECONDS) and is_main_process():
+                    _write(files[name], scores)
+                    saved = time.monotonic()
+                if signal is not None:
+                    raise Preempted(
+                        f"{files[name]}: stopped by {signal.name} after {scores.scored.sum()} of "
+                        f"{len(rows)} pairs; the same command continues",
+                        signal,
+                    )
     return {
-        name: replace(rows, source=_Joined(rows.source, found[name]))
+        name: replace(rows, source=_Joined(rows.source, found[name].log_probs))
         for name, rows in datasets.items()
     }
 
@@ -109,11 +130,12 @@ def score_pairs(
     rows: Prepared,
     pairs: int,
     mesh: AnyMesh,
-    start: int = 0,
-) -> Iterator[LogProbs]:
-    """Log-probabilities, in nats, of the pairs from `start` on, in their order, `pairs` at a time.
+    scored: Bool[np.ndarray, " rows"] | None = None,
+) -> Iterator[tuple[Int[np.ndarray, " pairs"], LogProbs]]:
+    """Yields indices of pairs and their log-probabilities, in nats, the longest pairs first.
 
-    With several processes each takes part and has all of them.
+    Batches are the same whatever is `scored`; those of which everything is are left out. With
+    several processes each takes part and has all of them.
 
     Args:
       params: of `graph`, placed on the mesh.
@@ -121,9 +143,47 @@ def score_pairs(
       pairs: a multiple of the devices that share rows out.
     """
     everywhere = replicated(mesh)
-    for count, batch in in_order(rows, pairs, start):
+    for indices, count, length in _batches(rows, pairs, mesh.shape["sequence"]):
+        if scored is not None and scored[indices].all():
+            continue
+        batch = _cut([rows[index] for index in indices], count, length)
         log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh))
-        yield np.asarray(log_probs)[:count]
+        yield indices, np.asarray(log_probs)[: len(indices)]
+
+
+def _batches(
+    rows: Prepared, pairs: int, multiple: int
+) -> Iterator[tuple[Int[np.ndarray, " pairs"], int, int]]:
+    """Indices, the number of pairs with those of padding, and the length of each batch.
+
+    Args:
+      multiple: of which lengths are: the devices that share one row out.
+    """
+    used = [int(np.max(np.sum(row["segment_ids"] != 0, axis=-1))) for row in rows]
+    lengths = np.asarray([_cut_length(each, rows.length, multiple) for each in used])
+    for length in sorted(set(lengths.tolist()), reverse=True):
+        left = np.flatnonzero(lengths == length)
+        most = rows.length // length
+        counts = [pairs * each for each in (1, 4, 16, 64) if each < most] + [pairs * most]
+        while len(left):
+            # More than half of a batch is pairs, unless there are fewer than fit in the smallest.
+            count = max(each for each in counts if each < 2 * len(left) or each == counts[0])
+            yield left[:count], count, length
+            left = left[count:]
+
+
+def _cut_length(used: int, length: int, multiple: int) -> int:
+    """A power of two, or `length`: what rows of `used` tokens are cut to."""
+    wanted = max(MIN_LENGTH, 1 << (used - 1).bit_length())
+    wanted += -wanted % multiple
+    return min(wanted, length)
+
+
+def _cut(rows: Sequence[Row], count: int, length: int) -> dict[str, np.ndarray]:
+    """A batch of the first `length` tokens of pairs, with padding up to `count` pairs."""
+    padding = {name: np.zeros_like(value) for name, value in rows[0].items()}
+    whole = [*rows, *[padding] * (count - len(rows))]
+    return {name: np.stack([row[name][..., :length] for row in whole]) for name in padding}
 
 
 @partial(jax.jit, static_argnames=("graph", "everywhere"))
@@ -144,24 +204,39 @@ class _Joined(Sequence[Row]):
         return {**self.rows[index], "reference": self.reference[index]}
 
 
-def _read(path: Path, count: int, pairs: int) -> LogProbs:
-    """The log-probabilities of the first of `count` pairs: whole batches, or all of them."""
-    nothing = np.zeros((0, 2), np.float32)
+@dataclass(frozen=True)
+class _Scores:
+    """Log-probabilities of the pairs of one dataset; of those that aren't `scored` zeros."""
+
+    log_probs: LogProbs
+    scored: Bool[np.ndarray, " pairs"]
+
+
+def _read(path: Path, count: int) -> _Scores:
+    """What a file has of `count` pairs."""
+    nothing = _Scores(np.zeros((count, 2), np.float32), np.zeros((count,), bool))
     if not path.is_file():
         return nothing
     try:
         with np.load(path, allow_pickle=False) as file:  # which checks a CRC
-            found = file["log_probs"]
+            log_probs = file["log_probs"]
+            # An earlier version stored the first pairs, without saying which.
+            scored = file["scored"] if "scored" in file else np.ones((len(log_probs),), bool)
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
         warnings.warn(f"{path}: damaged ({error}); computed again", stacklevel=2)
         return nothing
-    if found.shape[1:] != (2,) or found.dtype != np.float32 or len(found) > count:
+    size = len(log_probs)
+    if (
+        (log_probs.shape, log_probs.dtype) != ((size, 2), np.float32)
+        or (scored.shape, scored.dtype) != ((size,), bool)
+        or size > count
+    ):
         warnings.warn(f"{path}: not of these pairs; computed again", stacklevel=2)
         return nothing
-    # Only whole batches: another composition of a batch may round to other numbers.
-    return found if len(found) == count else found[: len(found) - len(found) % pairs]
+    nothing.log_probs[:size], nothing.scored[:size] = log_probs, scored
+    return nothing
 
 
-def _write(path: Path, log_probs: LogProbs) -> None:
+def _write(path: Path, scores: _Scores) -> None:
     with replaced(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, log_probs=log_probs)
+        np.savez(stream, log_probs=scores.log_probs, scored=scores.scored)

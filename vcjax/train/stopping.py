@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -106,12 +107,12 @@ class SkipGuard:
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[int], signal.Signals | None]]:
-    """Yields `requested(step)`: the signal that asks to save after this step and to end, if any.
+def stop_requests() -> Iterator[Callable[[], signal.Signals | None]]:
+    """Yields `requested()`: the signal that asks to save now and to end, if any.
 
-    Every process must call it after every step, with the number of steps that are done. A single
+    Every process must call it at the same points, such as after every step. A single
     process gets its own signals, at any time since the block began; the earlier handlers are back
-    when the block ends. Several processes end at one step that they agree upon, a few steps after
+    when the block ends. Several processes end at one call that they agree upon, a few calls after
     any of them got a signal: JAX's preemption service, which `jax.distributed.initialize` starts
     and which takes SIGTERM for itself, settles it (`reached_preemption_sync_point`); a Ctrl-C is
     passed on to it as a SIGTERM. The second Ctrl-C is a `KeyboardInterrupt`.
@@ -128,8 +129,10 @@ def stop_requests() -> Iterator[Callable[[int], signal.Signals | None]]:
                 os.kill(os.getpid(), signal.SIGTERM)
         received.append(signal.Signals(number))
 
-    def requested(step: int) -> signal.Signals | None:
-        if several and multihost_utils.reached_preemption_sync_point(step):
+    calls = count(1)
+
+    def requested() -> signal.Signals | None:
+        if several and multihost_utils.reached_preemption_sync_point(next(calls)):
             return received[0] if received else signal.SIGTERM
         return received[0] if received and not several else None
 
