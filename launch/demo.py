@@ -23,6 +23,8 @@ def main() -> None:
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
+    from vcjax.report.changes import comparison_readings
+
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     lines = [
         f"{name:12} loss {stage['first_loss']:.3f} -> {stage['last_loss']:.3f}, "
@@ -31,12 +33,14 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     ]
     lines.append("synthesis    " + ", ".join(f"{summary['synthesis'][k]} {k}" for k in kinds))
     before, after = (summary["evaluation"][side] for side in ("before", "after"))
+    read_as = comparison_readings(summary["evaluation"]["comparison"], after["confidence"])
     for lang in before["languages"]:
         scores = " -> ".join(_score(side["languages"][lang]) for side in (before, after))
         rates = " -> ".join(
             _rate(side["all_checks"]["languages"][lang]) for side in (before, after)
         )
-        lines.append(f"{lang:12} judge {scores}; all rule checks {rates}")
+        judge, checks = (read_as["languages", lang, name] for name in ("judge", "all_checks"))
+        lines.append(f"{lang:12} judge {scores}: {judge}; all rule checks {rates}: {checks}")
     if summary["same_family"]:
         lines.append("The judge is of the judged model's family: its scores are no evidence.")
     return lines

@@ -1,7 +1,10 @@
 """Verdicts state what the paired intervals allow, and no more."""
 
+import copy
+
 import pytest
 
+from launch.demo import _lines
 from vcjax.evaluation.summary import compare
 from vcjax.report.changes import comparison_readings, readings, sentence, verdict_section
 from vcjax.stats.intervals import Interval, paired_difference
@@ -140,3 +143,17 @@ def test_held_out_domains_are_shown_apart():
     comparison = {"languages": {"en": parts}, "held_out": {"en": held}, "trained": {"en": parts}}
     section = verdict_section(comparison, False, 0.95)
     assert "Held-out domains alone: no clear change (+20.0 points" in section.blocks[1].text
+
+
+def test_the_demo_s_lines_say_what_the_report_says_and_read_summaries_of_before(demo):
+    summary = copy.deepcopy(demo["summary"])
+    comparison = summary["evaluation"]["comparison"]
+    english = comparison_readings(comparison, 0.95)["languages", "en", "all_checks"]
+    [line] = [line for line in _lines(summary) if line.startswith("en ")]
+    assert line.endswith(f"%]: {english}")
+    for group in ("languages", "trained", "held_out"):
+        for parts in comparison[group].values():
+            for record in (parts["judge"], parts["all_checks"], *parts["checks"].values()):
+                record.pop("p")
+    [line] = [line for line in _lines(summary) if line.startswith("en ")]
+    assert line.endswith("%]: not tested")

@@ -268,7 +268,7 @@ def _mean(model: EvaluatedModel, *path: str) -> Interval:
 
 
 def _lines(models: Sequence[EvaluatedModel]) -> str:
-    return f"Lines: {confidence_level(models)} intervals."
+    return f"Lines: {confidence_level(models)} intervals, each by itself."
 
 
 def _heads(models: Sequence[EvaluatedModel], single: str = "Answers") -> tuple[str, ...]:
