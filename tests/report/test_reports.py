@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from vcjax.evaluation.summary import summarise
 from vcjax.report import write_demo_report, write_evaluation_report
 from vcjax.report.changes import comparison_readings
+from vcjax.report.formats import probability
 
 HOSTILE = '</details><script>alert(1)</script><img src=x onerror="alert(2)"> {{ 7 * 7 }} &amp;'
 LOADING = {"src", "srcset", "href", "xlink:href", "data", "poster", "action", "background"}
@@ -204,13 +206,15 @@ def test_run_of_no_attempts_has_a_report(tmp_path, demo):
 
 
 def test_words_of_direction_come_with_the_p_values_and_how_they_were_corrected(tmp_path, demo):
-    _, parsed = demo_page(tmp_path, demo)
+    html, parsed = demo_page(tmp_path, demo)
     found = comparison_readings(demo["summary"]["evaluation"]["comparison"], 0.95)
     assert {"higher", "no clear change"} <= set(found.values())
     tested = sum(read != "too few pairs to say" for read in found.values())
     assert tested < len(found)
     assert parsed.text.count(f"corrected by Holm's method for all {tested} differences") == 2
-    assert "<0.001" in parsed.text
+    english = demo["summary"]["evaluation"]["comparison"]["languages"]["en"]
+    for record in (english["judge"], english["all_checks"], *english["checks"].values()):
+        assert f"<td>{escape(probability(record['p']))}</td>" in html
 
 
 def test_sections_come_in_order(tmp_path, demo):
