@@ -62,6 +62,7 @@ def test_scores_are_those_of_the_full_forward_pass_in_the_order_asked(model, mix
         chosen, greedy, best, best_logprobs = expected(model, sequence, 3)
         np.testing.assert_allclose(result.logprobs, chosen, atol=2e-4)
         assert result.greedy == tuple(greedy)
+        assert [rank == 1 for rank in result.ranks] == list(greedy)
         assert [[token for token, _ in position] for position in result.top] == best.tolist()
         logprobs = [[logprob for _, logprob in position] for position in result.top]
         np.testing.assert_allclose(logprobs, best_logprobs, atol=2e-4)

@@ -4,7 +4,7 @@
                                                   |
                                                 batches   of one power-of-two length
                                                   v
-    Scored(logprobs, greedy, top) <--- score_batch: logits of the tokens that are scored alone
+    Scored(logprobs, greedy, ranks, top) <--- score_batch: logits of the scored tokens alone
 
 Of many answers to one prompt, the prompt is run once, and each answer attends to it and to itself.
 There are few lengths and few numbers of rows, so that the number of shapes is bounded.
@@ -39,11 +39,13 @@ class Scored:
     Attributes:
       logprobs: natural log-probability of each, given all tokens before it.
       greedy: whether each is the most likely one at its position.
+      ranks: how many tokens are at least as likely at its position, itself included.
       top: the most likely tokens at the position of each; empty where none were requested.
     """
 
     logprobs: tuple[float, ...]
     greedy: tuple[bool, ...]
+    ranks: tuple[int, ...]
     top: tuple[Alternatives, ...] = ()
 
 
@@ -133,7 +135,11 @@ def score_batch(
     top: int,
     is_tree: bool,
 ) -> tuple[
-    Float[Array, " room"], Bool[Array, " room"], Int[Array, "room top"], Float[Array, "room top"]
+    Float[Array, " room"],
+    Bool[Array, " room"],
+    Int[Array, " room"],
+    Int[Array, "room top"],
+    Float[Array, "room top"],
 ]:
     """Log-probabilities of `targets` after `indices`, which are into the flat `tokens`.
 
@@ -143,8 +149,8 @@ def score_batch(
       is_tree: whether there is a row with more than one path.
 
     Returns:
-      For each index the target's log-probability, whether it is the most likely token, and the
-      `top` most likely tokens with theirs.
+      For each index the target's log-probability, whether it is the most likely token, its rank,
+      and the `top` most likely tokens with theirs.
     """
     model = nnx.merge(graph, params)
     # In a row of one path all ends are the same one, so they are its segment.
@@ -162,7 +168,9 @@ def score_batch(
         norm = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         chosen = jnp.take_along_axis(logits, target[:, None], axis=-1)
         best, ids = jax.lax.top_k(logits, top)
-        parts = (chosen - norm)[:, 0], jnp.argmax(logits, axis=-1) == target, ids, best - norm
+        ranks = jnp.sum(logits >= chosen, axis=-1)
+        greedy = jnp.argmax(logits, axis=-1) == target
+        parts = (chosen - norm)[:, 0], greedy, ranks, ids, best - norm
         return tuple(
             jax.lax.dynamic_update_slice_in_dim(whole, part, number * chunk, 0)
             for whole, part in zip(results, parts, strict=True)
@@ -171,6 +179,7 @@ def score_batch(
     results = (
         jnp.zeros((room,), jnp.float32),
         jnp.zeros((room,), bool),
+        jnp.zeros((room,), jnp.int32),
         jnp.zeros((room, top), jnp.int32),
         jnp.zeros((room, top), jnp.float32),
     )
@@ -178,7 +187,7 @@ def score_batch(
 
 
 def _read(batch: Batch, results: tuple[Array, ...], top: int) -> Iterator[tuple[int, Scored]]:
-    logprobs, greedy, ids, best = (np.asarray(each) for each in results)
+    logprobs, greedy, ranks, ids, best = (np.asarray(each) for each in results)
     done = 0
     for path in batch.paths:
         end = done + len(path.targets)
@@ -187,6 +196,11 @@ def _read(batch: Batch, results: tuple[Array, ...], top: int) -> Iterator[tuple[
             for n in range(done, end if top else done)
         )
         own = slice(done, end)
-        scored = Scored(tuple(logprobs[own].tolist()), tuple(greedy[own].tolist()), alternatives)
+        scored = Scored(
+            tuple(logprobs[own].tolist()),
+            tuple(greedy[own].tolist()),
+            tuple(ranks[own].tolist()),
+            alternatives,
+        )
         yield path.index, scored
         done = end

@@ -68,6 +68,10 @@ class Format(Protocol):
         """A finished choice."""
         ...
 
+    def beside_choices(self) -> dict[str, Any]:
+        """Other fields of a whole answer."""
+        ...
+
     def opening(self, index: int) -> dict[str, Any] | None:
         """The first chunk of a choice, before any token."""
         ...
@@ -107,7 +111,8 @@ class Job:
         """The answer as one object."""
         written = [self.format.whole(index, choice) for index, choice in enumerate(choices)]
         usage = self.usage(sum(choice.tokens for choice in choices))
-        return {**self._head(self.format.kind), "choices": written, "usage": usage}
+        more = self.format.beside_choices()
+        return {**self._head(self.format.kind), "choices": written, "usage": usage, **more}
 
     def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
         """An object of the stream."""

@@ -1,14 +1,16 @@
 """`/v1/chat/completions`."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vcjax.generate.requests import Event
-from vcjax.generate.text import TextEngine, encode_prompt
+from vcjax.generate.text import encode_answers, encode_prompt
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import max_new_tokens, submissions
-from vcjax.serve.models import Served
+from vcjax.serve.models import Loaded, Served
+from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompt
 from vcjax.serve.protocol import MIN_LOGPROB, ChatRequest
 
 
@@ -23,7 +25,11 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
     messages = [message.plain() for message in body.messages]
     if config.persona and all(message["role"] != "system" for message in messages):
         messages.insert(0, {"role": "system", "content": config.persona})
-    ids = encode_prompt(loaded.text.tokenizer, messages)
+    tokenizer = loaded.text.tokenizer
+    if body.continue_final_message:
+        ((ids, _),) = encode_answers(tokenizer, messages[:-1], [messages[-1]["content"]])
+    else:
+        ids = encode_prompt(tokenizer, messages)
     wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     limit = max_new_tokens(
         wanted,
@@ -35,9 +41,9 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
     return Job(
         name=served.name,
         loaded=loaded,
-        submissions=submissions(loaded, [ids], [limit], body, body.top_logprobs or 0),
+        submissions=submissions(loaded, [tuple(ids)], [limit], body, body.top_logprobs or 0),
         count=body.n,
-        format=ChatFormat(loaded.text, body.logprobs),
+        format=ChatFormat(loaded, body, ids),
         stream=body.stream,
         include_usage=body.include_usage,
         prompt_tokens=len(ids),
@@ -49,10 +55,24 @@ class ChatFormat:
 
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
-    def __init__(self, text: TextEngine, logprobs: bool) -> None:
-        self._text, self._has_logprobs = text, logprobs
+    def __init__(self, loaded: Loaded, body: ChatRequest, ids: Sequence[int]) -> None:
+        """Args: `ids` are those of the prompt."""
+        self._loaded, self._text, self._ids = loaded, loaded.text, ids
+        self._has_logprobs, self._wanted = body.logprobs, body.prompt_logprobs
+        self._prompt_logprobs: PromptLogprobs = []
 
-    async def prepare(self) -> None: ...
+    async def prepare(self) -> None:
+        """Scores the prompt, if `prompt_logprobs` are requested."""
+        if self._wanted is None:
+            return
+        scored = await scored_prompt(self._loaded, self._ids, self._wanted)
+        tokenizer = self._text.tokenizer
+        self._prompt_logprobs = await asyncio.to_thread(
+            prompt_logprobs, tokenizer, self._ids, scored, self._wanted
+        )
+
+    def beside_choices(self) -> dict[str, Any]:
+        return {} if self._wanted is None else {"prompt_logprobs": self._prompt_logprobs}
 
     def whole(self, index: int, choice: Choice) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import max_new_tokens, submissions
 from vcjax.serve.errors import ApiError
 from vcjax.serve.models import Loaded, Served
+from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompt
 from vcjax.serve.protocol import MIN_LOGPROB, CompletionRequest
 
 DEFAULT_TOKENS = 16
@@ -81,21 +82,30 @@ class CompletionFormat:
     def __init__(self, loaded: Loaded, body: CompletionRequest, prompts: Sequence[_Prompt]) -> None:
         self._loaded, self._body, self._prompts = loaded, body, prompts
         self._prompt_logprobs: list[dict[str, Any] | None] = [None] * len(prompts)
+        self._given_logprobs: dict[int, PromptLogprobs] = {}
         self._logprobs: dict[int, TextLogprobs] = {}
 
     async def prepare(self) -> None:
-        """Scores the prompts, if they are echoed with log-probabilities."""
-        count = self._body.logprobs
-        if not self._body.echo or count is None:
+        """Scores the prompts, if they are echoed with log-probabilities or `prompt_logprobs`."""
+        echoed = self._body.logprobs if self._body.echo else None
+        wanted = self._body.prompt_logprobs
+        if echoed is None and wanted is None:
             return
-        prompts = [prompt.ids for prompt in self._prompts]
-        # The first token of a prompt has no log-probability, so one of one token isn't scored.
-        scores = [self._loaded.scorer.score(ids, max(count, 1)) for ids in prompts if len(ids) > 1]
-        results = iter(await asyncio.gather(*scores))
-        for number, ids in enumerate(prompts):
-            entries = prompt_entries(ids, next(results) if len(ids) > 1 else None)
-            logprobs = TextLogprobs(self._loaded.text, count)
-            self._prompt_logprobs[number] = await asyncio.to_thread(logprobs.add, entries)
+        prompts, top = [prompt.ids for prompt in self._prompts], max(echoed or 0, wanted or 0, 1)
+        scores = await asyncio.gather(*(scored_prompt(self._loaded, ids, top) for ids in prompts))
+        for number, (ids, scored) in enumerate(zip(prompts, scores, strict=True)):
+            if echoed is not None:
+                logprobs = TextLogprobs(self._loaded.text, echoed)
+                entries = prompt_entries(ids, scored)
+                self._prompt_logprobs[number] = await asyncio.to_thread(logprobs.add, entries)
+            if wanted is not None:
+                tokenizer = self._loaded.text.tokenizer
+                self._given_logprobs[number] = await asyncio.to_thread(
+                    prompt_logprobs, tokenizer, ids, scored, wanted
+                )
+
+    def beside_choices(self) -> dict[str, Any]:
+        return {}
 
     def whole(self, index: int, choice: Choice) -> dict[str, Any]:
         prompt = self.opening(index)
@@ -105,7 +115,9 @@ class CompletionFormat:
             text = prompt["text"] + text
             if logprobs is not None:
                 logprobs = _joined(prompt["logprobs"], logprobs)
-        return _choice(index, text, logprobs, choice.finish_reason)
+        given = self._given_logprobs.get(index // self._body.n)
+        more = {} if given is None else {"prompt_logprobs": given}
+        return _choice(index, text, logprobs, choice.finish_reason) | more
 
     def opening(self, index: int) -> dict[str, Any] | None:
         if not self._body.echo:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
@@ -176,4 +176,4 @@ class Scorer:
             return
         for query, scored in zip(together, results, strict=True):
             tops = tuple(each[: query.top] for each in scored.top) if query.top else ()
-            query.future.set_result(Scored(scored.logprobs, scored.greedy, tops))
+            query.future.set_result(replace(scored, top=tops))

@@ -142,7 +142,8 @@ class _Generation(_Body):
     """The fields of both kinds of requests.
 
     `user` is accepted and changes nothing. `top_k`, `min_p`, `repetition_penalty`, `min_tokens`,
-    `regex` and `choices` aren't OpenAI's.
+    `regex` and `choices` aren't OpenAI's. `prompt_logprobs` is vLLM's: the number of alternatives
+    beside each token of the prompt.
     """
 
     model: str = ""
@@ -165,12 +166,15 @@ class _Generation(_Body):
     min_tokens: int | None = None
     regex: str | None = None
     choices: list[str] | None = None
+    prompt_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
     @model_validator(mode="after")
     def _streams(self) -> "_Generation":
         # Not ValueErrors, which pydantic would wrap with its own location and words.
         if self.stream_options is not None and not self.stream:
             raise UserError("stream_options come with stream=true alone")
+        if self.prompt_logprobs is not None and self.stream:
+            raise UserError("prompt_logprobs come without stream alone")
         return self
 
     @property
@@ -202,10 +206,16 @@ class _Generation(_Body):
 
 
 class ChatRequest(_Generation):
-    """`/v1/chat/completions`."""
+    """`/v1/chat/completions`.
+
+    `add_generation_prompt` false with `continue_final_message` true, both vLLM's, leaves the last
+    turn, the assistant's, open: its text is the end of the prompt.
+    """
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: int | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
@@ -215,6 +225,12 @@ class ChatRequest(_Generation):
             raise UserError("top_logprobs come with logprobs=true alone")
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             raise UserError("max_tokens and max_completion_tokens are one setting; give one")
+        if self.add_generation_prompt == self.continue_final_message:
+            raise UserError(
+                "add_generation_prompt: give false with continue_final_message=true, else true"
+            )
+        if self.continue_final_message and self.messages[-1].role != "assistant":
+            raise UserError("continue_final_message: the last message isn't the assistant's")
         return self
 
 
