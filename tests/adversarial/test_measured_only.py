@@ -33,7 +33,7 @@ GOOD = {
 class Talker:
     """A role that replies to anything, and keeps the prompts that it was given by stage."""
 
-    model = "talker"
+    model = identity = "talker"
 
     def __init__(self, name, reply):
         self.family, self._reply = name, reply

@@ -8,7 +8,7 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
-from vcjax.core.lineage import read_lineage
+from vcjax.core.lineage import Parent, read_lineage
 from vcjax.core.run import Run, Stage
 
 CONFIG = {"model": "m", "steps": 10, "optimizer": {"rate": 0.1, "betas": (0.9, 0.95)}}
@@ -181,3 +181,26 @@ def test_seconds_of_stages_add_up_over_starts_and_those_of_earlier_versions_coun
             run.do(_stages(folder, "one", []))
     assert run.seconds["first"] > 1000
     assert run.seconds["second"] < 1000
+
+
+def test_a_finished_run_continues_once_an_input_has_changed_under_its_path(tmp_path, capsys):
+    model, workdir = tmp_path / "model", tmp_path / "run"
+    write_json(model, {"weights": 1})
+
+    def made():
+        run = Run("test", workdir, CONFIG, renewing=["critic"])
+        if (found := run.finished(result="config.json")) is not None:
+            return found
+        with run.opened():
+            run.finish([Parent.of("critic2", model)])
+        return None
+
+    assert made() is None
+    assert made() is not None
+    assert "already finished" in capsys.readouterr().out
+    write_json(model, {"weights": 2})
+    assert made() is None
+    assert f"{model} has changed since the run was finished" in capsys.readouterr().out
+    assert made() is not None
+    model.unlink()  # nobody knows whether it has changed
+    assert made() is not None

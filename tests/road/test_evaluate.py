@@ -1,18 +1,22 @@
 """An evaluation that is stopped: in a bucket, and with a model from a hub."""
 
 import json
+import shutil
 from dataclasses import asdict
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.hub_server import TINY, hub_of
 from vcjax.charter.load import load_charter
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import read_lineage, verify
 from vcjax.core.stores import as_path
+from vcjax.evaluation.run import read_scores
 from vcjax.road import evaluate as evaluating
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.roles.cache import CallCache
+from vcjax.roles.local import LocalRole
 
 
 @pytest.fixture
@@ -59,6 +63,67 @@ def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
     ).read_text()
     assert {finding.status for finding in verify(workdir)} == {"ok"}
     assert read_json(f"{workdir}/config.json")["seed"] == asdict(config)["seed"]
+
+
+@pytest.fixture
+def local(tiny_folder, tmp_path) -> EvaluationConfig:
+    """Four questions to a model in a folder of its own."""
+    domain = load_charter("universal").subdomains()[0].id
+    about = {"domain": domain, "lang": "en", "question": "Why?"}
+    items = [{"id": f"{n}", "parallel_id": f"{n}", **about} for n in range(4)]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, items)), encoding="utf-8")
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    return EvaluationConfig(
+        model=str(tmp_path / "model"),
+        model_family="tiny",
+        benchmark=str(tmp_path / "items.jsonl"),
+        max_tokens=4,
+        slots=4,
+    )
+
+
+def retrain(folder) -> None:
+    """Other weights in the same files."""
+    for path in folder.glob("*.safetensors"):
+        tensors = load_file(path)
+        save_file({name: value * 1.5 for name, value in tensors.items()}, path)
+
+
+def test_a_model_that_was_retrained_under_its_path_is_asked_anew(local, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    run_evaluation(local, workdir)
+    run_evaluation(local, workdir)
+    assert "already finished" in capsys.readouterr().out
+    retrain(tmp_path / "model")
+    run_evaluation(local, workdir)
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'model'} has changed since the run was finished" in said.out
+    assert "answers.jsonl: 4 answers are of another model, charter or prompt" in said.err
+    records = [record for _, record in read_jsonl(workdir / "answers.jsonl")]
+    hashes = [record["model_hash"] for record in records]
+    assert len(hashes) == 8
+    assert len(set(hashes[:4])) == len(set(hashes[4:])) == 1
+    assert hashes[-1] == read_lineage(workdir)["parents"][0]["hash"] != hashes[0]
+    assert len(read_scores(workdir)) == 4
+
+
+def test_answers_of_the_version_before_are_used_while_it_is_the_same_model(
+    local, tmp_path, monkeypatch, capsys
+):
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        # It knew a model by its reference.
+        patch.setattr(LocalRole, "identity", LocalRole.model)
+        earlier = run_evaluation(local, workdir)
+    written = (workdir / "answers.jsonl").read_bytes()
+    (workdir / "lineage.json").unlink()
+    assert run_evaluation(local, workdir) == earlier
+    assert (workdir / "answers.jsonl").read_bytes() == written
+    assert "asked anew" not in capsys.readouterr().err
+    (workdir / "lineage.json").unlink()
+    retrain(tmp_path / "model")
+    run_evaluation(local, workdir)
+    assert "4 answers are of another model" in capsys.readouterr().err
 
 
 def test_a_model_on_a_hub_and_its_template_are_those_of_the_start(

@@ -62,7 +62,7 @@ def test_a_broken_line_that_isnt_the_last_is_named(tmp_path, line):
 class Asked:
     """A role that replies with the keys of what it is asked, the last one first."""
 
-    family, model = "some", "some/model"
+    family, model, identity = "some", "some/model", "hash"
 
     def __init__(self):
         self.keys = []
@@ -84,7 +84,7 @@ def test_known_replies_are_returned_again_and_the_others_asked_for():
     assert [reply.text for reply in replies] == ["a", "known b", "c", "known d"]
     assert [received[index] for index in range(4)] == replies
     assert asked.keys == ["a", "c"]
-    assert (role.family, role.model) == ("some", "some/model")
+    assert (role.family, role.model, role.identity) == ("some", "some/model", "hash")
     assert role.ask(asks[1:2]) == [known["b"]]
     assert asked.keys == ["a", "c"]
 

@@ -15,6 +15,8 @@ from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.calls import (
     ACTOR,
     ATTACKER,
+    CRITIC,
+    TARGET,
     CallBuilder,
     Caller,
     Steps,
@@ -65,7 +67,8 @@ def measure_attacks(
             "round was learned or memorised; name config.synthesis.held_out_attacks"
         )
     settings = {**asdict(config), "per_cell": per_cell, "first": str(first or "")}
-    run = Run("measure", folder, settings, seed=config.seed, deferred=_UNUSED)
+    renewing = [ATTACKER, TARGET, CRITIC]
+    run = Run("measure", folder, settings, seed=config.seed, deferred=_UNUSED, renewing=renewing)
     if (summary := run.finished()) is not None:
         return summary
     # The target's own answers are measured; nobody writes better ones.
@@ -103,7 +106,7 @@ def _attack(
     limits = Limits(attempts=per_cell * len(group.cells), wave=config.wave)
     # No written questions: one that stands in here could stand in where it is trained on.
     with (
-        Ledger(path, charter=suite.charter.content_hash) as ledger,
+        Ledger.of_run(path, roles=roles.values(), charter=suite.charter.content_hash) as ledger,
         Pipeline(
             config,
             suite,

@@ -17,7 +17,7 @@ from vcjax.adversarial.outputs import dataset_card, write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, quota_report
 from vcjax.adversarial.summary import RunSummary
-from vcjax.charter.load import charter_parents
+from vcjax.charter.load import SHIPPED, charter_parents
 from vcjax.core.files import write_json, write_jsonl, write_text
 from vcjax.core.lineage import Parent
 from vcjax.core.run import SUMMARY, Run
@@ -55,7 +55,14 @@ def synthesize(
     workdir, inputs, settings = on_disk(workdir), read_inputs(config), asdict(config)
     # An endpoint's budget, timeout and the like may change when a run is continued.
     settings |= {name: without_options(settings[name]) for name in ROLES}
-    run = Run("synthesize", workdir, settings, seed=config.seed, extendable=EXTENDABLE)
+    run = Run(
+        "synthesize",
+        workdir,
+        settings,
+        seed=config.seed,
+        extendable=EXTENDABLE,
+        renewing=[*ROLES, *(["charter"] if config.charter not in SHIPPED else [])],
+    )
     if (summary := run.finished(count="attempts")) is not None:
         return summary
     roles, parents = open_roles(inputs.specs, config, workdir)
@@ -64,7 +71,11 @@ def synthesize(
         write_sources(folder, models_of(roles))
         if inputs.quarantined:
             write_jsonl(folder / "quarantined.jsonl", inputs.quarantined)
-        with Ledger(folder / "ledger.sqlite", charter=inputs.suite.charter.content_hash) as ledger:
+        with Ledger.of_run(
+            folder / "ledger.sqlite",
+            roles=roles.values(),
+            charter=inputs.suite.charter.content_hash,
+        ) as ledger:
             charge_recorded_calls(roles.values(), ledger)
             inputs = replace(inputs, excluded=(*inputs.excluded, *excluded))
             summary = _run(config, inputs, roles, ledger, folder, shares=shares)

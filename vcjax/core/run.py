@@ -30,6 +30,7 @@ from vcjax.core.files import check_folder_path, check_writable, lock_file, read_
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, content_hash, read_lineage, write_lineage
 from vcjax.core.spool import Spool, spooled
+from vcjax.core.stores import as_path, is_there
 
 CONFIG, STAGES, SUMMARY = "config.json", "stages.json", "summary.json"
 _SECONDS = "seconds.json"
@@ -80,6 +81,7 @@ class Run:
         extendable: Sequence[str] = (),
         deferred: Sequence[str] = (),
         free: Sequence[str] = (),
+        renewing: Sequence[str] = (),
     ) -> None:
         """Reads and writes nothing.
 
@@ -89,10 +91,14 @@ class Run:
           deferred: fields that may be raised too, but alone don't continue a finished run.
           free: sections that may change in any way, which continues a finished run; the run's
             stages record what is theirs of them.
+          renewing: roles of inputs, such as `model`. Once the content of one of these has changed
+            under the same path, a finished run counts as unfinished: what depends on it is made
+            anew.
         """
         self.workdir, self.config = workdir, json.loads(json.dumps(config))
         self.seconds: dict[str, float] = {}
         self._kind, self._seed, self._free = kind, seed, free
+        self._renewing = tuple(renewing)
         self._extendable, self._deferred = tuple(extendable), tuple(deferred)
         self._spool = Spool(workdir, workdir)
 
@@ -137,8 +143,24 @@ class Run:
             return None
         # The lineage's config, not config.json: the latter is that of an extension from its first
         # moment on, the former only once it has ended.
-        changed = list(_differences(read_lineage(self.workdir)["config"], self.config))
+        lineage = read_lineage(self.workdir)
+        if renewed := self._renewed(lineage):
+            print(f"{self.workdir}: {renewed} has changed since the run was finished: it continues")
+            return None
+        changed = list(_differences(lineage["config"], self.config))
         return changed if set(changed) <= set(self._deferred) else None
+
+    def _renewed(self, lineage: Mapping[str, Any]) -> str:
+        """The first input that has changed since the run was finished, or an empty text."""
+        for parent in (Parent.from_record(each, self.workdir) for each in lineage["parents"]):
+            if parent.role.rstrip("0123456789") not in self._renewing or parent.path is None:
+                continue
+            path = as_path(parent.path)
+            # One that is gone, such as a model that was moved, isn't known to have changed.
+            names = [path / name for name in parent.files] if parent.files else [path]
+            if all(map(is_there, names)) and content_hash(path, parent.files) != parent.hash:
+                return parent.reference
+        return ""
 
     @contextmanager
     def opened(self, spool: Spool | None = None) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """The model under test answers the benchmark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,7 +8,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
-from vcjax.roles.cache import CallCache, fingerprint
+from vcjax.roles.cache import CallCache, Key, fingerprint
 from vcjax.roles.role import Ask, Reply, Role
 
 ANSWER_KEY = ("id", "fingerprint")
@@ -23,11 +23,14 @@ def answer(
     seed: int,
     system_prompts: Mapping[str, str] | None = None,
     chunk: int = 32,
+    begun_with: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Asks `role` every item that `cache` has no answer to; returns the answers in item order.
 
     An answer record is `{id, fingerprint, parallel_id, domain, lang, question, answer,
-    answer_hash, model, finish_reason, prompt_tokens, tokens}`.
+    answer_hash, model, model_hash, finish_reason, prompt_tokens, tokens}`. It is found by the
+    content of the model (`Role.identity`) and not by its path: what a model has answered before it
+    was trained further is no answer of the one that is there now.
 
     Args:
       cache: keyed by `ANSWER_KEY`.
@@ -35,15 +38,23 @@ def answer(
       seed: of the run; each item's is derived from it.
       system_prompts: a system prompt by language; None asks the bare question.
       chunk: number of items that are asked at once.
+      begun_with: identities of the models that the run began with. Records of earlier versions are
+        known by the reference alone, and are used where it still is the same model.
 
     Raises:
       UserError: `system_prompts` lacks the language of an item.
     """
     asks = [_ask(item, system_prompts, max_tokens, seed) for item in items]
-    keys = [
-        (item.id, fingerprint(role.model, asdict(ask)))
-        for item, ask in zip(items, asks, strict=True)
-    ]
+
+    def keys_for(model: str) -> list[Key]:
+        return [
+            (item.id, fingerprint(model, asdict(ask)))
+            for item, ask in zip(items, asks, strict=True)
+        ]
+
+    keys = keys_for(role.identity)
+    if role.identity in begun_with:
+        cache.adopt(keys, keys_for(role.model))
 
     def record(index: int, reply: Reply) -> dict[str, Any]:
         item = items[index]
@@ -56,6 +67,7 @@ def answer(
             "answer": reply.text,
             "answer_hash": hash_text(reply.text),
             "model": role.model,
+            "model_hash": role.identity,
             "finish_reason": reply.finish_reason,
             "prompt_tokens": reply.prompt_tokens,
             "tokens": reply.tokens,

@@ -1,13 +1,13 @@
 """A judge scores the answers by the charter; the charter's own checks are run, too."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
-from vcjax.roles.cache import CallCache, fingerprint
+from vcjax.roles.cache import CallCache, Key, fingerprint
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Role
 from vcjax.roles.verdict import Grade, grade_schema, parse_grade
@@ -26,6 +26,7 @@ def judge(
     seed: int,
     max_tokens: int = 384,
     chunk: int = 32,
+    begun_with: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Scores each answer that `cache` has no record of; returns the records in item order.
 
@@ -38,16 +39,23 @@ def judge(
       answers: answer records, one for each of `items`, in the same order.
       role: the judge; None runs the checks alone and leaves every answer unscored (`no_judge`).
       cache: keyed by `SCORE_KEY`.
+      begun_with: see `vcjax.evaluation.answering.answer`.
     """
     name, family = (None, None) if role is None else (role.model, role.family)
     asks = [
         _ask(item, answered["answer"], charter, max_tokens, seed)
         for item, answered in zip(items, answers, strict=True)
     ]
-    keys = [
-        (item.id, fingerprint(name, asdict(ask), charter.content_hash, answered["answer_hash"]))
-        for item, ask, answered in zip(items, asks, answers, strict=True)
-    ]
+
+    def keys_for(model: str | None) -> list[Key]:
+        return [
+            (item.id, fingerprint(model, asdict(ask), charter.content_hash, each["answer_hash"]))
+            for item, ask, each in zip(items, asks, answers, strict=True)
+        ]
+
+    keys = keys_for(None if role is None else role.identity)
+    if role is not None and role.identity in begun_with:
+        cache.adopt(keys, keys_for(name))
 
     def record(index: int, grade: Grade, reply: str | None = None) -> dict[str, Any]:
         item, answered = items[index], answers[index]

@@ -1,7 +1,7 @@
 """One evaluation from the questions to the summary, resumable at any moment."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def evaluate(
     *,
     settings: EvaluationSettings,
     on_growth: Callable[[], None] = lambda: None,
+    begun_with: Collection[str] = (),
 ) -> dict[str, Any]:
     """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
 
@@ -67,6 +68,7 @@ def evaluate(
 
     Args:
       on_growth: called after each answer or score that is written.
+      begun_with: see `vcjax.evaluation.answering.answer`.
 
     Raises:
       UserError: judge and model are of one family (unless allowed), or a question doesn't fit the
@@ -95,6 +97,7 @@ def evaluate(
             seed=settings.seed,
             system_prompts=settings.system_prompts,
             chunk=settings.chunk,
+            begun_with=begun_with,
         )
     with CallCache(workdir / "scores.jsonl", SCORE_KEY, on_growth) as cache:
         scores = judge(
@@ -106,6 +109,7 @@ def evaluate(
             seed=settings.seed,
             max_tokens=settings.judge_max_tokens,
             chunk=settings.chunk,
+            begun_with=begun_with,
         )
     summary = {
         "same_family": same_family,

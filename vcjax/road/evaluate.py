@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vcjax.charter.load import charter_parents, load_charter
+from vcjax.charter.load import SHIPPED, charter_parents, load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import Parent
@@ -17,7 +17,7 @@ from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, without_options
-from vcjax.weights.workdir import write_sources
+from vcjax.weights.workdir import read_sources, write_sources
 
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
@@ -69,7 +69,10 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     """
     settings = asdict(config)
     settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
-    run = Run("evaluate", reached(workdir), settings, seed=config.seed)
+    renewing = ["model", "judge"]
+    if config.charter not in SHIPPED:
+        renewing.append("charter")
+    run = Run("evaluate", reached(workdir), settings, seed=config.seed, renewing=renewing)
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
     specs = {"model": RoleSpec(config.model, config.model_family)}
@@ -85,6 +88,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     with run.opened() as folder:
         write_sources(folder, models_of(roles), run.workdir)
         run.save()
+        begun_with = [parent.hash for parent in read_sources(folder, run.workdir)]
         summary = evaluate(
             roles["model"],
             roles.get("judge"),
@@ -100,6 +104,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
                 seed=config.seed,
             ),
             on_growth=after_every(UPLOADED, run.save),
+            begun_with=begun_with,
         )
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)

@@ -7,6 +7,7 @@ as well.)
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -90,13 +91,20 @@ class CallCache:
         A progress bar is on stderr where that is a terminal.
 
         Args:
-          keys: of the records of `asks`.
+          keys: of the records of `asks`; the first part of each is the item's id.
           to_record: makes a record of a reply to `asks[index]`.
           chunk: number of asks that are given to the role at once.
           label: names the records in the progress bar.
         """
         missing = [index for index, key in enumerate(keys) if key not in self.records]
         cached = len(asks) - len(missing)
+        others = {key[0] for key in self.records}
+        if changed := sum(keys[index][0] in others for index in missing):
+            print(
+                f"{self.path}: {changed} {label} are of another model, charter or prompt than this "
+                "run's now: they are asked anew",
+                file=sys.stderr,
+            )
         with tqdm(total=len(asks), initial=cached, desc=label, disable=None) as bar:
 
             def receive(index: int, reply: Reply) -> None:
@@ -107,6 +115,16 @@ class CallCache:
             # Chunks of all asks, cached or not: a resumed run batches as the killed one did.
             for _, indices in groupby(missing, key=lambda index: index // chunk):
                 ask_some(role, asks, list(indices), receive)
+
+    def adopt(self, keys: Sequence[Key], earlier: Sequence[Key]) -> None:
+        """Finds records by `keys` that an earlier version has written under other ones.
+
+        Args:
+          earlier: the other keys, in the order of `keys`.
+        """
+        for key, other in zip(keys, earlier, strict=True):
+            if key not in self.records and other in self.records:
+                self.records[key] = self.records.pop(other)
 
     def append(self, record: Record) -> None:
         """Writes one record through to the disk. Raises: ValueError where it is there already."""
@@ -183,6 +201,10 @@ class CachedRole:
     @property
     def model(self) -> str:
         return self._role.model
+
+    @property
+    def identity(self) -> str:
+        return self._role.identity
 
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None

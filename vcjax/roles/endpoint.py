@@ -49,7 +49,8 @@ class EndpointRole:
 
     def __init__(self, spec: EndpointSpec, *, family: str) -> None:
         """Raises: UserError where the environment lacks the key."""
-        self.spec, self.family, self.model = spec, family, spec.reference
+        self.spec, self.family = spec, family
+        self.model = self.identity = spec.reference
         self.account = Account(spec)
         key = spec.key()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}

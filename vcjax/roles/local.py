@@ -41,6 +41,11 @@ class LocalRole:
         return self.origin.reference
 
     @property
+    def identity(self) -> str:
+        """The content hash of the model; see `Role.identity`."""
+        return self.origin.hash
+
+    @property
     def text(self) -> TextEngine:
         """The model's engine. The pool may have released it for another model since the last call;
         then it is loaded again."""

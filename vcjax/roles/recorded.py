@@ -55,7 +55,9 @@ class RecordedRole:
 
     def __init__(self, path: str | Path, *, family: str = "recorded") -> None:
         """Raises: UserError for a bad line or a repeated key."""
-        self.family, self.model = family, f"recorded:{Path(path).name}"
+        self.family = family
+        # Not the file's hash: a transcript that is continued has the same replies as before.
+        self.model = self.identity = f"recorded:{Path(path).name}"
         self._path, self._replies = path, {}
         self._scores: dict[str, dict[str, float]] = {}
         for number, record in read_jsonl(path):

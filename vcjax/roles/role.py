@@ -117,6 +117,12 @@ class Role(Protocol):
         """The model reference, as the records name it."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """What a recorded reply is known by: the content hash of local weights; of an endpoint or a
+        transcript, whose model can't be hashed, `model`."""
+        ...
+
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
     ) -> list[Reply]:

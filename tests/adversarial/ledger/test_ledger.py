@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -315,3 +316,48 @@ def test_what_is_recorded_can_be_read_by_anything_that_reads_sqlite(path):
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT candidates FROM attempts JOIN details USING (key)")
         assert [json.loads(text)[0]["kind"] for (text,) in rows] == ["accepted"] * 3
+
+
+@dataclass
+class Played:
+    """A role by what a ledger knows of it."""
+
+    identity: str
+    model: str = "m"
+
+
+def opened(path, identity, charter="hash"):
+    with Ledger.of_run(path, roles=[Played(identity)], charter=charter) as ledger:
+        return len(list(ledger.attempts()))
+
+
+def test_a_ledger_of_the_same_model_and_charter_is_continued(path):
+    fill(path, range(2))  # replies of a model whose content hash is `weights`
+    assert opened(path, "weights") == 2
+    assert opened(path, "m") == 2  # an endpoint, whose weights nobody can hash
+    assert opened(path, "weights", charter="") == 2
+
+
+@pytest.mark.parametrize(
+    ("identity", "charter", "what"),
+    [("retrained", "hash", "other weights of m"), ("weights", "edited", "another charter")],
+)
+def test_a_model_or_charter_that_changed_under_its_path_is_asked_anew(
+    path, identity, charter, what, capsys
+):
+    fill(path, range(2))
+    assert opened(path, identity, charter) == 0
+    assert f"has calls of {what} than this run's now: all is asked anew" in capsys.readouterr().err
+    with opened_to_read(path.with_name(f".{path.name}.superseded")) as kept:
+        assert kept.execute("SELECT count(*) FROM calls").fetchone()[0] == 2 * len(STAGES)
+    assert opened(path, identity, charter) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_merged_ledger_of_other_weights_is_refused_and_left_alone(path):
+    fill(path, range(2))
+    with Ledger(path) as ledger:
+        decide(ledger, attempt(0, attack="another"))
+    with pytest.raises(UserError, match="merged from ledgers of which some have calls of other"):
+        opened(path, "retrained")
+    assert opened(path, "weights") == 3

@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +25,7 @@ from vcjax.adversarial.ledger.schema import (
 )
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
-from vcjax.roles.role import Ask, Message, Reply
+from vcjax.roles.role import Ask, Message, Reply, Role
 from vcjax.roles.verdict import Verdict
 
 _SYNC_SECONDS = 1.0
@@ -64,6 +66,45 @@ class Ledger:
         self._connection, self._lock = open_to_write(self.path, patience)
         self._setups: dict[tuple[str, ...], int] = {}
         self._synced = time.monotonic()
+
+    @classmethod
+    def of_run(cls, path: str | Path, *, roles: Iterable[Role], charter: str) -> Self:
+        """Opens the ledger of a run, which has calls of these models and under this charter alone.
+
+        Where it has calls of other weights of one of the models (trained further under the same
+        path, say), or under another charter, it is put aside with a line on stderr, and the run
+        begins anew: each of its decisions depends on all attempts before.
+
+        Args:
+          charter: its content hash.
+
+        Raises:
+          UserError: as above; or the ledger was merged from others, which may be costly to make
+            again.
+        """
+        path = Path(path)
+        if path.is_file():
+            models = {role.model: role.identity for role in roles}
+            connection, lock = open_to_write(path)
+            with lock, closing(connection), readable_errors(path):
+                if changed := _changed(connection, models, charter):
+                    if _is_merged(connection):
+                        raise UserError(
+                            f"{path}: merged from ledgers of which some have calls of {changed} "
+                            "than this run's; merge the others alone, into another workdir"
+                        )
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    connection.close()
+                    aside = path.with_name(f".{path.name}.superseded")
+                    path.replace(aside)
+                    for suffix in ("-wal", "-shm"):
+                        path.with_name(path.name + suffix).unlink(missing_ok=True)
+                    print(
+                        f"{path}: has calls of {changed} than this run's now: all is asked anew; "
+                        f"the ledger is kept as {aside.name}",
+                        file=sys.stderr,
+                    )
+        return cls(path, charter=charter)
 
     def close(self) -> None:
         """Closes the file; where nobody reads it, SQLite merges its write-ahead log into it."""
@@ -221,10 +262,7 @@ class Ledger:
     def merged(self) -> bool:
         """Whether it has attempts of several runs, each of which numbers them from 0."""
         with readable_errors(self.path):
-            row = self._connection.execute(
-                "SELECT count(*) > count(DISTINCT number) FROM attempts"
-            ).fetchone()
-        return bool(row[0])
+            return _is_merged(self._connection)
 
     def usage(self) -> list[dict[str, Any]]:
         """What was spent, by role and model: `role, model, revision, calls, failed, prompt_tokens,
@@ -263,6 +301,27 @@ class Ledger:
 _INSERT_CALL = insert_statement("calls", CALL)
 _INSERT_ATTEMPT = insert_statement("attempts", ATTEMPT)
 _INSERT_DETAILS = insert_statement("details", ("key", *DETAIL))
+
+
+def _is_merged(connection: sqlite3.Connection) -> bool:
+    query = "SELECT count(*) > count(DISTINCT number) FROM attempts"
+    return bool(connection.execute(query).fetchone()[0])
+
+
+def _changed(connection: sqlite3.Connection, models: Mapping[str, str], charter: str) -> str:
+    """In words, what a ledger's calls were made with that isn't the run's; empty if nothing.
+
+    Args:
+      models: identities by reference. A revision is compared with these where it is a content hash
+        of local weights; what an endpoint reports of its model isn't.
+    """
+    for row in connection.execute("SELECT DISTINCT model, revision, charter FROM setups"):
+        identity = models.get(row["model"], row["model"])
+        if row["revision"] and identity not in (row["model"], row["revision"]):
+            return f"other weights of {row['model']}"
+        if row["charter"] and charter and row["charter"] != charter:
+            return "another charter"
+    return ""
 
 
 def _prompt_hash(ask: Ask) -> str:

@@ -192,7 +192,9 @@ def write_unselected(
     charter = load_charter(config.charter)
     with run.opened():
         write_sources(folder, models_of(roles))
-        with Ledger(folder / "ledger.sqlite", charter=charter.content_hash) as ledger:
+        with Ledger.of_run(
+            folder / "ledger.sqlite", roles=roles.values(), charter=charter.content_hash
+        ) as ledger:
             caller, calls = Caller(roles, ledger), CallBuilder(synthesis)
             actor = Actor(
                 charter,

@@ -96,8 +96,11 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     sampling = replace(config.synthesis, seed=config.seed, wave=config.slots)
     with run.opened():
         write_sources(folder, models_of(roles))
-        with Ledger(folder / "ledger.sqlite") as ledger:
-            writer = QueryWriter(sampling, _suite(config), roles[ATTACKER], ledger, stage=_CALL)
+        suite = _suite(config)
+        with Ledger.of_run(
+            folder / "ledger.sqlite", roles=roles.values(), charter=suite.charter.content_hash
+        ) as ledger:
+            writer = QueryWriter(sampling, suite, roles[ATTACKER], ledger, stage=_CALL)
             found = {
                 name: writer.write(group, wanted[name], _ATTEMPTS)
                 for name, group in query_groups(config).items()
