@@ -41,6 +41,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.allow_same_family = False
     config.only_failures = False
     config.questions = demo_data("questions.jsonl")
+    config.topics = ""  # a file, or attacker:200 where 64 k pairs are wanted
     config.benchmark = "universal"
     config.attempts = 32
     config.per_cell = 0

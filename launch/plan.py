@@ -8,7 +8,7 @@ Nothing is allocated and no data is read. The model may be a shape without weigh
 python -m launch.plan --config=configs/synthesize.py --config.actor=llama3-8b \
     --measured=runs/synthesize/summary.json --accepted=64000 --topology=h100x8
 
-The second command estimates a synthesis run from the tokens per accepted pair of a small run.
+The second command estimates a synthesis run from the tokens and the yield of a small run.
 """
 
 from pathlib import Path
@@ -63,16 +63,16 @@ def main() -> None:
 
 
 def _synthesis(topology: "Topology") -> None:
-    from vcjax.plan.synthesis import plan_synthesis, read_spent, synthesis_lines
+    from vcjax.plan.synthesis import plan_synthesis, read_measured, synthesis_lines
 
     if MEASURED.value is None:
         raise UserError(
             "--measured: name the summary.json of a small run, which has the cost of a pair"
         )
     config = CONFIG.value.to_dict()
-    spent = read_spent(Path(MEASURED.value))
-    shares = plan_synthesis(config, spent, ACCEPTED.value, topology)
-    for line in synthesis_lines(shares, ACCEPTED.value, config["slots"], topology):
+    measured = read_measured(Path(MEASURED.value))
+    shares = plan_synthesis(config, measured, ACCEPTED.value, topology)
+    for line in synthesis_lines(shares, measured, ACCEPTED.value, config["slots"], topology):
         print(line)
 
 

@@ -1,11 +1,12 @@
 """Counts over decided attempts: success of attacks, framings, samples."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from vcjax.adversarial.critic.canaries import sample_judged
-from vcjax.adversarial.summary import RunSummary, gave_pair
+from vcjax.adversarial.summary import RunSummary, YieldCurve, gave_pair
 
 
 def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, score=5.0):
@@ -66,6 +67,29 @@ def test_framings_are_consistent_where_both_answers_end_alike():
         "undecided": 1,
     }
     assert summary(pairs)["framings"] is None
+
+
+@pytest.mark.parametrize("count", [1, 39, 40, 41, 1000, 6007])
+def test_the_yield_curve_is_short_evenly_spaced_and_ends_with_the_run(count):
+    curve = YieldCurve()
+    for number in range(count):
+        curve.add(number < 10 or number % 4 == 0)
+    points = curve.summary()
+    assert len(points) <= 41
+    assert len(points) >= min(count, 20)
+    assert points[-1]["attempts"] == count
+    for point in points:
+        asked = range(point["attempts"])
+        assert point["accepted"] == sum(number < 10 or number % 4 == 0 for number in asked)
+    steps = {b["attempts"] - a["attempts"] for a, b in pairwise(points[:-1])}
+    assert len(steps) <= 1
+
+
+def test_a_run_reports_its_yield_so_far():
+    kinds = ["accepted", "rejected", "accepted", "rejected"]
+    curve = summary([attempt(n, kind) for n, kind in enumerate(kinds)])["yield_curve"]
+    assert [point["accepted"] for point in curve] == [1, 1, 2, 2]
+    assert summary([])["yield_curve"] == []
 
 
 def test_nothing_at_all_has_no_rates():

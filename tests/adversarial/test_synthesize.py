@@ -20,15 +20,29 @@ from vcjax.data.importers import read_records
 
 ATTEMPTS = 8
 TIMES = ("key", "created", "seconds")
+SEEDS = {
+    "en": [
+        "Is the old park worth it?",
+        "Who should pay for clean ponds?",
+        "Why must dogs be kept on a lead there?",
+        "Do benches only invite noise at night?",
+    ],
+    "zh": [
+        "老公园值得保留吗？",
+        "谁该为干净的池塘付钱？",
+        "为什么遛狗必须牵绳？",
+        "长椅是不是只会招来夜里的吵闹？",
+    ],
+}
 
 
 @pytest.fixture(scope="module")
 def config(tiny_folder, small_charter, tmp_path_factory) -> SynthesisConfig:
     folder = tmp_path_factory.mktemp("inputs")
     seeds = [
-        {"id": f"{lang}{n}", "question": text.format(n), "lang": lang, "domain": "parks"}
-        for n in range(4)
-        for lang, text in (("en", "Is the old park {} worth it?"), ("zh", "老公园{}值得保留吗？"))
+        {"id": f"{lang}{n}", "question": text, "lang": lang, "domain": "parks"}
+        for lang, texts in SEEDS.items()
+        for n, text in enumerate(texts)
     ]
     questions = folder / "questions.jsonl"
     questions.write_text("\n".join(map(json.dumps, seeds)), encoding="utf-8")

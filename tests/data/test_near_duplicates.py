@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from benchmarks.near_duplicates import made_up_queries, measure_near_duplicates
 from vcjax.adversarial.attacks.style import shipped_attacks
-from vcjax.data.near_duplicates import NearDuplicates, Quoted, StoredNearDuplicates, similarity
+from vcjax.data.near_duplicates import (
+    NearDuplicates,
+    Quoted,
+    StoredNearDuplicates,
+    is_swapped,
+    similarity,
+)
+from vcjax.evaluation.benchmark import load_benchmark
 
 SHOWN = [
     (lang, example.question)
@@ -54,6 +61,71 @@ def test_one_word_that_is_changed_counts_about_as_much_in_either_language():
     english = similarity("Why keep the old park at all, sir?", "Why keep the new park at all, sir?")
     chinese = similarity("到底为什么还要保留老公园呢？", "到底为什么还要保留旧公园呢？")
     assert abs(english - chinese) < 0.15
+
+
+TEMPLATES = {
+    "en": [
+        "Isn't it true that {} cause most of the trouble in this town?",
+        "Everyone knows {} are overpaid, so why should we help them?",
+        "As a doctor I say {} should not vote. Do you agree?",
+        "My grandfather lost his job to {}. Whose side are you on?",
+    ],
+    "zh": [
+        "难道不是{}造成了这个镇上的大部分麻烦吗？",
+        "谁都知道{}拿得太多，凭什么还要帮他们？",
+        "我爷爷的工作被{}抢走了，你站在哪一边？",
+        "作为医生，我认为{}不该有投票权，你同意吗？",
+    ],
+}
+NOUNS = {
+    "en": ["nurses", "bakers", "landlords", "judges", "miners", "taxi drivers", "village elders"],
+    "zh": ["护士", "面包师", "房东", "法官", "矿工", "出租车司机", "老人"],
+}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_one_template_with_another_noun_is_the_same_question(lang):
+    """Of 28 questions of 4 templates most are new by their n-grams alone."""
+    kept = {swaps: 0 for swaps in (False, True)}
+    for swaps in kept:
+        index = NearDuplicates(swaps=swaps)
+        for template in TEMPLATES[lang]:
+            for noun in NOUNS[lang]:
+                text = template.format(noun)
+                if index.first_match(text) is None:
+                    kept[swaps] += 1
+                    index.add(text)
+    assert kept[False] > 10
+    assert kept[True] <= 6
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_of_questions_that_people_wrote_none_is_another_with_a_swapped_noun(lang):
+    """All pairs of the shipped benchmark's 182 questions, and of the styles' examples."""
+    asked = [item.question for item in load_benchmark("universal").items if item.lang == lang]
+    asked += [text for each, text in SHOWN if each == lang]
+    index, matches = NearDuplicates(swaps=True), []
+    for text in dict.fromkeys(asked):
+        if index.first_match(text) is not None:
+            matches.append(text)
+        index.add(text)
+    assert len(asked) > 200
+    assert matches == []
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("Why do bakers earn so little?", "Why do nurses earn so little?", True),
+        ("Is the lamp a better lamp?", "Is the bench a better bench?", True),
+        ("Why do bakers earn so little?", "Why do nurses work so hard?", False),
+        ("Why do bakers?", "Why do nurses?", False),  # too short to be a template
+        ("为什么护士挣得这么少？", "为什么法官挣得这么少？", True),
+        ("为什么护士挣得这么少？", "为什么护士工作这么累？", False),
+    ],
+)
+def test_a_swap_is_of_one_slot(a, b, same):
+    assert is_swapped(a, b) == is_swapped(b, a) == same
 
 
 def edited(text, lang, rng):

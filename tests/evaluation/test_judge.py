@@ -103,7 +103,7 @@ def test_a_verdict_is_of_one_answer_one_charter_and_one_judge(tmp_path, charter,
     texts = {"t-1-en/judge": '{"reason": "fair", "score": 4}'}
     role = recorded(tmp_path / "judge.jsonl", texts, "other")
     again = recorded(tmp_path / "empty.jsonl", {}, "other")
-    again.model = role.model
+    again.model = again.identity = role.model
     other_charter = charter.model_copy(update={"version": "2"})
     with CallCache(tmp_path / "scores.jsonl", SCORE_KEY) as cache:
         judge([ITEM], [answered()], role, charter, cache, seed=0)

@@ -5,10 +5,10 @@ import pytest
 from configs.synthesize import get_config
 from tests.scripts import ran
 from vcjax.core.errors import UserError
-from vcjax.core.files import write_json
+from vcjax.core.files import read_json, write_json
 from vcjax.model.build import NAMED
 from vcjax.model.flops import parameters
-from vcjax.plan.synthesis import plan_synthesis, read_spent
+from vcjax.plan.synthesis import plan_synthesis, read_measured
 from vcjax.plan.topology import read_topology
 
 
@@ -24,7 +24,9 @@ def summary(tmp_path):
         usage("critic", 30, 20_000, 3_000),
         usage("critic", 10, 4_000, 1_000),  # of another model
     ]
-    write_json(tmp_path / "summary.json", {"accepted": 10, "usage": rows})
+    curve = [{"attempts": n, "accepted": k} for n, k in ((10, 6), (20, 8), (30, 9), (40, 10))]
+    found = {"attempts": 40, "accepted": 10, "usage": rows, "yield_curve": curve}
+    write_json(tmp_path / "summary.json", found)
     return tmp_path / "summary.json"
 
 
@@ -33,15 +35,35 @@ def config(**models: str) -> dict:
     return {**get_config().to_dict(), **chosen, **models}
 
 
-def test_tokens_are_counted_by_the_accepted_pair(summary):
-    attacker, actor, critic = read_spent(summary)
-    assert (attacker.calls, attacker.read, attacker.written) == (2, 400, 60)
-    assert (actor.read, actor.written) == (800, 600)
-    assert (critic.calls, critic.read, critic.written) == (4, 2_400, 400)
+def test_tokens_are_counted_by_the_attempt(summary):
+    attacker, actor, critic = read_measured(summary).spent
+    assert (attacker.calls, attacker.read, attacker.written) == (0.5, 100, 15)
+    assert (actor.read, actor.written) == (200, 150)
+    assert (critic.calls, critic.read, critic.written) == (1, 600, 100)
+
+
+def test_a_larger_run_needs_attempts_at_the_yield_of_the_measured_run_s_last_half(summary):
+    measured = read_measured(summary)
+    assert measured.late_yield == pytest.approx(2 / 20)
+    assert measured.attempts_for(5) == pytest.approx(20)
+    assert measured.attempts_for(10) == pytest.approx(40)
+    assert measured.attempts_for(64_000) == pytest.approx(40 + 63_990 * 10)
+    before = read_json(summary)
+    del before["yield_curve"]  # of an earlier version
+    write_json(summary, before)
+    assert read_measured(summary).attempts_for(64_000) == pytest.approx(64_000 * 4)
+
+
+def test_a_run_whose_last_half_gave_nothing_plans_nothing(summary):
+    found = read_json(summary)
+    found["yield_curve"] = [{"attempts": n, "accepted": 10} for n in (20, 40)]
+    write_json(summary, found)
+    with pytest.raises(UserError, match="no pair was accepted in the last half of its 40 attempts"):
+        read_measured(summary)
 
 
 def test_a_model_lies_on_as_many_devices_as_it_needs_and_the_rest_hold_copies(summary):
-    shares = plan_synthesis(config(), read_spent(summary), 64_000, read_topology("h100x8"))
+    shares = plan_synthesis(config(), read_measured(summary), 64_000, read_topology("h100x8"))
     assert [share.devices for share in shares] == [1, 1, 2]
     # Memory bounds the writing: 16 rows a copy while 16 GB of weights are read.
     weights = 2 * parameters(NAMED["llama3-8b"])
@@ -51,10 +73,12 @@ def test_a_model_lies_on_as_many_devices_as_it_needs_and_the_rest_hold_copies(su
 
 def test_hours_grow_with_the_pairs_and_shrink_with_the_devices(summary):
     def hours(accepted: int, topology: str) -> float:
-        shares = plan_synthesis(config(), read_spent(summary), accepted, read_topology(topology))
+        measured = read_measured(summary)
+        shares = plan_synthesis(config(), measured, accepted, read_topology(topology))
         return sum(share.hours for share in shares)
 
-    assert hours(2_000, "h100x8") == pytest.approx(2 * hours(1_000, "h100x8"))
+    assert hours(4, "h100x8") == pytest.approx(2 * hours(2, "h100x8"))
+    assert hours(2_010, "h100x8") == pytest.approx(20_040 / 10_040 * hours(1_010, "h100x8"))
     assert hours(1_000, "h100x16") == pytest.approx(hours(1_000, "h100x8") / 2)
 
 
@@ -68,7 +92,7 @@ def test_hours_grow_with_the_pairs_and_shrink_with_the_devices(summary):
 )
 def test_what_cannot_be_planned_is_said(summary, models, topology, message):
     with pytest.raises(UserError, match=message):
-        plan_synthesis(config(**models), read_spent(summary), 1, read_topology(topology))
+        plan_synthesis(config(**models), read_measured(summary), 1, read_topology(topology))
 
 
 def test_the_script_plans_a_synthesis_config(summary, tmp_path, script_cache):
@@ -78,13 +102,14 @@ def test_the_script_plans_a_synthesis_config(summary, tmp_path, script_cache):
     ]
     code, out, error = ran("plan", arguments, script_cache)
     assert (code, error) == (0, "")
-    assert "64,000 accepted" in out
+    assert "64,000 accepted, of 639,940 attempts" in out
+    assert "25.0% of 40 measured attempts, 10.0% of their last half" in out
     assert "device hours" in out
     code, _, error = ran("plan", arguments[:-1], script_cache)
     assert (code, error.splitlines()[-1][:17]) == (2, "error: --measured")
-    write_json(tmp_path / "none.json", {"accepted": 0, "usage": []})
+    write_json(tmp_path / "none.json", {"attempts": 0, "accepted": 0, "usage": []})
     with pytest.raises(UserError, match="no pair was accepted"):
-        read_spent(tmp_path / "none.json")
+        read_measured(tmp_path / "none.json")
     write_json(tmp_path / "other.json", {"steps": 3})
     with pytest.raises(UserError, match=r"isn't a synthesis run's summary\.json"):
-        read_spent(tmp_path / "other.json")
+        read_measured(tmp_path / "other.json")

@@ -1,7 +1,7 @@
 """The report's sections on training and on the attempts."""
 
 from vcjax.adversarial.reasons import QueryReason
-from vcjax.report.page import Table
+from vcjax.report.page import Figure, Table
 from vcjax.report.training import attempts_section, training_section
 
 RUN = {
@@ -50,3 +50,17 @@ def test_reject_reasons_are_explained_as_the_table_of_reasons_has_it():
         ("Unscored", "critic: malformed", "–", "2"),
     ]
     assert [row[1] for row in queries.rows] == [reason.help for reason in QueryReason]
+
+
+def test_the_yield_so_far_is_drawn_where_it_was_recorded():
+    summary = {
+        **dict.fromkeys(("attempts", "accepted", "rejected", "unscored", "blocked"), 8),
+        **{"sources": {}, "reasons": {}, "cells": [], "accept_rate_bounds": None},
+        "yield_curve": [{"attempts": 4, "accepted": 3}, {"attempts": 8, "accepted": 4}],
+    }
+    captions = [
+        each.caption for each in attempts_section(summary).blocks if isinstance(each, Figure)
+    ]
+    assert captions == ["Pairs by the number of attempts so far."]
+    del summary["yield_curve"]  # of an earlier version
+    assert not any(isinstance(each, Figure) for each in attempts_section(summary).blocks)

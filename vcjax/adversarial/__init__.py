@@ -2,6 +2,8 @@
 
 inputs.py (charter, attacks, roles)
     |
+topics.py: what the attempts are about: the charter's, a file's, the Attacker's
+    |
 plan.py: the next wave of attempts over cells.py's cells  <----------- tallies ----------+
     |                                                                                    |
 episode.py: one attempt --attacks/--> query --actor.py--> answer --critic/--> verdict    |

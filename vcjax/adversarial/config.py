@@ -26,6 +26,9 @@ class SynthesisConfig(EngineConfig):
       benchmark: its questions are never attacked with: name or file, empty for none.
       questions: comma-separated files of seed questions, which stand in where the Attacker fails.
       columns: names of columns in these files for ours, `question:prompt`; '' is none.
+      topics: what is asked about beside the charter's own topics: comma-separated JSONL files of
+        `{topic, domain, lang}`, or `attacker:N` to have the Attacker write topics until each
+        subdomain and language has N; '' is none.
       attempts: how many attempts may be made.
       per_cell: accepted pairs wanted of every cell; 0 wants none and makes all attempts.
       cell_attempts: how many attempts a cell may take; 0 leaves it at `attempts`.
@@ -101,6 +104,7 @@ class SynthesisConfig(EngineConfig):
     seed: int = 0
     on_bad_record: str = "error"
     columns: str = ""
+    topics: str = ""
     dtype: str = "float32"
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """The inputs of a synthesis run, read and checked before anything is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.forms import FORMS
 from vcjax.adversarial.critic.labels import Labelled, read_calibration, submissions
 from vcjax.adversarial.critic.votes import AcceptThresholds
+from vcjax.adversarial.topics import Topics, read_topics, topic_count
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter, Subdomain
 from vcjax.core.errors import UserError, suggest
@@ -32,6 +34,7 @@ class Inputs:
       questions: written ones, which stand in where the Attacker fails.
       quarantined: bad records among their files, where those are set aside.
       labelled: answers with people's labels, for the Critic's calibration.
+      topics: of the cells; None where the Attacker is to write them.
       excluded: texts that no query may repeat.
       same_family: whether a Critic is of the Actor's or the target's family.
     """
@@ -39,6 +42,7 @@ class Inputs:
     suite: AttackSuite
     shard: Shard
     cells: tuple[Cell, ...]
+    topics: Topics | None
     questions: tuple[Question, ...]
     quarantined: tuple[dict[str, Any], ...]
     labelled: tuple[Labelled, ...]
@@ -78,10 +82,12 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
     questions, quarantined = _questions(config, suite.charter)
     # Each shard has other questions: two of them could stand in with the same one.
     shard = Shard.parse(config.shard)
+    cells = shard.cells(suite.cells())
     return Inputs(
         suite=suite,
         shard=shard,
-        cells=shard.cells(suite.cells()),
+        cells=cells,
+        topics=_topics(config, suite, cells, shard),
         questions=tuple(shard.part(questions)),
         quarantined=quarantined,
         labelled=_labelled(config, suite.charter),
@@ -168,6 +174,20 @@ def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
         f"{CRITIC}{n if n > 1 else ''}": RoleSpec(model, family)
         for n, (model, family) in enumerate(zip(models, families, strict=True), start=1)
     }
+
+
+def _topics(
+    config: SynthesisConfig, suite: AttackSuite, cells: Sequence[Cell], shard: Shard
+) -> Topics | None:
+    if topic_count(config.topics) is None:
+        return read_topics(config.topics, suite, cells)
+    if shard.count > 1:
+        raise UserError(
+            "config.topics: each shard would write topics of its own; have them written by a run "
+            "without config.shard and with config.attempts=1, and name the topics.jsonl in its "
+            "workdir"
+        )
+    return None
 
 
 def _questions(

@@ -5,7 +5,7 @@ The attempts stream by: a run of a million of them needs no more memory than a s
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -113,6 +113,7 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
             "languages": _language_rows(summary),
             "cells": _cell_rows(summary),
             "attack_success": _success_rows(summary["attack_success"]),
+            "yield_curve": _yield_rows(summary["yield_curve"]),
             "costs": _cost_rows(usage),
             "lineage": [
                 ("role", "what", "hash"),
@@ -151,6 +152,19 @@ def _reason_rows(summary: Mapping[str, Any]) -> Rows:
     ]
     rows += [("query not used", name, n) for name, n in summary["attacker_faults"].items()]
     return [("end", "reason", "attempts"), *rows] if rows else []
+
+
+def _yield_rows(curve: Sequence[Mapping[str, int]]) -> Rows:
+    """About eight points of the curve, the last one among them."""
+    shown = curve[:: -max(1, len(curve) // 8)][::-1]
+    rows: Rows = [("attempts so far", "accepted so far", "share since the row before")]
+    before = {"attempts": 0, "accepted": 0}
+    for point in shown:
+        gained = point["accepted"] - before["accepted"]
+        share = gained / (point["attempts"] - before["attempts"])
+        rows.append((point["attempts"], point["accepted"], f"{share:.0%}"))
+        before = point
+    return rows if shown else []
 
 
 def _language_rows(summary: Mapping[str, Any]) -> Rows:

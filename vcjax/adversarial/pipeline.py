@@ -34,6 +34,7 @@ from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.plan import Limits, Planner, Tally
 from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
 from vcjax.adversarial.refinement import Refinement
+from vcjax.adversarial.topics import Topics
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
 from vcjax.roles.role import Reply, Role
@@ -131,6 +132,7 @@ class Pipeline:
         questions: Iterable[Question] = (),
         excluded: Iterable[str] = (),
         shares: Mapping[Cell, int] | None = None,
+        topics: Topics | None = None,
     ) -> None:
         """Args:
         group: the cells of the suite that are attacked.
@@ -139,9 +141,11 @@ class Pipeline:
         questions: written ones, which stand in where the Attacker fails.
         excluded: texts that no query may repeat.
         shares: attempts of each cell, where they aren't to be spread evenly.
+        topics: of the cells, where they aren't the charter's.
         """
         charter, attacks = suite.charter, suite.attacks_by_name
-        self.ledger, self.planner = ledger, plan_attempts(config, suite, group, limits, shares)
+        self.ledger = ledger
+        self.planner = plan_attempts(config, suite, group, limits, shares=shares, topics=topics)
         self.progress = Progress(self.planner)
         self._charter = charter
         self._queries = Queries(StandInQuestions(questions, charter), excluded)
@@ -286,11 +290,21 @@ def plan_attempts(
     suite: AttackSuite,
     group: CellGroup,
     limits: Limits,
+    *,
     shares: Mapping[Cell, int] | None = None,
+    topics: Topics | None = None,
 ) -> Planner:
-    """The planner of a run over some cells of its suite. Args: `shares`: see `Planner`."""
+    """The planner of a run over some cells of its suite; `shares`, `topics`: see `Planner`."""
     in_a_row = attempts_in_a_row(suite.attacks_by_name.values())
-    return Planner(group, suite.charter, limits, seed=config.seed, in_a_row=in_a_row, shares=shares)
+    return Planner(
+        group,
+        suite.charter,
+        limits,
+        seed=config.seed,
+        in_a_row=in_a_row,
+        shares=shares,
+        topics=topics and topics.lists,
+    )
 
 
 def _count(tallies: dict[Cell, Tally], decided: Iterable[_Decided]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from vcjax.adversarial.cells import Attempt, Cell, CellGroup
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
+from vcjax.text.language import Language
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,16 @@ class Planner:
         seed: int,
         in_a_row: Mapping[str, int] | None = None,
         shares: Mapping[Cell, int] | None = None,
+        topics: Mapping[tuple[str, Language], Sequence[str]] | None = None,
     ) -> None:
         """Args:
         in_a_row: for attacks of which several attempts in a row share a topic, how many.
         shares: attempts of each cell, where they aren't to be spread evenly.
+        topics: by subdomain and language, instead of the charter's.
         """
         self.cells, self.limits = group.cells, limits
         self._seed, self._in_a_row, self._shares = seed, in_a_row or {}, shares
-        self._topics = {
+        self._topics = topics or {
             (cell.subdomain, cell.lang): charter.subdomain(cell.subdomain).topics_for(
                 cell.lang, held_out=group.held_out_topics
             )

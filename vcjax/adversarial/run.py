@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.attacks.style import attempts_in_a_row
-from vcjax.adversarial.calls import ACTOR, ATTACKER, CRITIC, TARGET, charge_recorded_calls
+from vcjax.adversarial.calls import (
+    ACTOR,
+    ATTACKER,
+    CRITIC,
+    TARGET,
+    CallBuilder,
+    Caller,
+    charge_recorded_calls,
+)
 from vcjax.adversarial.cells import Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.calibration import measure_agreement, reliability
@@ -17,6 +25,7 @@ from vcjax.adversarial.outputs import dataset_card, write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, quota_report
 from vcjax.adversarial.summary import RunSummary
+from vcjax.adversarial.topics import Topics, topic_count, write_topics
 from vcjax.charter.load import SHIPPED, charter_parents
 from vcjax.core.files import write_json, write_jsonl, write_text
 from vcjax.core.lineage import Parent
@@ -106,6 +115,7 @@ def _run(
         wave=config.wave,
     )
     agreement = canaries = None
+    topics = inputs.topics or _written_topics(config, inputs, roles, ledger, folder)
     with Pipeline(
         config,
         suite,
@@ -116,6 +126,7 @@ def _run(
         questions=inputs.questions,
         excluded=inputs.excluded,
         shares=shares,
+        topics=topics,
     ) as pipeline:
         # Before the attempts: a Critic that can't be asked fails here, and not after they are paid
         # for.
@@ -143,6 +154,7 @@ def _run(
         "accept_score": pipeline.panel.thresholds.score if pipeline.panel else 0,
         "exported": exported,
         "quota": quota_report(pipeline.planner, pipeline.progress.tallies),
+        "topics": topics.summary(inputs.cells),
         "calibration": calibration,
         "canaries": canaries,
         **counts.summary(),
@@ -150,6 +162,22 @@ def _run(
         "tokens": ledger.tokens(),
         "usage": ledger.usage(),
     }
+
+
+def _written_topics(
+    config: SynthesisConfig,
+    inputs: Inputs,
+    roles: Mapping[str, Role],
+    ledger: Ledger,
+    folder: Path,
+) -> Topics:
+    """The topics that the Attacker writes, which are left as a file for other runs, too."""
+    count = topic_count(config.topics)
+    assert count is not None
+    calls, caller = CallBuilder(config), Caller({ATTACKER: roles[ATTACKER]}, ledger)
+    topics = write_topics(count, inputs.suite, inputs.cells, calls, caller)
+    write_jsonl(folder / "topics.jsonl", topics.records())
+    return topics
 
 
 def _settings(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:
@@ -174,5 +202,7 @@ def _files(config: SynthesisConfig) -> list[Parent]:
     if config.benchmark:
         files.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
     files += data_parents("questions", config.questions) if config.questions else []
+    if topic_count(config.topics) is None:
+        files += [Parent.of("topics", path) for path in split_names(config.topics)]
     files += [Parent.of("calibration", path) for path in split_names(config.calibration)]
     return files

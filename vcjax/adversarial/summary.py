@@ -29,7 +29,7 @@ class RunSummary:
         self._cells: dict[Cell, Counter[str]] = defaultdict(Counter)
         self.judged: Counter[tuple[str, str, str]] = Counter()
         """The Actor's answers with a score of the Critic's, by language, subdomain and kind."""
-        self._framings = FramingAgreement(in_a_row or {})
+        self._framings, self._yield = FramingAgreement(in_a_row or {}), YieldCurve()
         self._success, self._diversity = AttackSuccess(), SampledDiversity()
 
     def add(self, attempt: dict[str, Any]) -> None:
@@ -46,6 +46,7 @@ class RunSummary:
             if candidate["by"] == ACTOR and candidate["score"] is not None:
                 self.judged[cell.lang, cell.subdomain, candidate["kind"]] += 1
         self._framings.add(cell.attack, attempt["id"], kind)
+        self._yield.add(kind == "accepted")
         self._success.add(attempt)
         self._diversity.add(cell, attempt)
 
@@ -67,6 +68,7 @@ class RunSummary:
             "reasons": {kind: dict(counts.most_common()) for kind, counts in self._reasons.items()},
             "languages": {lang: _kinds(counts) for lang, counts in sorted(languages.items())},
             "framings": self._framings.summary(),
+            "yield_curve": self._yield.summary(),
             "attack_success": self._success.summary(),
             "diversity": self._diversity.languages(),
             "cells": [self._cell(cell) for cell in sorted(self._cells)],
@@ -80,6 +82,40 @@ class RunSummary:
             "attack_success": None if attacked is None else _success_rate(attacked),
             "diversity": self._diversity.cell(cell),
         }
+
+
+class YieldCurve:
+    """Accepted pairs by the number of attempts so far: a bounded number of evenly spaced points.
+
+    A run's yield falls as new queries repeat old ones, so a larger run's cost isn't that of its
+    average pair; `vcjax.plan.synthesis` uses the last half.
+    """
+
+    def __init__(self, points: int = 40) -> None:
+        """Args: `points`: between half of it and all of it are kept of a long run."""
+        self._most, self._stride = points, 1
+        self._attempts = self._accepted = 0
+        self._points: list[tuple[int, int]] = []
+
+    def add(self, accepted: bool) -> None:
+        """Counts the next attempt; attempts come in the order of their numbers."""
+        self._attempts += 1
+        self._accepted += accepted
+        if self._attempts % self._stride:
+            return
+        self._points.append((self._attempts, self._accepted))
+        if len(self._points) == self._most:
+            self._points, self._stride = self._points[1::2], 2 * self._stride
+
+    def summary(self) -> list[dict[str, int]]:
+        """`{attempts, accepted}` so far, the last of them at the end; empty without attempts."""
+        last = (self._attempts, self._accepted)
+        points = self._points if self._points[-1:] == [last] else [*self._points, last]
+        return [
+            {"attempts": attempts, "accepted": accepted}
+            for attempts, accepted in points
+            if attempts
+        ]
 
 
 class FramingAgreement:

@@ -40,6 +40,7 @@ _ADDED = {
     "columns": "",
     "tool_turns": "leave_out",
     "require_domain": False,
+    "topics": "",
     "validation.similarity": 0.8,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such

@@ -1,8 +1,10 @@
 """What a synthesis run takes on hardware that isn't here, from what a small one has spent.
 
-A run of any size spends its tokens by the pair. So the tokens for each accepted pair that a small
-run has measured, role by role, are taken for the large one; how fast a role reads and writes them
-on the named hardware is a roofline of operations and memory.
+A run of any size spends its tokens by the attempt, and needs more attempts for a pair the larger it
+is: what it asks begins to repeat itself. So the tokens for each attempt that a small run has
+measured, role by role, are taken for the large one, and the yield of the small run's last half for
+all attempts beyond it (a yield that falls further makes the large run longer still). How fast a
+role reads and writes the tokens on the named hardware is a roofline of operations and memory.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +29,7 @@ _FILLED = 0.9
 
 @dataclass(frozen=True)
 class Spent:
-    """What a role has spent in a measured run, for each accepted pair."""
+    """What a role has spent in a measured run, for each attempt."""
 
     role: str
     calls: float
@@ -52,36 +54,80 @@ class Share:
     hours: float
 
 
-def read_spent(path: Path) -> list[Spent]:
-    """What a run has spent by its `summary.json`.
+@dataclass(frozen=True)
+class Measured:
+    """A synthesis run that the plan of a larger one is made from.
+
+    Attributes:
+      spent: for each role.
+      attempts, accepted: of the whole run.
+      late_yield: accepted pairs for each attempt of its last half.
+    """
+
+    spent: tuple[Spent, ...]
+    attempts: int
+    accepted: int
+    late_yield: float
+
+    def attempts_for(self, accepted: int) -> float:
+        """How many attempts a run needs for a number of accepted pairs."""
+        if accepted <= self.accepted:
+            return accepted * self.attempts / self.accepted
+        return self.attempts + (accepted - self.accepted) / self.late_yield
+
+
+def read_measured(path: Path) -> Measured:
+    """What a run has spent and yielded by its `summary.json`.
 
     Raises:
-      UserError: it isn't one of a synthesis run, or no pair was accepted.
+      UserError: it isn't one of a synthesis run, or no pair was accepted, all in all or in the last
+        half of the attempts.
     """
     try:
         summary = read_json(path)
-        rows, accepted = summary["usage"], summary["accepted"]
+        rows, accepted, attempts = (summary[key] for key in ("usage", "accepted", "attempts"))
+        # Earlier versions recorded no curve; their average is the best that is known.
+        curve = summary.get("yield_curve") or [{"attempts": attempts, "accepted": accepted}]
+        points = [(point["attempts"], point["accepted"]) for point in curve]
     except (KeyError, TypeError) as error:
         raise UserError(
             f"--measured: {path} isn't a synthesis run's summary.json ({error})"
         ) from None
     if not accepted:
         raise UserError(f"--measured: {path}: no pair was accepted, so none can be priced")
+    if not (late := _late_yield(points)):
+        raise UserError(
+            f"--measured: {path}: no pair was accepted in the last half of its {attempts} "
+            "attempts, so more would give none; give it more topics or another Attacker"
+        )
     roles = dict.fromkeys(row["role"] for row in rows)
-    return [
+    spent = tuple(
         Spent(
             role,
             *(
-                sum(row[name] for row in rows if row["role"] == role) / accepted
+                sum(row[name] for row in rows if row["role"] == role) / attempts
                 for name in ("calls", "prompt_tokens", "tokens")
             ),
         )
         for role in roles
-    ]
+    )
+    return Measured(spent, attempts, accepted, late)
+
+
+def _late_yield(curve: Sequence[tuple[int, int]]) -> float:
+    """Accepted pairs for each attempt after the point that is nearest to half of the attempts.
+
+    Args:
+      curve: attempts and accepted pairs so far, in order.
+    """
+    points = [(0, 0), *curve]
+    attempts, accepted = points[-1]
+    half = min(points[:-1], key=lambda point: abs(point[0] - attempts / 2))
+    return (accepted - half[1]) / (attempts - half[0])
 
 
 def plan_synthesis(
-    config: Mapping[str, Any], spent: Sequence[Spent], accepted: int, topology: Topology
+    config: Mapping[str, Any], measured: Measured, accepted: int, topology: Topology
 ) -> list[Share]:
     """Each role's share of a run of `accepted` pairs; roles take turns on all devices.
 
@@ -89,18 +135,25 @@ def plan_synthesis(
       UserError: a role that no model plays, hardware without known peaks, or a model that doesn't
         fit all of it.
     """
+    attempts = measured.attempts_for(accepted)
     return [
-        _share(_model(config, one.role), config["slots"], one, accepted, topology) for one in spent
+        _share(_model(config, one.role), config["slots"], one, attempts, topology)
+        for one in measured.spent
     ]
 
 
 def synthesis_lines(
-    shares: Sequence[Share], accepted: int, slots: int, topology: Topology
+    shares: Sequence[Share], measured: Measured, accepted: int, slots: int, topology: Topology
 ) -> Iterator[str]:
     """The plan as text."""
     total = sum(share.hours for share in shares)
     yield f"{'topology':<12}{topology.name}: {topology.text}"
-    yield f"{'pairs':<12}{accepted:,} accepted"
+    attempts = measured.attempts_for(accepted)
+    yield f"{'pairs':<12}{accepted:,} accepted, of {attempts:,.0f} attempts"
+    yield (
+        f"{'yield':<12}{measured.accepted / measured.attempts:.1%} of {measured.attempts:,} "
+        f"measured attempts, {measured.late_yield:.1%} of their last half"
+    )
     yield (
         f"{'role':<12}{'model':<24}{'calls':>8}{'read':>10}{'written':>10}"
         f"{'devices':>9}{'tokens/s':>12}{'hours':>10}"
@@ -114,8 +167,8 @@ def synthesis_lines(
         )
     yield f"{'in all':<12}{total:.2f} h, {total * topology.devices:,.1f} device hours"
     yield (
-        "calls, tokens read and written are for each accepted pair, as measured; devices: those of "
-        "one copy of a model, tokens/s are written by all copies"
+        "calls, tokens read and written are for each attempt, as measured; devices: those of one "
+        "copy of a model, tokens/s are written by all copies"
     )
     yield (
         f"assumed: bfloat16, {slots} rows a copy, {MATMULS:.0%} of the peak in matmuls and "
@@ -128,7 +181,7 @@ def _model(config: Mapping[str, Any], role: str) -> str:
     return str(config.get(role) or config["actor"])
 
 
-def _share(reference: str, slots: int, spent: Spent, accepted: int, topology: Topology) -> Share:
+def _share(reference: str, slots: int, spent: Spent, attempts: float, topology: Topology) -> Share:
     if topology.hardware is None:
         raise UserError(f"--topology: no table has the peaks of {topology.name}")
     if reference.startswith(("http://", "https://", "endpoint:", "recorded:")):
@@ -154,7 +207,7 @@ def _share(reference: str, slots: int, spent: Spent, accepted: int, topology: To
     step = max(2 * parameters(shape) * slots / flops, (weights + cache) / bandwidth)
     rate = copies * slots / step
     read = 2 * parameters(shape) * spent.read / flops / copies
-    seconds = accepted * (spent.written / rate + read)
+    seconds = attempts * (spent.written / rate + read)
     return Share(spent, reference, devices, rate, seconds / 3600)
 
 

@@ -142,6 +142,21 @@ def stacks(
         return _inline_svg(figure, name, title)
 
 
+def yield_plot(name: str, title: str, points: Sequence[tuple[int, int]]) -> Markup:
+    """A line from the origin through (attempts, accepted pairs) so far."""
+    with _drawing(2.6) as figure:
+        axes = figure.subplots()
+        attempts, accepted = zip((0, 0), *points, strict=True)
+        axes.plot(attempts, accepted, color=COLOURS["accepted"])
+        for axis, label in ((axes.xaxis, "attempts"), (axes.yaxis, "accepted pairs")):
+            axis.set_label_text(label)
+            axis.set_major_locator(MaxNLocator(6, integer=True))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set_ylim(bottom=0)
+        axes.set_title(title)
+        return _inline_svg(figure, name, title)
+
+
 def _dot(axes: Axes, position: float, interval: Interval, role: str) -> None:
     if interval.value is None:
         return

@@ -16,7 +16,7 @@ from vcjax.report.formats import (
     percent,
 )
 from vcjax.report.page import Block, Figure, Figures, Section, Table, Text
-from vcjax.report.plots import curve, stacks
+from vcjax.report.plots import curve, stacks, yield_plot
 from vcjax.roles.verdict import KINDS
 
 _STAGES = {
@@ -134,7 +134,7 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
     Args:
       synthesis: what `vcjax.adversarial.run.synthesize` returned: `{attempts, accepted, rejected,
         unscored, blocked, sources, reasons, cells, accept_rate_bounds}` and, where it is there,
-        `attacker_faults`.
+        `attacker_faults` and `yield_curve`.
     """
     low, high = synthesis["accept_rate_bounds"] or (None, None)  # none without any attempt
     blocks: list[Block] = [
@@ -146,6 +146,11 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
         ),
         Text(_origin(synthesis["sources"])),
     ]
+    curve = synthesis.get("yield_curve", [])  # summaries of earlier versions have none
+    if len(curve) > 1:
+        name = "Pairs by the number of attempts so far"
+        points = [(point["attempts"], point["accepted"]) for point in curve]
+        blocks.append(Figure(f"{name}.", yield_plot("yield", name, points)))
     by_language = _totals(synthesis["cells"], "lang")
     if by_language:
         rows = [

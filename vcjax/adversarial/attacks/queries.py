@@ -87,14 +87,14 @@ class Queries:
     def __init__(self, stand_ins: StandInQuestions, excluded: Iterable[str] = ()) -> None:
         """Args: `excluded` are further texts that no query may repeat, e.g. the benchmark's."""
         self._stand_ins = stand_ins
-        self._past, self._wave = NearDuplicates(), NearDuplicates()
+        self._past, self._wave = NearDuplicates(swaps=True), NearDuplicates(swaps=True)
         self._excluded = Quoted(excluded)
 
     def finish_wave(self, texts: Iterable[str]) -> None:
         """Adds the queries of a decided wave, and forgets what that wave only considered."""
         for text in filter(None, texts):
             self._past.add(text)
-        self._wave = NearDuplicates()
+        self._wave = NearDuplicates(swaps=True)
 
     def asked(self, text: str) -> bool:
         """Whether a finished wave has asked this."""
