@@ -1,12 +1,14 @@
 """A whole synthesis run on the tiny model, uninterrupted and killed."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import time
 from dataclasses import replace
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.hub_server import TINY, hub_of
 from tests.processes import started
@@ -190,6 +192,30 @@ def test_a_longer_run_begins_with_the_shorter_one(config, undisturbed, tmp_path)
     longer = synthesize(config, tmp_path)
     assert longer["accepted"] == undisturbed[1]["accepted"]
     assert ledger(tmp_path) == ledger(undisturbed[0])
+
+
+def test_a_target_that_was_retrained_under_its_path_is_attacked_anew(config, tmp_path, capsys):
+    target, workdir = tmp_path / "target", tmp_path / "run"
+    shutil.copytree(config.attacker, target)
+    attacked = replace(config, target=str(target), target_family="tiny", attempts=4)
+    synthesize(attacked, workdir)
+    synthesize(attacked, workdir)
+    assert "already finished (4 attempts)" in capsys.readouterr().out
+    before = ledger(workdir)
+    for path in target.glob("*.safetensors"):
+        save_file({name: 1.5 * value for name, value in load_file(path).items()}, path)
+    synthesize(attacked, workdir)
+    said = capsys.readouterr()
+    assert f"{target} has changed since the run was finished" in said.out
+    assert f"has calls of other weights of {target}" in said.err
+    after = ledger(workdir)
+    assert len(after["attempts"]) == len(before["attempts"]) == 4
+    replies = [
+        [each["text"] for each in found["calls"] if each["stage"].startswith("target")]
+        for found in (before, after)
+    ]
+    assert replies[0] != replies[1]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
 
 
 def test_kills_lose_no_call_repeat_none_and_change_nothing(

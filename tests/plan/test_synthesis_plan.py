@@ -26,6 +26,7 @@ def summary(tmp_path):
     ]
     curve = [{"attempts": n, "accepted": k} for n, k in ((10, 6), (20, 8), (30, 9), (40, 10))]
     found = {"attempts": 40, "accepted": 10, "usage": rows, "yield_curve": curve}
+    found["topics"] = {"topics": 80, "prompts": 1360, "left_out": {}}
     write_json(tmp_path / "summary.json", found)
     return tmp_path / "summary.json"
 
@@ -103,6 +104,7 @@ def test_the_script_plans_a_synthesis_config(summary, tmp_path, script_cache):
     code, out, error = ran("plan", arguments, script_cache)
     assert (code, error) == (0, "")
     assert "64,000 accepted, of 639,940 attempts" in out
+    assert "1,360 different ones to the Attacker, each 471 times" in out
     assert "25.0% of 40 measured attempts, 10.0% of their last half" in out
     assert "device hours" in out
     code, _, error = ran("plan", arguments[:-1], script_cache)

@@ -23,6 +23,8 @@ from vcjax.plan.topology import Topology
 GiB = 2**30
 BYTES = 2
 """Of a weight and of a number in the cache: bfloat16."""
+_EACH = 8
+"""Attempts with one prompt, beyond which an Attacker mostly repeats itself. An estimate."""
 _FILLED = 0.9
 """Share of a device's memory that weights and cache may take."""
 
@@ -62,12 +64,14 @@ class Measured:
       spent: for each role.
       attempts, accepted: of the whole run.
       late_yield: accepted pairs for each attempt of its last half.
+      prompts: how many different prompts its Attacker can be given; None where it wasn't recorded.
     """
 
     spent: tuple[Spent, ...]
     attempts: int
     accepted: int
     late_yield: float
+    prompts: int | None = None
 
     def attempts_for(self, accepted: int) -> float:
         """How many attempts a run needs for a number of accepted pairs."""
@@ -111,7 +115,8 @@ def read_measured(path: Path) -> Measured:
         )
         for role in roles
     )
-    return Measured(spent, attempts, accepted, late)
+    prompts = summary.get("topics", {}).get("prompts")
+    return Measured(spent, attempts, accepted, late, prompts)
 
 
 def _late_yield(curve: Sequence[tuple[int, int]]) -> float:
@@ -154,6 +159,12 @@ def synthesis_lines(
         f"{'yield':<12}{measured.accepted / measured.attempts:.1%} of {measured.attempts:,} "
         f"measured attempts, {measured.late_yield:.1%} of their last half"
     )
+    if measured.prompts and attempts > _EACH * measured.prompts:
+        yield (
+            f"{'prompts':<12}{measured.prompts:,} different ones to the Attacker, each "
+            f"{attempts / measured.prompts:,.0f} times: the yield will fall further; more topics "
+            "(config.topics) make more of them"
+        )
     yield (
         f"{'role':<12}{'model':<24}{'calls':>8}{'read':>10}{'written':>10}"
         f"{'devices':>9}{'tokens/s':>12}{'hours':>10}"
