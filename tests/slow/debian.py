@@ -3,6 +3,7 @@
 import ast
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,10 @@ class Debian:
         made = subprocess.run([*command, *_mirror()], capture_output=True, text=True, timeout=600)
         if made.returncode:
             pytest.fail(f"debootstrap: {(made.stdout + made.stderr)[-2000:]}", pytrace=False)
+        # Debian's installer writes it, debootstrap doesn't: processes that train together find
+        # each other by the machine's name.
+        hosts = f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n"
+        (folder / "etc" / "hosts").write_text(hosts)
         _copy_checkout(folder / SOURCE.lstrip("/"))
 
     def run(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess:
