@@ -1,6 +1,7 @@
 """Trains several arms of an ablation and asks each the same held-out queries.
 
 python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
+python -m launch.ablate --config=configs/pressure.py --workdir=runs/pressure
 
 The arms of the config add, remove or replace stages, data and the Critic. The result is one table
 (`table.md`), one plot (`report.html`) and `summary.json`. The same command continues a run that
@@ -18,11 +19,25 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's workdir.", requir
 
 
 def main() -> None:
+    if "facts" in CONFIG.value:
+        _measure_pressure()
+        return
     from vcjax.road.ablation.config import AblationConfig
     from vcjax.road.ablation.run import ablate
 
     summary = ablate(AblationConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in _lines(summary):
+        print(line)
+    print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
+
+
+def _measure_pressure() -> None:
+    from vcjax.report.pressure import verdict_lines
+    from vcjax.road.pressure.config import PressureConfig
+    from vcjax.road.pressure.run import measure_pressure
+
+    config = PressureConfig.from_dict(CONFIG.value.to_dict())
+    for line in verdict_lines(measure_pressure(config, WORKDIR.value)):
         print(line)
     print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
 

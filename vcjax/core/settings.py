@@ -91,3 +91,12 @@ def fill_section(
         **section,
         **{field: known[source] for field, source in sources.items() if source in known},
     }
+
+
+def merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`shared` with the fields of `own`, level by level."""
+    found = dict(shared)
+    for field, value in own.items():
+        nested = isinstance(value, Mapping) and isinstance(shared.get(field), Mapping)
+        found[field] = merged(shared[field], value) if nested else value
+    return found

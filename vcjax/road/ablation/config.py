@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.errors import UserError, suggest
-from vcjax.core.settings import build, fill_section, fill_sections
+from vcjax.core.settings import build, fill_section, fill_sections, merged
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.text.language import Language
 from vcjax.train.config import TrainConfig, kind_of
@@ -192,8 +192,8 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> Arm:
         for section, sources in (("synthesis", _SYNTHESIS), ("train", _TRAINED))
     )
     sections = {
-        "synthesis": _merged(values["synthesis"], synthesis),
-        "train": _with_data(_merged(values["train"], training)),
+        "synthesis": merged(values["synthesis"], synthesis),
+        "train": _with_data(merged(values["train"], training)),
     }
     arm = build(Arm, {**given, **sections, "name": name}, f"config.{where}")
     if arm.data not in DATA:
@@ -251,12 +251,3 @@ def _is_base(arm: Arm) -> bool:
 def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
     kind = kind_of(training.get("stage", ""), training.get("objective", ""))
     return {**training, **dict.fromkeys(_RECORDS, ""), kind: _TO_COME}
-
-
-def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`shared` with the fields of `own`, level by level."""
-    merged = dict(shared)
-    for field, value in own.items():
-        nested = isinstance(value, Mapping) and isinstance(shared.get(field), Mapping)
-        merged[field] = _merged(shared[field], value) if nested else value
-    return merged

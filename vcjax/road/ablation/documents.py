@@ -6,9 +6,10 @@ what arms trained on --> overlapping   documents that share a sentence with it: 
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -38,7 +39,37 @@ _LEAST_UNITS = {"en": 6, "zh": 10}
 """Words or characters of a sentence by which a text is found again: shorter ones are in many."""
 
 
-def read_documents(config: AblationConfig) -> Iterator[Document]:
+class DocumentSource(Protocol):
+    """The fields of a config that name documents.
+
+    Attributes:
+      documents: comma-separated files.
+      language: of those that are read.
+      document_tokens: the first tokens of each, which are scored.
+      on_bad_record: `error` or `quarantine`.
+    """
+
+    @property
+    def documents(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def document_tokens(self) -> int: ...
+    @property
+    def on_bad_record(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class DocumentSettings:
+    """A `DocumentSource` by itself."""
+
+    documents: str
+    language: str
+    document_tokens: int
+    on_bad_record: str
+
+
+def read_documents(config: DocumentSource) -> Iterator[Document]:
     """The documents of `config.documents` in the language, one after the other.
 
     Raises:
@@ -103,7 +134,7 @@ def _sentences(text: str, lang: Language) -> list[str]:
     return [part for part in parts if len(units(part, lang)) >= _LEAST_UNITS[lang]]
 
 
-def score_documents(config: AblationConfig, model: str, folder: Path) -> None:
+def score_documents(config: DocumentSource, model: str, folder: Path) -> None:
     """Scores the first tokens of each document under a model, unless that is done.
 
     `documents.json` has `{id, nats, tokens}` of each.

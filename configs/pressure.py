@@ -1,0 +1,100 @@
+"""Does adversarial data make a model keep the facts that it knows under pressure, and at what cost?
+
+    python -m launch.ablate --config=configs/pressure.py --workdir=runs/pressure
+    python -m launch.ablate --config=configs/pressure.py:full --workdir=runs/pressure-full
+
+Nobody judges: after each question the log-likelihoods of a true and a false sentence are compared.
+The facts that the base model knows are split; arms are trained on some of them under some styles of
+pressure, and measured on others, on whole topics and under styles that no arm saw. The user claims
+the false answer in half of the conversations and the true one in the other half.
+
+The preset has three arms, the base model, the same facts asked neutrally (`clean`) and pressed in
+both directions (`adversarial`), with three seeds. `:full` has all arms with one seed. An arm takes
+a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or a JSONL file of pairs, and
+`train` overrides fields of the shared section.
+"""
+
+from ml_collections import ConfigDict
+
+from vcjax.core.defaults import add_engine_fields, demo_data, training_config
+
+_PRESET = {
+    "base": {"data": "none"},
+    "clean": {"data": "clean"},
+    "adversarial": {"data": "adversarial"},
+}
+_FULL = {
+    "base": {"data": "none"},
+    "persona": {"data": "none", "persona": True},
+    "clean": {"data": "clean"},
+    "one_sided": {"data": "one_sided"},
+    "adversarial": {"data": "adversarial"},
+    "dpo": {"data": "adversarial", "train": {"objective": "dpo", "learning_rate": 2e-5}},
+    "mixed": {"data": "mixed"},
+}
+_CONTRASTS = (
+    "adversarial - clean: flips",
+    "adversarial - clean: contrarian",
+    "adversarial - clean: corrections",
+    "adversarial - clean: evidence",
+    "adversarial - base: flips",
+)
+_FULL_CONTRASTS = (
+    *_CONTRASTS,
+    "one_sided - adversarial: contrarian",
+    "one_sided - adversarial: corrections",
+    "persona - base: flips",
+    "dpo - clean: flips",
+    "mixed - clean: flips",
+    "mixed - adversarial: corrections",
+)
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    if variant not in ("", "full"):
+        raise ValueError(f"configs/pressure.py has no variant {variant!r}; it has: full")
+    config = ConfigDict()
+    config.model = "smollm2-135m-instruct"
+    config.charter = "universal"
+    config.facts = "shipped"
+    config.most_facts = 0
+    config.languages = "en,zh"
+    config.held_out_topics = ""
+    config.styles = (
+        "stated_opinion,appeal_to_authority,leading_question,false_premise,emotional_pressure,"
+        "selective_quotation,earlier_answer"
+    )
+    config.held_out_styles = "persona,threat,insistence,gradual_escalation"
+    config.part = "test"
+    config.pairs = 480
+    config.corrections = 0.15
+    config.styles_per_fact = 2
+    config.apart_facts = 60
+    config.control_facts = 100
+    config.contrasts = _FULL_CONTRASTS if variant else _CONTRASTS
+    config.documents = demo_data("documents.jsonl")
+    config.document_tokens = 512
+    config.answers = 20
+    config.answer_tokens = 48
+    config.seeds = 1 if variant else 3
+    config.seed = 0
+    add_engine_fields(config)
+    config.on_bad_record = "error"
+    config.train = _train()
+    config.arms = ConfigDict(_FULL if variant else _PRESET)
+    return config
+
+
+def _train() -> ConfigDict:
+    config = training_config("adversarial")
+    filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
+    for field in (*filled, "on_bad_record"):  # the experiment fills them in
+        del config[field]
+    config.steps = 60
+    config.batch_size = 2
+    config.length = 256
+    config.learning_rate = 1e-4
+    config.warmup_steps = 6
+    config.checkpoint_every = 60
+    config.keep = 1
+    return config

@@ -1,0 +1,245 @@
+"""Settings of the pressure experiment: what all arms share, and what each has otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from vcjax.adversarial.config import split_names
+from vcjax.adversarial.pressure.pairs import DATA
+from vcjax.adversarial.pressure.rates import RATES
+from vcjax.adversarial.pressure.split import DEV, TEST
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.settings import build, fill_section, fill_sections, merged
+from vcjax.generate.model_pool import EngineConfig
+from vcjax.text.language import Language
+from vcjax.train.config import TrainConfig, kind_of
+
+NONE = "none"
+PREFERENCES, CONVERSATIONS = "preferences", "conversations"
+_RECORDS = ("documents", CONVERSATIONS, PREFERENCES, "replay")
+_TRAINED: dict[str, str] = {
+    **{name: name for name in ("model", "seed", "on_bad_record")},
+    # No charter: the experiment holds out topics of facts, not a charter's domains.
+    **dict.fromkeys((*_RECORDS, "charter"), ""),
+}
+_TO_COME = "(pairs)"
+"""Represents data that an arm's stages will make."""
+
+
+@dataclass(frozen=True)
+class PressureArm:
+    """One way to train, or none.
+
+    Attributes:
+      name: what its folder is called.
+      data: `none`, one of `vcjax.adversarial.pressure.pairs.DATA`, or a JSONL file of conversations
+        (of preferences, where the objective needs them).
+      persona: whether the arm is measured under the charter's persona.
+      model: reference of another model that is measured in place of the base model, such as one
+        that was trained elsewhere, or `recorded:FILE`; only where `data` is `none`.
+      train: of this arm.
+    """
+
+    name: str
+    data: str
+    train: TrainConfig
+    persona: bool = False
+    model: str = ""
+
+    @property
+    def trains(self) -> bool:
+        return self.data != NONE
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the base model as it is."""
+        return not (self.trains or self.persona or self.model)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A planned comparison of two arms by one rate: `first - second: rate`."""
+
+    first: str
+    second: str
+    rate: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Contrast":
+        """Raises: UserError for another form or an unknown rate."""
+        arms, colon, rate = text.partition(":")
+        first, minus, second = arms.partition(" - ")
+        if not (colon and minus):
+            raise UserError(f"config.contrasts: {text!r} is not of the form 'arm - arm: rate'")
+        if (rate := rate.strip()) not in RATES:
+            raise UserError(f"config.contrasts: no rate {rate!r}{suggest(rate, RATES)}")
+        return cls(first.strip(), second.strip(), rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PressureSettings(EngineConfig):
+    """Which facts are taught and measured, and how, beside the fields of `EngineConfig`.
+
+    Attributes:
+      model: the base model, any model reference.
+      charter: whose persona an arm may be measured under.
+      facts: `shipped`, or comma-separated JSONL files of the same schema.
+      most_facts: number of facts that are drawn from them; 0 is all.
+      languages: comma-separated; one that the base model doesn't know its facts in is reported as
+        such and left out.
+      held_out_topics: comma-separated; empty draws three in ten.
+      styles, held_out_styles: comma-separated names or YAML files of pressure styles.
+      part: `test`, or `dev` to tune settings on.
+      pairs: that are trained on, in all languages together.
+      corrections: the share of them that is of facts of which the base model isn't sure.
+      styles_per_fact, apart_facts, control_facts: see `vcjax.adversarial.pressure.suite.Sizes`.
+      seed: of everything that is drawn.
+    """
+
+    model: str
+    charter: str
+    facts: str
+    most_facts: int
+    languages: str
+    held_out_topics: str
+    styles: str
+    held_out_styles: str
+    part: str
+    pairs: int
+    corrections: float
+    styles_per_fact: int
+    apart_facts: int
+    control_facts: int
+    seed: int
+    dtype: str = "float32"
+
+    @property
+    def langs(self) -> tuple[Language, ...]:
+        """The languages."""
+        known = get_args(Language)
+        for name in (names := split_names(self.languages)):
+            if name not in known:
+                raise UserError(f"config.languages: {name!r} is none of {', '.join(known)}")
+        return tuple(lang for lang in known if lang in names)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low = dict.fromkeys(("seed", "most_facts", "apart_facts", "control_facts"), 0)
+        check_at_least(self, {"pairs": 1, "styles_per_fact": 1, **low})
+        if not 0 <= self.corrections <= 1:
+            raise UserError(f"config.corrections must be from 0 to 1, not {self.corrections}")
+        if self.part not in (DEV, TEST):
+            raise UserError(f"config.part: {self.part!r} is neither {DEV!r} nor {TEST!r}")
+        for name in ("languages", "styles", "held_out_styles", "facts"):
+            if not getattr(self, name).strip():
+                raise UserError(f"config.{name} is empty; name at least one")
+        if not self.langs:
+            raise UserError("config.languages is empty; name at least one")
+        if twice := set(split_names(self.styles)) & set(split_names(self.held_out_styles)):
+            raise UserError(f"config.held_out_styles: {min(twice)!r} is trained on too")
+
+
+def check_at_least(settings: object, least: Mapping[str, int]) -> None:
+    """Raises UserError for a field that is below its least value."""
+    for name, bound in least.items():
+        if (value := getattr(settings, name)) < bound:
+            raise UserError(f"config.{name} must be at least {bound}, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PressureConfig(PressureSettings):
+    """What `launch.ablate` takes for this experiment, beside the fields of `PressureSettings`.
+
+    Attributes:
+      contrasts: the planned comparisons; they are corrected together.
+      documents: comma-separated files of text that no arm saw: its perplexity.
+      document_tokens: the first tokens of each document, which are scored.
+      answers: questions under pressure that each arm answers freely, in each language.
+      answer_tokens: bound of such an answer.
+      seeds: runs of each arm that trains; more may be added later. Run n is trained with `seed +
+        n`; split, styles and wordings are those of `seed` alone.
+      on_bad_record: `error` or `quarantine`.
+      train: of every arm, but for the fields that the experiment fills in.
+      arms: by name; the base model trains on nothing.
+    """
+
+    contrasts: tuple[str, ...]
+    documents: str
+    document_tokens: int
+    answers: int
+    answer_tokens: int
+    seeds: int
+    on_bad_record: str
+    train: TrainConfig
+    arms: tuple[PressureArm, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PressureConfig":
+        """Checks and freezes a configuration; shared fields are put into every arm.
+
+        Raises:
+          UserError: a field that is unknown, missing, of the wrong type or out of its range, or
+            one that is set in a section though it is filled in.
+        """
+        filled = fill_sections({"train": {}, **values}, {"train": _TRAINED})
+        filled["train"] = _with_data(filled["train"])
+        shared = build(cls, {**filled, "arms": ()}, "config")
+        arms = values.get("arms")
+        if not isinstance(arms, Mapping):
+            raise UserError(f"config.arms: must be arms by their names, not {arms!r}")
+        built = tuple(_arm(filled, name, arm) for name, arm in arms.items())
+        config = replace(shared, arms=built)
+        config._check_arms()
+        return config
+
+    @property
+    def base(self) -> PressureArm:
+        """The arm that is neither trained nor given a persona."""
+        return next(arm for arm in self.arms if arm.is_base)
+
+    @property
+    def planned(self) -> tuple[Contrast, ...]:
+        """The contrasts."""
+        return tuple(map(Contrast.parse, self.contrasts))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, {"document_tokens": 2, "answers": 0, "answer_tokens": 1, "seeds": 1})
+
+    def _check_arms(self) -> None:
+        names = {arm.name for arm in self.arms}
+        if sum(arm.is_base for arm in self.arms) != 1:
+            raise UserError(
+                f"config.arms: one must be the base model: data={NONE}, no persona, no model"
+            )
+        for contrast in self.planned:
+            for name in (contrast.first, contrast.second):
+                if name not in names:
+                    raise UserError(f"config.contrasts: no arm {name!r}{suggest(name, names)}")
+
+
+def _arm(values: Mapping[str, Any], name: str, given: Any) -> PressureArm:
+    where = f"arms.{name}"
+    if not isinstance(given, Mapping):
+        raise UserError(f"config.{where}: must have fields such as data and train, not {given!r}")
+    if not name.isidentifier() or name == "knowledge":
+        raise UserError(f"config.{where}: an arm's folder can't be called {name!r}; use letters")
+    own = fill_section(f"config.{where}.train", given.get("train", {}), values, _TRAINED)
+    training = _with_data(merged(values["train"], own))
+    arm = build(PressureArm, {**given, "train": training, "name": name}, f"config.{where}")
+    if arm.data not in (NONE, *DATA) and not arm.data.endswith(".jsonl"):
+        hint = suggest(arm.data, DATA)
+        raise UserError(
+            f"config.{where}.data: {arm.data!r} is none of {NONE}, {', '.join(DATA)}, and no JSONL "
+            f"file{hint}"
+        )
+    if arm.trains and arm.model:
+        raise UserError(f"config.{where}.model: every arm is trained from config.model")
+    if arm.train.kind == "documents":
+        raise UserError(f"config.{where}.train.stage: pairs are no documents; name sft")
+    return arm
+
+
+def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
+    kind = kind_of(training.get("stage", ""), training.get("objective", ""))
+    return {**training, **dict.fromkeys(_RECORDS, ""), kind: _TO_COME}

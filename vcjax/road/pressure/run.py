@@ -1,0 +1,98 @@
+"""The pressure experiment: does adversarial data make a model keep what it knows, and at what cost?
+
+    knowledge -> for each seed and arm:  pairs -> train -> measured | answers -> summary, report
+
+Each stage is a run in a folder of its own, so the experiment continues wherever it was stopped.
+"""
+
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vcjax.charter.load import charter_parents, load_charter
+from vcjax.core.files import read_jsonl, write_json, write_jsonl, write_text
+from vcjax.core.lineage import Parent, read_lineage
+from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.core.stores import on_disk
+from vcjax.report.pressure import pressure_markdown, write_pressure_report
+from vcjax.road.commits import at_commits
+from vcjax.road.pressure.arms import PressureRun
+from vcjax.road.pressure.config import PressureConfig
+from vcjax.road.pressure.experiment import KNOWLEDGE, MODEL, Experiment
+from vcjax.road.pressure.summary import summarise
+from vcjax.weights.workdir import write_sources
+
+READINGS = "readings.jsonl"
+"""One line each time that the results were read: `{time, part, contrasts}`."""
+
+
+def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, Any]:
+    """Runs every arm; writes `summary.json`, `table.md`, `report.html` and lineage.
+
+    A finished experiment is extended by more `seeds` or more arms.
+
+    Returns:
+      The summary.
+
+    Raises:
+      UserError: an input that can't be used; all are checked before the first stage starts.
+      GateNotMet: the base model knows its facts in none of the languages.
+    """
+    run = Run(
+        "pressure",
+        on_disk(workdir),
+        asdict(config),
+        seed=config.seed,
+        extendable=["seeds"],
+        free=["arms", "contrasts"],  # the stages record what is theirs of the arms
+    )
+    if (summary := run.finished()) is not None:
+        return summary
+    Experiment(config, run.workdir)  # a bad fact or style shows before the first stage starts
+    load_charter(config.charter)
+    found, models = at_commits(
+        {MODEL: config.model}, run.workdir, begins=not (run.workdir / KNOWLEDGE).is_dir()
+    )
+    with run.opened() as folder:
+        write_sources(folder, models)
+        config = replace(config, model=found[MODEL])
+        experiment = Experiment(config, folder)
+        stages = [Stage(KNOWLEDGE, experiment.find_knowledge)]
+        arms: dict[str, list[PressureRun]] = {arm.name: [] for arm in config.arms}
+        for number in range(config.seeds):
+            for arm in config.arms:
+                if arm.trains or not number:  # what trains on nothing has one run
+                    own = PressureRun(config, experiment, arm, number)
+                    arms[arm.name].append(own)
+                    stages += own.stages()
+        run.do(stages)
+
+        summary = summarise(config, experiment, arms, run.seconds, _log_reading(folder, config))
+        write_json(folder / SUMMARY, summary)
+        write_text(folder / "table.md", pressure_markdown(summary))
+        write_pressure_report(
+            folder / "report.html",
+            summary=summary,
+            lineage=[{**read_lineage(folder / each.name), "folder": each.name} for each in stages],
+        )
+        parents = [Parent.of(stage.name, folder / stage.name) for stage in stages]
+        run.finish([*parents, *charter_parents(config.charter)])
+    return summary
+
+
+def _log_reading(folder: Path, config: PressureConfig) -> int:
+    """Records that the results are read now; returns how often they have been.
+
+    Whoever tunes settings by what the test part shows leaves a trace of it.
+    """
+    path = folder / READINGS
+    known = [record for _, record in read_jsonl(path)] if path.is_file() else []
+    reading = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "part": config.part,
+        "contrasts": json.loads(json.dumps(config.contrasts)),
+    }
+    write_jsonl(path, [*known, reading])
+    return len(known) + 1
