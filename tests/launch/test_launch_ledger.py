@@ -68,7 +68,7 @@ def test_an_attempt_is_shown_and_exported_with_every_stage(run, path, tmp_path):
     assert told == [f"{out}: 1 attempts"]
     (record,) = map(json.loads, out.read_text("utf-8").splitlines())
     assert (record["id"], record["query"]) == (attempt(6).id, "为何？")
-    assert record["candidates"] == [{"answer": "因为。", "kind": "accepted"}]
+    assert record["candidates"] == [{"by": "actor", "answer": "因为。", "kind": "accepted"}]
     assert [each["detail"] for each in record["calls"]] == ["after 9 s"]
 
 

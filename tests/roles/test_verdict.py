@@ -64,10 +64,10 @@ def test_the_schema_bounds_the_reason_by_language(lang):
     assert bound == REASON_CHARACTERS[lang]
 
 
-def test_a_reason_beyond_every_bound_is_unscored():
-    bound = max(REASON_CHARACTERS.values())
-    for length, score in ((bound, 3), (bound + 1, None)):
-        assert parse_grade(reply(json.dumps({"reason": "字" * length, "score": 3}))).score == score
+def test_a_reason_beyond_every_bound_has_its_score_and_is_kept_whole():
+    reason = "字" * (2 * max(REASON_CHARACTERS.values()))
+    grade = parse_grade(reply(json.dumps({"reason": reason, "score": 3})))
+    assert grade == Grade(3, None, reason)
 
 
 @given(st.text())

@@ -24,6 +24,10 @@ REASON_CHARACTERS = {"en": 160, "zh": 60}
 """A sentence. A Chinese character says about as much as three letters, and a small model's
 tokenizer spends two or three tokens on it."""
 
+AnyReason = Annotated[str, Field(min_length=0)]
+"""A reason of any length. The constraint has pydantic refuse half of a surrogate pair, which no
+file could store; a bare `str` lets it pass."""
+
 Form = TypeVar("Form", bound=BaseModel)
 
 
@@ -85,7 +89,8 @@ def grade_schema(lang: Language) -> dict[str, Any]:
 def parse_grade(reply: Reply) -> Grade:
     """Parses a grade. Only a finished reply that is exactly valid JSON of the schema has a score.
 
-    Nothing is repaired and no number is extracted from prose: what can't be parsed is unscored.
+    Nothing is repaired and no number is extracted from prose: what can't be parsed is unscored. A
+    reason of any length is kept whole.
     """
     try:
         form = parse_form(reply, _GradeForm)
@@ -122,9 +127,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _GradeForm(BaseModel):
-    """`grade_schema` without the range of the score: `out_of_range` is a reason of its own."""
+    """`grade_schema` without the range of the score, as `out_of_range` is a reason of its own, and
+    without the reason's length, which a grader that isn't constrained by the schema may exceed."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: Annotated[str, Field(max_length=max(REASON_CHARACTERS.values()))]
+    reason: AnyReason
     score: int

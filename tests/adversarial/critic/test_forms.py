@@ -107,7 +107,6 @@ def test_a_rule_that_is_named_twice_is_broken_once():
         (filled(overall=5), "schema"),
         (filled(broken=["no_fun"]), "schema"),
         (filled(broken="no_hate"), "schema"),
-        (filled(reason="x" * (max(REASON_CHARACTERS.values()) + 1)), "schema"),
         (filled(helpfulness=6), "out_of_range"),
         (filled(principles={**PRINCIPLES, "engage": -1}), "out_of_range"),
     ],
@@ -115,6 +114,13 @@ def test_a_rule_that_is_named_twice_is_broken_once():
 def test_anything_else_is_unscored_and_says_why(value, why):
     verdict = FULL.read(CHARTER, EN, reply(value))
     assert (verdict.unscored, verdict.scores, verdict.score) == (why, {}, None)
+
+
+def test_a_form_with_a_longer_reason_is_read_and_keeps_it_whole():
+    reason = "x" * (2 * max(REASON_CHARACTERS.values()))
+    vote = FULL.read(CHARTER, EN, reply(filled(reason=reason)))
+    assert (vote.unscored, vote.reason) == (None, reason)
+    assert vote.scores == FULL.read(CHARTER, EN, reply(filled())).scores
 
 
 def test_a_form_that_was_cut_or_is_missing_is_unscored():

@@ -2,16 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from vcjax.adversarial.critic.votes import PRINCIPLE, Submission, Vote
 from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.schema import Charter
 from vcjax.roles.grading import grading_messages, material
 from vcjax.roles.role import Message, Reply, expected_score
-from vcjax.roles.verdict import HIGHEST, LOWEST, ParseFailure, grade_schema, parse_form, parse_grade
+from vcjax.roles.verdict import (
+    HIGHEST,
+    LOWEST,
+    AnyReason,
+    ParseFailure,
+    grade_schema,
+    parse_form,
+    parse_grade,
+)
 from vcjax.text.language import Language
 
 FormName = Literal["full", "simple"]
@@ -162,11 +170,12 @@ FORMS: dict[FormName, CriticForm] = {"full": Full(), "simple": Simple()}
 
 
 class _FullForm(BaseModel):
-    """`Full.schema` but for the range of the scores and the ids of principles and rules."""
+    """`Full.schema` but for the reason's length, the range of the scores and the ids of principles
+    and rules."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: Annotated[str, Field(max_length=max(REASON_CHARACTERS.values()))]
+    reason: AnyReason
     principles: dict[str, int]
     facts: int
     helpfulness: int
