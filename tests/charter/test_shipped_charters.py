@@ -50,14 +50,24 @@ def test_the_system_prompt_is_persona_principles_and_floor(charter, lang):
     lines = prompt.split("\n")
     assert lines[0] == charter.persona.get(lang)
     assert lines[-1] == FLOOR_LINE[lang]
-    stated = [principle for principle in charter.principles if not principle.measure_only]
+    stated = charter.stated_principles(None)
     assert lines[1:-1] == [f"- {principle.text.get(lang)}" for principle in stated]
     assert answered_in_language("", prompt, lang, threshold=0.95).passed
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("subdomain", ["racial_discrimination", "historical_memory", None])
+def test_two_sides_are_asked_for_only_where_the_charter_wants_them(lang, subdomain):
+    charter = load_charter("universal")
+    both = next(each for each in charter.principles if each.id == "both_sides").text.get(lang)
+    assert both not in charter.system_prompt(lang, subdomain)
+    assert both in charter.system_prompt(lang, "migration")
+
+
 def test_the_english_system_prompt_is_short_enough_for_a_small_model(charter):
     # SmolLM2's tokenizer makes about 1.4 tokens of a word here; 180 tokens are the budget.
-    assert len(charter.system_prompt("en").split()) <= 120
+    for subdomain in charter.subdomains():
+        assert len(charter.system_prompt("en", subdomain.id).split()) <= 120
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -30,17 +30,11 @@ def test_a_benchmark_is_asked_greedily_with_a_seed_for_each_item(small, listenin
     assert all(len(heard.messages) == 1 for heard in listening.heard)
 
 
-def test_a_system_prompt_is_in_the_language_of_its_question(small, listening, tmp_path):
-    ask(small, listening, tmp_path, system_prompts={"en": "Be fair.", "zh": "公允。"})
+def test_a_system_prompt_is_that_of_its_item(small, listening, tmp_path):
+    ask(small, listening, tmp_path, system_prompt=lambda item: f"{item.lang} {item.domain}")
     for item, heard in zip(small.items, listening.heard, strict=True):
-        content = {"en": "Be fair.", "zh": "公允。"}[item.lang]
+        content = f"{item.lang} {item.domain}"
         assert heard.messages[0] == {"role": "system", "content": content}
-
-
-def test_a_missing_system_prompt_is_an_error_before_anything_is_asked(small, listening, tmp_path):
-    with pytest.raises(UserError, match="system_prompts: none in 'zh'"):
-        ask(small, listening, tmp_path, system_prompts={"en": "Be fair."})
-    assert (tmp_path / "answers.jsonl").read_text() == ""
 
 
 def test_what_was_answered_before_a_failure_is_not_asked_again(
@@ -57,7 +51,7 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(
 
 def test_another_question_to_the_model_is_another_answer(small, listening, tmp_path):
     ask(small, listening, tmp_path)
-    for change in ({"seed": 1}, {"max_tokens": 65}, {"system_prompts": {"en": "a", "zh": "b"}}):
+    for change in ({"seed": 1}, {"max_tokens": 65}, {"system_prompt": lambda item: "a"}):
         listening.heard.clear()
         ask(small, listening, tmp_path, **change)
         assert len(listening.heard) == len(small.items)

@@ -154,7 +154,8 @@ def _with_persona(
     # In the prompt alone: the model that is trained on the answer must not need the request.
     if brief:
         last = _message(last["role"], f"{last['content']} {_BRIEFLY[attempt.lang]}")
-    return [_message("system", charter.system_prompt(attempt.lang)), *earlier, last]
+    system = charter.system_prompt(attempt.lang, attempt.subdomain)
+    return [_message("system", system), *earlier, last]
 
 
 def _message(role: str, text: str) -> Message:

@@ -287,13 +287,15 @@ class Charter(_Strict):
             if not result.passed and key.split("/")[0] not in measured
         ]
 
-    def system_prompt(self, lang: Language) -> str:
+    def system_prompt(self, lang: Language, subdomain: str | None = None) -> str:
         """The Actor's system prompt: persona, a line for each principle, a line for the floor.
 
-        Principles that only measure are left out, as from every prompt; see `stated_principles`.
+        Args:
+          subdomain: of the question. A principle that is bound to subdomains is left out where
+            this is none of them, and where it isn't known; see `stated_principles`.
         """
-        stated = (principle for principle in self.principles if not principle.measure_only)
-        lines = [f"- {principle.text.get(lang)}" for principle in stated]
+        principles = self.stated_principles(subdomain)
+        lines = [f"- {principle.text.get(lang)}" for principle in principles]
         return "\n".join([self.persona.get(lang), *lines, FLOOR_LINE[lang]])
 
     def grading_text(self, lang: Language) -> str:

@@ -1,10 +1,9 @@
 """The model under test answers the benchmark."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
@@ -21,7 +20,7 @@ def answer(
     cache: CallCache,
     max_tokens: int,
     seed: int,
-    system_prompts: Mapping[str, str] | None = None,
+    system_prompt: Callable[[BenchmarkItem], str] | None = None,
     chunk: int = 32,
     begun_with: Collection[str] = (),
 ) -> list[dict[str, Any]]:
@@ -36,15 +35,12 @@ def answer(
       cache: keyed by `ANSWER_KEY`.
       max_tokens: bound of an answer.
       seed: of the run; each item's is derived from it.
-      system_prompts: a system prompt by language; None asks the bare question.
+      system_prompt: that of an item; None asks the bare questions.
       chunk: number of items that are asked at once.
       begun_with: identities of the models that the run began with. Records of earlier versions are
         known by the reference alone, and are used where it still is the same model.
-
-    Raises:
-      UserError: `system_prompts` lacks the language of an item.
     """
-    asks = [_ask(item, system_prompts, max_tokens, seed) for item in items]
+    asks = [_ask(item, system_prompt, max_tokens, seed) for item in items]
 
     def keys_for(model: str) -> list[Key]:
         return [
@@ -79,15 +75,13 @@ def answer(
 
 def _ask(
     item: BenchmarkItem,
-    system_prompts: Mapping[str, str] | None,
+    system_prompt: Callable[[BenchmarkItem], str] | None,
     max_tokens: int,
     seed: int,
 ) -> Ask:
     messages = ({"role": "user", "content": item.question},)
-    if system_prompts is not None:
-        if item.lang not in system_prompts:
-            raise UserError(f"system_prompts: none in {item.lang!r}, the language of {item.id!r}")
-        messages = ({"role": "system", "content": system_prompts[item.lang]}, *messages)
+    if system_prompt is not None:
+        messages = ({"role": "system", "content": system_prompt(item)}, *messages)
     return Ask(
         key=f"{item.id}/answer",
         messages=messages,

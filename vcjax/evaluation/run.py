@@ -1,7 +1,7 @@
 """One evaluation from the questions to the summary, resumable at any moment."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_json
+from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.benchmark import Benchmark, misfit, sample
 from vcjax.evaluation.judge import SCORE_KEY, judge
@@ -25,7 +26,7 @@ class EvaluationSettings:
     Attributes:
       max_tokens, judge_max_tokens: bounds of an answer and of a verdict, in tokens.
       per_domain_and_language: size of the sample of the benchmark; None asks all of it.
-      system_prompts: by language, for the model under test; None asks the bare questions.
+      system_prompt: of an item, for the model under test; None asks the bare questions.
       allow_same_family: let a judge score a model of its own family; the summary reports it.
       seed: of the sample, the replies and the bootstrap.
       confidence: of all intervals, between 0 and 1.
@@ -35,7 +36,7 @@ class EvaluationSettings:
     max_tokens: int = 256
     judge_max_tokens: int = 384
     per_domain_and_language: int | None = None
-    system_prompts: Mapping[str, str] | None = None
+    system_prompt: Callable[[BenchmarkItem], str] | None = None
     allow_same_family: bool = False
     seed: int = 0
     confidence: float = 0.95
@@ -95,7 +96,7 @@ def evaluate(
             cache=cache,
             max_tokens=settings.max_tokens,
             seed=settings.seed,
-            system_prompts=settings.system_prompts,
+            system_prompt=settings.system_prompt,
             chunk=settings.chunk,
             begun_with=begun_with,
         )

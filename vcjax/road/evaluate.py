@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vcjax.charter.load import SHIPPED, charter_parents, load_charter
 from vcjax.core.errors import UserError
@@ -11,12 +11,14 @@ from vcjax.core.lineage import Parent
 from vcjax.core.run import Run
 from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
+from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, without_options
+from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
 
 UPLOADED = 32
@@ -84,7 +86,11 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     if (summary := run.finished()) is not None:
         return summary
     roles, parents = open_roles(specs, config, run.workdir)
-    personas = {lang: charter.system_prompt(lang) for lang in charter.languages}
+
+    def persona(item: BenchmarkItem) -> str:
+        # `misfit` has checked the language.
+        return charter.system_prompt(cast(Language, item.lang), item.domain)
+
     with run.opened() as folder:
         write_sources(folder, models_of(roles), run.workdir)
         run.save()
@@ -99,7 +105,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
                 max_tokens=config.max_tokens,
                 judge_max_tokens=config.judge_tokens,
                 per_domain_and_language=config.per_domain_and_language or None,
-                system_prompts=personas if config.persona else None,
+                system_prompt=persona if config.persona else None,
                 allow_same_family=config.allow_same_family,
                 seed=config.seed,
             ),
