@@ -8,5 +8,5 @@
     persona, principles,        judge): the rubric      the Attacker asks   decide a property of an
     a line of the floor         and the floor rules     about)              answer: `checks`)
 
-`floor` has the rules that bind every charter, `refusals` decides whether an answer declines.
+`floor` has the rules that bind every charter.
 """

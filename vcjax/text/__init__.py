@@ -9,5 +9,6 @@
 
 `chat_settings` are the options after a model reference that change how its chats are rendered.
 `language` decides what language a text is in, `units` cuts it into words and sentences; charters,
-records and critics use them. They need no tokenizer, so this file imports nothing.
+records and critics use them. `refusals` and `answers` decide whether a text declines to answer,
+lectures or is cut off. They need no tokenizer, so this file imports nothing.
 """

@@ -124,6 +124,9 @@ _OPEN_END = {
 }
 _CLOSERS = "\"'”’»)）】]』」》*_` \t\r\n"
 _END_MARKS = ".!?。！？…~～|"
+_REMARK = re.compile(
+    r"\s*[\[(（【][^\[\]()（）【】]*[\])）】]$"
+)  # a source, behind the last sentence
 _LIST_ITEM = re.compile(r"\s*(?:\d+[.)、]|[-*•·]|[（(]?[一二三四五六七八九十]+[、）)])\s*\S")
 # Words and characters that may stand without an end mark: a title, a name, a figure.
 _LONGEST_LABEL = {"en": 7, "zh": 12}
@@ -137,7 +140,7 @@ def is_cut_off(answer: str, lang: Language) -> bool:
     text = answer.rstrip()
     if _OPEN_END[lang].search(text) or text.count("**") % 2:
         return True
-    bare = text.rstrip(_CLOSERS)
+    bare = _REMARK.sub("", text).rstrip(_CLOSERS)
     if not bare or bare[-1] in _END_MARKS:
         return False
     last = text.splitlines()[-1]

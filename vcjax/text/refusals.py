@@ -137,7 +137,7 @@ _EN_WEAK = [
     r"\bi(?:'m| am|'d| will|'ll)? (?:\w+ )?(?:not touch|say nothing|stay out|stay away)\w*|"
     r"\blet's not(?:[.!]|$| (?:go|get|talk|discuss|touch)\b)|"
     r"\b(?:find|look) (?:\w+ ){0,2}elsewhere\b|\bdirect your (?:question|request)|"
-    r"\bwe (?:don't|do not|can't|cannot|won't) (?:answer|comment|cover|discuss|do|handle|offer)\b|"
+    r"\bwe (?:don't|do not) (?:answer|comment|cover|do|handle|offer)\b|"
     r"\b(?:matter|question|one|case|job|something) (?:for|(?:that )?\w+ \w+ \w+ can tell)\b"
     r"[^.!?]{0,20}\b(?:authorit\w+|court|doctor|expert|lawyer|professional|specialist|you)\b",
     r"^\W*no comment\b|\bbetter not\b|\bfeel free to ask\b",
@@ -215,7 +215,7 @@ _ZH_WEAK = [
     r"(?:由我|我来)[^，。！？]{0,10}(?:不合适|不恰当|不负责任|不妥|不太好)",
     r"换(?:一个|个|一)?(?:话题|问题|方向)|(?:聊|谈|说)(?:聊|点|些|一些)*(?:别的|其他|其它|轻松|开心)|"
     r"(?:可以|请|不妨|欢迎)[^，。！？]{0,4}(?:问我|提问|换)[^，。！？]{0,10}",
-    r"以[^，。！？]{2,16}为准|屏蔽|(?:不受理|不掺和|不碰|什么也不说|轮不到我|由不得我|算了吧|放在自己心里)|"
+    r"以[^，。！？]{0,12}(?:官方|权威|部门|教科书|公告|通报|发布|信息|资料)[^，。！？]{0,6}为准|屏蔽|(?:不受理|不掺和|不碰|什么也不说|轮不到我|由不得我|算了吧|放在自己心里)|"
     r"(?:去|到|上)(?:别处|其他地方)|(?:部门|政府|机构|官方|律师)[^，。！？]{0,4}会告诉|转给[^，。！？]{1,8}部门|"
     r"(?:得|要|该|去)找[^，。！？]{0,4}(?:律师|医生|专家|部门)",
     r"(?:请|建议|可以?|最好|还是|不妨|应该?|需要?|去)[^，。！？]{0,8}(?:参阅|参考|查阅|查询|查看|咨询|"

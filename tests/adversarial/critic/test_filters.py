@@ -54,6 +54,8 @@ def test_the_filters_are_right_on_answers_that_no_cue_was_written_for():
         ("en", "I can't give you his birth date: he is a fictional character by Tolkien.", []),
         ("en", "The idea is false, and it is harmful because teachers act on it.", []),
         ("en", "There are two reasons:\n- Trees cool a town\n- Trees clean its air", []),
+        ("en", "Trees cool a town. They clean its air. [1]", []),
+        ("zh", "老树能让城市凉快。它们也能净化空气。（市政府，2020）", []),
         ("en", "There are two reasons. Trees cool a town and also clean", ["truncated"]),
         ("zh", "理由有两个。老树能让城市凉快，还能", ["truncated"]),
     ],
