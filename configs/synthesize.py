@@ -56,6 +56,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.actor_mode = "best"
     config.answers = 2
     config.brief = False
+    config.filters = "refusal,off-language,echo,repetitive,lecture,truncated"
     config.critic_form = "full"
     config.critic_votes = 1
     config.calibration = ""

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +117,92 @@ def test_several_critics_vote(config, tmp_path):
     calls = sum(row["calls"] for row in summary["usage"] if row["role"] == "critic")
     assert calls == 8 * 4
     assert summary["accepted"] == 4
+
+
+REFUSAL = "I'm sorry, but I can't help with that."
+
+
+def texts(tmp_path, good=30, bad=30, refused=0, refused_right=0):
+    """A file of good answers and bad ones that the Critic decides right, and of refusals that
+    people reject, of which it decides some right."""
+    path, records = tmp_path / "texts.jsonl", []
+    for n in range(good + bad + refused):
+        gold = "accept" if n < good else "reject"
+        right = n < good + bad + refused_right
+        other = {"accept": "reject", "reject": "accept"}[gold]
+        text = REFUSAL if n >= good + bad else f"{ANSWER} Case {n} of the town shows it."
+        about = {"id": str(n), "lang": "en", "question": "Why?", "answer": text}
+        records.append({**about, "gold": gold, "critic": gold if right else other})
+    path.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+    return str(path)
+
+
+def verdict(n):
+    return json.dumps({"reason": "So.", "score": 5 * (n % 2)})
+
+
+def test_a_critic_that_agrees_with_people_decides_on_what_filters_reject(transcripts, tmp_path):
+    config = transcripts(8, REFUSAL, verdict)
+    untrusted = synthesize(config, tmp_path / "untrusted")
+    assert untrusted["reasons"]["rejected"] == {"actor: refusal": 8}
+    assert untrusted["filters"]["answers"] == {
+        "actor: refusal": {"rejected": 8, "confirmed": 0, "overruled": 0}
+    }
+    given = replace(config, calibration=texts(tmp_path, refused=5, refused_right=5))
+    summary = synthesize(given, tmp_path / "run")
+    assert summary["calibration"]["trusted"]
+    assert summary["calibration"]["n"] == 65
+    assert summary["accepted"] == 4
+    assert summary["filters"]["critic_decides"]
+    assert summary["filters"]["answers"] == {
+        "actor: refusal": {"rejected": 0, "confirmed": 4, "overruled": 4}
+    }
+    assert "4 confirmed, 4 overruled" in (tmp_path / "run" / "README.md").read_text("utf-8")
+
+
+def test_answers_that_filters_reject_do_not_make_a_critic_s_agreement_better(transcripts, tmp_path):
+    # Right on all refusals and half of the rest: kappa was 0.5 and passed, but it is 0.
+    config = transcripts(2, ANSWER, verdict)
+    file = tmp_path / "half.jsonl"
+    whole = Path(texts(tmp_path, refused=60, refused_right=60)).read_text(encoding="utf-8")
+    known = [json.loads(line) for line in whole.splitlines()]
+    for n, record in enumerate(known):
+        if n < 60 and n % 2:
+            record["critic"] = {"accept": "reject", "reject": "accept"}[record["gold"]]
+    file.write_text("".join(json.dumps(each) + "\n" for each in known), encoding="utf-8")
+    summary = synthesize(replace(config, calibration=str(file)), tmp_path / "run")
+    found = summary["calibration"]
+    assert (found["n"], found["trusted"]) == (60, False)
+    assert found["filtered"] == {"actor: refusal": {"n": 60, "accept": 0, "critic_right": 60}}
+    assert found["agreement"]["kappa"]["value"] == pytest.approx(0)
+    assert found["specificity"]["overall"]["n"] == 30
+    assert not summary["exported"]
+
+
+def test_a_critic_that_is_worse_on_refusals_than_the_filter_does_not_overrule_it(
+    transcripts, tmp_path
+):
+    config = transcripts(4, REFUSAL, verdict)
+    given = replace(config, calibration=texts(tmp_path, refused=5, refused_right=4))
+    summary = synthesize(given, tmp_path / "run")
+    assert summary["calibration"]["gate"]["met"]
+    assert not summary["calibration"]["trusted"]
+    assert summary["reasons"]["rejected"] == {"actor: refusal": 4}
+
+
+def test_a_filter_can_be_switched_off_by_the_config(transcripts, tmp_path):
+    config = replace(transcripts(4, REFUSAL, verdict), filters="lecture,truncated")
+    summary = synthesize(config, tmp_path / "run")
+    assert summary["filters"]["asked"] == ["lecture", "truncated"]
+    assert summary["accepted"] == 2
+    with pytest.raises(UserError, match=r"config\.filters: 'lectures' is none of"):
+        synthesize(replace(config, filters="lectures"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_labels_that_no_critic_would_see_are_refused(transcripts, tmp_path):
+    config = transcripts(2, ANSWER, verdict)
+    file = texts(tmp_path, good=0, bad=0, refused=3, refused_right=3)
+    with pytest.raises(UserError, match="rules reject all of its answers before a critic"):
+        synthesize(replace(config, calibration=file), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

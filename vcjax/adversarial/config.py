@@ -44,6 +44,9 @@ class SynthesisConfig(EngineConfig):
       answers: candidate answers for each query.
       brief: ask the Actor for two or three sentences; the pairs don't contain that request. A small
         model's long answers are cut off or repeat themselves.
+      filters: comma-separated: which rules reject an answer before a Critic is asked. Where the
+        calibration shows that the Critic agrees with people, these are advice to it: it is asked
+        all the same and decides. The charter's own checks are switched off in the charter.
       critic_form: `full`, a score for each principle and aspect, or `simple`, one for the whole.
       critic_votes: of each Critic on every answer.
       calibration: a JSONL file of answers with people's labels, which the Critic is compared with.
@@ -85,6 +88,7 @@ class SynthesisConfig(EngineConfig):
     actor_mode: str = "best"
     answers: int = 2
     brief: bool = False
+    filters: str = "refusal,off-language,echo,repetitive,lecture,truncated"
     critic_form: str = "full"
     critic_votes: int = 1
     calibration: str = ""

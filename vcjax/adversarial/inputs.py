@@ -10,7 +10,13 @@ from vcjax.adversarial.calls import ACTOR, ATTACKER, CRITIC, TARGET
 from vcjax.adversarial.cells import AttackSuite, Cell, Shard
 from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.forms import FORMS
-from vcjax.adversarial.critic.labels import Labelled, read_calibration, submissions
+from vcjax.adversarial.critic.labels import (
+    Labelled,
+    read_calibration,
+    rules_on,
+    submissions,
+)
+from vcjax.adversarial.critic.rules import choose_filters
 from vcjax.adversarial.critic.votes import AcceptThresholds
 from vcjax.adversarial.topics import Topics, read_topics, topic_count
 from vcjax.charter.load import load_charter
@@ -60,6 +66,7 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         allowed.
     """
     check_actor_mode(config.actor_mode, config.answers)
+    choose_filters(split_names(config.filters))
     if config.critic_form not in FORMS:
         known = f"{', '.join(FORMS)}{suggest(config.critic_form, FORMS)}"
         raise UserError(f"config.critic_form: {config.critic_form!r} is none of {known}")
@@ -219,4 +226,7 @@ def _labelled(config: SynthesisConfig, charter: Charter) -> tuple[Labelled, ...]
         raise UserError(
             f"{config.calibration}: {unjudged[0].id} needs a verdict, and there is no critic"
         )
+    filters = choose_filters(split_names(config.filters))
+    if all(rules_on(item, charter, filters) for item in items):
+        raise UserError(f"{config.calibration}: rules reject all of its answers before a critic")
     return tuple(items)

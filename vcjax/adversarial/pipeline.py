@@ -26,9 +26,10 @@ from vcjax.adversarial.calls import (
     run_together,
 )
 from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
-from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.forms import FormName
 from vcjax.adversarial.critic.panel import AnswerJudge, CriticPanel, VoteRequest
+from vcjax.adversarial.critic.rules import choose_filters
 from vcjax.adversarial.episode import EpisodeResult, Episodes
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.plan import Limits, Planner, Tally
@@ -160,7 +161,8 @@ class Pipeline:
         calls = self._calls = CallBuilder(config)
         critics = [name for name in roles if name.startswith(CRITIC)]
         self.panel = critic_panel(config, charter, critics) if critics else None
-        judge = AnswerJudge(charter, self.panel, calls)
+        filters = choose_filters(split_names(config.filters))
+        judge = self._judge = AnswerJudge(charter, self.panel, calls, filters)
         actor = target = None
         if ACTOR in roles:
             actor = Actor(
@@ -204,6 +206,10 @@ class Pipeline:
                 break
             _count(tallies, [*begun, *self._run_wave(planned)])
             wave, begun = wave + 1, []
+
+    def trust_critic(self) -> None:
+        """From now on the Critics are asked about what filters reject, and decide it."""
+        self._judge.trusts_critic = self.panel is not None
 
     def poll(self, requests: Sequence[VoteRequest]) -> list[Reply]:
         """Asks for votes outside of any attempt; the ledger has each under its submission's id."""

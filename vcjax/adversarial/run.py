@@ -17,8 +17,9 @@ from vcjax.adversarial.calls import (
 )
 from vcjax.adversarial.cells import Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig, split_names
-from vcjax.adversarial.critic.calibration import measure_agreement, reliability
 from vcjax.adversarial.critic.canaries import canary_report
+from vcjax.adversarial.critic.rules import choose_filters
+from vcjax.adversarial.critic.trust import measure_agreement, reliability
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.outputs import dataset_card, write_records
@@ -132,8 +133,17 @@ def _run(
         # for.
         if inputs.labelled:
             agreement = measure_agreement(
-                inputs.labelled, pipeline.panel, pipeline.poll, config.critic, seed=config.seed
+                inputs.labelled,
+                pipeline.panel,
+                pipeline.poll,
+                config.critic,
+                charter=suite.charter,
+                filters=choose_filters(split_names(config.filters)),
+                minimum=config.min_kappa,
+                seed=config.seed,
             )
+            if agreement["trusted"]:
+                pipeline.trust_critic()
         pipeline.run()
         if config.canaries and pipeline.panel:
             canaries = canary_report(
@@ -157,6 +167,11 @@ def _run(
         "topics": topics.summary(inputs.cells),
         "calibration": calibration,
         "canaries": canaries,
+        "filters": {
+            "asked": split_names(config.filters),
+            "critic_decides": bool(agreement and agreement["trusted"]),
+            "answers": counts.filtered(),
+        },
         **counts.summary(),
         "records": write_records(folder, pipeline.decided(), export=exported),
         "tokens": ledger.tokens(),

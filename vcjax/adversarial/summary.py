@@ -7,12 +7,14 @@ from typing import Any
 
 from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET
 from vcjax.adversarial.cells import Cell
+from vcjax.adversarial.critic.rules import FILTERS
 from vcjax.adversarial.diversity import SampledDiversity
 from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
 from vcjax.roles.verdict import KINDS
 from vcjax.stats.intervals import rate_record
 
 CONFIDENCE = 0.95
+_FILTERED = {f"{ACTOR}: {reason}" for reason in FILTERS}
 UNDECIDED = "undecided"
 """Outcome of an attack that the Attacker didn't carry through; see `attack_outcome`."""
 
@@ -27,6 +29,7 @@ class RunSummary:
         self._query_reasons: Counter[str] = Counter()
         self._reasons: dict[str, Counter[str]] = {k: Counter() for k in KINDS if k != "accepted"}
         self._cells: dict[Cell, Counter[str]] = defaultdict(Counter)
+        self._filtered: dict[str, Counter[str]] = defaultdict(Counter)
         self.judged: Counter[tuple[str, str, str]] = Counter()
         """The Actor's answers with a score of the Critic's, by language, subdomain and kind."""
         self._framings, self._yield = FramingAgreement(in_a_row or {}), YieldCurve()
@@ -43,12 +46,31 @@ class RunSummary:
         if kind != "accepted":
             self._reasons[kind][attempt["reason"]] += 1
         for candidate in attempt["candidates"]:
+            self._count_filter(candidate)
             if candidate["by"] == ACTOR and candidate["score"] is not None:
                 self.judged[cell.lang, cell.subdomain, candidate["kind"]] += 1
         self._framings.add(cell.attack, attempt["id"], kind)
         self._yield.add(kind == "accepted")
         self._success.add(attempt)
         self._diversity.add(cell, attempt)
+
+    def _count_filter(self, candidate: Mapping[str, Any]) -> None:
+        # A trusted Critic's verdict has the filter's reason in its detail; where the Critic had
+        # none, that is the reason too.
+        by_filter, reason = candidate.get("detail", {}).get("filter"), candidate.get("reason", "")
+        if by_filter not in (None, reason):
+            outcome = {"accepted": "overruled", "rejected": "confirmed"}[candidate["kind"]]
+            self._filtered[by_filter][outcome] += 1
+        elif reason in _FILTERED or by_filter:
+            self._filtered[reason]["rejected"] += 1
+
+    def filtered(self) -> dict[str, dict[str, int]]:
+        """The answers that each filter would reject, by its reason: `rejected` without asking a
+        Critic, or with one that is trusted `confirmed` or `overruled` by it."""
+        return {
+            reason: {name: counts[name] for name in ("rejected", "confirmed", "overruled")}
+            for reason, counts in sorted(self._filtered.items())
+        }
 
     def summary(self) -> dict[str, Any]:
         """The counts, JSON-serialisable; `accept_rate_bounds` has every unscored attempt as

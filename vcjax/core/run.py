@@ -38,6 +38,7 @@ _SECONDS = "seconds.json"
 
 _ADDED = {
     "columns": "",
+    "filters": "refusal,off-language,echo,repetitive,lecture,truncated",
     "tool_turns": "leave_out",
     "require_domain": False,
     "topics": "",

@@ -8,9 +8,15 @@ import pytest
 
 import vcjax.data
 from vcjax.adversarial.calls import failed_call
-from vcjax.adversarial.critic.rules import answer_reject_reason, rule_verdict
+from vcjax.adversarial.critic.rules import (
+    FILTERS,
+    answer_reject_reason,
+    choose_filters,
+    rule_verdicts,
+)
 from vcjax.adversarial.reasons import AnswerReason
 from vcjax.charter.load import load_charter
+from vcjax.core.errors import UserError
 from vcjax.roles.role import Reply
 from vcjax.roles.verdict import Verdict
 
@@ -105,6 +111,12 @@ def reply(text, reason="stop"):
     return Reply(text, reason, 1, 1)
 
 
+def rule_verdict(*charter_and_role, **about):
+    """The verdict of the first rule, or None."""
+    found = rule_verdicts(*charter_and_role, **about)
+    return found[0].verdict if found else None
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -152,3 +164,34 @@ def test_a_call_without_a_reply_is_blocked_or_unscored(charter, outcome, verdict
     assert failed_call("actor", said) == verdict
     got = rule_verdict(charter, "actor", query="Why?", reply=said, lang="en", subdomain="parks")
     assert got == verdict
+
+
+def test_a_filter_that_is_switched_off_rejects_nothing():
+    refusal, cut = "I'm sorry, but I can't help with that.", "There are two reasons:\n1."
+    kept = choose_filters(["lecture", "truncated"])
+    assert answer_reject_reason(refusal, "Why?", "en", "stop", kept) is None
+    assert answer_reject_reason(cut, "Why?", "en", "stop", kept) == "truncated"
+    assert answer_reject_reason(cut, "Why?", "en", "length", choose_filters([])) is None
+    assert answer_reject_reason("  ", "Why?", "en", "stop", choose_filters([])) == "empty"
+
+
+def test_filters_are_asked_in_their_order_and_an_unknown_one_is_an_error():
+    assert choose_filters(["truncated", "refusal"]) == ("refusal", "truncated")
+    assert choose_filters(FILTERS) == FILTERS
+    with pytest.raises(UserError, match=r"'refusals' is none of .*; did you mean 'refusal'"):
+        choose_filters(["refusals"])
+
+
+def test_what_rests_on_cues_may_be_overruled_and_nothing_else(charter):
+    def found(reply):
+        return rule_verdicts(
+            charter, "actor", query="Why?", reply=reply, lang="en", subdomain="parks"
+        )
+
+    refused = found(reply("I'm sorry, but I can't help with that."))
+    assert [(each.verdict.reason, each.overrulable) for each in refused] == [
+        ("actor: refusal", True),
+        ("rule: fair/not_a_refusal", True),
+    ]
+    for other in (reply(""), Reply.failed("timeout")):
+        assert [each.overrulable for each in found(other)] == [False]

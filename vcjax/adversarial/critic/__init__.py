@@ -10,5 +10,6 @@ one verdict for each answer: accepted | rejected | unscored | blocked
 
 filters.py: how often the rules are right, on labelled answers
 labels.py, calibration.py: the Critic beside people's labels, and what that makes of the rates
+trust.py: the same on what a run leaves to the Critic, and whether it may overrule the rules
 canaries.py: text planted in answers that tries to steer the Critic
 """

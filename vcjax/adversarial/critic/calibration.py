@@ -6,8 +6,7 @@ from itertools import combinations
 from math import nan
 from typing import Any
 
-from vcjax.adversarial.critic.labels import ACCEPT, Label, Labelled, judge_labelled
-from vcjax.adversarial.critic.panel import CriticPanel, Poll
+from vcjax.adversarial.critic.labels import ACCEPT, Label, Labelled
 from vcjax.core.seeds import derive_seed
 from vcjax.stats.agreement import Level, alpha_interval, kappa_interval
 from vcjax.stats.intervals import Interval, interval_record, rate_record
@@ -181,30 +180,6 @@ def corrected_rates(
         "languages": group("languages"),
         "domains": group("domains"),
     }
-
-
-def measure_agreement(
-    labelled: Sequence[Labelled], panel: CriticPanel | None, poll: Poll, name: str, *, seed: int
-) -> dict[str, Any]:
-    """The calibration report of a run's Critics, who judge what has no recorded verdict.
-
-    Args:
-      name: of the Critics, for the report.
-    """
-    items = labelled if panel is None else judge_labelled(labelled, panel, poll, name)
-    return calibrate(items, seed=seed)
-
-
-def reliability(
-    report: dict[str, Any], minimum: float, counts: Counter[tuple[str, str, str]]
-) -> dict[str, Any]:
-    """The report with its gate, and the accept rates corrected for the Critic's errors.
-
-    Args:
-      counts: the Actor's answers with a verdict, by language, subdomain and kind.
-    """
-    corrected = corrected_rates(report, critic_counts(counts.elements()))
-    return {**report, "gate": gate(report, minimum), "accept_rates": corrected}
 
 
 def _annotators(

@@ -1,7 +1,7 @@
 """Answers that people have labelled, with the Critic's decisions on them: calibration data."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -15,12 +15,16 @@ from pydantic import (
     model_validator,
 )
 
+from vcjax.adversarial.calls import ACTOR
 from vcjax.adversarial.critic.panel import CriticPanel, Poll
+from vcjax.adversarial.critic.rules import RuleVerdict, rule_verdicts
 from vcjax.adversarial.critic.votes import Submission
+from vcjax.adversarial.reasons import AnswerReason
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.validation import explain
+from vcjax.roles.role import Reply
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.text.language import Language
 
@@ -128,6 +132,24 @@ def submissions(items: Iterable[Labelled], charter: Charter) -> list[Submission]
             Submission(f"calibration/{item.id}", item.lang, item.question, item.answer, subdomain)
         )
     return found
+
+
+def rules_on(
+    item: Labelled, charter: Charter, filters: Collection[AnswerReason]
+) -> list[RuleVerdict]:
+    """The rules by which a run would reject the answer; none where its text isn't in the file."""
+    if not item.answer or item.lang not in charter.languages:
+        return []
+    known = {subdomain.id for subdomain in charter.subdomains()}
+    return rule_verdicts(
+        charter,
+        ACTOR,
+        query=item.question,
+        reply=Reply(item.answer, "stop", 0, 0),
+        lang=item.lang,
+        subdomain=item.domain if item.domain in known else None,
+        filters=filters,
+    )
 
 
 def judge_labelled(

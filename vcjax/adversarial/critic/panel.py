@@ -1,17 +1,17 @@
 """The verdict on every answer: the rules decide first, then the votes of one Critic or several."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, get_args
 
 from vcjax.adversarial.calls import ACTOR, CallBuilder, Steps
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.forms import FORMS, FormName
-from vcjax.adversarial.critic.rules import rule_verdict
+from vcjax.adversarial.critic.rules import FILTERS, rule_verdicts
 from vcjax.adversarial.critic.votes import AcceptThresholds, Submission, Vote, vote_verdict
-from vcjax.adversarial.reasons import Origin
+from vcjax.adversarial.reasons import AnswerReason, Origin
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import CONTENT_FILTER, Message, Reply
@@ -180,9 +180,21 @@ class Candidate:
 class AnswerJudge:
     """Decides whether answers are acceptable, by the charter."""
 
-    def __init__(self, charter: Charter, panel: CriticPanel | None, calls: CallBuilder) -> None:
-        """Args: without a `panel` an answer that no rule rejects is accepted."""
+    def __init__(
+        self,
+        charter: Charter,
+        panel: CriticPanel | None,
+        calls: CallBuilder,
+        filters: Collection[AnswerReason] = FILTERS,
+    ) -> None:
+        """Args:
+        panel: without one an answer that no rule rejects is accepted.
+        filters: see `rule_verdicts`.
+        """
         self._charter, self._panel, self._calls = charter, panel, calls
+        self._filters = filters
+        self.trusts_critic = False
+        """Whether the Critic is asked about what filters reject, and decides it."""
 
     def judge(
         self, attempt: Attempt, cases: Sequence[Case], by: str = ACTOR
@@ -190,29 +202,35 @@ class AnswerJudge:
         """The replies with their verdicts, in their order. Args: `by` is the role that replied."""
         verdicts: dict[int, Verdict] = {}
         submissions: dict[int, Submission] = {}
+        filtered: dict[int, Verdict] = {}
         for n, case in enumerate(cases):
-            by_rules = rule_verdict(
+            found = rule_verdicts(
                 self._charter,
                 by,
                 query=case.conversation[-1]["content"],
                 reply=case.reply,
                 lang=attempt.lang,
                 subdomain=attempt.subdomain,
+                filters=self._filters,
             )
-            if by_rules is not None:
-                verdicts[n] = by_rules
-            elif self._panel is None:
+            if found and not (self.trusts_critic and all(each.overrulable for each in found)):
+                verdicts[n] = found[0].verdict
+                continue
+            if self._panel is None:
                 verdicts[n] = Verdict("accepted")
-            else:
-                submissions[n] = Submission(
-                    id=case.stage,
-                    lang=attempt.lang,
-                    question=transcript(case.conversation),
-                    answer=case.reply.text,
-                    subdomain=attempt.subdomain,
-                )
+                continue
+            if found:
+                filtered[n] = found[0].verdict
+            submissions[n] = Submission(
+                id=case.stage,
+                lang=attempt.lang,
+                question=transcript(case.conversation),
+                answer=case.reply.text,
+                subdomain=attempt.subdomain,
+            )
         if self._panel is not None:
             verdicts |= yield from self._voted(attempt, self._panel, submissions)
+        verdicts |= {n: _decided(verdicts[n], by_filter) for n, by_filter in filtered.items()}
         return [Candidate(case.reply.text, verdicts[n], by) for n, case in enumerate(cases)]
 
     def _voted(
@@ -239,6 +257,14 @@ class AnswerJudge:
             else:
                 verdicts[n] = panel.verdict(submissions[n], votes)
         return verdicts
+
+
+def _decided(by_critic: Verdict, by_filter: Verdict) -> Verdict:
+    """A trusted Critic's verdict, or the filter's where the Critic gave none; `filter` in its
+    detail is the filter's reason."""
+    decides = by_critic.kind in ("accepted", "rejected")
+    detail = {**by_critic.detail, "filter": by_filter.reason}
+    return replace(by_critic if decides else by_filter, detail=detail)
 
 
 def best_verdict(verdicts: Sequence[Verdict]) -> int:

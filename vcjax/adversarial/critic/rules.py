@@ -4,13 +4,14 @@ The charter's checks decide what a principle wants; the rules here name what no 
 model to learn, each with a member of `AnswerReason`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from vcjax.adversarial.calls import ACTOR, failed_call
 from vcjax.adversarial.reasons import AnswerReason, Origin
 from vcjax.charter.checks import no_repetition
 from vcjax.charter.schema import Charter
+from vcjax.core.errors import UserError, suggest
 from vcjax.data.near_duplicates import share_quoted
 from vcjax.roles.role import Reply
 from vcjax.roles.verdict import Verdict
@@ -70,6 +71,22 @@ FILTERS = tuple(_RULES)
 """The rules that a config may switch off: how often they are right is measured in `filters.py`."""
 
 
+def choose_filters(names: Iterable[str]) -> tuple[AnswerReason, ...]:
+    """The filters of these names, in the order in which they are asked.
+
+    Raises:
+      UserError: a name that no filter has.
+    """
+    chosen = list(names)
+    for name in chosen:
+        if name not in set(FILTERS):
+            known = [each.value for each in FILTERS]
+            raise UserError(
+                f"config.filters: {name!r} is none of {', '.join(known)}{suggest(name, known)}"
+            )
+    return tuple(each for each in FILTERS if each in chosen)
+
+
 def rejecting_filters(
     answer: str,
     query: str,
@@ -102,23 +119,59 @@ def answer_reject_reason(
     return next(iter(rejecting_filters(answer, query, lang, finish_reason, filters)), None)
 
 
-def rule_verdict(
-    charter: Charter, by: str, *, query: str, reply: Reply, lang: Language, subdomain: str
-) -> Verdict | None:
-    """The verdict on an answer of the role `by` that needs no Critic, or None where it decides.
+@dataclass(frozen=True)
+class RuleVerdict:
+    """A verdict for which no Critic is needed.
+
+    Attributes:
+      overrulable: whether it rests on a filter's cues. A Critic that is known to agree with people
+        may overrule these.
+    """
+
+    verdict: Verdict
+    overrulable: bool = False
+
+
+_CHECKS_BY_CUES = ("not_a_refusal", "no_repetition")
+"""The charter's checks that ask what a filter asks, and are right as often."""
+
+
+def rule_verdicts(
+    charter: Charter,
+    by: str,
+    *,
+    query: str,
+    reply: Reply,
+    lang: Language,
+    subdomain: str | None,
+    filters: Collection[AnswerReason] = FILTERS,
+) -> list[RuleVerdict]:
+    """The verdicts of all rules that reject an answer of the role `by`; without any a Critic
+    decides.
 
     A failed check of the charter rejects. The Actor's answers, which are trained on, must pass the
-    rules of this module as well; the attacked model's need not, as its failures are measured by
-    the charter alone.
+    filters as well; the attacked model's need not, as its failures are measured by the charter
+    alone.
+
+    Args:
+      filters: those that are asked.
     """
     if failed := failed_call(by, reply):
-        return failed
-    if by == ACTOR:
-        reason = answer_reject_reason(reply.text, query, lang, reply.finish_reason)
-        if reason is not None:
-            return Verdict("rejected", f"{by}: {reason}")
+        return [RuleVerdict(failed)]
     if not reply.text.strip():
-        return Verdict("rejected", f"{by}: {AnswerReason.EMPTY}")
+        return [RuleVerdict(Verdict("rejected", f"{by}: {AnswerReason.EMPTY}"))]
+    found: list[RuleVerdict] = []
+    if by == ACTOR:
+        found += [
+            RuleVerdict(Verdict("rejected", f"{by}: {reason}"), overrulable=True)
+            for reason in rejecting_filters(reply.text, query, lang, reply.finish_reason, filters)
+        ]
     results = charter.run_checks(question=query, answer=reply.text, lang=lang, subdomain=subdomain)
-    failures = charter.selecting_failures(results)
-    return Verdict("rejected", f"{Origin.RULE}: {failures[0]}") if failures else None
+    found += [
+        RuleVerdict(
+            Verdict("rejected", f"{Origin.RULE}: {key}"),
+            overrulable=key.rpartition("/")[2] in _CHECKS_BY_CUES,
+        )
+        for key in charter.selecting_failures(results)
+    ]
+    return found
