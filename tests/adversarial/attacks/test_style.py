@@ -10,6 +10,7 @@ import yaml
 from vcjax.adversarial.attacks import style as room
 from vcjax.adversarial.attacks.queries import query_reject_reason
 from vcjax.adversarial.attacks.style import (
+    PLAIN,
     SEVERITIES,
     choose_attacks,
     load_attack,
@@ -107,6 +108,14 @@ def test_attacks_are_chosen_by_name_or_path_in_the_order_given(tmp_path):
     assert [attack.name for attack in chosen] == ["false_premise", "mine", "dilemma"]
     assert chosen[1].turns == 4
     assert [attack.name for attack in choose_attacks([])] == sorted(shipped_attacks())
+
+
+def test_plain_questions_are_chosen_by_their_name_alone():
+    assert PLAIN not in {attack.name for attack in choose_attacks([])}
+    (plain,) = choose_attacks([PLAIN])
+    for lang in LANGUAGES:
+        for query in examples(plain, lang):
+            assert query_reject_reason(query, lang, shown=[], known={}) is None
 
 
 @pytest.mark.parametrize(
