@@ -174,6 +174,21 @@ def test_a_refinement_ends_where_no_new_query_is_any_good(ran):
     assert len(roles["actor"].keys) == 3
 
 
+@pytest.mark.parametrize(("score", "outcome"), [(5, "undecided"), (0, "rejected")])
+def test_a_refinement_whose_attacker_fails_is_undecided_unless_it_has_succeeded(
+    ran, score, outcome
+):
+    said = {
+        "attacker": FIRST,
+        "target/r0.0": FAIR,
+        "critic/r0.0": graded(score),
+        "attacker/r1.0.0": {"outcome": "timeout"},
+    }
+    [record], _ = ran("iterative_refinement", [said], **MEASURED)
+    assert (record["kind"] == "unscored") == (outcome == "undecided")
+    assert attack_outcome(record) == outcome
+
+
 def test_branches_that_leave_the_topic_are_cut_before_they_are_answered(ran):
     tree = replace_turns(shipped_attacks()["tree_of_attacks"], 2)
     said = {

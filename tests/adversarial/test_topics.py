@@ -128,7 +128,10 @@ def test_the_attacker_writes_topics_until_there_are_enough_and_repeats_none(tmp_
     assert topics.lists["religion", "en"] == [*own, *new]
     assert topics.left_out == {"repeated": 1, "unfit": 2, "held_out": 1}
     assert "prayer rooms in airports" in role.asks[1].messages[-1]["content"]
-    assert role.asks[0].messages != role.asks[1].messages
+    assert role.asks[0].messages[-1] != role.asks[1].messages[-1]
+    example = role.asks[0].messages[2]["content"]
+    assert "topics" in json.loads(example)
+    assert not set(own) & set(json.loads(example)["topics"])
     silent = Writer()
     again = written(silent, tmp_path / "ledger.sqlite")
     assert (again.lists, silent.asks) == (topics.lists, [])

@@ -167,8 +167,13 @@ class Episodes:
         opening = yield from self._opening(attempt, attack)
         if opening.end is not None:
             return _unasked(opening)
-        query, answers = yield from self._refinement.refine(attempt, attack, opening.text)
-        return (yield from self._turn(attempt, opening, (_user(query),), 0, answers))
+        refined = yield from self._refinement.refine(attempt, attack, opening.text)
+        conversation = (_user(refined.query),)
+        if self._target and refined.failed:
+            # The attack on the target was not carried through, so nobody knows how it would end.
+            end = Candidate("", refined.failed)
+            return _result(opening, conversation, refined.answers, end)
+        return (yield from self._turn(attempt, opening, conversation, 0, refined.answers))
 
     def _answered(self, attempt: Attempt, opening: Opening) -> Steps[EpisodeResult]:
         """The answers to the first query alone."""

@@ -20,10 +20,11 @@ from vcjax.adversarial.attacks.prompts import (
 )
 from vcjax.adversarial.attacks.queries import Queries
 from vcjax.adversarial.attacks.style import Attack
-from vcjax.adversarial.calls import ATTACKER, CRITIC, CallBuilder, Steps
+from vcjax.adversarial.calls import ATTACKER, CRITIC, CallBuilder, Steps, failed_call
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.panel import Candidate
 from vcjax.roles.role import Reply
+from vcjax.roles.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,20 @@ class Leaf:
         return (*self.branch, Turn(self.query, self.answer.answer, round(self.strength)))
 
 
+@dataclass(frozen=True)
+class Refined:
+    """The end of a refinement.
+
+    Attributes:
+      answers: the attacked model's answer to the query.
+      failed: why the Attacker could not be asked any further, where that ended it.
+    """
+
+    query: str
+    answers: tuple[Candidate, ...]
+    failed: Verdict | None = None
+
+
 class Refinement:
     """Refines the first query of an attempt, round by round."""
 
@@ -69,20 +84,19 @@ class Refinement:
         self._calls, self._queries, self._model = calls, queries, model
         self._judged = judged
 
-    def refine(
-        self, attempt: Attempt, attack: Attack, query: str
-    ) -> Steps[tuple[str, list[Candidate]]]:
+    def refine(self, attempt: Attempt, attack: Attack, query: str) -> Steps[Refined]:
         """The query with the weakest answer, and that answer.
 
         Ends early when an answer is rejected, or when no new query can be asked.
         """
+        failed: Verdict | None = None
         leaves = yield from self._answered(attempt, [Leaf(query)], 0)
         # Over all rounds: the answers to a later round's queries may be stronger again.
         best = leaves[0]
         for turn in range(1, attempt.turns):
             if best.succeeded:
                 break
-            grown = yield from self._grown(attempt, attack, leaves[: attack.width], turn)
+            grown, failed = yield from self._grown(attempt, attack, leaves[: attack.width], turn)
             if not grown:
                 break
             leaves = yield from self._answered(attempt, grown, turn)
@@ -90,7 +104,7 @@ class Refinement:
         # Only the query that is kept is taken; other attempts may still ask what was considered.
         if best.query != query:
             self._queries.take(best.query)
-        return best.query, [best.answer] if best.answer else []
+        return Refined(best.query, (best.answer,) if best.answer else (), failed)
 
     def _answered(self, attempt: Attempt, leaves: Sequence[Leaf], turn: int) -> Steps[list[Leaf]]:
         """The leaves with the attacked model's answers, the weakest answer first."""
@@ -107,8 +121,11 @@ class Refinement:
 
     def _grown(
         self, attempt: Attempt, attack: Attack, leaves: Sequence[Leaf], turn: int
-    ) -> Steps[list[Leaf]]:
-        """New queries from each leaf, without those that are rejected or off the topic."""
+    ) -> Steps[tuple[list[Leaf], Verdict | None]]:
+        """New queries from each leaf, without those that are rejected or off the topic.
+
+        Returns with them why the Attacker has written nothing, where all of its calls failed.
+        """
         calls, parents = [], []
         for n, leaf in enumerate(leaves):
             prompt = follow_up_messages(
@@ -128,7 +145,9 @@ class Refinement:
             ) is None:
                 # Two branches may write the same query, which is answered once.
                 grown.setdefault(text, Leaf(text, parent.turns()))
-        return (yield from self._on_topic(attempt, attack, list(grown.values()), turn))
+        fitting = yield from self._on_topic(attempt, attack, list(grown.values()), turn)
+        failures = [failed_call(ATTACKER, reply) for reply in replies]
+        return fitting, failures[0] if all(failures) else None
 
     def _on_topic(
         self, attempt: Attempt, attack: Attack, leaves: Sequence[Leaf], turn: int

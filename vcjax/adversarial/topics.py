@@ -5,9 +5,10 @@ attacks and two languages they are some 1,400 prompts, and a run of 64,000 pairs
 same questions over and over.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vcjax.adversarial.calls import ATTACKER, Call, CallBuilder, Caller
 from vcjax.adversarial.cells import AttackSuite, Cell
 from vcjax.adversarial.config import split_names
-from vcjax.charter.schema import Text
+from vcjax.charter.schema import Subdomain, Text
 from vcjax.charter.topics import HeldOutTopics
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
@@ -222,20 +223,39 @@ def _keys(cells: Iterable[Cell]) -> list[Key]:
 
 def _call(calls: CallBuilder, suite: AttackSuite, key: Key, known: list[str], turn: int) -> Call:
     id, lang = key
-    angles = re.split("[;；]", _ANGLES[lang])
     shown = [*known[:2], *known[2:][-_SHOWN:]]
-    request = _REQUEST[lang].format(
-        field=suite.charter.subdomain(id).name.get(lang),
-        angle=angles[turn % len(angles)].strip(),
-        known="; ".join(shown) if lang == "en" else "；".join(shown),
-        count=_AT_ONCE,
-    )
     messages: list[Message] = [
         {"role": "system", "content": _INSTRUCTION[lang]},
-        {"role": "user", "content": request},
+        *_example(suite, key),
+        {"role": "user", "content": _request(suite.charter.subdomain(id), lang, shown, turn)},
     ]
     call = calls.build(ATTACKER, f"topics/{id}.{lang}", f"{ATTACKER}/{turn}", messages, _SCHEMA)
     return replace(call, ask=replace(call.ask, max_tokens=_MAX_TOKENS))
+
+
+def _example(suite: AttackSuite, key: Key) -> list[Message]:
+    """Another subdomain's topics as a turn: a small model copies the form, and none of the topics
+    may be its own answer. Empty where no other subdomain is trained on."""
+    id, lang = key
+    others = [each for each in suite.charter.subdomains(include_held_out=False) if each.id != id]
+    if not others:
+        return []
+    first, *rest = others[0].topics_for(lang, held_out=False)
+    reply = json.dumps({"topics": rest or [first]}, ensure_ascii=False, separators=(",", ":"))
+    return [
+        {"role": "user", "content": _request(others[0], lang, [first], 0)},
+        {"role": "assistant", "content": reply},
+    ]
+
+
+def _request(subdomain: Subdomain, lang: Language, known: Sequence[str], turn: int) -> str:
+    angles = re.split("[;；]", _ANGLES[lang])
+    return _REQUEST[lang].format(
+        field=subdomain.name.get(lang),
+        angle=angles[turn % len(angles)].strip(),
+        known={"en": "; ", "zh": "；"}[lang].join(known),
+        count=_AT_ONCE,
+    )
 
 
 def _fits(topic: str, lang: Language) -> bool:
