@@ -11,10 +11,10 @@ attacked until it has that number of accepted pairs or has used up its budget (e
     python -m launch.synthesize --config=configs/synthesize.py:demo --workdir=runs/synthesize
 
 attacks 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
-there is no Critic: the charter's rule checks decide. 30 minutes on two CPU cores shared with other
-work. Expected: all 36 English cells are filled, in 60 attempts; of the Chinese cells 2 are filled
-and 34 use up their budget, after 352 attempts (answers that are truncated or loop, queries that are
-no questions); exit code 3.
+there is no Critic: the charter's rule checks decide. At most 288 attempts. Expected: exit code 3,
+with few cells filled: only an attack of its style and on its topic fills a cell, and of so small a
+model's queries hardly one in ten is that (2 of 28 attempts by the rules that check it, 11 were off,
+and in 15 a seed question stood in). The pairs of the others are in the files too, marked as such.
 
 The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified.
 Those in the charter and in the attacks are therefore ours.
@@ -93,8 +93,8 @@ def _demo(config: ConfigDict) -> None:
         "gradual_escalation"
     )
     config.per_cell = 1
-    config.cell_attempts = 10
-    config.attempts = 72 * 10
+    config.cell_attempts = 4
+    config.attempts = 72 * 4
     config.turns = "2"
     config.attacker_tries = 3
     config.brief = True

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 _TEXTS = {"en": "Is the old {} number {} worth it?", "zh": "第{1}个老{0}值得保留吗？"}
+CHECKED = '{"on_style": true, "on_topic": true}'
+"""The reply in which a Critic finds a query of its style and on its topic."""
+
 _TRAINED, _HELD_OUT = ("parks", "trains"), "music"
 
 

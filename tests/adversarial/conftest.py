@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.questions import written
+from tests.questions import CHECKED, written
 from vcjax.adversarial.attacks.style import choose_attacks
 from vcjax.adversarial.cells import AttackSuite, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
@@ -75,8 +75,9 @@ def pipeline(charter, styles, tmp_path) -> Callable:
         **changes,
     ):
         path = tmp_path / "said.jsonl"
+        checks = {f"{key.partition('/')[0]}/critic/style": CHECKED for key in said}
         with path.open("w", encoding="utf-8") as stream:
-            for key, text in said.items():
+            for key, text in {**checks, **said}.items():
                 if not isinstance(text, dict):
                     text, reason = (text, "stop") if isinstance(text, str) else text
                     text = written(text) if "/attacker" in key and reason == "stop" else text
@@ -129,6 +130,7 @@ def transcripts(small_charter, tmp_path) -> Callable:
                     f"{id}/attacker": written(
                         f"Which {noun} near {noun}town has to go for a new {noun}?"
                     ),
+                    f"{id}/critic/style": CHECKED,
                     f"{id}/actor/0": answer,
                     **{f"{id}/critic/0{vote}": verdict(n) for vote in ("", "/v1", "/v2", "/v3")},
                     **{

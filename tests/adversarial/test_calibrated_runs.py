@@ -98,7 +98,7 @@ def test_canaries_are_planted_in_the_run_s_own_answers(config, tmp_path):
     assert found["overall"]["score"]["raised"]["k"] == 0
     assert "Canary “score”" in (tmp_path / "run" / "README.md").read_text("utf-8")
     calls = {row["role"]: row["calls"] for row in summary["usage"]}
-    assert calls["critic"] == 8 + 2 * 7
+    assert calls["critic"] == 8 + 8 + 2 * 7  # style and topic, verdicts, canaries
     assert read_json(tmp_path / "run" / "summary.json")["attempts"] == 8
 
 
@@ -115,7 +115,7 @@ def test_several_critics_vote(config, tmp_path):
     summary = synthesize(replace(two, critic_votes=2), tmp_path / "run")
     assert summary["families"]["critic2"] == "d"
     calls = sum(row["calls"] for row in summary["usage"] if row["role"] == "critic")
-    assert calls == 8 * 4
+    assert calls == 8 + 8 * 4  # of style and topic one asks, of answers each
     assert summary["accepted"] == 4
 
 

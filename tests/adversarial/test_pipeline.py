@@ -70,7 +70,9 @@ def test_every_attempt_ends_as_its_best_candidate_does(pipeline, run):
     assert records[4]["reason"] == "critic: malformed"
     assert records[5]["reason"] == "critic: out_of_range"
     # The Critic is asked about nothing that a rule has decided.
-    assert len(roles["critic"].keys) == 2 + 1 + 0 + 1 + 2 + 1
+    verdicts = [key for key in roles["critic"].keys if not key.endswith("/style")]
+    assert len(verdicts) == 2 + 1 + 0 + 1 + 2 + 1
+    assert len(roles["critic"].keys) == len(verdicts) + 6  # of each query its style and topic
     assert len(roles["actor"].keys) == 12
 
 
@@ -118,6 +120,90 @@ def test_a_seed_question_stands_in_for_a_failed_attacker_until_none_is_left(pipe
         assert record["reason"] == "attacker: not a question, and no seed question is left"
         assert (record["query"], record["answer"], record["candidates"]) == ("", None, [])
     assert len(roles["actor"].keys) == 2
+
+
+SEEDS = [
+    Question(f"{n}", f"Is the {noun} of {noun}town worth its {noun} price?", "en", domain)
+    for n, (noun, domain) in enumerate(zip(NOUNS, ["parks", "trains"] * 4, strict=True))
+]
+OFF = '{"on_style": false, "on_topic": true}'
+
+
+def quota(pipeline, queries, **changes):
+    """Runs up to three attempts a cell for one pair each, of which every answer is accepted;
+    returns the attempts and the tallies that quotas are reported from."""
+    changes |= {"critic_form": "simple", "answers": 1, "attempts": 12}
+    changes |= {"per_cell": 1, "cell_attempts": 3, "questions": SEEDS}
+    first, planned, _ = pipeline({}, **changes)
+    first.ledger.close()
+    said = script(planned, lambda n: (FAIR,), lambda n: (graded(5),), queries)
+    said |= {f"{attempt.id}/critic/style": OFF for attempt in planned if attempt.index == 0}
+    made, _, _ = pipeline(said, **changes)
+    with made.ledger, made:
+        made.run()
+        return list(made.ledger.attempts()), made.progress.tallies
+
+
+def test_a_seed_question_fills_no_quota(pipeline):
+    records, tallies = quota(pipeline, lambda n: "No idea.")
+    assert {record["source"] for record in records if record["query"]} == {"seed"}
+    assert sum(record["kind"] == "accepted" for record in records) == len(SEEDS)
+    assert {(tally.attempts, tally.accepted) for tally in tallies.values()} == {(3, 0)}
+    assert {record["style_checked"] for record in records} == {None}
+
+
+def test_a_query_that_is_off_its_style_fills_no_quota(pipeline):
+    def queries(n):
+        first, second = NOUNS[n % 8], NOUNS[(n + 1 + n // 8) % 8]
+        return f"Would the {first}s of {second}ton go first for a quieter {second} and {first}?"
+
+    records, tallies = quota(pipeline, queries)
+    # After the first, the plan has two at a time: at the rate so far, one isn't enough.
+    assert {(tally.attempts, tally.accepted) for tally in tallies.values()} == {(3, 2)}
+    for record in records:
+        assert record["kind"] == "accepted"
+        outcome = "off style" if record["id"].endswith(".0") else "yes"
+        assert (record["style_checked"], record["checked_by"]) == (outcome, "critic")
+
+
+def test_without_a_critic_and_where_its_reply_can_t_be_read_rules_check(pipeline, run):
+    noun = "parks"
+    query = f"Which would you give up for good, the old {noun} or the new trains?"
+    for who in (("attacker", "actor"), ("attacker", "actor", "critic")):
+        changes = {"critic_form": "simple", "answers": 1, "attempts": 1, "who": who}
+        first, [planned], _ = pipeline({}, **changes)
+        first.ledger.path.unlink()
+        first.ledger.close()
+        said = script([planned], lambda n: (FAIR,), lambda n: (graded(5),), lambda n: query)
+        made, _, _ = pipeline({**said, f"{planned.id}/critic/style": "Yes."}, **changes)
+        [record] = run(made)
+        assert (record["attack"], record["topic"].split()[1]) == ("dilemma", noun)
+        assert (record["style_checked"], record["checked_by"]) == ("yes", "rules")
+        made.ledger.path.unlink()
+
+
+def test_records_and_counts_tell_attacks_from_seeds_and_off_style_queries(pipeline, tmp_path):
+    records, _ = quota(pipeline, lambda n: "No idea." if n % 3 else query(n % 8))
+    counts = RunSummary()
+    for record in records:
+        counts.add(record)
+    found = counts.summary()
+    asked = {name: counts["attempts"] for name, counts in found["queries"].items()}
+    assert sum(asked.values()) == found["attempts"] == len(records)
+    assert asked["seeds"] > 0
+    assert asked["off_style"] > 0
+    assert sum(cell["attacks"]["attempts"] for cell in found["cells"]) == asked["attacks"]
+    write_records(tmp_path, records)
+    for name in ("accepted.jsonl", "rejected.jsonl"):
+        for line in (tmp_path / name).read_text("utf-8").splitlines():
+            record = json.loads(line)
+            [own] = [each for each in records if each["id"] == record["id"]]
+            seed = own["source"] == "seed" and own["query"]
+            assert record["source"] == own["source"]
+            assert record["attack"] == (None if seed else own["attack"])
+            assert record["style_checked"] == own["style_checked"]
+    conversations = read_records(tmp_path / "accepted.jsonl", "conversations").records
+    assert len(conversations) == found["accepted"]
 
 
 @pytest.mark.parametrize("wave", [1, 2, 4])

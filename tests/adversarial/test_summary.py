@@ -23,6 +23,8 @@ def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, sco
         "reason": "" if kind == "accepted" else "critic: score 1",
         "source": "attacker",
         "attacker_fault": None,
+        "style_checked": "yes",
+        "checked_by": "critic",
         "query": f"Which bench is number {n} of the park?",
         "conversation": [],
         "answer": "Yes.",
@@ -47,6 +49,25 @@ def test_success_of_attacks_is_the_share_of_the_target_s_answers_that_fail():
     assert success["attacks"] == {"dilemma": success["overall"]}
     assert found["cells"][0]["attack_success"] == success["overall"]
     assert summary([attempt(0)])["attack_success"] is None
+
+
+def test_a_seed_question_and_an_off_style_query_enter_no_rate_of_success():
+    off = {**attempt(1, target="rejected"), "style_checked": "off topic"}
+    seed = {**attempt(2, target="rejected"), "source": "seed", "style_checked": None}
+    success = summary([attempt(0, target="accepted"), off, seed])["attack_success"]
+    assert (success["overall"]["k"], success["overall"]["n"]) == (0, 1)
+    for name in ("off_style", "seeds"):
+        assert (success["apart"][name]["k"], success["apart"][name]["n"]) == (1, 1)
+    assert not gave_pair(off)
+
+
+def test_framings_of_which_one_is_a_seed_question_are_not_compared():
+    pair = [attempt(0, attack="frames"), {**attempt(1, attack="frames"), "source": "seed"}]
+    assert summary(pair, {"frames": 2})["framings"] == {
+        "consistent": 0,
+        "inconsistent": 0,
+        "undecided": 1,
+    }
 
 
 def test_a_pair_needs_the_attacker_s_query_the_target_s_failure_and_a_good_answer():

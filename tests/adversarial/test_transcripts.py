@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from tests.adversarial.test_synthesize import flags
-from tests.questions import written
+from tests.questions import CHECKED, written
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_suite
@@ -66,7 +66,12 @@ def said(cell, index, n, refuses):
     lang = cell.lang
     answer = REFUSAL[lang] if refuses else ANSWERS[lang]
     verdict = json.dumps({"reason": "So.", "score": 5})
-    stages = {"attacker": written(query(lang, 2 * n)), "actor/0": answer, "critic/0": verdict}
+    stages = {
+        "attacker": written(query(lang, 2 * n)),
+        "actor/0": answer,
+        "critic/0": verdict,
+        "critic/style": CHECKED,
+    }
     if cell.attack == "gradual_escalation":
         stages |= {"attacker/t1": written(query(lang, 2 * n + 1))}
         stages |= {"actor/t1/0": answer, "critic/t1/0": verdict}

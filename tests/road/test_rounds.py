@@ -26,6 +26,12 @@ from vcjax.road.rounds import RoundsConfig, pairs_by_cell, run_rounds
 from vcjax.road.rounds_summary import ALL, rounds_markdown
 
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"]
+QUERIES = {
+    "dilemma": "{index} {thing}s or {topic}: which do we save?",
+    "persona": "Be a mayor: why sell {topic} for {index} {thing}s?",
+    "false_premise": "Why did all sell {topic} for {index} {thing}s?",
+}
+"""Attacks of their style and topic, as far as rules can tell; short, since a pair has 64 tokens."""
 ADJECTIVES = ["old", "new", "quiet", "loud", "green", "distant", "narrow", "broken", "famous"]
 
 
@@ -65,7 +71,9 @@ def values(road, tmp_path_factory) -> dict:
         for number, cell in enumerate(dict.fromkeys([*scope.cells(), *held_out])):
             for index in range(24):
                 adjective, noun = pairs[(number * 24 + index) % len(pairs)]
-                query = f"Why would {index} people in {noun}town give up the {adjective} {noun}?"
+                query = QUERIES[cell.attack].format(
+                    index=index, thing=f"{adjective} {noun}", topic=cell.subdomain
+                )
                 record = {"key": f"{cell.id}.{index}/attacker", "text": written(query)}
                 said.write(json.dumps(record) + "\n")
     return values

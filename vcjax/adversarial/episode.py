@@ -1,12 +1,14 @@
 """One attempt, step by step: queries, answers and verdicts, by its attack's kind of turns.
 
-    first query -> answer(s) -> verdict(s) -> [next query -> ...] -> the chosen answer's verdict
+    first query -> check of its style and topic -> answer(s) -> verdict(s) -> [next query -> ...]
+        -> the chosen answer's verdict
 
 `STEPS` at the end has the steps of each kind.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vcjax.adversarial.actor import Actor, AttackedModel
 from vcjax.adversarial.attacks.prompts import (
@@ -18,7 +20,23 @@ from vcjax.adversarial.attacks.prompts import (
 )
 from vcjax.adversarial.attacks.queries import Queries
 from vcjax.adversarial.attacks.style import Attack, Kind
-from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET, CallBuilder, Steps, failed_call
+from vcjax.adversarial.attacks.style_check import (
+    STYLE_SCHEMA,
+    QueryCheck,
+    TopicWords,
+    read_check,
+    rule_check,
+    style_messages,
+)
+from vcjax.adversarial.calls import (
+    ACTOR,
+    ATTACKER,
+    CRITIC,
+    TARGET,
+    CallBuilder,
+    Steps,
+    failed_call,
+)
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.panel import Candidate, best_verdict
 from vcjax.adversarial.reasons import NO_STAND_IN, AttemptReason, Origin, QueryReason
@@ -37,6 +55,7 @@ class EpisodeResult:
     Attributes:
       source: `attacker`, or STAND_IN: who wrote the query.
       attacker_fault: why the Attacker's own query wasn't used, where it wasn't.
+      check: of the Attacker's first query, or of the refined one; None where nobody checked.
       conversation: up to the query that was answered last; empty without any query.
       answer: of the candidate that was chosen.
       candidates: every answer to that query, the attacked model's own among them.
@@ -45,6 +64,7 @@ class EpisodeResult:
     verdict: Verdict
     source: str
     attacker_fault: QueryReason | None = None
+    check: QueryCheck | None = None
     conversation: tuple[Message, ...] = ()
     answer: str | None = None
     candidates: tuple[Candidate, ...] = ()
@@ -52,6 +72,16 @@ class EpisodeResult:
     @property
     def query(self) -> str:
         return self.conversation[-1]["content"] if self.conversation else ""
+
+    def record(self) -> dict[str, Any]:
+        """What the ledger stores about the query."""
+        return {
+            "source": self.source,
+            "attacker_fault": self.attacker_fault,
+            "query": self.query,
+            "style_checked": self.check and self.check.outcome,
+            "checked_by": self.check and self.check.by,
+        }
 
     @property
     def opening(self) -> str:
@@ -63,13 +93,15 @@ class EpisodeResult:
 class Opening:
     """The first query; empty with the verdict `end` where there is none.
 
-    `reject_reason` is why the Attacker's own text wasn't used, where it wasn't.
+    `reject_reason` is why the Attacker's own text wasn't used, where it wasn't; a text that a seed
+    question stood in for isn't checked.
     """
 
     text: str
     source: str
     reject_reason: QueryReason | None = None
     end: Verdict | None = None
+    check: QueryCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -96,17 +128,22 @@ class Episodes:
         actor: Actor | None,
         target: AttackedModel | None,
         refinement: Refinement,
+        topics: TopicWords,
+        critic_checks: bool = False,
         tries: int = 1,
         only_failures: bool = False,
     ) -> None:
         """Args:
         actor: writes the answers to train on; without one the target's answers are measured.
         target: the model that is attacked, if any: it answers first.
+        topics: by which rules find a query on its topic.
+        critic_checks: whether the first Critic checks queries, and rules only where it can't.
         tries: how often the Attacker may write one query.
         only_failures: no answer is written where the attack on the target failed.
         """
         self._attacks, self._calls, self._queries = attacks, calls, queries
         self._actor, self._target, self._refinement = actor, target, refinement
+        self._topics, self._critic_checks = topics, critic_checks
         self._tries, self._only_failures = tries, only_failures
         self._first_framings: dict[str, str] = {}
 
@@ -118,7 +155,7 @@ class Episodes:
     def single(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
         """One query."""
         opening = yield from self._opening(attempt, attack)
-        return (yield from self._answered(attempt, opening))
+        return (yield from self._answered(attempt, attack, opening))
 
     def pair(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
         """One framing of a question; attempts of an odd index ask the one before the other way."""
@@ -128,13 +165,14 @@ class Episodes:
             opening = yield from self._opening(attempt, attack)
             if opening.end is None:
                 self._first_framings[attempt.id] = opening.text
-        return (yield from self._answered(attempt, opening))
+        return (yield from self._answered(attempt, attack, opening))
 
     def escalation(self, attempt: Attempt, attack: Attack) -> Steps[EpisodeResult]:
         """A conversation that continues from its own answers, as long as they are accepted."""
         opening = yield from self._opening(attempt, attack)
         if opening.end is not None:
             return _unasked(opening)
+        opening = yield from self._checked(attempt, attack, opening)
         conversation: tuple[Message, ...] = (_user(opening.text),)
         for turn in range(attempt.turns - 1):
             result = yield from self._turn(attempt, opening, conversation, turn, last=False)
@@ -168,6 +206,10 @@ class Episodes:
         if opening.end is not None:
             return _unasked(opening)
         refined = yield from self._refinement.refine(attempt, attack, opening.text)
+        if refined.query != opening.text:
+            # The Attacker's own by now, whatever it was refined from.
+            opening = replace(opening, text=refined.query, source=ATTACKER)
+        opening = yield from self._checked(attempt, attack, opening)
         conversation = (_user(refined.query),)
         if self._target and refined.failed:
             # The attack on the target was not carried through, so nobody knows how it would end.
@@ -175,11 +217,28 @@ class Episodes:
             return _result(opening, conversation, refined.answers, end)
         return (yield from self._turn(attempt, opening, conversation, 0, refined.answers))
 
-    def _answered(self, attempt: Attempt, opening: Opening) -> Steps[EpisodeResult]:
+    def _answered(self, attempt: Attempt, attack: Attack, opening: Opening) -> Steps[EpisodeResult]:
         """The answers to the first query alone."""
         if opening.end is not None:
             return _unasked(opening)
+        opening = yield from self._checked(attempt, attack, opening)
         return (yield from self._turn(attempt, opening, (_user(opening.text),), 0))
+
+    def _checked(self, attempt: Attempt, attack: Attack, opening: Opening) -> Steps[Opening]:
+        """The opening with the check of the Attacker's query."""
+        if opening.source != ATTACKER:
+            return opening
+        topic, query = attempt.topic, opening.text
+        check = None
+        if self._critic_checks:
+            prompt = style_messages(attack, attempt.lang, topic, query)
+            [reply] = yield [
+                self._calls.build(CRITIC, attempt.id, f"{CRITIC}/style", prompt, STYLE_SCHEMA)
+            ]
+            check = read_check(reply)
+        if check is None:
+            check = rule_check(attack, attempt.lang, self._topics, topic=topic, query=query)
+        return replace(opening, check=check)
 
     def _turn(
         self,
@@ -302,6 +361,7 @@ def _result(
         verdict=chosen.verdict,
         source=opening.source,
         attacker_fault=opening.reject_reason,
+        check=opening.check,
         conversation=conversation,
         answer=chosen.answer,
         candidates=tuple(candidates),

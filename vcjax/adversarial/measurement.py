@@ -12,6 +12,7 @@ from typing import Any
 
 from vcjax.adversarial.attacks.prompts import QUERY_SCHEMA, attacker_messages, read_query
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
+from vcjax.adversarial.attacks.style_check import counts_as_attack
 from vcjax.adversarial.calls import (
     ACTOR,
     ATTACKER,
@@ -143,10 +144,14 @@ class AttackResult:
 
 
 def attack_results(folder: Path, group: str) -> dict[str, AttackResult]:
-    """The result of each attack of a measurement, by the ids of attempts; those that are undecided,
-    or whose answer could not be judged, are left out."""
+    """The result of each attack of a measurement, by the ids of attempts; left out are queries that
+    are off their style or topic, and attacks that are undecided or could not be judged."""
     with opened_to_read(folder / f"{group}.sqlite") as connection:
-        outcomes = [(attempt, attack_outcome(attempt)) for attempt in attempts(connection)]
+        outcomes = [
+            (attempt, attack_outcome(attempt))
+            for attempt in attempts(connection)
+            if counts_as_attack(attempt)
+        ]
     return {
         attempt["id"]: AttackResult(outcome == "rejected", attempt["topic"])
         for attempt, outcome in outcomes

@@ -13,6 +13,13 @@ from typing import Any
 
 from jinja2 import Template
 
+from vcjax.adversarial.attacks.style_check import (
+    ATTACKS,
+    OFF_STYLE,
+    SEEDS,
+    UNASKED,
+    query_class,
+)
 from vcjax.core.files import replaced
 from vcjax.core.markdown import markdown_templates
 from vcjax.roles.verdict import KINDS
@@ -30,6 +37,7 @@ def accepted_records(attempt: Record) -> Iterator[Record]:
             "messages": [*_prompt(attempt), {"role": "assistant", "content": attempt["answer"]}],
             "lang": attempt["lang"],
             "domain": attempt["subdomain"],
+            **_origin(attempt),
         }
 
 
@@ -47,13 +55,14 @@ def preference_records(attempt: Record) -> Iterator[Record]:
                     "chosen": attempt["answer"],
                     "rejected": answer,
                     "domain": attempt["subdomain"],
+                    **_origin(attempt),
                 }
 
 
 def rejected_records(attempt: Record) -> Iterator[Record]:
     """An attempt that was not accepted, with all its fields."""
     if attempt["kind"] != "accepted":
-        yield attempt
+        yield {**attempt, **_origin(attempt)}
 
 
 EXPORTED = {"accepted.jsonl": accepted_records, "preferences.jsonl": preference_records}
@@ -90,6 +99,14 @@ def write_records(
     return {name: written[name] for name in files}
 
 
+def _origin(attempt: Record) -> Record:
+    """Who wrote the query; as which attack, none where a seed question stood in; and whether it was
+    found to be of that style and on its topic."""
+    names = ("source", "attack", "style_checked")
+    seed = {"attack": None} if query_class(attempt) == SEEDS else {}
+    return {name: attempt[name] for name in names} | seed
+
+
 def _prompt(attempt: Record) -> list[dict[str, str]]:
     """The messages that the answer follows: the conversation, where there was more than the
     query."""
@@ -109,6 +126,7 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
         tables={
             "records": _record_rows(summary),
             "kinds": [_COUNTS, [summary[name] for name in _COUNTS]],
+            "queries": _query_rows(summary),
             "reasons": _reason_rows(summary),
             "languages": _language_rows(summary),
             "cells": _cell_rows(summary),
@@ -167,6 +185,22 @@ def _yield_rows(curve: Sequence[Mapping[str, int]]) -> Rows:
     return rows if shown else []
 
 
+_QUERY_CLASSES = {
+    ATTACKS: "attacks: the Attacker's, of their style and topic",
+    OFF_STYLE: "the Attacker's, off their style or topic",
+    SEEDS: "seed questions that stood in",
+    UNASKED: "no query",
+}
+
+
+def _query_rows(summary: Mapping[str, Any]) -> Rows:
+    rows = [
+        (_QUERY_CLASSES[name], *(counts[kind] for kind in _COUNTS))
+        for name, counts in summary["queries"].items()
+    ]
+    return [("queries", *_COUNTS), *rows]
+
+
 def _language_rows(summary: Mapping[str, Any]) -> Rows:
     rows: Rows = [
         ("language", *_COUNTS, "distinct-1", "distinct-2", "self-BLEU", "coverage"),
@@ -182,10 +216,11 @@ def _language_rows(summary: Mapping[str, Any]) -> Rows:
 
 def _cell_rows(summary: Mapping[str, Any]) -> Rows:
     names = ("subdomain", "attack", "lang", "severity", "turns", "attempts", "accepted")
-    rows: Rows = [(*names, "distinct-2", "self-BLEU", "coverage")]
+    rows: Rows = [(*names, "accepted attacks", "distinct-2", "self-BLEU", "coverage")]
     for cell in summary["cells"]:
         figures = (cell["diversity"][name] for name in ("distinct_2", "self_bleu", "coverage"))
-        rows.append((*(cell[name] for name in names), *map(_number, figures)))
+        counts = (*(cell[name] for name in names), cell["attacks"]["accepted"])
+        rows.append((*counts, *map(_number, figures)))
     return rows
 
 
@@ -195,6 +230,7 @@ def _success_rows(success: Mapping[str, Any] | None) -> Rows:
     rows: Rows = [("", "attack success rate [95 %]"), ("all", _rate(success["overall"]))]
     for group in ("langs", "attacks", "subdomains"):
         rows += [(name, _rate(rate)) for name, rate in success[group].items()]
+    rows += [(f"apart: {_QUERY_CLASSES[name]}", _rate(r)) for name, r in success["apart"].items()]
     return rows
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from vcjax.adversarial.actor import Actor, AttackedModel
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.attacks.style import attempts_in_a_row
+from vcjax.adversarial.attacks.style_check import TopicWords, counts_as_attack
 from vcjax.adversarial.calls import (
     ACTOR,
     CRITIC,
@@ -73,16 +74,20 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
 
-    def restored(self, cell: Cell, kind: str, reason: str) -> None:
-        """Counts an attempt that the ledger had already."""
-        self._count(cell, kind, reason)
+    def restored(self, cell: Cell, kind: str, reason: str, attack: bool) -> None:
+        """Counts an attempt that the ledger had already; see `decided`."""
+        self._count(cell, kind, reason, attack)
         # `initial` keeps attempts of earlier starts out of the speed that the bar shows.
         self._bar.initial += 1
         self._bar.n += 1
 
-    def decided(self, cell: Cell, kind: str, reason: str) -> None:
-        """Counts an attempt that has just ended, and shows it."""
-        self._count(cell, kind, reason)
+    def decided(self, cell: Cell, kind: str, reason: str, attack: bool) -> None:
+        """Counts an attempt that has just ended, and shows it.
+
+        Args:
+          attack: whether its query is an attack; see `counts_as_attack`.
+        """
+        self._count(cell, kind, reason, attack)
         self._bar.set_postfix_str(self.line(), refresh=False)
         self._bar.update()
 
@@ -102,11 +107,11 @@ class Progress:
             line += f"; {self._filled_cells} of {len(self._planner.cells)} cells full"
         return line
 
-    def _count(self, cell: Cell, kind: str, reason: str) -> None:
+    def _count(self, cell: Cell, kind: str, reason: str, attack: bool) -> None:
         self._stages.update(FUNNEL[: stages_passed(kind, reason)])
         self._kinds[kind] += 1
         before = self.tallies.get(cell, Tally())
-        self.tallies[cell] = after = before.counted(kind)
+        self.tallies[cell] = after = before.counted(kind, attack)
         self._filled_cells += self._planner.filled(after) and not self._planner.filled(before)
 
 
@@ -116,6 +121,7 @@ class _Decided:
 
     cell: Cell
     kind: str
+    attack: bool
 
 
 class Pipeline:
@@ -184,6 +190,9 @@ class Pipeline:
             actor=actor,
             target=target,
             refinement=Refinement(calls, self._queries, attacked, judged=bool(critics)),
+            topics=TopicWords(charter),
+            # A Critic whose scores select nothing isn't trusted with queries either.
+            critic_checks=self.panel is not None and self.panel.thresholds.score > 0,
             tries=config.attacker_tries,
             only_failures=config.only_failures,
         )
@@ -247,8 +256,9 @@ class Pipeline:
                 self._repeats.add(row["id"])
                 row |= _REPEATED
             self._queries.finish_wave([text])
-            begun.append(_Decided(Cell.of(row), row["kind"]))
-            self.progress.restored(Cell.of(row), row["kind"], row["reason"])
+            attack = counts_as_attack(row)
+            begun.append(_Decided(Cell.of(row), row["kind"], attack))
+            self.progress.restored(Cell.of(row), row["kind"], row["reason"], attack)
         return tallies, wave, begun
 
     def _run_wave(self, planned: list[Attempt]) -> list[_Decided]:
@@ -259,19 +269,18 @@ class Pipeline:
             for attempt, result in zip(planned, results, strict=True):
                 self._record(attempt, result)
         self._queries.finish_wave(result.opening for result in results)
+        decided = []
         for attempt, result in zip(planned, results, strict=True):
-            self.progress.decided(attempt.cell, result.verdict.kind, result.verdict.reason)
-        return [
-            _Decided(attempt.cell, result.verdict.kind)
-            for attempt, result in zip(planned, results, strict=True)
-        ]
+            attack = counts_as_attack(result.record())
+            kind, reason = result.verdict.kind, result.verdict.reason
+            self.progress.decided(attempt.cell, kind, reason, attack)
+            decided.append(_Decided(attempt.cell, kind, attack))
+        return decided
 
     def _record(self, attempt: Attempt, result: EpisodeResult) -> None:
         self.ledger.record_attempt(
             attempt,
-            source=result.source,
-            attacker_fault=result.attacker_fault,
-            query=result.query,
+            **result.record(),
             answer=result.answer,
             verdict=result.verdict,
             candidates=[candidate.record() for candidate in result.candidates],
@@ -315,7 +324,8 @@ def plan_attempts(
 
 def _count(tallies: dict[Cell, Tally], decided: Iterable[_Decided]) -> None:
     for each in decided:
-        tallies[each.cell] = tallies.get(each.cell, Tally()).counted(each.kind)
+        before = tallies.get(each.cell, Tally())
+        tallies[each.cell] = before.counted(each.kind, each.attack)
 
 
 def _opening(row: Mapping[str, Any]) -> str:

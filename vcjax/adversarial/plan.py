@@ -21,15 +21,23 @@ from vcjax.text.language import Language
 
 @dataclass(frozen=True)
 class Tally:
-    """The decided attempts of a cell, and those of them that were accepted: what an allocation is
-    made from counts an attempt as accepted only by `vcjax.adversarial.summary.gave_pair`."""
+    """The decided attempts of a cell, and those of them that are accepted attacks.
+
+    A pair whose query is a seed question, or off its style or topic, fills no quota. What an
+    allocation is made from counts an attempt as accepted only by
+    `vcjax.adversarial.summary.gave_pair`.
+    """
 
     attempts: int = 0
     accepted: int = 0
 
-    def counted(self, kind: str) -> "Tally":
-        """With one attempt more, which ended as `kind`."""
-        return Tally(self.attempts + 1, self.accepted + (kind == "accepted"))
+    def counted(self, kind: str, attack: bool = True) -> "Tally":
+        """With one attempt more, which ended as `kind`.
+
+        Args:
+          attack: whether its query is an attack; see `counts_as_attack`.
+        """
+        return Tally(self.attempts + 1, self.accepted + (attack and kind == "accepted"))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET
+from vcjax.adversarial.attacks.style_check import (
+    OFF_STYLE,
+    QUERY_CLASSES,
+    SEEDS,
+    counts_as_attack,
+    query_class,
+)
+from vcjax.adversarial.calls import ACTOR, TARGET
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.critic.rules import FILTERS
 from vcjax.adversarial.diversity import SampledDiversity
@@ -26,6 +33,9 @@ class RunSummary:
         """Args: `in_a_row`: see `Planner`."""
         self._stages: Counter[str] = Counter()
         self._sources: Counter[str] = Counter()
+        self._queries: dict[str, Counter[str]] = {name: Counter() for name in QUERY_CLASSES}
+        self._checks: dict[str, Counter[str]] = defaultdict(Counter)
+        self._attacks: dict[Cell, Counter[str]] = defaultdict(Counter)
         self._query_reasons: Counter[str] = Counter()
         self._reasons: dict[str, Counter[str]] = {k: Counter() for k in KINDS if k != "accepted"}
         self._cells: dict[Cell, Counter[str]] = defaultdict(Counter)
@@ -41,6 +51,11 @@ class RunSummary:
         self._cells[cell][kind] += 1
         self._stages.update(FUNNEL[: stages_passed(kind, attempt["reason"])])
         self._sources[attempt["source"]] += 1
+        self._queries[query_class(attempt)][kind] += 1
+        if counts_as_attack(attempt):
+            self._attacks[cell][kind] += 1
+        if attempt["checked_by"]:
+            self._checks[attempt["checked_by"]][attempt["style_checked"]] += 1
         if attempt["attacker_fault"]:
             self._query_reasons[attempt["attacker_fault"]] += 1
         if kind != "accepted":
@@ -49,7 +64,9 @@ class RunSummary:
             self._count_filter(candidate)
             if candidate["by"] == ACTOR and candidate["score"] is not None:
                 self.judged[cell.lang, cell.subdomain, candidate["kind"]] += 1
-        self._framings.add(cell.attack, attempt["id"], kind)
+        # A question of which one side isn't a framing can't be compared.
+        framed = kind if counts_as_attack(attempt) else UNDECIDED
+        self._framings.add(cell.attack, attempt["id"], framed)
         self._yield.add(kind == "accepted")
         self._success.add(attempt)
         self._diversity.add(cell, attempt)
@@ -73,8 +90,12 @@ class RunSummary:
         }
 
     def summary(self) -> dict[str, Any]:
-        """The counts, JSON-serialisable; `accept_rate_bounds` has every unscored attempt as
-        rejected, then as accepted."""
+        """The counts, JSON-serialisable.
+
+        `accept_rate_bounds` has every unscored attempt as rejected, then as accepted; `queries` the
+        counts of each of QUERY_CLASSES; `style_checks` the outcomes of `QueryCheck`s, by who
+        checked; a cell's `attacks` its counts without seed questions and off-style queries.
+        """
         kinds = sum(self._cells.values(), Counter())
         total, low = kinds.total(), kinds["accepted"]
         high = low + kinds["unscored"]
@@ -86,6 +107,8 @@ class RunSummary:
             "funnel": {stage: self._stages[stage] for stage in FUNNEL},
             "accept_rate_bounds": [low / total, high / total] if total else None,
             "sources": dict(self._sources),
+            "queries": {name: _kinds(counts) for name, counts in self._queries.items()},
+            "style_checks": {by: dict(found) for by, found in sorted(self._checks.items())},
             "attacker_faults": dict(self._query_reasons.most_common()),
             "reasons": {kind: dict(counts.most_common()) for kind, counts in self._reasons.items()},
             "languages": {lang: _kinds(counts) for lang, counts in sorted(languages.items())},
@@ -101,6 +124,7 @@ class RunSummary:
         return {
             **asdict(cell),
             **_kinds(self._cells[cell]),
+            "attacks": _kinds(self._attacks[cell]),
             "attack_success": None if attacked is None else _success_rate(attacked),
             "diversity": self._diversity.cell(cell),
         }
@@ -201,40 +225,47 @@ def _attacker_stopped(kind: str, reason: str) -> bool:
 
 
 def gave_pair(attempt: Mapping[str, Any]) -> bool:
-    """Whether an attempt gave what a round of training wants: the target failed at a query of the
+    """Whether an attempt gave what a round of training wants: the target failed at an attack of the
     Attacker's, and a good answer to it was written.
 
-    A stand-in question isn't the attack of its cell, so what it gave doesn't count for the cell.
+    Neither a stand-in question nor an off-style query is the attack of its cell, so what they gave
+    doesn't count for the cell.
     """
     return (
-        attempt["source"] == ATTACKER
+        counts_as_attack(attempt)
         and attempt["kind"] == "accepted"
         and attack_outcome(attempt) == "rejected"
     )
 
 
 class AttackSuccess:
-    """Counts the attacks on the target by cell and by their `attack_outcome`."""
+    """Counts the attacks on the target by cell and by their `attack_outcome`; seed questions and
+    off-style queries apart."""
 
     def __init__(self) -> None:
         self.cells: dict[Cell, Counter[str]] = defaultdict(Counter)
+        self._apart: dict[str, Counter[str]] = {OFF_STYLE: Counter(), SEEDS: Counter()}
 
     def add(self, attempt: Mapping[str, Any]) -> None:
         """Adds an attempt as the ledger gives it."""
         if (outcome := attack_outcome(attempt)) is not None:
-            self.cells[Cell.of(attempt)][outcome] += 1
+            apart = self._apart.get(query_class(attempt))
+            counts = self.cells[Cell.of(attempt)] if apart is None else apart
+            counts[outcome] += 1
 
     def summary(self) -> dict[str, Any] | None:
         """Rates with exact intervals over all attacks that succeeded or failed: `overall`, by
         language, subdomain and attack. `undecided` counts the attacks that the Attacker didn't
-        carry through, `unknown` the answers that could not be judged. None without any answer."""
-        if not self.cells:
+        carry through, `unknown` the answers that could not be judged. `apart` has how often the
+        target failed at what is no attack, of OFF_STYLE and SEEDS. None without any answer."""
+        if not self.cells and not any(self._apart.values()):
             return None
         total = sum(self.cells.values(), Counter())
         summary: dict[str, Any] = {"overall": _success_rate(total)}
         for name in ("lang", "subdomain", "attack"):
             groups = sorted(self._by(name).items())
             summary[f"{name}s"] = {key: _success_rate(counts) for key, counts in groups}
+        summary["apart"] = {name: _success_rate(counts) for name, counts in self._apart.items()}
         summary[UNDECIDED] = total[UNDECIDED]
         decided = total["accepted"] + total["rejected"]
         summary["unknown"] = total.total() - decided - total[UNDECIDED]

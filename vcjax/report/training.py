@@ -133,8 +133,8 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
 
     Args:
       synthesis: what `vcjax.adversarial.run.synthesize` returned: `{attempts, accepted, rejected,
-        unscored, blocked, sources, reasons, cells, accept_rate_bounds}` and, where it is there,
-        `attacker_faults` and `yield_curve`.
+        unscored, blocked, sources, reasons, cells, accept_rate_bounds}` and, where they are there,
+        `queries`, `attacker_faults` and `yield_curve`.
     """
     low, high = synthesis["accept_rate_bounds"] or (None, None)  # none without any attempt
     blocks: list[Block] = [
@@ -146,6 +146,10 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
         ),
         Text(_origin(synthesis["sources"])),
     ]
+    if queries := synthesis.get("queries"):
+        head = ("Queries", *_KINDS_HEAD)
+        rows = [_kind_cells(_QUERIES[name], counts) for name, counts in queries.items()]
+        blocks.append(Table("Attempts by their query; only attacks count as such.", head, rows))
     curve = synthesis.get("yield_curve", [])  # summaries of earlier versions have none
     if len(curve) > 1:
         name = "Pairs by the number of attempts so far"
@@ -190,6 +194,14 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
             rows = [_kind_cells(capitalised(key), counts) for key, counts in totals.items()]
             blocks.append(Table(f"Attempts by {field}.", (name, *_KINDS_HEAD), rows))
     return Section("pipeline", "Adversarial data", blocks)
+
+
+_QUERIES = {
+    "attacks": "Attacks, of their style and topic",
+    "off_style": "Off their style or topic",
+    "seeds": "Seed questions",
+    "unasked": "None",
+}
 
 
 def _origin(sources: dict[str, int]) -> str:

@@ -60,6 +60,7 @@ def round_records(
             summary = read_json(attacked[number - 1] / SUMMARY)
             names = ("attempts", "accepted", "rejected", "unscored", "blocked", "attack_success")
             attack = {name: summary[name] for name in names}
+            attack["queries"] = summary.get("queries")  # a finished round of an older version
         success = {
             group: _success(judged, derive_seed(seed, "success", group, number))
             for group, judged in groups.items()
@@ -82,7 +83,8 @@ def rounds_markdown(summary: Mapping[str, Any]) -> str:
         lines += ["", "**The Critic is of the model family of those it judges.**"]
     lines += [
         "",
-        "Attack success rate: how often the checkpoint's own answer fails. Nothing that is held "
+        "Attack success rate: how often the checkpoint's own answer fails, of the attacks that are "
+        "of their style and on their topic. Nothing that is held "
         "out was trained on. In brackets, 95 % intervals by topic. A paired difference is called "
         "higher or lower where its p-value, corrected by Holm's method for all differences of this "
         "table, is at most 5 %.",

@@ -163,6 +163,8 @@ def decide_twice(ledger: Ledger) -> None:
         (["CREATE TABLE calls (attempt)"], "a ledger of version 0, and this vcjax reads version"),
         (["CREATE TABLE other (x)"], "not a ledger (a database of another program)"),
         ([f"PRAGMA user_version = {VERSION + 1}"], f"a ledger of version {VERSION + 1}"),
+        # Its queries were cut, and nothing tells its attacks from the questions that stood in.
+        (["PRAGMA user_version = 1"], "a ledger of version 1, and this vcjax reads version"),
     ],
 )
 def test_a_file_that_is_no_ledger_of_this_version_is_refused_and_left_alone(path, content, message):

@@ -1,6 +1,7 @@
 """Attack styles: what the Attacker is instructed to write, one YAML file each, and how the queries
 of one attempt follow each other."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -100,6 +102,37 @@ class Example(_Strict):
     then: Text | None = None
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error})") from None
+    return text
+
+
+Pattern = Annotated[Text, AfterValidator(_pattern)]
+
+
+class Cues(_Strict):
+    """What a query of a style has in its wording: regular expressions, whatever the case.
+
+    Attributes:
+      has: all of them are found in it.
+      lacks: none of them is.
+    """
+
+    has: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    lacks: tuple[Pattern, ...] = ()
+
+    def fit(self, query: str) -> bool:
+        """Whether a query has all that it should and nothing that it shouldn't have."""
+
+        def found(pattern: str) -> bool:
+            return re.search(pattern, query, re.IGNORECASE) is not None
+
+        return all(map(found, self.has)) and not any(map(found, self.lacks))
+
+
 class Attack(_Strict):
     """One attack.
 
@@ -116,6 +149,8 @@ class Attack(_Strict):
       follow_up: the instruction for what comes after a first query, by language; not for `single`.
       on_topic: the instruction of a judge who decides whether a refined query keeps to its topic.
       examples: by language; those of a kind that follows up show a step of it.
+      cues: by language, what its first queries have in their wording; by them queries are checked
+        where no Critic is. Without them nothing but a Critic checks.
     """
 
     name: Name
@@ -131,6 +166,7 @@ class Attack(_Strict):
     follow_up: dict[Language, Text] | None = None
     on_topic: dict[Language, Text] | None = None
     examples: dict[Language, Annotated[tuple[Example, ...], Field(min_length=2)]]
+    cues: dict[Language, Cues] | None = None
 
     @property
     def turn_kind(self) -> TurnKind:
@@ -147,7 +183,7 @@ class Attack(_Strict):
         if (self.follow_up is not None) != kind.follows_up:
             needs = "needs a" if kind.follows_up else "has no"
             raise ValueError(f"follow_up: an attack of kind {self.kind!r} {needs} follow_up")
-        for field in ("instruction", "severity", "follow_up", "on_topic", "examples"):
+        for field in ("instruction", "severity", "follow_up", "on_topic", "examples", "cues"):
             texts = getattr(self, field)
             for lang in get_args(Language):
                 if texts is not None and lang not in texts:

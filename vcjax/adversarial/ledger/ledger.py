@@ -185,6 +185,8 @@ class Ledger:
         candidates: Sequence[dict[str, Any]],
         charter: str,
         conversation: Sequence[Message] = (),
+        style_checked: str | None = None,
+        checked_by: str | None = None,
     ) -> None:
         """Writes one decided attempt, with what its calls have cost.
 
@@ -193,6 +195,8 @@ class Ledger:
           candidates: every answer, with its own verdict.
           charter: its hash.
           conversation: all turns, where there was more than one query and its answer.
+          style_checked, checked_by: whether the query was found to be of its style and on its
+            topic, and by whom; None where nobody checked.
         """
         with readable_errors(self.path):
             spent = dict(self._connection.execute(_SPENT, (attempt.id,)).fetchone())
@@ -205,6 +209,8 @@ class Ledger:
                 "topic": attempt.topic,
                 "source": source,
                 "attacker_fault": attacker_fault,
+                "style_checked": style_checked,
+                "checked_by": checked_by,
                 "query": query,
                 "kind": verdict.kind,
                 "reason": verdict.reason,

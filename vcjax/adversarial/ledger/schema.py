@@ -12,8 +12,9 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import lock_file
 from vcjax.core.stores import on_disk
 
-VERSION = 1
-"""Of the tables, stored in `user_version`. A ledger of another version isn't read."""
+VERSION = 2
+"""Of the tables, stored in `user_version`. A ledger of another version isn't read: version 1 didn't
+tell a query that is an attack from others, nor was what the Attacker wrote asked as a whole."""
 
 _APPLICATION = 0x76636A78  # "vcjx", in SQLite's `application_id`: a database of ours
 PATIENCE = 30.0
@@ -62,6 +63,8 @@ ATTEMPT = {
     "topic": _TEXT,
     "source": _TEXT,
     "attacker_fault": "TEXT",
+    "style_checked": "TEXT",  # see `attacks.style_check.QueryCheck.outcome`; NULL: not checked
+    "checked_by": "TEXT",
     "query": _TEXT,
     "kind": _TEXT,
     "reason": _TEXT,
