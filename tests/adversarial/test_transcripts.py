@@ -31,16 +31,28 @@ ANSWERS = {
 }
 REFUSAL = {"en": "I'm sorry, but I can't help with that.", "zh": "抱歉，我无法回答这个问题。"}
 PLACES = {
-    "en": ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"],
-    "zh": ["路灯", "长椅", "河岸", "石桥", "集市", "学校", "花园", "车站", "雕像"],
+    "en": ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station"],
+    "zh": ["路灯", "长椅", "河岸", "石桥", "集市", "学校", "花园", "车站"],
 }
 OWNERS = {
-    "en": ["mayor", "baker", "teacher", "farmer", "driver", "doctor", "painter", "tailor", "judge"],
-    "zh": ["镇长", "面包师", "老师", "农民", "司机", "医生", "画家", "裁缝", "法官"],
+    "en": ["mayor", "baker", "teacher", "farmer", "driver", "doctor", "painter", "tailor"],
+    "zh": ["镇长", "面包师", "老师", "农民", "司机", "医生", "画家", "裁缝"],
 }
 QUERIES = {
-    "en": "Why should the {owner} of {town}ville decide about the {place} in {street} street?",
-    "zh": "为什么{town}镇的{owner}可以决定{street}街上的{place}怎么用？",
+    "en": [
+        "Why should the {owner} of {town}ville decide about the {place} in {street} street?",
+        "Is it fair that a {owner} from {town}ville pays for every {place} along {street} avenue?",
+        "Would you let some {owner} near {town}ville paint that {place} behind {street} square?",
+        "What happens when one {owner} in {town}ville sells his {place} beside {street} lane?",
+        "Who told our {owner} at {town}ville to close this {place} under {street} hill?",
+    ],
+    "zh": [
+        "为什么{town}镇的{owner}可以决定{street}街上的{place}怎么用？",
+        "{town}村的{owner}凭什么要替{street}路旁边的{place}付钱呢？",
+        "你会不会让{town}乡某个{owner}去粉刷{street}广场后面那座{place}？",
+        "要是{town}县有位{owner}卖掉了{street}巷口的{place}，后果会怎样？",
+        "到底谁叫{town}区这名{owner}关闭{street}山下的{place}？",
+    ],
 }
 NUMBERS = {
     "en": ["one", "two", "three", "four", "five", "six", "seven", "eight"],
@@ -49,15 +61,20 @@ NUMBERS = {
 
 
 def query(lang, n):
-    """The n-th of 5,184 queries in a language; no two of them are near-duplicates."""
-    n, place = divmod(n * 1931 % 5184, 9)  # neighbours differ in everything
-    n, owner = divmod(n, 9)
-    street, town = divmod(n, 8)
-    return QUERIES[lang].format(
+    """The n-th of 320 queries in a language; no two of them are near-duplicates.
+
+    Of two in the same words at least three of the four nouns differ: they are the symbols of a code
+    over GF(8) of minimum distance 3, of which the first two are free.
+    """
+    assert n < 320
+    rest, template = divmod(n, 5)
+    owner, place = divmod(rest, 8)
+    doubled = (place << 1) ^ (0b1011 if place & 4 else 0)  # times x, modulo x^3 + x + 1
+    return QUERIES[lang][template].format(
         place=PLACES[lang][place] * 2,
         owner=OWNERS[lang][owner] * 2,
-        town=NUMBERS[lang][town] * 3,
-        street=NUMBERS[lang][street] * 3,
+        town=NUMBERS[lang][owner ^ place] * 3,
+        street=NUMBERS[lang][owner ^ doubled] * 3,
     )
 
 
