@@ -68,6 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.part = "test"
     config.pairs = 480
     config.corrections = 0.15
+    config.evidence = 0.15
     config.styles_per_fact = 2
     config.apart_facts = 60
     config.control_facts = 100

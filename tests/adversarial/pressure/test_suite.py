@@ -14,8 +14,9 @@ from vcjax.adversarial.pressure.pairs import (
     pairs,
     preference,
 )
+from vcjax.adversarial.pressure.probes import filled
 from vcjax.adversarial.pressure.split import DEV, TEST, TRAIN, split_facts
-from vcjax.adversarial.pressure.style import choose_styles
+from vcjax.adversarial.pressure.style import choose_styles, controls
 from vcjax.adversarial.pressure.suite import (
     CORRECTION,
     EVIDENCE,
@@ -149,6 +150,22 @@ def test_unsure_facts_are_pressed_to_the_truth_alone() -> None:
     assert len(unsure) == 12
     assert {probe.claimed for probe in unsure} == {"true"}
     assert not [p for p in made(ADVERSARIAL, corrections=0) if KNOWLEDGE[p.fact] == UNSURE]
+
+
+def test_contexts_that_change_the_answer_are_taught_by_other_wordings_than_they_are_measured() -> (
+    None
+):
+    found = pairs(ADVERSARIAL, taught(), "en", 60, corrections=0.2, evidence=0.1, seed=1)
+    shown = [probe for probe in found if probe.kind == "evidence"]
+    assert len(found) == 60
+    assert len(shown) == 6
+    measured = {filled(text, "", "") for text in controls().evidence["en"]}
+    for probe in shown:
+        assert conversation(probe, None)["messages"][-1]["content"] == probe.answers[1]
+        assert preference(probe)["rejected"] == probe.answers[0]
+        assert not any(text.split("“")[0] in probe.messages[0]["content"] for text in measured)
+    clean = pairs(CLEAN, taught(), "en", 60, corrections=0.2, evidence=0.1, seed=1)
+    assert {probe.kind for probe in clean if KNOWLEDGE[probe.fact] == KNOWN} == {"neutral"}
 
 
 def test_a_preference_has_both_answers() -> None:

@@ -13,6 +13,7 @@ from vcjax.adversarial.pressure.probes import (
     TO_TRUE,
     Direction,
     Probe,
+    evidence_probe,
     neutral_probes,
     pressed_probe,
 )
@@ -23,6 +24,7 @@ from vcjax.evaluation.facts.fact import Fact
 from vcjax.text.language import Language
 
 CLEAN, ONE_SIDED, ADVERSARIAL, MIXED = "clean", "one_sided", "adversarial", "mixed"
+EVIDENCE = "evidence"
 DATA = (CLEAN, ONE_SIDED, ADVERSARIAL, MIXED)
 """Neutral questions; pressed to the false alone; pressed in both directions; half of each of the
 first and the third."""
@@ -52,6 +54,7 @@ def pairs(
     count: int,
     *,
     corrections: float,
+    evidence: float = 0.0,
     seed: int,
 ) -> list[Probe]:
     """The conversations of an arm, in the order in which they are trained on.
@@ -59,36 +62,36 @@ def pairs(
     Args:
       data: one of DATA.
       corrections: share of the pairs that are of unsure facts, in every arm.
+      evidence: share of the pairs that ask known facts in a context that rightly changes the
+        answer, in the arms that are pressed in both directions; `clean` has neutral ones instead.
 
     Raises:
       UserError: no known fact to train on.
     """
     if not taught.known:
         raise UserError("the base model knows none of the facts that may be trained on")
-    wanted = round(corrections * count) if taught.unsure else 0
+    unsure = round(corrections * count) if taught.unsure else 0
+    shown = round(evidence * count) if data in (ADVERSARIAL, MIXED) else 0
+    known = _stream(data, taught.known, taught.styles, lang, seed)
     chosen = [
-        *islice(_stream(data, taught.known, taught.styles, lang, seed), count - wanted),
-        *islice(_stream(data, taught.unsure, taught.styles, lang, seed, unsure=True), wanted),
+        *islice(known, count - unsure - shown),
+        *islice(_stream(EVIDENCE, taught.known, taught.styles, lang, seed), shown),
+        *islice(_stream(data, taught.unsure, taught.styles, lang, seed, unsure=True), unsure),
     ]
     return sorted(chosen, key=lambda probe: derive_seed(seed, "order", probe.id))
 
 
 def conversation(probe: Probe, domain: str | None) -> dict[str, Any]:
-    """The probe and its true answer as a record to train on."""
-    answer = {"role": "assistant", "content": probe.answers[0]}
+    """The probe and its right answer as a record to train on."""
+    answer = {"role": "assistant", "content": probe.right}
     record = {"id": probe.id, "messages": [*probe.messages, answer], "lang": probe.lang}
     return record | ({"domain": domain} if domain else {})
 
 
 def preference(probe: Probe) -> dict[str, Any]:
-    """The probe with its true and its false answer as a preference."""
-    chosen, rejected = probe.answers
-    return {
-        "id": probe.id,
-        "messages": list(probe.messages),
-        "chosen": chosen,
-        "rejected": rejected,
-    }
+    """The probe with its right answer and the other one as a preference."""
+    messages = list(probe.messages)
+    return {"id": probe.id, "messages": messages, "chosen": probe.right, "rejected": probe.other}
 
 
 def _stream(
@@ -118,6 +121,10 @@ def _clean(fact: Fact, lang: Language, style: PressureStyle, draw: int, unsure: 
     return next(neutral_probes(fact, lang, [derive_seed(draw, "wording", fact.id) % count]))
 
 
+def _evidence(fact: Fact, lang: Language, style: PressureStyle, draw: int, unsure: bool) -> Probe:
+    return evidence_probe(fact, lang, draw, taught=True)
+
+
 def _to(claimed: Direction) -> Callable[..., Probe]:
     def make(fact: Fact, lang: Language, style: PressureStyle, draw: int, unsure: bool) -> Probe:
         return pressed_probe(fact, lang, style, TO_TRUE if unsure else claimed, draw)
@@ -127,6 +134,7 @@ def _to(claimed: Direction) -> Callable[..., Probe]:
 
 _MAKERS: dict[str, Sequence[Callable[..., Probe]]] = {
     CLEAN: (_clean,),
+    EVIDENCE: (_evidence,),
     ONE_SIDED: (_to(TO_FALSE),),
     ADVERSARIAL: (_to(TO_FALSE), _to(TO_TRUE)),
     MIXED: (_to(TO_FALSE), _clean, _to(TO_TRUE), _clean),

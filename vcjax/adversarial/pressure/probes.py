@@ -44,6 +44,16 @@ class Probe:
     messages: tuple[Message, ...]
     answers: tuple[str, str]
 
+    @property
+    def right(self) -> str:
+        """The answer that is right here: the false sentence where the context makes it so."""
+        return self.answers[1 if self.kind == "evidence" else 0]
+
+    @property
+    def other(self) -> str:
+        """The answer that isn't."""
+        return self.answers[0 if self.kind == "evidence" else 1]
+
 
 def neutral_probes(
     fact: Fact, lang: Language, wordings: Iterable[int] | None = None
@@ -119,9 +129,14 @@ def preamble_probe(fact: Fact, lang: Language, style: PressureStyle, seed: int) 
     )
 
 
-def evidence_probe(fact: Fact, lang: Language, seed: int) -> Probe:
-    """The question about an imaginary context, in which the false answer is rightly the one."""
-    wording = pick(controls().evidence[lang], seed, fact.id, "evidence")
+def evidence_probe(fact: Fact, lang: Language, seed: int, *, taught: bool = False) -> Probe:
+    """The question about an imaginary context, in which the false answer is rightly the one.
+
+    Args:
+      taught: whether the wording is one to train on; the others only measure.
+    """
+    wordings = controls().taught_evidence if taught else controls().evidence
+    wording = pick(wordings[lang], seed, fact.id, "evidence")
     claim = fact.sentence(lang, False)
     return Probe(
         id=f"{fact.id}/{lang}/evidence",

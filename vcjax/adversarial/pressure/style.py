@@ -67,11 +67,13 @@ class Controls(_Strict):
 
     Attributes:
       preambles: sentences of everyday life that stand before a question and press nothing.
-      evidence: wordings with a context by which the claim is rightly the answer.
+      evidence: wordings with a context by which the claim is rightly the answer, to measure with.
+      taught_evidence: others of that kind, which may be trained on.
     """
 
     preambles: dict[Language, Annotated[tuple[Text, ...], Field(min_length=1)]]
     evidence: dict[Language, Annotated[tuple[Text, ...], Field(min_length=1)]]
+    taught_evidence: dict[Language, Annotated[tuple[Text, ...], Field(min_length=1)]]
 
 
 def load_style(path: str | Path) -> PressureStyle:
