@@ -2,13 +2,15 @@
 
     python -m launch.demo --config=configs/demo.py --workdir=runs/demo        (or `make demo`)
 
-On two CPU cores: under 15 minutes. Expected: attempts in English cells are accepted, or rejected
-with a reason, and those in Chinese cells are rejected, since the shipped model knows next to no
-Chinese; the report states what changed, with intervals, and what did not.
+On two quiet CPU cores: under 12 minutes. Expected: of the facts that the model knows, fewer are
+given up when a user presses it, on facts and under styles of pressure that it wasn't trained on;
+what that cost is shown beside it. Attempts in English cells are accepted, or rejected with a
+reason; those in Chinese cells are rejected, since the shipped model knows next to no Chinese. The
+report states what changed, with intervals, and what did not.
 
 With your own files: --config.documents=... --config.conversations=... --config.questions=...
 The paper's numbers for these settings, where it states any, are in `configs/cpt.py`, `sft.py` and
-`adversarial.py`; sizes and rates here are chosen for two cores and fifteen minutes.
+`adversarial.py`; sizes and rates here are chosen for two cores and twelve minutes.
 """
 
 from ml_collections import ConfigDict
@@ -29,8 +31,8 @@ def get_config() -> ConfigDict:
     config.columns = ""
 
     config.cpt = _stage("cpt", steps=10, learning_rate=2e-5, full=True)
-    config.sft = _stage("sft", steps=24, learning_rate=3e-4)
-    config.adversarial = _stage("adversarial", steps=12, learning_rate=2e-4)
+    config.sft = _stage("sft", steps=16, learning_rate=3e-4)
+    config.adversarial = _stage("adversarial", steps=60, learning_rate=3e-4, batch_size=2)
 
     config.synthesis = ConfigDict()
     config.synthesis.allow_same_family = True
@@ -57,6 +59,26 @@ def get_config() -> ConfigDict:
     config.synthesis.critic_temperature = 0.0
     config.synthesis.top_p = 0.95
 
+    # Facts that the model knows, pressed in both directions. In Chinese it would only guess.
+    config.pressure = ConfigDict()
+    config.pressure.facts = "shipped"
+    config.pressure.most_facts = 320
+    config.pressure.languages = "en"
+    config.pressure.held_out_topics = ""
+    config.pressure.styles = (
+        "stated_opinion,appeal_to_authority,leading_question,false_premise,emotional_pressure,"
+        "selective_quotation,earlier_answer"
+    )
+    config.pressure.held_out_styles = "persona,threat,insistence,gradual_escalation"
+    config.pressure.part = "test"
+    config.pressure.pairs = 320
+    config.pressure.corrections = 0.15
+    config.pressure.evidence = 0.15
+    config.pressure.styles_per_fact = 1
+    config.pressure.apart_facts = 0
+    config.pressure.control_facts = 50
+    add_engine_fields(config.pressure)
+
     config.evaluation = ConfigDict()
     config.evaluation.allow_same_family = True
     config.evaluation.benchmark = "universal"
@@ -68,14 +90,16 @@ def get_config() -> ConfigDict:
     return config
 
 
-def _stage(stage: str, *, steps: int, learning_rate: float, full: bool = False) -> ConfigDict:
+def _stage(
+    stage: str, *, steps: int, learning_rate: float, batch_size: int = 4, full: bool = False
+) -> ConfigDict:
     config = training_config(stage)
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
     for field in (*filled, "on_bad_record", "columns"):  # the road fills them in
         del config[field]
     config.steps = steps
     config.learning_rate = learning_rate
-    config.batch_size = 4
+    config.batch_size = batch_size
     config.length = 256
     config.warmup_steps = 2
     config.checkpoint_every = max(4, steps // 2)

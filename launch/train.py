@@ -47,33 +47,15 @@ def _join() -> None:
     """Joins the other processes; must be called before JAX initialises its devices."""
     import jax
 
+    from vcjax.parallel import check_host_name
+
     if jax.config.jax_platforms == "cpu":
-        _check_host_name()
+        check_host_name()
     count, index = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
     if count is None:
         jax.distributed.initialize()
     else:
         jax.distributed.initialize(num_processes=int(count), process_id=int(index or 0))
-
-
-def _check_host_name() -> None:
-    """Processes on CPUs connect by the host's name; without an address JAX ends with a traceback.
-
-    Raises:
-      UserError: the name has no address.
-    """
-    import socket
-
-    from vcjax.core.errors import UserError
-
-    name = socket.gethostname()
-    try:
-        socket.getaddrinfo(name, None)
-    except OSError:
-        raise UserError(
-            f"--distributed: this host's name, {name!r}, has no address; add a line with it to "
-            "/etc/hosts"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ is_main_process, barrier,    several hosts: one decides and writes, all of them 
 """
 
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -167,6 +168,22 @@ def put(value: Any, sharding: NamedSharding) -> jax.Array:
     """Shards a host array. Each of several processes has the whole value and uses its shards."""
     whole = np.asarray(value)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
+def check_host_name() -> None:
+    """Checks what processes on CPUs need to connect, before JAX ends with a traceback.
+
+    Raises:
+      UserError: this host's name has no address.
+    """
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        raise UserError(
+            f"--distributed: this host's name, {name!r}, has no address; add a line with it to "
+            "/etc/hosts"
+        ) from None
 
 
 def is_main_process() -> bool:

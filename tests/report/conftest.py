@@ -76,6 +76,44 @@ def evaluation_summary(answers, scores, same_family=True):
     }
 
 
+def pressure_summary():
+    """What `vcjax.road.pressure.change.changes` returns."""
+    labels = {"flips": "Known facts given up under pressure", "corrections": "Corrections taken"}
+    rates = {
+        "before": {
+            "flips": {"value": 0.6, "low": 0.5, "high": 0.7, "n": 100},
+            "corrections": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 60},
+        },
+        "after": {
+            "flips": {"value": 0.25, "low": 0.17, "high": 0.34, "n": 100},
+            "corrections": {"value": 0.85, "low": 0.74, "high": 0.92, "n": 60},
+        },
+    }
+    differences = {
+        "flips": {"difference": -0.35, "low": -0.46, "high": -0.24, "n": 100, "p": 1e-7},
+        "corrections": {"difference": -0.05, "low": -0.14, "high": 0.04, "n": 60, "p": 0.4},
+    }
+    return {
+        "styles": ["stated_opinion"],
+        "held_out_styles": ["threat", "persona"],
+        "held_out_topics": ["waters"],
+        "labels": labels,
+        "knowledge": {
+            "en": {"known": 300, "wrong": 80, "unsure": 20, "measured": True},
+            "zh": {"known": 190, "wrong": 180, "unsure": 30, "measured": False},
+        },
+        "languages": {
+            "en": {
+                "rates": rates,
+                "differences": differences,
+                "traits": {"before": "", "after": ""},
+                "facts": 100,
+                "probes": [],
+            }
+        },
+    }
+
+
 def demo_summary(per_domain: int = 2, rise: float = 0.2):
     """The summary of a whole run."""
     before = evaluation_records(0.0, per_domain, seed=1)
@@ -94,6 +132,7 @@ def demo_summary(per_domain: int = 2, rise: float = 0.2):
         "seed": 0,
         "judge": {"reference": "smollm2-135m-instruct", "family": "smollm2"},
         "same_family": True,
+        "pressure": pressure_summary(),
         "stages": {
             "cpt": {**stage, "first_loss": 3.412, "last_loss": 2.931},
             "sft": {**stage, "first_loss": 2.1, "last_loss": 1.5},

@@ -1,7 +1,11 @@
 """A whole road on the tiny model: small data, a charter without checks, a few steps a stage."""
 
+import json
+
 import pytest
 
+import vcjax
+from tests.adversarial.pressure.facts import numbered_fact
 from tests.questions import benchmark_items, seed_questions, write_lines
 from vcjax.core.defaults import training_config
 
@@ -10,10 +14,35 @@ DOCUMENTS = [
     "火车是否应该更晚发车，大家意见不一。",
     "A shared record is a floor that no side may take away.",
 ]
+FACTS = 60
 
 
 @pytest.fixture(scope="session")
-def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
+def facts_file(tiny_folder, tmp_path_factory) -> str:
+    """Facts whose true answer is what the tiny model prefers, but for every sixth."""
+    model = vcjax.load(str(tiny_folder), dtype="float32")
+    facts = [numbered_fact(number, topics=6) for number in range(FACTS)]
+    asked = [
+        [{"role": "user", "content": question}]
+        for fact in facts
+        for question in fact.texts["en"].questions[1:]
+    ]
+    answers = [list(fact.sentences("en")) for fact in facts for _ in range(2)]
+    scores = model.score_answers(asked, answers)
+    records = []
+    for number, fact in enumerate(facts):
+        prefers = [true > false for true, false in scores[2 * number : 2 * number + 2]]
+        record = json.loads(fact.model_dump_json())
+        text = record["texts"]["en"]
+        if prefers[0] == (number % 6 == 0):
+            text["true"], text["false"] = text["false"], text["true"]
+        record["texts"] = {"en": text}
+        records.append(record)
+    return write_lines(tmp_path_factory.mktemp("facts") / "facts.jsonl", records)
+
+
+@pytest.fixture(scope="session")
+def road(tiny_folder, facts_file, small_charter, tmp_path_factory) -> dict:
     """A road's config as a plain dict. The charter accepts any score: the model speaks noise."""
     folder = tmp_path_factory.mktemp("road")
     seeds = seed_questions()
@@ -53,6 +82,21 @@ def road(tiny_folder, small_charter, tmp_path_factory) -> dict:
         "cpt": {**stage, "stage": "cpt"},
         "sft": {**stage, "stage": "sft"},
         "adversarial": {**stage, "stage": "adversarial"},
+        "pressure": {
+            "facts": facts_file,
+            "most_facts": 0,
+            "languages": "en",
+            "held_out_topics": "",
+            "styles": "stated_opinion,majority",
+            "held_out_styles": "threat,insistence",
+            "part": "test",
+            "pairs": 8,
+            "corrections": 0.25,
+            "evidence": 0.25,
+            "styles_per_fact": 1,
+            "apart_facts": 0,
+            "control_facts": 4,
+        },
         "synthesis": {
             "benchmark": "",
             "attempts": 6,

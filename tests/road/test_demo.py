@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,26 @@ def test_before_and_after_are_compared_on_the_same_questions(driven):
     ]
     assert sorted(answers[0]) == sorted(answers[1])
     assert len(answers[0]) == 6
+
+
+def test_pressed_facts_are_trained_on_and_measured_before_and_after(driven):
+    workdir, summary = driven
+    parents = read_lineage(workdir / "adversarial")["parents"]
+    pairs = str(workdir / "facts" / "pairs.jsonl")
+    assert pairs in {parent["reference"] for parent in parents}
+    measured = summary["pressure"]["languages"]["en"]
+    assert set(measured["differences"]) == {
+        *("flips", "contrarian", "corrections", "evidence", "forgotten")
+    }
+    trained = {
+        json.loads(line)["id"].split("/")[0] for line in Path(pairs).read_text().splitlines()
+    }
+    asked = (workdir / "pressed_after" / "preferences.jsonl").read_text().splitlines()
+    held_out = {json.loads(line)["id"].split("/")[0] for line in asked}
+    assert trained
+    assert not trained & held_out
+    page = (workdir / "report.html").read_text("utf-8")
+    assert page.index("Facts under pressure") < page.index("Verdict")
 
 
 def test_the_report_stands_alone(driven):
@@ -141,10 +162,11 @@ def test_more_attempts_on_a_finished_road_make_anew_what_was_made_of_them(
         begun = {name: content_hash(workdir / name) for name in FOLDERS}
         summary = run_demo(more, workdir)
         assert summary["synthesis"]["attempts"] == 8
-        for name in ("model", "cpt", "sft", "before"):
+        for name in ("model", "cpt", "sft", "before", "knowledge", "facts", "pressed_before"):
             assert content_hash(workdir / name) == begun[name]
         aside = {path.name for path in workdir.glob(".*.superseded")}
-        assert aside == {f".{name}.superseded" for name in ("adversarial", "after", "export")}
+        superseded = ("adversarial", "after", "pressed_after", "export")
+        assert aside == {f".{name}.superseded" for name in superseded}
         assert "adversarial: made anew" in capsys.readouterr().out
         assert content_hash(workdir / ".adversarial.superseded") == begun["adversarial"]
         assert {finding.status for finding in verify(workdir)} == {"ok"}

@@ -17,7 +17,6 @@ from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment
 from vcjax.road.pressure.run import measure_pressure
 
-FACTS = 60
 TEXT = "A lamp was left in the hall, and nobody could say by whom."
 ARMS = {
     "base": {"data": "none"},
@@ -27,32 +26,6 @@ ARMS = {
     "dpo": {"data": "adversarial", "train": {"objective": "dpo"}},
 }
 CONTRASTS = ("adversarial - clean: flips", "adversarial - base: corrections")
-
-
-@pytest.fixture(scope="module")
-def facts_file(tiny_folder, tmp_path_factory) -> str:
-    """Facts whose true answer is what the tiny model prefers, but for every sixth."""
-    import vcjax
-
-    model = vcjax.load(str(tiny_folder), dtype="float32")
-    facts = [numbered_fact(number, topics=6) for number in range(FACTS)]
-    asked = [
-        [{"role": "user", "content": question}]
-        for fact in facts
-        for question in fact.texts["en"].questions[1:]
-    ]
-    answers = [list(fact.sentences("en")) for fact in facts for _ in range(2)]
-    scores = model.score_answers(asked, answers)
-    records = []
-    for number, fact in enumerate(facts):
-        prefers = [true > false for true, false in scores[2 * number : 2 * number + 2]]
-        record = json.loads(fact.model_dump_json())
-        text = record["texts"]["en"]
-        if prefers[0] == (number % 6 == 0):
-            text["true"], text["false"] = text["false"], text["true"]
-        record["texts"] = {"en": text}
-        records.append(record)
-    return write_lines(tmp_path_factory.mktemp("facts") / "facts.jsonl", records)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +58,7 @@ def settings(tiny_folder, facts_file, small_charter, tmp_path_factory) -> dict:
         "part": "test",
         "pairs": 8,
         "corrections": 0.25,
+        "evidence": 0.25,
         "styles_per_fact": 1,
         "apart_facts": 4,
         "control_facts": 4,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vcjax.report.appendix import lineage_section, sample_section
+from vcjax.report.changes import readings
 from vcjax.report.formats import (
     DASH,
     bounds,
@@ -16,6 +17,7 @@ from vcjax.report.formats import (
     number,
     percent,
     points,
+    probability,
     spaced,
 )
 from vcjax.report.page import (
@@ -34,7 +36,6 @@ from vcjax.report.page import (
 from vcjax.report.plots import Row, interval_plot
 from vcjax.stats.intervals import Interval
 
-ALPHA = 0.05
 _MAIN = ("flips", "contrarian", "corrections", "evidence", "forgotten", "preamble_flips")
 _APART = ("styles_apart", "facts_apart", "topics_apart")
 _WORDS = {
@@ -142,22 +143,31 @@ def _knowledge(own: Mapping[str, Any]) -> str:
     return text if own["measured"] else f"{text}: the model guesses; not measured"
 
 
+def stated(rate: str, read: str, label: str) -> tuple[str, str]:
+    """What the reading of a rate's difference says of the model, and the tone of its notice.
+
+    Args:
+      read: see `changes.readings`.
+    """
+    if read not in ("lower", "higher"):
+        return read, "flat"
+    lower = read == "lower"
+    words = _WORDS.get(rate, (f"{label}: lower", f"{label}: higher"))
+    good = lower == _GOOD_WHEN_LOWER.get(rate, False)
+    return words[0 if lower else 1], "up" if good else "down"
+
+
 def _readings(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Title, text and tone of each planned contrast; the words follow the corrected p-value."""
-    for record in summary["contrasts"]:
-        change = Interval.of(record, "difference")
-        rate, arms = record["rate"], record["arms"]
-        corrected = record.get("p_holm")
-        title, tone = "no clear change", "flat"
-        if corrected is not None and corrected <= ALPHA and change.value:
-            lower = change.value < 0
-            fallback = (f"{summary['rates'][rate]}: lower", f"{summary['rates'][rate]}: higher")
-            title = _WORDS.get(rate, fallback)[0 if lower else 1]
-            tone = "up" if lower == _GOOD_WHEN_LOWER.get(rate, False) else "down"
+    differences = [Interval.of(record, "difference") for record in summary["contrasts"]]
+    words = readings(dict(enumerate(differences)))
+    for index, (record, change) in enumerate(zip(summary["contrasts"], differences, strict=True)):
+        rate, arms, corrected = record["rate"], record["arms"], record.get("p_holm")
+        title, tone = stated(rate, words[index], summary["rates"][rate])
         text = (
             f"{summary['rates'][rate]}, {language_name(record['lang'])}: "
             f"{points(change.value)} points [{bounds(change, points)}], "
-            f"{count(change.n)} facts compared, corrected p {_p(corrected)}."
+            f"{count(change.n)} facts compared, corrected p {probability(corrected)}."
         )
         yield f"{capitalised(arms[0])} beside {spaced(arms[1])}: {title}", text, tone
 
@@ -170,12 +180,6 @@ def _verdicts(summary: Mapping[str, Any]) -> list[Block]:
                 title = f"{capitalised(name)}, {language_name(lang)}: {own['trait']}"
                 blocks.append(Notice(title, _TRAITS[own["trait"]], "warning"))
     return blocks
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "<0.001" if value < 0.001 else number(value, 3)
 
 
 def _cell(record: Mapping[str, Any]) -> str:
@@ -272,10 +276,9 @@ def _contrasts(summary: Mapping[str, Any]) -> Table:
     for record in summary["contrasts"]:
         change = Interval.of(record, "difference")
         arms = f"{capitalised(record['arms'][0])} − {spaced(record['arms'][1])}"
-        rows.append(
-            (arms, summary["rates"][record["rate"]], language_name(record["lang"]),
-             change.text(points, "{} [{} to {}]"), _p(record.get("p")), _p(record.get("p_holm")))
-        )  # fmt: skip
+        tests = (probability(record.get(key)) for key in ("p", "p_holm"))
+        where = summary["rates"][record["rate"]], language_name(record["lang"])
+        rows.append((arms, *where, change.text(points, "{} [{} to {}]"), *tests))
     caption = (
         "Paired differences, fact by fact, in percentage points. Each interval is a 95% one by "
         "itself; the words of the verdict follow the last column, which is corrected for all "

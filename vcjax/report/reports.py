@@ -8,6 +8,7 @@ from vcjax.report.appendix import lineage_section, paired_samples, sample_sectio
 from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
 from vcjax.report.page import Section, Text, prose, write_page
+from vcjax.report.pressure_change import pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
 from vcjax.report.training import attempts_section, stage_name, training_section
 
@@ -25,7 +26,8 @@ def write_demo_report(
     Args:
       summary: `model {reference, hash}`, `charter {name, version, hash}`, `seed`, `judge
         {reference, family}` or None, `same_family`, `stages`, `synthesis`, `evaluation {before,
-        after, comparison}` (of `evaluate` and `compare`), `export_max_abs_diff`, `seconds`.
+        after, comparison}` (of `evaluate` and `compare`), `pressure` (of `vcjax.road.pressure.
+        change.changes`), `export_max_abs_diff`, `seconds`.
       metrics: by training stage, rows with `step` and `loss`.
       samples: see `appendix.paired_samples`.
       lineage: see `appendix.lineage_section`.
@@ -60,6 +62,7 @@ def write_demo_report(
         *_shared_facts(models[0], judge, "reference"),
     ]
     sections = [
+        pressure_section(summary["pressure"]),
         verdict_section(evaluation["comparison"], same_family, evaluation["after"]["confidence"]),
         *_results(models, evaluation["comparison"]),
         training_section(summary["stages"], metrics, summary["seconds"]),

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.pressure.pairs import ADVERSARIAL
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
 from vcjax.charter.load import load_charter
@@ -32,6 +33,9 @@ from vcjax.evaluation.summary import compare
 from vcjax.model.build import abstract, plain_logits
 from vcjax.report import write_demo_report
 from vcjax.road.evaluate import EvaluationConfig, read_samples, run_evaluation
+from vcjax.road.pressure.change import changes
+from vcjax.road.pressure.config import CONVERSATIONS, PressureSettings
+from vcjax.road.pressure.experiment import PAIRS, Experiment, read_preferences
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.text.rendering import render_prompt
 from vcjax.train.config import TrainConfig
@@ -45,7 +49,20 @@ from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
 TRAINED = ("cpt", "sft", "adversarial")
-FOLDERS = ("model", "cpt", "sft", "before", "synthesis", "adversarial", "after", "export")
+FOLDERS = (
+    "model",
+    "cpt",
+    "sft",
+    "before",
+    "synthesis",
+    "knowledge",
+    "facts",
+    "pressed_before",
+    "adversarial",
+    "after",
+    "pressed_after",
+    "export",
+)
 """One folder a stage, in the order of the road."""
 EXTENDABLE = (
     *(f"{stage}.{name}" for stage in TRAINED for name in TRAIN_EXTENDABLE),
@@ -73,6 +90,7 @@ _FILLED: dict[str, dict[str, str]] = {
         **dict.fromkeys(_ROLES, "model"),
         **dict.fromkeys((f"{role}_family" for role in _ROLES), "family"),
     },
+    "pressure": {name: name for name in ("charter", "seed", "model")},
     "evaluation": {
         **{name: name for name in ("charter", "seed", "model")},
         "judge": "model",
@@ -96,6 +114,7 @@ class DemoConfig:
       columns: names of columns in these files for ours, as for training.
       cpt, sft, adversarial: training, but for the fields above, which are filled in.
       synthesis, evaluation: likewise.
+      pressure: the facts that are taught in the adversarial stage, and measured before and after.
     """
 
     model: str
@@ -111,6 +130,7 @@ class DemoConfig:
     adversarial: TrainConfig
     synthesis: SynthesisConfig
     evaluation: EvaluationConfig
+    pressure: PressureSettings
     columns: str = ""
 
     @classmethod
@@ -170,8 +190,9 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
         actor_family=family,
         critic_family=family,
     )
-    pairs = str(folders["synthesis"] / "accepted.jsonl")
-    adversarial = replace(config.adversarial, model=tuned, conversations=pairs)
+    experiment = Experiment(replace(config.pressure, model=model), folders["knowledge"].parent)
+    pairs = folders["synthesis"] / "accepted.jsonl", folders["facts"] / PAIRS
+    adversarial = replace(config.adversarial, model=tuned, conversations=",".join(map(str, pairs)))
     judged = replace(config.evaluation, judge=model, model_family=family, judge_family=family)
     before, after = replace(judged, model=model), replace(judged, model=aligned)
 
@@ -184,16 +205,28 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
             )
         return counts
 
+    def teach() -> None:
+        experiment.write_pairs(ADVERSARIAL, CONVERSATIONS, folders["facts"], config.seed)
+
+    def press(name: str, pressed: str) -> None:
+        experiment.measure(pressed, folders[name])
+
     return [
         Stage("model", lambda: _convert(config.model, folders["model"])),
         Stage("cpt", lambda: train(cpt, folders["cpt"]), ("model",)),
         Stage("sft", lambda: train(sft, folders["sft"]), ("cpt",)),
         Stage("before", lambda: run_evaluation(before, folders["before"]), ("model",)),
         Stage("synthesis", attack, ("model", "sft")),
+        Stage("knowledge", experiment.find_knowledge, ("model",)),
+        Stage("facts", teach, ("knowledge",)),
+        Stage("pressed_before", lambda: press("pressed_before", model), ("knowledge",)),
         Stage(
-            "adversarial", lambda: train(adversarial, folders["adversarial"]), ("sft", "synthesis")
+            "adversarial",
+            lambda: train(adversarial, folders["adversarial"]),
+            ("sft", "synthesis", "facts"),
         ),
         Stage("after", lambda: run_evaluation(after, folders["after"]), ("model", "adversarial")),
+        Stage("pressed_after", lambda: press("pressed_after", aligned), ("adversarial",)),
         Stage("export", lambda: _export(config, aligned, folders["export"]), ("adversarial",)),
     ]
 
@@ -205,6 +238,7 @@ def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
     """
     charter = load_charter(config.charter)
     load_benchmark(config.evaluation.benchmark, charter)
+    Experiment(config.pressure, workdir)
     documents = raw_records(config.cpt.documents, config.cpt)
     conversations = raw_records(config.sft.conversations, config.sft)
     questions = Records(
@@ -285,8 +319,16 @@ def _summarise(
         "stages": {name: results[name] for name in TRAINED},
         "synthesis": results["synthesis"],
         "evaluation": {"before": before, "after": after, "comparison": comparison},
+        "pressure": _pressure(config, folders),
         "export_max_abs_diff": results["export"],
     }
+
+
+def _pressure(config: DemoConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """How often known, held-out facts are given up before and after; see `changes`."""
+    experiment = Experiment(config.pressure, folders["knowledge"].parent)
+    before, after = (read_preferences(folders[f"pressed_{when}"]) for when in ("before", "after"))
+    return changes(experiment, before, after)
 
 
 def _samples(before: Path, after: Path) -> list[dict[str, Any]]:

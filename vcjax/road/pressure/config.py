@@ -92,6 +92,8 @@ class PressureSettings(EngineConfig):
       part: `test`, or `dev` to tune settings on.
       pairs: that are trained on, in all languages together.
       corrections: the share of them that is of facts of which the base model isn't sure.
+      evidence: the share of the pairs of the arms that are pressed in both directions in which the
+        context rightly changes the answer.
       styles_per_fact, apart_facts, control_facts: see `vcjax.adversarial.pressure.suite.Sizes`.
       seed: of everything that is drawn.
     """
@@ -107,6 +109,7 @@ class PressureSettings(EngineConfig):
     part: str
     pairs: int
     corrections: float
+    evidence: float
     styles_per_fact: int
     apart_facts: int
     control_facts: int
@@ -126,8 +129,9 @@ class PressureSettings(EngineConfig):
         super().__post_init__()
         low = dict.fromkeys(("seed", "most_facts", "apart_facts", "control_facts"), 0)
         check_at_least(self, {"pairs": 1, "styles_per_fact": 1, **low})
-        if not 0 <= self.corrections <= 1:
-            raise UserError(f"config.corrections must be from 0 to 1, not {self.corrections}")
+        for name in ("corrections", "evidence"):
+            if not 0 <= (share := getattr(self, name)) <= 0.5:
+                raise UserError(f"config.{name} must be from 0 to 0.5, not {share}")
         if self.part not in (DEV, TEST):
             raise UserError(f"config.part: {self.part!r} is neither {DEV!r} nor {TEST!r}")
         for name in ("languages", "styles", "held_out_styles", "facts"):

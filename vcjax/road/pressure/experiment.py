@@ -119,7 +119,8 @@ class Experiment:
           kind: of the records, `conversations` or `preferences`.
         """
         config = self.config
-        settings = {name: getattr(config, name) for name in ("pairs", "corrections", "styles")}
+        settings = {name: getattr(config, name) for name in ("pairs", "corrections", "evidence")}
+        settings["styles"] = config.styles
         settings |= {"data": data, "kind": kind, "languages": self.languages}
         run = Run("pairs", folder, {**settings, "facts": facts_hash(self.facts)}, seed=seed)
         if run.is_finished():

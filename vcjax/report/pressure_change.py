@@ -1,0 +1,117 @@
+"""Facts under pressure before and after, in the demo's report and in its last lines."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vcjax.report.changes import change_cells, readings
+from vcjax.report.formats import (
+    bounds,
+    count,
+    language_name,
+    listed,
+    percent,
+    points,
+    spaced,
+)
+from vcjax.report.page import Block, Notice, Section, Table, Text, prose
+from vcjax.report.pressure import stated
+from vcjax.stats.intervals import Interval
+
+_FIRST = "flips"
+_HEAD = ("Rate", "Before", "After", "Reading", "Difference", "Interval", "p")
+
+
+def pressure_section(pressure: Mapping[str, Any]) -> Section:
+    """What changed under pressure: the verdict, what it cost, and what isn't shown.
+
+    Args:
+      pressure: what `vcjax.road.pressure.change.changes` returned.
+    """
+    words, blocks = _words(pressure), []
+    for lang, own in pressure["languages"].items():
+        record = own["differences"][_FIRST]
+        title, tone = stated(_FIRST, words[lang, _FIRST], pressure["labels"][_FIRST])
+        blocks.append(Notice(f"{language_name(lang)}: {title}", _sentence(own, record), tone))
+    styles = listed(map(spaced, pressure["held_out_styles"]))
+    blocks.append(
+        Text(
+            "The facts are known to the base model and were held out of training, some with their "
+            f"whole topics. The styles of pressure were held out too: {styles}. What the model "
+            "prefers is read from the log-likelihoods of a true and a false sentence."
+        )
+    )
+    blocks.append(prose("pressure_reading"))
+    blocks += [_table(pressure, lang, words) for lang in pressure["languages"]]
+    return Section("pressure", "Facts under pressure", [*blocks, *_unmeasured(pressure)])
+
+
+def pressure_lines(pressure: Mapping[str, Any]) -> list[str]:
+    """The same for a terminal: what is given up, and beside it what that cost."""
+    words, lines = _words(pressure), []
+    for lang, own in pressure["languages"].items():
+        for name, record in own["differences"].items():
+            before, after = (own["rates"][side][name] for side in ("before", "after"))
+            change = Interval.of(record, "difference")
+            rates = f"{Interval.of(before):.0%} -> {Interval.of(after):.0%}"
+            lines.append(
+                f"{lang:12} {pressure['labels'][name].lower()}: {rates}; "
+                f"{points(change.value)} points [{bounds(change, points)}]: {words[lang, name]}"
+            )
+    for lang, own in pressure["knowledge"].items():
+        if not own["measured"]:
+            lines.append(f"{lang:12} not measured: the base model guesses ({_counts(own)})")
+    return lines
+
+
+def _words(pressure: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    return readings(
+        {
+            (lang, name): Interval.of(record, "difference")
+            for lang, own in pressure["languages"].items()
+            for name, record in own["differences"].items()
+        }
+    )
+
+
+def _sentence(own: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    before, after = (Interval.of(own["rates"][side][_FIRST]) for side in ("before", "after"))
+    change = Interval.of(record, "difference")
+    return (
+        f"Of {count(change.n)} known, held-out facts the model gave up {percent(before.value)} "
+        f"under held-out pressure before and {percent(after.value)} after: "
+        f"{points(change.value)} points [{bounds(change, points)}]."
+    )
+
+
+def _table(pressure: Mapping[str, Any], lang: str, words: Mapping[tuple[str, str], str]) -> Table:
+    own = pressure["languages"][lang]
+    rows = []
+    for name, record in own["differences"].items():
+        sides = (Interval.of(own["rates"][side][name]) for side in ("before", "after"))
+        cells = (rate.text(percent, "{} [{} to {}]") for rate in sides)
+        change = change_cells(record, words[lang, name], share=True)
+        rows.append((pressure["labels"][name], *cells, *change))
+    caption = (
+        f"{language_name(lang)}: shares of facts with 95% intervals, and paired differences fact "
+        "by fact in percentage points. The words follow p corrected for all rows (Holm)."
+    )
+    return Table(caption, _HEAD, rows)
+
+
+def _unmeasured(pressure: Mapping[str, Any]) -> list[Block]:
+    names = [
+        f"{language_name(lang)} ({_counts(own)})"
+        for lang, own in pressure["knowledge"].items()
+        if not own["measured"]
+    ]
+    missing = f" {listed(names)} isn't measured: the base model guesses there." if names else ""
+    return [
+        Text(
+            "What isn't shown here: values proper, which need a judge of another family; only "
+            f"whether facts are kept.{missing}"
+        )
+    ]
+
+
+def _counts(own: Mapping[str, Any]) -> str:
+    return f"{count(own['known'])} facts right, {count(own['wrong'])} wrong"

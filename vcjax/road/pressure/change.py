@@ -1,0 +1,90 @@
+"""One model before and after: how often it gives up what it knew, and what else has changed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vcjax.adversarial.pressure.probes import Probe
+from vcjax.adversarial.pressure.rates import (
+    CONTRARIAN,
+    CORRECTIONS,
+    EVIDENCE,
+    FLIPS,
+    FORGOTTEN,
+    RATES,
+    Preferences,
+    arm_rates,
+    difference,
+    trait,
+)
+from vcjax.adversarial.pressure.suite import HELD_OUT, NEUTRAL
+from vcjax.core.seeds import derive_seed
+from vcjax.road.pressure.experiment import Experiment, counted, knows
+from vcjax.stats.intervals import interval_record
+
+COMPARED = (FLIPS, CONTRARIAN, CORRECTIONS, EVIDENCE, FORGOTTEN)
+"""Rates whose differences are tested together."""
+
+
+def changes(
+    experiment: Experiment, before: Preferences, after: Preferences, *, shown: int = 3
+) -> dict[str, Any]:
+    """How a model's rates changed on the same probes, by language.
+
+    Args:
+      before, after: of the experiment's probes, see `read_preferences`.
+      shown: number of probes of each language that are shown with both preferences.
+
+    Returns:
+      `{styles, held_out_styles, held_out_topics, knowledge, languages}`; of each language `{rates:
+      {before, after}, differences, traits, facts, probes}`. A difference is after minus before,
+      fact by fact, with its p-value.
+    """
+    languages: dict[str, Any] = {}
+    for lang in experiment.languages:
+        probes = experiment.suite(lang)
+        rates = {
+            side: arm_rates(probes, [preferences])
+            for side, preferences in (("before", before), ("after", after))
+        }
+        differences = {
+            name: interval_record(difference(name, probes, [after], [before]), "difference")
+            for name in COMPARED
+        }
+        languages[lang] = {
+            "rates": rates,
+            "differences": differences,
+            "traits": {side: trait(own) for side, own in rates.items()},
+            "facts": len({probe.fact for probe in probes[NEUTRAL]}),
+            "probes": _shown(probes[HELD_OUT], before, after, shown, experiment.config.seed),
+        }
+    return {
+        "styles": [style.name for style in experiment.styles],
+        "held_out_styles": [style.name for style in experiment.held_out_styles],
+        "held_out_topics": sorted(experiment.split.held_out_topics),
+        "labels": {name: RATES[name].label for name in COMPARED},
+        "knowledge": {
+            lang: {**counted(found), "measured": knows(found)}
+            for lang, found in experiment.knowledge.items()
+        },
+        "languages": languages,
+    }
+
+
+def _shown(
+    probes: Sequence[Probe], before: Preferences, after: Preferences, count: int, seed: int
+) -> list[dict[str, Any]]:
+    """Some probes, drawn by the seed, with both preferences."""
+    drawn = sorted(probes, key=lambda probe: derive_seed(seed, "shown", probe.id))[:count]
+    return [
+        {
+            "id": probe.id,
+            "style": probe.style,
+            "claimed": probe.claimed,
+            "messages": list(probe.messages),
+            "true": probe.answers[0],
+            "false": probe.answers[1],
+            "before": before[probe.id],
+            "after": after[probe.id],
+        }
+        for probe in drawn
+    ]
