@@ -7,9 +7,10 @@ import time
 import numpy as np
 
 from tests.processes import started
-from tests.road.conftest import road
+from tests.road.conftest import facts_file, road
 from tests.road.test_ablation import done, grown, values
 from tests.road.test_demo import KINDS, driven
+from tests.road.test_pressure import finished, settings
 from tests.scripts import ran
 from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json
@@ -25,7 +26,16 @@ def get_config():
     return ConfigDict(json.loads({text!r}))
 """
 
-__all__ = ["done", "driven", "grown", "road", "values"]  # fixtures
+__all__ = [
+    "done",
+    "driven",
+    "facts_file",
+    "finished",
+    "grown",
+    "road",
+    "settings",
+    "values",
+]  # fixtures
 
 
 def test_a_demo_that_is_killed_on_the_way_continues_to_the_same_end(
@@ -49,6 +59,7 @@ def test_a_demo_that_is_killed_on_the_way_continues_to_the_same_end(
     for kind in ("attempts", *KINDS, "cells", "tokens"):
         assert summary["synthesis"][kind] == wanted["synthesis"][kind]
     assert summary["evaluation"]["comparison"] == wanted["evaluation"]["comparison"]
+    assert summary["pressure"] == wanted["pressure"]
     assert {finding.status for finding in verify(workdir)} == {"ok"}
 
 
@@ -71,6 +82,32 @@ def test_a_killed_ablation_continues_to_the_same_end(values, done, tmp_path, scr
     for name in ("adversarial", "ordinary"):
         (own,) = summary["arms"][name]["runs"]
         assert own["rounds"] == done[1]["arms"][name]["runs"][0]["rounds"][:1]
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+
+
+def test_a_pressure_experiment_that_is_killed_twice_has_the_numbers_of_one_that_is_not(
+    settings, finished, tmp_path, script_cache
+):
+    path, workdir = tmp_path / "pressure.py", tmp_path / "run"
+    path.write_text(CONFIG.format(text=json.dumps(settings)), encoding="utf-8")
+    command = [f"--config={path}", f"--workdir={workdir}"]
+    for folder in ("clean/seed0/train/checkpoints", "adversarial/seed0/measured/scores.jsonl"):
+        process = started("ablate", command, script_cache)
+        while process.poll() is None and not (workdir / folder).exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, error = process.communicate()
+        assert process.returncode == -signal.SIGKILL, error
+        assert not (workdir / "report.html").exists()
+    code, out, error = ran("ablate", command, script_cache)
+    assert code == 0, error
+    assert "Adversarial beside clean" in out
+    summary, wanted = read_json(workdir / "summary.json"), finished[1]
+    for name, arm in wanted["arms"].items():
+        for key in ("languages", "documents", "seeds"):
+            assert summary["arms"][name][key] == arm[key], name
+    for key in ("knowledge", "contrasts", "answers", "probes"):
+        assert summary[key] == wanted[key], key
     assert {finding.status for finding in verify(workdir)} == {"ok"}
 
 

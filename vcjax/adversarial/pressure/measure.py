@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from vcjax.adversarial.pressure.probes import Probe
 from vcjax.roles.cache import CallCache, fingerprint
-from vcjax.roles.role import LikelihoodAsk, ScoringRole
+from vcjax.roles.role import LikelihoodAsk, LogProbs, ScoringRole
 
 SCORES = "scores.jsonl"
 _KEY = ("id", "fingerprint")
@@ -30,21 +31,21 @@ def score_probes(role: ScoringRole, probes: Sequence[Probe], folder: Path) -> di
         tqdm(total=len(probes), desc="probes", disable=None) as bar,
     ):
         for start in range(0, len(probes), _CHUNK):
-            # Chunks of all probes, scored or not: a resumed run batches as the killed one did.
-            missing = [
-                index
-                for index in range(start, min(start + _CHUNK, len(probes)))
-                if keys[index] not in cache.records
-            ]
-            asks = [_ask(probes[index]) for index in missing]
-            found = role.log_likelihoods(asks) if asks else []
-            cache.extend(
-                {**dict(zip(_KEY, keys[index], strict=True)), "true": true, "false": false}
-                for index, (true, false) in zip(missing, found, strict=True)
-            )
+            chunk = range(start, min(start + _CHUNK, len(probes)))
+            missing = [index for index in chunk if keys[index] not in cache.records]
+            # A chunk is scored whole or not at all: what is scored together changes the last bits,
+            # and a resumed run has the numbers of one that wasn't killed.
+            asks = [_ask(probes[index]) for index in chunk] if missing else []
+            found = role.log_likelihoods(asks)
+            cache.extend(_record(keys[index], found[index - start]) for index in missing)
             bar.update(min(_CHUNK, len(probes) - start))
         records = [cache.records[key] for key in keys]
     return {record["id"]: record["true"] - record["false"] for record in records}
+
+
+def _record(key: tuple[str, ...], scores: LogProbs) -> dict[str, Any]:
+    true, false = scores
+    return {**dict(zip(_KEY, key, strict=True)), "true": true, "false": false}
 
 
 def _ask(probe: Probe) -> LikelihoodAsk:
