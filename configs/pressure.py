@@ -91,11 +91,11 @@ def _train() -> ConfigDict:
     filled = ("model", "documents", "conversations", "preferences", "replay", "charter", "seed")
     for field in (*filled, "on_bad_record"):  # the experiment fills them in
         del config[field]
-    config.steps = 60
+    config.steps = 90  # an epoch of the longest arm
     config.batch_size = 2
     config.length = 256
-    config.learning_rate = 1e-4
+    config.learning_rate = 2e-4
     config.warmup_steps = 6
-    config.checkpoint_every = 60
+    config.checkpoint_every = 90
     config.keep = 1
     return config

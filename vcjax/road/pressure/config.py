@@ -191,8 +191,8 @@ class PressureConfig(PressureSettings):
         arms = values.get("arms")
         if not isinstance(arms, Mapping):
             raise UserError(f"config.arms: must be arms by their names, not {arms!r}")
-        built = tuple(_arm(filled, name, arm) for name, arm in arms.items())
-        config = replace(shared, arms=built)
+        built = [_arm(filled, name, arm) for name, arm in arms.items()]
+        config = replace(shared, arms=tuple(sorted(built, key=_rank)))
         config._check_arms()
         return config
 
@@ -242,6 +242,12 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> PressureArm:
     if arm.train.kind == "documents":
         raise UserError(f"config.{where}.train.stage: pairs are no documents; name sft")
     return arm
+
+
+def _rank(arm: PressureArm) -> tuple[bool, bool, int, str]:
+    """The base model first, then what isn't trained: configs have arms in alphabetical order."""
+    kind = DATA.index(arm.data) if arm.data in DATA else len(DATA)
+    return not arm.is_base, arm.trains, kind, arm.name
 
 
 def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
