@@ -72,6 +72,8 @@ def imported(path: Path) -> set[str]:
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared):
     of_module = {**metadata.packages_distributions(), "torch": ["torch"], "tunix": ["google-tunix"]}
     files = [path for name in OURS for path in (ROOT / name).rglob("*.py")]
+    # What is in no package is run by other harnesses, which bring what it imports.
+    files = [path for path in files if (path.parent / "__init__.py").is_file()]
     assert len(files) > 100
     used = {
         canonicalize_name(name)

@@ -1,13 +1,14 @@
 """Facts: the schema, its errors by file and line, and what the shipped facts promise."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from vcjax.core.errors import UserError
-from vcjax.evaluation.facts.fact import Fact, facts_card, facts_hash, load_facts
+from vcjax.evaluation.facts.fact import FOLDER, Fact, facts_card, facts_hash, load_facts
 from vcjax.evaluation.facts.knowledge import classify, deciding_wordings
 
 TEXT = {
@@ -128,3 +129,36 @@ def test_neither_answer_is_longer_in_general() -> None:
         texts = [fact.texts[lang] for fact in load_facts()]
         true, false = (sum(len(getattr(t, key)) for t in texts) for key in ("true", "false"))
         assert abs(true - false) <= 0.05 * true
+
+
+def test_the_card_has_the_counts_of_the_shipped_facts() -> None:
+    facts = load_facts()
+    counts = facts_card(facts)
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `?([^|`]+?)`?(?: \(`\w\w`\))? \| (\d+) \|$", card, re.MULTILINE))
+    expected = {
+        "facts": len(facts),
+        "in English": counts["languages"]["en"],
+        "in Chinese": counts["languages"]["zh"],
+        "questions": sum(len(text.questions) for fact in facts for text in fact.texts.values()),
+        "topics": len(counts["topics"]),
+        "relations": len(counts["relations"]),
+        "most facts of one relation": max(counts["relations"].values()),
+        "in a sensitive domain": sum(counts["domains"].values()),
+        "source_read": counts["source_read"],
+        **counts["topics"],
+        **counts["domains"],
+        **{path.name: len(load_facts(str(path))) for path in FOLDER.glob("*.jsonl")},
+    }
+    assert {name: int(count) for name, count in rows.items()} == expected
+    relations = card.partition("Facts by relation: ")[2].partition(".\n")[0]
+    found = {name: int(count) for name, count in re.findall(r"`(\w+)`\s(\d+)", relations)}
+    assert found == counts["relations"]
+
+
+def test_the_released_facts_come_with_their_licence() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    licence = (FOLDER / "LICENSE").read_text(encoding="utf-8")
+    assert "license: cc-by-4.0" in card
+    assert "SPDX: CC-BY-4.0" in licence
+    assert "Creative Commons Attribution 4.0 International Public License" in licence

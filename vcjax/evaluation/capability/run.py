@@ -22,7 +22,7 @@ from vcjax.core.run import Run
 from vcjax.core.stores import on_disk
 from vcjax.evaluation.capability.caching import REQUEST_KEY, CachedLM
 from vcjax.evaluation.capability.model import VcjaxLM, open_endpoint, unanswered
-from vcjax.evaluation.capability.tasks import load_tasks, local_data
+from vcjax.evaluation.capability.tasks import check_rendering, load_tasks, local_data
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
@@ -91,6 +91,7 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
     if (summary := run.finished(result=RESULT)) is not None:
         return summary
     tasks = load_tasks(config.tasks, config.task_path)
+    check_rendering(tasks, config.apply_chat_template)
     lm, about, parents = _open_model(config, run.workdir)
     with run.opened() as folder:
         write_sources(folder, parents)

@@ -47,6 +47,15 @@ def load_tasks(names: Sequence[str], folder: str | None) -> list[Task | Group]:
     return loaded
 
 
+def check_rendering(tasks: Sequence[Task | Group], apply_chat_template: bool) -> None:
+    """Raises: UserError, where conversations would be asked without a chat template."""
+    for task in leaves(tasks):
+        if getattr(task, "NEEDS_CHAT_TEMPLATE", False) and not apply_chat_template:
+            raise UserError(
+                f"task {task.task_name}: is of conversations; give --apply_chat_template"
+            )
+
+
 def local_data(tasks: Sequence[Task | Group]) -> list[Path]:
     """The tasks' data files that are on this machine."""
     files = {file for task in leaves(tasks) for file in _data_files(task)}
