@@ -1,6 +1,6 @@
 """Facts with a true and a false answer: a question whose answer needs no judge.
 
-    facts/*.jsonl (shipped) or a user's files
+    facts/*.jsonl (shipped), a user's files, or a published data set (importers.py)
           |  fact.load_facts        one schema, checked line by line
           v
     Fact: question in several wordings, true and false answer, topic, source; in each language

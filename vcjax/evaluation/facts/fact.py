@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator as validates
@@ -16,6 +16,7 @@ from pydantic import model_validator as validates
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_jsonl
 from vcjax.core.validation import explain
+from vcjax.evaluation.facts.importers import import_facts, split_reference
 from vcjax.text.language import Language
 
 SHIPPED = "shipped"
@@ -94,23 +95,28 @@ def load_facts(references: str | Sequence[str] = SHIPPED) -> list[Fact]:
     """Reads facts, in the order of the files and their lines.
 
     Args:
-      references: `shipped`, or JSONL files of the same schema; several separated by commas.
+      references: `shipped`, JSONL files of the same schema, or published data sets, such as
+        `parrot:FILE` (see `vcjax.evaluation.facts.importers`); several separated by commas.
 
     Raises:
       UserError: a missing file, a line that breaks the schema, an id that comes twice, no facts.
     """
-    if isinstance(references, str):
-        references = [each.strip() for each in references.split(",") if each.strip()]
     facts: dict[str, Fact] = {}
-    for path in _files(references):
-        for number, record in read_jsonl(path):
-            fact = _read(record, f"{path}:{number}")
+    for name, path in _files(references):
+        for where, record in _records(name, path):
+            fact = _read(record, where)
             if fact.id in facts:
-                raise UserError(f"{path}:{number}: the id {fact.id!r} comes twice")
+                raise UserError(f"{where}: the id {fact.id!r} comes twice")
             facts[fact.id] = fact
     if not facts:
-        raise UserError(f"{', '.join(references) or 'config.facts'}: no facts")
+        names = references if isinstance(references, str) else ", ".join(references)
+        raise UserError(f"{names or 'config.facts'}: no facts")
     return list(facts.values())
+
+
+def left_out(references: str | Sequence[str]) -> int:
+    """How many items of published data sets are no facts; see `importers.Imported`."""
+    return sum(import_facts(name, path).left_out for name, path in _files(references) if name)
 
 
 def in_language(facts: Iterable[Fact], lang: Language) -> list[Fact]:
@@ -138,21 +144,30 @@ def facts_card(facts: Sequence[Fact]) -> dict[str, object]:
 
 def fact_paths(references: str | Sequence[str]) -> list[Path]:
     """The files of the references, for a lineage."""
+    return [path for _, path in _files(references)]
+
+
+def _files(references: str | Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The files, each with the name of the published data set that it is of, if any."""
     if isinstance(references, str):
         references = [each.strip() for each in references.split(",") if each.strip()]
-    return list(_files(references))
-
-
-def _files(references: Sequence[str]) -> Iterator[Path]:
     for reference in references:
         if reference == SHIPPED:
-            yield from sorted(FOLDER.glob("*.jsonl"))
+            yield from (("", path) for path in sorted(FOLDER.glob("*.jsonl")))
         else:
-            yield Path(reference)
+            yield split_reference(reference)
 
 
-def _read(record: dict[str, object], line: str) -> Fact:
+def _records(name: str, path: Path) -> Iterator[tuple[str, Any]]:
+    """Records of facts, each with where it was read."""
+    if name:
+        yield from import_facts(name, path).records
+    else:
+        yield from ((f"{path}:{number}", record) for number, record in read_jsonl(path))
+
+
+def _read(record: Any, where: str) -> Fact:
     try:
         return Fact.model_validate(record)
     except ValidationError as failure:
-        raise UserError(f"{line}: {explain(failure, Fact)}") from None
+        raise UserError(f"{where}: {explain(failure, Fact)}") from None
