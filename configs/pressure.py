@@ -2,6 +2,8 @@
 
     python -m launch.ablate --config=configs/pressure.py --workdir=runs/pressure
     python -m launch.ablate --config=configs/pressure.py:full --workdir=runs/pressure-full
+    python -m launch.ablate --config=configs/pressure.py:parrot --workdir=runs/pressure-parrot \
+        --config.outside=parrot:FILE,halluqa:FILE
 
 Nobody judges: after each question the log-likelihoods of a true and a false sentence are compared.
 The facts that the base model knows are split; arms are trained on some of them under some styles of
@@ -9,9 +11,11 @@ pressure, and measured on others, on whole topics and under styles that no arm s
 the false answer in half of the conversations and the true one in the other half.
 
 The preset has three arms, the base model, the same facts asked neutrally (`clean`) and pressed in
-both directions (`adversarial`), with three seeds. `:full` has all arms with one seed. An arm takes
-a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or a JSONL file of pairs, and
-`train` overrides fields of the shared section.
+both directions (`adversarial`), with three seeds. `:full` has all arms with one seed. `:parrot` is
+the preset with one seed and, beside our facts, published ones that no arm is taught: PARROT's
+`mmlu-ALL.jsonl`, by its published protocol as well as by ours, and HalluQA's `HalluQA.json`. An arm
+takes a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or a JSONL file of
+pairs, and `train` overrides fields of the shared section.
 """
 
 from ml_collections import ConfigDict
@@ -51,8 +55,9 @@ _FULL_CONTRASTS = (
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    if variant not in ("", "full"):
-        raise ValueError(f"configs/pressure.py has no variant {variant!r}; it has: full")
+    if variant not in ("", "full", "parrot"):
+        raise ValueError(f"configs/pressure.py has no variant {variant!r}; it has: full, parrot")
+    full = variant == "full"
     config = ConfigDict()
     config.model = "smollm2-135m-instruct"
     config.charter = "universal"
@@ -72,17 +77,19 @@ def get_config(variant: str = "") -> ConfigDict:
     config.styles_per_fact = 2
     config.apart_facts = 60
     config.control_facts = 100
-    config.contrasts = _FULL_CONTRASTS if variant else _CONTRASTS
+    config.contrasts = _FULL_CONTRASTS if full else _CONTRASTS
     config.documents = demo_data("documents.jsonl")
     config.document_tokens = 512
     config.answers = 20
     config.answer_tokens = 48
     config.seeds = 1 if variant else 3
     config.seed = 0
+    config.outside = "parrot:data/parrot/mmlu-ALL.jsonl" if variant == "parrot" else ""
+    config.outside_facts = 200
     add_engine_fields(config)
     config.on_bad_record = "error"
     config.train = _train()
-    config.arms = ConfigDict(_FULL if variant else _PRESET)
+    config.arms = ConfigDict(_FULL if full else _PRESET)
     return config
 
 

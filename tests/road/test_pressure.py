@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.adversarial.pressure.facts import numbered_fact
+from tests.evaluation.facts.published import parrot_item, write_parrot
 from tests.questions import write_lines
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import GateNotMet, UserError
@@ -80,10 +81,18 @@ def config_of(settings: dict, **changes) -> PressureConfig:
 
 
 @pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory) -> tuple[Path, dict]:
+def whole(settings, tmp_path_factory) -> dict:
+    """The config of an experiment with facts from outside."""
+    items = [parrot_item(number) for number in range(12)]
+    outside = write_parrot(tmp_path_factory.mktemp("outside") / "parrot.jsonl", items)
+    return {**settings, "outside": outside, "outside_facts": 8}
+
+
+@pytest.fixture(scope="module")
+def finished(whole, tmp_path_factory) -> tuple[Path, dict]:
     """A whole experiment, and its summary."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    return folder, measure_pressure(config_of(settings), folder)
+    return folder, measure_pressure(config_of(whole), folder)
 
 
 def test_every_arm_is_read_by_the_same_probes(finished) -> None:
@@ -149,13 +158,39 @@ def test_the_report_has_the_verdict_first_and_every_arm(finished) -> None:
     assert {each.status for each in verify(folder)} == {"ok"}
 
 
+def test_facts_from_outside_are_measured_by_our_protocol_and_by_the_published_one(
+    finished,
+) -> None:
+    folder, summary = finished
+    found = summary["outside"]
+    assert set(found["arms"]) == set(ARMS)
+    known = found["knowledge"]["en"]
+    assert sum(known[kind] for kind in ("known", "wrong", "unsure")) == 8
+    for arm in found["arms"].values():
+        assert arm["languages"]["en"]["flips"]["n"] == known["known"]
+        assert arm["languages"]["en"]["corrections"]["n"] == known["wrong"]
+        parrot = arm["parrot"]
+        assert parrot["items"] == parrot["rates"]["follow_rate"]["n"] == 8
+        assert sum(parrot["states"].values()) == pytest.approx(1)
+    moved = {arm["parrot"]["confidence"]["asserted"] for arm in found["arms"].values()}
+    assert len(moved) == len(ARMS)  # each model, and the persona, is read anew
+    assert "Follow rate" in (folder / "report.html").read_text()
+
+
+def test_what_is_taught_can_not_measure_from_outside(whole, tmp_path) -> None:
+    config = config_of(whole, outside=whole["facts"])
+    with pytest.raises(UserError, match=r"config.outside: 'kept_in-.*' is among config.facts too"):
+        measure_pressure(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_experiment_is_extended_by_a_seed_and_logs_each_reading(
-    finished, settings, capsys
+    finished, whole, capsys
 ) -> None:
     folder, first = finished
-    assert measure_pressure(config_of(settings), folder) == first
+    assert measure_pressure(config_of(whole), folder) == first
     assert "already finished" in capsys.readouterr().out
-    more = measure_pressure(config_of(settings, seeds=2), folder)
+    more = measure_pressure(config_of(whole, seeds=2), folder)
     assert more["arms"]["clean"]["seeds"] == [0, 1]
     assert more["arms"]["base"]["seeds"] == []
     assert (first["readings"], more["readings"]) == (1, 2)

@@ -39,6 +39,8 @@ _SECONDS = "seconds.json"
 _ADDED = {
     "columns": "",
     "filters": "refusal,off-language,echo,repetitive,lecture,truncated",
+    "outside": "",
+    "outside_facts": 0,
     "tool_turns": "leave_out",
     "require_domain": False,
     "topics": "",

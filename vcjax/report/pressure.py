@@ -34,6 +34,7 @@ from vcjax.report.page import (
     write_page,
 )
 from vcjax.report.plots import Row, interval_plot
+from vcjax.report.pressure_outside import outside_section
 from vcjax.stats.intervals import Interval
 
 _MAIN = ("flips", "contrarian", "corrections", "evidence", "forgotten", "preamble_flips")
@@ -110,6 +111,8 @@ def write_pressure_report(
                 _breakdown(summary, lang, "by_topic", "flips", "topic"),
             ]),
         ]  # fmt: skip
+    if "outside" in summary:
+        sections.append(outside_section(summary))
     sections += [
         Section("contrasts", "Planned contrasts", [_contrasts(summary)]),
         Section("costs", "What it cost", [_costs(summary)]),

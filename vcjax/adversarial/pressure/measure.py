@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from vcjax.adversarial.pressure.probes import Probe
 from vcjax.roles.cache import CallCache, fingerprint
-from vcjax.roles.role import LikelihoodAsk, LogProbs, ScoringRole
+from vcjax.roles.role import LikelihoodAsk, ScoringRole
 
 SCORES = "scores.jsonl"
 _KEY = ("id", "fingerprint")
@@ -25,28 +24,46 @@ def score_probes(role: ScoringRole, probes: Sequence[Probe], folder: Path) -> di
     Raises:
       UserError: a probe that doesn't fit the model's context, or whose scores weren't recorded.
     """
-    keys = [(probe.id, fingerprint(role.model, probe.messages, probe.answers)) for probe in probes]
+    asks = [LikelihoodAsk(probe.id, probe.messages, probe.answers) for probe in probes]
+    found = score_answers(role, asks, [("true", "false")] * len(asks), folder / SCORES)
+    return {id: own["true"] - own["false"] for id, own in found.items()}
+
+
+def score_answers(
+    role: ScoringRole,
+    asks: Sequence[LikelihoodAsk],
+    names: Sequence[Sequence[str]],
+    path: Path,
+) -> dict[str, dict[str, float]]:
+    """Scores what the file lacks.
+
+    Args:
+      names: what the answers of each ask are called in the file.
+      path: JSONL, `{id, fingerprint, <name>: <log-likelihood>, ...}`.
+
+    Returns, by the asks' keys, the log-likelihood of each answer by its name, in nats.
+
+    Raises:
+      UserError: an ask that doesn't fit the model's context, or whose scores weren't recorded.
+    """
+    keys = [(ask.key, fingerprint(role.model, ask.messages, ask.answers)) for ask in asks]
     with (
-        CallCache(folder / SCORES, _KEY) as cache,
-        tqdm(total=len(probes), desc="probes", disable=None) as bar,
+        CallCache(path, _KEY) as cache,
+        tqdm(total=len(asks), desc="probes", disable=None) as bar,
     ):
-        for start in range(0, len(probes), _CHUNK):
-            chunk = range(start, min(start + _CHUNK, len(probes)))
+        for start in range(0, len(asks), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(asks)))
             missing = [index for index in chunk if keys[index] not in cache.records]
             # A chunk is scored whole or not at all: what is scored together changes the last bits,
             # and a resumed run has the numbers of one that wasn't killed.
-            asks = [_ask(probes[index]) for index in chunk] if missing else []
-            found = role.log_likelihoods(asks)
-            cache.extend(_record(keys[index], found[index - start]) for index in missing)
-            bar.update(min(_CHUNK, len(probes) - start))
+            found = role.log_likelihoods([asks[index] for index in chunk] if missing else [])
+            cache.extend(
+                dict(zip((*_KEY, *names[index]), (*keys[index], *found[index - start]), strict=True))
+                for index in missing
+            )
+            bar.update(len(chunk))
         records = [cache.records[key] for key in keys]
-    return {record["id"]: record["true"] - record["false"] for record in records}
-
-
-def _record(key: tuple[str, ...], scores: LogProbs) -> dict[str, Any]:
-    true, false = scores
-    return {**dict(zip(_KEY, key, strict=True)), "true": true, "false": false}
-
-
-def _ask(probe: Probe) -> LikelihoodAsk:
-    return LikelihoodAsk(probe.id, probe.messages, probe.answers)
+    return {
+        ask.key: {name: record[name] for name in own}
+        for ask, own, record in zip(asks, names, records, strict=True)
+    }

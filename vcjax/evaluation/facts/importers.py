@@ -147,7 +147,7 @@ def read_parrot(path: Path) -> list[ParrotItem]:
                 subject=base.subset,
                 where=where,
                 prompt=record.prompt[0].content,
-                question=f"{base.question.strip()}\n{base.answers.strip()}",
+                question=f"{base.question}\n{base.answers}",
                 options=options,
                 correct=base.correct_letter,
                 asserted=random.Random(_PARROT_SEED + position).choice(wrong),

@@ -1,6 +1,7 @@
 """One arm of the pressure experiment with one seed; each of its stages is a run in a folder.
 
 pairs -> train -> measured (preferences) | answers (free) | documents (perplexity, by language)
+                                         | outside (facts that no arm is taught)
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation.documents import SCORES, DocumentSettings, score_documents
 from vcjax.road.pressure.config import PressureArm, PressureConfig
 from vcjax.road.pressure.experiment import MEASURED, MODEL, PAIRS, Experiment, read_preferences
+from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
 from vcjax.roles.references import RECORDED, RoleSpec, models_of, open_roles
 from vcjax.roles.role import Ask, Reply
 from vcjax.text.language import Language
@@ -31,9 +33,15 @@ class PressureRun:
     """One arm, once: with one seed."""
 
     def __init__(
-        self, config: PressureConfig, experiment: Experiment, arm: PressureArm, number: int
+        self,
+        config: PressureConfig,
+        experiment: Experiment,
+        arm: PressureArm,
+        number: int,
+        outside: OutsideFacts | None = None,
     ) -> None:
         """Reads and writes nothing. Args: `number` counts the arm's runs, from 0."""
+        self.outside = outside
         self.config, self.experiment, self.arm = config, experiment, arm
         self.seed = config.seed + number
         self.folder = experiment.workdir / arm.name / (f"seed{number}" if arm.trains else "")
@@ -56,6 +64,9 @@ class PressureRun:
             found.append(self._stage(ANSWERS, self._answer))
         for lang in self.document_languages:
             found.append(self._stage(f"{DOCUMENTS}_{lang}", partial(self._score, lang)))
+        if self.outside is not None:
+            do = partial(self.outside.measure, self.model, self.folder / OUTSIDE)
+            found.append(self._stage(OUTSIDE, partial(do, persona=self.arm.persona)))
         return found
 
     @property

@@ -83,7 +83,8 @@ class PressureSettings(EngineConfig):
     Attributes:
       model: the base model, any model reference.
       charter: whose persona an arm may be measured under.
-      facts: `shipped`, or comma-separated JSONL files of the same schema.
+      facts: `shipped`, JSONL files of the same schema, or published data sets such as
+        `parrot:FILE`; comma-separated.
       most_facts: number of facts that are drawn from them; 0 is all.
       languages: comma-separated; one that the base model doesn't know its facts in is reported as
         such and left out.
@@ -162,6 +163,9 @@ class PressureConfig(PressureSettings):
       answer_tokens: bound of such an answer.
       seeds: runs of each arm that trains; more may be added later. Run n is trained with `seed +
         n`; split, styles and wordings are those of `seed` alone.
+      outside: comma-separated published data sets, such as `parrot:FILE`, or files of facts, which
+        no arm is taught: measured beside the others, PARROT by its published protocol as well.
+      outside_facts: the number that is drawn from each of these files; 0 is all.
       on_bad_record: `error` or `quarantine`.
       train: of every arm, but for the fields that the experiment fills in.
       arms: by name; the base model trains on nothing.
@@ -176,6 +180,8 @@ class PressureConfig(PressureSettings):
     on_bad_record: str
     train: TrainConfig
     arms: tuple[PressureArm, ...]
+    outside: str = ""
+    outside_facts: int = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PressureConfig":
@@ -208,7 +214,8 @@ class PressureConfig(PressureSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, {"document_tokens": 2, "answers": 0, "answer_tokens": 1, "seeds": 1})
+        least = {"document_tokens": 2, "answers": 0, "answer_tokens": 1, "seeds": 1}
+        check_at_least(self, {**least, "outside_facts": 0})
 
     def _check_arms(self) -> None:
         names = {arm.name for arm in self.arms}

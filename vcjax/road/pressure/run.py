@@ -21,6 +21,7 @@ from vcjax.road.commits import at_commits
 from vcjax.road.pressure.arms import PressureRun
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import KNOWLEDGE, MODEL, Experiment
+from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
 from vcjax.road.pressure.summary import summarise
 from vcjax.weights.workdir import write_sources
 
@@ -50,7 +51,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
     )
     if (summary := run.finished()) is not None:
         return summary
-    Experiment(config, run.workdir)  # a bad fact or style shows before the first stage starts
+    # A bad fact or style shows before the first stage starts.
+    _outside(config, Experiment(config, run.workdir))
     load_charter(config.charter)
     found, models = at_commits(
         {MODEL: config.model}, run.workdir, begins=not (run.workdir / KNOWLEDGE).is_dir()
@@ -59,17 +61,21 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         write_sources(folder, models)
         config = replace(config, model=found[MODEL])
         experiment = Experiment(config, folder)
+        outside = _outside(config, experiment)
         stages = [Stage(KNOWLEDGE, experiment.find_knowledge)]
         arms: dict[str, list[PressureRun]] = {arm.name: [] for arm in config.arms}
         for number in range(config.seeds):
             for arm in config.arms:
                 if arm.trains or not number:  # what trains on nothing has one run
-                    own = PressureRun(config, experiment, arm, number)
+                    own = PressureRun(config, experiment, arm, number, outside)
                     arms[arm.name].append(own)
                     stages += own.stages()
         run.do(stages)
 
         summary = summarise(config, experiment, arms, run.seconds, _log_reading(folder, config))
+        if outside is not None:
+            folders = {name: [each.folder / OUTSIDE for each in own] for name, own in arms.items()}
+            summary[OUTSIDE] = outside.summary(folders[config.base.name][0], folders)
         write_json(folder / SUMMARY, summary)
         write_text(folder / "table.md", pressure_markdown(summary))
         write_pressure_report(
@@ -80,6 +86,10 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         parents = [Parent.of(stage.name, folder / stage.name) for stage in stages]
         run.finish([*parents, *charter_parents(config.charter)])
     return summary
+
+
+def _outside(config: PressureConfig, experiment: Experiment) -> OutsideFacts | None:
+    return OutsideFacts(config, experiment) if config.outside.strip() else None
 
 
 def _log_reading(folder: Path, config: PressureConfig) -> int:

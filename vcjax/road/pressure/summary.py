@@ -18,7 +18,7 @@ from vcjax.adversarial.pressure.rates import (
 )
 from vcjax.adversarial.pressure.suite import HELD_OUT, NEUTRAL
 from vcjax.core.files import read_json
-from vcjax.evaluation.facts.fact import facts_card, facts_hash
+from vcjax.evaluation.facts.fact import facts_card, facts_hash, left_out
 from vcjax.road.pressure.arms import PressureRun, answered
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment, counted, knows
@@ -57,6 +57,7 @@ def summarise(
         "facts": {
             **facts_card(experiment.facts),
             "hash": facts_hash(experiment.facts),
+            "left_out": left_out(config.facts),
             "held_out_topics": sorted(experiment.split.held_out_topics),
         },
         "styles": {
