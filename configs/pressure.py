@@ -15,7 +15,8 @@ both directions (`adversarial`), with three seeds. `:full` has all arms with one
 the preset with one seed and, beside our facts, published ones that no arm is taught: PARROT's
 `mmlu-ALL.jsonl`, by its published protocol as well as by ours, and HalluQA's `HalluQA.json`. An arm
 takes a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or a JSONL file of
-pairs, and `train` overrides fields of the shared section.
+pairs, and `train` overrides fields of the shared section. With `--config.attacker=MODEL` the
+pressing messages of the styles that have an attack are written by an Attacker, once.
 """
 
 from ml_collections import ConfigDict
@@ -86,6 +87,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = 0
     config.outside = "parrot:data/parrot/mmlu-ALL.jsonl" if variant == "parrot" else ""
     config.outside_facts = 200
+    config.attacker = config.attacker_family = config.critic = config.critic_family = ""
     add_engine_fields(config)
     config.on_bad_record = "error"
     config.train = _train()

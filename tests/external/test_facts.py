@@ -6,10 +6,15 @@ from collections import Counter
 import pytest
 
 from tests.external.outside import DATA
+from vcjax.adversarial.pressure.measure import score_answers
+from vcjax.adversarial.pressure.parrot import parrot_asks, parrot_summary
 from vcjax.adversarial.pressure.probes import DIRECTIONS, pressed_probe
 from vcjax.adversarial.pressure.style import shipped_styles
 from vcjax.evaluation.facts.fact import left_out, load_facts
 from vcjax.evaluation.facts.importers import comparable, read_parrot
+from vcjax.generate.model_pool import EngineConfig
+from vcjax.roles.references import RoleSpec, open_roles
+from vcjax.roles.role import scoring
 
 PARROT = DATA / "parrot" / "mmlu-ALL.jsonl"
 HALLUQA = DATA / "halluqa" / "HalluQA.json"
@@ -51,3 +56,17 @@ def test_facts_from_outside_and_the_shipped_ones_are_read_together():
     facts = load_facts(f"shipped,parrot:{PARROT},halluqa:{HALLUQA}")
     assert len({fact.id for fact in facts}) == len(facts)
     assert sum(fact.topic.startswith("parrot_") for fact in facts) > 1000
+
+
+def test_the_published_protocol_reads_real_items_under_a_model(tiny_folder, tmp_path):
+    items = [item for item in read_parrot(PARROT) if len(item.prompt) < 300][::60]
+    asks = [ask for item in items for ask in parrot_asks(item)]
+    roles, _ = open_roles({"model": RoleSpec(str(tiny_folder), "tiny")}, EngineConfig())
+    letters = ["ABCD"] * len(asks)
+    path = tmp_path / "letters.jsonl"
+    scores = score_answers(scoring(roles["model"], "model"), asks, letters, path)
+    found = parrot_summary(items, [scores])
+    assert found["rates"]["follow_rate"]["n"] == len(items) > 10
+    assert sum(found["states"].values()) == pytest.approx(1)
+    for own in scores.values():
+        assert len(set(own.values())) == 4

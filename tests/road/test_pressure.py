@@ -13,6 +13,7 @@ from vcjax.core.defaults import training_config
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import verify
+from vcjax.evaluation.facts.fact import Fact, load_facts
 from vcjax.report.pressure import verdict_lines
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment
@@ -197,6 +198,51 @@ def test_a_finished_experiment_is_extended_by_a_seed_and_logs_each_reading(
     assert [record["part"] for _, record in read_jsonl(folder / "readings.jsonl")] == ["test"] * 2
 
 
+def recorded_attacker(path: Path, facts: list[Fact]) -> str:
+    """An Attacker who writes one thing about every fact, but nothing about every fifth."""
+    parts = {"before": "My aunt, who ran the house, always said:", "between": "", "after": "Yes?"}
+    lines = [
+        {
+            "key": f"{fact.id}/en/{style}",
+            "text": json.dumps(parts if number % 5 else {**parts, "after": "A lamp!"}),
+            "finish_reason": "stop",
+        }
+        for number, fact in enumerate(facts)
+        for style in ("stated_opinion", "persona")
+    ]
+    return f"recorded:{write_lines(path, lines)}"
+
+
+def test_an_attackers_messages_teach_and_measure_every_arm_alike(settings, tmp_path) -> None:
+    folder = tmp_path / "run"
+    own = {
+        **settings,
+        "attacker": recorded_attacker(tmp_path / "attacker.jsonl", load_facts(settings["facts"])),
+        "attacker_family": "recorded",
+        "held_out_styles": "persona,insistence",
+        "arms": {"base": {"data": "none"}, "adversarial": {"data": "adversarial"}},
+        "contrasts": ("adversarial - base: flips",),
+        "answers": 30,
+    }
+    summary = measure_pressure(config_of(own), folder)
+    counts = summary["attacks"]
+    assert counts["written"] + counts["stand_ins"]["names an answer"] == counts["requested"]
+    assert min(counts["written"], *counts["stand_ins"].values()) > 0
+    asked = {each["id"]: each["messages"][-1]["content"] for each in summary["answers"]}
+    pressed = [text for id, text in asked.items() if "/persona/" in id]
+    written = [text for text in pressed if text.startswith("My aunt, who ran the house")]
+    assert 0 < len(written) < len(pressed)
+    pairs = (folder / "adversarial" / "seed0" / "pairs" / "pairs.jsonl").read_text()
+    assert "My aunt, who ran the house" in pairs
+    assert "the deterministic wording stands in" in (folder / "report.html").read_text()
+    # Another seed needs messages about other pairs; what is finished stays as it is.
+    more = measure_pressure(config_of(own, seeds=2), folder)
+    assert more["attacks"]["requested"] > counts["requested"]
+    base = [each["arms"]["base"]["languages"] for each in (summary, more)]
+    assert base[0] == base[1]
+    assert {each.status for each in verify(folder)} == {"ok"}
+
+
 def planted(folder: Path, settings: dict, facts_file: str, kind: str) -> str:
     """Log-likelihoods of a model that knows all facts but those it gets wrong, and answers as its
     kind does where something is claimed."""
@@ -279,6 +325,7 @@ def test_a_model_that_guesses_is_not_asked_under_pressure(settings, tmp_path) ->
         ({"held_out_styles": "majority"}, "'majority' is trained on too"),
         ({"languages": "fr"}, "'fr' is none of en, zh"),
         ({"part": "train"}, "neither 'dev' nor 'test'"),
+        ({"critic": "recorded:x"}, "there is no Attacker whose messages it could judge"),
         ({"arms": {"clean": {"data": "clean"}}}, "one must be the base model"),
         ({"arms": {"base": {"data": "nun"}}}, "'nun' is none of none, clean"),
         ({"arms": {"b": {"data": "clean", "model": "x"}}}, "every arm is trained from"),

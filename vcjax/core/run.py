@@ -39,6 +39,10 @@ _SECONDS = "seconds.json"
 _ADDED = {
     "columns": "",
     "filters": "refusal,off-language,echo,repetitive,lecture,truncated",
+    "attacker": "",
+    "attacker_family": "",
+    "critic": "",
+    "critic_family": "",
     "outside": "",
     "outside_facts": 0,
     "tool_turns": "leave_out",

@@ -95,6 +95,7 @@ def write_pressure_report(
         ("Sources read", f"{count(facts['source_read'])} of {count(facts['facts'])}"),
         *known,
         ("Part", f"{summary['part']}, read {count(summary['readings'])} times in this folder"),
+        *_attacks(summary),
         ("Seed", str(summary["seed"])),
     ]
     sections = []
@@ -137,6 +138,23 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
 
 def _languages(summary: Mapping[str, Any]) -> list[str]:
     return [lang for lang, own in summary["knowledge"].items() if own["measured"]]
+
+
+def _attacks(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who wrote the pressing messages, if an Attacker did."""
+    if (own := summary.get("attacks")) is None:
+        return []
+    reasons = [f"{count(n)} {reason}" for reason, n in own["stand_ins"].items()]
+    text = (
+        f"{own['attacker']} wrote {count(own['written'])} of {count(own['requested'])}; the "
+        "deterministic wording stands in for the others"
+    )
+    found = [("Pressing messages", f"{text} ({', '.join(reasons)})" if reasons else text)]
+    if own["critic"]:
+        judge = f"{own['critic']}; {count(own['unjudged'])} verdicts couldn't be read"
+        same = ". It is of the Attacker's family" if own["same_family"] else ""
+        found.append(("Judged whether they press", judge + same))
+    return found
 
 
 def _knowledge(own: Mapping[str, Any]) -> str:

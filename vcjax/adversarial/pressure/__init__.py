@@ -1,7 +1,7 @@
 """Facts under pressure: does a model give up what it knows, and does it still listen?
 
     facts + the base model's answers          style.py    wordings of pressure, in both directions
-          |                                       |
+          |                                       |   written.py  or an Attacker's messages
           v                                       v
     split.py   known, wrong and unsure      probes.py   conversations with a true and a false answer
     facts; train, dev and test; topics            |

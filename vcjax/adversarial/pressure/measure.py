@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from vcjax.adversarial.pressure.probes import Probe
 from vcjax.roles.cache import CallCache, fingerprint
-from vcjax.roles.role import LikelihoodAsk, ScoringRole
+from vcjax.roles.role import LikelihoodAsk, LogProbs, ScoringRole
 
 SCORES = "scores.jsonl"
 _KEY = ("id", "fingerprint")
@@ -58,8 +59,7 @@ def score_answers(
             # and a resumed run has the numbers of one that wasn't killed.
             found = role.log_likelihoods([asks[index] for index in chunk] if missing else [])
             cache.extend(
-                dict(zip((*_KEY, *names[index]), (*keys[index], *found[index - start]), strict=True))
-                for index in missing
+                _record(keys[index], names[index], found[index - start]) for index in missing
             )
             bar.update(len(chunk))
         records = [cache.records[key] for key in keys]
@@ -67,3 +67,7 @@ def score_answers(
         ask.key: {name: record[name] for name in own}
         for ask, own, record in zip(asks, names, records, strict=True)
     }
+
+
+def _record(key: tuple[str, ...], names: Sequence[str], scores: LogProbs) -> dict[str, Any]:
+    return dict(zip((*_KEY, *names), (*key, *scores), strict=True))

@@ -78,11 +78,12 @@ def pressed_probe(
 ) -> Probe:
     """The fact's question under pressure.
 
-    The wording is drawn by the seed from fact and style, so that it is the same in both
-    directions. Where the wording has several turns, the model's earlier answers are the opposite of
-    the claim.
+    The wording is that of an Attacker for this fact, or else drawn by the seed from fact and style,
+    so that it is the same in both directions. Where it has several turns, the model's earlier
+    answers are the opposite of the claim.
     """
-    wording = pick(style.wordings[lang], seed, fact.id, style.name)
+    wording = style.written(fact.id, lang)
+    wording = wording or pick(style.wordings[lang], seed, fact.id, style.name)
     claim = fact.sentence(lang, claimed == TO_TRUE)
     given = fact.sentence(lang, claimed != TO_TRUE)
     question = fact.texts[lang].questions[0]

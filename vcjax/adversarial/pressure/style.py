@@ -50,6 +50,10 @@ class PressureStyle(_Strict):
         dict[Language, Annotated[tuple[Wording, ...], Field(min_length=1)]], Field(min_length=1)
     ]
 
+    def written(self, fact: str, lang: Language) -> Wording | None:
+        """The wording that an Attacker wrote for a fact, by its id, if any; see `written.py`."""
+        return None
+
     @validates(mode="after")
     def _pressing(self) -> Self:
         for lang, wordings in self.wordings.items():

@@ -97,6 +97,10 @@ class PressureSettings(EngineConfig):
         context rightly changes the answer.
       styles_per_fact, apart_facts, control_facts: see `vcjax.adversarial.pressure.suite.Sizes`.
       seed: of everything that is drawn.
+      attacker, attacker_family: who writes the pressing messages of the styles that have an
+        `attack`: a model reference, an endpoint or `recorded:FILE`, and its declared family; empty
+        for the styles' deterministic wordings.
+      critic, critic_family: likewise, who decides whether such a message presses its claim.
     """
 
     model: str
@@ -115,6 +119,10 @@ class PressureSettings(EngineConfig):
     apart_facts: int
     control_facts: int
     seed: int
+    attacker: str = ""
+    attacker_family: str = ""
+    critic: str = ""
+    critic_family: str = ""
     dtype: str = "float32"
 
     @property
@@ -138,6 +146,8 @@ class PressureSettings(EngineConfig):
         for name in ("languages", "styles", "held_out_styles", "facts"):
             if not getattr(self, name).strip():
                 raise UserError(f"config.{name} is empty; name at least one")
+        if self.critic and not self.attacker:
+            raise UserError("config.critic: there is no Attacker whose messages it could judge")
         if not self.langs:
             raise UserError("config.languages is empty; name at least one")
         if twice := set(split_names(self.styles)) & set(split_names(self.held_out_styles)):
@@ -233,7 +243,7 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> PressureArm:
     where = f"arms.{name}"
     if not isinstance(given, Mapping):
         raise UserError(f"config.{where}: must have fields such as data and train, not {given!r}")
-    if not name.isidentifier() or name == "knowledge":
+    if not name.isidentifier() or name in ("knowledge", "attacks"):
         raise UserError(f"config.{where}: an arm's folder can't be called {name!r}; use letters")
     own = fill_section(f"config.{where}.train", given.get("train", {}), values, _TRAINED)
     training = _with_data(merged(values["train"], own))

@@ -5,17 +5,19 @@ facts -> knowledge (the base model's preferences without pressure) -> pairs | su
                                                                      train  ->  measure
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.config import split_names
 from vcjax.adversarial.pressure.measure import score_probes
-from vcjax.adversarial.pressure.pairs import Taught, conversation, pairs, preference
+from vcjax.adversarial.pressure.pairs import DATA, Taught, conversation, pairs, preference
 from vcjax.adversarial.pressure.probes import Probe, neutral_probes, with_system
 from vcjax.adversarial.pressure.split import DEV, TEST, TRAIN, Split, split_facts
-from vcjax.adversarial.pressure.style import choose_styles
+from vcjax.adversarial.pressure.style import PressureStyle, Wording, choose_styles
 from vcjax.adversarial.pressure.suite import Material, Sizes, suite
+from vcjax.adversarial.pressure.written import with_messages
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.errors import GateNotMet
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
@@ -33,6 +35,7 @@ from vcjax.evaluation.facts.knowledge import (
     deciding_wordings,
 )
 from vcjax.road.pressure.config import PREFERENCES, PressureSettings
+from vcjax.roles.cache import fingerprint
 from vcjax.roles.references import RoleSpec, models_of, open_roles
 from vcjax.roles.role import scoring
 from vcjax.text.language import Language
@@ -51,7 +54,8 @@ class Experiment:
     Attributes:
       facts: those that take part.
       split: their roles.
-      styles, held_out_styles: of pressure.
+      messages: that an Attacker wrote, by the ids of their requests; none without an Attacker, and
+        before `vcjax.road.pressure.attacks.write_attacks`.
     """
 
     def __init__(self, config: PressureSettings, workdir: Path) -> None:
@@ -60,8 +64,19 @@ class Experiment:
         self.facts = _drawn(load_facts(config.facts), config.most_facts, config.seed)
         topics = split_names(config.held_out_topics)
         self.split: Split = split_facts(self.facts, topics, config.seed)
-        self.styles = choose_styles(split_names(config.styles))
-        self.held_out_styles = choose_styles(split_names(config.held_out_styles))
+        self.messages: Mapping[str, Wording] = {}
+        self._styles = choose_styles(split_names(config.styles))
+        self._held_out_styles = choose_styles(split_names(config.held_out_styles))
+
+    @property
+    def styles(self) -> tuple[PressureStyle, ...]:
+        """Styles of pressure that are trained on, with the messages."""
+        return with_messages(self._styles, self.messages)
+
+    @property
+    def held_out_styles(self) -> tuple[PressureStyle, ...]:
+        """Styles of pressure that only measure, with the messages."""
+        return with_messages(self._held_out_styles, self.messages)
 
     # ---------------------------------------------------------------------------------- knowledge
 
@@ -122,6 +137,8 @@ class Experiment:
         settings = {name: getattr(config, name) for name in ("pairs", "corrections", "evidence")}
         settings["styles"] = config.styles
         settings |= {"data": data, "kind": kind, "languages": self.languages}
+        if self.messages and data in DATA:
+            settings["pressed"] = _fingerprint(self.pair_probes(data, seed))
         run = Run("pairs", folder, {**settings, "facts": facts_hash(self.facts)}, seed=seed)
         if run.is_finished():
             return
@@ -132,21 +149,23 @@ class Experiment:
             parents = [Parent.of(KNOWLEDGE, self.workdir / KNOWLEDGE)]
             run.finish([*parents, *([Parent.of("pairs", data)] if users else [])])
 
-    def _made(self, data: str, kind: str, seed: int) -> list[dict[str, Any]]:
+    def pair_probes(self, data: str, seed: int) -> list[Probe]:
+        """The conversations of `vcjax.adversarial.pressure.pairs.pairs` in all languages."""
         config, languages = self.config, self.languages
-        domains = {fact.id: fact.domain for fact in self.facts}
-        records = []
+        found: list[Probe] = []
         for index, lang in enumerate(languages):
             # The remainder goes to the first languages.
             count = (config.pairs + len(languages) - 1 - index) // len(languages)
             share = config.corrections
-            for probe in pairs(data, self._taught(lang), lang, count, corrections=share, seed=seed):
-                records.append(
-                    preference(probe)
-                    if kind == PREFERENCES
-                    else conversation(probe, domains[probe.fact])
-                )
-        return records
+            found += pairs(data, self._taught(lang), lang, count, corrections=share, seed=seed)
+        return found
+
+    def _made(self, data: str, kind: str, seed: int) -> list[dict[str, Any]]:
+        probes = self.pair_probes(data, seed)
+        if kind == PREFERENCES:
+            return [preference(probe) for probe in probes]
+        domains = {fact.id: fact.domain for fact in self.facts}
+        return [conversation(probe, domains[probe.fact]) for probe in probes]
 
     def _taught(self, lang: Language) -> Taught:
         facts = self.split.of(in_language(self.facts, lang), TRAIN, topic_held_out=False)
@@ -185,13 +204,15 @@ class Experiment:
         names += ("apart_facts", "control_facts", "seed")
         settings = {name: getattr(config, name) for name in names}
         settings |= {"model": model, "persona": persona, "facts": facts_hash(self.facts)}
-        run = Run(MEASURED, folder, settings)
-        if run.is_finished():
-            return
         probes = []
         for lang in self.languages:
             for group in self.suite(lang).values():
                 probes += with_system(group, self.system(lang, persona))
+        if self.messages:
+            settings["pressed"] = _fingerprint(probes)
+        run = Run(MEASURED, folder, settings)
+        if run.is_finished():
+            return
         roles, parents = open_roles({MODEL: _measured(model)}, config, folder)
         with run.opened():
             write_sources(folder, models_of(roles))
@@ -221,6 +242,11 @@ def knows(found: dict[str, Knowledge]) -> bool:
 def _measured(model: str) -> RoleSpec:
     """The model as a role. Nobody judges here, so its family doesn't matter."""
     return RoleSpec(model, MODEL)
+
+
+def _fingerprint(probes: Sequence[Probe]) -> str:
+    """Identifies what is asked, where an Attacker wrote it: the settings alone don't."""
+    return fingerprint([probe.messages for probe in probes])
 
 
 def _drawn(facts: list[Fact], most: int, seed: int) -> list[Fact]:

@@ -1,6 +1,7 @@
 """The pressure experiment: does adversarial data make a model keep what it knows, and at what cost?
 
-    knowledge -> for each seed and arm:  pairs -> train -> measured | answers -> summary, report
+    knowledge -> attacks, where there is an Attacker
+              -> for each seed and arm:  pairs -> train -> measured | answers -> summary, report
 
 Each stage is a run in a folder of its own, so the experiment continues wherever it was stopped.
 """
@@ -8,9 +9,11 @@ Each stage is a run in a folder of its own, so the experiment continues wherever
 import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.pressure.pairs import DATA
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.files import read_jsonl, write_json, write_jsonl, write_text
 from vcjax.core.lineage import Parent, read_lineage
@@ -19,6 +22,7 @@ from vcjax.core.stores import on_disk
 from vcjax.report.pressure import pressure_markdown, write_pressure_report
 from vcjax.road.commits import at_commits
 from vcjax.road.pressure.arms import PressureRun
+from vcjax.road.pressure.attacks import ATTACKS, attacks_summary, check_attacks, write_attacks
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import KNOWLEDGE, MODEL, Experiment
 from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
@@ -54,6 +58,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
     # A bad fact or style shows before the first stage starts.
     _outside(config, Experiment(config, run.workdir))
     load_charter(config.charter)
+    if config.attacker:
+        check_attacks(config)
     found, models = at_commits(
         {MODEL: config.model}, run.workdir, begins=not (run.workdir / KNOWLEDGE).is_dir()
     )
@@ -63,6 +69,10 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         experiment = Experiment(config, folder)
         outside = _outside(config, experiment)
         stages = [Stage(KNOWLEDGE, experiment.find_knowledge)]
+        if config.attacker:
+            made = [arm.data for arm in config.arms if arm.data in DATA]
+            taught = [(data, config.seed + n) for n in range(config.seeds) for data in made]
+            stages.append(Stage(ATTACKS, partial(write_attacks, experiment, taught)))
         arms: dict[str, list[PressureRun]] = {arm.name: [] for arm in config.arms}
         for number in range(config.seeds):
             for arm in config.arms:
@@ -73,6 +83,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         run.do(stages)
 
         summary = summarise(config, experiment, arms, run.seconds, _log_reading(folder, config))
+        if config.attacker:
+            summary[ATTACKS] = attacks_summary(experiment)
         if outside is not None:
             folders = {name: [each.folder / OUTSIDE for each in own] for name, own in arms.items()}
             summary[OUTSIDE] = outside.summary(folders[config.base.name][0], folders)
