@@ -95,6 +95,13 @@ def test_conversations_without_a_template_are_refused(config, benchmark, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_a_folder_that_exists_is_left_as_it_is(tmp_path) -> None:
+    (tmp_path / "mine").write_text("notes")
+    with pytest.raises(UserError, match="exists; name a new folder"):
+        write_benchmark(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_pressed_tasks_without_conversations_name_how_to_write_them() -> None:
     with pytest.raises(UserError, match=r"pressed\.jsonl: README\.md, 'Under pressure', has how"):
         load_tasks(["facts_pressed_en"], str(FOLDER / "tasks"))
