@@ -126,6 +126,13 @@ def test_arms_are_trained_on_as_many_pairs_and_steps(finished) -> None:
     assert {"chosen", "rejected"} <= pair.keys()
 
 
+def test_the_pressed_arm_is_taught_contexts_that_change_the_answer(finished) -> None:
+    folder, _ = finished
+    pairs = read_jsonl(folder / "adversarial" / "seed0" / "pairs" / "pairs.jsonl")
+    kinds = [record["id"].split("/")[2] for _, record in pairs]
+    assert kinds.count("evidence") == 2
+
+
 def test_training_changes_what_is_measured_and_a_persona_too(finished) -> None:
     _, summary = finished
     preferences = {

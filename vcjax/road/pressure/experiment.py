@@ -156,8 +156,15 @@ class Experiment:
         for index, lang in enumerate(languages):
             # The remainder goes to the first languages.
             count = (config.pairs + len(languages) - 1 - index) // len(languages)
-            share = config.corrections
-            found += pairs(data, self._taught(lang), lang, count, corrections=share, seed=seed)
+            found += pairs(
+                data,
+                self._taught(lang),
+                lang,
+                count,
+                corrections=config.corrections,
+                evidence=config.evidence,
+                seed=seed,
+            )
         return found
 
     def _made(self, data: str, kind: str, seed: int) -> list[dict[str, Any]]:
