@@ -49,7 +49,7 @@ def _join() -> None:
 
     from vcjax.parallel import check_host_name
 
-    if jax.config.jax_platforms == "cpu":
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
         check_host_name()
     count, index = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
     if count is None:
