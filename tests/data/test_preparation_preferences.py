@@ -138,7 +138,8 @@ def test_what_a_synthesis_run_leaves_is_prepared(tmp_path, tokenizer):
         {"kind": "rejected", "answer": "这个问题很蠢。"},
     ]
     attempt = {"id": "a1", "kind": "accepted", "query": "为什么？", "conversation": None}
-    attempt |= {"subdomain": "religion", "lang": "zh"}
+    attempt |= {"subdomain": "religion", "lang": "zh", "attack": "dilemma"}
+    attempt |= {"source": "attacker", "style_checked": None}
     attempt |= {"answer": candidates[1]["answer"], "candidates": candidates}
     write_jsonl(tmp_path / "preferences.jsonl", preference_records(attempt))
     loaded = read_records(tmp_path / "preferences.jsonl", "preferences")

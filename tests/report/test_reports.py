@@ -221,7 +221,7 @@ def test_sections_come_in_order(tmp_path, demo):
     _, parsed = demo_page(tmp_path, demo)
     anchors = [attrs["id"] for tag, attrs in parsed.tags if tag == "section"]
     assert anchors == [
-        *("verdict", "results", "domains", "training"),
+        *("pressure", "verdict", "results", "domains", "training"),
         *("pipeline", "samples", "limits", "lineage"),
     ]
 

@@ -45,9 +45,9 @@ def test_verdicts_add_up_and_accepted_pairs_were_trained_on(driven):
     assert synthesis["accepted"] > 0
     for kind in KINDS:
         assert sum(cell[kind] for cell in synthesis["cells"]) == synthesis[kind]
-    parents = {p["role"]: p for p in read_lineage(workdir / "adversarial")["parents"]}
+    parents = read_lineage(workdir / "adversarial")["parents"]
     assert str(workdir / "synthesis" / "accepted.jsonl") in {
-        parent["reference"] for parent in parents.values()
+        parent["reference"] for parent in parents
     }
 
 
