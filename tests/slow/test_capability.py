@@ -1,13 +1,19 @@
-"""Runs of the evaluation harness that take half a minute each: settings, and a killed run."""
+"""Runs of the evaluation harness that take half a minute each."""
 
 import time
 from dataclasses import replace
 
+import pytest
+
 from tests.evaluation.capability.conftest import datasets_of_its_own, task_folder, write_tasks
+from tests.hub_server import TINY, hub_of
 from tests.processes import started
 from tests.scripts import ran
+from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.lineage import verify
 from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability, score_lines
+from vcjax.evaluation.capability.tasks import load_tasks
 
 __all__ = ["datasets_of_its_own", "task_folder"]  # fixtures
 
@@ -61,3 +67,30 @@ def test_a_killed_run_continues_where_it_was(tiny_folder, tmp_path, script_cache
     assert out.splitlines() == score_lines(whole)
     again = [dict(record) for _, record in read_jsonl(answers)]
     assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]
+
+
+def test_a_run_goes_on_with_the_commit_that_it_began_with(
+    tiny_folder, task_folder, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    one = CapabilityConfig(TINY, ("colours",), task_path=str(task_folder), slots=4, limit=2)
+    with hub_of(tiny_folder, tmp_path / "hub") as (begun, change):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "vcjax.evaluation.capability.run._scores", lambda _: 1 / 0
+            )  # stopped, all answered
+            with pytest.raises(ZeroDivisionError):
+                measure_capability(one, workdir)
+        answers = (workdir / "answers.jsonl").read_bytes()
+        change()
+        summary = measure_capability(one, workdir)
+    assert summary["model"]["reference"] == begun
+    assert (workdir / "answers.jsonl").read_bytes() == answers
+    assert {finding.status for finding in verify(workdir)} == {"ok"}
+
+
+def test_an_unknown_task_is_told_with_close_names_of_the_harness_and_of_the_folder(task_folder):
+    with pytest.raises(UserError, match="no task 'colour'; close to it: colours"):
+        load_tasks(["colours", "colour"], str(task_folder))
+    with pytest.raises(UserError, match="no task 'hellaswagg'; close to it: hellaswag"):
+        load_tasks(["hellaswagg"], None)

@@ -16,13 +16,6 @@ def test_tasks_groups_and_files_are_loaded_with_their_data(task_folder):
     assert local_data(tasks) == [task_folder / "data.jsonl"]
 
 
-def test_an_unknown_task_is_told_with_close_names_of_the_harness_and_of_the_folder(task_folder):
-    with pytest.raises(UserError, match="no task 'colour'; close to it: colours"):
-        load_tasks(["colours", "colour"], str(task_folder))
-    with pytest.raises(UserError, match="no task 'hellaswagg'; close to it: hellaswag"):
-        load_tasks(["hellaswagg"], None)
-
-
 @pytest.mark.parametrize("names", [["colours", "colours"], ["made_up", "sayings"]])
 def test_a_task_that_is_asked_for_twice_is_named(task_folder, names):
     with pytest.raises(UserError, match=f"'{names[1]}' is named 2 times"):
