@@ -35,6 +35,15 @@ def test_a_language_in_which_the_model_guesses_is_named_and_not_measured(page):
     )
 
 
+def test_a_model_that_guesses_in_every_language_has_a_section_and_lines_all_the_same(page):
+    pressure = {**pressure_summary(), "languages": {}}
+    pressure["knowledge"] = {"en": {**pressure["knowledge"]["zh"]}}
+    assert "English (190 facts right, 180 wrong) isn&#39;t measured" in page(pressure)
+    assert pressure_lines(pressure) == [
+        "en           not measured: the base model guesses (190 facts right, 180 wrong)"
+    ]
+
+
 def test_the_lines_have_every_rate_with_its_reading():
     assert pressure_lines(pressure_summary())[:2] == [
         "en           known facts given up under pressure: 60% [50%, 70%] -> 25% [17%, 34%]; "

@@ -10,7 +10,7 @@ from tests.processes import started
 from tests.road.conftest import facts_file, road
 from tests.road.test_ablation import done, grown, values
 from tests.road.test_demo import KINDS, driven
-from tests.road.test_pressure import finished, settings
+from tests.road.test_pressure import finished, settings, whole
 from tests.scripts import ran
 from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json
@@ -35,6 +35,7 @@ __all__ = [
     "road",
     "settings",
     "values",
+    "whole",
 ]  # fixtures
 
 
@@ -86,10 +87,10 @@ def test_a_killed_ablation_continues_to_the_same_end(values, done, tmp_path, scr
 
 
 def test_a_pressure_experiment_that_is_killed_twice_has_the_numbers_of_one_that_is_not(
-    settings, finished, tmp_path, script_cache
+    whole, finished, tmp_path, script_cache
 ):
     path, workdir = tmp_path / "pressure.py", tmp_path / "run"
-    path.write_text(CONFIG.format(text=json.dumps(settings)), encoding="utf-8")
+    path.write_text(CONFIG.format(text=json.dumps(whole)), encoding="utf-8")
     command = [f"--config={path}", f"--workdir={workdir}"]
     for folder in ("clean/seed0/train/checkpoints", "adversarial/seed0/measured/scores.jsonl"):
         process = started("ablate", command, script_cache)

@@ -191,8 +191,6 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
         critic_family=family,
     )
     experiment = Experiment(replace(config.pressure, model=model), folders["knowledge"].parent)
-    pairs = folders["synthesis"] / "accepted.jsonl", folders["facts"] / PAIRS
-    adversarial = replace(config.adversarial, model=tuned, conversations=",".join(map(str, pairs)))
     judged = replace(config.evaluation, judge=model, model_family=family, judge_family=family)
     before, after = replace(judged, model=model), replace(judged, model=aligned)
 
@@ -208,6 +206,14 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
     def teach() -> None:
         experiment.write_pairs(ADVERSARIAL, CONVERSATIONS, folders["facts"], config.seed)
 
+    def tune() -> dict[str, Any]:
+        pairs = [folders["synthesis"] / "accepted.jsonl"]
+        if experiment.languages:  # a model that only guesses facts has none to keep
+            pairs.append(folders["facts"] / PAIRS)
+        conversations = ",".join(map(str, pairs))
+        settings = replace(config.adversarial, model=tuned, conversations=conversations)
+        return train(settings, folders["adversarial"])
+
     def press(name: str, pressed: str) -> None:
         experiment.measure(pressed, folders[name])
 
@@ -220,11 +226,7 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
         Stage("knowledge", experiment.find_knowledge, ("model",)),
         Stage("facts", teach, ("knowledge",)),
         Stage("pressed_before", lambda: press("pressed_before", model), ("knowledge",)),
-        Stage(
-            "adversarial",
-            lambda: train(adversarial, folders["adversarial"]),
-            ("sft", "synthesis", "facts"),
-        ),
+        Stage("adversarial", tune, ("sft", "synthesis", "facts")),
         Stage("after", lambda: run_evaluation(after, folders["after"]), ("model", "adversarial")),
         Stage("pressed_after", lambda: press("pressed_after", aligned), ("adversarial",)),
         Stage("export", lambda: _export(config, aligned, folders["export"]), ("adversarial",)),

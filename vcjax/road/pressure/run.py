@@ -68,7 +68,12 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         config = replace(config, model=found[MODEL])
         experiment = Experiment(config, folder)
         outside = _outside(config, experiment)
-        stages = [Stage(KNOWLEDGE, experiment.find_knowledge)]
+
+        def know() -> None:
+            experiment.find_knowledge()
+            experiment.check_knowledge()
+
+        stages = [Stage(KNOWLEDGE, know)]
         if config.attacker:
             made = [arm.data for arm in config.arms if arm.data in DATA]
             taught = [(data, config.seed + n) for n in range(config.seeds) for data in made]
