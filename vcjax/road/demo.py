@@ -1,6 +1,8 @@
 """The whole road: convert, train twice, attack, train on the accepted pairs, evaluate, export.
 
-The evaluation is made before and after the training; `report.html` compares them. What a stage
+Beside the accepted pairs the model is trained on facts that it knows, pressed in both directions.
+The evaluation is made before and after the training, and so is the measure of facts that are given
+up under pressure (`vcjax.road.pressure`); `report.html` compares them. What a stage
 lets the user raise (steps, attempts) the whole lets them raise too: the stages after it, which are
 then made of something else, are made anew.
 """
