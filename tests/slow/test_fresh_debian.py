@@ -54,7 +54,6 @@ NEAR_JAX = (
     "weights",
     "distributed/test_two_processes.py",
     "train/test_adapters.py",
-    "train/test_bucket.py",
     "train/test_checkpoints.py",
     "train/test_gradient_precision.py",
     "train/test_optim.py",

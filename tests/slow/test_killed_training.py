@@ -137,3 +137,14 @@ def test_a_run_in_a_bucket_that_is_killed_twice_ends_as_one_on_a_disk(full, stor
     events = [name for name in there if "tfevents" in name]
     assert events
     assert recorded.keys() == {*there} - {*events, "lineage.json"}
+
+
+def test_a_finished_run_in_a_bucket_is_found_extended_and_refused(store, make_config, capsys):
+    workdir = f"{store}/run"
+    train(make_config(steps=2), workdir)
+    train(make_config(steps=2), workdir)
+    assert f"{workdir}: already finished (2 steps)" in capsys.readouterr().out
+    train(make_config(steps=3), workdir)
+    assert saved_steps(as_path(workdir))[-1] == 3
+    assert read_json(f"{workdir}/summary.json")["steps"] == 3
+    assert load_model(f"{workdir}/checkpoints/3").origin.path == f"{workdir}/checkpoints/3"
