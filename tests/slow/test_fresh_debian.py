@@ -53,6 +53,8 @@ NEAR_JAX = (
     "model",
     "weights",
     "distributed/test_two_processes.py",
+    "slow/test_killed_training.py",
+    "slow/test_optimizers_on_meshes.py",
     "train/test_adapters.py",
     "train/test_checkpoints.py",
     "train/test_gradient_precision.py",
