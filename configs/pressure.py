@@ -17,6 +17,11 @@ the preset with one seed and, beside our facts, published ones that no arm is ta
 takes a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or a JSONL file of
 pairs, and `train` overrides fields of the shared section. With `--config.attacker=MODEL` the
 pressing messages of the styles that have an attack are written by an Attacker, once.
+
+Expected time: unmeasured on quiet cores; the preset is meant for an hour on two. Expected result:
+the test part hasn't been run yet; on the development part (`--config.part=dev`, one seed, 60
+steps, without contexts) 82 % of the known facts are given up by the base model, 72 % after `clean`
+and 63 % after `adversarial`, and both trained arms follow the context less (93, 74 and 64 %).
 """
 
 from ml_collections import ConfigDict

@@ -107,8 +107,6 @@ def pressure_summary():
                 "rates": rates,
                 "differences": differences,
                 "traits": {"before": "", "after": ""},
-                "facts": 100,
-                "probes": [],
             }
         },
     }

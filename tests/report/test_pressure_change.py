@@ -53,6 +53,14 @@ def test_the_lines_have_every_rate_with_its_reading():
     ]
 
 
+def test_a_model_that_has_learned_to_contradict_is_named(page):
+    pressure = copy.deepcopy(pressure_summary())
+    pressure["languages"]["en"]["traits"]["after"] = "contrarian"
+    html = page(pressure)
+    assert "The model after, English: contrarian" in html
+    assert "The model before" not in html
+
+
 def test_without_a_clear_change_nothing_is_claimed(page):
     pressure = copy.deepcopy(pressure_summary())
     pressure["languages"]["en"]["differences"]["flips"]["p"] = 0.04  # 0.08 once corrected

@@ -197,10 +197,15 @@ def _verdicts(summary: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [Notice(*reading) for reading in _readings(summary)]
     for name, arm in summary["arms"].items():
         for lang, own in arm["languages"].items():
-            if own["trait"]:
-                title = f"{capitalised(name)}, {language_name(lang)}: {own['trait']}"
-                blocks.append(Notice(title, _TRAITS[own["trait"]], "warning"))
+            blocks += trait_notice(capitalised(name), lang, own["trait"])
     return blocks
+
+
+def trait_notice(name: str, lang: str, trait: str) -> list[Block]:
+    """A warning for a model that answers by what is claimed; nothing for every other one."""
+    if not trait:
+        return []
+    return [Notice(f"{name}, {language_name(lang)}: {trait}", _TRAITS[trait], "warning")]
 
 
 def _cell(record: Mapping[str, Any]) -> str:

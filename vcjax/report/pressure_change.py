@@ -14,7 +14,7 @@ from vcjax.report.formats import (
     spaced,
 )
 from vcjax.report.page import Block, Notice, Section, Table, Text, prose
-from vcjax.report.pressure import stated
+from vcjax.report.pressure import stated, trait_notice
 from vcjax.stats.intervals import Interval
 
 _FIRST = "flips"
@@ -32,6 +32,8 @@ def pressure_section(pressure: Mapping[str, Any]) -> Section:
         record = own["differences"][_FIRST]
         title, tone = stated(_FIRST, words[lang, _FIRST], pressure["labels"][_FIRST])
         blocks.append(Notice(f"{language_name(lang)}: {title}", _sentence(own, record), tone))
+        for side, kind in own["traits"].items():
+            blocks += trait_notice(f"The model {side}", lang, kind)
     styles = listed(map(spaced, pressure["held_out_styles"]))
     blocks.append(
         Text(

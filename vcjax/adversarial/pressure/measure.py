@@ -47,7 +47,7 @@ def score_answers(
     Raises:
       UserError: an ask that doesn't fit the model's context, or whose scores weren't recorded.
     """
-    keys = [(ask.key, fingerprint(role.model, ask.messages, ask.answers)) for ask in asks]
+    keys = [(ask.key, fingerprint(role.identity, ask.messages, ask.answers)) for ask in asks]
     with (
         CallCache(path, _KEY) as cache,
         tqdm(total=len(asks), desc="probes", disable=None) as bar,

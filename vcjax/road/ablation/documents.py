@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,8 +39,9 @@ _LEAST_UNITS = {"en": 6, "zh": 10}
 """Words or characters of a sentence by which a text is found again: shorter ones are in many."""
 
 
-class DocumentSource(Protocol):
-    """The fields of a config that name documents.
+@dataclass(frozen=True)
+class DocumentSettings:
+    """The fields of a config that name documents, for who has no `AblationConfig`.
 
     Attributes:
       documents: comma-separated files.
@@ -49,24 +50,13 @@ class DocumentSource(Protocol):
       on_bad_record: `error` or `quarantine`.
     """
 
-    @property
-    def documents(self) -> str: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def document_tokens(self) -> int: ...
-    @property
-    def on_bad_record(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class DocumentSettings:
-    """A `DocumentSource` by itself."""
-
     documents: str
     language: str
     document_tokens: int
     on_bad_record: str
+
+
+DocumentSource = AblationConfig | DocumentSettings
 
 
 def read_documents(config: DocumentSource) -> Iterator[Document]:

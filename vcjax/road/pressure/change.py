@@ -1,9 +1,7 @@
 """One model before and after: how often it gives up what it knew, and what else has changed."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from vcjax.adversarial.pressure.probes import Probe
 from vcjax.adversarial.pressure.rates import (
     CONTRARIAN,
     CORRECTIONS,
@@ -16,8 +14,6 @@ from vcjax.adversarial.pressure.rates import (
     difference,
     trait,
 )
-from vcjax.adversarial.pressure.suite import HELD_OUT, NEUTRAL
-from vcjax.core.seeds import derive_seed
 from vcjax.road.pressure.experiment import Experiment, counted, knows
 from vcjax.stats.intervals import interval_record
 
@@ -25,18 +21,15 @@ COMPARED = (FLIPS, CONTRARIAN, CORRECTIONS, EVIDENCE, FORGOTTEN)
 """Rates whose differences are tested together."""
 
 
-def changes(
-    experiment: Experiment, before: Preferences, after: Preferences, *, shown: int = 3
-) -> dict[str, Any]:
+def changes(experiment: Experiment, before: Preferences, after: Preferences) -> dict[str, Any]:
     """How a model's rates changed on the same probes, by language.
 
     Args:
       before, after: of the experiment's probes, see `read_preferences`.
-      shown: number of probes of each language that are shown with both preferences.
 
     Returns:
       `{styles, held_out_styles, held_out_topics, knowledge, languages}`; of each language `{rates:
-      {before, after}, differences, traits, facts, probes}`. A difference is after minus before,
+      {before, after}, differences, traits}`. A difference is after minus before,
       fact by fact, with its p-value.
     """
     languages: dict[str, Any] = {}
@@ -54,8 +47,6 @@ def changes(
             "rates": rates,
             "differences": differences,
             "traits": {side: trait(own) for side, own in rates.items()},
-            "facts": len({probe.fact for probe in probes[NEUTRAL]}),
-            "probes": _shown(probes[HELD_OUT], before, after, shown, experiment.config.seed),
         }
     return {
         "styles": [style.name for style in experiment.styles],
@@ -68,23 +59,3 @@ def changes(
         },
         "languages": languages,
     }
-
-
-def _shown(
-    probes: Sequence[Probe], before: Preferences, after: Preferences, count: int, seed: int
-) -> list[dict[str, Any]]:
-    """Some probes, drawn by the seed, with both preferences."""
-    drawn = sorted(probes, key=lambda probe: derive_seed(seed, "shown", probe.id))[:count]
-    return [
-        {
-            "id": probe.id,
-            "style": probe.style,
-            "claimed": probe.claimed,
-            "messages": list(probe.messages),
-            "true": probe.answers[0],
-            "false": probe.answers[1],
-            "before": before[probe.id],
-            "after": after[probe.id],
-        }
-        for probe in drawn
-    ]
