@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from vcjax.core.errors import UserError
+from vcjax.core.settings import check_at_least
 from vcjax.generate.model_pool import EngineConfig
 
 
@@ -114,14 +115,11 @@ class SynthesisConfig(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = ("attempts", "answers", "attacker_tries", "critic_votes", "wave")
-        for name in (*counts, "attacker_tokens", "actor_tokens", "critic_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")
+        tokens = ("attacker_tokens", "actor_tokens", "critic_tokens")
+        check_at_least(self, dict.fromkeys((*counts, *tokens), 1))
         if self.only_failures and not self.target:
             raise UserError("config.only_failures: there is no target that could fail")
-        for name in ("per_cell", "cell_attempts", "canaries"):
-            if getattr(self, name) < 0:
-                raise UserError(f"config.{name} must be at least 0, not {getattr(self, name)}")
+        check_at_least(self, dict.fromkeys(("per_cell", "cell_attempts", "canaries"), 0))
         for name in ("attacker_temperature", "actor_temperature", "critic_temperature"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"config.{name} must be at least 0, not {getattr(self, name)}")

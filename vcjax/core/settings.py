@@ -100,3 +100,10 @@ def merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, Mapping) and isinstance(shared.get(field), Mapping)
         found[field] = merged(shared[field], value) if nested else value
     return found
+
+
+def check_at_least(settings: object, least: Mapping[str, int]) -> None:
+    """Raises UserError for a field that is below its least value."""
+    for name, bound in least.items():
+        if (value := getattr(settings, name)) < bound:
+            raise UserError(f"config.{name} must be at least {bound}, not {value}")

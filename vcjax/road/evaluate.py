@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from vcjax.charter.load import SHIPPED, charter_parents, load_charter
-from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import Parent
 from vcjax.core.run import Run
+from vcjax.core.settings import check_at_least
 from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
@@ -56,10 +56,8 @@ class EvaluationConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("max_tokens", 1), ("judge_tokens", 1), ("per_domain_and_language", 0)):
-            if getattr(self, name) < least:
-                value = getattr(self, name)
-                raise UserError(f"config.{name} must be at least {least}, not {value}")
+        least = {"max_tokens": 1, "judge_tokens": 1, "per_domain_and_language": 0}
+        check_at_least(self, least)
 
 
 def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, Any]:

@@ -30,12 +30,12 @@ from vcjax.core.files import read_json, write_json, write_text
 from vcjax.core.lineage import Parent
 from vcjax.core.run import CONFIG, SUMMARY, Run, Stage
 from vcjax.core.seeds import derive_seed
-from vcjax.core.settings import build, fill_sections
+from vcjax.core.settings import build, check_at_least, fill_sections
 from vcjax.core.stores import on_disk
 from vcjax.road.commits import at_commits, critics_of, with_critics
 from vcjax.road.rounds_summary import round_records, rounds_markdown
 from vcjax.roles.references import RoleSpec, family_of
-from vcjax.train.config import TrainConfig, kind_of
+from vcjax.train.config import TrainConfig, with_pairs_to_come
 from vcjax.train.loop import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.loop import train
 from vcjax.weights.workdir import write_sources
@@ -58,7 +58,6 @@ _FILLED: dict[str, dict[str, str]] = {
     "train": {**_SHARED, "model": "model"},
 }
 """See `fill_sections`."""
-_RECORDS = ("documents", "conversations", "preferences")
 
 
 @dataclass(frozen=True)
@@ -109,17 +108,11 @@ class RoundsConfig:
         """
         filled = fill_sections(values, _FILLED)
         if "train" in filled:
-            train = filled["train"]
-            kind = kind_of(train.get("stage", ""), train.get("objective", ""))
-            # Represents the pairs that each round makes.
-            filled["train"] = {**train, **dict.fromkeys(_RECORDS, ""), kind: "(pairs)"}
+            filled["train"] = with_pairs_to_come(filled["train"])
         return build(cls, filled, "config")
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("floor", 0), ("measured", 1)):
-            if getattr(self, name) < least:
-                value = getattr(self, name)
-                raise UserError(f"config.{name} must be at least {least}, not {value}")
+        check_at_least(self, {"rounds": 1, "floor": 0, "measured": 1})
         if not 0 <= self.discount <= 1:
             raise UserError(f"config.discount must be 0 to 1, not {self.discount}")
         if self.synthesis.per_cell:

@@ -26,11 +26,25 @@ SCHEDULES = ("cosine", "linear", "wsd", "constant")
 SINKS = ("", "wandb", "trackio")
 
 
+RECORDS = (*KINDS, "replay")
+"""Fields of a training run that name data."""
+
+
 def kind_of(stage: str, objective: str) -> str:
     """Kind of the records that a stage trains on with an objective."""
     if objective != "next_token":
         return "preferences"
     return "documents" if stage == "cpt" else "conversations"
+
+
+def with_pairs_to_come(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A training section whose data are pairs that the stages before it will make.
+
+    It names `(pairs)` as the kind of data that its objective takes, and none of another kind; what
+    it replays stays.
+    """
+    kind = kind_of(training.get("stage", ""), training.get("objective", ""))
+    return {**training, **dict.fromkeys(KINDS, ""), kind: "(pairs)"}
 
 
 @dataclass(frozen=True)

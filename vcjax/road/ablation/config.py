@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.errors import UserError, suggest
-from vcjax.core.settings import build, fill_section, fill_sections, merged
+from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.text.language import Language
-from vcjax.train.config import TrainConfig, kind_of
+from vcjax.train.config import RECORDS, TrainConfig, with_pairs_to_come
 
 NONE, ATTACKS, QUESTIONS = "none", "attacks", "questions"
 ANSWERS, CONVERSATIONS = "answers", "conversations"
@@ -34,13 +34,10 @@ _SYNTHESIS: dict[str, str] = {
     "target": "model",
     "target_family": "family",
 }
-_RECORDS = ("documents", "conversations", "preferences", "replay")
 _TRAINED: dict[str, str] = {
     **{name: name for name in ("model", "charter", "seed", "on_bad_record")},
-    **dict.fromkeys(_RECORDS, ""),
+    **dict.fromkeys(RECORDS, ""),
 }
-_TO_COME = "(pairs)"
-"""Represents data that an arm's stages will make."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ class AblationConfig(EngineConfig):
         """
         sections = {"synthesis": {}, "train": {}}
         filled = fill_sections({**sections, **values}, {"synthesis": _SYNTHESIS, "train": _TRAINED})
-        filled["train"] = _with_data(filled["train"])
+        filled["train"] = with_pairs_to_come(filled["train"])
         shared = build(cls, {**filled, "arms": ()}, "config")
         arms = values.get("arms")
         if not isinstance(arms, Mapping):
@@ -172,10 +169,8 @@ class AblationConfig(EngineConfig):
         super().__post_init__()
         low = {"document_tokens": 2, "samples": 0, "seed": 0}
         queries = ("held_out_queries", "trained_queries", "clean_queries")
-        for name in (*queries, "answer_tokens", "rounds", "seeds", *low):
-            if getattr(self, name) < (least := low.get(name, 1)):
-                value = getattr(self, name)
-                raise UserError(f"config.{name} must be at least {least}, not {value}")
+        counts = (*queries, "answer_tokens", "rounds", "seeds")
+        check_at_least(self, {**dict.fromkeys(counts, 1), **low})
         for name in ("held_out_attacks", "conversations", "documents"):
             if not getattr(self, name).strip():
                 raise UserError(f"config.{name} is empty; name at least one")
@@ -193,7 +188,7 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> Arm:
     )
     sections = {
         "synthesis": merged(values["synthesis"], synthesis),
-        "train": _with_data(merged(values["train"], training)),
+        "train": with_pairs_to_come(merged(values["train"], training)),
     }
     arm = build(Arm, {**given, **sections, "name": name}, f"config.{where}")
     if arm.data not in DATA:
@@ -246,8 +241,3 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
 
 def _is_base(arm: Arm) -> bool:
     return not arm.trains and not arm.persona
-
-
-def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
-    kind = kind_of(training.get("stage", ""), training.get("objective", ""))
-    return {**training, **dict.fromkeys(_RECORDS, ""), kind: _TO_COME}

@@ -9,21 +9,18 @@ from vcjax.adversarial.pressure.pairs import DATA
 from vcjax.adversarial.pressure.rates import RATES
 from vcjax.adversarial.pressure.split import DEV, TEST
 from vcjax.core.errors import UserError, suggest
-from vcjax.core.settings import build, fill_section, fill_sections, merged
+from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.text.language import Language
-from vcjax.train.config import TrainConfig, kind_of
+from vcjax.train.config import RECORDS, TrainConfig, with_pairs_to_come
 
 NONE = "none"
 PREFERENCES, CONVERSATIONS = "preferences", "conversations"
-_RECORDS = ("documents", CONVERSATIONS, PREFERENCES, "replay")
 _TRAINED: dict[str, str] = {
     **{name: name for name in ("model", "seed", "on_bad_record")},
     # No charter: the experiment holds out topics of facts, not a charter's domains.
-    **dict.fromkeys((*_RECORDS, "charter"), ""),
+    **dict.fromkeys((*RECORDS, "charter"), ""),
 }
-_TO_COME = "(pairs)"
-"""Represents data that an arm's stages will make."""
 
 
 @dataclass(frozen=True)
@@ -154,13 +151,6 @@ class PressureSettings(EngineConfig):
             raise UserError(f"config.held_out_styles: {min(twice)!r} is trained on too")
 
 
-def check_at_least(settings: object, least: Mapping[str, int]) -> None:
-    """Raises UserError for a field that is below its least value."""
-    for name, bound in least.items():
-        if (value := getattr(settings, name)) < bound:
-            raise UserError(f"config.{name} must be at least {bound}, not {value}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class PressureConfig(PressureSettings):
     """What `launch.ablate` takes for this experiment, beside the fields of `PressureSettings`.
@@ -202,7 +192,7 @@ class PressureConfig(PressureSettings):
             one that is set in a section though it is filled in.
         """
         filled = fill_sections({"train": {}, **values}, {"train": _TRAINED})
-        filled["train"] = _with_data(filled["train"])
+        filled["train"] = with_pairs_to_come(filled["train"])
         shared = build(cls, {**filled, "arms": ()}, "config")
         arms = values.get("arms")
         if not isinstance(arms, Mapping):
@@ -246,7 +236,7 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> PressureArm:
     if not name.isidentifier() or name in ("knowledge", "attacks"):
         raise UserError(f"config.{where}: an arm's folder can't be called {name!r}; use letters")
     own = fill_section(f"config.{where}.train", given.get("train", {}), values, _TRAINED)
-    training = _with_data(merged(values["train"], own))
+    training = with_pairs_to_come(merged(values["train"], own))
     arm = build(PressureArm, {**given, "train": training, "name": name}, f"config.{where}")
     if arm.data not in (NONE, *DATA) and not arm.data.endswith(".jsonl"):
         hint = suggest(arm.data, DATA)
@@ -265,8 +255,3 @@ def _rank(arm: PressureArm) -> tuple[bool, bool, int, str]:
     """The base model first, then what isn't trained: configs have arms in alphabetical order."""
     kind = DATA.index(arm.data) if arm.data in DATA else len(DATA)
     return not arm.is_base, arm.trains, kind, arm.name
-
-
-def _with_data(training: Mapping[str, Any]) -> dict[str, Any]:
-    kind = kind_of(training.get("stage", ""), training.get("objective", ""))
-    return {**training, **dict.fromkeys(_RECORDS, ""), kind: _TO_COME}
