@@ -127,7 +127,7 @@ def test_a_gate_is_not_met_by_a_few_labels_however_well_they_agree():
     assert f"{LEAST_LABELS - 1} labels of one kind" in few["why"]
     enough = calibrate(items(40, 0, 0, LEAST_LABELS))
     assert gate(enough, 0.6)["met"]
-    # Fifty answers without a disagreement don't show that there are as few as 0.9 stands for.
+    # Fifty answers without a disagreement leave room for kappas below 0.9.
     assert "kappa is 1.00, and at least 0." in gate(enough, 0.9)["why"]
 
 

@@ -163,7 +163,7 @@ def decide_twice(ledger: Ledger) -> None:
         (["CREATE TABLE calls (attempt)"], "a ledger of version 0, and this vcjax reads version"),
         (["CREATE TABLE other (x)"], "not a ledger (a database of another program)"),
         ([f"PRAGMA user_version = {VERSION + 1}"], f"a ledger of version {VERSION + 1}"),
-        # Its queries were cut, and nothing tells its attacks from the questions that stood in.
+        # Its queries were cut, and it has no column for which of them are seed questions.
         (["PRAGMA user_version = 1"], "a ledger of version 1, and this vcjax reads version"),
     ],
 )
