@@ -1,13 +1,8 @@
 """Quantised kernels: their error, their size, and a model that uses them."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from tests.compilation import with_devices
 from tests.parity.random_models import CASES, tokens
 from vcjax.core.errors import UserError
 from vcjax.model.build import abstract, shapes
@@ -34,7 +28,6 @@ from vcjax.model.quantised import (
     quantise_base,
 )
 
-ROOT = Path(__file__).parents[2]
 ROW = tokens(40)
 SHAPES = [((96, 3, 4), 1), ((4, 24, 10), 2), ((64, 5), 1)]
 """Kernels and their axes of inputs; 96 inputs are a block and a half."""
@@ -215,33 +208,3 @@ def test_an_odd_number_of_inputs_is_a_mistake_of_one_line():
     config = LlamaConfig.from_hf({**CASES["llama31"], "intermediate_size": 95})
     with pytest.raises(UserError, match="'nf4' holds pairs of inputs; a projection has"):
         shapes(config, lora=LoraConfig(base="nf4"))
-
-
-@pytest.fixture(scope="module")
-def report():
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": with_devices(8),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
-    command = [sys.executable, "-m", "tests.model.adapters_on_meshes"]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
-
-
-def test_a_quantised_model_that_drops_inputs_is_the_same_on_every_mesh(report):
-    for entry in report["meshes"]:
-        assert entry["difference"] < 1e-5 * entry["loss"], entry
-        assert entry["gradient"] < 1e-4, entry
-    assert [entry["held"] for entry in report["meshes"]] == [1 / 8, 1 / 4]
-
-
-def test_devices_exchange_codes_and_no_kernel(report):
-    """Once forward and once backward; a tensor axis of 2 wants half of each kernel."""
-    layer = report["layer"]
-    for entry, share in zip(report["meshes"], (1, 2), strict=True):
-        assert sum(entry["gathered"]["u8"]) == 2 * layer["codes"] / share
-        # Floats are scales, norms and adapters: none of them is a quarter of the smallest kernel.
-        assert max(entry["gathered"]["f32"]) < 0.25 * layer["smallest_kernel"] / share, entry

@@ -62,18 +62,3 @@ def test_one_who_waits_for_a_slot_may_leave(server):
     eventually(lambda: server.health()["models"]["tiny"]["waiting"] == 0)
     holder.close()
     eventually(lambda: server.health()["under_way"] == 0)
-
-
-def test_memory_stays_as_it_is_over_many_requests(crowd):
-    """A request that left the logits of its 24 steps behind would take 70 kB, one that left 128
-    positions of a cache 32 kB. `tests/serve/soak.py` sends 2,000 requests and more."""
-
-    def ask(count: int) -> None:
-        with ThreadPoolExecutor(64) as clients:
-            assert all(outcome is not None for outcome in clients.map(crowd.client, range(count)))
-
-    crowd.compile()
-    ask(256)
-    before = crowd.resident()
-    ask(512)
-    assert crowd.resident() - before < 512 * 32 * 1024
