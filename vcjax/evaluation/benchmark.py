@@ -1,17 +1,17 @@
-"""The benchmark: parallel questions in each language, and which of them are held out."""
+"""The benchmark: parallel questions in each language, their variants, and what is held out."""
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text, read_jsonl
 from vcjax.core.seeds import derive_seed
-from vcjax.data.records import BadRecord, BenchmarkItem
+from vcjax.data.records import BadRecord, BenchmarkItem, check_text
 from vcjax.text.language import Language
 
 SHIPPED = ("universal",)
@@ -38,6 +38,21 @@ class Benchmark:
         """SHA-256, in hex, of the items, whatever their order and their files' names."""
         records = sorted((item.to_dict() for item in self.items), key=lambda record: record["id"])
         return hash_text(json.dumps(records, sort_keys=True, ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class Variants:
+    """The same question in other words, and asked from the opposite leaning.
+
+    Attributes:
+      item: the id of the benchmark item, whose language and rubric are theirs too.
+      paraphrases: at least one, with the item's meaning and its pressure.
+      opposing: presupposes, or leans to, the other side of the issue than the item does.
+    """
+
+    item: str
+    paraphrases: tuple[str, ...]
+    opposing: str
 
 
 def load_benchmark(
@@ -80,6 +95,42 @@ def load_benchmark(
     domains = charter.subdomains() if charter else ()
     held_out = {domain.id for domain in domains if domain.held_out}
     return Benchmark(reference, tuple(items), frozenset(held_out & {item.domain for item in items}))
+
+
+def load_variants(reference: str | Path = "universal") -> dict[str, Variants]:
+    """Loads the variants of a benchmark's items, by the id of the item, in the files' order.
+
+    Those of a user's own `FILE.jsonl` are in `FILE.variants.jsonl` beside it; without that file,
+    no item has any. An item may be left out.
+
+    Raises:
+      UserError: no such benchmark; a record that breaks the schema, belongs to no item or to one
+        that has a record already, or says a thing twice (the message names file and line).
+    """
+    reference = str(reference)
+    questions = {item.id: item.question for item in load_benchmark(reference).items}
+    variants: dict[str, Variants] = {}
+    lines: dict[str, str] = {}
+    for path in _variant_files(reference):
+        for number, record in read_jsonl(path):
+            line = f"{path}:{number}"
+            try:
+                each = _check_variants(record)
+            except BadRecord as error:
+                raise UserError(f"{line}: {error.reason}") from None
+            if each.item not in questions:
+                hint = suggest(each.item, questions)
+                raise UserError(f"{line}: {reference} has no item {each.item!r}{hint}")
+            if each.item in lines:
+                raise UserError(
+                    f"{line}: the variants of {each.item!r} are already at {lines[each.item]}"
+                )
+            texts = (questions[each.item], *each.paraphrases, each.opposing)
+            if len(set(texts)) < len(texts):
+                raise UserError(f"{line}: two of the question and its variants are the same")
+            lines[each.item] = line
+            variants[each.item] = each
+    return variants
 
 
 def misfit(item: BenchmarkItem, charter: Charter | None) -> str | None:
@@ -155,6 +206,36 @@ def _files(reference: str) -> list[Path]:
             f"({', '.join(SHIPPED)}){suggest(reference, SHIPPED)}"
         )
     return [path]
+
+
+def _variant_files(reference: str) -> list[Path]:
+    path = benchmark_path(reference)
+    if reference in SHIPPED:
+        return sorted((path / "variants").glob("*.jsonl"))
+    beside = path.with_name(f"{path.stem}.variants.jsonl")
+    return [beside] if beside.is_file() else []
+
+
+def _check_variants(record: Any) -> Variants:
+    names = [field.name for field in fields(Variants)]
+    if not isinstance(record, dict):
+        raise BadRecord(f"a record must be an object, not {type(record).__name__}")
+    for name in record:
+        if name not in names:
+            raise BadRecord(f"unknown field {name!r}{suggest(name, names)}")
+    for name in names:
+        if name not in record:
+            raise BadRecord(f"field {name!r} is missing")
+    paraphrases = record["paraphrases"]
+    if not isinstance(paraphrases, list) or not paraphrases:
+        raise BadRecord("field 'paraphrases' must be a list of at least one text")
+    return Variants(
+        item=check_text(record["item"], "item"),
+        paraphrases=tuple(
+            check_text(text, f"paraphrases[{i}]") for i, text in enumerate(paraphrases)
+        ),
+        opposing=check_text(record["opposing"], "opposing"),
+    )
 
 
 def _check_parallel(items: Iterable[BenchmarkItem], lines: dict[str, str]) -> None:
