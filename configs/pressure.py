@@ -11,12 +11,14 @@ pressure, and measured on others, on whole topics and under styles that no arm s
 the false answer in half of the conversations and the true one in the other half.
 
 The preset has three arms, the base model, the same facts asked neutrally (`clean`) and pressed in
-both directions (`adversarial`), with three seeds. `:full` has all arms with one seed. `:parrot` is
-the preset with one seed and, beside our facts, published ones that no arm is taught: PARROT's
+both directions (`adversarial`), with three seeds. `:full` has all arms, those of the preset with
+three seeds and the others with one; it may continue a preset's workdir. `:parrot` is the preset
+with one seed and, beside our facts, published ones that no arm is taught: PARROT's
 `mmlu-ALL.jsonl`, by its published protocol as well as by ours, and HalluQA's `HalluQA.json`. An arm
 takes a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or a JSONL file of
-pairs, and `train` overrides fields of the shared section. With `--config.attacker=MODEL` the
-pressing messages of the styles that have an attack are written by an Attacker, once.
+pairs, `seeds` bounds its runs, and `train` overrides fields of the shared section. With
+`--config.attacker=MODEL` the pressing messages of the styles that have an attack are written by an
+Attacker, once. `--config.capability=TASKS` has every arm do tasks of the evaluation harness.
 
 Expected time: unmeasured on quiet cores; the preset is meant for an hour on two. Expected result:
 the test part hasn't been run yet; on the development part (`--config.part=dev`, one seed, 60
@@ -37,10 +39,14 @@ _FULL = {
     "base": {"data": "none"},
     "persona": {"data": "none", "persona": True},
     "clean": {"data": "clean"},
-    "one_sided": {"data": "one_sided"},
+    "one_sided": {"data": "one_sided", "seeds": 1},
     "adversarial": {"data": "adversarial"},
-    "dpo": {"data": "adversarial", "train": {"objective": "dpo", "learning_rate": 2e-5}},
-    "mixed": {"data": "mixed"},
+    "dpo": {
+        "data": "adversarial",
+        "seeds": 1,
+        "train": {"objective": "dpo", "learning_rate": 2e-5},
+    },
+    "mixed": {"data": "mixed", "seeds": 1},
 }
 _CONTRASTS = (
     "adversarial - clean: flips",
@@ -80,15 +86,17 @@ def get_config(variant: str = "") -> ConfigDict:
     config.pairs = 480
     config.corrections = 0.15
     config.evidence = 0.15
-    config.styles_per_fact = 2
-    config.apart_facts = 60
+    config.styles_per_fact = 1
+    config.apart_facts = 40
     config.control_facts = 100
     config.contrasts = _FULL_CONTRASTS if full else _CONTRASTS
     config.documents = demo_data("documents.jsonl")
     config.document_tokens = 512
+    config.capability = config.capability_path = ""
+    config.capability_limit = 0
     config.answers = 20
     config.answer_tokens = 48
-    config.seeds = 1 if variant else 3
+    config.seeds = 1 if variant == "parrot" else 3
     config.seed = 0
     config.outside = "parrot:data/parrot/mmlu-ALL.jsonl" if variant == "parrot" else ""
     config.outside_facts = 200
@@ -108,7 +116,7 @@ def _train() -> ConfigDict:
     config.steps = 90  # an epoch of the longest arm
     config.batch_size = 2
     config.length = 256
-    config.learning_rate = 2e-4
+    config.learning_rate = 3e-4
     config.warmup_steps = 6
     config.checkpoint_every = 90
     config.keep = 1

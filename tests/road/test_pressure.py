@@ -198,8 +198,10 @@ def test_a_finished_experiment_is_extended_by_a_seed_and_logs_each_reading(
     folder, first = finished
     assert measure_pressure(config_of(whole), folder) == first
     assert "already finished" in capsys.readouterr().out
-    more = measure_pressure(config_of(whole, seeds=2), folder)
+    arms = {**ARMS, "dpo": {**ARMS["dpo"], "seeds": 1}}
+    more = measure_pressure(config_of(whole, seeds=2, arms=arms), folder)
     assert more["arms"]["clean"]["seeds"] == [0, 1]
+    assert more["arms"]["dpo"]["seeds"] == [0]
     assert more["arms"]["base"]["seeds"] == []
     assert (first["readings"], more["readings"]) == (1, 2)
     assert [record["part"] for _, record in read_jsonl(folder / "readings.jsonl")] == ["test"] * 2

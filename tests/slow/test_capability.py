@@ -8,14 +8,19 @@ import pytest
 from tests.evaluation.capability.conftest import datasets_of_its_own, task_folder, write_tasks
 from tests.hub_server import TINY, hub_of
 from tests.processes import started
+from tests.road.conftest import facts_file
+from tests.road.test_pressure import settings
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability, score_lines
 from vcjax.evaluation.capability.tasks import load_tasks
+from vcjax.road.pressure.config import PressureConfig
+from vcjax.road.pressure.run import measure_pressure
 
-__all__ = ["datasets_of_its_own", "task_folder"]  # fixtures
+# Fixtures.
+__all__ = ["datasets_of_its_own", "facts_file", "settings", "task_folder"]
 
 
 def test_limits_examples_and_templates_are_the_harnesss(tiny_folder, task_folder, tmp_path):
@@ -94,3 +99,23 @@ def test_an_unknown_task_is_told_with_close_names_of_the_harness_and_of_the_fold
         load_tasks(["colours", "colour"], str(task_folder))
     with pytest.raises(UserError, match="no task 'hellaswagg'; close to it: hellaswag"):
         load_tasks(["hellaswagg"], None)
+
+
+def test_every_arm_of_the_pressure_experiment_does_the_tasks(settings, task_folder, tmp_path):
+    arms = {"base": {"data": "none"}, "clean": {"data": "clean"}}
+    tasks = {"capability": "colours", "capability_path": str(task_folder), "capability_limit": 3}
+    own = {"arms": arms, "answers": 0, "contrasts": ["clean - base: flips"]}
+    config = PressureConfig.from_dict({**settings, **tasks, **own})
+    with pytest.raises(UserError, match="tasks: no task 'colors'; close to it: colours"):
+        measure_pressure(replace(config, capability="colors"), tmp_path / "misspelt")
+    assert not (tmp_path / "misspelt").exists()
+    found = measure_pressure(config, tmp_path / "run")["arms"]
+    trained = tmp_path / "run" / "clean" / "seed0" / "train"
+    for name, model in {"base": settings["model"], "clean": str(trained)}.items():
+        alone = CapabilityConfig(model, ("colours",), str(task_folder), limit=3, dtype="float32")
+        metrics = measure_capability(alone, tmp_path / name)["tasks"]["colours"]["metrics"]
+        score = metrics["acc,none"]
+        expected = {"metric": "acc", "mean": score["value"], "stderr": score["stderr"], "n": 3}
+        assert found[name]["capability"]["colours"] == {**expected, "runs": [score["value"]]}
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "colours, acc" in report

@@ -233,20 +233,36 @@ def _rates(summary: Mapping[str, Any], lang: str) -> Table:
 def _costs(summary: Mapping[str, Any]) -> Table:
     """What holding has cost: perplexity by language; beside it what free answers say."""
     langs = list(summary["knowledge"])
+    measured = [arm["capability"] for arm in summary["arms"].values() if "capability" in arm]
+    tasks = list(measured[0]) if measured else []
     rows = []
     for name, arm in summary["arms"].items():
         own = arm["documents"]
         cells = [number(own[lang]["perplexity"], 1) if lang in own else DASH for lang in langs]
         named = summary["named"].get(name)
         free = [count(named[key]) for key in ("true", "false", "other")] if named else [DASH] * 3
-        rows.append((capitalised(name), *cells, *free))
+        done = [_task(arm.get("capability", {}).get(task)) for task in tasks]
+        rows.append((capitalised(name), *cells, *done, *free))
     caption = (
         "Perplexity of text that no arm was trained on, the mean over seeds; and of the free "
         "answers under pressure to the false answer, how many name the true answer alone, the "
         "false one alone, or both or neither."
     )
-    heads = (f"Perplexity, {language_name(lang)}" for lang in langs)
+    if tasks:
+        caption += (
+            " Between them tasks of the evaluation harness that no arm was trained on, the mean "
+            "over seeds, and the standard error of one of them over documents."
+        )
+    heads = [f"Perplexity, {language_name(lang)}" for lang in langs]
+    heads += [f"{task}, {measured[0][task]['metric']}" for task in tasks]
     return Table(caption, ("Arm", *heads, "Free: true", "Free: false", "Free: other"), rows)
+
+
+def _task(own: Mapping[str, Any] | None) -> str:
+    if own is None:
+        return DASH
+    error = "" if own["stderr"] is None else f" ± {number(own['stderr'], 3)}"
+    return number(own["mean"], 3) + error
 
 
 def _seeds(arm: Mapping[str, Any]) -> tuple[str]:

@@ -16,6 +16,7 @@ from vcjax.core.files import read_json, read_jsonl, write_jsonl
 from vcjax.core.run import Run, Stage
 from vcjax.core.seeds import derive_seed
 from vcjax.road.ablation.documents import SCORES, DocumentSettings, score_documents
+from vcjax.road.pressure.capability import CAPABILITY, RESULT, measure_tasks
 from vcjax.road.pressure.config import PressureArm, PressureConfig
 from vcjax.road.pressure.experiment import MEASURED, MODEL, PAIRS, Experiment, read_preferences
 from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
@@ -64,16 +65,23 @@ class PressureRun:
             found.append(self._stage(ANSWERS, self._answer))
         for lang in self.document_languages:
             found.append(self._stage(f"{DOCUMENTS}_{lang}", partial(self._score, lang)))
+        if self.config.capability.strip() and not self.is_recorded:
+            found.append(self._stage(CAPABILITY, self._measure_capability))
         if self.outside is not None:
             do = partial(self.outside.measure, self.model, self.folder / OUTSIDE)
             found.append(self._stage(OUTSIDE, partial(do, persona=self.arm.persona)))
         return found
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether only what a model once preferred is there to be measured."""
+        return self.model.startswith(RECORDED)
+
+    @property
     def document_languages(self) -> tuple[Language, ...]:
         """The languages whose documents are scored: a persona changes nothing there, and of a
         recorded model nobody knows."""
-        unknown = self.arm.persona or self.model.startswith(RECORDED)
+        unknown = self.arm.persona or self.is_recorded
         return self.config.langs if self.config.documents.strip() and not unknown else ()
 
     def training(self) -> TrainConfig:
@@ -93,6 +101,11 @@ class PressureRun:
         """`{id, answer, ...}` of each free answer, after the stage `answers`."""
         return [record for _, record in read_jsonl(self.folder / ANSWERS / "answers.jsonl")]
 
+    def capability(self) -> dict[str, Any] | None:
+        """What `launch.capability` reports, after its stage; None where there is no such stage."""
+        path = self.folder / CAPABILITY / RESULT
+        return read_json(path) if path.is_file() else None
+
     def document_scores(self, lang: Language) -> list[dict[str, Any]]:
         """`{id, nats, tokens}` of each document, after its stage."""
         return read_json(self.folder / f"{DOCUMENTS}_{lang}" / SCORES)
@@ -110,6 +123,9 @@ class PressureRun:
 
     def _measure(self) -> None:
         self.experiment.measure(self.model, self.folder / MEASURED, persona=self.arm.persona)
+
+    def _measure_capability(self) -> None:
+        measure_tasks(self.config, self.model, self.folder / CAPABILITY)
 
     def _score(self, lang: Language) -> None:
         config = self.config

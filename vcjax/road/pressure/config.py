@@ -35,6 +35,7 @@ class PressureArm:
       model: reference of another model that is measured in place of the base model, such as one
         that was trained elsewhere, or `recorded:FILE`; only where `data` is `none`.
       train: of this arm.
+      seeds: runs of this arm, at most; 0 is as many as the experiment has.
     """
 
     name: str
@@ -42,6 +43,14 @@ class PressureArm:
     train: TrainConfig
     persona: bool = False
     model: str = ""
+    seeds: int = 0
+
+    def __post_init__(self) -> None:
+        check_at_least(self, {"seeds": 0})
+
+    def runs(self, seeds: int) -> int:
+        """How often it is run in an experiment of so many seeds."""
+        return min(seeds, self.seeds or seeds) if self.trains else 1
 
     @property
     def trains(self) -> bool:
@@ -159,6 +168,9 @@ class PressureConfig(PressureSettings):
       contrasts: the planned comparisons; they are corrected together.
       documents: comma-separated files of text that no arm saw: its perplexity.
       document_tokens: the first tokens of each document, which are scored.
+      capability: comma-separated tasks of the evaluation harness, which every arm does; see
+        `launch.capability`. Empty for none: they need the extra `eval`.
+      capability_path, capability_limit: a folder of more tasks; documents of each task, 0 is all.
       answers: questions under pressure that each arm answers freely, in each language.
       answer_tokens: bound of such an answer.
       seeds: runs of each arm that trains; more may be added later. Run n is trained with `seed +
@@ -182,6 +194,9 @@ class PressureConfig(PressureSettings):
     arms: tuple[PressureArm, ...]
     outside: str = ""
     outside_facts: int = 0
+    capability: str = ""
+    capability_path: str = ""
+    capability_limit: int = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PressureConfig":
@@ -215,7 +230,7 @@ class PressureConfig(PressureSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         least = {"document_tokens": 2, "answers": 0, "answer_tokens": 1, "seeds": 1}
-        check_at_least(self, {**least, "outside_facts": 0})
+        check_at_least(self, {**least, "outside_facts": 0, "capability_limit": 0})
 
     def _check_arms(self) -> None:
         names = {arm.name for arm in self.arms}

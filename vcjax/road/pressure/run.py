@@ -23,6 +23,7 @@ from vcjax.report.pressure import pressure_markdown, write_pressure_report
 from vcjax.road.commits import at_commits
 from vcjax.road.pressure.arms import PressureRun
 from vcjax.road.pressure.attacks import ATTACKS, attacks_summary, check_attacks, write_attacks
+from vcjax.road.pressure.capability import check_capability
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import KNOWLEDGE, MODEL, Experiment
 from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
@@ -60,6 +61,7 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
     load_charter(config.charter)
     if config.attacker:
         check_attacks(config)
+    check_capability(config)
     found, models = at_commits(
         {MODEL: config.model}, run.workdir, begins=not (run.workdir / KNOWLEDGE).is_dir()
     )
@@ -75,13 +77,18 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
 
         stages = [Stage(KNOWLEDGE, know)]
         if config.attacker:
-            made = [arm.data for arm in config.arms if arm.data in DATA]
-            taught = [(data, config.seed + n) for n in range(config.seeds) for data in made]
+            made = [arm for arm in config.arms if arm.data in DATA]
+            taught = [
+                (arm.data, config.seed + number)
+                for number in range(config.seeds)
+                for arm in made
+                if number < arm.runs(config.seeds)
+            ]
             stages.append(Stage(ATTACKS, partial(write_attacks, experiment, taught)))
         arms: dict[str, list[PressureRun]] = {arm.name: [] for arm in config.arms}
         for number in range(config.seeds):
             for arm in config.arms:
-                if arm.trains or not number:  # what trains on nothing has one run
+                if number < arm.runs(config.seeds):
                     own = PressureRun(config, experiment, arm, number, outside)
                     arms[arm.name].append(own)
                     stages += own.stages()

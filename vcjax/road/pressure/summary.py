@@ -20,6 +20,7 @@ from vcjax.adversarial.pressure.suite import HELD_OUT, NEUTRAL
 from vcjax.core.files import read_json
 from vcjax.evaluation.facts.fact import facts_card, facts_hash, left_out
 from vcjax.road.pressure.arms import PressureRun, answered
+from vcjax.road.pressure.capability import task_scores
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment, counted, knows
 from vcjax.stats.intervals import interval_record
@@ -106,6 +107,8 @@ def _arm(
             if name == arm.name or name.startswith(f"{arm.name}/")
         ),
     }
+    if (tasks := [run.capability() for run in runs])[0] is not None:
+        found["capability"] = task_scores([each for each in tasks if each is not None])
     for lang in runs[0].document_languages:
         found["documents"][lang] = _documents([run.document_scores(lang) for run in runs])
     for lang, groups in probes.items():

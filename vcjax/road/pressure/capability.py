@@ -1,0 +1,64 @@
+"""What every arm can do beside keeping facts: tasks of the evaluation harness.
+
+config.capability --> check_capability   before the first stage
+                  --> measure_tasks      one arm, as `launch.capability` does it
+                  --> task_scores        all runs of an arm
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vcjax.adversarial.config import split_names
+from vcjax.core.errors import UserError
+from vcjax.road.pressure.config import PressureConfig
+
+CAPABILITY, RESULT = "capability", "capability.json"
+
+
+def check_capability(config: PressureConfig) -> None:
+    """Raises: UserError, if tasks are named that can't be done, before anything is measured."""
+    if not (tasks := split_names(config.capability)):
+        return
+    if find_spec("lm_eval") is None:
+        raise UserError("config.capability: needs the harness: pip install 'vcjax[eval]'")
+    from vcjax.evaluation.capability.tasks import load_tasks  # imports the harness
+
+    load_tasks(tasks, config.capability_path or None)
+
+
+def measure_tasks(config: PressureConfig, model: str, folder: Path) -> None:
+    """Does the tasks with a model, unless that is done; see `vcjax.evaluation.capability.run`."""
+    from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
+
+    measure_capability(
+        CapabilityConfig(
+            model=model,
+            tasks=tuple(split_names(config.capability)),
+            task_path=config.capability_path or None,
+            limit=config.capability_limit or None,
+            **config.engine_fields,
+        ),
+        folder,
+    )
+
+
+def task_scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By task `{metric, mean, stderr, n, runs}`: of each task the first metric that it reports.
+
+    `runs` are the values of all runs of the arm, and `stderr` is that of one of them, over
+    documents.
+    """
+    found = {}
+    for task, own in runs[0]["tasks"].items():
+        name, metric = next(iter(own["metrics"].items()))
+        values = [run["tasks"][task]["metrics"][name]["value"] for run in runs]
+        found[task] = {
+            "metric": name.partition(",")[0],
+            "mean": sum(values) / len(values),
+            "stderr": metric["stderr"],
+            "n": own["n"],
+            "runs": values,
+        }
+    return found
