@@ -14,7 +14,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BadRecord, BenchmarkItem, check_text
 from vcjax.text.language import Language
 
-SHIPPED = ("universal",)
+SHIPPED = ("universal", "vcllm")
 _FOLDER = Path(__file__).parent / "benchmarks"
 _LANGUAGES = get_args(Language)
 
