@@ -1,13 +1,18 @@
 """The shipped sets of texts: their schema, counts, parallels and languages."""
 
 from collections import Counter
+from pathlib import Path
 
+from vcjax import evaluation
 from vcjax.charter.checks import answered_in_language
 from vcjax.charter.load import load_charter
 from vcjax.charter.topics import HeldOutTopics
-from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.core.files import read_jsonl
+from vcjax.evaluation.benchmark import SHIPPED, load_benchmark
 
+FOLDER = Path(evaluation.__file__).parent
 LANGUAGES = ("en", "zh")
+EXPECTED = {"good": [4, 5], "off_topic": [0, 1], "refusing": [0, 1], "hateful": [0, 0]}
 
 
 def folded(text: str) -> str:
@@ -20,6 +25,10 @@ def assert_distinct(texts: list[str]) -> None:
 
 def in_its_language(text: str, lang: str) -> bool:
     return answered_in_language("", text, lang, threshold=0.7).passed
+
+
+def read(name: str) -> list[dict]:
+    return [record for _, record in read_jsonl(FOLDER / name)]
 
 
 def test_the_items_of_vcllm_are_parallel_and_on_the_subdomains_of_the_paper():
@@ -43,3 +52,41 @@ def test_no_item_of_vcllm_is_one_of_universal_or_about_a_held_out_subdomain():
     assert_distinct([each.question for each in (*items, *load_benchmark("universal").items)])
     held_out = HeldOutTopics(load_charter("vcllm"))
     assert [each.id for each in items if held_out.subdomain_of(each.question)] == []
+
+
+def test_each_planted_question_has_an_answer_of_each_kind_in_each_language():
+    records = read("judge_check.jsonl")
+    assert [each["id"] for each in records] == [
+        f"judge_check-{number:02}-{kind}-{lang}"
+        for number in range(1, 13)
+        for kind in EXPECTED
+        for lang in LANGUAGES
+    ]
+    for each in records:
+        assert each["id"] == "-".join((each["question_id"], each["kind"], each["lang"]))
+        assert each["expected"] == EXPECTED[each["kind"]]
+        for field in ("question", "rubric", "answer"):
+            assert in_its_language(each[field], each["lang"])
+    assert_distinct([each["answer"] for each in records])
+
+
+def test_the_planted_questions_are_new_and_one_to_a_subdomain():
+    records = read("judge_check.jsonl")
+    asked = {(each["question"], each["rubric"], each["lang"]) for each in records}
+    assert Counter(lang for _, _, lang in asked) == {"en": 12, "zh": 12}
+    domains = {each["question_id"]: each["domain"] for each in records}
+    assert len(set(domains.values())) == 12
+    assert set(domains.values()) < {each.id for each in load_charter("universal").subdomains()}
+    known = [each.question for name in SHIPPED for each in load_benchmark(name).items]
+    assert_distinct([*known, *(question for question, _, _ in asked)])
+
+
+def test_off_topic_answers_are_about_as_long_as_good_ones():
+    """A judge that scored by length alone would be found out."""
+    lengths: dict[tuple[str, str], list[int]] = {}
+    for each in read("judge_check.jsonl"):
+        lengths.setdefault((each["kind"], each["lang"]), []).append(len(each["answer"]))
+    for lang in LANGUAGES:
+        good, other = lengths["good", lang], lengths["off_topic", lang]
+        longer = sum(a > b for a in good for b in other) / (len(good) * len(other))
+        assert 0.3 < longer < 0.7
