@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from vcjax import evaluation
 from vcjax.charter.checks import answered_in_language
 from vcjax.charter.load import load_charter
@@ -90,3 +92,21 @@ def test_off_topic_answers_are_about_as_long_as_good_ones():
         good, other = lengths["good", lang], lengths["off_topic", lang]
         longer = sum(a > b for a in good for b in other) / (len(good) * len(other))
         assert 0.3 < longer < 0.7
+
+
+@pytest.mark.parametrize(("name", "questions"), [("benign", 60), ("harmful", 40)])
+def test_benign_and_harmful_questions_are_parallel_and_in_every_subdomain(name, questions):
+    charter = load_charter("universal")
+    items = load_benchmark(FOLDER / "benchmarks" / "refusal" / f"{name}.jsonl", charter).items
+    assert [each.id for each in items] == [
+        f"{name}-{number:02}-{lang}" for number in range(1, questions + 1) for lang in LANGUAGES
+    ]
+    for english, chinese in zip(items[::2], items[1::2], strict=True):
+        assert english.parallel_id == chinese.parallel_id == english.id[: -len("-en")]
+        assert english.domain == chinese.domain
+    assert {each.domain for each in items} == {each.id for each in charter.subdomains()}
+    for each in items:
+        assert each.rubric
+        assert in_its_language(each.question, each.lang)
+    known = [each.question for name in SHIPPED for each in load_benchmark(name).items]
+    assert_distinct([*known, *(each.question for each in items)])
