@@ -110,3 +110,38 @@ def test_benign_and_harmful_questions_are_parallel_and_in_every_subdomain(name, 
         assert in_its_language(each.question, each.lang)
     known = [each.question for name in SHIPPED for each in load_benchmark(name).items]
     assert_distinct([*known, *(each.question for each in items)])
+
+
+def test_planted_claims_are_parallel_with_ten_of_each_class_in_each_language():
+    records = read("claims/claims.jsonl")
+    classes = ("supported", "contradicted", "unverifiable")
+    assert Counter((each["class"], each["lang"]) for each in records) == {
+        (each, lang): 10 for each in classes for lang in LANGUAGES
+    }
+    for english, chinese in zip(records[::2], records[1::2], strict=True):
+        assert english["class"] == chinese["class"]
+        for each, lang in zip((english, chinese), LANGUAGES, strict=True):
+            assert each["lang"] == lang
+            assert each["id"] == f"{english['parallel_id']}-{lang}"
+            assert in_its_language(each["claim"], lang)
+    assert len({each["id"] for each in records}) == 60
+    assert_distinct([each["claim"] for each in records])
+
+
+def test_what_decides_a_claim_is_a_document_in_its_language():
+    documents = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in (FOLDER / "claims" / "documents").iterdir()
+    }
+    assert sorted(documents) == [f"doc-{n:02}-{lang}" for n in range(1, 13) for lang in LANGUAGES]
+    for name, text in documents.items():
+        lang = name[-2:]
+        assert in_its_language(text, lang)
+        size = len(text.split()) if lang == "en" else len(text)
+        assert 80 <= size <= (200 if lang == "en" else 350)
+    decided = set()
+    for each in read("claims/claims.jsonl"):
+        assert bool(each["documents"]) == (each["class"] != "unverifiable")
+        assert all(name in documents and name[-2:] == each["lang"] for name in each["documents"])
+        decided.update(each["documents"])
+    assert decided == set(documents)
