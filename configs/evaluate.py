@@ -5,6 +5,10 @@
 
 Without a judge the charter's rule checks alone are measured. A judge of the model's own family is
 refused unless `allow_same_family` is set. The paper's judge and rubric are unspecified.
+
+`--config.measures=consistency` measures more than the benchmark, on a sample of it if
+`measured_per_domain_and_language` is set. Naming more measures extends a finished evaluation:
+nothing is asked again.
 """
 
 from ml_collections import ConfigDict
@@ -21,6 +25,8 @@ def get_config() -> ConfigDict:
     config.charter = "universal"
     config.benchmark = "universal"
     config.per_domain_and_language = 0
+    config.measures = ""
+    config.measured_per_domain_and_language = 0
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384

@@ -12,7 +12,7 @@ from vcjax.charter.load import load_charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
+from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
@@ -277,7 +277,7 @@ def test_an_endpoint_can_judge_an_evaluation(server, tmp_path):
     benchmark = Benchmark("four", items, frozenset())
     model, judge = RecordedRole(answers), role_of(server)
     charter = load_charter("universal")
-    evaluate(model, judge, charter, benchmark, tmp_path / "run", settings=EvaluationSettings())
+    evaluate(Subject(model, judge, charter, EvaluationSettings()), benchmark, tmp_path / "run")
     scores = {score["id"]: score for score in read_scores(tmp_path / "run")}
     assert [scores[item.id]["score"] for item in items] == [4, None, None, None]
     assert [scores[item.id]["unscored"] for item in items[1:]] == [

@@ -1,8 +1,11 @@
+from itertools import product
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcjax.stats.paired import mcnemar_exact, tango_interval
+from vcjax.stats.paired import mcnemar_exact, sign_flip_test, tango_interval
 
 
 def sides(gained: int, lost: int, n: int) -> tuple[list[bool], list[bool]]:
@@ -57,3 +60,28 @@ def test_the_other_way_round_is_the_negative(found):
 def test_no_discordant_pair_has_a_width():
     low, high = tango_interval(0, 0, 13)
     assert (low, high) == pytest.approx((-0.228, 0.228), abs=5e-4)  # z^2 / (n + z^2)
+
+
+@given(counts())
+def test_the_sign_flip_test_of_rates_is_mcnemars(drawn):
+    gained, lost, n = drawn
+    differences = [1.0] * gained + [-1.0] * lost + [0.0] * (n - gained - lost)
+    exact = mcnemar_exact(*sides(gained, lost, n))
+    assert sign_flip_test(differences) == pytest.approx(exact, abs=1e-9 if n < 14 else 0.025)
+
+
+@given(
+    st.lists(st.sampled_from([0.5, 1.0, 1 / 3, 2.0]), min_size=1, max_size=7),
+    st.floats(0.01, 0.5),
+)
+def test_of_all_assignments_of_signs_at_most_alpha_have_a_p_of_alpha(sizes, alpha):
+    ps = [sign_flip_test(np.multiply(sizes, s)) for s in product((-1, 1), repeat=len(sizes))]
+    assert np.mean(np.array(ps) <= alpha) <= alpha
+
+
+def test_signs_of_one_cluster_flip_together():
+    ten = np.ones(20)
+    assert sign_flip_test(ten, np.repeat(np.arange(10), 2)) == 2 / 2**10
+    assert sign_flip_test(ten) == pytest.approx(1e-4)
+    assert sign_flip_test(ten, np.zeros(20, int)) == 1.0
+    assert sign_flip_test([]) == sign_flip_test([0.0, 0.0]) == 1.0

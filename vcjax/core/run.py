@@ -49,6 +49,8 @@ _ADDED = {
     "require_domain": False,
     "topics": "",
     "validation.similarity": 0.8,
+    "measures": "",
+    "measured_per_domain_and_language": 0,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""

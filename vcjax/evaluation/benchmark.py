@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,10 +34,21 @@ class Benchmark:
     held_out: frozenset[str]
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it came with the package."""
+        return self.name in SHIPPED
+
+    @property
     def hash(self) -> str:
         """SHA-256, in hex, of the items, whatever their order and their files' names."""
         records = sorted((item.to_dict() for item in self.items), key=lambda record: record["id"])
         return hash_text(json.dumps(records, sort_keys=True, ensure_ascii=False))
+
+    def sampled(self, per_domain_and_language: int | None, seed: int) -> "Benchmark":
+        """The benchmark with a sample of its items, see `sample`; with None it is itself."""
+        if per_domain_and_language is None:
+            return self
+        return replace(self, items=sample(self.items, per_domain_and_language, seed))
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,7 @@ def load_variants(reference: str | Path = "universal") -> dict[str, Variants]:
     questions = {item.id: item.question for item in load_benchmark(reference).items}
     variants: dict[str, Variants] = {}
     lines: dict[str, str] = {}
-    for path in _variant_files(reference):
+    for path in variant_files(reference):
         for number, record in read_jsonl(path):
             line = f"{path}:{number}"
             try:
@@ -208,7 +219,8 @@ def _files(reference: str) -> list[Path]:
     return [path]
 
 
-def _variant_files(reference: str) -> list[Path]:
+def variant_files(reference: str) -> list[Path]:
+    """Files with variants of a benchmark's items, see `load_variants`."""
     path = benchmark_path(reference)
     if reference in SHIPPED:
         return sorted((path / "variants").glob("*.jsonl"))

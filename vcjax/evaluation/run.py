@@ -1,8 +1,8 @@
 """One evaluation from the questions to the summary, resumable at any moment."""
 
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_json
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import ANSWER_KEY, answer
-from vcjax.evaluation.benchmark import Benchmark, misfit, sample
+from vcjax.evaluation.benchmark import Benchmark, misfit
 from vcjax.evaluation.judge import SCORE_KEY, judge
-from vcjax.evaluation.summary import summarise
+from vcjax.evaluation.summary import Records, summarise
 from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families
 from vcjax.roles.role import Role
@@ -51,76 +51,88 @@ class EvaluationSettings:
             raise UserError(f"confidence: {self.confidence} is not between 0 and 1")
 
 
-def evaluate(
-    model_role: Role,
-    judge_role: Role | None,
-    charter: Charter,
-    benchmark: Benchmark,
-    workdir: str | os.PathLike,
-    *,
-    settings: EvaluationSettings,
-    on_growth: Callable[[], None] = lambda: None,
-    begun_with: Collection[str] = (),
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Subject:
+    """Who is evaluated, by whom and how: what the benchmark and every measure ask with.
+
+    Attributes:
+      model, judge: the judge is None where the charter's checks alone are run.
+      charter: whose rubric and checks are used.
+      on_growth: called after each answer or score that is written.
+      begun_with: see `vcjax.evaluation.answering.answer`.
+    """
+
+    model: Role
+    judge: Role | None
+    charter: Charter
+    settings: EvaluationSettings
+    on_growth: Callable[[], None] = lambda: None
+    begun_with: Collection[str] = ()
+
+    def answers(self, items: Sequence[BenchmarkItem], folder: Path) -> Records:
+        """The model's answers in the order of the items, from `folder`/answers.jsonl; those that
+        aren't there yet are asked for and written there."""
+        with CallCache(folder / "answers.jsonl", ANSWER_KEY, self.on_growth) as cache:
+            return answer(
+                items,
+                self.model,
+                cache=cache,
+                max_tokens=self.settings.max_tokens,
+                seed=self.settings.seed,
+                system_prompt=self.settings.system_prompt,
+                chunk=self.settings.chunk,
+                begun_with=self.begun_with,
+            )
+
+    def scores(self, items: Sequence[BenchmarkItem], answers: Records, folder: Path) -> Records:
+        """The scores of the answers, one for each, likewise from `folder`/scores.jsonl."""
+        with CallCache(folder / "scores.jsonl", SCORE_KEY, self.on_growth) as cache:
+            return judge(
+                items,
+                answers,
+                self.judge,
+                self.charter,
+                cache,
+                seed=self.settings.seed,
+                max_tokens=self.settings.judge_max_tokens,
+                chunk=self.settings.chunk,
+                begun_with=self.begun_with,
+            )
+
+
+def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike) -> dict[str, Any]:
     """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
 
     After a kill, another call asks only what is missing and returns the same summary. Without a
     judge the charter's checks are still run, and every answer is unscored.
 
-    Args:
-      on_growth: called after each answer or score that is written.
-      begun_with: see `vcjax.evaluation.answering.answer`.
-
     Raises:
       UserError: judge and model are of one family (unless allowed), or a question doesn't fit the
         charter; before anything is asked.
     """
+    charter, settings, workdir = subject.charter, subject.settings, Path(workdir)
+    # Runs of different samples can't be compared: the summary has the hash of this one.
+    benchmark = benchmark.sampled(settings.per_domain_and_language, settings.seed)
     items = benchmark.items
-    if settings.per_domain_and_language is not None:
-        items = sample(items, settings.per_domain_and_language, settings.seed)
     for item in items:
         reason = misfit(item, charter)
         if reason is not None:
             raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {reason}")
     same_family = None
-    if judge_role is not None:
+    if subject.judge is not None:
         same_family = check_families(
-            judge_role.family, model_role.family, settings.allow_same_family, "judge"
+            subject.judge.family, subject.model.family, settings.allow_same_family, "judge"
         )
-
-    workdir = Path(workdir)
-    with CallCache(workdir / "answers.jsonl", ANSWER_KEY, on_growth) as cache:
-        answers = answer(
-            items,
-            model_role,
-            cache=cache,
-            max_tokens=settings.max_tokens,
-            seed=settings.seed,
-            system_prompt=settings.system_prompt,
-            chunk=settings.chunk,
-            begun_with=begun_with,
-        )
-    with CallCache(workdir / "scores.jsonl", SCORE_KEY, on_growth) as cache:
-        scores = judge(
-            items,
-            answers,
-            judge_role,
-            charter,
-            cache,
-            seed=settings.seed,
-            max_tokens=settings.judge_max_tokens,
-            chunk=settings.chunk,
-            begun_with=begun_with,
-        )
+    answers = subject.answers(items, workdir)
+    scores = subject.scores(items, answers, workdir)
     summary = {
         "same_family": same_family,
         "charter": {"name": charter.name, "hash": charter.content_hash},
-        "model": _identity(model_role),
-        "judge": None if judge_role is None else _identity(judge_role),
+        "model": _identity(subject.model),
+        "judge": None if subject.judge is None else _identity(subject.judge),
         "benchmark": {
             "name": benchmark.name,
-            # Of the sample, as runs of different samples can't be compared.
-            "hash": replace(benchmark, items=items).hash,
+            "hash": benchmark.hash,
             "items": len(items),
             "held_out": sorted(benchmark.held_out),
         },

@@ -238,7 +238,7 @@ def _differences(pairs: Records, seed: int, confidence: float) -> Record:
         change = paired_difference(
             before, after, scale=_SCALE, confidence=confidence, seed=derive_seed(seed, name)
         )
-        return _difference(before, after, change)
+        return difference_record(before, after, change)
 
     scores = [(pair["before"]["score"], pair["after"]["score"]) for pair in pairs]
     scored = [sides for sides in scores if None not in sides]
@@ -257,9 +257,13 @@ def _differences(pairs: Records, seed: int, confidence: float) -> Record:
     }
 
 
-def _difference(before: list[float], after: list[float], change: Interval) -> dict[str, Any]:
-    def mean(values: list[float]) -> float | None:
-        return sum(values) / len(values) if values else None
+def difference_record(
+    before: Sequence[float], after: Sequence[float], change: Interval
+) -> dict[str, Any]:
+    """`{before, after, difference, low, high, n, p}` of a paired difference, with both means."""
+
+    def mean(values: Sequence[float]) -> float | None:
+        return sum(values) / len(values) if len(values) else None
 
     sides = {"before": mean(before), "after": mean(after)}
     return {**sides, **interval_record(change, "difference")}

@@ -6,15 +6,12 @@ from typing import Any, TypeVar
 from vcjax.report.formats import bounds, count, language_name, points, probability, signed
 from vcjax.report.page import Block, Notice, Section, Text
 from vcjax.stats.intervals import Interval
-from vcjax.stats.multiplicity import holm
+from vcjax.stats.multiplicity import MINIMUM_PAIRS, corrected
 
 Key = TypeVar("Key", bound=Hashable)
 Readings = Mapping[tuple[str, ...], str]
 """By group (`languages`, `trained`, `held_out`), language and measure, or of a single check by
 `languages`, language, `checks` and the check's key."""
-
-MINIMUM_PAIRS = 10
-"""With fewer, nothing but a change of nearly all of them could be told from chance."""
 
 NO_CHANGE = "no clear change"
 _UNKNOWN = "too few pairs to say"
@@ -31,23 +28,21 @@ def readings(differences: Mapping[Key, Interval], confidence: float = 0.95) -> d
     nothing changed, any of them reads `higher` or `lower` with probability `1 - confidence` at
     most. Pass all that a page prints together.
     """
-    tested = {
-        key: difference.p
-        for key, difference in differences.items()
-        if difference.p is not None and difference.n >= MINIMUM_PAIRS
+    p = corrected(differences)
+    return {
+        key: reading(difference, p.get(key), confidence) for key, difference in differences.items()
     }
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
 
-    def reading(key: Key, difference: Interval) -> str:
-        if key in corrected:
-            if difference.value is None or corrected[key] > 1 - confidence:
-                return NO_CHANGE
-            return "higher" if difference.value > 0 else "lower"
-        if difference.n < MINIMUM_PAIRS or difference.bounds is None:
-            return _UNKNOWN
-        return _UNTESTED
 
-    return {key: reading(key, difference) for key, difference in differences.items()}
+def reading(difference: Interval, corrected_p: float | None, confidence: float = 0.95) -> str:
+    """One difference in words, by its corrected p-value; see `readings`."""
+    if corrected_p is not None:
+        if difference.value is None or corrected_p > 1 - confidence:
+            return NO_CHANGE
+        return "higher" if difference.value > 0 else "lower"
+    if difference.n < MINIMUM_PAIRS or difference.bounds is None:
+        return _UNKNOWN
+    return _UNTESTED
 
 
 def comparison_readings(comparison: Mapping[str, Any], confidence: float) -> Readings:

@@ -7,6 +7,7 @@ from typing import Any
 from vcjax.report.appendix import lineage_section, paired_samples, sample_section, single_samples
 from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
+from vcjax.report.measures import measure_sections
 from vcjax.report.page import Section, Text, prose, write_page
 from vcjax.report.pressure_change import pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
@@ -84,7 +85,7 @@ def write_evaluation_report(
     """Writes the report of one evaluation.
 
     Args:
-      summary: what `vcjax.evaluation.run.evaluate` returned.
+      summary: what `vcjax.evaluation.run.evaluate` returned, with or without measures.
       samples: see `appendix.single_samples`.
     """
     model, charter, judge = summary["model"], summary["charter"], summary["judge"]
@@ -106,6 +107,7 @@ def write_evaluation_report(
     ]
     sections = [
         *_results(models, None),
+        *measure_sections(summary),
         sample_section(single_samples(samples)),
         _limits(models, same_family, summary["seed"], trained=False),
         lineage_section(facts, ()),

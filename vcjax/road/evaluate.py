@@ -13,7 +13,8 @@ from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
-from vcjax.evaluation.run import EvaluationSettings, evaluate, read_scores
+from vcjax.evaluation.measures.run import measure, measures_named, open_measures
+from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
@@ -21,6 +22,7 @@ from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, w
 from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
 
+_MEASURED_SAMPLE = "measured_per_domain_and_language"
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
 
@@ -36,6 +38,10 @@ class EvaluationConfig(EngineConfig):
       charter: whose rubric and checks are used.
       benchmark: a shipped name or a JSONL file.
       per_domain_and_language: size of the sample, 0 for the whole benchmark.
+      measures: what is measured beside the benchmark, comma-separated names of
+        `vcjax.evaluation.measures.run.MEASURES`. A finished evaluation is extended by naming more.
+      measured_per_domain_and_language: size of the measures' sample of what the benchmark asks; 0
+        for all of it.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
     """
@@ -47,6 +53,8 @@ class EvaluationConfig(EngineConfig):
     charter: str = "universal"
     benchmark: str = "universal"
     per_domain_and_language: int = 0
+    measures: str = ""
+    measured_per_domain_and_language: int = 0
     persona: bool = False
     max_tokens: int = 256
     judge_tokens: int = 384
@@ -56,8 +64,8 @@ class EvaluationConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {"max_tokens": 1, "judge_tokens": 1, "per_domain_and_language": 0}
-        check_at_least(self, least)
+        samples = dict.fromkeys(("per_domain_and_language", _MEASURED_SAMPLE), 0)
+        check_at_least(self, {"max_tokens": 1, "judge_tokens": 1, **samples})
 
 
 def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, Any]:
@@ -72,9 +80,21 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     renewing = ["model", "judge"]
     if config.charter not in SHIPPED:
         renewing.append("charter")
-    run = Run("evaluate", reached(workdir), settings, seed=config.seed, renewing=renewing)
+    run = Run(
+        "evaluate",
+        reached(workdir),
+        settings,
+        seed=config.seed,
+        free=("measures", _MEASURED_SAMPLE),
+        renewing=renewing,
+    )
+    names = measures_named(config.measures)
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
+    sample = config.per_domain_and_language or None
+    measured = benchmark.sampled(sample, config.seed)
+    measured = measured.sampled(config.measured_per_domain_and_language or None, config.seed)
+    measures = open_measures(names, charter, measured)
     specs = {"model": RoleSpec(config.model, config.model_family)}
     # Families are checked before the models are opened, which takes long.
     if config.judge:
@@ -93,16 +113,14 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         write_sources(folder, models_of(roles), run.workdir)
         run.save()
         begun_with = [parent.hash for parent in read_sources(folder, run.workdir)]
-        summary = evaluate(
+        subject = Subject(
             roles["model"],
             roles.get("judge"),
             charter,
-            benchmark,
-            folder,
-            settings=EvaluationSettings(
+            EvaluationSettings(
                 max_tokens=config.max_tokens,
                 judge_max_tokens=config.judge_tokens,
-                per_domain_and_language=config.per_domain_and_language or None,
+                per_domain_and_language=sample,
                 system_prompt=persona if config.persona else None,
                 allow_same_family=config.allow_same_family,
                 seed=config.seed,
@@ -110,11 +128,16 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             on_growth=after_every(UPLOADED, run.save),
             begun_with=begun_with,
         )
+        summary = evaluate(subject, benchmark, folder)
+        if measures:
+            summary = measure(measures, subject, summary, folder)
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)
         )
         parents += charter_parents(config.charter)
         parents.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
+        for each in measures.values():
+            parents += [Parent.of("variants", path) for path in each.inputs]
         run.finish(parents)
     return summary
 

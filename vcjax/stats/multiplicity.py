@@ -1,8 +1,16 @@
 """Several tests at once."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+from vcjax.stats.intervals import Interval
+
+Key = TypeVar("Key", bound=Hashable)
+
+MINIMUM_PAIRS = 10
+"""With fewer, nothing but a change of nearly all of them could be known from chance."""
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -18,3 +26,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(stepped, 1.0)
     return corrected.tolist()
+
+
+def corrected(differences: Mapping[Key, Interval]) -> dict[Key, float]:
+    """The p-values of those differences that are tested and have at least MINIMUM_PAIRS pairs,
+    corrected by `holm` for how many these are."""
+    tested = {
+        key: difference.p
+        for key, difference in differences.items()
+        if difference.p is not None and difference.n >= MINIMUM_PAIRS
+    }
+    return dict(zip(tested, holm(list(tested.values())), strict=True))

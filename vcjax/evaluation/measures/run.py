@@ -1,0 +1,75 @@
+"""The measures by name, and those of a config after the benchmark."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vcjax.charter.schema import Charter
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import write_json
+from vcjax.evaluation.benchmark import Benchmark
+from vcjax.evaluation.measures.consistency import Consistency
+from vcjax.evaluation.measures.measure import Measure
+from vcjax.evaluation.run import Subject
+from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import corrected
+
+MEASURES: dict[str, type[Measure]] = {"consistency": Consistency}
+"""By name, in the order of the report."""
+
+
+def measures_named(names: str) -> tuple[str, ...]:
+    """The measures of a config, in the order of the report.
+
+    Args:
+      names: comma-separated; empty for none.
+
+    Raises:
+      UserError: no measure has such a name.
+    """
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in MEASURES:
+            known = ", ".join(MEASURES)
+            hint = suggest(name, MEASURES)
+            raise UserError(f"config.measures: no measure {name!r} ({known}){hint}")
+    return tuple(name for name in MEASURES if name in chosen)
+
+
+def open_measures(
+    names: Sequence[str], charter: Charter, benchmark: Benchmark
+) -> dict[str, Measure]:
+    """The measures with their inputs, read and checked.
+
+    Raises:
+      UserError: see `Measure`.
+    """
+    return {name: MEASURES[name](charter, benchmark) for name in names}
+
+
+def measure(
+    measures: Mapping[str, Measure], subject: Subject, summary: dict[str, Any], workdir: Path
+) -> dict[str, Any]:
+    """Runs the measures, each in its folder of the workdir, and writes them into summary.json.
+
+    After a kill, another call asks only what is missing and returns the same.
+
+    Args:
+      summary: of the benchmark, see `vcjax.evaluation.run.evaluate`.
+
+    Returns the summary with `measures`: by name what `Measure.run` returned. Their tests have a
+    field `corrected`: the p-value, by Holm's method, among all tests of all these measures; None
+    where there are too few pairs.
+    """
+    parts = {name: each.run(subject, workdir, workdir / name) for name, each in measures.items()}
+    tests = {
+        (name, test): record
+        for name, part in parts.items()
+        for test, record in part.get("tests", {}).items()
+    }
+    p = corrected({key: Interval.of(record, "difference") for key, record in tests.items()})
+    for key, record in tests.items():
+        record["corrected"] = p.get(key)
+    summary = {**summary, "measures": parts}
+    write_json(workdir / "summary.json", summary)
+    return summary

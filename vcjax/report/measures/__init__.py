@@ -1,0 +1,20 @@
+"""Sections of the report, one for each measure: `<measure>.py` has `section(part, confidence)`.
+
+A part is what `Measure.run` returned, with the tests corrected (`vcjax.evaluation.measures.run`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vcjax.report.measures import consistency
+from vcjax.report.page import Section
+
+Part = Mapping[str, Any]
+
+SECTIONS: dict[str, Callable[[Part, float], Section]] = {"consistency": consistency.section}
+
+
+def measure_sections(summary: Mapping[str, Any]) -> list[Section]:
+    """The sections of the measures in the summary of an evaluation, in its order."""
+    parts = summary.get("measures", {})
+    return [SECTIONS[name](part, summary["confidence"]) for name, part in parts.items()]

@@ -1,0 +1,172 @@
+"""Whether the answers change with wording, framing or language."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vcjax.report.formats import DASH, bounds, capitalised, count, language_name, number, percent
+from vcjax.report.measures.tables import (
+    TEST_HEAD,
+    correction_text,
+    rate_text,
+    table_blocks,
+    test_cells,
+    unscored_text,
+    value_text,
+)
+from vcjax.report.page import Block, Section, Table, Text
+from vcjax.stats.intervals import Interval
+
+_CAUSES = {
+    "question": "Question",
+    "language": "Language",
+    "framing": "Framing",
+    "wording": "Wording and chance",
+}
+
+
+def section(part: Mapping[str, Any], confidence: float) -> Section:
+    """See `vcjax.evaluation.measures.consistency.Consistency.run`."""
+    share = part["kind"] == "checks"
+    what = (
+        "whether it passes every rule check of the charter, as no judge took part"
+        if share
+        else "the judge's score"
+    )
+    left_out = []
+    if part["left_out"]:
+        number = count(part["left_out"])
+        left_out = [Text(f"Items that have no variants and weren't asked: {number}.")]
+    blocks: list[Block] = [
+        Text(
+            f"Every question was asked in its original wording, in {_paraphrases(part)} and in an "
+            f"opposing framing, in each language. The value of an answer is {what}. "
+            f"{count(part['complete'])} of {count(part['questions'])} questions have a value for "
+            "all of their wordings, and are compared."
+        ),
+        *left_out,
+        *unscored_text(part["unscored"]),
+        *_wordings(part, share),
+    ]
+    if part["complete"]:
+        blocks += [*_within(part, share), *_components(part, share), *_tests(part, confidence)]
+    return Section("consistency", "Consistency", blocks)
+
+
+def _paraphrases(part: Mapping[str, Any]) -> str:
+    number = len(part["wordings"]) - 2
+    return "a paraphrase" if number == 1 else f"{number} paraphrases"
+
+
+def _wordings(part: Mapping[str, Any], share: bool) -> list[Block]:
+    codes = list(part["languages"])
+    rows = [
+        (
+            capitalised(name.replace("-", " ")),
+            *(
+                value_text(
+                    Interval.of(part["languages"][code]["wordings"][name], "mean"), share=share
+                )
+                for code in codes
+            ),
+        )
+        for name in part["wordings"]
+    ]
+    value = "Share of answers that pass every check" if share else "Mean score"
+    return table_blocks(
+        Table(f"{value} by wording.", ("Wording", *map(language_name, codes)), rows)
+    )
+
+
+def _within(part: Mapping[str, Any], share: bool) -> list[Block]:
+    """Standard deviations within questions, and the shares of questions that change."""
+    rows = [
+        (language_name(code), *_deviation(own["within"])) for code, own in part["languages"].items()
+    ]
+    blocks = table_blocks(
+        Table(
+            "Standard deviation between the wordings of one question.",
+            ("Language", "Deviation", "Interval"),
+            rows,
+        )
+    )
+    changed = [
+        (f"{language_name(code)}, {label}", rate_text(own["changed"][name]))
+        for code, own in part["languages"].items()
+        for name, label in (("paraphrase", "a paraphrase"), ("framing", "the opposing framing"))
+    ]
+    if len(part["languages"]) > 1:
+        changed.append(("The other language", rate_text(part["changed"]["languages"])))
+    changed.append(("Any of these", rate_text(part["changed"]["any"])))
+    change = (
+        "from passing every check to failing one, or back"
+        if share
+        else f"by {number(part['change'], 0)} or more"
+    )
+    caption = f"Questions whose value changes {change}."
+    return [*blocks, Table(caption, ("With", "Share of questions"), changed)]
+
+
+def _components(part: Mapping[str, Any], share: bool) -> list[Block]:
+    rows = []
+    for name, label in _CAUSES.items():
+        if name in part["components"]:
+            record = part["components"][name]
+            rows.append((label, *_root(record), percent(record["share"])))
+    text = (
+        "How much each cause makes the values differ, as a standard deviation and as a share of "
+        "the variance. What chance adds to each answer and each score is in the last row and is "
+        "subtracted from the others; a gap that all questions share is in “Language”."
+    )
+    head = ("Cause", "Deviation", "Interval", "Share")
+    return [Text(text), *table_blocks(Table("Causes of the differences.", head, rows))]
+
+
+def _tests(part: Mapping[str, Any], confidence: float) -> list[Block]:
+    tests, share = part["tests"], part["kind"] == "checks"
+    unit = "percentage points" if share else "points of the score"
+    framing = [
+        (language_name(code), *test_cells(tests[f"framing/{code}"], confidence, share=share))
+        for code in part["languages"]
+    ]
+    caption = f"What the opposing framing changes, in {unit}: opposing less neutral."
+    blocks: list[Block] = [Text(correction_text(len(tests), confidence))]
+    blocks += table_blocks(Table(caption, ("Language", *TEST_HEAD), framing, labels=2))
+    if "gap" not in tests:
+        return blocks
+    first, second = map(language_name, part["languages"])
+    caption = (
+        f"The gap between the languages, in {unit}: {second} less {first}, question by question, "
+        "the mean of the neutral wordings."
+    )
+    return blocks + table_blocks(
+        Table(caption, ("Domain", *TEST_HEAD, "Questions"), _gaps(tests, confidence, share), 2)
+    )
+
+
+def _gaps(tests: Mapping[str, Any], confidence: float, share: bool) -> Sequence[tuple[str, ...]]:
+    rows = []
+    for name, record in tests.items():
+        kind, _, domain = name.partition("/")
+        if kind == "gap":
+            cells = test_cells(record, confidence, share=share)
+            label = capitalised(domain) if domain else "All"
+            rows.append((label, *cells, count(record["n"])))
+    return rows
+
+
+def _deviation(record: Mapping[str, Any]) -> tuple[str, str]:
+    interval = Interval.of(record, "deviation")
+    return number(interval.value), bounds(interval, number)
+
+
+def _root(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The standard deviation of a variance, and its interval; noise may make it negative: 0."""
+    interval = Interval.of(record, "variance")
+    if interval.value is None:
+        return DASH, DASH
+
+    def root(variance: float) -> str:
+        return number(math.sqrt(max(0.0, variance)))
+
+    return root(interval.value), bounds(interval, root)

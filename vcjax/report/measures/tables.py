@@ -1,0 +1,68 @@
+"""Tables that fit a phone, and what the sections of measures share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vcjax.report.changes import reading
+from vcjax.report.formats import bounds, count, listed, number, percent, points, probability, signed
+from vcjax.report.page import Block, Table, Text
+from vcjax.stats.intervals import Interval
+
+TEST_HEAD = ("Reading", "Difference", "Interval", "p")
+
+
+def table_blocks(table: Table) -> list[Block]:
+    """The table without the columns that are the same in every row, and a sentence on those."""
+    if len(table.rows) < 2:
+        return [table]
+    same = [
+        index for index in range(1, len(table.head)) if len({row[index] for row in table.rows}) == 1
+    ]
+    if not same:
+        return [table]
+    kept = [index for index in range(len(table.head)) if index not in same]
+    facts = listed(f"{table.head[index]} {table.rows[0][index]}" for index in same)
+    thinned = Table(
+        table.caption,
+        [table.head[index] for index in kept],
+        [[row[index] for index in kept] for row in table.rows],
+        labels=sum(index < table.labels for index in kept),
+    )
+    return [Text(f"In every row of the next table: {facts}."), thinned]
+
+
+def test_cells(record: Mapping[str, Any], confidence: float, *, share: bool) -> tuple[str, ...]:
+    """Cells of a test, under TEST_HEAD; p is the corrected one, shares are in points."""
+    change, show = Interval.of(record, "difference"), points if share else signed
+    word = reading(change, record["corrected"], confidence)
+    return word, show(change.value), bounds(change, show), probability(record["corrected"])
+
+
+def rate_text(record: Mapping[str, Any]) -> str:
+    """`k of n, 12% (5% to 22%)` of a record of `rate_record`."""
+    rate = Interval.of(record, "rate").text(percent, "{} ({} to {})")
+    return f"{rate}, {count(record['k'])} of {count(record['n'])}"
+
+
+def value_text(interval: Interval, *, share: bool) -> str:
+    """A mean of scores, or a rate, with its interval."""
+    return interval.text(percent if share else number, "{} ({} to {})")
+
+
+def correction_text(tests: int, confidence: float) -> str:
+    """How the words follow from the numbers."""
+    return (
+        f"Intervals are at {confidence:.0%}, each by itself. p is of a test that swaps the two "
+        "sides of questions at random, corrected by Holm's method for all tests of all measures "
+        f"in this report, of which {count(tests)} are here; “higher” and “lower” follow it. The "
+        "intervals hold however the values are distributed and are wide for it, so that one may "
+        "include zero although p is small."
+    )
+
+
+def unscored_text(reasons: Mapping[str, int]) -> Sequence[Block]:
+    """A sentence on the answers without a value; nothing where there are none."""
+    if not reasons:
+        return ()
+    parts = listed(f"{count(number)} ({reason})" for reason, number in reasons.items())
+    return (Text(f"Answers without a value, which are left out: {parts}."),)
