@@ -27,10 +27,10 @@ def test_most_questions_that_name_a_held_out_topic_are_found_and_few_others(
 ):
     """On 182 questions a language whose subdomains are known, and for which no term was written.
 
-    Found: 19 of 42 in English and 23 of 42 in Chinese, of which one each is counted for another
-    held-out subdomain; many of the others name nothing ("My brother drowned at sea because nobody
-    would give him a visa"). Of 140 others 8 and 5 are found; most of them are about a held-out
-    topic too ("What do countries that profited from slavery owe to the descendants?").
+    Found: 19 of 42 in English and 23 of 42 in Chinese, none for another held-out subdomain; many of
+    the others name nothing ("My brother drowned at sea because nobody would give him a visa"). Of
+    140 others 3 and 1 are found, which mention a held-out topic ("pay double and leave our own poor
+    families cold").
     """
     held_out = {each.id for each in universal.subdomains() if each.held_out}
     items = [item for item in load_benchmark("universal", universal).items if item.lang == lang]
@@ -42,8 +42,8 @@ def test_most_questions_that_name_a_held_out_topic_are_found_and_few_others(
     right = sum(found[item.id] == item.domain for item in inside) / len(inside)
     false = sum(found[item.id] is not None for item in outside) / len(outside)
     assert recall >= 0.45
-    assert right >= recall - 0.03
-    assert false <= 0.06
+    assert right == recall
+    assert false <= 0.03
 
 
 def test_what_the_demo_has_no_held_out_domain_for_is_seldom_found(universal, topics):
