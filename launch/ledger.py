@@ -7,11 +7,17 @@ python -m launch.ledger show ID --ledger=W/ledger.sqlite             every stage
 python -m launch.ledger export --ledger=W/ledger.sqlite --where outcome=timeout --out=F.jsonl
 python -m launch.ledger merge --into=W/ledger.sqlite A.sqlite B.sqlite
 python -m launch.ledger filters [LABELLED.jsonl]                     how often the filters are right
+python -m launch.ledger rejudge --ledger=W/ledger.sqlite --critic=MODEL --critic_family=FAMILY
+                                                    another Critic on the answers that are there
 
 A condition is FIELD=VALUE, with =, !=, <, <=, >, >= or ~ (contains). An attempt matches if all
 conditions are true of it. The fields are those of an attempt (`kind`, `reason`, `score`, `attack`,
 `query`, ...) and of its calls (`stage`, `model`, `outcome`, `text`, ...; `call.tokens` where both
 have one); all conditions on calls must be true of one and the same call.
+
+`rejudge` asks no answer again: it has another Critic judge what the ledger's has judged, and leaves
+both decisions and their agreement in a folder beside the ledger's (or in --workdir). The same
+command continues a run that was stopped.
 
 The exit code is 3 if the merged ledgers differ in an attempt.
 """
@@ -50,6 +56,14 @@ FIELDS = flags.DEFINE_list(
 LIMIT = flags.DEFINE_integer("limit", 20, "query: attempts to print.", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "export: the JSONL file to write.")
 CALLS = flags.DEFINE_bool("calls", False, "export: include the calls of each attempt.")
+CRITIC = flags.DEFINE_string("critic", "", "rejudge: a model reference or an endpoint.")
+CRITIC_FAMILY = flags.DEFINE_string("critic_family", "", "rejudge: the Critic's model family.")
+CRITIC_FORM = flags.DEFINE_string("critic_form", "", "rejudge: full or simple; the run's if empty.")
+CHARTER = flags.DEFINE_string("charter", "", "rejudge: the charter; that of the run if empty.")
+SAME_FAMILY = flags.DEFINE_bool(
+    "allow_same_family", False, "rejudge: accept a Critic of the family of a model that it judges."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "rejudge: the folder to write.")
 INTO = flags.DEFINE_string("into", None, "merge: the ledger to add to; created if absent.")
 
 _ABOUT_CALL = (
@@ -79,6 +93,7 @@ def main(operands: list[str]) -> None:
         "export": _export,
         "merge": _merge,
         "filters": _filters,
+        "rejudge": _rejudge,
     }
     if verb not in verbs:
         known = ", ".join(verbs)
@@ -164,6 +179,23 @@ def _filters(operands: list[str]) -> None:
     if len(operands) > 1:
         raise UserError(f"filters: takes one file of labelled answers, not {' '.join(operands)!r}")
     print("\n".join(aligned(filter_table(read_labelled_answers(*operands)))))
+
+
+def _rejudge(operands: list[str]) -> None:
+    from vcjax.report.rejudging import rejudging_lines, rejudging_rows
+    from vcjax.road.rejudge import NewCritic, rejudge
+
+    _takes("rejudge", operands, 0)
+    new = NewCritic(
+        critic=CRITIC.value,
+        critic_family=CRITIC_FAMILY.value,
+        critic_form=CRITIC_FORM.value,
+        charter=CHARTER.value,
+        allow_same_family=SAME_FAMILY.value,
+    )
+    folder, summary = rejudge(_ledger(), new, WORKDIR.value)
+    print("\n".join([*rejudging_lines(summary), *aligned(rejudging_rows(summary))]))
+    print(f"{folder}/verdicts.jsonl, {folder}/report.html")
 
 
 def _calls(connection: sqlite3.Connection, id: str) -> dict[str, Any]:

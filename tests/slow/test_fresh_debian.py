@@ -19,6 +19,7 @@ PART = (
     "adversarial/critic/test_panel.py",
     "adversarial/ledger/test_ledger.py",
     "adversarial/pressure/test_suite.py",
+    "adversarial/rejudging/test_agreement.py",
     "benchmarks/test_results.py",
     "charter/test_load.py",
     "core/test_files.py",

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom, multinomial
 
-from vcjax.stats.agreement import alpha_interval, cohen_kappa, kappa_interval, krippendorff_alpha
+from vcjax.stats.agreement import (
+    alpha_interval,
+    cohen_kappa,
+    icc,
+    icc_interval,
+    kappa_interval,
+    krippendorff_alpha,
+)
 from vcjax.stats.intervals import (
     RATE,
     Interval,
@@ -247,6 +254,48 @@ def test_agreement_and_corrected_rates():
 
         rows.append((f"rate {rate:.0%} corrected for errors", n, covered(rate, corrected)))
     table("Coverage of agreement (unseen item) and of corrected rates (Lang and Reiczigel)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def test_agreement_by_cluster():
+    """Of two Critics on the answers to each of some queries: they find some queries harder than
+    others, and the answers to one query are alike."""
+    random, rows = np.random.default_rng(8), []
+
+    def scores(queries: int, each: int, noise: float) -> tuple[np.ndarray, list[int]]:
+        level = random.normal(3, 1, (queries, 1)) + random.normal(0, 0.7, (queries, each))
+        # Of some queries the Critics share less than of others.
+        spread = noise * np.where(random.random((queries, 1)) < 0.3, 2.0, 0.7)
+        seen = level + spread * random.normal(0, 1, (2, queries, each))
+        given = np.clip(np.rint(seen), 0, 5).astype(int).reshape(2, -1)
+        return given, np.repeat(np.arange(queries), each).tolist()
+
+    for queries, each in ((20, 2), (30, 5)):
+        for noise in (0.4, 1.0):
+            (a, b), _ = scores(40_000, each, noise)
+            truths = {
+                "kappa of decisions": cohen_kappa((a >= 4).tolist(), (b >= 4).tolist()),
+                "quadratic kappa": cohen_kappa(a.tolist(), b.tolist(), "quadratic", range(6)),
+                "icc": icc([a.tolist(), b.tolist()]),
+            }
+
+            def draw(
+                seed: int, name: str, queries: int = queries, each: int = each, noise: float = noise
+            ) -> Interval:
+                (a, b), clusters = scores(queries, each, noise)
+                settings = {"clusters": clusters, "seed": seed, "resamples": 999}
+                if name == "icc":
+                    return icc_interval([a.tolist(), b.tolist()], scale=(0.0, 5.0), **settings)
+                if name == "quadratic kappa":
+                    return kappa_interval(
+                        a.tolist(), b.tolist(), "quadratic", list(range(6)), **settings
+                    )
+                return kappa_interval((a >= 4).tolist(), (b >= 4).tolist(), **settings)
+
+            for name, truth in truths.items():
+                share = covered(truth, lambda seed, name=name, draw=draw: draw(seed, name))
+                rows.append((f"{name} {truth:.2f}, {queries} queries", queries * each, share))
+    table("Coverage of agreement by cluster (unseen cluster)", rows)
     assert min(share for _, _, share in rows) >= LEAST - ERROR
 
 

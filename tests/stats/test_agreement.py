@@ -12,6 +12,7 @@ from vcjax.stats.agreement import (
     cohen_kappa,
     fleiss_kappa,
     icc,
+    icc_interval,
     kappa_interval,
     krippendorff_alpha,
 )
@@ -211,3 +212,32 @@ def test_a_single_rare_label_leaves_agreement_nearly_unknown():
 def test_what_can_t_be_counted_is_refused(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+@given(labels, st.sampled_from(["1,1", "2,1", "3,1", "1,k", "2,k", "3,k"]), st.integers(-50, 50))
+def test_icc_does_not_depend_on_origin_unit_or_order(pairs, form, origin):
+    ratings = np.array(pairs, float).T
+    found = icc(ratings, form)
+    assume(not math.isnan(found))
+    assert icc(3 * ratings[:, ::-1] + origin, form) == pytest.approx(found, abs=1e-9)
+
+
+def test_clusters_of_one_item_each_are_the_items_and_larger_ones_count_for_less():
+    random = np.random.default_rng(4)
+    a = random.integers(0, 3, 40).repeat(5)
+    b = np.where(random.random(40).repeat(5) < 0.7, a, random.integers(0, 3, 40).repeat(5))
+    sides = a.tolist(), b.tolist()
+    for interval in (kappa_interval, lambda a, b, **more: icc_interval([a, b], **more)):
+        alone = interval(*sides)
+        each = interval(*sides, clusters=range(200))
+        together = interval(*sides, clusters=np.arange(40).repeat(5).tolist())
+        assert alone.value == each.value == together.value
+        assert each.bounds == pytest.approx(alone.bounds, abs=0.01)
+        assert together.low < alone.low - 0.05
+        assert together.high > alone.high
+    with pytest.raises(ValueError, match="200 items, but 3 clusters"):
+        kappa_interval(*sides, clusters=[1, 2, 3])
+
+
+def test_icc_of_a_constant_has_no_interval():
+    assert icc_interval([[2, 2, 2], [2, 2, 2]]) == Interval(None, None, None, 3)

@@ -76,7 +76,7 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         ATTACKER: RoleSpec(config.attacker, config.attacker_family),
         ACTOR: RoleSpec(config.actor, config.actor_family),
         **({TARGET: RoleSpec(config.target, config.target_family)} if config.target else {}),
-        **_critics(config),
+        **critic_specs(config),
     }
     families = {name: family_of(spec, f"{name}_family") for name, spec in specs.items()}
     same = [
@@ -171,7 +171,7 @@ def _numbers(value: str, field: str, low: int, high: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _critics(config: SynthesisConfig) -> dict[str, RoleSpec]:
+def critic_specs(config: SynthesisConfig) -> dict[str, RoleSpec]:
     """`critic`, `critic2` and so on."""
     models, families = split_names(config.critic), split_names(config.critic_family)
     if len(families) not in (0, len(models)):

@@ -6,9 +6,12 @@ Intervals are by the Bayesian bootstrap (Rubin 1981): the items get random weigh
 simplex. As in Gaffke's bound (`vcjax.stats.bounded`), one item that nobody saw gets a weight, too:
 a disagreement for the lower bound, an agreement for the upper one. Without it, raters who agree on
 all of a few items would have an interval of no width.
+
+Items of one cluster (the answers to one question) are alike: with `clusters` the clusters get the
+random weights, and the one that nobody saw is a cluster of the average size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,6 +23,9 @@ Weights = Literal["linear", "quadratic"]
 Level = Literal["nominal", "ordinal", "interval"]
 Form = Literal["1,1", "2,1", "3,1", "1,k", "2,k", "3,k"]
 Label = str | int | float | bool
+
+_BLOCK = 1024
+"""Kinds of items or clusters that are weighted together: the weights of all draws are in memory."""
 
 
 def cohen_kappa(
@@ -41,7 +47,7 @@ def cohen_kappa(
       ValueError: not the same number of items, no items, a missing or unknown label, or weights
         for labels that have no order.
     """
-    return float(_kappa(_pairs(a, b, weights, labels), weights))
+    return float(_kappa(_table(*_pairs(a, b, weights, labels)), weights))
 
 
 def kappa_interval(
@@ -50,19 +56,27 @@ def kappa_interval(
     weights: Weights | None = None,
     labels: Sequence[Label] | None = None,
     *,
+    clusters: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     resamples: int = 9999,
 ) -> Interval:
-    """`cohen_kappa` with its interval for other items; see the head of this file."""
-    table = _pairs(a, b, weights, labels)
-    drawn, unseen = _weights(table.ravel(), seed, resamples)
-    tables = drawn.reshape(-1, *table.shape)
-    cost = _cost(len(table), weights)
+    """`cohen_kappa` with its interval for other items, or clusters; see the head of this file."""
+    cells, count = _pairs(a, b, weights, labels)
+    table = _table(cells, count)
+    kinds, times = np.eye(table.size), table.ravel()
+    if clusters is not None:
+        kinds, times = _kinds(np.eye(table.size)[cells], clusters)
+    drawn, unseen = _drawn(kinds, times, seed, resamples)
+    tables, unseen = drawn.reshape(-1, *table.shape), unseen[:, None, None]
+    cost = _cost(count, weights)
     # On average: of the worst disagreements, and of agreements on the labels as often as they come.
     disagreement = (cost == cost.max()) / np.sum(cost == cost.max())
     agreement = np.diag(table.sum(axis=0) + table.sum(axis=1)) / (2 * table.sum())
-    lows, highs = (_kappa(tables + unseen * each, weights) for each in (disagreement, agreement))
+    size = len(cells) / times.sum()
+    lows, highs = (
+        _kappa(tables + unseen * size * each, weights) for each in (disagreement, agreement)
+    )
     return _interval(_kappa(table, weights), lows, highs, len(a), confidence)
 
 
@@ -116,8 +130,8 @@ def alpha_interval(
     # Items with the same ratings are interchangeable: few kinds instead of many items per draw.
     kinds, times = np.unique(counts, axis=0, return_counts=True)
     each = _coincidences(kinds)
-    weights, unseen = _weights(times, seed, resamples)
-    drawn = np.einsum("rk,kab->rab", weights, each)
+    drawn, unseen = _drawn(each.reshape(len(each), -1), times, seed, resamples)
+    drawn, unseen = drawn.reshape(-1, *each.shape[1:]), unseen[:, None, None]
     whole = np.einsum("k,kab->ab", times, each)
     # The unseen item has as many ratings as the others have on average: half of them the lowest and
     # half the highest value, or all the same, each value as often as it comes.
@@ -152,22 +166,76 @@ def icc(
         raise ValueError("ratings must be [raters, items], at least 2 by 2")
     if not np.isfinite(table).all():
         raise ValueError("icc: a rating is missing")
-    k, n = table.shape
-    grand, raters, items = table.mean(), table.mean(axis=1), table.mean(axis=0)
-    between = k * ((items - grand) ** 2).sum() / (n - 1)
-    within = ((table - items) ** 2).sum() / (n * (k - 1))
-    rater = n * ((raters - grand) ** 2).sum() / (k - 1)
-    error = ((table - items - raters[:, None] + grand) ** 2).sum() / ((n - 1) * (k - 1))
-    parts = {
+    # The coefficient doesn't change with the origin, and sums of squares lose digits far from it.
+    return float(_icc(_sums(table - table.mean()).sum(axis=0), len(table), form))
+
+
+def icc_interval(
+    ratings: Float[np.ndarray, "raters items"] | Sequence[Sequence[float]],
+    form: Form = "2,1",
+    *,
+    scale: tuple[float, float] | None = None,
+    clusters: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = 9999,
+) -> Interval:
+    """`icc` with its interval for other items, or clusters, and the same raters; see the head of
+    this file.
+
+    Args:
+      scale: the least and the greatest rating that is possible, which raters of the unseen item
+        give in turn where they disagree; by default those that were given.
+    """
+    value = icc(ratings, form)
+    table = np.asarray(ratings, np.float64)
+    raters, n = table.shape
+    middle = table.mean()
+    values = table - middle
+    ends = np.asarray(scale or (table.min(), table.max())) - middle
+    kinds, times = _kinds(_sums(values), range(n) if clusters is None else clusters)
+    drawn, unseen = _drawn(kinds, times, seed, resamples)
+    # Half of the raters at either end, whoever they are; or all alike, as often as values come.
+    apart = np.resize(ends, raters)
+    disagreement = _sums(np.stack([np.roll(apart, shift) for shift in range(raters)])).mean(axis=0)
+    agreement = _sums(np.tile(values.ravel(), (raters, 1))).mean(axis=0)
+    size = n / times.sum()
+    lows, highs = (
+        _icc(drawn + unseen[:, None] * size * each, raters, form)
+        for each in (disagreement, agreement)
+    )
+    return _interval(value, lows, highs, n, confidence)
+
+
+def _sums(values: Float[np.ndarray, "raters items"]) -> Float[np.ndarray, "items parts"]:
+    """What `_icc` needs of each item; of several it is the sum: 1, the ratings, their products."""
+    raters, n = values.shape
+    products = np.einsum("an,bn->nab", values, values).reshape(n, raters * raters)
+    return np.hstack([np.ones((n, 1)), values.T, products])
+
+
+def _icc(
+    sums: Float[np.ndarray, "*resamples parts"], k: int, form: Form
+) -> Float[np.ndarray, "*resamples"]:
+    """Shrout and Fleiss' coefficients of k raters; NaN where a form is undefined."""
+    n, ratings, products = sums[..., 0], sums[..., 1 : k + 1], sums[..., k + 1 :]
+    squares = products[..., :: k + 1].sum(axis=-1)
+    of_items = products.sum(axis=-1) / k
+    level = ratings.sum(axis=-1) ** 2 / (n * k)
+    of_raters = (ratings**2).sum(axis=-1) / n
+    between = (of_items - level) / (n - 1)
+    within = (squares - of_items) / (n * (k - 1))
+    rater = (of_raters - level) / (k - 1)
+    error = (squares - of_items - of_raters + level) / ((n - 1) * (k - 1))
+    above, below = {
         "1,1": (between - within, between + (k - 1) * within),
         "2,1": (between - error, between + (k - 1) * error + k * (rater - error) / n),
         "3,1": (between - error, between + (k - 1) * error),
         "1,k": (between - within, between),
         "2,k": (between - error, between + (rater - error) / n),
         "3,k": (between - error, between),
-    }
-    above, below = parts[form]
-    return float(above / below) if below else float("nan")
+    }[form]
+    return above / np.where(below == 0, np.nan, below)
 
 
 def _pairs(
@@ -175,8 +243,8 @@ def _pairs(
     b: Sequence[Label],
     weights: Weights | None,
     labels: Sequence[Label] | None,
-) -> Float[np.ndarray, "labels labels"]:
-    """How many items the first rater gave label i and the second one label j."""
+) -> tuple[Int[np.ndarray, " items"], int]:
+    """Each item's cell in the table of both raters' labels, row by row; and how many labels."""
     a, b = list(a), list(b)
     if len(a) != len(b) or not a:
         raise ValueError(f"two raters of the same items, not of {len(a)} and {len(b)}")
@@ -193,9 +261,14 @@ def _pairs(
     index_of = {label: index for index, label in enumerate(labels)}
     if not used <= index_of.keys():
         raise ValueError(f"unknown labels: {sorted(used - index_of.keys(), key=str)}")
-    table = np.zeros((len(index_of), len(index_of)))
-    np.add.at(table, ([index_of[label] for label in a], [index_of[label] for label in b]), 1)
-    return table
+    rows = np.array([[index_of[label] for label in each] for each in (a, b)])
+    return rows[0] * len(index_of) + rows[1], len(index_of)
+
+
+def _table(cells: Int[np.ndarray, " items"], labels: int) -> Float[np.ndarray, "labels labels"]:
+    """How many items the first rater gave label i and the second one label j."""
+    counts = np.bincount(cells, minlength=labels * labels)
+    return counts.reshape(labels, labels).astype(np.float64)
 
 
 def _order(label: Label) -> tuple[bool, Any]:
@@ -270,16 +343,47 @@ def _beyond_chance(observed: Any, expected: Any) -> np.ndarray:
     return 1 - observed / np.where(expected > 0, expected, np.nan)
 
 
-def _weights(
-    counts: Float[np.ndarray, " kinds"], seed: int, draws: int
-) -> tuple[Float[np.ndarray, "draws kinds"], Float[np.ndarray, "draws 1 1"]]:
-    """Random weights of the items of each kind and of one that nobody saw; together they are as
-    many as there are items."""
+def _kinds(
+    values: Float[np.ndarray, "items parts"], clusters: Sequence[Hashable]
+) -> tuple[Float[np.ndarray, "kinds parts"], Int[np.ndarray, " kinds"]]:
+    """The sums of each cluster's values, and how many clusters have each: those with the same sums
+    are interchangeable.
+
+    Raises:
+      ValueError: not one cluster for each item.
+    """
+    number_of: dict[Hashable, int] = {}
+    numbers = np.array([number_of.setdefault(name, len(number_of)) for name in clusters], int)
+    if len(numbers) != len(values):
+        raise ValueError(f"{len(values)} items, but {len(numbers)} clusters")
+    sums = np.zeros((len(number_of), values.shape[1]))
+    np.add.at(sums, numbers, values)
+    return np.unique(sums, axis=0, return_counts=True)
+
+
+def _drawn(
+    kinds: Float[np.ndarray, "kinds parts"],
+    times: Float[np.ndarray, " kinds"] | Int[np.ndarray, " kinds"],
+    seed: int,
+    draws: int,
+) -> tuple[Float[np.ndarray, "draws parts"], Float[np.ndarray, " draws"]]:
+    """The sums over all items or clusters under random weights, and the weight of one that nobody
+    saw; together the weights are as many as there are.
+
+    Args:
+      times: how many are of each kind.
+    """
     rng = np.random.default_rng(seed)
-    seen = rng.gamma(counts, size=(draws, len(counts)))  # sums of the items' exponential weights
-    unseen = rng.exponential(size=(draws, 1))
-    scale = counts.sum() / (seen.sum(axis=1, keepdims=True) + unseen)
-    return seen * scale, (unseen * scale)[:, :, None]
+    sums, total = np.zeros((draws, kinds.shape[1])), np.zeros(draws)
+    for start in range(0, len(kinds), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        # Sums of the exponential weights of all that are of a kind.
+        weights = rng.gamma(times[part], size=(draws, len(times[part])))
+        sums += weights @ kinds[part]
+        total += weights.sum(axis=1)
+    unseen = rng.exponential(size=draws)
+    scale = times.sum() / (total + unseen)
+    return sums * scale[:, None], unseen * scale
 
 
 def _interval(

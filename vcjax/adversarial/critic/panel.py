@@ -17,6 +17,9 @@ from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import CONTENT_FILTER, Message, Reply
 from vcjax.roles.verdict import Verdict
 
+BLOCKED = f"{Origin.CRITIC}: {CONTENT_FILTER}"
+"""Reason of a verdict where every Critic's endpoint has filtered its vote."""
+
 
 @dataclass(frozen=True)
 class VoteRequest:
@@ -250,13 +253,16 @@ class AnswerJudge:
         ]
         remaining, verdicts = iter(replies), {}
         for n, own in requests.items():
-            votes = [next(remaining) for _ in own]
-            # A filter of every Critic's endpoint blocks; with some votes left, the panel decides.
-            if all(reply.outcome == CONTENT_FILTER for reply in votes):
-                verdicts[n] = Verdict("blocked", f"{Origin.CRITIC}: {CONTENT_FILTER}")
-            else:
-                verdicts[n] = panel.verdict(submissions[n], votes)
+            verdicts[n] = voted(panel, submissions[n], [next(remaining) for _ in own])
         return verdicts
+
+
+def voted(panel: CriticPanel, submission: Submission, replies: Sequence[Reply]) -> Verdict:
+    """The panel's verdict on an answer, which is blocked where a filter blocks every vote."""
+    # With some votes left, the panel decides.
+    if all(reply.outcome == CONTENT_FILTER for reply in replies):
+        return Verdict("blocked", BLOCKED)
+    return panel.verdict(submission, replies)
 
 
 def _decided(by_critic: Verdict, by_filter: Verdict) -> Verdict:
