@@ -1,6 +1,6 @@
 """An OpenAI-compatible HTTP server over the engine.
 
-HTTP request                                   server.serve: port, signals, middleware
+HTTP request                                   server.serve: middleware; listening: port, signals
      |  endpoint.Endpoint: admission, body, time limit, disconnects
      v
 protocol.ChatRequest | CompletionRequest       errors.api_error: every failure as OpenAI's JSON

@@ -31,6 +31,10 @@ class Gate:
     def __init__(self, limit: int) -> None:
         self.limit, self.open, self.closing = limit, 0, False
 
+    def close(self) -> None:
+        """Admits none from now on."""
+        self.closing = True
+
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Raises: Busy, Closed."""

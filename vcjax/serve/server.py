@@ -1,18 +1,10 @@
 """The server: its addresses as an ASGI application, and its process from start to a clean end."""
 
 import hmac
-import ipaddress
-import os
-import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -22,17 +14,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vcjax.core.errors import UserError
 from vcjax.serve.chat import chat_job
 from vcjax.serve.completions import completion_job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.endpoint import Endpoint, Gate
 from vcjax.serve.errors import RETRY_AFTER, ApiError, api_error
+from vcjax.serve.listening import SignalledServer, address_of, is_loopback, listening
 from vcjax.serve.metrics import Metrics
 from vcjax.serve.models import Models, Served
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WITHOUT_KEY = "/health"
 """Needs no API key: it is for whatever supervises the process."""
 
@@ -54,27 +45,13 @@ def serve(config: ServeConfig) -> bool:
       UserError: a model that can't be found or loaded, or an address that can't be listened at.
     """
     models = Models(config)
-    with _listening(config) as listener:
-        host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        if not config.api_key and not _is_loopback(host):
+    with listening(config.host, config.port) as listener:
+        address = address_of(listener)
+        if not config.api_key and not is_loopback(listener):
             _log(f"warning: {address} can be reached from other machines, and asks for no API key")
         gate = Gate(len(models.all) * (config.slots + config.max_waiting))
-        server = _Server(
-            uvicorn.Config(
-                build_app(config, models, gate),
-                loop="asyncio",
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                # A client that doesn't read its answer can't delay the end for longer.
-                timeout_graceful_shutdown=int(config.timeout_s) + 5,
-            ),
-            gate,
-        )
+        app, grace = build_app(config, models, gate), int(config.timeout_s) + 5
+        server = SignalledServer(app, grace, gate.close)
 
         def on_loaded() -> None:
             if models.failure is not None:
@@ -93,58 +70,6 @@ def serve(config: ServeConfig) -> bool:
     if models.failure is not None:
         raise models.failure
     return True
-
-
-class _Server(uvicorn.Server):
-    """Handles signals as documented at `serve`."""
-
-    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
-        super().__init__(config)
-        self._gate = gate
-
-    def capture_signals(self) -> AbstractContextManager[None]:
-        """Does nothing: uvicorn's own would raise the signal again at the end."""
-        return nullcontext()
-
-    @contextmanager
-    def ending_on_signals(self) -> Iterator[None]:
-        """Handles signals, from before the server runs."""
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins the end at the first signal; the second one terminates the process."""
-        if self._gate.closing:
-            signal.signal(sig, signal.SIG_DFL)
-            os.kill(os.getpid(), sig)
-        self._gate.closing = self.should_exit = True
-        line = f"{signal.Signals(sig).name}: finishing what is under way; once more ends at once\n"
-        # Not through `sys.stderr`: the signal may have come while it was being written to, which a
-        # buffer refuses ("reentrant call").
-        os.write(sys.stderr.fileno(), line.encode())
-
-
-@contextmanager
-def _listening(config: ServeConfig) -> Iterator[socket.socket]:
-    """Raises: UserError if the address can't be listened at."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        listener = socket.create_server((config.host, config.port), family=family, backlog=1024)
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"--host={config.host} --port={config.port}: can't listen there ({error}); "
-            "choose another, or --port=0 for any that is free"
-        ) from None
-    with listener:
-        yield listener
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
 def _log(line: str) -> None:
