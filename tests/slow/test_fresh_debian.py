@@ -37,6 +37,7 @@ PART = (
     "model/attention/test_packed.py",
     "plan/test_plan.py",
     "report/test_reports.py",
+    "review/test_session.py",
     "road/test_demo_config.py",
     "roles/test_endpoint.py",
     "serve/test_chat.py",

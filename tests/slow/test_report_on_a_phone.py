@@ -1,17 +1,13 @@
 """The report on a phone's screen, as Chromium lays it out. Needs chromium and chromedriver."""
 
-import json
-import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.report.conftest import demo, evaluation  # noqa: F401  (fixtures)
+from tests.slow.browser import Browser, browser
 from vcjax.report import write_demo_report, write_evaluation_report
 
 WIDTH = 375
@@ -37,49 +33,15 @@ return {
 """
 
 
-class Phone:
-    """A session of chromedriver, which speaks W3C's WebDriver protocol."""
-
-    def __init__(self, port: int, profile: Path) -> None:
-        self._root = f"http://127.0.0.1:{port}"
-        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]
-        arguments += ["--no-first-run", "--disable-background-networking"]
-        arguments += [f"--user-data-dir={profile}"]
-        screen = {"width": WIDTH, "height": 812, "pixelRatio": 3.0, "mobile": True}
-        options = {"args": arguments, "mobileEmulation": {"deviceMetrics": screen}}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
-        session = self._post("session", {"capabilities": {"alwaysMatch": wanted}})
-        self._session = f"session/{session['sessionId']}"
-
-    def layout(self, page: Path) -> dict[str, Any]:
-        self._post(f"{self._session}/url", {"url": page.as_uri()})
-        return self._post(f"{self._session}/execute/sync", {"script": _LAYOUT, "args": []})
-
-    def close(self) -> None:
-        with urlopen(Request(f"{self._root}/{self._session}", method="DELETE"), timeout=60):
-            pass
-
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        request = Request(f"{self._root}/{path}", json.dumps(body).encode())
-        with urlopen(request, timeout=120) as reply:
-            return json.load(reply)["value"]
-
-
 @pytest.fixture(scope="module")
-def phone(tmp_path_factory) -> Iterator[Phone]:
-    assert shutil.which("chromedriver"), "apt-get install chromium chromium-driver"
-    with subprocess.Popen(
-        ["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True
-    ) as driver:
-        assert driver.stdout is not None
-        found = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout)
-        port = next(int(match[1]) for match in found if match)
-        browser = Phone(port, tmp_path_factory.mktemp("profile"))
-        try:
-            yield browser
-        finally:
-            browser.close()
-            driver.terminate()
+def phone(tmp_path_factory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile"), WIDTH, 812, mobile=True) as opened:
+        yield opened
+
+
+def layout_of(phone: Browser, page: Path) -> dict[str, Any]:
+    phone.open(page.as_uri())
+    return phone.run(_LAYOUT)
 
 
 @pytest.fixture(params=["demo", "evaluation"])
@@ -110,7 +72,7 @@ def changed(report) -> Callable[[str, str], Path]:
 
 
 def test_nothing_sticks_out_of_a_phone_s_screen(phone, report):
-    layout = phone.layout(report)
+    layout = layout_of(phone, report)
     assert layout["screen"] == layout["page"] == WIDTH
     assert layout["outside"] == []
     assert layout["scrolling"] > 0  # tables are wider, each in a box of its own
@@ -120,6 +82,8 @@ def test_nothing_sticks_out_of_a_phone_s_screen(phone, report):
 
 
 def test_without_its_viewport_or_its_boxes_the_page_would_stick_out(phone, changed):
-    desktop = phone.layout(changed('content="width=device-width, initial-scale=1"', 'content=""'))
+    desktop = layout_of(
+        phone, changed('content="width=device-width, initial-scale=1"', 'content=""')
+    )
     assert desktop["screen"] > 2 * WIDTH
-    assert phone.layout(changed("overflow-x: auto;", ""))["page"] > WIDTH
+    assert layout_of(phone, changed("overflow-x: auto;", ""))["page"] > WIDTH
