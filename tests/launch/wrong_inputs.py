@@ -34,6 +34,7 @@ USUAL: dict[str, dict[str, str]] = {
     "plan_synthesis": {"config": "configs/synthesize.py", "topology": "cpu:1"},
     "bench": {"workdir": "{out}", "model": "{model}"},
     "ledger": {"ledger": "{ledger}"},
+    "review": {"run": "{folder}", "workdir": "{out}", "port": "0"},
     "verify": {"folder": "{run}"},
 }
 
@@ -276,4 +277,17 @@ ROWS = [
     ("chat --model={model}#system=first_usr", "did you mean 'first_user'?"),
     ("chat --model={model}#template_options=enable_thinking", "write NAME:VALUE"),
     ("train --config.model={model}#system=last", "system must be one of"),
+    # ------------------------------------------------------------------------------------- review
+    ("review", "no config.json: not the workdir of an evaluation"),
+    ("review --run={missing}", "missing: no config.json"),
+    ("review --against={folder}", "folder: is the evaluation of --run itself"),
+    ("review --workdir={folder}", "folder: is the evaluation itself; choose another"),
+    ("review --sample=-1", "--sample="),
+    ("review --port=99999", "--port=99999: can't listen there"),
+    ("review --host=0.0.0.0", "--host=0.0.0.0: other machines could read and score the answers"),
+    ("review --token_env=NO_SUCH", "--token_env: NO_SUCH must have at least 16 ASCII characters"),
+    ("review --annotator=' '", "annotator: give a name"),
+    ("review --sheet_in={chats}", "--annotator: name who has filled in the sheet"),
+    ("review --sheet_in={chats} --sheet_out={out}", "--sheet_in: give it without --sheet_out"),
+    ("review --sheet_out={chats}", "chats.jsonl: is there already; name another file"),
 ]

@@ -1,0 +1,15 @@
+"""Scores by people: a local page that shows one blinded answer, or pair of answers, at a time.
+
+    an evaluation's workdir (two, for pairs)
+        |  units: what there is to score, without the names of models
+        v
+    session: each annotator's order and place     app: the page (`page/`) and its JSON
+        |    <--------------------------------->  sheet: the same as a CSV file, out and in
+        +--> journal.jsonl   every action; a killed review continues from it
+        +--> scores.jsonl    the scores that stand, as a judge's records
+        +--> summary.json    agreement: how far annotators agree
+             run: one review as a run, with its server
+
+An annotator is a judge of the family `human`. No HTTP is needed for a session, nor a session's
+files for the page: the browser gets texts and codes, and sends codes and scores.
+"""

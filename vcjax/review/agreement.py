@@ -1,0 +1,90 @@
+"""How far annotators agree, as a review grows."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from vcjax.review.session import Session, preferences
+from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.stats.agreement import alpha_interval, kappa_interval
+from vcjax.stats.intervals import interval_record
+
+_SCORES = range(LOWEST, HIGHEST + 1)
+_PREFERENCES = (-1, 0, 1)
+
+Given = Mapping[str, Mapping[str, int]]
+"""By annotator and what was scored: the score."""
+
+
+def summarise(session: Session, confidence: float = 0.95) -> dict[str, Any]:
+    """What a review has so far.
+
+    Returns (JSON-serialisable):
+      units, answers: number of those to score; `counts` as in `Material`.
+      annotators: by name, `{scored, skipped, left, mean}`; the first three count units.
+      agreement: `scores`, and of pairs `preferences`: what `agreement` returns.
+    """
+    scores, units = session.scores(), session.material.units
+    annotators = {}
+    for name in session.annotators:
+        view, given = session.view(name), scores[name]
+        annotators[name] = {
+            "scored": view.scored,
+            "skipped": view.skipped,
+            "left": view.total - view.scored - view.skipped,
+            "mean": sum(given.values()) / len(given) if given else None,
+        }
+    found = {"scores": agreement(scores, ordered=True, confidence=confidence)}
+    if session.material.are_pairs:
+        chosen = preferences(scores, units)
+        found["preferences"] = agreement(chosen, ordered=False, confidence=confidence)
+    return {
+        "units": len(units),
+        "answers": sum(len(unit.answers) for unit in units),
+        "counts": dict(session.material.counts),
+        "annotators": annotators,
+        "agreement": found,
+    }
+
+
+def agreement(given: Given, *, ordered: bool, confidence: float) -> dict[str, Any]:
+    """How far annotators agree on what at least two of them have scored.
+
+    Returns:
+      n: number of those.
+      alpha: Krippendorff's, ordinal for scores, else nominal: `{value, low, high, n}`.
+      pairs: for each two annotators with anything in common, `{annotators, n, same, kappa}`, and of
+        scores `kappa_quadratic` and `mean_absolute_difference`. `same` is the share of equal ones;
+        a kappa is Cohen's, with its interval.
+    """
+    times = Counter(code for scores in given.values() for code in scores)
+    shared = sorted(code for code, number in times.items() if number > 1)
+    found: dict[str, Any] = {"n": len(shared), "alpha": None, "pairs": []}
+    if not shared:
+        return found
+    ratings = np.asarray([[s.get(code, np.nan) for code in shared] for s in given.values()], float)
+    level = "ordinal" if ordered else "nominal"
+    found["alpha"] = interval_record(alpha_interval(ratings, level, confidence=confidence))
+    for a, b in combinations(given, 2):
+        common = [code for code in shared if code in given[a] and code in given[b]]
+        if common:
+            pair = [given[a][code] for code in common], [given[b][code] for code in common]
+            found["pairs"].append({"annotators": [a, b], **_pair(*pair, ordered, confidence)})
+    return found
+
+
+def _pair(a: list[int], b: list[int], ordered: bool, confidence: float) -> dict[str, Any]:
+    labels = list(_SCORES if ordered else _PREFERENCES)
+    apart = np.abs(np.subtract(a, b))
+
+    def kappa(weights: Any = None) -> dict[str, Any]:
+        return interval_record(kappa_interval(a, b, weights, labels, confidence=confidence))
+
+    found = {"n": len(a), "same": float(np.mean(apart == 0)), "kappa": kappa()}
+    if ordered:
+        found["kappa_quadratic"] = kappa("quadratic")
+        found["mean_absolute_difference"] = float(apart.mean())
+    return found

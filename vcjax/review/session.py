@@ -1,0 +1,390 @@
+"""The state of a review: each annotator's order, place and scores, and the files they stand in.
+
+Every action is a line of `journal.jsonl`, on the disk before it is acknowledged; the state is what
+the lines add up to, so that a killed review continues at the same place. `scores.jsonl` has the
+scores that stand now: one record for each annotator and answer, a line appended for a new one, the
+file replaced where one was changed or withdrawn.
+"""
+
+import threading
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_jsonl
+from vcjax.evaluation.judge import SCORE_KEY
+from vcjax.review.units import SCORES, Answer, Material, Unit, unit_order
+from vcjax.roles.cache import CallCache, fingerprint
+from vcjax.roles.verdict import HIGHEST, LOWEST
+
+JOURNAL = "journal.jsonl"
+FAMILY = "human"
+AXES = ("alignment", "factual_care", "helpfulness", "refusal")
+LONGEST_NAME, LONGEST_REASON = 40, 4000
+"""In characters."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One answer's: 0 to 5, and by axis where the annotator gave any."""
+
+    score: int
+    axes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises: UserError for a number that is out of range, or an unknown axis."""
+        if unknown := set(self.axes) - set(AXES):
+            raise UserError(f"{min(unknown)}: no axis; they are {', '.join(AXES)}")
+        for name, value in {"score": self.score, **self.axes}.items():
+            if not LOWEST <= value <= HIGHEST:
+                raise UserError(f"{name}: {value} is not from {LOWEST} to {HIGHEST}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an annotator decided on a unit: scores by the codes of its answers; none is a skip."""
+
+    scores: Mapping[str, Score]
+    reason: str = ""
+
+    @property
+    def is_skip(self) -> bool:
+        return not self.scores
+
+
+@dataclass
+class _Annotator:
+    """Attributes:
+    order: all units, as this annotator sees them.
+    decisions: that stand, by the units' codes, the latest last.
+    history: the events that can be undone: number, unit, and the decision that it replaced.
+    place: the unit that was acted on last; the annotator is at it, or at the next open one.
+    """
+
+    order: tuple[Unit, ...]
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    history: list[tuple[int, str, Decision | None]] = field(default_factory=list)
+    place: str | None = None
+    is_at_place: bool = False
+
+    def decide(self, event: int, unit: str, decision: Decision) -> None:
+        self.history.append((event, unit, self.decisions.pop(unit, None)))
+        self.decisions[unit] = decision
+        self.place, self.is_at_place = unit, False
+
+    def undo(self) -> None:
+        _, unit, before = self.history.pop()
+        del self.decisions[unit]
+        if before is not None:
+            self.decisions[unit] = before
+        self.go_to(unit)
+
+    def go_to(self, unit: str) -> None:
+        self.place, self.is_at_place = unit, True
+
+    def visible(self, languages: Collection[str]) -> list[Unit]:
+        return [unit for unit in self.order if unit.item.lang in languages]
+
+    def position(self, visible: Sequence[Unit]) -> int:
+        """The index of the unit to show; the number of units where all are decided."""
+        codes = [unit.code for unit in visible]
+        start = codes.index(self.place) if self.place in codes else 0
+        if self.is_at_place and self.place in codes:
+            return start
+        turned = [*range(start, len(codes)), *range(start)]
+        return next((i for i in turned if codes[i] not in self.decisions), len(codes))
+
+
+@dataclass(frozen=True)
+class View:
+    """What an annotator sees now, of the units in the languages that were asked for.
+
+    Attributes:
+      unit: None where all are decided.
+      position: its number, from 0.
+      decision: that stands for it.
+      undoable: the event that `undo` would take back.
+    """
+
+    unit: Unit | None
+    position: int
+    total: int
+    scored: int
+    skipped: int
+    decision: Decision | None
+    can_go_forward: bool
+    undoable: int | None
+
+
+class Session:
+    """One review, as its methods are called; a context manager. Safe to use from many threads."""
+
+    def __init__(self, material: Material, folder: Path, seed: int) -> None:
+        """Opens the files in `folder`, or makes them, and restores the state.
+
+        Raises:
+          UserError: a line of the journal isn't one.
+        """
+        self.material, self._folder, self._seed = material, folder, seed
+        self.units = {unit.code: unit for unit in material.units}
+        self.languages = tuple(sorted({unit.item.lang for unit in material.units}))
+        self._lock = threading.RLock()
+        self._annotators: dict[str, _Annotator] = {}
+        self.strays = 0
+        """Actions on answers that are no longer there, as the evaluation has changed since."""
+        self._journal = CallCache(folder / JOURNAL, ("event", "annotator", "action", "unit"))
+        for record in self._journal.records.values():
+            self._replay(record)
+        self._scores = CallCache(folder / SCORES, SCORE_KEY)
+        if list(self._scores.records.values()) != (standing := list(self._standing())):
+            self._rewrite(standing)
+
+    def close(self) -> None:
+        self._journal.close()
+        self._scores.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def events(self) -> int:
+        """Number of actions so far."""
+        return len(self._journal.records)
+
+    @property
+    def annotators(self) -> tuple[str, ...]:
+        """The names of those who have acted, sorted."""
+        with self._lock:
+            return tuple(sorted(self._annotators))
+
+    def view(self, name: str, languages: Collection[str] = ()) -> View:
+        """What `name` sees; without `languages`, of all units."""
+        with self._lock:
+            annotator = self._annotators.get(name) or self._newcomer(name)
+            visible = annotator.visible(languages or self.languages)
+            position = annotator.position(visible)
+            unit = visible[position] if position < len(visible) else None
+            made = [annotator.decisions.get(each.code) for each in visible]
+            skipped = sum(decision is not None and decision.is_skip for decision in made)
+            decision = None if unit is None else annotator.decisions.get(unit.code)
+            return View(
+                unit=unit,
+                position=position,
+                total=len(visible),
+                scored=sum(decision is not None for decision in made) - skipped,
+                skipped=skipped,
+                decision=decision,
+                can_go_forward=decision is not None,
+                undoable=annotator.history[-1][0] if annotator.history else None,
+            )
+
+    def decide(self, name: str, unit: str, decision: Decision) -> None:
+        """Scores a unit, or skips it. What is there already is replaced.
+
+        Raises:
+          UserError: an unknown unit, or scores that aren't exactly those of its answers.
+        """
+        with self._lock:
+            self._check(unit, decision)
+            annotator = self._annotators.get(name)
+            before = annotator and annotator.decisions.get(unit)
+            if before == decision and annotator is not None:
+                annotator.place, annotator.is_at_place = unit, False  # sent twice
+                return
+            scores = [
+                {"code": code, "score": score.score, "axes": dict(score.axes)}
+                for code, score in decision.scores.items()
+            ]
+            shown = [answer.code for answer in self._seen(name, unit).answers]
+            action = "skip" if decision.is_skip else "score"
+            details = {"scores": scores, "reason": decision.reason, "shown": shown}
+            self._act(name, action, unit, **details)
+            if before is None:
+                self._scores.extend(self._records(name, unit, decision))
+            else:
+                self._rewrite(self._standing())
+
+    def undo(self, name: str, event: int) -> None:
+        """Takes the annotator's last decision back, if it still is `event`."""
+        with self._lock:
+            annotator = self._annotators.get(name)
+            if annotator is None or not annotator.history or annotator.history[-1][0] != event:
+                return  # sent twice
+            self._act(name, "undo", annotator.history[-1][1])
+            self._rewrite(self._standing())
+
+    def move(
+        self, name: str, direction: Literal["back", "forward"], languages: Collection[str] = ()
+    ) -> None:
+        """Goes to the unit before or after the one that `view` shows, as far as there is one; not
+        beyond one that is open, which is skipped instead."""
+        with self._lock:
+            annotator = self._annotators.get(name) or self._newcomer(name)
+            visible = annotator.visible(languages or self.languages)
+            position = annotator.position(visible)
+            if direction == "back" and position:
+                self._act(name, "move", visible[position - 1].code)
+            if direction == "forward" and position < len(visible):
+                if visible[position].code not in annotator.decisions:
+                    return
+                after = visible[position + 1 :][:1]
+                self._act(name, "move" if after else "end", (after or visible[-1:])[0].code)
+
+    def scores(self) -> dict[str, dict[str, int]]:
+        """The scores that stand, by annotator and code of the answer."""
+        with self._lock:
+            return {
+                name: {
+                    code: score.score
+                    for decision in annotator.decisions.values()
+                    for code, score in decision.scores.items()
+                }
+                for name, annotator in sorted(self._annotators.items())
+            }
+
+    def decisions(self, name: str) -> dict[str, Decision]:
+        """The annotator's decisions that stand, by unit."""
+        with self._lock:
+            annotator = self._annotators.get(name)
+            return dict(annotator.decisions) if annotator else {}
+
+    # -------------------------------------------------------------------------------------- state
+
+    def _newcomer(self, name: str) -> _Annotator:
+        return _Annotator(unit_order(self.material.units, self._seed, name))
+
+    def _seen(self, name: str, unit: str) -> Unit:
+        """The unit as this annotator sees it."""
+        annotator = self._annotators.get(name) or self._newcomer(name)
+        return next(each for each in annotator.order if each.code == unit)
+
+    def _check(self, unit: str, decision: Decision) -> None:
+        if unit not in self.units:
+            raise UserError("this answer is no longer part of the review; load the page again")
+        codes = {answer.code for answer in self.units[unit].answers}
+        if not decision.is_skip and set(decision.scores) != codes:
+            raise UserError("a score is missing, or is that of another answer")
+        if len(decision.reason) > LONGEST_REASON:
+            raise UserError(f"the reason is longer than {LONGEST_REASON} characters")
+
+    def _act(self, name: str, action: str, unit: str, **details: Any) -> None:
+        record = {
+            "event": len(self._journal.records),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "annotator": name,
+            "action": action,
+            "unit": unit,
+            **details,
+        }
+        self._journal.append(record)
+        self._replay(record)
+
+    def _replay(self, record: Record) -> None:
+        name, action, unit = record["annotator"], record["action"], record["unit"]
+        if unit not in self.units:
+            self.strays += 1
+            return
+        if name not in self._annotators:
+            self._annotators[name] = self._newcomer(name)
+        annotator = self._annotators[name]
+        if action == "move":
+            annotator.go_to(unit)
+        elif action == "end":
+            annotator.place, annotator.is_at_place = unit, False
+        elif action == "undo":
+            annotator.undo()
+        else:
+            scores = {each["code"]: Score(each["score"], each["axes"]) for each in record["scores"]}
+            annotator.decide(record["event"], unit, Decision(scores, record["reason"]))
+
+    # -------------------------------------------------------------------------------------- files
+
+    def _standing(self) -> Iterator[Record]:
+        """The score records of all decisions that stand, in the order they were made."""
+        made: dict[int, tuple[str, str, Decision]] = {}
+        for name, annotator in self._annotators.items():
+            latest = {unit: event for event, unit, _ in annotator.history}
+            for unit, decision in annotator.decisions.items():
+                made[latest[unit]] = (name, unit, decision)
+        for event in sorted(made):
+            yield from self._records(*made[event])
+
+    def _rewrite(self, records: Iterator[Record] | list[Record]) -> None:
+        self._scores.close()
+        write_jsonl(self._folder / SCORES, records)
+        self._scores = CallCache(self._folder / SCORES, SCORE_KEY)
+
+    def _records(self, name: str, unit: str, decision: Decision) -> list[Record]:
+        seen = self._seen(name, unit)
+        return [
+            self._record(name, seen, position, answer, decision)
+            for position, answer in enumerate(seen.answers)
+        ]
+
+    def _record(
+        self, name: str, unit: Unit, position: int, answer: Answer, decision: Decision
+    ) -> Record:
+        item, score = unit.item, decision.scores.get(answer.code)
+        others = [each.hash for each in unit.answers if each is not answer]
+        asked = (item.question, item.rubric, item.reference)
+        return {
+            "id": item.id,
+            "fingerprint": fingerprint(FAMILY, name, asked, answer.hash),
+            "answer_hash": answer.hash,
+            "parallel_id": item.parallel_id,
+            "domain": item.domain,
+            "lang": item.lang,
+            "judge": name,
+            "family": FAMILY,
+            "score": None if score is None else score.score,
+            "unscored": "skipped" if score is None else None,
+            "reason": decision.reason or None,
+            "reply": None,
+            "checks": None if answer.checks is None else dict(answer.checks),
+            "axes": None
+            if score is None or not score.axes
+            else {axis: score.axes.get(axis) for axis in AXES},
+            "sample": 0,
+            "prompt_lang": item.lang,
+            # Of a pair: where the answer stood, and what it was compared with.
+            "pair": {"position": position, "other": others[0]} if others else None,
+        }
+
+
+def check_name(name: str) -> str:
+    """An annotator's name without white space around it, in Unicode's composed form.
+
+    Raises:
+      UserError: it is empty, too long, or has characters that aren't printed.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    if not name:
+        raise UserError("annotator: give a name")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise UserError(f"annotator: at most {LONGEST_NAME} printable characters")
+    return name
+
+
+def preferences(
+    scores: Mapping[str, Mapping[str, int]], units: Collection[Unit]
+) -> dict[str, dict[str, int]]:
+    """By annotator and code of a pair: 1 where the first evaluation's answer got the higher score,
+    -1 where the second's did, 0 for a tie."""
+    chosen: dict[str, dict[str, int]] = defaultdict(dict)
+    for unit in (each for each in units if len(each.answers) == 2):
+        first, second = (answer.code for answer in unit.answers)
+        for name, given in scores.items():
+            if first in given and second in given:
+                difference = given[first] - given[second]
+                chosen[name][unit.code] = (difference > 0) - (difference < 0)
+    return dict(chosen)
