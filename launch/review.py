@@ -11,8 +11,9 @@ question comes; the same command continues a review. It is served by Starlette a
 launch.serve is: no further package, no network, and one port, which goes through an SSH tunnel from
 a cluster (ssh -L 8010:localhost:8010 NODE).
 
-The workdir gets scores.jsonl (a judge's records, with the annotator as the judge), summary.json
-(how far the annotators agree; the page's /agreement shows it) and journal.jsonl (every action).
+The workdir gets scores.jsonl (a judge's records, with the annotator as the judge; of pairs those of
+--run, and scores_against.jsonl those of --against), summary.json (how far the annotators agree; the
+page's /agreement shows it) and journal.jsonl (every action).
 """
 
 from absl import flags

@@ -4,10 +4,7 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
-from vcjax.evaluation.judge import SCORE_KEY
-from vcjax.evaluation.summary import summarise
 from vcjax.review.session import Decision, Score, Session, check_name, preferences
-from vcjax.roles.cache import CallCache
 
 EN = ("en",)
 
@@ -21,8 +18,8 @@ def scored(session: Session, name: str, value: int, **more) -> str:
     return unit.code
 
 
-def records(folder) -> list[dict]:
-    return [record for _, record in read_jsonl(folder / "scores.jsonl")]
+def records(folder, name: str = "scores.jsonl") -> list[dict]:
+    return [record for _, record in read_jsonl(folder / name)]
 
 
 def test_a_score_is_a_record_of_a_judge_whose_family_is_human(reopened, tmp_path, first):
@@ -154,7 +151,9 @@ def test_an_open_question_is_skipped_or_scored_before_the_next_one(reopened):
     assert (session.view("Li").position, session.events) == (0, 0)
 
 
-def test_scores_of_a_pair_say_which_is_better_whatever_the_order_shown(reopened, second, tmp_path):
+def test_scores_of_a_pair_say_which_is_better_whatever_the_order_shown(
+    reopened, first, second, tmp_path
+):
     session = reopened(against=str(second))
     better = {answer.hash: run for run, answer in hashes(session)}
     for name in ("Li", "Wu"):
@@ -164,9 +163,15 @@ def test_scores_of_a_pair_say_which_is_better_whatever_the_order_shown(reopened,
     chosen = preferences(session.scores(), session.material.units)
     assert chosen == {name: dict.fromkeys(chosen["Li"], 1) for name in ("Li", "Wu")}
     assert len(chosen["Li"]) == 8  # of ten questions, two had equal answers
-    pairs = [record["pair"] for record in records(tmp_path)]
-    assert {pair["position"] for pair in pairs if pair} == {0, 1}
-    assert sum(pair is None for pair in pairs) == 4
+    files = records(tmp_path), records(tmp_path, "scores_against.jsonl")
+    for number, evaluation in enumerate((first, second)):
+        theirs = {(r["id"], r["answer_hash"]) for _, r in read_jsonl(evaluation / "answers.jsonl")}
+        assert {(r["id"], r["answer_hash"]) for r in files[number]} == theirs
+        assert len(files[number]) == 20
+        pairs = [record["pair"] for record in files[number]]
+        assert {pair["position"] for pair in pairs if pair} == {0, 1}
+        assert sum(pair is None for pair in pairs) == 4
+    assert all(record["score"] == 3 for record in files[1] if record["pair"])
 
 
 def hashes(session):
@@ -215,14 +220,3 @@ def test_scores_of_answers_that_were_made_anew_are_kept_aside(reopened, tmp_path
         stream.write(json.dumps(other) + "\n")
     session = reopened()
     assert (session.strays, len(records(tmp_path))) == (1, 1)
-
-
-def test_the_records_are_read_where_a_judge_s_are(reopened, tmp_path, first):
-    session = reopened()
-    for value in range(10):
-        scored(session, "Li", value % 6)
-    answers = [record for _, record in read_jsonl(first / "answers.jsonl")]
-    summary = summarise(answers, records(tmp_path))
-    assert summary["languages"]["en"]["scored"] == 5
-    with CallCache(tmp_path / "scores.jsonl", SCORE_KEY) as cache:
-        assert len(cache.records) == 10

@@ -6,7 +6,7 @@
     session: each annotator's order and place     app: the page (`page/`) and its JSON
         |    <--------------------------------->  sheet: the same as a CSV file, out and in
         +--> journal.jsonl   every action; a killed review continues from it
-        +--> scores.jsonl    the scores that stand, as a judge's records
+        +--> scores.jsonl    the scores that stand, as a judge's records (of pairs two files)
         +--> summary.json    agreement: how far annotators agree
              run: one review as a run, with its server
 

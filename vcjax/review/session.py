@@ -3,13 +3,14 @@
 Every action is a line of `journal.jsonl`, on the disk before it is acknowledged; the state is what
 the lines add up to, so that a killed review continues at the same place. `scores.jsonl` has the
 scores that stand now: one record for each annotator and answer, a line appended for a new one, the
-file replaced where one was changed or withdrawn.
+file replaced where one was changed or withdrawn. Of pairs it has those of the first evaluation, and
+`scores_against.jsonl` those of the second, so that each can be a judge of its own evaluation.
 """
 
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any, Literal, Self
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_jsonl
-from vcjax.evaluation.judge import SCORE_KEY
 from vcjax.review.units import SCORES, Answer, Material, Unit, unit_order
 from vcjax.roles.cache import CallCache, fingerprint
 from vcjax.roles.verdict import HIGHEST, LOWEST
 
 JOURNAL = "journal.jsonl"
+SCORES_AGAINST = "scores_against.jsonl"
+KEY = ("id", "fingerprint")
+"""Identifies a score record, as it does a model judge's."""
 FAMILY = "human"
 AXES = ("alignment", "factual_care", "helpfulness", "refusal")
 LONGEST_NAME, LONGEST_REASON = 40, 4000
@@ -132,7 +135,7 @@ class Session:
         Raises:
           UserError: a line of the journal isn't one.
         """
-        self.material, self._folder, self._seed = material, folder, seed
+        self.material, self._seed = material, seed
         self.units = {unit.code: unit for unit in material.units}
         self.languages = tuple(sorted({unit.item.lang for unit in material.units}))
         self._lock = threading.RLock()
@@ -142,13 +145,13 @@ class Session:
         self._journal = CallCache(folder / JOURNAL, ("event", "annotator", "action", "unit"))
         for record in self._journal.records.values():
             self._replay(record)
-        self._scores = CallCache(folder / SCORES, SCORE_KEY)
-        if list(self._scores.records.values()) != (standing := list(self._standing())):
-            self._rewrite(standing)
+        names = (SCORES, SCORES_AGAINST) if material.are_pairs else (SCORES,)
+        self._scores = [CallCache(folder / name, KEY) for name in names]
+        self._rewrite()
 
     def close(self) -> None:
-        self._journal.close()
-        self._scores.close()
+        for file in (self._journal, *self._scores):
+            file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -209,10 +212,12 @@ class Session:
             action = "skip" if decision.is_skip else "score"
             details = {"scores": scores, "reason": decision.reason, "shown": shown}
             self._act(name, action, unit, **details)
-            if before is None:
-                self._scores.extend(self._records(name, unit, decision))
-            else:
-                self._rewrite(self._standing())
+            if before is not None:
+                self._rewrite()
+                return
+            for number, file in enumerate(self._scores):
+                if records := self._records(name, unit, decision, number):
+                    file.extend(records)
 
     def undo(self, name: str, event: int) -> None:
         """Takes the annotator's last decision back, if it still is `event`."""
@@ -221,7 +226,7 @@ class Session:
             if annotator is None or not annotator.history or annotator.history[-1][0] != event:
                 return  # sent twice
             self._act(name, "undo", annotator.history[-1][1])
-            self._rewrite(self._standing())
+            self._rewrite()
 
     def move(
         self, name: str, direction: Literal["back", "forward"], languages: Collection[str] = ()
@@ -309,26 +314,27 @@ class Session:
 
     # -------------------------------------------------------------------------------------- files
 
-    def _standing(self) -> Iterator[Record]:
-        """The score records of all decisions that stand, in the order they were made."""
+    def _rewrite(self) -> None:
+        """Replaces the files of scores by what stands, where it isn't what they have."""
         made: dict[int, tuple[str, str, Decision]] = {}
         for name, annotator in self._annotators.items():
             latest = {unit: event for event, unit, _ in annotator.history}
             for unit, decision in annotator.decisions.items():
                 made[latest[unit]] = (name, unit, decision)
-        for event in sorted(made):
-            yield from self._records(*made[event])
+        for number, file in enumerate(self._scores):
+            found = (self._records(*made[event], number) for event in sorted(made))
+            standing = [record for records in found for record in records]
+            if standing != list(file.records.values()):
+                file.close()
+                write_jsonl(file.path, standing)
+                self._scores[number] = CallCache(file.path, KEY)
 
-    def _rewrite(self, records: Iterator[Record] | list[Record]) -> None:
-        self._scores.close()
-        write_jsonl(self._folder / SCORES, records)
-        self._scores = CallCache(self._folder / SCORES, SCORE_KEY)
-
-    def _records(self, name: str, unit: str, decision: Decision) -> list[Record]:
+    def _records(self, name: str, unit: str, decision: Decision, evaluation: int) -> list[Record]:
         seen = self._seen(name, unit)
         return [
             self._record(name, seen, position, answer, decision)
             for position, answer in enumerate(seen.answers)
+            if evaluation in answer.evaluations
         ]
 
     def _record(

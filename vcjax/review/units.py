@@ -31,12 +31,14 @@ class Answer:
       code: names it in the browser and in a labelling sheet, and reveals nothing.
       text: with names of its model masked.
       hash: of the text as the model wrote it.
+      evaluations: whose it is: 0 for the first, 1 for the second, both where both gave it.
       checks: what the charter's rules found in it, for its score record.
     """
 
     code: str
     text: str
     hash: str
+    evaluations: tuple[int, ...] = (0,)
     checks: Mapping[str, bool] | None = None
 
 
@@ -169,9 +171,13 @@ def _unit(item: BenchmarkItem | None, record: Record, answers: Sequence[Answer])
     if item is None or item.question != record["question"]:
         fields = ("id", "parallel_id", "domain", "lang", "question")
         item = BenchmarkItem(**{name: record[name] for name in fields})
-    answers = tuple({answer.hash: answer for answer in answers}.values())
-    asked = ({"role": "user", "content": record["question"]},)
-    conversation = tuple(record.get("messages") or asked)
+    whose: dict[str, tuple[int, ...]] = {}
+    for number, answer in enumerate(answers):
+        whose[answer.hash] = (*whose.get(answer.hash, ()), number)
+    by_hash = {answer.hash: answer for answer in answers}
+    answers = tuple(replace(by_hash[hash], evaluations=whose[hash]) for hash in whose)
+    asked = {"role": "user", "content": record["question"]}
+    conversation = (*record.get("conversation", ()), asked)
     code = fingerprint(*(answer.code for answer in answers))
     return Unit(f"u{code}", item, conversation, answers)
 

@@ -273,11 +273,14 @@ function choose(index) {
   }
 }
 
+// Into the axes, which may be open since the last question, or out of them.
 function toggleAxes() {
   if (!view.unit) return;
   const axes = boxOf(active).querySelector(".axes");
-  axes.open = !axes.open;
-  if (axes.open) axes.querySelector("button").focus();
+  const leaving = axes.contains(document.activeElement);
+  axes.open = !leaving;
+  if (leaving) $("heading").focus({ preventScroll: true });
+  else axes.querySelector("button").focus();
 }
 
 // ------------------------------------------------------------------------------------ agreement
