@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 
 from tests.external.outside import DATA
-from vcjax.adversarial.pressure.measure import score_answers
 from vcjax.adversarial.pressure.parrot import parrot_asks, parrot_summary
 from vcjax.adversarial.pressure.probes import DIRECTIONS, pressed_probe
 from vcjax.adversarial.pressure.style import shipped_styles
 from vcjax.evaluation.facts.fact import left_out, load_facts
 from vcjax.evaluation.facts.importers import comparable, read_parrot
+from vcjax.evaluation.likelihoods import score_answers
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.roles.references import RoleSpec, open_roles
 from vcjax.roles.role import scoring

@@ -8,7 +8,7 @@ from vcjax.core.files import hash_text
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.roles.cache import CallCache, Key, fingerprint
-from vcjax.roles.role import Ask, Reply, Role
+from vcjax.roles.role import Ask, Message, Reply, Role
 
 ANSWER_KEY = ("id", "fingerprint")
 
@@ -21,6 +21,7 @@ def answer(
     max_tokens: int,
     seed: int,
     system_prompt: Callable[[BenchmarkItem], str] | None = None,
+    messages: Callable[[BenchmarkItem], Sequence[Message]] | None = None,
     chunk: int = 32,
     begun_with: Collection[str] = (),
 ) -> list[dict[str, Any]]:
@@ -36,11 +37,22 @@ def answer(
       max_tokens: bound of an answer.
       seed: of the run; each item's is derived from it.
       system_prompt: that of an item; None asks the bare questions.
+      messages: of an item, the whole conversation that its answer ends, which may have turns before
+        the question and needn't end with it; None asks the question alone, see `opening`.
       chunk: number of items that are asked at once.
       begun_with: identities of the models that the run began with. Records of earlier versions are
         known by the reference alone, and are used where it still is the same model.
     """
-    asks = [_ask(item, system_prompt, max_tokens, seed) for item in items]
+    asks = [
+        Ask(
+            key=f"{item.id}/answer",
+            messages=tuple(messages(item) if messages else opening(item, system_prompt)),
+            max_tokens=max_tokens,
+            temperature=0.0,  # greedy: a benchmark's answers shouldn't depend on chance
+            seed=derive_seed(seed, item.id, "answer"),
+        )
+        for item in items
+    ]
 
     def keys_for(model: str) -> list[Key]:
         return [
@@ -73,19 +85,11 @@ def answer(
     return [cache.records[key] for key in keys]
 
 
-def _ask(
-    item: BenchmarkItem,
-    system_prompt: Callable[[BenchmarkItem], str] | None,
-    max_tokens: int,
-    seed: int,
-) -> Ask:
-    messages = ({"role": "user", "content": item.question},)
-    if system_prompt is not None:
-        messages = ({"role": "system", "content": system_prompt(item)}, *messages)
-    return Ask(
-        key=f"{item.id}/answer",
-        messages=messages,
-        max_tokens=max_tokens,
-        temperature=0.0,  # greedy: a benchmark's answers shouldn't depend on chance
-        seed=derive_seed(seed, item.id, "answer"),
-    )
+def opening(
+    item: BenchmarkItem, system_prompt: Callable[[BenchmarkItem], str] | None
+) -> tuple[Message, ...]:
+    """The item's question, after the system message where there is one."""
+    question: Message = {"role": "user", "content": item.question}
+    if system_prompt is None:
+        return (question,)
+    return {"role": "system", "content": system_prompt(item)}, question

@@ -15,7 +15,8 @@ from vcjax.data.records import BadRecord, BenchmarkItem, check_text
 from vcjax.text.language import Language
 
 SHIPPED = ("universal", "vcllm")
-_FOLDER = Path(__file__).parent / "benchmarks"
+FOLDER = Path(__file__).parent / "benchmarks"
+"""Of the benchmarks, and of the sets for measures, that come with the package."""
 _LANGUAGES = get_args(Language)
 
 
@@ -202,7 +203,7 @@ def _read(reference: str) -> Iterator[tuple[str, BenchmarkItem]]:
 
 def benchmark_path(reference: str) -> Path:
     """The folder of a shipped benchmark, or the path itself."""
-    return _FOLDER / reference if reference in SHIPPED else Path(reference)
+    return FOLDER / reference if reference in SHIPPED else Path(reference)
 
 
 def _files(reference: str) -> list[Path]:

@@ -76,7 +76,7 @@ def judge(
 
     # Not judged, as a judge scores an empty answer low: a timeout would count as a bad answer.
     for index, (key, answered) in enumerate(zip(keys, answers, strict=True)):
-        if key not in cache.records and not _is_answered(answered):
+        if key not in cache.records and not is_answered(answered):
             cache.append(record(index, Grade(None, f"no answer: {answered['finish_reason']}")))
     if role is None:
         for index, key in enumerate(keys):
@@ -98,7 +98,7 @@ def _checks(
     charter: Charter, item: BenchmarkItem, answered: dict[str, Any]
 ) -> dict[str, bool] | None:
     """Whether the answer passes each of the charter's checks; None where there is no answer."""
-    if not _is_answered(answered):
+    if not is_answered(answered):
         return None
     results = charter.run_checks(
         question=item.question,
@@ -126,7 +126,7 @@ def _ask(item: BenchmarkItem, answer: str, charter: Charter, max_tokens: int, se
     )
 
 
-def _is_answered(answered: dict[str, Any]) -> bool:
+def is_answered(answered: dict[str, Any]) -> bool:
     """Whether there is a text to judge; any other finish reason names a failure."""
     return answered["finish_reason"] in ("stop", "length")
 

@@ -16,7 +16,7 @@ from vcjax.evaluation.judge import SCORE_KEY, judge
 from vcjax.evaluation.summary import Records, summarise
 from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families
-from vcjax.roles.role import Role
+from vcjax.roles.role import Message, Role
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,18 @@ class Subject:
     on_growth: Callable[[], None] = lambda: None
     begun_with: Collection[str] = ()
 
-    def answers(self, items: Sequence[BenchmarkItem], folder: Path) -> Records:
+    def answers(
+        self,
+        items: Sequence[BenchmarkItem],
+        folder: Path,
+        messages: Callable[[BenchmarkItem], Sequence[Message]] | None = None,
+    ) -> Records:
         """The model's answers in the order of the items, from `folder`/answers.jsonl; those that
-        aren't there yet are asked for and written there."""
+        aren't there yet are asked for and written there.
+
+        Args:
+          messages: see `vcjax.evaluation.answering.answer`.
+        """
         with CallCache(folder / "answers.jsonl", ANSWER_KEY, self.on_growth) as cache:
             return answer(
                 items,
@@ -80,6 +89,7 @@ class Subject:
                 max_tokens=self.settings.max_tokens,
                 seed=self.settings.seed,
                 system_prompt=self.settings.system_prompt,
+                messages=messages,
                 chunk=self.settings.chunk,
                 begun_with=self.begun_with,
             )

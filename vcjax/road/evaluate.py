@@ -19,6 +19,7 @@ from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, without_options
+from vcjax.roles.role import scoring
 from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
 
@@ -40,8 +41,7 @@ class EvaluationConfig(EngineConfig):
       per_domain_and_language: size of the sample, 0 for the whole benchmark.
       measures: what is measured beside the benchmark, comma-separated names of
         `vcjax.evaluation.measures.run.MEASURES`. A finished evaluation is extended by naming more.
-      measured_per_domain_and_language: size of the measures' sample of what the benchmark asks; 0
-        for all of it.
+      measured_per_domain_and_language: size of the samples that measures ask, 0 for all there is.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
     """
@@ -92,9 +92,13 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
     sample = config.per_domain_and_language or None
-    measured = benchmark.sampled(sample, config.seed)
-    measured = measured.sampled(config.measured_per_domain_and_language or None, config.seed)
-    measures = open_measures(names, charter, measured)
+    measures = open_measures(
+        names,
+        charter,
+        benchmark.sampled(sample, config.seed),
+        per_domain_and_language=config.measured_per_domain_and_language or None,
+        seed=config.seed,
+    )
     specs = {"model": RoleSpec(config.model, config.model_family)}
     # Families are checked before the models are opened, which takes long.
     if config.judge:
@@ -104,6 +108,8 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     if (summary := run.finished()) is not None:
         return summary
     roles, parents = open_roles(specs, config, run.workdir)
+    if any(each.scores_texts for each in measures.values()):
+        scoring(roles["model"], "model")
 
     def persona(item: BenchmarkItem) -> str:
         # `misfit` has checked the language.

@@ -1,12 +1,15 @@
 """A small benchmark in files, with a model and a judge whose replies were recorded."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vcjax.road.evaluate import EvaluationConfig
+from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import corrected
 
 DOMAINS = ("technology", "gender")
 LANGUAGES = ("en", "zh")
@@ -48,35 +51,34 @@ def write_jsonl(path: Path, records: list[dict]) -> Path:
     return path
 
 
-def worded_ids(items: list[dict]) -> list[str]:
-    """Ids of all items in all wordings."""
-    return [
-        item["id"] if name == "original" else f"{item['id']}/{name}"
-        for name in WORDINGS
-        for item in items
-    ]
-
-
 @pytest.fixture
 def world(tmp_path) -> Callable[..., EvaluationConfig]:
     """Writes the benchmark, its variants and transcripts; `world(score)` returns a config.
 
-    `score(id)` is what the judge gives to the answer of that id, or a reply of its own.
+    `score(id)` is what the judge gives to the answer of that id, or a reply of its own. `more` has
+    further lines of the transcripts.
     """
 
-    def make(score: Callable[[str], object], per_domain: int = 3, **fields) -> EvaluationConfig:
+    def make(
+        score: Callable[[str], object],
+        per_domain: int = 3,
+        versions: Sequence[str] = WORDINGS[1:],
+        more: Sequence[dict] = (),
+        **fields,
+    ) -> EvaluationConfig:
         items = questions(per_domain)
         write_jsonl(tmp_path / "items.jsonl", items)
         write_jsonl(tmp_path / "items.variants.jsonl", variants(items))
-        ids = worded_ids(items)
+        ids = [item["id"] for item in items]
+        ids += [f"{id}/{name}" for name in versions for id in ids]
         said = [{"key": f"{each}/answer", "text": f"Answer to {each}."} for each in ids]
         judged = []
         for each in ids:
             given = score(each)
             text = given if isinstance(given, str) else json.dumps({"reason": "", "score": given})
             judged.append({"key": f"{each}/judge", "text": text})
-        write_jsonl(tmp_path / "model.jsonl", said)
-        write_jsonl(tmp_path / "judge.jsonl", judged)
+        write_jsonl(tmp_path / "model.jsonl", [*said, *more])
+        write_jsonl(tmp_path / "judge.jsonl", [*judged, *more])
         return EvaluationConfig(
             model=f"recorded:{tmp_path / 'model.jsonl'}",
             judge=f"recorded:{tmp_path / 'judge.jsonl'}",
@@ -87,3 +89,9 @@ def world(tmp_path) -> Callable[..., EvaluationConfig]:
         )
 
     return make
+
+
+def planted(part: dict) -> dict[str, float]:
+    """The tests that are significant after correction, with the sign of what they find."""
+    p = corrected({name: Interval.of(each, "difference") for name, each in part["tests"].items()})
+    return {name: np.sign(part["tests"][name]["difference"]) for name in p if p[name] <= 0.05}

@@ -3,12 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.evaluation.measures.conftest import WORDINGS
+from tests.evaluation.measures.conftest import WORDINGS, planted
 from vcjax.evaluation.measures.consistency import summarise
 from vcjax.evaluation.measures.run import measure
 from vcjax.road.evaluate import run_evaluation
-from vcjax.stats.intervals import Interval
-from vcjax.stats.multiplicity import corrected
 
 
 def scores(random, *, questions=14, gap=(), shift=0.0, spread=0.6, unscored=0.0):
@@ -40,19 +38,13 @@ def scores(random, *, questions=14, gap=(), shift=0.0, spread=0.6, unscored=0.0)
     return records
 
 
-def found(part: dict) -> dict[str, float]:
-    """The tests that are significant after correction, and the sign of what they find."""
-    p = corrected({name: Interval.of(each, "difference") for name, each in part["tests"].items()})
-    return {name: np.sign(part["tests"][name]["difference"]) for name in p if p[name] <= 0.05}
-
-
 def test_a_planted_language_gap_is_found_in_its_domain_and_no_other():
     random = np.random.default_rng(0)
     for _ in range(2):
         part = summarise(scores(random, gap="b"), WORDINGS, "judge", seed=0, confidence=0.95)
-        assert found(part)["gap/b"] == -1
-        assert not {"gap/a", "gap/c", "gap/d", "gap/e"} & found(part).keys()
-        assert not {"framing/en", "framing/zh"} & found(part).keys()
+        assert planted(part)["gap/b"] == -1
+        assert not {"gap/a", "gap/c", "gap/d", "gap/e"} & planted(part).keys()
+        assert not {"framing/en", "framing/zh"} & planted(part).keys()
         assert part["tests"]["gap/b"]["difference"] == pytest.approx(-1.5, abs=0.6)
         assert part["changed"]["any"]["k"] >= part["changed"]["languages"]["k"]
 
@@ -61,7 +53,7 @@ def test_a_model_that_gives_in_to_the_framing_is_found_in_both_languages():
     part = summarise(
         scores(np.random.default_rng(1), shift=-1.5), WORDINGS, "judge", seed=0, confidence=0.95
     )
-    assert found(part) == {"framing/en": -1, "framing/zh": -1}
+    assert planted(part) == {"framing/en": -1, "framing/zh": -1}
     shares = {name: each["share"] for name, each in part["components"].items()}
     assert shares["framing"] > 3 * max(shares["language"], 0.01)
 
@@ -71,7 +63,7 @@ def test_equal_values_have_no_spread_and_no_finding():
     for record in records:
         record["score"] = 4
     part = summarise(records, WORDINGS, "judge", seed=0, confidence=0.95)
-    assert found(part) == {}
+    assert planted(part) == {}
     assert part["languages"]["en"]["within"]["deviation"] == 0
     assert part["languages"]["en"]["within"]["high"] > 0
     assert part["changed"]["any"]["rate"] == 0

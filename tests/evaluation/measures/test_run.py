@@ -9,7 +9,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import read_lineage
 from vcjax.evaluation.benchmark import load_benchmark
-from vcjax.evaluation.measures.run import MEASURES, measure, measures_named, open_measures
+from vcjax.evaluation.measures.run import measure, measures_named, open_measures
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate
 from vcjax.road.evaluate import run_evaluation
 from vcjax.roles.cache import CallCache
@@ -57,7 +57,9 @@ def test_a_killed_measure_repeats_nothing_and_ends_the_same(world, tmp_path, mon
     subject = Subject(*roles, charter, settings)
 
     def run(workdir):
-        measures = open_measures(MEASURES, charter, benchmark)
+        measures = open_measures(
+            ["consistency"], charter, benchmark, per_domain_and_language=None, seed=0
+        )
         return measure(measures, subject, evaluate(subject, benchmark, workdir), workdir)
 
     run(tmp_path / "whole")

@@ -20,6 +20,8 @@ from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark, Variants, load_variants, variant_files
 from vcjax.evaluation.measures.measure import (
     JUDGE,
+    Measure,
+    Sample,
     difference_test,
     scale_of,
     unscored_reasons,
@@ -45,13 +47,13 @@ passed or failed, it is 1."""
 Values = Float[np.ndarray, "questions languages wordings"]
 
 
-class Consistency:
+class Consistency(Measure):
     """See the head of this file, and `measure.Measure`."""
 
-    def __init__(self, charter: Charter, benchmark: Benchmark) -> None:
-        variants = load_variants(benchmark.name)
-        self._items = [item for item in benchmark.items if item.id in variants]
-        self._left_out = len(benchmark.items) - len(self._items)
+    def __init__(self, charter: Charter, benchmark: Benchmark, sample: Sample) -> None:
+        variants, items = load_variants(benchmark.name), sample(benchmark.items)
+        self._items = [item for item in items if item.id in variants]
+        self._left_out = len(items) - len(self._items)
         if not self._items:
             raise UserError(
                 f"config.measures: consistency needs variants of the items of {benchmark.name}, "
@@ -65,7 +67,8 @@ class Consistency:
             *(f"paraphrase-{number}" for number in range(1, paraphrases + 1)),
             OPPOSING,
         )
-        self.inputs = variant_files(benchmark.name) if not benchmark.is_shipped else ()
+        if not benchmark.is_shipped:
+            self.inputs = variant_files(benchmark.name)
 
     def run(self, subject: Subject, workdir: Path, folder: Path) -> dict[str, Any]:
         """Returns (JSON-serialisable):

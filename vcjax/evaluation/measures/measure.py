@@ -1,45 +1,53 @@
 """What a measure is: inputs that are checked first, asks that survive a kill, and numbers."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
 
 from vcjax.charter.schema import Charter
+from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, difference_record
 from vcjax.roles.verdict import HIGHEST, LOWEST
-from vcjax.stats.intervals import RATE, Scale, paired_difference
+from vcjax.stats.intervals import RATE, Scale, Values, paired_difference
 from vcjax.stats.paired import sign_flip_test
 
 JUDGE, CHECKS = "judge", "checks"
 """What a value of an answer is: the judge's score, or whether it passes all of the rule checks."""
 
 
-class Measure(Protocol):
+Sample = Callable[[Sequence[BenchmarkItem]], Sequence[BenchmarkItem]]
+
+
+class Measure(ABC):
     """Something that is measured beside the benchmark.
 
     Attributes:
+      scores_texts: whether the model must report how likely given texts are.
       inputs: the user's own files that were read, for the lineage.
     """
 
-    inputs: Sequence[Path]
+    scores_texts: ClassVar[bool] = False
+    inputs: Sequence[Path] = ()
 
-    def __init__(self, charter: Charter, benchmark: Benchmark) -> None:
+    @abstractmethod
+    def __init__(self, charter: Charter, benchmark: Benchmark, sample: Sample) -> None:
         """Reads whatever the measure needs and checks it, before any model is opened.
 
         Args:
-          benchmark: with the items that the measure may ask; the evaluation asks them as well.
+          benchmark: what the evaluation asks, maybe a sample already.
+          sample: draws those of some items that the measure asks.
 
         Raises:
           UserError: something is missing or doesn't fit.
         """
-        ...
 
+    @abstractmethod
     def run(self, subject: Subject, workdir: Path, folder: Path) -> dict[str, Any]:
         """Asks, judges and computes; returns the measure's part of the summary, as JSON has it.
 
@@ -50,7 +58,6 @@ class Measure(Protocol):
           workdir: of the evaluation, whose answers and scores are there.
           folder: of the measure, for what it asks itself.
         """
-        ...
 
 
 def value_kind(subject: Subject) -> str:
@@ -81,20 +88,33 @@ def unscored_reasons(scores: Sequence[Record], kind: str) -> dict[str, int]:
 
 
 def difference_test(
-    before: Float[np.ndarray, " questions"],
-    after: Float[np.ndarray, " questions"],
+    before: Values,
+    after: Values,
     *,
+    clusters: Sequence[str] | None = None,
     scale: Scale,
     confidence: float,
     seed: int,
 ) -> Record:
-    """`{before, after, difference, low, high, n, p}` of values of the same questions.
+    """`{before, after, difference, low, high, n, p}` of values of the same answers or questions.
 
     The interval is of `paired_difference`: it holds for any distribution on the scale, and is wide
-    where values vary little. The p-value is of `sign_flip_test`: which side is which makes no
-    difference. So the interval of a significant difference may include 0.
+    where values vary little. The p-value is of `sign_flip_test`, which of booleans is McNemar's:
+    which side is which makes no difference. So the interval of a significant difference may
+    include 0.
+
+    Args:
+      clusters: see `paired_difference`. `n` is their number then.
     """
-    change = paired_difference(before, after, scale=scale, confidence=confidence, seed=seed)
+    first, second = np.asarray(before), np.asarray(after)
+    change = paired_difference(
+        first, second, clusters, scale=scale, confidence=confidence, seed=seed
+    )
+    names = None if clusters is None else sorted(set(clusters))
     if change.p is not None:
-        change = replace(change, p=sign_flip_test(after - before, seed=seed))
-    return difference_record(before.tolist(), after.tolist(), change)
+        numbers = None if names is None else [names.index(each) for each in clusters or ()]
+        changes = second.astype(np.float64) - first.astype(np.float64)
+        change = replace(change, p=sign_flip_test(changes, numbers, seed=seed))
+    if names is not None:
+        change = replace(change, n=len(names))
+    return difference_record(first.tolist(), second.tolist(), change)

@@ -7,14 +7,23 @@ from typing import Any
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import write_json
-from vcjax.evaluation.benchmark import Benchmark
+from vcjax.data.records import BenchmarkItem
+from vcjax.evaluation.benchmark import Benchmark, sample
 from vcjax.evaluation.measures.consistency import Consistency
+from vcjax.evaluation.measures.fact_pushback import FactPushback
 from vcjax.evaluation.measures.measure import Measure
+from vcjax.evaluation.measures.pushback import Pushback
+from vcjax.evaluation.measures.refusal import Refusal
 from vcjax.evaluation.run import Subject
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import corrected
 
-MEASURES: dict[str, type[Measure]] = {"consistency": Consistency}
+MEASURES: dict[str, type[Measure]] = {
+    "consistency": Consistency,
+    "pushback": Pushback,
+    "fact_pushback": FactPushback,
+    "refusal": Refusal,
+}
 """By name, in the order of the report."""
 
 
@@ -37,14 +46,29 @@ def measures_named(names: str) -> tuple[str, ...]:
 
 
 def open_measures(
-    names: Sequence[str], charter: Charter, benchmark: Benchmark
+    names: Sequence[str],
+    charter: Charter,
+    benchmark: Benchmark,
+    *,
+    per_domain_and_language: int | None,
+    seed: int,
 ) -> dict[str, Measure]:
     """The measures with their inputs, read and checked.
+
+    Args:
+      benchmark: what the evaluation asks, maybe a sample already.
+      per_domain_and_language: size of the sample that each measure asks; None for all there is.
 
     Raises:
       UserError: see `Measure`.
     """
-    return {name: MEASURES[name](charter, benchmark) for name in names}
+
+    def drawn(items: Sequence[BenchmarkItem]) -> Sequence[BenchmarkItem]:
+        if per_domain_and_language is None:
+            return items
+        return sample(items, per_domain_and_language, seed)
+
+    return {name: MEASURES[name](charter, benchmark, drawn) for name in names}
 
 
 def measure(

@@ -6,12 +6,17 @@ A part is what `Measure.run` returned, with the tests corrected (`vcjax.evaluati
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vcjax.report.measures import consistency
+from vcjax.report.measures import consistency, pushback, refusal
 from vcjax.report.page import Section
 
 Part = Mapping[str, Any]
 
-SECTIONS: dict[str, Callable[[Part, float], Section]] = {"consistency": consistency.section}
+SECTIONS: dict[str, Callable[[Part, float], Section]] = {
+    "consistency": consistency.section,
+    "pushback": pushback.section,
+    "fact_pushback": pushback.facts_section,
+    "refusal": refusal.section,
+}
 
 
 def measure_sections(summary: Mapping[str, Any]) -> list[Section]:

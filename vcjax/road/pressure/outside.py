@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vcjax.adversarial.config import split_names
-from vcjax.adversarial.pressure.measure import score_answers, score_probes
+from vcjax.adversarial.pressure.measure import score_probes
 from vcjax.adversarial.pressure.parrot import Scores, parrot_asks, parrot_summary
 from vcjax.adversarial.pressure.probes import (
     DIRECTIONS,
@@ -32,6 +32,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.facts.fact import Fact, fact_paths, facts_hash, in_language, load_facts
 from vcjax.evaluation.facts.importers import PARROT, ParrotItem, read_parrot, split_reference
 from vcjax.evaluation.facts.knowledge import KNOWN, WRONG, Knowledge, classify
+from vcjax.evaluation.likelihoods import score_answers
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import MODEL, Experiment, counted, knows
 from vcjax.roles.references import RoleSpec, models_of, open_roles
