@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from vcjax.evaluation.summary import compare, summarise
+from vcjax.evaluation.comparison.differences import compare
+from vcjax.evaluation.summary import summarise
 
 DOMAINS = [
     *("ethnic_relations", "racial_discrimination", "migration", "religion", "gender", "family"),

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 
-from vcjax.evaluation.summary import compare
-from vcjax.report.changes import comparison_readings, readings, sentence, verdict_section
+from vcjax.evaluation.comparison.differences import compare
+from vcjax.report.changes import comparison_readings, sentence, verdict_section
 from vcjax.report.lines import demo_lines
 from vcjax.stats.intervals import Interval, paired_difference
+from vcjax.stats.multiplicity import readings
 
 
 def difference(value, low, high, p, n=40):
@@ -75,7 +76,14 @@ def test_one_of_many_isnt_higher_by_its_own_p_value():
 def test_a_report_without_held_out_domains_counts_each_difference_once():
     def run(passed):
         return [
-            {"id": f"q{n}", "domain": "d", "lang": "en", "judge": "j", "score": 3}
+            {
+                "id": f"q{n}",
+                "parallel_id": f"q{n}",
+                "domain": "d",
+                "lang": "en",
+                "judge": "j",
+                "score": 3,
+            }
             | {"checks": {"p/c": passed(n), "p/d": True}}
             for n in range(12)
         ]

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from vcjax.evaluation.summary import compare
+from vcjax.evaluation.comparison.differences import compare
 from vcjax.report.changes import comparison_readings, verdict_section
 from vcjax.report.page import Notice
 
@@ -21,7 +21,8 @@ def run(random: np.random.Generator, hard: np.ndarray, rise: float) -> list[dict
     for lang in ("en", "zh"):
         for index, own in enumerate(hard):
             score = int(np.clip(np.rint(random.normal(3.5 - 2 * own + 5 * rise, 1)), 0, 5))
-            known = {"id": f"{index}-{lang}", "domain": DOMAINS[index % 13], "lang": lang}
+            known = {"id": f"{index}-{lang}", "parallel_id": index, "lang": lang}
+            known["domain"] = DOMAINS[index % 13]
             passed = {
                 key: bool(random.random() < min(1, rate * (1.3 - 0.6 * own) + rise))
                 for key, rate in CHECKS.items()

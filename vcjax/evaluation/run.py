@@ -161,7 +161,7 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
 
 
 def read_scores(workdir: str | os.PathLike) -> list[dict[str, Any]]:
-    """The score records of a run's workdir, for `summary.compare`; of each question the last."""
+    """The score records of a run's workdir, of each question the last."""
     records = read_jsonl(Path(workdir) / "scores.jsonl")
     return list({record["id"]: record for _, record in records}.values())
 

@@ -4,15 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import (
     RATE,
     Interval,
-    interval_record,
     mean_interval,
-    paired_difference,
     rate_interval,
 )
 
@@ -20,7 +17,7 @@ _SCALE = (float(LOWEST), float(HIGHEST))
 
 Record = dict[str, Any]
 Records = list[Record]
-"""Score records, or pairs of them, sorted by id so that their order doesn't change a number."""
+"""Score records, sorted by id so that their order doesn't change a number."""
 
 
 def summarise(
@@ -85,35 +82,6 @@ def summarise(
     }
 
 
-def compare(
-    before: Sequence[Record],
-    after: Sequence[Record],
-    *,
-    held_out: Collection[str] = (),
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> dict[str, Any]:
-    """Compares the score records of two runs of one benchmark, question by question.
-
-    Returns, under `languages`, `held_out` and `trained`, by language:
-      judge: the difference of the judge's scores (after - before) over the questions that are
-        scored on both sides; `unpaired` counts the others.
-      all_checks: the difference of the rates at which every check was passed.
-      checks: the same by check.
-    A difference is `{before, after, difference, low, high, n, p}`, of `paired_difference`; `p`
-    isn't corrected for the number of comparisons, and absent where there was nothing to test.
-
-    Raises:
-      UserError: the two have other questions, another judge or another charter's checks.
-    """
-    return _each_language(
-        _by_language(_paired(before, after), held_out),
-        lambda pairs, group, lang: _differences(
-            pairs, derive_seed(seed, "compare", group, lang), confidence
-        ),
-    )
-
-
 def _joined(answers: Sequence[Record], scores: Sequence[Record]) -> Records:
     def keys(records: Sequence[Record]) -> list[tuple[str, str]]:
         return sorted((record["id"], record["answer_hash"]) for record in records)
@@ -123,34 +91,6 @@ def _joined(answers: Sequence[Record], scores: Sequence[Record]) -> Records:
     finish = {record["id"]: record["finish_reason"] for record in answers}
     joined = [{**record, "truncated": finish[record["id"]] == "length"} for record in scores]
     return sorted(joined, key=lambda record: record["id"])
-
-
-def _paired(before: Sequence[Record], after: Sequence[Record]) -> Records:
-    """One pair for each question: `{id, domain, lang, before, after, checks}`."""
-    old, new = ({record["id"]: record for record in records} for records in (before, after))
-    if len(old) < len(before) or len(new) < len(after):
-        raise UserError("a question has two scores in one run; compare one run with another")
-    if old.keys() != new.keys():
-        stray = min(old.keys() ^ new.keys())
-        raise UserError(f"the runs have other questions ({stray!r} is in one only); evaluate alike")
-    for id, record in old.items():
-        if record["judge"] != new[id]["judge"]:
-            raise UserError(f"the runs have other judges ({record['judge']}, {new[id]['judge']})")
-        sides = record["checks"], new[id]["checks"]
-        if None not in sides and sides[0].keys() != sides[1].keys():
-            raise UserError(f"the runs have other checks of {id!r}; evaluate by one charter")
-    return [
-        {
-            "id": id,
-            "domain": old[id]["domain"],
-            "lang": old[id]["lang"],
-            "before": old[id],
-            "after": new[id],
-            # None where one of the two has no answer: it is in no difference of checks.
-            "checks": None if new[id]["checks"] is None else old[id]["checks"],
-        }
-        for id in sorted(old)
-    ]
 
 
 def _by_language(records: Records, held_out: Collection[str]) -> dict[str, dict[str, Records]]:
@@ -230,40 +170,3 @@ def _rate(passed: Sequence[bool], interval: Interval) -> Record:
         "low": interval.low,
         "high": interval.high,
     }
-
-
-def _differences(pairs: Records, seed: int, confidence: float) -> Record:
-    def difference(sides: list[tuple[float, float]], name: str) -> Record:
-        before, after = [side[0] for side in sides], [side[1] for side in sides]
-        change = paired_difference(
-            before, after, scale=_SCALE, confidence=confidence, seed=derive_seed(seed, name)
-        )
-        return difference_record(before, after, change)
-
-    scores = [(pair["before"]["score"], pair["after"]["score"]) for pair in pairs]
-    scored = [sides for sides in scores if None not in sides]
-    all_passed: list[tuple[float, float]] = []
-    passed: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for pair in pairs:
-        if pair["checks"] is not None:
-            all_passed.append((_passed_all(pair["before"]), _passed_all(pair["after"])))
-            for check in pair["checks"]:
-                sides = pair["before"]["checks"][check], pair["after"]["checks"][check]
-                passed[check].append(sides)
-    return {
-        "judge": {**difference(scored, "judge"), "unpaired": len(scores) - len(scored)},
-        "all_checks": difference(all_passed, "all_checks"),
-        "checks": {check: difference(passed[check], check) for check in sorted(passed)},
-    }
-
-
-def difference_record(
-    before: Sequence[float], after: Sequence[float], change: Interval
-) -> dict[str, Any]:
-    """`{before, after, difference, low, high, n, p}` of a paired difference, with both means."""
-
-    def mean(values: Sequence[float]) -> float | None:
-        return sum(values) / len(values) if len(values) else None
-
-    sides = {"before": mean(before), "after": mean(after)}
-    return {**sides, **interval_record(change, "difference")}

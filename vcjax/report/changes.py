@@ -1,55 +1,27 @@
 """What paired differences allow to be stated, in plain words, and nothing beyond that."""
 
-from collections.abc import Hashable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from vcjax.report.formats import bounds, count, language_name, points, probability, signed
 from vcjax.report.page import Block, Notice, Section, Text
 from vcjax.stats.intervals import Interval
-from vcjax.stats.multiplicity import MINIMUM_PAIRS, corrected
+from vcjax.stats.multiplicity import MINIMUM_PAIRS, NO_CHANGE, TOO_FEW, UNTESTED, readings
 
-Key = TypeVar("Key", bound=Hashable)
 Readings = Mapping[tuple[str, ...], str]
 """By group (`languages`, `trained`, `held_out`), language and measure, or of a single check by
 `languages`, language, `checks` and the check's key."""
 
-NO_CHANGE = "no clear change"
-_UNKNOWN = "too few pairs to say"
-_UNTESTED = "not tested"  # summaries of versions that recorded no p-values
-_TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", _UNKNOWN: "flat", _UNTESTED: "flat"}
+TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", TOO_FEW: "flat", UNTESTED: "flat"}
 
 GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
-
-
-def readings(differences: Mapping[Key, Interval], confidence: float = 0.95) -> dict[Key, str]:
-    """Each difference in words: `higher`, `lower`, `no clear change` or `too few pairs to say`.
-
-    The words follow the p-values, corrected by Holm's method for how many differences there are: if
-    nothing changed, any of them reads `higher` or `lower` with probability `1 - confidence` at
-    most. Pass all that a page prints together.
-    """
-    p = corrected(differences)
-    return {
-        key: reading(difference, p.get(key), confidence) for key, difference in differences.items()
-    }
-
-
-def reading(difference: Interval, corrected_p: float | None, confidence: float = 0.95) -> str:
-    """One difference in words, by its corrected p-value; see `readings`."""
-    if corrected_p is not None:
-        if difference.value is None or corrected_p > 1 - confidence:
-            return NO_CHANGE
-        return "higher" if difference.value > 0 else "lower"
-    if difference.n < MINIMUM_PAIRS or difference.bounds is None:
-        return _UNKNOWN
-    return _UNTESTED
 
 
 def comparison_readings(comparison: Mapping[str, Any], confidence: float) -> Readings:
     """The reading of every difference that a report of this comparison prints.
 
     Args:
-      comparison: what `vcjax.evaluation.summary.compare` returned.
+      comparison: what `vcjax.evaluation.comparison.differences.compare` returned.
     """
     printed: dict[tuple[str, ...], Interval] = {}
     for code, parts in comparison["languages"].items():
@@ -75,10 +47,11 @@ def correction(found: Readings, level: str) -> str:
     Args:
       level: the confidence of the intervals, e.g. `95%`.
     """
-    tested = sum(read not in (_UNKNOWN, _UNTESTED) for read in found.values())
+    tested = sum(read not in (TOO_FEW, UNTESTED) for read in found.values())
     return (
-        f"Every interval is at {level} by itself, and every p as well (McNemar's exact test for "
-        "rates). The words “higher” and “lower” follow p corrected by Holm's method for all "
+        f"Every interval is at {level} by itself, and every p as well; questions of one domain are "
+        "alike and count for less than their number. The words “higher” and “lower” follow p "
+        "corrected by Holm's method for all "
         f"{count(tested)} differences of this report that have enough pairs: where nothing "
         f"changed, all of the report is without these words with a probability of {level} or more. "
         "So a difference may be no clear change although its interval excludes zero."
@@ -89,10 +62,10 @@ def sentence(subject: str, difference: Interval, read: str, level: str, share: b
     """One sentence on a difference (after - before) that reads `read`; `share` has it in percentage
     points."""
     show, unit = (points, " points") if share else (signed, "")
-    if read == _UNKNOWN:
+    if read == TOO_FEW:
         questions = "question" if difference.n == 1 else "questions"
         return (
-            f"{subject}: {_UNKNOWN} ({count(difference.n)} {questions} compared; "
+            f"{subject}: {TOO_FEW} ({count(difference.n)} {questions} compared; "
             f"at least {MINIMUM_PAIRS} are needed)."
         )
     after = f"{read} after alignment" if read in ("higher", "lower") else read
@@ -117,7 +90,7 @@ def verdict_section(
     """How the judge's mean and the checks have changed, for each language.
 
     Args:
-      comparison: what `vcjax.evaluation.summary.compare` returned.
+      comparison: what `vcjax.evaluation.comparison.differences.compare` returned.
       same_family: whether the judge is of the model's family; None where there is no judge.
       confidence: of the intervals.
     """
@@ -138,7 +111,7 @@ def _checks_notice(comparison: Mapping[str, Any], code: str, found: Readings, le
     subject = "Answers that pass every rule check"
     text = _sentences(subject, "all_checks", comparison, code, found, level)
     read = found["languages", code, "all_checks"]
-    return Notice(f"{language_name(code)}, rule checks: {read}", text, _TONES[read])
+    return Notice(f"{language_name(code)}, rule checks: {read}", text, TONES[read])
 
 
 def _judge_notice(
@@ -162,7 +135,7 @@ def _judge_notice(
     if same_family:
         # Not coloured as good or bad news: it is neither.
         return Notice(f"{name} of the model's family, not evidence of quality: {read}", text)
-    return Notice(f"{name}: {read}", text, _TONES[read])
+    return Notice(f"{name}: {read}", text, TONES[read])
 
 
 def _sentences(

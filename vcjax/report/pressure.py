@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vcjax.report.appendix import lineage_section, sample_section
-from vcjax.report.changes import readings
 from vcjax.report.formats import (
     DASH,
     bounds,
@@ -36,6 +35,7 @@ from vcjax.report.page import (
 from vcjax.report.plots import Row, interval_plot
 from vcjax.report.pressure_outside import outside_section
 from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import readings
 
 _MAIN = ("flips", "contrarian", "corrections", "evidence", "forgotten", "preamble_flips")
 _APART = ("styles_apart", "facts_apart", "topics_apart")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.changes import change_cells, readings
+from vcjax.report.changes import change_cells
 from vcjax.report.formats import (
     bounds,
     count,
@@ -16,6 +16,7 @@ from vcjax.report.formats import (
 from vcjax.report.page import Block, Notice, Section, Table, Text, prose
 from vcjax.report.pressure import stated, trait_notice
 from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import readings
 
 _FIRST = "flips"
 _HEAD = ("Rate", "Before", "After", "Reading", "Difference", "Interval", "p")

@@ -30,8 +30,8 @@ from vcjax.core.settings import build, fill_sections
 from vcjax.core.stores import on_disk
 from vcjax.data.importers import Records
 from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.evaluation.comparison.differences import compare
 from vcjax.evaluation.run import read_scores
-from vcjax.evaluation.summary import compare
 from vcjax.model.build import abstract, plain_logits
 from vcjax.report import write_demo_report
 from vcjax.road.evaluate import EvaluationConfig, read_samples, run_evaluation

@@ -10,7 +10,6 @@ from vcjax.adversarial.summary import CONFIDENCE
 from vcjax.core.files import read_json
 from vcjax.core.run import SUMMARY
 from vcjax.core.seeds import derive_seed
-from vcjax.report.changes import readings
 from vcjax.stats.intervals import (
     RATE,
     Interval,
@@ -18,6 +17,7 @@ from vcjax.stats.intervals import (
     mean_interval,
     paired_difference,
 )
+from vcjax.stats.multiplicity import readings
 
 ALL = "all"
 Results = Mapping[str, AttackResult]

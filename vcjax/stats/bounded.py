@@ -62,9 +62,13 @@ class BoundedMean:
         if set(kinds) <= {low, high}:
             ends = float(shares[kinds == low].sum()), float(shares[kinds == high].sum())
             return cls(scale, size, ends, np.empty(0))
-        # Equal values share a weight, whose distribution is a gamma's: few draws for many values.
-        weights = np.random.default_rng(seed).gamma(shares, size=(_DRAWS, len(kinds)))
-        return cls(scale, size, None, weights @ kinds / weights.sum(axis=1))
+        return cls(scale, size, None, _weighted_means(kinds, shares, seed))
+
+    def drawn(self, seed: int = 0) -> Float[np.ndarray, " draws"]:
+        """Means of the sample under drawn weights, also where none were needed."""
+        if self.ends is None:
+            return self.means
+        return _weighted_means(np.array(self.scale), np.array(self.ends), seed)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The lower and the upper bound of the mean."""
@@ -96,10 +100,18 @@ class BoundedMean:
             too_high = scipy.stats.beta.sf(share, above + 1, below) if below else 1.0
             return min(1.0, 2 * float(min(too_low, too_high)))
         # The unseen value's weight is integrated, which leaves less noise than drawing it.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             under = ((null - low) / (self.means - low)) ** self.size
             over = ((high - null) / (high - self.means)) ** self.size
         at_most = np.where(self.means > null, under, 1.0).mean()  # the unseen value at `low`
         at_least = np.where(self.means < null, over, 1.0).mean()  # at `high`
         too_low = (at_most + 1 - at_least) / 2
         return 2 * float(min(too_low, 1 - too_low))
+
+
+def _weighted_means(
+    kinds: Float[np.ndarray, " kinds"], shares: Float[np.ndarray, " kinds"], seed: int
+) -> Float[np.ndarray, " draws"]:
+    # Equal values share a weight, whose distribution is a gamma's: few draws for many values.
+    weights = np.random.default_rng(seed).gamma(shares, size=(_DRAWS, len(kinds)))
+    return weights @ kinds / weights.sum(axis=1)

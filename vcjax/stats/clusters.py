@@ -1,5 +1,6 @@
 """Means of values in clusters, whose members are alike: variance and effective number of values."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,23 @@ class Variance:
     def quantile(self, confidence: float) -> float:
         """Student's two-sided quantile."""
         return float(scipy.stats.t.ppf((1 + confidence) / 2, self.df))
+
+
+def cluster_numbers(clusters: Sequence[Hashable] | None, n: int) -> Int[np.ndarray, " values"]:
+    """The number of each value's cluster, from 0 on, in the order in which they first come.
+
+    Args:
+      clusters: the cluster of each of `n` values; None makes each value its own.
+
+    Raises:
+      ValueError: not one cluster for each value.
+    """
+    number_of: dict[Hashable, int] = {}
+    named = range(n) if clusters is None else clusters
+    numbers = np.array([number_of.setdefault(name, len(number_of)) for name in named], int)
+    if len(numbers) != n:
+        raise ValueError(f"{n} values, but {len(numbers)} clusters")
+    return numbers
 
 
 def clustered_variance(

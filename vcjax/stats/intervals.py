@@ -10,7 +10,12 @@ import scipy.stats
 from jaxtyping import Bool, Float
 
 from vcjax.stats.bounded import BoundedMean
-from vcjax.stats.clusters import Variance, clustered_variance, effective_size
+from vcjax.stats.clusters import (
+    Variance,
+    cluster_numbers,
+    clustered_variance,
+    effective_size,
+)
 from vcjax.stats.paired import discordant, mcnemar_exact, tango_interval
 
 Values = Sequence[float] | Float[np.ndarray, " items"] | Bool[np.ndarray, " items"]
@@ -141,15 +146,11 @@ def crossed_mean(
     """
     items = values.mean(axis=0)
     n = items.size
-    number_of: dict[Hashable, int] = {}
-    named = range(n) if clusters is None else clusters
-    numbers = np.array([number_of.setdefault(name, len(number_of)) for name in named], int)
-    if len(numbers) != n:
-        raise ValueError(f"{n} values, but {len(numbers)} clusters")
+    numbers = cluster_numbers(clusters, n)
     if not n:
         return Interval()
     mean = float(values.mean())
-    if len(number_of) < 2:
+    if len(set(numbers.tolist())) < 2:
         return Interval(mean, None, None, n)
     spread = clustered_variance(items, numbers)
     if len(values) > 1:
@@ -157,7 +158,7 @@ def crossed_mean(
     if scale is None:
         return _student(mean, spread, null, confidence, n)
     size = float(n)
-    if len(values) > 1 or len(number_of) < n:
+    if len(values) > 1 or numbers.max() + 1 < n:
         size = effective_size(items, numbers, spread, confidence)
     bound = BoundedMean.of(items, scale, size, seed)
     low, high = bound.interval(confidence)

@@ -1,4 +1,4 @@
-"""Several tests at once."""
+"""Several tests at once: corrected p-values, and the words that follow from them."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
@@ -10,7 +10,11 @@ from vcjax.stats.intervals import Interval
 Key = TypeVar("Key", bound=Hashable)
 
 MINIMUM_PAIRS = 10
-"""With fewer, nothing but a change of nearly all of them could be known from chance."""
+"""With fewer, nothing but a change of nearly all of them could be told from chance."""
+
+NO_CHANGE = "no clear change"
+TOO_FEW = "too few pairs to say"
+UNTESTED = "not tested"  # summaries of versions that recorded no p-values
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -37,3 +41,27 @@ def corrected(differences: Mapping[Key, Interval]) -> dict[Key, float]:
         if difference.p is not None and difference.n >= MINIMUM_PAIRS
     }
     return dict(zip(tested, holm(list(tested.values())), strict=True))
+
+
+def readings(differences: Mapping[Key, Interval], confidence: float = 0.95) -> dict[Key, str]:
+    """Each difference in words: `higher`, `lower`, `no clear change` or `too few pairs to say`.
+
+    The words follow the p-values, corrected by Holm's method for how many differences there are: if
+    nothing changed, any of them reads `higher` or `lower` with probability `1 - confidence` at
+    most. Pass all that a page prints together.
+    """
+    p = corrected(differences)
+    return {
+        key: reading(difference, p.get(key), confidence) for key, difference in differences.items()
+    }
+
+
+def reading(difference: Interval, corrected_p: float | None, confidence: float = 0.95) -> str:
+    """One difference in words, by its corrected p-value; see `readings`."""
+    if corrected_p is not None:
+        if difference.value is None or corrected_p > 1 - confidence:
+            return NO_CHANGE
+        return "higher" if difference.value > 0 else "lower"
+    if difference.n < MINIMUM_PAIRS or difference.bounds is None:
+        return TOO_FEW
+    return UNTESTED

@@ -11,8 +11,9 @@ import numpy as np
 from vcjax.charter.schema import Charter
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
+from vcjax.evaluation.comparison.differences import difference_record
 from vcjax.evaluation.run import Subject
-from vcjax.evaluation.summary import Record, difference_record
+from vcjax.evaluation.summary import Record
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import RATE, Scale, Values, paired_difference
 from vcjax.stats.paired import sign_flip_test

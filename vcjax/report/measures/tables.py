@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vcjax.report.changes import reading
 from vcjax.report.formats import bounds, count, listed, number, percent, points, probability, signed
 from vcjax.report.page import Block, Table, Text
 from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import reading
 
 TEST_HEAD = ("Reading", "Difference", "Interval", "p")
 

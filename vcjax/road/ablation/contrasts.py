@@ -2,7 +2,7 @@
 
 Queries on one topic are alike, so that topics are the units; see
 `vcjax.stats.intervals.crossed_mean`. What the report puts into words are the planned contrasts
-alone, corrected together for how many there are (Holm; see `vcjax.report.changes.readings`).
+alone, corrected together for how many there are (Holm; see `vcjax.stats.multiplicity.readings`).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from vcjax.core.seeds import derive_seed
-from vcjax.report.changes import readings
 from vcjax.road.ablation.config import ATTACKS, AblationConfig
 from vcjax.road.ablation.queries import CLEAN, HELD_OUT
 from vcjax.road.ablation.results import ANY, ArmResult
 from vcjax.stats.intervals import Interval, Scale, crossed_mean, interval_record
+from vcjax.stats.multiplicity import readings
 
 CONFIDENCE = 0.95
 Topics = Mapping[str, Sequence[Hashable]]

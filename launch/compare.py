@@ -1,0 +1,41 @@
+"""Compares finished evaluations question by question; the first run is the baseline.
+
+python -m launch.compare --runs=runs/before,runs/after --workdir=runs/compare
+
+Leaves `comparison.json`, `report.html` and `lineage.json`. Intervals count questions of one domain
+as alike; what is called higher or lower is so after Holm's correction. With `--charter` its rule
+checks are run anew on the answers of all runs.
+"""
+
+import sys
+
+from absl import flags
+
+from vcjax.core.script import run
+
+RUNS = flags.DEFINE_list("runs", None, "Finished evaluations, the baseline first.", required=True)
+NAMES = flags.DEFINE_list("names", [], "What the report calls the runs.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The comparison's workdir.", required=True)
+CHARTER = flags.DEFINE_string("charter", "", "Whose rule checks are run anew on all answers.")
+CONFIDENCE = flags.DEFINE_float("confidence", 0.95, "Of the intervals and of the whole report.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the intervals' draws.")
+
+
+def main() -> None:
+    from vcjax.report.comparison import comparison_lines
+    from vcjax.road.compare import ComparisonConfig, run_comparison
+
+    config = ComparisonConfig(
+        runs=tuple(RUNS.value),
+        names=tuple(NAMES.value),
+        charter=CHARTER.value,
+        confidence=CONFIDENCE.value,
+        seed=SEED.value,
+    )
+    for line in comparison_lines(run_comparison(config, WORKDIR.value)):
+        print(line)
+    print(f"{WORKDIR.value}/report.html", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,86 @@
+"""`launch.compare` on finished evaluations, without a model."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.evaluation.comparison.conftest import questions, workdir  # noqa: F401  (a fixture)
+from tests.evaluation.comparison.test_analysis import noisy
+from tests.processes import ROOT
+from tests.scripts import ran
+from vcjax.core.lineage import verify
+
+IMPORTED = """
+import runpy, sys
+sys.argv = ["compare", *{arguments}]
+try:
+    runpy.run_module("launch.compare", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = {{"jax", "jaxlib", "flax", "optax", "orbax", "torch", "transformers", "tokenizers"}}
+print(sorted(heavy & {{name.partition(".")[0] for name in sys.modules}}))
+"""
+
+
+@pytest.fixture
+def runs(workdir):  # noqa: F811
+    items = questions(4)
+    return workdir("before", noisy(1), items), workdir("after", noisy(2, 2.0), items, seed=1)
+
+
+def test_it_leaves_numbers_a_report_and_lineage_and_does_nothing_twice(runs, tmp_path):
+    out = tmp_path / "out"
+    arguments = [f"--runs={runs[0]},{runs[1]}", f"--workdir={out}"]
+    code, printed, error = ran("compare", arguments, tmp_path)
+    assert code == 0, error
+    assert "after, Chinese: mean score: higher (+" in printed
+    comparison = json.loads((out / "comparison.json").read_text())
+    record = comparison["comparisons"]["after"]["languages"]["zh"]["judge"]
+    assert record["reading"] == "higher"
+    report = (out / "report.html").read_text()
+    assert "after, Chinese, judge: higher" in report
+    assert "VC-LLM, as published" in report
+    assert "836" in report
+    assert [finding.status for finding in verify(out)] == ["ok"] * 3
+
+    before = (out / "report.html").stat().st_mtime_ns
+    code, printed, _ = ran("compare", arguments, tmp_path)
+    assert (code, "already finished" in printed) == (0, True)
+    assert (out / "report.html").stat().st_mtime_ns == before
+
+    with (runs[1] / "scores.jsonl").open("a") as stream:
+        stream.write("\n")
+    code, printed, _ = ran("compare", arguments, tmp_path)
+    assert (code, "has changed since" in printed) == (0, True)
+    assert (out / "report.html").stat().st_mtime_ns > before
+
+
+def test_it_imports_neither_jax_nor_a_model(runs, tmp_path):
+    arguments = [f"--runs={runs[0]},{runs[1]}", f"--workdir={tmp_path / 'out'}"]
+    program = IMPORTED.format(arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs=absent,absent"], "--runs: absent: no such file or folder"),
+        (["--runs={0}"], "--runs: name at least two runs"),
+        (["--runs={0},{1}", "--names=a"], "--names: 1 names for 2 runs"),
+        (["--runs={0},{1}", "--charter=universl"], "did you mean 'universal'?"),
+        (["--runs={0},{1}", "--confidence=95"], "--confidence: 95.0 is not between 0 and 1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(runs, tmp_path, arguments, message):
+    filled = [each.format(*runs) for each in arguments]
+    code, _, error = ran("compare", [*filled, f"--workdir={tmp_path / 'out'}"], tmp_path)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,15 @@
+"""Finished evaluations on the same questions, compared question by question.
+
+    workdirs: ours        -> runs: score records, and what is wrong with them
+                                 |
+                                 v
+                             differences: of two runs, with intervals and effect sizes
+                                 |
+                                 v
+    tables: the paper's   <- analysis: all runs with the first; corrected, and what could have been
+                                 |     found
+                                 v
+                             gate: bounds on the ends of intervals
+
+Nothing here imports JAX or a model.
+"""

@@ -1,0 +1,109 @@
+"""Reads a finished evaluation of ours."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.lineage import read_lineage
+from vcjax.evaluation.comparison.differences import SCALE
+from vcjax.evaluation.comparison.runs import Record, ScoredRun, cleaned
+
+TOOL = "vcjax"
+_FILES = ("answers.jsonl", "scores.jsonl", "summary.json")
+
+
+def read_workdir(path: Path, name: str) -> ScoredRun:
+    """The evaluation in a workdir of `launch.evaluate`.
+
+    Of several samples or judges of one answer the mean counts: of each judge's samples, then of
+    the judges.
+
+    Raises:
+      UserError: the workdir isn't that of a finished evaluation.
+    """
+    lineage = read_lineage(path)
+    if lineage["kind"] != "evaluate":
+        raise UserError(f"{path}: is a run of launch.{lineage['kind']}, not of launch.evaluate")
+    for file in _FILES:
+        if not (path / file).is_file():
+            raise UserError(f"{path / file}: no such file, which a finished evaluation has")
+    summary = read_json(path / "summary.json")
+    hashes = {parent["role"]: parent["hash"] for parent in lineage["parents"]}
+    scores = defaultdict(list)
+    for _, record in read_jsonl(path / "scores.jsonl"):
+        scores[record["id"], record["answer_hash"]].append(record)
+    answers = _current([record for _, record in read_jsonl(path / "answers.jsonl")], hashes)
+    records, problems = cleaned(
+        (_record(answer, scores[answer["id"], answer["answer_hash"]]) for answer in answers), SCALE
+    )
+    if summary["same_family"]:
+        problems.append("The judge is of the model's family: its scores are no evidence of quality")
+    charter, benchmark, judge = summary["charter"], summary["benchmark"], summary["judge"]
+    return ScoredRun(
+        name=name,
+        path=path,
+        tool=TOOL,
+        records=tuple(records),
+        scale=SCALE,
+        about={
+            "model": summary["model"]["name"],
+            "judge": judge["name"] if judge else "",
+            "charter": charter["name"],
+            "benchmark": benchmark["name"],
+        },
+        identity={
+            "charter": charter["hash"],
+            "judge": hashes.get("judge") if judge else None,
+            "benchmark": benchmark["hash"],
+        },
+        held_out=frozenset(benchmark["held_out"]),
+        problems=tuple(problems),
+        confidence=summary["confidence"],
+    )
+
+
+def _current(answers: Sequence[Record], hashes: Mapping[str, str]) -> list[Record]:
+    """The answers of the model that the run has ended with, and of each question the last version.
+
+    A model that was changed in place has left its earlier answers in the file.
+    """
+    models = {value for role, value in hashes.items() if role.startswith("model")}
+    own = [record for record in answers if record.get("model_hash") in models] or answers
+    last = {record["id"]: record["fingerprint"] for record in own}
+    return [record for record in own if record["fingerprint"] == last[record["id"]]]
+
+
+def _record(answer: Record, scores: Sequence[Record]) -> Record:
+    fields = ("id", "parallel_id", "domain", "lang", "question", "answer")
+    known: dict[str, Any] = {field: answer[field] for field in fields}
+    if not scores:
+        return {**known, "judge": None, "score": None, "unscored": "no score", "checks": None}
+    # Of a sample of a judge that was asked again, the last counts.
+    calls = {
+        (each["judge"] or "", each.get("sample"), each.get("prompt_lang")): each for each in scores
+    }
+    given = [(judge, each["score"]) for (judge, *_), each in calls.items()]
+    given = [(judge, score) for judge, score in given if score is not None]
+    judges = sorted({judge for judge, *_ in calls if judge})
+    first = next(iter(calls.values()))
+    return {
+        **known,
+        "judge": ", ".join(judges) or None,
+        "score": _mean(given),
+        "unscored": None if given else first["unscored"],
+        "checks": first["checks"],
+    }
+
+
+def _mean(given: Sequence[tuple[str, Any]]) -> Any:
+    """The mean of the judges' means; a single score as it is, and so is what is no number."""
+    scores = [score for _, score in given]
+    odd = [score for score in scores if not isinstance(score, int | float)]
+    if len(scores) < 2 or odd:
+        return next(iter(odd or scores), None)
+    judges = {judge for judge, _ in given}
+    return fmean(fmean(score for own, score in given if own == judge) for judge in judges)

@@ -1,0 +1,72 @@
+"""A comparison as a run: finished evaluations in, `comparison.json`, report and lineage out."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vcjax.charter.load import SHIPPED, charter_parents, load_charter
+from vcjax.core.errors import UserError
+from vcjax.core.files import write_json
+from vcjax.core.lineage import Parent
+from vcjax.core.run import Run
+from vcjax.core.stores import on_disk
+from vcjax.evaluation.comparison.analysis import compare_runs
+from vcjax.evaluation.comparison.comparable import with_checks, without_scores
+from vcjax.evaluation.comparison.reading import read_runs
+from vcjax.report.comparison import write_comparison_report
+
+RESULT = "comparison.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonConfig:
+    """What `launch.compare` takes as flags.
+
+    Attributes:
+      runs: workdirs of finished evaluations; the first is the baseline.
+      names: what the report calls them; empty takes those of their folders.
+      charter: whose checks are run anew on the answers of all runs; empty takes those recorded.
+      confidence: of all intervals, and of the whole report where nothing changed.
+      seed: of the intervals' draws.
+    """
+
+    runs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    charter: str = ""
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise UserError(f"--confidence: {self.confidence} is not between 0 and 1")
+
+
+def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, Any]:
+    """Compares finished runs; writes `comparison.json`, `report.html` and lineage.
+
+    A run that has changed since is compared anew.
+
+    Returns:
+      The comparison; see `vcjax.evaluation.comparison.analysis.compare_runs`.
+
+    Raises:
+      UserError: runs that can't be read or compared, or the workdir of something else.
+    """
+    renewing = ["run"] if config.charter in ("", *SHIPPED) else ["run", "charter"]
+    run = Run("compare", on_disk(workdir), asdict(config), seed=config.seed, renewing=renewing)
+    if (found := run.finished(result=RESULT)) is not None:
+        return found
+    charter = load_charter(config.charter) if config.charter else None
+    runs = read_runs(config.runs, config.names)
+    if charter is not None:
+        charters = {each.identity.get("charter") for each in runs} - {None}
+        runs = [with_checks(each, charter) for each in runs]
+        if len(charters) > 1:  # the judge has scored by these
+            runs = [without_scores(each) for each in runs]
+    result = compare_runs(runs, seed=config.seed, confidence=config.confidence)
+    with run.opened() as folder:
+        write_json(folder / RESULT, result)
+        write_comparison_report(folder / "report.html", comparison=result)
+        parents = [Parent.of("run", each.path) for each in runs]
+        run.finish([*parents, *(charter_parents(config.charter) if config.charter else [])])
+    return result
