@@ -1,12 +1,15 @@
 """How far annotators agree, as a review grows."""
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vcjax.core.files import write_json
 from vcjax.review.session import Session, preferences
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.agreement import alpha_interval, kappa_interval
@@ -17,6 +20,25 @@ _PREFERENCES = (-1, 0, 1)
 
 Given = Mapping[str, Mapping[str, int]]
 """By annotator and what was scored: the score."""
+
+
+class Summary:
+    """`summary.json`, which follows a session. Safe to use from many threads."""
+
+    def __init__(self, session: Session, path: Path) -> None:
+        self._session, self._path = session, path
+        self._lock = threading.Lock()
+        self._events, self._current = -1, {}
+
+    def current(self) -> dict[str, Any]:
+        """The summary of all actions so far; the file has it as well."""
+        # Intervals take a moment, during which others score: of those who wait for the lock, one
+        # computes for all.
+        with self._lock:
+            if (events := self._session.events) != self._events:
+                self._current, self._events = summarise(self._session), events
+                write_json(self._path, self._current)
+            return self._current
 
 
 def summarise(session: Session, confidence: float = 0.95) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vcjax.core.errors import UserError
 from vcjax.core.validation import explain
-from vcjax.review.agreement import summarise
+from vcjax.review.agreement import Summary
 from vcjax.review.session import AXES, Decision, Score, Session, View, check_name
 from vcjax.roles.verdict import AnyReason
 
@@ -81,15 +81,15 @@ Body = TypeVar("Body", bound=_Body)
 
 
 def build_app(
-    session: Session, *, annotator: str = "", token: str = "", on_action: Callable[[], None]
+    session: Session, summary: Summary, *, annotator: str = "", token: str = ""
 ) -> Starlette:
     """The ASGI application.
 
     Args:
+      summary: of the session; it follows each action, once that has been answered.
       annotator: who scores; empty lets everybody name themselves in the page.
       token: that a browser must have shown once, as `/?token=...`; empty requires none, and then
         requests must be addressed to this machine by a local name.
-      on_action: called after each action, once it has been answered.
     """
     html, policy = _page()
 
@@ -109,12 +109,13 @@ def build_app(
                 "languages": list(session.languages),
                 "pairs": session.material.are_pairs,
                 "axes": list(AXES),
+                "domains": {each.id: each.name.model_dump() for each in charter.subdomains()},
                 "charter": {lang: charter.grading_text(lang) for lang in charter.languages},
             }
         )
 
     def agreement(_: Request) -> Response:
-        return JSONResponse(summarise(session))
+        return JSONResponse(summary.current())
 
     def view(body: _Body) -> None:
         """Only the view is asked for."""
@@ -141,7 +142,7 @@ def build_app(
             before = session.events
             act(body)
             seen = _seen(session, session.view(body.annotator, body.languages))
-            changed = BackgroundTask(on_action) if session.events > before else None
+            changed = BackgroundTask(summary.current) if session.events > before else None
             return JSONResponse(seen, background=changed)
 
         async def endpoint(request: Request) -> Response:

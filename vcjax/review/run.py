@@ -2,19 +2,17 @@
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vcjax.core.errors import UserError
-from vcjax.core.files import write_json
 from vcjax.core.lineage import Parent
 from vcjax.core.run import SUMMARY, Run
 from vcjax.core.settings import check_at_least
 from vcjax.core.stores import on_disk
-from vcjax.review.agreement import summarise
+from vcjax.review.agreement import Summary
 from vcjax.review.app import build_app
 from vcjax.review.session import Session, check_name
 from vcjax.review.sheet import read_sheet, write_sheet
@@ -77,9 +75,7 @@ def serve_review(config: ReviewConfig, workdir: str, address: Address, annotator
                 "set --token_env too, or leave --host out and come through an SSH tunnel"
             )
         with opened(config, workdir) as (session, summary):
-            app = build_app(
-                session, annotator=annotator, token=address.token, on_action=summary.write
-            )
+            app = build_app(session, summary, annotator=annotator, token=address.token)
             server = SignalledServer(app, _GRACE, lambda: None)
             ending = "/?token=..." if address.token else "/"
             with server.ending_on_signals():
@@ -109,23 +105,8 @@ def sheet_in(config: ReviewConfig, workdir: str, path: str, annotator: str) -> N
     _log(f"{path}: {scored} questions scored by {annotator}, {left} left")
 
 
-class _Summary:
-    """`summary.json`, which follows the session. Intervals take a moment, during which others may
-    score: whoever comes to a summary that is newer than its own action leaves it."""
-
-    def __init__(self, session: Session, path: Path) -> None:
-        self._session, self._path = session, path
-        self._lock, self._events = threading.Lock(), -1
-
-    def write(self) -> None:
-        with self._lock:
-            if (events := self._session.events) != self._events:
-                write_json(self._path, summarise(self._session))
-                self._events = events
-
-
 @contextmanager
-def opened(config: ReviewConfig, workdir: str) -> Iterator[tuple[Session, _Summary]]:
+def opened(config: ReviewConfig, workdir: str) -> Iterator[tuple[Session, Summary]]:
     """Yields the session in its folder, which is locked, and its summary; at the end the lineage
     is written.
 
@@ -146,12 +127,12 @@ def opened(config: ReviewConfig, workdir: str) -> Iterator[tuple[Session, _Summa
                 _log(_NOTES[what].format(count))
         if session.strays:
             _log(_NOTES["strays"].format(session.strays))
-        summary = _Summary(session, folder / SUMMARY)
-        summary.write()
+        summary = Summary(session, folder / SUMMARY)
+        summary.current()
         try:
             yield session, summary
         finally:
-            summary.write()
+            summary.current()
         run.finish(
             [
                 Parent.of(role, path, files=(ANSWERS,))

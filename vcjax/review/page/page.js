@@ -104,10 +104,11 @@ function render() {
   for (const id of parts) $(id).hidden = !unit;
   document.querySelector("label[for=reason]").hidden = !unit;
   $("save").disabled = $("skip").disabled = !unit;
-  $("heading").textContent = unit ? `${text("question")} ${text("number", view)}` : text("done_title");
+  $("heading").textContent = text(unit ? "number" : "done_title", view);
   $("already").textContent = !unit || !unit.decision ? ""
     : `· ${text(Object.keys(unit.decision.scores).length ? "was_scored" : "was_skipped")}`;
-  $("domain").textContent = unit ? unit.domain.replaceAll("_", " ") : "";
+  $("domain").textContent = !unit ? ""
+    : (setting.domains[unit.domain] || {})[language] || unit.domain;
   $("keys").hidden = !unit;
   if (!unit) {
     $("conversation").hidden = false;
@@ -224,7 +225,7 @@ function save() {
 }
 
 function skip() {
-  if (view.unit) act("skip", { unit: view.unit.code, reason: entered.reason }, "skipped");
+  if (view.unit) act("skip", { unit: view.unit.code, reason: entered.reason }, "passed_over");
 }
 
 function undo() {
@@ -285,7 +286,7 @@ function toggleAxes() {
 
 // ------------------------------------------------------------------------------------ agreement
 
-const shown = (number, digits = 2) => (number === null || number === undefined ? "–" : number.toFixed(digits));
+const shown = (number, digits = 2) => (number === null || number === undefined ? "–" : number.toFixed(digits).replace("-", "−"));
 
 function interval(found) {
   if (!found || found.value === null) return text("undefined");
@@ -293,10 +294,13 @@ function interval(found) {
 }
 
 function table(title, head, rows) {
-  const cells = (row, name) => element("tr", {}, ...row.map((cell) => element(name, { text: cell })));
+  const cell = (value, column) => element("td", { text: value, "data-label": head[column] });
+  const body = rows.map((row) => element("tr", {}, ...row.map(cell)));
+  // On a phone a wide table's rows are lists, whose labels are the heads of the columns.
   return [element("h2", { text: title }), element("div", { class: "scroll", tabindex: "0" },
-    element("table", {}, element("thead", {}, cells(head, "th")),
-      element("tbody", {}, ...rows.map((row) => cells(row, "td")))))];
+    element("table", { class: head.length > 5 ? "wide" : "" },
+      element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { text: name })))),
+      element("tbody", {}, ...body)))];
 }
 
 function agreementTables(found, kind) {
@@ -319,7 +323,7 @@ function renderAgreement() {
   const people = Object.entries(summary.annotators).map(([name, had]) =>
     [name, String(had.scored), String(had.skipped), String(had.left), shown(had.mean)]);
   const blocks = table(text("annotators"),
-    [text("name"), text("scored"), text("skip"), text("left"), text("mean")], people);
+    [text("name"), text("scored"), text("skipped"), text("left"), text("mean")], people);
   const kinds = Object.entries(summary.agreement).filter(([, found]) => found.n);
   for (const [kind, found] of kinds) blocks.push(...agreementTables(found, kind));
   if (!kinds.length) blocks.push(element("p", { text: text("nothing") }));
@@ -391,9 +395,11 @@ async function load() {
   languages = (languages || setting.languages).filter((each) => setting.languages.includes(each));
   if (!languages.length) languages = setting.languages;
   if (window.location.pathname === "/agreement") {
+    open("agreement");
+    say("computing");
     summary = await request("/api/agreement");
     if (summary) {
-      open("agreement");
+      say("");
       renderAgreement();
     }
     return;
