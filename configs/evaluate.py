@@ -9,6 +9,10 @@ refused unless `allow_same_family` is set. The paper's judge and rubric are unsp
 `--config.measures=consistency` measures more than the benchmark, on a sample of it if
 `measured_per_domain_and_language` is set. Naming more measures extends a finished evaluation:
 nothing is asked again.
+
+`--config.measures=factual --config.factual.documents=FOLDER` checks what the answers claim against
+the text files of a folder. Without a folder it is checked against the shipped ones, which are there
+to test the judge.
 """
 
 from ml_collections import ConfigDict
@@ -27,6 +31,7 @@ def get_config() -> ConfigDict:
     config.per_domain_and_language = 0
     config.measures = ""
     config.measured_per_domain_and_language = 0
+    config.factual = ConfigDict({"documents": ""})
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384

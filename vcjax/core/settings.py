@@ -26,7 +26,7 @@ def build(cls: type, values: Any, where: str) -> Any:
         if name not in fields:
             raise UserError(f"{where}.{name}: unknown field{suggest(str(name), fields)}")
     for name, field in fields.items():
-        if name not in values and field.default is dataclasses.MISSING:
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise UserError(f"{where}.{name}: this field is missing")
     typed = {name: _typed(fields[name].type, values[name], f"{where}.{name}") for name in values}
     try:

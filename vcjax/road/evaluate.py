@@ -1,10 +1,11 @@
 """One evaluation as a run: roles, answers, scores, summary, report and lineage."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from vcjax.charter.load import SHIPPED, charter_parents, load_charter
+from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import Parent
 from vcjax.core.run import Run
@@ -13,6 +14,7 @@ from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
+from vcjax.evaluation.measures.factual import FactualSettings
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
 from vcjax.generate.model_pool import EngineConfig
@@ -24,6 +26,8 @@ from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
 
 _MEASURED_SAMPLE = "measured_per_domain_and_language"
+_SECTIONS = ("factual",)
+"""Measures that have settings of their own."""
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
 
@@ -42,6 +46,7 @@ class EvaluationConfig(EngineConfig):
       measures: what is measured beside the benchmark, comma-separated names of
         `vcjax.evaluation.measures.run.MEASURES`. A finished evaluation is extended by naming more.
       measured_per_domain_and_language: size of the samples that measures ask, 0 for all there is.
+      factual: of the measure of that name.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
     """
@@ -55,6 +60,7 @@ class EvaluationConfig(EngineConfig):
     per_domain_and_language: int = 0
     measures: str = ""
     measured_per_domain_and_language: int = 0
+    factual: FactualSettings = field(default_factory=FactualSettings)
     persona: bool = False
     max_tokens: int = 256
     judge_tokens: int = 384
@@ -85,7 +91,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         reached(workdir),
         settings,
         seed=config.seed,
-        free=("measures", _MEASURED_SAMPLE),
+        free=("measures", _MEASURED_SAMPLE, *_SECTIONS),
         renewing=renewing,
     )
     names = measures_named(config.measures)
@@ -98,7 +104,11 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         benchmark.sampled(sample, config.seed),
         per_domain_and_language=config.measured_per_domain_and_language or None,
         seed=config.seed,
+        sections={name: getattr(config, name) for name in _SECTIONS},
     )
+    for name, each in measures.items():
+        if each.needs_judge and not config.judge:
+            raise UserError(f"config.measures: {name} needs a judge; set config.judge")
     specs = {"model": RoleSpec(config.model, config.model_family)}
     # Families are checked before the models are opened, which takes long.
     if config.judge:
@@ -143,7 +153,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         parents += charter_parents(config.charter)
         parents.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
         for each in measures.values():
-            parents += [Parent.of("variants", path) for path in each.inputs]
+            parents += [Parent.of(each.input_role, path) for path in each.inputs]
         run.finish(parents)
     return summary
 

@@ -6,10 +6,12 @@ with the same words are the same.
 """
 
 import re
+from itertools import pairwise
 
-from vcjax.text.language import Language
+from vcjax.text.language import HAN, Language
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
+_RUN = re.compile(rf"(?:{HAN.pattern})+|(?:(?!{HAN.pattern})\w)+(?:['’-](?:(?!{HAN.pattern})\w)+)*")
 
 _AFTER_SENTENCE = {
     "en": re.compile(r"(?<=[.!?])\s+|\n+"),
@@ -29,6 +31,21 @@ def units(text: str, lang: Language) -> tuple[str, ...]:
     """
     folded = text.casefold()
     return tuple(WORD.findall(folded) if lang == "en" else filter(str.isalnum, folded))
+
+
+def search_terms(text: str) -> list[str]:
+    """What a search compares, whatever the language: words, and pairs of Chinese characters.
+
+    Chinese has no spaces, and single characters are in most texts. A character that stands alone
+    is a term by itself.
+    """
+    terms = []
+    for run in _RUN.findall(text.casefold()):
+        if HAN.match(run) and len(run) > 1:
+            terms += map("".join, pairwise(run))
+        else:
+            terms.append(run)
+    return terms
 
 
 def sentences(text: str, lang: Language) -> list[str]:

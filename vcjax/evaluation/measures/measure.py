@@ -30,15 +30,21 @@ class Measure(ABC):
 
     Attributes:
       scores_texts: whether the model must report how likely given texts are.
+      needs_judge: whether it measures nothing without a judge.
+      input_role: what its inputs are in the lineage.
       inputs: the user's own files that were read, for the lineage.
     """
 
     scores_texts: ClassVar[bool] = False
+    needs_judge: ClassVar[bool] = False
+    input_role: ClassVar[str] = "variants"
     inputs: Sequence[Path] = ()
 
     @abstractmethod
     def __init__(self, charter: Charter, benchmark: Benchmark, sample: Sample) -> None:
         """Reads whatever the measure needs and checks it, before any model is opened.
+
+        A measure with a section in the config takes it as `settings`, too.
 
         Args:
           benchmark: what the evaluation asks, maybe a sample already.

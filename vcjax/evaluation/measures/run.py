@@ -11,6 +11,7 @@ from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark, sample
 from vcjax.evaluation.measures.consistency import Consistency
 from vcjax.evaluation.measures.fact_pushback import FactPushback
+from vcjax.evaluation.measures.factual import Factual
 from vcjax.evaluation.measures.measure import Measure
 from vcjax.evaluation.measures.pushback import Pushback
 from vcjax.evaluation.measures.refusal import Refusal
@@ -23,6 +24,7 @@ MEASURES: dict[str, type[Measure]] = {
     "pushback": Pushback,
     "fact_pushback": FactPushback,
     "refusal": Refusal,
+    "factual": Factual,
 }
 """By name, in the order of the report."""
 
@@ -52,12 +54,14 @@ def open_measures(
     *,
     per_domain_and_language: int | None,
     seed: int,
+    sections: Mapping[str, Any] | None = None,
 ) -> dict[str, Measure]:
     """The measures with their inputs, read and checked.
 
     Args:
       benchmark: what the evaluation asks, maybe a sample already.
       per_domain_and_language: size of the sample that each measure asks; None for all there is.
+      sections: by measure, the settings of those that have any.
 
     Raises:
       UserError: see `Measure`.
@@ -68,7 +72,11 @@ def open_measures(
             return items
         return sample(items, per_domain_and_language, seed)
 
-    return {name: MEASURES[name](charter, benchmark, drawn) for name in names}
+    def opened(name: str) -> Measure:
+        own = {"settings": sections[name]} if sections and name in sections else {}
+        return MEASURES[name](charter, benchmark, drawn, **own)
+
+    return {name: opened(name) for name in names}
 
 
 def measure(
