@@ -2,6 +2,7 @@
 
 python -m launch.ablate --config=configs/ablate.py --workdir=runs/ablate
 python -m launch.ablate --config=configs/pressure.py --workdir=runs/pressure
+python -m launch.ablate --config=configs/stages.py --workdir=runs/stages
 
 The arms of the config add, remove or replace stages, data and the Critic. The result is one table
 (`table.md`), one plot (`report.html`) and `summary.json`. The same command continues a run that
@@ -22,6 +23,9 @@ def main() -> None:
     if "facts" in CONFIG.value:
         _measure_pressure()
         return
+    if "cpt" in CONFIG.value:
+        _ablate_stages()
+        return
     from vcjax.road.ablation.config import AblationConfig
     from vcjax.road.ablation.run import ablate
 
@@ -38,6 +42,17 @@ def _measure_pressure() -> None:
 
     config = PressureConfig.from_dict(CONFIG.value.to_dict())
     for line in verdict_lines(measure_pressure(config, WORKDIR.value)):
+        print(line)
+    print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
+
+
+def _ablate_stages() -> None:
+    from vcjax.report.stages import stages_lines
+    from vcjax.road.stages.config import StagesConfig
+    from vcjax.road.stages.run import ablate_stages
+
+    config = StagesConfig.from_dict(CONFIG.value.to_dict())
+    for line in stages_lines(ablate_stages(config, WORKDIR.value)):
         print(line)
     print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
 

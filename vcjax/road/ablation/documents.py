@@ -74,13 +74,13 @@ def read_documents(config: DocumentSource) -> Iterator[Document]:
         raise UserError(f"{config.documents}: no document in {config.language!r}")
 
 
-def check_base_not_trained_on(config: AblationConfig) -> None:
+def check_base_not_trained_on(model: str, documents: str) -> None:
     """Raises UserError if the lineage of the base model has one of the documents' files."""
-    hashes = {parent.hash: parent.reference for parent in data_parents("", config.documents)}
-    for parent in _ancestors(Path(split_options(config.model)[0]), set()):
+    hashes = {parent.hash: parent.reference for parent in data_parents("", documents)}
+    for parent in _ancestors(Path(split_options(model)[0]), set()):
         if parent.hash in hashes:
             raise UserError(
-                f"config.documents: {config.model} was trained on {hashes[parent.hash]}; name text "
+                f"config.documents: {model} was trained on {hashes[parent.hash]}; name text "
                 "that no arm has seen"
             )
 
@@ -100,23 +100,30 @@ def _ancestors(folder: Path, visited: set[Path]) -> Iterator[Parent]:
 def overlapping(config: AblationConfig, trained_on: Iterable[Path]) -> list[str]:
     """The ids of documents that have a sentence of what was trained on, whole or nearly.
 
-    So exact and near-duplicates are found, and what only shares a passage.
-
     Args:
       trained_on: files of conversations or preferences.
     """
-    known = set()
-    for path in trained_on:
-        for _, record in read_jsonl(path):
-            texts = [message["content"] for message in record["messages"]]
-            texts += [record[side] for side in ("chosen", "rejected") if side in record]
-            known |= {part for text in texts for part in _sentences(text, config.lang)}
+    texts = (text for path in trained_on for text in trained_texts(path))
+    return [each.id for each in sharing_a_sentence(read_documents(config), texts, config.lang)]
+
+
+def trained_texts(path: Path) -> Iterator[str]:
+    """The texts of a JSONL file of conversations or preferences."""
+    for _, record in read_jsonl(path):
+        yield from (message["content"] for message in record["messages"])
+        yield from (record[side] for side in ("chosen", "rejected") if side in record)
+
+
+def sharing_a_sentence(
+    documents: Iterable[Document], texts: Iterable[str], lang: Language
+) -> list[Document]:
+    """The documents that have a sentence of the texts, whole or nearly.
+
+    So exact and near-duplicates are found, and what only shares a passage.
+    """
+    known = {part for text in texts for part in _sentences(text, lang)}
     quoted = Quoted(sorted(known))
-    return [
-        document.id
-        for document in read_documents(config)
-        if quoted.first_match(document.text) is not None
-    ]
+    return [each for each in documents if quoted.first_match(each.text) is not None]
 
 
 def _sentences(text: str, lang: Language) -> list[str]:

@@ -116,7 +116,7 @@ def _check_inputs(config: AblationConfig) -> tuple[Charter, str]:
     Returns the charter and the base model's family.
     """
     charter = load_charter(config.charter)
-    check_base_not_trained_on(config)
+    check_base_not_trained_on(config.model, config.documents)
     if config.language not in charter.languages:
         raise UserError(f"config.language: charter {charter.name!r} has no {config.language!r}")
     if not charter_rules(charter, measured=False):

@@ -125,7 +125,7 @@ class PressureRun:
         self.experiment.measure(self.model, self.folder / MEASURED, persona=self.arm.persona)
 
     def _measure_capability(self) -> None:
-        measure_tasks(self.config, self.model, self.folder / CAPABILITY)
+        measure_tasks(self.config, self.config, self.model, self.folder / CAPABILITY)
 
     def _score(self, lang: Language) -> None:
         config = self.config

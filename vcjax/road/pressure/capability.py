@@ -8,16 +8,27 @@ config.capability --> check_capability   before the first stage
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vcjax.adversarial.config import split_names
 from vcjax.core.errors import UserError
-from vcjax.road.pressure.config import PressureConfig
+from vcjax.generate.model_pool import EngineConfig
 
 CAPABILITY, RESULT = "capability", "capability.json"
 
 
-def check_capability(config: PressureConfig) -> None:
+class HarnessTasks(Protocol):
+    """The fields of a config that name tasks of the harness; see `PressureConfig`."""
+
+    @property
+    def capability(self) -> str: ...
+    @property
+    def capability_path(self) -> str: ...
+    @property
+    def capability_limit(self) -> int: ...
+
+
+def check_capability(config: HarnessTasks) -> None:
     """Raises: UserError, if tasks are named that can't be done, before anything is measured."""
     if not (tasks := split_names(config.capability)):
         return
@@ -28,7 +39,7 @@ def check_capability(config: PressureConfig) -> None:
     load_tasks(tasks, config.capability_path or None)
 
 
-def measure_tasks(config: PressureConfig, model: str, folder: Path) -> None:
+def measure_tasks(config: HarnessTasks, engine: EngineConfig, model: str, folder: Path) -> None:
     """Does the tasks with a model, unless that is done; see `vcjax.evaluation.capability.run`."""
     from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
 
@@ -38,7 +49,7 @@ def measure_tasks(config: PressureConfig, model: str, folder: Path) -> None:
             tasks=tuple(split_names(config.capability)),
             task_path=config.capability_path or None,
             limit=config.capability_limit or None,
-            **config.engine_fields,
+            **engine.engine_fields,
         ),
         folder,
     )
