@@ -129,12 +129,19 @@ def evaluation(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def server(evaluation, tmp_path, script_cache) -> Iterator[Server]:
-    flags = [f"--run={evaluation}", f"--workdir={tmp_path / 'review'}"]
-    server = Server(script_cache, *flags).start()
-    yield server
-    server.process.kill()
-    server.process.wait()
+def serve(evaluation, tmp_path, script_cache) -> Iterator[Callable[..., Server]]:
+    """A function that starts a server of the evaluation's review, with flags."""
+    servers: list[Server] = []
+
+    def start(*flags: str) -> Server:
+        given = [f"--run={evaluation}", f"--workdir={tmp_path / 'review'}", *flags]
+        servers.append(Server(script_cache, *given))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:  # where a test failed before it ended its server
+        server.process.kill()
+        server.process.wait()
 
 
 @pytest.fixture
@@ -150,8 +157,9 @@ def wu(tmp_path) -> Iterator[Person]:
 
 
 def test_two_people_score_ten_answers_and_their_agreement_is_what_they_agreed(
-    server, li, wu, tmp_path
+    serve, li, wu, tmp_path
 ):
+    server = serve()
     li.begin(server.address)
     wu.begin(server.address)
     for value in LI[:4]:
@@ -236,11 +244,10 @@ LEFT = {"Li": LI, "Wu": WU}
 
 
 def test_pairs_are_scored_side_by_side_in_chinese_and_nothing_in_an_answer_runs(
-    evaluation, wu, tmp_path, script_cache
+    evaluation, serve, wu, tmp_path
 ):
     other = write_evaluation(evaluation.parent, "wombat")
-    flags = [f"--run={evaluation}", f"--against={other}", f"--workdir={tmp_path / 'pairs'}"]
-    server = Server(script_cache, *flags, "--annotator=Wu").start()
+    server = serve(f"--against={other}", "--annotator=Wu")
     wu.screen.open(server.address)
     wu.wait(lambda: wu.shows("review") and bool(wu.codes()))
     wu.screen.run("document.getElementById('interface').click()")
@@ -258,8 +265,8 @@ def test_pairs_are_scored_side_by_side_in_chinese_and_nothing_in_an_answer_runs(
             wu.screen.press("3", "Enter")
     wu.wait(lambda: wu.heading() == "全部完成，谢谢！")
     assert Counter(sizes) == {2: 8, 1: 2}
-    records = [record for _, record in read_jsonl(tmp_path / "pairs" / "scores.jsonl")]
-    records += [record for _, record in read_jsonl(tmp_path / "pairs" / "scores_against.jsonl")]
+    records = [record for _, record in read_jsonl(tmp_path / "review" / "scores.jsonl")]
+    records += [record for _, record in read_jsonl(tmp_path / "review" / "scores_against.jsonl")]
     by_place = Counter((r["pair"]["position"], r["score"]) for r in records if r["pair"])
     assert by_place == {(0, 4): 8, (1, 2): 8}
     assert {r["axes"]["alignment"] for r in records if r["pair"] and r["axes"]} == {5}
