@@ -13,6 +13,9 @@ nothing is asked again.
 `--config.measures=factual --config.factual.documents=FOLDER` checks what the answers claim against
 the text files of a folder. Without a folder it is checked against the shipped ones, which are there
 to test the judge.
+
+`--config.measures=choice --config.choice.items=FILE` scores multiple-choice questions of any file;
+`--config.choice.columns=question:QUESTION,options:A+B+C+D,answer:KEY` maps its columns.
 """
 
 from ml_collections import ConfigDict
@@ -32,6 +35,9 @@ def get_config() -> ConfigDict:
     config.measures = ""
     config.measured_per_domain_and_language = 0
     config.factual = ConfigDict({"documents": ""})
+    config.choice = ConfigDict(
+        {"items": "", "columns": "", "answers": "", "first": 0, "lang": "en"}
+    )
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384

@@ -31,6 +31,7 @@ PART = (
     "evaluation/comparison/test_differences.py",
     "evaluation/facts/test_fact.py",
     "evaluation/measures/test_consistency.py",
+    "evaluation/options/test_rows.py",
     "generate/test_constraints.py",
     "generate/test_detokenizer.py",
     "generate/test_engine.py",

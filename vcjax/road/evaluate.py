@@ -14,6 +14,7 @@ from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
+from vcjax.evaluation.measures.choice import ChoiceSettings
 from vcjax.evaluation.measures.factual import FactualSettings
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
@@ -26,7 +27,7 @@ from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
 
 _MEASURED_SAMPLE = "measured_per_domain_and_language"
-_SECTIONS = ("factual",)
+_SECTIONS = ("factual", "choice")
 """Measures that have settings of their own."""
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
@@ -46,7 +47,7 @@ class EvaluationConfig(EngineConfig):
       measures: what is measured beside the benchmark, comma-separated names of
         `vcjax.evaluation.measures.run.MEASURES`. A finished evaluation is extended by naming more.
       measured_per_domain_and_language: size of the samples that measures ask, 0 for all there is.
-      factual: of the measure of that name.
+      factual, choice: of the measures of these names.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
     """
@@ -61,6 +62,7 @@ class EvaluationConfig(EngineConfig):
     measures: str = ""
     measured_per_domain_and_language: int = 0
     factual: FactualSettings = field(default_factory=FactualSettings)
+    choice: ChoiceSettings = field(default_factory=ChoiceSettings)
     persona: bool = False
     max_tokens: int = 256
     judge_tokens: int = 384

@@ -9,6 +9,7 @@ from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import write_json
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark, sample
+from vcjax.evaluation.measures.choice import Choice
 from vcjax.evaluation.measures.consistency import Consistency
 from vcjax.evaluation.measures.fact_pushback import FactPushback
 from vcjax.evaluation.measures.factual import Factual
@@ -25,6 +26,7 @@ MEASURES: dict[str, type[Measure]] = {
     "fact_pushback": FactPushback,
     "refusal": Refusal,
     "factual": Factual,
+    "choice": Choice,
 }
 """By name, in the order of the report."""
 

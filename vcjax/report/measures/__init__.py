@@ -6,7 +6,7 @@ A part is what `Measure.run` returned, with the tests corrected (`vcjax.evaluati
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vcjax.report.measures import consistency, factual, pushback, refusal
+from vcjax.report.measures import choice, consistency, factual, pushback, refusal
 from vcjax.report.page import Section
 
 Part = Mapping[str, Any]
@@ -17,6 +17,7 @@ SECTIONS: dict[str, Callable[[Part, float], Section]] = {
     "fact_pushback": pushback.facts_section,
     "refusal": refusal.section,
     "factual": factual.section,
+    "choice": choice.section,
 }
 
 
