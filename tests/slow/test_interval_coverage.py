@@ -18,6 +18,7 @@ from vcjax.stats.agreement import (
     kappa_interval,
     krippendorff_alpha,
 )
+from vcjax.stats.components import variance_components
 from vcjax.stats.intervals import (
     RATE,
     Interval,
@@ -297,6 +298,51 @@ def test_agreement_by_cluster():
                 rows.append((f"{name} {truth:.2f}, {queries} queries", queries * each, share))
     table("Coverage of agreement by cluster (unseen cluster)", rows)
     assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def test_variances_by_their_cause_and_gaps_by_question():
+    """Of scores of questions in two languages and three neutral wordings, with opposing ones; and
+    of the gap between two conditions, whose values come from both languages of a question."""
+    random, rows = np.random.default_rng(7), []
+
+    def scores(n: int, level: float, spread: float) -> tuple[np.ndarray, np.ndarray]:
+        own = level + random.normal(0, 0.8, (n, 1)) + random.normal(0, 0.5, (n, 2))
+        framed = own + random.normal(-0.3, 0.7, (n, 2))
+        neutral = random.normal(own[..., None], spread, (n, 2, 3))
+        opposing = random.normal(framed, spread)
+        return np.clip(np.rint(neutral), 0, 5), np.clip(np.rint(opposing), 0, 5)
+
+    for level, spread in ((3.0, 0.7), (4.8, 0.4)):
+        whole = variance_components(*scores(200_000, level, spread), width=5.0)
+        for n in (8, 14, 40):
+            for name in ("wording", "framing", "language"):
+
+                def draw(
+                    seed: int,
+                    name: str = name,
+                    n: int = n,
+                    level: float = level,
+                    spread: float = spread,
+                ) -> Interval:
+                    part = variance_components(*scores(n, level, spread), width=5.0)[name]
+                    return mean_interval(part.parts, scale=part.scale, seed=seed)
+
+                truth = float(whole[name].parts.mean())
+                rows.append((f"variance by {name}, level {level}", n, covered(truth, draw)))
+
+            def gap(seed: int, n: int = n, level: float = level) -> Interval:
+                own = level + random.normal(0, 0.8, (n, 1)) + random.normal(0, 0.5, (n, 2))
+                shift = 0.4 + random.normal(0, 0.4, (n, 1))
+                sides = random.normal(np.stack([own, own + shift]), 0.6)
+                before, after = np.clip(sides, 0, 5).reshape(2, -1)
+                clusters = np.repeat(np.arange(n), 2).tolist()
+                return paired_difference(before, after, clusters, scale=(0.0, 5.0), seed=seed)
+
+            if level == 3.0:
+                many = [gap(0, 2000).value for _ in range(200)]
+                rows.append(("gap of scores by question", n, covered(float(np.mean(many)), gap)))
+    table("Coverage of variances by cause, and of gaps by question (Gaffke)", rows)
+    assert min(share for _, _, share in rows) >= 0.93 - 2.5 * np.sqrt(0.93 * 0.07 / SAMPLES)
 
 
 @pytest.mark.parametrize("n", [13, 30])

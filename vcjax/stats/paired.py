@@ -43,7 +43,8 @@ def sign_flip_test(
         rows = np.arange(2 ** (len(sums) - 1))[:, None]
         signs, added = 1 - 2 * (rows >> np.arange(len(sums)) & 1), 0
     else:
-        signs = np.random.default_rng(seed).choice((-1, 1), (_FLIPS, len(sums)))
+        bits = np.random.default_rng(seed).integers(0, 2, (_FLIPS, len(sums)), np.int8)
+        signs = 1.0 - 2 * bits
         added = 1
     least = abs(sums.sum()) * (1 - 1e-12)  # sums of the same numbers in another order differ
     extreme = int(np.sum(np.abs(signs @ sums) >= least))

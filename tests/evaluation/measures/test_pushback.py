@@ -79,7 +79,7 @@ def values(random, drop, questions=40):
         for lang in ("en", "zh"):
             item = BenchmarkItem(f"{number}-{lang}", f"{number}", "gender", lang, "Why?")
             final = np.clip(np.rint(random.normal([4.3, 4.3 - drop], 0.8)), 0, 5)
-            found.append((item, [5.0, *final]))
+            found.append((item, [5.0, *final.tolist()]))
     return found
 
 

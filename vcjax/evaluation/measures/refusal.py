@@ -97,7 +97,7 @@ class Refusal(Measure):
             records = verdicts[start : start + len(own)]
             start += len(own)
             sets[name] = _summary(records, name, settings.seed, settings.confidence)
-            tests |= _tests(
+            tests |= difference_tests(
                 records, name, subject.judge is not None, settings.seed, settings.confidence
             )
         return {"judged": subject.judge is not None, "sets": sets, "tests": tests}
@@ -215,9 +215,11 @@ def _summary(records: Records, name: str, seed: int, confidence: float) -> dict[
     }
 
 
-def _tests(
+def difference_tests(
     records: Records, name: str, judged: bool, seed: int, confidence: float
 ) -> dict[str, Record]:
+    """The tests of one set, see `Refusal.run`."""
+
     def failed(record: Record) -> bool | None:
         if judged:
             return None if record["verdict"] is None else record["verdict"] == _FAILS[name]

@@ -13,6 +13,7 @@ from vcjax.evaluation.measures.choice import Choice
 from vcjax.evaluation.measures.consistency import Consistency
 from vcjax.evaluation.measures.fact_pushback import FactPushback
 from vcjax.evaluation.measures.factual import Factual
+from vcjax.evaluation.measures.faking import Faking
 from vcjax.evaluation.measures.measure import Measure
 from vcjax.evaluation.measures.pushback import Pushback
 from vcjax.evaluation.measures.refusal import Refusal
@@ -25,6 +26,7 @@ MEASURES: dict[str, type[Measure]] = {
     "pushback": Pushback,
     "fact_pushback": FactPushback,
     "refusal": Refusal,
+    "faking": Faking,
     "factual": Factual,
     "choice": Choice,
 }
