@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.changes import reading
 from vcjax.report.formats import count, language_name, number, percent, points, signed
 from vcjax.report.measures.tables import (
     TEST_HEAD,
@@ -15,6 +14,7 @@ from vcjax.report.measures.tables import (
 )
 from vcjax.report.page import Block, Notice, Section, Table, Text
 from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import reading
 
 _SETTINGS = {"alone": "No policy", "policy": "Developer's policy"}
 _ROWS = {
