@@ -230,11 +230,11 @@ def test_two_people_score_ten_answers_and_their_agreement_is_what_they_agreed(
         person.wait(lambda person=person: len(person.tables()) == 3)
         people, together, two = person.tables()
         assert [row[:4] for row in people[1:]] == [["Li", "10", "0", "0"], ["Wu", "10", "0", "0"]]
-        assert together[1][1].startswith(f"{expected['alpha']:.2f} [")
+        assert together[1][1].startswith(f"{shown(expected['alpha'])} [")
         assert together[1][2] == "10"
         assert two[1][:3] == ["Li – Wu", "10", f"{expected['same']:.2f}"]
-        assert two[1][3].startswith(f"{expected['kappa']:.2f} [")
-        assert two[1][4].startswith(f"{expected['kappa_quadratic']:.2f} [")
+        assert two[1][3].startswith(f"{shown(expected['kappa'])} [")
+        assert two[1][4].startswith(f"{shown(expected['kappa_quadratic'])} [")
         check_layout(person)
     assert server.end(signal.SIGTERM) == 0
     assert {finding.status for finding in verify(tmp_path / "review")} == {"ok"}
@@ -273,6 +273,10 @@ def test_pairs_are_scored_side_by_side_in_chinese_and_nothing_in_an_answer_runs(
     errors = [line for line in wu.screen.log() if "favicon" not in line]
     assert errors == []
     assert server.end(signal.SIGINT) == 0
+
+
+def shown(number: float) -> str:
+    return f"{number:.2f}".replace("-", "−")
 
 
 def check_layout(person: Person) -> None:
