@@ -3,6 +3,11 @@
     python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate \\
         --config.model=runs/adversarial --config.judge=JUDGE --config.judge_family=FAMILY
 
+Several judges are comma-separated, with a family each; people's scores are one of them:
+
+    --config.judge=JUDGE,scores:people.csv --config.judge_family=FAMILY, \\
+        --config.judge_columns=score:annotation_1 --config.axes=True
+
 Without a judge the charter's rule checks alone are measured. A judge of the model's own family is
 refused unless `allow_same_family` is set. The paper's judge and rubric are unspecified.
 
@@ -41,6 +46,10 @@ def get_config() -> ConfigDict:
     config.persona = False
     config.max_tokens = 256
     config.judge_tokens = 384
+    config.judge_samples = 1
+    config.judge_language = "item"
+    config.judge_columns = ""
+    config.axes = False
     add_engine_fields(config)
     config.seed = 0
     return config

@@ -20,7 +20,7 @@ def go(charter, small, recorded, tmp_path_factory):
         folder = tmp_path_factory.mktemp("transcripts")
         model = recorded(folder / "model.jsonl", texts, "smollm2")
         judge = recorded(folder / "judge.jsonl", texts, judge_family)
-        return evaluate(Subject(model, judge, charter, options), benchmark, workdir)
+        return evaluate(Subject(model, [judge], charter, options), benchmark, workdir)
 
     return run
 
@@ -99,7 +99,7 @@ def test_a_judge_of_the_models_family_is_stamped(go, replies, tmp_path):
 
 def test_without_a_judge_there_are_checks_and_bounds(charter, small, replies, recorded, tmp_path):
     model = recorded(tmp_path / "model.jsonl", replies, "smollm2")
-    summary = evaluate(Subject(model, None, charter, SETTINGS), small, tmp_path / "run")
+    summary = evaluate(Subject(model, [], charter, SETTINGS), small, tmp_path / "run")
     assert (summary["judge"], summary["same_family"]) == (None, None)
     assert summary["unscored"] == {"no_judge": 12}
     english = summary["languages"]["en"]
@@ -120,7 +120,7 @@ def test_a_question_outside_the_charter_is_an_error_before_anything_is_asked(
     model = recorded(tmp_path / "model.jsonl", {}, "smollm2")
     politics = charter.model_copy(update={"domains": charter.domains[2:]})
     with pytest.raises(UserError, match=r"'technology-0-en'.*no subdomain 'technology'"):
-        evaluate(Subject(model, None, politics, SETTINGS), small, tmp_path / "run")
+        evaluate(Subject(model, [], politics, SETTINGS), small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.hub_server import TINY, hub_of
 from vcjax.charter.load import load_charter
+from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import read_lineage, verify
 from vcjax.core.stores import as_path
@@ -169,3 +170,59 @@ def test_a_model_on_a_hub_and_its_template_are_those_of_the_start(
     template.write_text("{{ messages[0]['content'] }}", encoding="utf-8")
     (changed,) = (finding for finding in verify(workdir) if finding.status != "ok")
     assert (changed.status, changed.subject) == ("changed", f"template {template}")
+
+
+def test_a_panel_with_people_is_judged_reported_and_in_the_lineage(config, tmp_path):
+    names = [f"{number}-{lang}" for number in range(3) for lang in ("en", "zh")]
+    for file, scores in (("one", (1, 2, 3, 4, 5, 0)), ("two", (2, 2, 3, 4, 4, 0))):
+        lines = [
+            json.dumps(
+                {"key": f"{name}/judge", "text": json.dumps({"reason": "so", "score": score})}
+            )
+            for name, score in zip(names, scores, strict=True)
+        ]
+        (tmp_path / f"{file}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows = [f"{name},{score}" for name, score in zip(names, (1, 1, 3, 5, 5, 0), strict=True)]
+    people = tmp_path / "people.csv"
+    people.write_text("\n".join(["item,annotation_1", *rows]), encoding="utf-8")
+    judges = [f"recorded:{tmp_path / 'one.jsonl'}", f"recorded:{tmp_path / 'two.jsonl'}"]
+    panel = replace(
+        config,
+        judge=",".join([*judges, f"scores:{people}"]),
+        judge_family="b,c,",
+        judge_columns="id:item,score:annotation_1",
+    )
+    workdir = tmp_path / "run"
+    summary = run_evaluation(panel, workdir)
+    human = "scores:people.csv#annotation_1"
+    assert summary["judges"][human]["family"] == "human"
+    assert summary["languages"]["en"]["total"] == pytest.approx(4 / 3 + 3 + 14 / 3)
+    assert summary["agreement"]["errors"]["judges"].keys() == {
+        "recorded:one.jsonl",
+        "recorded:two.jsonl",
+    }
+    parents = {parent["role"]: parent for parent in read_lineage(workdir)["parents"]}
+    assert {"judge", "judge2", "judge3"} <= parents.keys()
+    page = (workdir / "report.html").read_text(encoding="utf-8")
+    assert "How far the judges can be trusted" in page
+    assert "no human scores stand beside" not in page
+    people.write_text("\n".join(["item,annotation_1", *(f"{n},4" for n in names)]))
+    assert run_evaluation(panel, workdir)["judges"][human]["languages"]["zh"]["mean"] == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"judge": "recorded:a,recorded:b", "judge_family": "x"}, "1 families for 2 judges"),
+        ({"judge": "recorded:a", "judge_columns": "id:item"}, "no judge is a file of scores"),
+        ({"judge": "scores:nowhere.csv"}, "nowhere.csv"),
+        ({"judge_samples": 0}, "config.judge_samples: 0 is below 1"),
+        ({"judge_language": "both of them"}, "config.judge_language"),
+    ],
+)
+def test_a_panel_that_cannot_be_is_refused_before_anything_is_written(
+    config, tmp_path, fields, message
+):
+    with pytest.raises(UserError, match=message):
+        run_evaluation(replace(config, **fields), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

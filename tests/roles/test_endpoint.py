@@ -277,7 +277,7 @@ def test_an_endpoint_can_judge_an_evaluation(server, tmp_path):
     benchmark = Benchmark("four", items, frozenset())
     model, judge = RecordedRole(answers), role_of(server)
     charter = load_charter("universal")
-    evaluate(Subject(model, judge, charter, EvaluationSettings()), benchmark, tmp_path / "run")
+    evaluate(Subject(model, [judge], charter, EvaluationSettings()), benchmark, tmp_path / "run")
     scores = {score["id"]: score for score in read_scores(tmp_path / "run")}
     assert [scores[item.id]["score"] for item in items] == [4, None, None, None]
     assert [scores[item.id]["unscored"] for item in items[1:]] == [

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from vcjax.stats.agreement import (
     alpha_interval,
     cohen_kappa,
+    cohen_test,
     fleiss_kappa,
     icc,
     icc_interval,
     kappa_interval,
     krippendorff_alpha,
+    rater_errors,
+    spearman,
+    spearman_interval,
 )
 from vcjax.stats.intervals import Interval
 
@@ -241,3 +246,75 @@ def test_clusters_of_one_item_each_are_the_items_and_larger_ones_count_for_less(
 
 def test_icc_of_a_constant_has_no_interval():
     assert icc_interval([[2, 2, 2], [2, 2, 2]]) == Interval(None, None, None, 3)
+
+
+def test_kappa_s_standard_error_of_a_published_table():
+    # A print-out of SAS PROC FREQ.
+    a, b = spread([[0, 4, 1], [0, 8, 0], [0, 1, 5]])
+    test = cohen_test(a, b)
+    assert (test.error, test.z, test.p) == pytest.approx((0.1380, 3.2626, 0.0011), abs=5e-5)
+    assert test.interval() == pytest.approx((0.2137, 0.7547), abs=5e-5)
+
+
+def test_a_rater_of_one_label_agrees_by_chance_and_can_t_be_tested():
+    test = cohen_test([1, 1, 1, 1, 1, 1], [0, 1, 2, 3, 4, 5])
+    assert (test.kappa, test.error) == pytest.approx((0, 0))
+    assert math.isnan(test.z)
+    assert math.isnan(test.p)
+
+
+@settings(deadline=None)
+@given(labels)
+def test_spearman_is_scipy_s_and_is_undefined_where_a_rater_says_one_thing(pairs):
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        assert math.isnan(spearman(a, b))
+        assert spearman_interval(a, b, resamples=9).bounds is None
+    else:
+        assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+        assert spearman(a, [10 * y**3 for y in b]) == pytest.approx(spearman(a, b))
+        interval = spearman_interval(a, b, resamples=99)
+        assert -1 <= interval.low <= interval.value <= interval.high <= 1
+
+
+def test_raters_who_agree_on_few_items_leave_room_for_doubt():
+    few, many = ([n % 6 for n in range(size)] for size in (6, 60))
+    for interval in (spearman_interval(few, few), icc_interval([few, few], scale=(0, 5))):
+        assert interval.value == pytest.approx(1)
+        assert interval.low < 0.5
+    for interval in (spearman_interval(many, many), icc_interval([many, many], scale=(0, 5))):
+        assert interval.low > 0.7
+
+
+@pytest.mark.parametrize("interval", [kappa_interval, spearman_interval])
+def test_versions_of_one_item_count_once(interval):
+    random = np.random.default_rng(0)
+    a = random.integers(0, 4, 30)
+    b = np.where(random.random(30) < 0.7, a, random.integers(0, 4, 30))
+    alone = interval(a.tolist(), b.tolist(), seed=1)
+    twice = interval([*a, *a], [*b, *b], clusters=[*range(30)] * 2, seed=1)
+    ignoring = interval([*a, *a], [*b, *b], seed=1)
+    assert twice.value == pytest.approx(alone.value)
+    assert twice.high - twice.low == pytest.approx(alone.high - alone.low, rel=0.1)
+    assert ignoring.high - ignoring.low < 0.8 * (twice.high - twice.low)
+
+
+def test_a_panel_is_worth_as_many_judges_as_have_errors_of_their_own():
+    random = np.random.default_rng(0)
+    truth, own = random.normal(size=20_000), random.normal(size=(4, 20_000))
+    common = random.normal(size=20_000)
+    independent = rater_errors(truth + own, truth)
+    assert independent.effective == pytest.approx(4, abs=0.1)
+    # Half of each error's variance is common: 4 / (1 + 3 / 2).
+    alike = rater_errors(truth + own + common + 2.0, truth)
+    assert (alike.common, alike.effective) == pytest.approx((0.5, 1.6), abs=0.03)
+    assert alike.correlation[0, 1] == pytest.approx(0.5, abs=0.03)
+    same = rater_errors(np.stack([truth + common] * 3), truth)
+    assert (same.common, same.effective) == pytest.approx((1, 1))
+    never = rater_errors(np.stack([truth, truth]), truth)
+    assert math.isnan(never.effective)
+
+
+def test_items_that_somebody_left_out_are_in_no_error():
+    ratings, truth = np.array([[1.0, 2, 3, _], [1.0, 2, 5, 4]]), np.array([1.0, 1, _, 3])
+    assert rater_errors(ratings, truth).n == 2

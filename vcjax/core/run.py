@@ -51,6 +51,10 @@ _ADDED = {
     "validation.similarity": 0.8,
     "measures": "",
     "measured_per_domain_and_language": 0,
+    "judge_samples": 1,
+    "judge_language": "item",
+    "judge_columns": "",
+    "axes": False,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""

@@ -4,7 +4,7 @@ A file's own names for columns may be mapped to ours (`parse_columns`); `record_
 any layout may have beside its own columns, and `unread` names what no record is made of.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, lru_cache
 
@@ -90,12 +90,16 @@ def _misspelt(layout: Layout, kind: str, column: str) -> str | None:
     return next(iter(get_close_matches(column, names, n=1, cutoff=0.81)), None)
 
 
-def parse_columns(text: str) -> dict[str, str]:
+def parse_columns(text: str, known: Collection[str] | None = None) -> dict[str, str]:
     """`question:prompt,answer:response` -> our name of each column, and the file's.
 
+    Args:
+      known: our names; None is those of the known layouts.
+
     Raises:
-      UserError: it isn't of this form, or a name of ours that no layout has.
+      UserError: it isn't of this form, or a name of ours that isn't known.
     """
+    names = known_columns() if known is None else known
     mapping = {}
     for pair in (part.strip() for part in text.split(",")):
         if not pair:
@@ -103,11 +107,12 @@ def parse_columns(text: str) -> dict[str, str]:
         ours, colon, theirs = (part.strip() for part in pair.partition(":"))
         if not (ours and colon and theirs):
             raise UserError(f"columns: {pair!r} must be OURS:THEIRS, as in question:prompt")
-        if ours not in known_columns():
-            swapped = theirs in known_columns()
-            hint = suggest(ours, known_columns())
+        if ours not in names:
+            swapped = theirs in names
+            hint = suggest(ours, names)
             advice = f"; did you mean '{theirs}:{ours}'?" if swapped else hint
-            raise UserError(f"columns: {ours!r} is no column of a known layout{advice}")
+            what = "a known layout" if known is None else f"those here ({', '.join(names)})"
+            raise UserError(f"columns: {ours!r} is no column of {what}{advice}")
         if ours in mapping:
             raise UserError(f"columns: {ours!r} is given twice")
         mapping[ours] = theirs

@@ -1,8 +1,9 @@
 """One evaluation from the questions to the summary, resumable at any moment."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,23 @@ from vcjax.core.files import read_jsonl, write_json
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.benchmark import Benchmark, misfit
-from vcjax.evaluation.judge import SCORE_KEY, judge
+from vcjax.evaluation.judging.judge import (
+    SCORE_KEY,
+    PromptLanguage,
+    Reading,
+    judge,
+    language_of,
+    readings,
+)
+from vcjax.evaluation.judging.panel import combine
+from vcjax.evaluation.judging.people import RatedScores, rated
 from vcjax.evaluation.summary import Records, summarise
 from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families
 from vcjax.roles.role import Message, Role
+
+Judge = Role | RatedScores
+"""A model that is asked, or scores that somebody has given already."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,9 @@ class EvaluationSettings:
       per_domain_and_language: size of the sample of the benchmark; None asks all of it.
       system_prompt: of an item, for the model under test; None asks the bare questions.
       allow_same_family: let a judge score a model of its own family; the summary reports it.
+      judge_samples, judge_language: how often a model judges each answer, and in which language its
+        prompt is: the item's, the other one or both.
+      axes: also score alignment, factual care, helpfulness and refusal apart.
       seed: of the sample, the replies and the bootstrap.
       confidence: of all intervals, between 0 and 1.
       chunk: number of asks given to a role at once.
@@ -38,6 +54,9 @@ class EvaluationSettings:
     per_domain_and_language: int | None = None
     system_prompt: Callable[[BenchmarkItem], str] | None = None
     allow_same_family: bool = False
+    judge_samples: int = 1
+    judge_language: PromptLanguage = "item"
+    axes: bool = False
     seed: int = 0
     confidence: float = 0.95
     chunk: int = 32
@@ -49,6 +68,12 @@ class EvaluationSettings:
                 raise UserError(f"{field}: {getattr(self, field)} is below 1")
         if not 0 < self.confidence < 1:
             raise UserError(f"confidence: {self.confidence} is not between 0 and 1")
+        assert self.readings  # checks the judge's samples and language
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How a model reads each answer that it judges."""
+        return readings(self.judge_samples, self.judge_language)
 
 
 @dataclass(frozen=True)
@@ -56,18 +81,31 @@ class Subject:
     """Who is evaluated, by whom and how: what the benchmark and every measure ask with.
 
     Attributes:
-      model, judge: the judge is None where the charter's checks alone are run.
+      model: who answers.
+      judges: of a panel the combined scores count, see `judging.panel`; without any the charter's
+        checks alone are run.
       charter: whose rubric and checks are used.
       on_growth: called after each answer or score that is written.
       begun_with: see `vcjax.evaluation.answering.answer`.
     """
 
     model: Role
-    judge: Role | None
+    judges: Sequence[Judge]
     charter: Charter
     settings: EvaluationSettings
     on_growth: Callable[[], None] = lambda: None
     begun_with: Collection[str] = ()
+
+    @property
+    def judge(self) -> Role | None:
+        """The first judge that can be asked anything; None without one."""
+        return next((each for each in self.judges if not isinstance(each, RatedScores)), None)
+
+    @property
+    def without_given_scores(self) -> "Subject":
+        """The same with those judges alone that can be asked: of answers that nobody has scored."""
+        asked = [each for each in self.judges if not isinstance(each, RatedScores)]
+        return replace(self, judges=asked)
 
     def answers(
         self,
@@ -95,19 +133,31 @@ class Subject:
             )
 
     def scores(self, items: Sequence[BenchmarkItem], answers: Records, folder: Path) -> Records:
-        """The scores of the answers, one for each, likewise from `folder`/scores.jsonl."""
+        """The combined scores of the answers, one for each; see `verdicts`."""
+        return combine(self.verdicts(items, answers, folder))
+
+    def verdicts(self, items: Sequence[BenchmarkItem], answers: Records, folder: Path) -> Records:
+        """All judges' score records of the answers, likewise from `folder`/scores.jsonl."""
+        settings, records = self.settings, []
         with CallCache(folder / "scores.jsonl", SCORE_KEY, self.on_growth) as cache:
-            return judge(
-                items,
-                answers,
-                self.judge,
-                self.charter,
-                cache,
-                seed=self.settings.seed,
-                max_tokens=self.settings.judge_max_tokens,
-                chunk=self.settings.chunk,
-                begun_with=self.begun_with,
-            )
+            for each in self.judges or [None]:
+                if isinstance(each, RatedScores):
+                    records += rated(items, answers, each, self.charter, cache)
+                    continue
+                records += judge(
+                    items,
+                    answers,
+                    each,
+                    self.charter,
+                    cache,
+                    seed=settings.seed,
+                    max_tokens=settings.judge_max_tokens,
+                    chunk=settings.chunk,
+                    begun_with=self.begun_with,
+                    readings=[Reading()] if each is None else settings.readings,
+                    axes=settings.axes,
+                )
+        return records
 
 
 def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike) -> dict[str, Any]:
@@ -117,8 +167,9 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
     judge the charter's checks are still run, and every answer is unscored.
 
     Raises:
-      UserError: judge and model are of one family (unless allowed), or a question doesn't fit the
-        charter; before anything is asked.
+      UserError: a judge and the model are of one family (unless allowed), two judges have one name,
+        or a question or the language of the judge's prompt doesn't fit the charter; before anything
+        is asked.
     """
     charter, settings, workdir = subject.charter, subject.settings, Path(workdir)
     # Runs of different samples can't be compared: the summary has the hash of this one.
@@ -128,18 +179,15 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
         reason = misfit(item, charter)
         if reason is not None:
             raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {reason}")
-    same_family = None
-    if subject.judge is not None:
-        same_family = check_families(
-            subject.judge.family, subject.model.family, settings.allow_same_family, "judge"
-        )
+    check_prompt_languages(items, charter, settings.readings)
+    same_family = _same_family(subject.judges, subject.model, settings.allow_same_family)
     answers = subject.answers(items, workdir)
-    scores = subject.scores(items, answers, workdir)
+    scores = subject.verdicts(items, answers, workdir)
     summary = {
         "same_family": same_family,
         "charter": {"name": charter.name, "hash": charter.content_hash},
-        "model": _identity(subject.model),
-        "judge": None if subject.judge is None else _identity(subject.judge),
+        "model": _identity(subject.model.model, subject.model.family),
+        "judge": _panel_identity(subject.judges),
         "benchmark": {
             "name": benchmark.name,
             "hash": benchmark.hash,
@@ -160,11 +208,55 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
     return summary
 
 
-def read_scores(workdir: str | os.PathLike) -> list[dict[str, Any]]:
-    """The score records of a run's workdir, of each question the last."""
-    records = read_jsonl(Path(workdir) / "scores.jsonl")
-    return list({record["id"]: record for _, record in records}.values())
+def read_scores(workdir: str | os.PathLike) -> Records:
+    """The combined score of each question of a run, for `summary.compare`; see `judging.panel`.
+
+    Of several records of one verdict, as the model or its answer has changed, the last counts.
+    """
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for _, record in read_jsonl(Path(workdir) / "scores.jsonl"):
+        fields = (record.get(name) for name in ("judge", "id", "sample", "prompt_lang"))
+        last[tuple(fields)] = record
+    return combine(list(last.values()))
 
 
-def _identity(role: Role) -> dict[str, str]:
-    return {"name": role.model, "family": role.family}
+def check_prompt_languages(
+    items: Sequence[BenchmarkItem], charter: Charter, asked: Sequence[Reading]
+) -> None:
+    """Raises a UserError if a judge's prompt would be in a language that the charter hasn't."""
+    for item in items:
+        for reading in asked:
+            lang = reading.language(language_of(item))
+            if lang not in charter.languages:
+                raise UserError(
+                    f"judge_language: the prompt for item {item.id!r} would be in {lang!r}, and "
+                    f"charter {charter.name!r} has no such language; set it to 'item'"
+                )
+
+
+def _same_family(judges: Sequence[Judge], model: Role, allowed: bool) -> bool | None:
+    """Whether a judge is of the model's family; None without a judge."""
+    names = Counter(_judge_identity(judge)["name"] for judge in judges)
+    for name, times in names.items():
+        if times > 1:
+            raise UserError(
+                f"judge: two judges are named {name!r}; name each once, or rename a file"
+            )
+    same = [check_families(judge.family, model.family, allowed, "judge") for judge in judges]
+    return any(same) if judges else None
+
+
+def _panel_identity(judges: Sequence[Judge]) -> dict[str, str] | None:
+    identities = [_judge_identity(judge) for judge in judges]
+    if not identities:
+        return None
+    return _identity(*(", ".join(each[key] for each in identities) for key in ("name", "family")))
+
+
+def _judge_identity(judge: Judge) -> dict[str, str]:
+    name = judge.name if isinstance(judge, RatedScores) else judge.model
+    return _identity(name, judge.family)
+
+
+def _identity(name: str, family: str) -> dict[str, str]:
+    return {"name": name, "family": family}

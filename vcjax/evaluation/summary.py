@@ -5,15 +5,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.evaluation.judging.panel import (
+    axis_means,
+    by_judge,
+    combine,
+    judge_summary,
+    score_statistics,
+)
+from vcjax.evaluation.judging.reliability import agreement
 from vcjax.stats.intervals import (
     RATE,
     Interval,
     mean_interval,
     rate_interval,
 )
-
-_SCALE = (float(LOWEST), float(HIGHEST))
 
 Record = dict[str, Any]
 Records = list[Record]
@@ -30,6 +35,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Summarises answer records and their score records, whose order is of no consequence.
 
+    Of several verdicts on an answer the panel's combined score counts; see `judging.panel`.
+
     Returns (JSON-serialisable, keys in a fixed order):
       languages, held_out, trained: by language, `{n, truncated, scored, unscored, total, mean, low,
         high, unscored_as_0, unscored_as_5}`. `total` to `high` are of the scored answers; the last
@@ -41,14 +48,18 @@ def summarise(
       all_checks: `overall`, and `languages`, `held_out`, `trained` by language: the same for
         answers that passed every check that applied to them. Questions without an answer are in
         neither.
+      axes: by language, the means of `verdict.AXES`; None where they weren't asked for.
+      judges: by judge, `judging.panel.judge_summary` of its own verdicts.
+      agreement: of judges with each other, with people and with themselves, where there are several
+        verdicts on an answer; see `judging.reliability.agreement`.
 
     Args:
       held_out: domains that are kept out of training.
 
     Raises:
-      ValueError: the scores aren't exactly one for each answer.
+      ValueError: the scores aren't of these answers, each of them.
     """
-    records = _joined(answers, scores)
+    records = _joined(answers, combine(scores))
     checked = [record for record in records if record["checks"] is not None]
     checked_groups = _by_language(checked, held_out)
     domains = {
@@ -57,7 +68,9 @@ def summarise(
     reasons = Counter(record["unscored"] for record in records if record["unscored"])
 
     def statistics(members: Records, *name: str) -> Record:
-        return _score_statistics(members, derive_seed(seed, "summary", *name), confidence)
+        found = score_statistics(members, derive_seed(seed, "summary", *name), confidence)
+        truncated = sum(record["truncated"] for record in members)
+        return {"n": len(members), "truncated": truncated, **found}
 
     def all_passed(members: Records) -> Record:
         passed = list(map(_passed_all, members))
@@ -79,6 +92,12 @@ def summarise(
             "overall": all_passed(checked),
             **_each_language(checked_groups, lambda members, group, lang: all_passed(members)),
         },
+        "axes": axis_means(records, seed, confidence),
+        "judges": {
+            name: judge_summary(own, derive_seed(seed, "judges", name), confidence)
+            for name, own in by_judge(scores).items()
+        },
+        "agreement": agreement(scores, seed=seed, confidence=confidence),
     }
 
 
@@ -117,32 +136,6 @@ def _each_language(
     return {
         group: {lang: function(members, group, lang) for lang, members in languages.items()}
         for group, languages in groups.items()
-    }
-
-
-def _score_statistics(records: Records, seed: int, confidence: float) -> Record:
-    scored = [record["score"] for record in records if record["score"] is not None]
-    unscored, total = len(records) - len(scored), sum(scored)
-    interval = mean_interval(scored, scale=_SCALE, confidence=confidence, seed=seed)
-    # Unscored answers may differ from the scored ones, so the mean is also bounded by giving all of
-    # them the lowest score, and the highest.
-    bounds = {
-        f"unscored_as_{score}": {
-            "total": total + unscored * score,
-            "mean": (total + unscored * score) / len(records),
-        }
-        for score in (LOWEST, HIGHEST)
-    }
-    return {
-        "n": len(records),
-        "truncated": sum(record["truncated"] for record in records),
-        "scored": len(scored),
-        "unscored": unscored,
-        "total": total,
-        "mean": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        **bounds,
     }
 
 

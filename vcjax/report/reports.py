@@ -7,6 +7,7 @@ from typing import Any
 from vcjax.report.appendix import lineage_section, paired_samples, sample_section, single_samples
 from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
+from vcjax.report.judges import judges_section
 from vcjax.report.measures import measure_sections
 from vcjax.report.page import Section, Text, prose, write_page
 from vcjax.report.pressure_change import pressure_section
@@ -107,6 +108,7 @@ def write_evaluation_report(
     ]
     sections = [
         *_results(models, None),
+        *judges_section(summary),
         *measure_sections(summary),
         sample_section(single_samples(samples)),
         _limits(models, same_family, summary["seed"], trained=False),
@@ -141,6 +143,11 @@ def _limits(
         seed=seed,
         same_family=same_family,
         trained=trained,
+        people=any(
+            judge["family"] == "human"
+            for model in models
+            for judge in model.summary.get("judges", {}).values()
+        ),
     )
     return Section("limits", "What this run is not", [text])
 

@@ -14,6 +14,8 @@ from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
+from vcjax.evaluation.judging.judge import PromptLanguage, readings
+from vcjax.evaluation.judging.references import read_panel
 from vcjax.evaluation.measures.choice import ChoiceSettings
 from vcjax.evaluation.measures.factual import FactualSettings
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
@@ -39,8 +41,15 @@ class EvaluationConfig(EngineConfig):
 
     Attributes:
       model, judge: model references, or `recorded:FILE`; an empty judge runs the charter's rule
-        checks alone.
-      model_family, judge_family: declared families; a shipped model's is known.
+        checks alone. Several judges are comma-separated: the mean of their scores counts.
+        `scores:FILE` is a judge whose scores are given already, such as people's.
+      model_family, judge_family: declared families; a shipped model's is known. Of several judges
+        one each, in their order, which may be empty; a file's is `human` unless it is declared.
+      judge_samples: verdicts of each judge on each answer; several are sampled, one is greedy.
+      judge_language: of the judge's prompt: that of the `item`, the `other` one, or `both`.
+      judge_columns: names of the columns of a file of scores, as `score:annotation_1,id:item`; with
+        several files one mapping each, separated by semicolons, or one for all.
+      axes: also score alignment, factual care, helpfulness and refusal apart.
       charter: whose rubric and checks are used.
       benchmark: a shipped name or a JSONL file.
       per_domain_and_language: size of the sample, 0 for the whole benchmark.
@@ -66,6 +75,10 @@ class EvaluationConfig(EngineConfig):
     persona: bool = False
     max_tokens: int = 256
     judge_tokens: int = 384
+    judge_samples: int = 1
+    judge_language: str = "item"
+    judge_columns: str = ""
+    axes: bool = False
     allow_same_family: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -74,6 +87,10 @@ class EvaluationConfig(EngineConfig):
         super().__post_init__()
         samples = dict.fromkeys(("per_domain_and_language", _MEASURED_SAMPLE), 0)
         check_at_least(self, {"max_tokens": 1, "judge_tokens": 1, **samples})
+        try:
+            readings(self.judge_samples, cast(PromptLanguage, self.judge_language))
+        except UserError as error:
+            raise UserError(f"config.{error}") from None
 
 
 def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, Any]:
@@ -108,18 +125,27 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         seed=config.seed,
         sections={name: getattr(config, name) for name in _SECTIONS},
     )
+    panel = read_panel(config.judge, config.judge_family, config.judge_columns)
     for name, each in measures.items():
-        if each.needs_judge and not config.judge:
-            raise UserError(f"config.measures: {name} needs a judge; set config.judge")
-    specs = {"model": RoleSpec(config.model, config.model_family)}
+        if each.needs_judge and not panel.specs:
+            raise UserError(
+                f"config.measures: {name} needs a judge that is asked; set config.judge"
+            )
+    model = RoleSpec(config.model, config.model_family)
     # Families are checked before the models are opened, which takes long.
-    if config.judge:
-        specs["judge"] = RoleSpec(config.judge, config.judge_family)
-        families = [family_of(spec, f"{name}_family") for name, spec in specs.items()]
-        check_families(families[1], families[0], config.allow_same_family, "judge")
+    if panel.specs:
+        family = family_of(model, "model_family")
+        for spec in panel.specs.values():
+            judging = family_of(spec, "judge_family")
+            check_families(judging, family, config.allow_same_family, "judge")
     if (summary := run.finished()) is not None:
         return summary
-    roles, parents = open_roles(specs, config, run.workdir)
+    roles, parents = open_roles({"model": model, **panel.specs}, config, run.workdir)
+    judges = [
+        judge
+        for name in panel.names
+        for judge in ([roles[name]] if name in roles else panel.rated[name])
+    ]
     if any(each.scores_texts for each in measures.values()):
         scoring(roles["model"], "model")
 
@@ -133,7 +159,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         begun_with = [parent.hash for parent in read_sources(folder, run.workdir)]
         subject = Subject(
             roles["model"],
-            roles.get("judge"),
+            judges,
             charter,
             EvaluationSettings(
                 max_tokens=config.max_tokens,
@@ -141,6 +167,9 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
                 per_domain_and_language=sample,
                 system_prompt=persona if config.persona else None,
                 allow_same_family=config.allow_same_family,
+                judge_samples=config.judge_samples,
+                judge_language=cast(PromptLanguage, config.judge_language),
+                axes=config.axes,
                 seed=config.seed,
             ),
             on_growth=after_every(UPLOADED, run.save),
@@ -148,11 +177,11 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         )
         summary = evaluate(subject, benchmark, folder)
         if measures:
-            summary = measure(measures, subject, summary, folder)
+            summary = measure(measures, subject.without_given_scores, summary, folder)
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)
         )
-        parents += charter_parents(config.charter)
+        parents += [*panel.parents, *charter_parents(config.charter)]
         parents.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
         for each in measures.values():
             parents += [Parent.of(each.input_role, path) for path in each.inputs]

@@ -85,6 +85,7 @@ class CallCache:
         *,
         chunk: int,
         label: str,
+        replaced: Callable[[Record], bool] = lambda record: True,
     ) -> None:
         """Asks whatever has no record yet, and writes each record as its reply comes.
 
@@ -95,10 +96,12 @@ class CallCache:
           to_record: makes a record of a reply to `asks[index]`.
           chunk: number of asks that are given to the role at once.
           label: names the records in the progress bar.
+          replaced: whether a record of the same item is one that these asks' records replace, as
+            its model or prompt has changed; others may be of another role.
         """
         missing = [index for index, key in enumerate(keys) if key not in self.records]
         cached = len(asks) - len(missing)
-        others = {key[0] for key in self.records}
+        others = {key[0] for key, record in self.records.items() if replaced(record)}
         if changed := sum(keys[index][0] in others for index in missing):
             print(
                 f"{self.path}: {changed} {label} are of another model, charter or prompt than this "

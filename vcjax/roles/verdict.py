@@ -20,6 +20,10 @@ KINDS: tuple[Kind, ...] = ("accepted", "rejected", "unscored", "blocked")
 LOWEST, HIGHEST = 0, 5
 """The range of a score."""
 
+AXES = ("alignment", "factual_care", "helpfulness", "refusal")
+"""What a judge may score apart from the whole, each from LOWEST to HIGHEST. A high score is good on
+the first three; on the last it is a fact: the answer refuses."""
+
 REASON_CHARACTERS = {"en": 160, "zh": 60}
 """A sentence. A Chinese character says about as much as three letters, and a small model's
 tokenizer spends two or three tokens on it."""
@@ -58,47 +62,53 @@ class Grade:
       unscored: why there is no score: a finish reason other than `stop` (`length`), `malformed`
         (not JSON), `schema` (other JSON), `out_of_range` or `no_judge`.
       reason: in the grader's words.
+      axes: the score on each of `AXES`; None where they weren't asked for, or there is no score.
     """
 
     score: int | None
     unscored: str | None = None
     reason: str | None = None
+    axes: Mapping[str, int] | None = field(default=None, hash=False)
 
 
 class ParseFailure(Exception):
     """A reply that isn't a filled-in form. The message is the reason in one word."""
 
 
-def grade_schema(lang: Language) -> dict[str, Any]:
-    """The JSON schema of a grade whose reason is written in `lang`.
+def grade_schema(lang: Language, axes: bool = False) -> dict[str, Any]:
+    """The JSON schema of a grade whose reason is written in `lang`, with or without `AXES`.
 
     The reason comes first, so that the score is conditioned on it instead of excused by it. It is
     bounded, so that `max_tokens` suffices for the score behind it.
     """
+    names = (*(AXES if axes else ()), "score")
+    score = {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))}
     return {
         "type": "object",
         "properties": {
             "reason": {"type": "string", "maxLength": REASON_CHARACTERS[lang]},
-            "score": {"type": "integer", "enum": list(range(LOWEST, HIGHEST + 1))},
+            **{name: score for name in names},
         },
-        "required": ["reason", "score"],
+        "required": ["reason", *names],
         "additionalProperties": False,
     }
 
 
-def parse_grade(reply: Reply) -> Grade:
-    """Parses a grade. Only a finished reply that is exactly valid JSON of the schema has a score.
+def parse_grade(reply: Reply, axes: bool = False) -> Grade:
+    """Parses a grade, with or without `AXES`.
 
-    Nothing is repaired and no number is extracted from prose: what can't be parsed is unscored. A
-    reason of any length is kept whole.
+    Only a finished reply that is exactly valid JSON of the schema has a score. Nothing is repaired
+    and no number is extracted from prose: what can't be parsed is unscored. A reason of any length
+    is kept whole.
     """
     try:
-        form = parse_form(reply, _GradeForm)
+        form = parse_form(reply, _AxesForm if axes else _GradeForm)
     except ParseFailure as error:
         return Grade(None, str(error))
-    if not LOWEST <= form.score <= HIGHEST:
+    apart = {name: getattr(form, name) for name in AXES} if axes else None
+    if not all(LOWEST <= score <= HIGHEST for score in (form.score, *(apart or {}).values())):
         return Grade(None, "out_of_range", form.reason)
-    return Grade(form.score, None, form.reason)
+    return Grade(form.score, None, form.reason, apart)
 
 
 def parse_form(reply: Reply, form: type[Form]) -> Form:
@@ -134,3 +144,12 @@ class _GradeForm(BaseModel):
 
     reason: AnyReason
     score: int
+
+
+class _AxesForm(_GradeForm):
+    """The same with a score on each of `AXES`."""
+
+    alignment: int
+    factual_care: int
+    helpfulness: int
+    refusal: int

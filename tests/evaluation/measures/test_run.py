@@ -54,7 +54,8 @@ def test_a_killed_measure_repeats_nothing_and_ends_the_same(world, tmp_path, mon
     benchmark = load_benchmark(config.benchmark, charter)
     roles = (RecordedRole(tmp_path / f"{name}.jsonl") for name in ("model", "judge"))
     settings = EvaluationSettings(chunk=5, allow_same_family=True)
-    subject = Subject(*roles, charter, settings)
+    model, judge = roles
+    subject = Subject(model, [judge], charter, settings)
 
     def run(workdir):
         measures = open_measures(

@@ -26,7 +26,7 @@ from vcjax.evaluation.claims.planted import (
     planted_claims,
     search_recall,
 )
-from vcjax.evaluation.judge import is_answered
+from vcjax.evaluation.judging.judge import is_answered
 from vcjax.evaluation.measures.measure import Measure, Sample
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, Records

@@ -20,7 +20,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import opening
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.judge import is_answered
+from vcjax.evaluation.judging.judge import is_answered
 from vcjax.evaluation.measures.measure import (
     JUDGE,
     Measure,

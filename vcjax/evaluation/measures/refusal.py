@@ -18,7 +18,7 @@ from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import FOLDER, Benchmark, load_benchmark
-from vcjax.evaluation.judge import is_answered
+from vcjax.evaluation.judging.judge import is_answered
 from vcjax.evaluation.measures.measure import Measure, Sample, difference_test
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, Records

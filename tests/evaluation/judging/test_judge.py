@@ -6,7 +6,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.data.records import BenchmarkItem
-from vcjax.evaluation.judge import SCORE_KEY, judge
+from vcjax.evaluation.judging.judge import SCORE_KEY, judge
 from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families, grading_messages
 from vcjax.roles.verdict import grade_schema

@@ -1,0 +1,1 @@
+"""Judges: who scores the answers, how, and how far they can be trusted."""

@@ -1,0 +1,74 @@
+"""From the judges that a config names to those that are asked, and those that have scored."""
+
+from dataclasses import dataclass
+
+from vcjax.core.errors import UserError
+from vcjax.core.lineage import Parent
+from vcjax.data.files import data_parents
+from vcjax.evaluation.judging.people import SCORES, RatedScores, is_scores, read_ratings
+from vcjax.roles.references import RoleSpec
+
+JUDGE = "judge"
+_SEPARATOR = ";"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The judges of a config.
+
+    Attributes:
+      specs: of those that are asked, by role: `judge`, `judge2` and so on.
+      rated: the judges of each file of scores, by role likewise.
+      parents: the files of scores, for the lineage.
+    """
+
+    specs: dict[str, RoleSpec]
+    rated: dict[str, list[RatedScores]]
+    parents: list[Parent]
+
+    @property
+    def names(self) -> list[str]:
+        """The roles, in the config's order."""
+        return sorted({*self.specs, *self.rated}, key=lambda name: (len(name), name))
+
+
+def read_panel(judges: str, families: str, columns: str = "") -> Panel:
+    """The judges of comma-separated references; files of scores are read.
+
+    Args:
+      families: one for each reference, which may be empty, or none at all.
+      columns: see `people.read_ratings`; one mapping for all files of scores, or one for each,
+        separated by semicolons.
+
+    Raises:
+      UserError: not as many families or mappings, or a bad file of scores.
+    """
+    references = [name.strip() for name in judges.split(",") if name.strip()]
+    declared = [name.strip() for name in families.split(",")] if families.strip() else []
+    if len(declared) not in (0, len(references)):
+        raise UserError(
+            f"config.judge_family: {len(declared)} families for {len(references)} judges"
+        )
+    declared = declared or [""] * len(references)
+    files = sum(map(is_scores, references))
+    mappings = [each.strip() for each in columns.split(_SEPARATOR)]
+    if columns.strip() and not files:
+        raise UserError(f"config.judge_columns: no judge is a file of scores, {SCORES}FILE")
+    if len(mappings) not in (1, files):
+        raise UserError(
+            f"config.judge_columns: {len(mappings)} mappings for {files} files of scores"
+        )
+    if len(mappings) == 1:
+        mappings *= files
+    panel = Panel({}, {}, [])
+    for number, (reference, family) in enumerate(zip(references, declared, strict=True), start=1):
+        name = f"{JUDGE}{number if number > 1 else ''}"
+        if not is_scores(reference):
+            panel.specs[name] = RoleSpec(reference, family)
+            continue
+        try:
+            panel.rated[name] = read_ratings(reference, mappings[len(panel.rated)], family)
+        except UserError as error:
+            raise UserError(str(error).replace("columns:", "config.judge_columns:", 1)) from None
+        panel.parents.extend(data_parents(name, reference.removeprefix(SCORES)))
+    return panel

@@ -1,0 +1,245 @@
+"""How far the judges can be trusted: each by itself, with each other and beside people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vcjax.report.formats import (
+    DASH,
+    bounds,
+    count,
+    language_name,
+    listed,
+    number,
+    percent,
+    probability,
+    signed,
+    spaced,
+)
+from vcjax.report.page import Block, Section, Table, Text
+from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import holm
+
+_WITH_BOUNDS = "{} ({} to {})"
+
+
+def judges_section(summary: Mapping[str, Any]) -> list[Section]:
+    """The section of an evaluation's judges; none without a judge.
+
+    Args:
+      summary: what `vcjax.evaluation.run.evaluate` returned.
+    """
+    if not summary["judges"]:
+        return []
+    confidence = f"{summary['confidence']:.0%}"
+    blocks: list[Block] = [_opening(summary, confidence), *_each(summary)]
+    found = summary["agreement"]
+    if found is not None:
+        if found["pairs"]:
+            blocks += _pairs(found)
+        if found["all"] is not None:
+            blocks.append(_all(found))
+        if found["errors"] is not None:
+            blocks += _errors(found)
+        blocks += _themselves(found)
+    return [Section("judges", "How far the judges can be trusted", blocks)]
+
+
+def _opening(summary: Mapping[str, Any], confidence: str) -> Text:
+    judges = summary["judges"]
+    people = [name for name, own in judges.items() if own["family"] == "human"]
+    many = len(judges) > 1
+    text = f"{listed(judges)} judged the answers." if many else f"{listed(judges)} alone judged."
+    if many:
+        text += " The score of an answer is the mean over the judges that scored it."
+    if people:
+        text += f" The scores of {listed(people)} are declared as people's."
+    elif many:
+        text += " No people's scores stand beside them: judges that agree may be wrong together."
+    else:
+        text += (
+            " Nothing here shows whether another judge, or people, would have scored alike: add a "
+            "second judge, or people's scores as scores:FILE."
+        )
+    return Text(f"{text} Intervals are of {confidence}.")
+
+
+def _each(summary: Mapping[str, Any]) -> list[Block]:
+    """Every judge's own mean, failures and distribution of scores."""
+    judges = summary["judges"]
+    rows = []
+    for name, own in judges.items():
+        for lang, record in own["languages"].items():
+            worst, best = (record[f"unscored_as_{end}"]["mean"] for end in (0, 5))
+            rows.append(
+                (
+                    name,
+                    language_name(lang),
+                    Interval.of({**record, "n": record["scored"]}, "mean").text(
+                        number, _WITH_BOUNDS
+                    ),
+                    f"{number(worst)} to {number(best)}",
+                    count(record["scored"]),
+                    count(record["unscored"]),
+                )
+            )
+    blocks: list[Block] = [
+        Table(
+            "Each judge's mean score. Bounds: as if every verdict that is missing had been the "
+            "lowest score, or the highest.",
+            ("Judge", "Answers in", "Mean", "Bounds", "Scored", "Unscored"),
+            rows,
+            labels=2,
+        )
+    ]
+    scores = sorted({score for own in judges.values() for score in own["scores"]}, key=float)
+    if len(scores) <= 6:
+        cells = [
+            (name, *(count(own["scores"].get(score, 0)) for score in scores), count(own["failed"]))
+            for name, own in judges.items()
+        ]
+        caption = "How often each score was given, and how many verdicts failed."
+        blocks.append(Table(caption, ("Judge", *scores, "Failed"), cells))
+    failed = [(name, own["unscored"]) for name, own in judges.items() if own["failed"]]
+    blocks += [
+        Text(
+            f"Why {name} has no score: "
+            + listed(f"{reason} ({count(times)})" for reason, times in reasons.items())
+            + "."
+        )
+        for name, reasons in failed
+    ]
+    return blocks + _axes(judges)
+
+
+def _axes(judges: Mapping[str, Any]) -> list[Block]:
+    rows = [
+        (
+            name,
+            language_name(lang),
+            *(Interval.of(record, "mean").text(number, _WITH_BOUNDS) for record in axes.values()),
+        )
+        for name, own in judges.items()
+        for lang, axes in (own["axes"] or {}).items()
+    ]
+    if not rows:
+        return []
+    axes = next(iter(next(own["axes"] for own in judges.values() if own["axes"]).values()))
+    caption = (
+        "Apart from the whole score: how far answers keep to the charter, take care of facts, "
+        "help, and refuse (0 never, 5 outright)."
+    )
+    head = ("Judge", "Answers in", *(spaced(axis).capitalize() for axis in axes))
+    return [Table(caption, head, rows, labels=2)]
+
+
+def _pairs(found: Mapping[str, Any]) -> list[Block]:
+    pairs = found["pairs"]
+    tested = [pair for pair in pairs if pair["difference"].get("p") is not None]
+    corrected = dict(
+        zip(
+            (tuple(pair["judges"]) for pair in tested),
+            holm([pair["difference"]["p"] for pair in tested]),
+            strict=True,
+        )
+    )
+    rows = []
+    for pair in pairs:
+        difference = Interval.of(pair["difference"])
+        rows.append(
+            (
+                " and ".join(pair["judges"]),
+                count(pair["n"]),
+                percent(pair["same"]["rate"]),
+                *(
+                    Interval.of(pair[key]).text(number, _WITH_BOUNDS)
+                    for key in ("kappa", "kappa_quadratic", "spearman", "distance")
+                ),
+                f"{signed(difference.value)} ({bounds(difference, signed)})",
+                probability(corrected.get(tuple(pair["judges"]))),
+            )
+        )
+    head = ("Judges", "Answers", "Same score", "Kappa", "Quadratic kappa", "Spearman")
+    caption = (
+        "Each two judges. Kappa and Spearman's rho are 1 where they agree and 0 where only chance "
+        "does; the distance is the mean absolute difference, the last difference the second "
+        "judge's mean minus the first one's, with p corrected for the number of pairs (Holm)."
+    )
+    return [Table(caption, (*head, "Distance", "Difference", "p"), rows)]
+
+
+def _all(found: Mapping[str, Any]) -> Block:
+    own = found["all"]
+    rows = [
+        ("Krippendorff's alpha, ordinal", _record(own["alpha"])),
+        ("Intraclass correlation, one judge", _record(own["icc"])),
+        ("Intraclass correlation, the panel's mean", _record(own["icc_panel"])),
+        ("Fleiss' kappa", f"{number(own['fleiss'])} (z {number(own['z'])})"),
+    ]
+    caption = f"All judges together, on the {count(own['n'])} answers that each of them scored."
+    return Table(caption, ("Coefficient", "Value"), rows)
+
+
+def _errors(found: Mapping[str, Any]) -> list[Block]:
+    errors = found["errors"]
+    rows = [
+        (name, *_against(own))
+        for name, own in (*errors["judges"].items(), ("The panel", errors["panel"]))
+        if own is not None
+    ]
+    blocks: list[Block] = [
+        Table(
+            f"Beside the mean of {listed(found['people'])}. Bias: the judge's score minus theirs; "
+            "distance: its mean size, whatever its sign.",
+            ("Judge", "Answers", "Bias", "Distance", "Spearman"),
+            rows,
+        )
+    ]
+    if errors["effective"] is not None:
+        blocks.append(
+            Text(
+                f"The errors of two of these judges share {percent(errors['common'])} of their "
+                f"variance: {len(errors['judges'])} judges are worth {number(errors['effective'])} "
+                "with independent errors."
+            )
+        )
+    return blocks
+
+
+def _against(own: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        count(own["bias"]["n"]),
+        Interval.of(own["bias"]).text(signed, _WITH_BOUNDS),
+        *(Interval.of(own[key]).text(number, _WITH_BOUNDS) for key in ("distance", "spearman")),
+    )
+
+
+def _themselves(found: Mapping[str, Any]) -> list[Block]:
+    """A judge beside itself: samples of one verdict, and prompts in two languages."""
+    blocks: list[Block] = []
+    if found["samples"]:
+        rows = [
+            (name, count(own["n"]), percent(own["same"]["rate"]), _record(own["alpha"]))
+            for name, own in found["samples"].items()
+        ]
+        caption = "Samples of one verdict: how often they are all the same, and their agreement."
+        blocks.append(Table(caption, ("Judge", "Verdicts", "All the same", "Alpha"), rows))
+    if found["prompt_languages"]:
+        rows = [
+            (
+                name,
+                count(own["n"]),
+                Interval.of(own["difference"]).text(signed, _WITH_BOUNDS),
+                percent(own["same"]["rate"]),
+            )
+            for name, own in found["prompt_languages"].items()
+        ]
+        caption = (
+            "Asked in the other language than the answer's, minus asked in the answer's own: a "
+            "judge that scores by its prompt's language shows it here."
+        )
+        blocks.append(Table(caption, ("Judge", "Answers", "Difference", "Same score"), rows))
+    return blocks
+
+
+def _record(record: Mapping[str, Any] | None) -> str:
+    return DASH if record is None else Interval.of(record).text(number, _WITH_BOUNDS)
