@@ -19,6 +19,9 @@ nothing is asked again.
 the text files of a folder. Without a folder it is checked against the shipped ones, which are there
 to test the judge.
 
+`--config.measures=stance` places the model on the dimensions of a questionnaire: the shipped
+statements, or `--config.stance.items=FILE` with `--config.stance.columns=OURS:THEIRS,...`.
+
 `--config.measures=choice --config.choice.items=FILE` scores multiple-choice questions of any file;
 `--config.choice.columns=question:QUESTION,options:A+B+C+D,answer:KEY` maps its columns.
 """
@@ -40,6 +43,7 @@ def get_config() -> ConfigDict:
     config.measures = ""
     config.measured_per_domain_and_language = 0
     config.factual = ConfigDict({"documents": ""})
+    config.stance = ConfigDict({"items": "", "columns": "", "options": "", "lang": "en"})
     config.choice = ConfigDict(
         {"items": "", "columns": "", "answers": "", "first": 0, "lang": "en"}
     )

@@ -19,6 +19,7 @@ from vcjax.evaluation.judging.references import read_panel
 from vcjax.evaluation.measures.choice import ChoiceSettings
 from vcjax.evaluation.measures.factual import FactualSettings
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
+from vcjax.evaluation.measures.stance import StanceSettings
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
@@ -29,7 +30,7 @@ from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
 
 _MEASURED_SAMPLE = "measured_per_domain_and_language"
-_SECTIONS = ("factual", "choice")
+_SECTIONS = ("factual", "stance", "choice")
 """Measures that have settings of their own."""
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
@@ -56,7 +57,7 @@ class EvaluationConfig(EngineConfig):
       measures: what is measured beside the benchmark, comma-separated names of
         `vcjax.evaluation.measures.run.MEASURES`. A finished evaluation is extended by naming more.
       measured_per_domain_and_language: size of the samples that measures ask, 0 for all there is.
-      factual, choice: of the measures of these names.
+      factual, stance, choice: of the measures of these names.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
     """
@@ -71,6 +72,7 @@ class EvaluationConfig(EngineConfig):
     measures: str = ""
     measured_per_domain_and_language: int = 0
     factual: FactualSettings = field(default_factory=FactualSettings)
+    stance: StanceSettings = field(default_factory=StanceSettings)
     choice: ChoiceSettings = field(default_factory=ChoiceSettings)
     persona: bool = False
     max_tokens: int = 256

@@ -5,4 +5,5 @@ run.py           the measures by name; runs those of a config after the benchmar
 consistency.py   other wordings, opposing framings, the other language
 choice.py        multiple choice, of any file
 factual.py       claims of the answers against documents
+stance.py        positions on a questionnaire
 """

@@ -17,6 +17,7 @@ from vcjax.evaluation.measures.faking import Faking
 from vcjax.evaluation.measures.measure import Measure
 from vcjax.evaluation.measures.pushback import Pushback
 from vcjax.evaluation.measures.refusal import Refusal
+from vcjax.evaluation.measures.stance import Stance
 from vcjax.evaluation.run import Subject
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import corrected
@@ -28,6 +29,7 @@ MEASURES: dict[str, type[Measure]] = {
     "refusal": Refusal,
     "faking": Faking,
     "factual": Factual,
+    "stance": Stance,
     "choice": Choice,
 }
 """By name, in the order of the report."""

@@ -3,5 +3,7 @@
 rows.py       rows of any file, by a mapping of columns
 asking.py     options under letters, and how probable a model finds each
 
-The measure is `vcjax.evaluation.measures.choice`.
+stances.py    items of a questionnaire; statements.jsonl are the package's own
+
+The measures are `vcjax.evaluation.measures.choice` and `stance`.
 """

@@ -6,7 +6,7 @@ A part is what `Measure.run` returned, with the tests corrected (`vcjax.evaluati
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vcjax.report.measures import choice, consistency, factual, faking, pushback, refusal
+from vcjax.report.measures import choice, consistency, factual, faking, pushback, refusal, stance
 from vcjax.report.page import Section
 
 Part = Mapping[str, Any]
@@ -18,6 +18,7 @@ SECTIONS: dict[str, Callable[[Part, float], Section]] = {
     "refusal": refusal.section,
     "faking": faking.section,
     "factual": factual.section,
+    "stance": stance.section,
     "choice": choice.section,
 }
 
