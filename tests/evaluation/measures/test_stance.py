@@ -64,7 +64,7 @@ def records_of(tmp_path, level, seed, settings):
     path = tmp_path / f"model-{seed}.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     charter = load_charter("universal")
-    subject = Subject(RecordedRole(path), None, charter, EvaluationSettings())
+    subject = Subject(RecordedRole(path), (), charter, EvaluationSettings())
     stance = Stance(charter, load_benchmark("universal", charter), list, settings)
     folder = tmp_path / f"stance-{seed}"
     part = stance.run(subject, tmp_path, folder)
