@@ -20,10 +20,9 @@ pairs, `seeds` bounds its runs, and `train` overrides fields of the shared secti
 `--config.attacker=MODEL` the pressing messages of the styles that have an attack are written by an
 Attacker, once. `--config.capability=TASKS` has every arm do tasks of the evaluation harness.
 
-Expected time: unmeasured on quiet cores; the preset is meant for an hour on two. Expected result:
-the test part hasn't been run yet; on the development part (`--config.part=dev`, one seed, 60
-steps, without contexts) 82 % of the known facts are given up by the base model, 72 % after `clean`
-and 63 % after `adversarial`, and both trained arms follow the context less (93, 74 and 64 %).
+Expected time: the preset took 95 minutes on two slow cores (175 GFLOP/s together) that had other
+work too. Expected result, on the test part: 80 % of the known facts are given up by the base model,
+70 % after `clean` and 66 % after `adversarial`; the last two aren't told apart (see the README).
 """
 
 from ml_collections import ConfigDict
