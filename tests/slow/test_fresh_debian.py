@@ -30,6 +30,7 @@ PART = (
     "evaluation/claims/test_passages.py",
     "evaluation/comparison/test_differences.py",
     "evaluation/facts/test_fact.py",
+    "evaluation/judging/test_panel.py",
     "evaluation/measures/test_consistency.py",
     "evaluation/options/test_rows.py",
     "generate/test_constraints.py",
