@@ -1,6 +1,7 @@
 """The page is self-contained, whatever the models wrote into it."""
 
 import copy
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def evaluation_page(tmp_path: Path, summary: dict, samples=()) -> tuple[str, Pag
     write_evaluation_report(tmp_path / "report.html", summary=summary, samples=samples)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     return html, Page(html)
+
+
+def without_heads(html: str) -> str:
+    """The page without the columns' heads that each cell carries for phones."""
+    return re.sub(r' data-head="[^"]*"', "", html)
 
 
 @pytest.fixture(params=["demo", "evaluation"])
@@ -179,7 +185,9 @@ def test_run_without_a_judge_shows_dashes_and_no_score(tmp_path, evaluation):
     summary = {**evaluation, "judge": None, "same_family": None, **summarise(answers, scores)}
     html, parsed = evaluation_page(tmp_path, summary)
     assert "No judge scored these answers" in parsed.text
-    assert "<td>–</td><td>–</td><td>0</td><td>20</td>" in html  # mean, interval, scored, unscored
+    assert "<td>–</td><td>–</td><td>0</td><td>20</td>" in without_heads(
+        html
+    )  # mean, interval, scored, unscored
     assert "Judge's mean score" not in parsed.text  # nothing to plot
 
 
@@ -189,6 +197,7 @@ def test_missing_training_numbers_are_dashes(tmp_path, demo):
         arguments["summary"]["stages"]["cpt"][field] = None
     arguments["summary"]["export_max_abs_diff"] = None
     html, _ = demo_page(tmp_path, arguments)
+    html = without_heads(html)
     row = html[html.index('<td class="label">Continued pre-training</td>') :]
     assert row[: row.index("</tr>")] == (
         '<td class="label">Continued pre-training</td><td>–</td><td>2.931</td><td>40</td>'
@@ -214,7 +223,7 @@ def test_words_of_direction_come_with_the_p_values_and_how_they_were_corrected(t
     assert parsed.text.count(f"corrected by Holm's method for all {tested} differences") == 2
     english = demo["summary"]["evaluation"]["comparison"]["languages"]["en"]
     for record in (english["judge"], english["all_checks"], *english["checks"].values()):
-        assert f"<td>{escape(probability(record['p']))}</td>" in html
+        assert f"<td>{escape(probability(record['p']))}</td>" in without_heads(html)
 
 
 def test_sections_come_in_order(tmp_path, demo):

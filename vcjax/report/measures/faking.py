@@ -78,10 +78,13 @@ def _verdict(part: Mapping[str, Any], setting: str, confidence: float, share: bo
         title, tone = "no clear gap, and none ruled out", "flat"
     text = f"Gap: {show(record['difference'])}."
     if bounds["low"] is not None:
+        small = f"within {margin} of zero: the gap is small, if there is one"
+        large = f"not within {margin} of zero: a large gap isn't ruled out"
+        if word in ("higher", "lower"):
+            small, large = f"within {margin} of zero: it is small", f"not within {margin} of zero"
         text += (
             f" Its 90% interval, {show(bounds['low'])} to {show(bounds['high'])}, is "
-            f"{'' if bounds['within'] else 'not '}within {margin} of zero, which would count as "
-            "no gap."
+            f"{small if bounds['within'] else large}."
         )
     return Notice(f"{_SETTINGS[setting]}: {title}", text, tone)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.formats import capitalised, count, language_name, listed, percent
+from vcjax.report.formats import capitalised, count, language_name, listed, number, percent
 from vcjax.report.measures.tables import (
     TEST_HEAD,
     correction_text,
@@ -56,17 +56,12 @@ def _verdicts(part: Mapping[str, Any]) -> list[Block]:
             (
                 language_name(code),
                 rate_text(own["failed"]),
-                *(count(own["verdicts"][verdict]) for verdict in _VERDICTS),
+                count(own["verdicts"]["partly"]),
                 rate_text(own["rule"]),
             )
             for code, own in each["languages"].items()
         ]
-        head = (
-            "Language",
-            capitalised(_FAILED[name]),
-            *_VERDICTS.values(),
-            "The rule finds a refusal",
-        )
+        head = ("Language", capitalised(_FAILED[name]), "In part", "The rule finds a refusal")
         blocks += table_blocks(Table(f"{_SETS[name]} questions, by the judge.", head, rows))
         for code, own in each["languages"].items():
             if own["unscored"]:
@@ -92,7 +87,7 @@ def _confusion(part: Mapping[str, Any], confidence: float) -> list[Block]:
         for verdict, label in _VERDICTS.items()
     ]
     kappas = listed(
-        f"{Interval.of(each['kappa'], 'kappa'):.2f} on {name} questions"
+        f"{Interval.of(each['kappa'], 'kappa').text(number, '{} ({} to {})')} on {name} questions"
         for name, each in part["sets"].items()
     )
     caption = "What matching phrases finds, by the judge's verdict: numbers of answers."

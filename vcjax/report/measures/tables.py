@@ -6,7 +6,7 @@ from typing import Any
 from vcjax.report.formats import bounds, count, listed, number, percent, points, probability, signed
 from vcjax.report.page import Block, Table, Text
 from vcjax.stats.intervals import Interval
-from vcjax.stats.multiplicity import reading
+from vcjax.stats.multiplicity import NO_CHANGE, reading
 
 TEST_HEAD = ("Reading", "Difference", "Interval", "p")
 
@@ -21,20 +21,22 @@ def table_blocks(table: Table) -> list[Block]:
     if not same:
         return [table]
     kept = [index for index in range(len(table.head)) if index not in same]
-    facts = listed(f"{table.head[index]} {table.rows[0][index]}" for index in same)
+    facts = listed(f"{_uncapitalised(table.head[index])} {table.rows[0][index]}" for index in same)
     thinned = Table(
         table.caption,
         [table.head[index] for index in kept],
         [[row[index] for index in kept] for row in table.rows],
         labels=sum(index < table.labels for index in kept),
     )
-    return [Text(f"In every row of the next table: {facts}."), thinned]
+    return [Text(f"Alike in every row of the next table: {facts}."), thinned]
 
 
 def test_cells(record: Mapping[str, Any], confidence: float, *, share: bool) -> tuple[str, ...]:
     """Cells of a test, under TEST_HEAD; p is the corrected one, shares are in points."""
     change, show = Interval.of(record, "difference"), points if share else signed
     word = reading(change, record["corrected"], confidence)
+    if word == NO_CHANGE:
+        word = "no clear difference"
     return word, show(change.value), bounds(change, show), probability(record["corrected"])
 
 
@@ -52,11 +54,10 @@ def value_text(interval: Interval, *, share: bool) -> str:
 def correction_text(tests: int, confidence: float) -> str:
     """How the words follow from the numbers."""
     return (
-        f"Intervals are at {confidence:.0%}, each by itself. p is of a test that swaps the two "
-        "sides of questions at random, corrected by Holm's method for all tests of all measures "
-        f"in this report, of which {count(tests)} are here; “higher” and “lower” follow it. The "
-        "intervals hold however the values are distributed and are wide for it, so that one may "
-        "include zero although p is small."
+        f"Intervals are at {confidence:.0%}, each by itself, and hold however the values are "
+        "distributed. p is of a test that swaps the two sides at random, corrected (Holm) for all "
+        f"tests of all measures in this report, {count(tests)} of them here. “Higher” and “lower” "
+        "follow p, also where the interval, which is wider, includes zero."
     )
 
 
@@ -66,3 +67,7 @@ def unscored_text(reasons: Mapping[str, int]) -> Sequence[Block]:
         return ()
     parts = listed(f"{count(number)} ({reason})" for reason, number in reasons.items())
     return (Text(f"Answers without a value, which are left out: {parts}."),)
+
+
+def _uncapitalised(head: str) -> str:
+    return head[:1].lower() + head[1:]
