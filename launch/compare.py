@@ -2,6 +2,12 @@
 
 python -m launch.compare --runs=runs/before,runs/after --workdir=runs/compare
 
+A run is a workdir of `launch.evaluate`, or a log of another tool, known by its content: Inspect's
+.eval or JSON, lm-eval's samples_*.jsonl or their folder, promptfoo's results as JSON (FILE#PROVIDER
+where it has several), PyRIT's exported conversations.
+
+python -m launch.compare --runs=a.eval,b.eval --metric=match --domain=topic --workdir=runs/compare
+
 Leaves `comparison.json`, `report.html` and `lineage.json`. Intervals count questions of one domain
 as alike; what is called higher or lower is so after Holm's correction. With `--charter` its rule
 checks are run anew on the answers of all runs.
@@ -13,10 +19,14 @@ from absl import flags
 
 from vcjax.core.script import run
 
-RUNS = flags.DEFINE_list("runs", None, "Finished evaluations, the baseline first.", required=True)
+RUNS = flags.DEFINE_list("runs", None, "Finished runs, the baseline first.", required=True)
 NAMES = flags.DEFINE_list("names", [], "What the report calls the runs.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The comparison's workdir.", required=True)
 CHARTER = flags.DEFINE_string("charter", "", "Whose rule checks are run anew on all answers.")
+METRIC = flags.DEFINE_string("metric", "", "Of logs: the score that is compared.")
+DOMAIN = flags.DEFINE_string("domain", "", "Of logs: the field that has a sample's domain.")
+LANGUAGE = flags.DEFINE_string("language", "", "Of logs: the field that has a sample's language.")
+SCALE = flags.DEFINE_list("scale", [], "Of logs: the ends of the scale of scores, as LOW,HIGH.")
 CONFIDENCE = flags.DEFINE_float("confidence", 0.95, "Of the intervals and of the whole report.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the intervals' draws.")
 
@@ -29,6 +39,10 @@ def main() -> None:
         runs=tuple(RUNS.value),
         names=tuple(NAMES.value),
         charter=CHARTER.value,
+        metric=METRIC.value,
+        domain=DOMAIN.value,
+        language=LANGUAGE.value,
+        scale=tuple(SCALE.value),
         confidence=CONFIDENCE.value,
         seed=SEED.value,
     )

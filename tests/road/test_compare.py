@@ -8,6 +8,7 @@ import pytest
 
 from tests.evaluation.comparison.conftest import questions, workdir  # noqa: F401  (a fixture)
 from tests.evaluation.comparison.test_analysis import noisy
+from tests.evaluation.comparison.test_logs import LOGS
 from tests.processes import ROOT
 from tests.scripts import ran
 from vcjax.core.lineage import verify
@@ -19,7 +20,7 @@ try:
     runpy.run_module("launch.compare", run_name="__main__", alter_sys=True)
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {{"jax", "jaxlib", "flax", "optax", "orbax", "torch", "transformers", "tokenizers"}}
+heavy = {{"inspect_ai", "jax", "jaxlib", "flax", "optax", "orbax", "torch", "transformers"}}
 print(sorted(heavy & {{name.partition(".")[0] for name in sys.modules}}))
 """
 
@@ -57,8 +58,10 @@ def test_it_leaves_numbers_a_report_and_lineage_and_does_nothing_twice(runs, tmp
     assert (out / "report.html").stat().st_mtime_ns > before
 
 
-def test_it_imports_neither_jax_nor_a_model(runs, tmp_path):
-    arguments = [f"--runs={runs[0]},{runs[1]}", f"--workdir={tmp_path / 'out'}"]
+def test_it_imports_neither_jax_nor_a_model(tmp_path):
+    """Nor the tool whose logs it reads."""
+    logs = ",".join(str(LOGS / f"inspect/{name}.eval") for name in ("baseline", "better"))
+    arguments = [f"--runs={logs}", "--metric=match", f"--workdir={tmp_path / 'out'}"]
     program = IMPORTED.format(arguments=arguments)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
@@ -74,6 +77,7 @@ def test_it_imports_neither_jax_nor_a_model(runs, tmp_path):
         (["--runs={0}"], "--runs: name at least two runs"),
         (["--runs={0},{1}", "--names=a"], "--names: 1 names for 2 runs"),
         (["--runs={0},{1}", "--charter=universl"], "did you mean 'universal'?"),
+        (["--runs={0},{1}", "--scale=5,0"], "--scale: '5,0' is not LOW,HIGH; e.g. 0,5"),
         (["--runs={0},{1}", "--confidence=95"], "--confidence: 95.0 is not between 0 and 1"),
     ],
 )

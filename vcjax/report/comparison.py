@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vcjax.evaluation.comparison.differences import ALL, LEAST_CLUSTERS
+from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
+from vcjax.evaluation.comparison.workdirs import TOOL
 from vcjax.report.changes import TONES
 from vcjax.report.formats import (
     DASH,
@@ -47,11 +49,15 @@ def write_comparison_report(path: str | os.PathLike, *, comparison: Mapping[str,
     """
     baseline, *others = [run["name"] for run in comparison["runs"]]
     questions = comparison["questions"]
-    asked = [f"{count(n)} in {_language(lang)}" for lang, n in questions["languages"].items()]
+    asked = [
+        f", {count(n)} in {language_name(lang)}"
+        for lang, n in questions["languages"].items()
+        if lang != ANY_LANGUAGE
+    ]
     opening: list[Block] = [
         Text(
             f"{listed(others)} {'is' if len(others) == 1 else 'are'} compared with {baseline}, "
-            f"question by question: {count(questions['compared'])} questions ({', '.join(asked)}). "
+            f"question by question: {count(questions['compared'])} questions{''.join(asked)}. "
             f"{_judged(comparison)}"
         ),
         *(Notice("How the runs were made comparable", note) for note in comparison["notes"]),
@@ -86,6 +92,8 @@ def _judged(comparison: Mapping[str, Any]) -> str:
     judges = [run["about"].get("judge") for run in comparison["runs"]]
     if "judge" not in comparison["measures"]:
         return "No judge's scores are compared."
+    if any(run["tool"] != TOOL for run in comparison["runs"]):
+        return f"What is compared is the score “{judges[0]}”."
     return f"The judge was {judges[0]}." if judges[0] else ""
 
 
@@ -468,6 +476,8 @@ def _languages_of(own: Mapping[str, Any]) -> list[str]:
 
 
 def _language(lang: str) -> str:
+    if lang == ANY_LANGUAGE:
+        return "all questions"
     return "all languages" if lang == ALL else language_name(lang)
 
 

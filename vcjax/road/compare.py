@@ -12,6 +12,7 @@ from vcjax.core.run import Run
 from vcjax.core.stores import on_disk
 from vcjax.evaluation.comparison.analysis import compare_runs
 from vcjax.evaluation.comparison.comparable import with_checks, without_scores
+from vcjax.evaluation.comparison.logs.samples import LogOptions
 from vcjax.evaluation.comparison.reading import read_runs
 from vcjax.report.comparison import write_comparison_report
 
@@ -23,9 +24,12 @@ class ComparisonConfig:
     """What `launch.compare` takes as flags.
 
     Attributes:
-      runs: workdirs of finished evaluations; the first is the baseline.
+      runs: workdirs of finished evaluations, or logs of other tools; the first is the baseline.
       names: what the report calls them; empty takes those of their folders.
       charter: whose checks are run anew on the answers of all runs; empty takes those recorded.
+      metric: of logs, the score that is compared.
+      domain, language: of logs, the fields of a sample that have its domain and its language.
+      scale: of logs, the ends of the scale as `LOW,HIGH`; empty takes 0,1 where all are within.
       confidence: of all intervals, and of the whole report where nothing changed.
       seed: of the intervals' draws.
     """
@@ -33,12 +37,31 @@ class ComparisonConfig:
     runs: tuple[str, ...]
     names: tuple[str, ...] = ()
     charter: str = ""
+    metric: str = ""
+    domain: str = ""
+    language: str = ""
+    scale: tuple[str, ...] = ()
     confidence: float = 0.95
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise UserError(f"--confidence: {self.confidence} is not between 0 and 1")
+        _ = self.log_options
+
+    @property
+    def log_options(self) -> LogOptions:
+        """How logs are read. Raises: UserError for a scale that is none."""
+        scale = None
+        if self.scale:
+            try:
+                low, high = map(float, self.scale)
+            except ValueError:
+                low = high = 0.0
+            if not low < high:
+                raise UserError(f"--scale: {','.join(self.scale)!r} is not LOW,HIGH; e.g. 0,5")
+            scale = (low, high)
+        return LogOptions(self.metric, self.domain, self.language, scale)
 
 
 def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, Any]:
@@ -57,7 +80,7 @@ def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, A
     if (found := run.finished(result=RESULT)) is not None:
         return found
     charter = load_charter(config.charter) if config.charter else None
-    runs = read_runs(config.runs, config.names)
+    runs = read_runs(config.runs, config.names, config.log_options)
     if charter is not None:
         charters = {each.identity.get("charter") for each in runs} - {None}
         runs = [with_checks(each, charter) for each in runs]

@@ -55,6 +55,7 @@ def test_what_is_no_finished_evaluation_is_a_users_mistake(workdir, tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         read_run(tmp_path / "absent", "x")
     (unfinished := tmp_path / "unfinished").mkdir()
+    shutil.copy(folder / "answers.jsonl", unfinished)
     with pytest.raises(UserError, match=r"no lineage\.json"):
         read_run(unfinished, "x")
     other = tmp_path / "other"
