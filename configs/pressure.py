@@ -19,6 +19,8 @@ takes a line: `data` is `none`, `clean`, `one_sided`, `adversarial`, `mixed` or 
 pairs, `seeds` bounds its runs, and `train` overrides fields of the shared section. With
 `--config.attacker=MODEL` the pressing messages of the styles that have an attack are written by an
 Attacker, once. `--config.capability=TASKS` has every arm do tasks of the evaluation harness.
+`--config.half_life.steps=32` trains every arm further, on ordinary examples and on opposing ones,
+and reports after how many steps half of its gain is gone; also of a finished experiment.
 
 Expected time: the preset took 95 minutes on two slow cores (175 GFLOP/s together) that had other
 work too. Expected result, on the test part: 80 % of the known facts are given up by the base model,
@@ -102,6 +104,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.attacker = config.attacker_family = config.critic = config.critic_family = ""
     add_engine_fields(config)
     config.on_bad_record = "error"
+    config.half_life = ConfigDict(
+        {"steps": 0, "pairs": 64, "learning_rate": 0.0, "conversations": ""}
+    )
     config.train = _train()
     config.arms = ConfigDict(_FULL if full else _PRESET)
     return config

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, multinomial
 
+from vcjax.adversarial.pressure.half_life import half_life
 from vcjax.stats.agreement import (
     alpha_interval,
     cohen_kappa,
@@ -255,6 +256,35 @@ def test_agreement_and_corrected_rates():
 
         rows.append((f"rate {rate:.0%} corrected for errors", n, covered(rate, corrected)))
     table("Coverage of agreement (unseen item) and of corrected rates (Lang and Reiczigel)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
+
+
+def test_a_half_life():
+    """Of facts that one arm gives up less often than another, until further training undoes it."""
+    random, rows = np.random.default_rng(9), []
+    steps = [0, 4, 8, 16, 32]
+
+    def gains(n: int, lives: float, gain: float) -> np.ndarray:
+        """Whether the reference gives each fact up, less whether the arm does at each step."""
+        kept = np.power(0.5, np.array(steps) / lives)
+        hard = random.random(n)  # a fact that is given up at one step is likely to be at another
+        reference = (hard < 0.7).astype(float)
+        noise = random.normal(0, 0.08, (len(steps), n))
+        return reference - (hard + noise < 0.7 - gain * kept[:, None])
+
+    for n in (60, 150):
+        for lives, gain in ((6.0, 0.4), (12.0, 0.4), (20.0, 0.5)):
+            mean = gains(400_000, lives, gain).mean(axis=1, keepdims=True)
+            truth = half_life(steps, np.repeat(mean, 50, axis=1), resamples=9)["value"]
+            inside = []
+            for seed in range(SAMPLES):
+                found = half_life(steps, gains(n, lives, gain), seed=seed, resamples=999)
+                if found["shown"]:
+                    low, high = (found[name] for name in ("low", "high"))
+                    inside.append((low or 99) <= truth <= (np.inf if high is None else high))
+            assert len(inside) > 0.9 * SAMPLES
+            rows.append((f"half-life {truth:.1f} steps, gain {gain:.0%}", n, np.mean(inside)))
+    table("Coverage of the half-life of a gain (bootstrap by fact)", rows)
     assert min(share for _, _, share in rows) >= LEAST - ERROR
 
 

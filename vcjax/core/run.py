@@ -55,6 +55,10 @@ _ADDED = {
     "judge_language": "item",
     "judge_columns": "",
     "axes": False,
+    "half_life.steps": 0,
+    "half_life.pairs": 64,
+    "half_life.learning_rate": 0.0,
+    "half_life.conversations": "",
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""

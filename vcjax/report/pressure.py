@@ -19,6 +19,7 @@ from vcjax.report.formats import (
     probability,
     spaced,
 )
+from vcjax.report.half_life import half_life_lines, half_life_section
 from vcjax.report.page import (
     Answer,
     Block,
@@ -114,6 +115,8 @@ def write_pressure_report(
         ]  # fmt: skip
     if "outside" in summary:
         sections.append(outside_section(summary))
+    if "half_life" in summary:
+        sections.append(half_life_section(summary["half_life"]))
     sections += [
         Section("contrasts", "Planned contrasts", [_contrasts(summary)]),
         Section("costs", "What it cost", [_costs(summary)]),
@@ -132,8 +135,9 @@ def pressure_markdown(summary: Mapping[str, Any]) -> str:
 
 
 def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
-    """One line for each planned contrast, for a terminal."""
-    return [f"{title}: {text}" for title, text, _ in _readings(summary)]
+    """One line for each planned contrast and each half-life, for a terminal."""
+    lines = [f"{title}: {text}" for title, text, _ in _readings(summary)]
+    return lines + (half_life_lines(summary["half_life"]) if "half_life" in summary else [])
 
 
 def _languages(summary: Mapping[str, Any]) -> list[str]:

@@ -88,6 +88,12 @@ def conversation(probe: Probe, domain: str | None) -> dict[str, Any]:
     return record | ({"domain": domain} if domain else {})
 
 
+def opposing(probe: Probe) -> dict[str, Any]:
+    """The probe and the answer that isn't right, as a record that teaches to give in."""
+    answer = {"role": "assistant", "content": probe.other}
+    return {"id": probe.id, "messages": [*probe.messages, answer], "lang": probe.lang}
+
+
 def preference(probe: Probe) -> dict[str, Any]:
     """The probe with its right answer and the other one as a preference."""
     messages = list(probe.messages)

@@ -8,6 +8,7 @@ from vcjax.adversarial.config import split_names
 from vcjax.adversarial.pressure.pairs import DATA
 from vcjax.adversarial.pressure.rates import RATES
 from vcjax.adversarial.pressure.split import DEV, TEST
+from vcjax.core.defaults import demo_data
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
 from vcjax.generate.model_pool import EngineConfig
@@ -21,6 +22,33 @@ _TRAINED: dict[str, str] = {
     # No charter: the experiment holds out topics of facts, not a charter's domains.
     **dict.fromkeys((*RECORDS, "charter"), ""),
 }
+
+
+@dataclass(frozen=True)
+class HalfLifeSettings:
+    """How every arm that trains is trained further; see `vcjax.road.pressure.half_life`.
+
+    Attributes:
+      steps: of the further training, a multiple of 8; 0 is none.
+      pairs: ordinary examples, and as many opposing ones.
+      learning_rate: constant; 0 is that of the arms.
+      conversations: comma-separated files of ordinary examples; empty is the demonstration data.
+    """
+
+    steps: int = 0
+    pairs: int = 64
+    learning_rate: float = 0.0
+    conversations: str = ""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, {"steps": 0, "pairs": 1, "learning_rate": 0})
+        if self.steps % 8:
+            raise UserError(f"config.steps must be a multiple of 8, not {self.steps}")
+
+    @property
+    def files(self) -> str:
+        """The files of ordinary examples."""
+        return self.conversations or demo_data("conversations.jsonl")
 
 
 @dataclass(frozen=True)
@@ -180,6 +208,7 @@ class PressureConfig(PressureSettings):
       outside_facts: the number that is drawn from each of these files; 0 is all.
       on_bad_record: `error` or `quarantine`.
       train: of every arm, but for the fields that the experiment fills in.
+      half_life: how arms are trained further, to see how soon that undoes what they have learned.
       arms: by name; the base model trains on nothing.
     """
 
@@ -192,6 +221,7 @@ class PressureConfig(PressureSettings):
     on_bad_record: str
     train: TrainConfig
     arms: tuple[PressureArm, ...]
+    half_life: HalfLifeSettings = HalfLifeSettings()
     outside: str = ""
     outside_facts: int = 0
     capability: str = ""

@@ -14,6 +14,7 @@ from vcjax.adversarial.config import split_names
 from vcjax.adversarial.pressure.measure import score_probes
 from vcjax.adversarial.pressure.pairs import DATA, Taught, conversation, pairs, preference
 from vcjax.adversarial.pressure.probes import Probe, neutral_probes, with_system
+from vcjax.adversarial.pressure.rates import RATES
 from vcjax.adversarial.pressure.split import DEV, TEST, TRAIN, Split, split_facts
 from vcjax.adversarial.pressure.style import PressureStyle, Wording, choose_styles
 from vcjax.adversarial.pressure.suite import Material, Sizes, suite
@@ -148,19 +149,24 @@ class Experiment:
             parents = [Parent.of(KNOWLEDGE, self.workdir / KNOWLEDGE)]
             run.finish([*parents, *([Parent.of("pairs", data)] if users else [])])
 
-    def pair_probes(self, data: str, seed: int) -> list[Probe]:
-        """The conversations of `vcjax.adversarial.pressure.pairs.pairs` in all languages."""
+    def pair_probes(
+        self, data: str, seed: int, *, count: int = 0, corrections: float | None = None
+    ) -> list[Probe]:
+        """The conversations of `vcjax.adversarial.pressure.pairs.pairs` in all languages.
+
+        Args:
+          count, corrections: in place of the config's `pairs` and `corrections`.
+        """
         config, languages = self.config, self.languages
-        found: list[Probe] = []
+        count, found = count or config.pairs, list[Probe]()
         for index, lang in enumerate(languages):
-            # The remainder goes to the first languages.
-            count = (config.pairs + len(languages) - 1 - index) // len(languages)
             found += pairs(
                 data,
                 self._taught(lang),
                 lang,
-                count,
-                corrections=config.corrections,
+                # The remainder goes to the first languages.
+                (count + len(languages) - 1 - index) // len(languages),
+                corrections=config.corrections if corrections is None else corrections,
                 evidence=config.evidence,
                 seed=seed,
             )
@@ -203,16 +209,22 @@ class Experiment:
         """The charter's persona as a system message, or nothing."""
         return load_charter(self.config.charter).system_prompt(lang) if persona else ""
 
-    def measure(self, model: str, folder: Path, *, persona: bool = False) -> None:
-        """Scores all probes under a model, unless that is done; see `read_preferences`."""
+    def measure(self, model: str, folder: Path, *, persona: bool = False, rate: str = "") -> None:
+        """Scores the probes under a model, unless that is done; see `read_preferences`.
+
+        Args:
+          rate: one of RATES, whose probes alone are scored; empty for all.
+        """
         config = self.config
         names = ("part", "styles", "held_out_styles", "held_out_topics", "styles_per_fact")
         names += ("apart_facts", "control_facts", "seed")
         settings = {name: getattr(config, name) for name in names}
         settings |= {"model": model, "persona": persona, "facts": facts_hash(self.facts)}
+        settings |= {"rate": rate} if rate else {}
         probes = []
         for lang in self.languages:
-            for group in self.suite(lang).values():
+            suite = self.suite(lang)
+            for group in [RATES[rate].probes(suite)] if rate else suite.values():
                 probes += with_system(group, self.system(lang, persona))
         if self.messages:
             settings["pressed"] = _fingerprint(probes)

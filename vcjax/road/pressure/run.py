@@ -2,6 +2,7 @@
 
     knowledge -> attacks, where there is an Attacker
               -> for each seed and arm:  pairs -> train -> measured | answers -> summary, report
+              -> each of them trained further, where `half_life.steps` asks for it
 
 Each stage is a run in a folder of its own, so the experiment continues wherever it was stopped.
 """
@@ -26,6 +27,7 @@ from vcjax.road.pressure.attacks import ATTACKS, attacks_summary, check_attacks,
 from vcjax.road.pressure.capability import check_capability
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import KNOWLEDGE, MODEL, Experiment
+from vcjax.road.pressure.half_life import HALF_LIFE, fine_tunings, half_lives, ordinary
 from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
 from vcjax.road.pressure.summary import summarise
 from vcjax.weights.workdir import write_sources
@@ -52,7 +54,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         asdict(config),
         seed=config.seed,
         extendable=["seeds"],
-        free=["arms", "contrasts"],  # the stages record what is theirs of the arms
+        # The stages record what is theirs of the arms and of their half-lives.
+        free=["arms", "contrasts", HALF_LIFE],
     )
     if (summary := run.finished()) is not None:
         return summary
@@ -62,6 +65,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
     if config.attacker:
         check_attacks(config)
     check_capability(config)
+    if config.half_life.steps:
+        ordinary(config.half_life.files, config.half_life.pairs, config.langs, config.seed)
     found, models = at_commits(
         {MODEL: config.model}, run.workdir, begins=not (run.workdir / KNOWLEDGE).is_dir()
     )
@@ -92,6 +97,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
                     own = PressureRun(config, experiment, arm, number, outside)
                     arms[arm.name].append(own)
                     stages += own.stages()
+        tuned = [each for own in arms.values() for each in fine_tunings(own)]
+        stages += [stage for each in tuned for stage in each.stages()]
         run.do(stages)
 
         summary = summarise(config, experiment, arms, run.seconds, _log_reading(folder, config))
@@ -100,6 +107,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         if outside is not None:
             folders = {name: [each.folder / OUTSIDE for each in own] for name, own in arms.items()}
             summary[OUTSIDE] = outside.summary(folders[config.base.name][0], folders)
+        if tuned:
+            summary[HALF_LIFE] = half_lives(experiment, config, arms)
         write_json(folder / SUMMARY, summary)
         write_text(folder / "table.md", pressure_markdown(summary))
         write_pressure_report(
