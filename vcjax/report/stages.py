@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vcjax.report.appendix import lineage_section, sample_section
-from vcjax.report.changes import reading
 from vcjax.report.formats import (
     DASH,
     bounds,
@@ -39,6 +38,7 @@ from vcjax.report.page import (
 from vcjax.report.plots import Row, interval_plot
 from vcjax.report.pressure import trait_notice
 from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import reading
 
 _STAGES = {
     "": "the model as it is",

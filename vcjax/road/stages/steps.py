@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.seeds import derive_seed
-from vcjax.evaluation.summary import compare
+from vcjax.evaluation.comparison.differences import compare
 from vcjax.road.pressure.change import changes
 from vcjax.road.stages.arms import StageRun
 from vcjax.stats.intervals import (
