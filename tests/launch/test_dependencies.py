@@ -148,3 +148,20 @@ def test_a_fresh_machine_runs_a_file_of_each_folder_of_tests():
     folders = {file.parent for file in files if file.parts[0] not in OF_THEIR_OWN}
     assert {Path(name).parent for name in PART} == folders
     assert [name for name in PART + NEAR_JAX if not (tests / name).exists()] == []
+
+
+def test_every_file_that_is_no_python_is_in_the_wheel_too():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packed = {
+        path
+        for package, patterns in config["options.package_data"].items()
+        for pattern in patterns.split(",")
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern.strip())
+    }
+    files = {
+        path
+        for path in (ROOT / "vcjax").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert files <= packed, sorted(map(str, files - packed))
