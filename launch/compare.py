@@ -11,14 +11,17 @@ python -m launch.compare --runs=a.eval,b.eval --metric=match --domain=topic --wo
 Leaves `comparison.json`, `report.html` and `lineage.json`. Intervals count questions of one domain
 as alike; what is called higher or lower is so after Holm's correction. With `--charter` its rule
 checks are run anew on the answers of all runs.
+
+With `--gate=configs/gates/release.py` the exit code is 3 where a bound is broken.
 """
 
 import sys
 
 from absl import flags
 
-from vcjax.core.script import run
+from vcjax.core.script import define_config, run
 
+GATE = define_config(None, "Bounds on the differences, as configs/gates/release.py.", "gate")
 RUNS = flags.DEFINE_list("runs", None, "Finished runs, the baseline first.", required=True)
 NAMES = flags.DEFINE_list("names", [], "What the report calls the runs.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The comparison's workdir.", required=True)
@@ -32,6 +35,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the intervals' draws.")
 
 
 def main() -> None:
+    from vcjax.evaluation.gate import check_gate, comparison_figures, read_bounds
     from vcjax.report.comparison import comparison_lines
     from vcjax.road.compare import ComparisonConfig, run_comparison
 
@@ -46,9 +50,12 @@ def main() -> None:
         confidence=CONFIDENCE.value,
         seed=SEED.value,
     )
-    for line in comparison_lines(run_comparison(config, WORKDIR.value)):
+    bounds = read_bounds(GATE.value.to_dict()) if GATE.value else []
+    comparison = run_comparison(config, WORKDIR.value)
+    for line in comparison_lines(comparison):
         print(line)
     print(f"{WORKDIR.value}/report.html", file=sys.stderr)
+    check_gate(bounds, comparison_figures(comparison))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, s
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
             os.chdir(home)
-            sys.modules.pop("config_config", None)  # a config would find the last one's functions
+            for name in ("config_config", "gate_config"):
+                sys.modules.pop(name, None)  # a config would find the last one's functions
     return code, out.getvalue(), error.getvalue()
 
 

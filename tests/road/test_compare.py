@@ -13,6 +13,13 @@ from tests.processes import ROOT
 from tests.scripts import ran
 from vcjax.core.lineage import verify
 
+GATE = """
+from ml_collections import ConfigDict
+
+
+def get_config():
+    return ConfigDict({{"bounds": ("{}",)}})
+"""
 IMPORTED = """
 import runpy, sys
 sys.argv = ["compare", *{arguments}]
@@ -88,3 +95,21 @@ def test_a_mistake_is_one_line_and_nothing_is_written(runs, tmp_path, arguments,
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_gate_that_is_broken_ends_with_code_3_and_the_report_is_there(runs, tmp_path):
+    (kept := tmp_path / "kept.py").write_text(GATE.format("difference.judge.zh.low >= -0.2"))
+    (broken := tmp_path / "broken.py").write_text(GATE.format("difference.judge.zh.low >= 4"))
+    (unknown := tmp_path / "unknown.py").write_text(GATE.format("difference.judge.cn.low >= 0"))
+    arguments = [f"--runs={runs[0]},{runs[1]}", f"--workdir={tmp_path / 'out'}"]
+    assert ran("compare", [*arguments, f"--gate={kept}"], tmp_path)[0] == 0
+    code, _, error = ran("compare", [*arguments, f"--gate={broken}"], tmp_path)
+    assert code == 3
+    assert "not met: 1 bound(s) of the gate\nafter: difference.judge.zh.low >= 4: it is" in error
+    code, _, error = ran("compare", [*arguments, f"--gate={unknown}"], tmp_path)
+    assert code == 2
+    assert "close ones: difference.judge" in error
+    code, _, error = ran("compare", [*arguments, "--gate=absent.py"], tmp_path)
+    assert (code, "--gate: " in error, error.count("\n")) == (2, True, 1)
+    code, _, error = ran("compare", [*arguments, "--gate=configs/gates/release.py"], tmp_path)
+    assert code in (0, 3), error

@@ -35,10 +35,18 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of the machine, for which a traceback would only hide the message."""
 
 
-def define_config(default: str | None, help: str) -> flags.FlagHolder:
-    """Defines `--config`, a file whose `get_config` returns the settings; see `_packaged`."""
+_CONFIGS = ("config", "gate")
+"""Flags that name a config file."""
+
+
+def define_config(default: str | None, help: str, name: str = "config") -> flags.FlagHolder:
+    """Defines `--config`, a file whose `get_config` returns the settings; see `_packaged`.
+
+    Args:
+      name: of the flag, one of _CONFIGS.
+    """
     with _explained(sys.argv):  # a default is read here already, with what is given of its fields
-        return config_flags.DEFINE_config_file("config", default and _packaged(default), help)
+        return config_flags.DEFINE_config_file(name, default and _packaged(default), help)
 
 
 def run(main: Callable[..., None], *, operands: bool = False) -> None:
@@ -58,9 +66,10 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
 def _parse(arguments: list[str], operands: bool) -> list[str]:
     with _explained(arguments):
         rest = flags.FLAGS(_with_packaged_config(arguments))
-        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
-            # ml_collections puts off the error of a missing file until a field is read.
-            _ = flags.FLAGS["config"].value.to_dict
+        for name in _CONFIGS:
+            if name in flags.FLAGS and (value := flags.FLAGS[name].value) is not None:
+                # ml_collections puts off the error of a missing file until a field is read.
+                _ = value.to_dict
     for name in _PATHS:
         if name in flags.FLAGS and flags.FLAGS[name].value == "":
             _stop(f"--{name}: is empty; name a folder")
@@ -81,7 +90,10 @@ def _explained(arguments: list[str]) -> Iterator[None]:
     except (AttributeError, KeyError) as error:
         _stop(_in_config(error) or _unknown_field(error, arguments))
     except OSError as error:  # its last line names the config file that couldn't be opened
-        _stop(f"--config: {str(error).strip().splitlines()[-1].strip()}")
+        line = str(error).strip().splitlines()[-1].strip()
+        given = (argument.lstrip("-").partition("=") for argument in arguments)
+        named = (name for name, _, path in given if name in _CONFIGS and path and path in line)
+        _stop(f"--{next(named, 'config')}: {line}")
     except (flags.Error, TypeError, ValueError) as error:
         _stop(_one_line(error))
     except UserError as error:
@@ -133,13 +145,14 @@ def _set_up_libraries() -> None:
 
 
 def _with_packaged_config(arguments: list[str]) -> list[str]:
-    """The arguments, with the value of `--config=PATH` or `--config PATH` as `_packaged` has it."""
+    """The arguments, with the paths of config files, as in `--config=PATH`, as `_packaged` has
+    them."""
     found = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         flag, equals, path = argument.rpartition("=") if argument.startswith("-") else ("", "", "")
-        if flag.lstrip("-") == "config":
+        if flag.lstrip("-") in _CONFIGS:
             argument = f"{flag}{equals}{_packaged(path)}"
-        elif before in ("--config", "-config"):
+        elif before.startswith("-") and before.lstrip("-") in _CONFIGS:
             argument = _packaged(argument)
         found.append(argument)
     return found
@@ -171,7 +184,8 @@ def _in_config(error: Exception) -> str | None:
     if "has no attribute 'get_config'" in str(error):
         return "--config: the file has no function get_config"
     last = traceback.extract_tb(error.__traceback__)[-1]
-    if last.filename != getattr(sys.modules.get("config_config"), "__file__", None):
+    files = (getattr(sys.modules.get(f"{name}_config"), "__file__", None) for name in _CONFIGS)
+    if last.filename not in files:
         return None
     return f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
 
