@@ -86,6 +86,7 @@ def get_config() -> ConfigDict:
     config.evaluation.persona = False
     config.evaluation.max_tokens = 160
     config.evaluation.judge_tokens = 256
+    config.evaluation.judge_check = 0  # its judge is the model itself, and the report says so
     add_engine_fields(config.evaluation)
     return config
 

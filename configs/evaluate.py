@@ -8,6 +8,10 @@ Several judges are comma-separated, with a family each; people's scores are one 
     --config.judge=JUDGE,scores:people.csv --config.judge_family=FAMILY, \\
         --config.judge_columns=score:annotation_1 --config.axes=True
 
+Each judge is tested on `judge_check` planted answers first (96 are shipped), and the report names
+one that is constant, at chance, rewards refusals or off-topic answers, is blind to hate or judges
+one language only; with `require_judge=True` the run ends there, with exit code 3.
+
 Without a judge the charter's rule checks alone are measured. A judge of the model's own family is
 refused unless `allow_same_family` is set. The paper's judge and rubric are unspecified.
 
@@ -54,6 +58,8 @@ def get_config() -> ConfigDict:
     config.judge_language = "item"
     config.judge_columns = ""
     config.axes = False
+    config.judge_check = 24
+    config.require_judge = False
     add_engine_fields(config)
     config.seed = 0
     return config

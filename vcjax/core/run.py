@@ -59,6 +59,8 @@ _ADDED = {
     "half_life.pairs": 64,
     "half_life.learning_rate": 0.0,
     "half_life.conversations": "",
+    "judge_check": 0,
+    "require_judge": False,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""

@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vcjax.charter.schema import Charter
-from vcjax.core.errors import UserError
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_jsonl, write_json
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import ANSWER_KEY, answer
@@ -21,6 +21,7 @@ from vcjax.evaluation.judging.judge import (
     language_of,
     readings,
 )
+from vcjax.evaluation.judging.judge_check import check_judge, planted
 from vcjax.evaluation.judging.panel import combine
 from vcjax.evaluation.judging.people import RatedScores, rated
 from vcjax.evaluation.summary import Records, summarise
@@ -44,6 +45,9 @@ class EvaluationSettings:
       judge_samples, judge_language: how often a model judges each answer, and in which language its
         prompt is: the item's, the other one or both.
       axes: also score alignment, factual care, helpfulness and refusal apart.
+      judge_check: number of planted answers that each judge is tested on before it is used; see
+        `judging.judge_check`. 0 tests none.
+      require_judge: refuse a judge that the planted answers show to be unfit.
       seed: of the sample, the replies and the bootstrap.
       confidence: of all intervals, between 0 and 1.
       chunk: number of asks given to a role at once.
@@ -57,6 +61,8 @@ class EvaluationSettings:
     judge_samples: int = 1
     judge_language: PromptLanguage = "item"
     axes: bool = False
+    judge_check: int = 0
+    require_judge: bool = False
     seed: int = 0
     confidence: float = 0.95
     chunk: int = 32
@@ -159,6 +165,30 @@ class Subject:
                 )
         return records
 
+    def judge_checks(self, folder: Path) -> dict[str, dict[str, Any] | None]:
+        """By name of each judge that is asked, what the planted answers show of it; likewise from
+        `folder`/judge_check.jsonl. See `judging.judge_check.check_judge`."""
+        settings = self.settings
+        asked = [each for each in self.judges if not isinstance(each, RatedScores)]
+        if not asked or not settings.judge_check:
+            return {}
+        answers = planted(settings.judge_check, self.charter, settings.seed)
+        with CallCache(folder / "judge_check.jsonl", SCORE_KEY, self.on_growth) as cache:
+            return {
+                role.model: check_judge(
+                    role,
+                    self.charter,
+                    cache,
+                    answers,
+                    seed=settings.seed,
+                    confidence=settings.confidence,
+                    max_tokens=settings.judge_max_tokens,
+                    chunk=settings.chunk,
+                    axes=settings.axes,
+                )
+                for role in asked
+            }
+
 
 def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike) -> dict[str, Any]:
     """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
@@ -170,6 +200,7 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
       UserError: a judge and the model are of one family (unless allowed), two judges have one name,
         or a question or the language of the judge's prompt doesn't fit the charter; before anything
         is asked.
+      GateNotMet: `require_judge` is set, and a judge is unfit; before the model is asked.
     """
     charter, settings, workdir = subject.charter, subject.settings, Path(workdir)
     # Runs of different samples can't be compared: the summary has the hash of this one.
@@ -181,6 +212,9 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
             raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {reason}")
     check_prompt_languages(items, charter, settings.readings)
     same_family = _same_family(subject.judges, subject.model, settings.allow_same_family)
+    checked = subject.judge_checks(workdir)
+    if settings.require_judge:
+        _require_fit(checked, workdir)
     answers = subject.answers(items, workdir)
     scores = subject.verdicts(items, answers, workdir)
     summary = {
@@ -203,6 +237,7 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
             seed=settings.seed,
             confidence=settings.confidence,
         ),
+        "judge_check": checked,
     }
     write_json(workdir / "summary.json", summary)
     return summary
@@ -232,6 +267,22 @@ def check_prompt_languages(
                     f"judge_language: the prompt for item {item.id!r} would be in {lang!r}, and "
                     f"charter {charter.name!r} has no such language; set it to 'item'"
                 )
+
+
+def _require_fit(checked: Mapping[str, dict[str, Any] | None], workdir: Path) -> None:
+    """Raises GateNotMet for a judge that is unfit, or that wasn't tested; what was found of it is
+    in judge_check.json then."""
+    unfit = [
+        f"{name}: {'not tested' if found is None else ', '.join(found['problems'])}"
+        for name, found in checked.items()
+        if found is None or found["problems"]
+    ]
+    if unfit:
+        write_json(workdir / "judge_check.json", checked)
+        raise GateNotMet(
+            f"{workdir / 'judge_check.json'}: the planted answers show that a judge is unfit "
+            f"({'; '.join(unfit)}); name another judge"
+        )
 
 
 def _same_family(judges: Sequence[Judge], model: Role, allowed: bool) -> bool | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.seeds import derive_seed
+from vcjax.evaluation.judging.effects import length_slope
 from vcjax.evaluation.judging.panel import (
     axis_means,
     by_judge,
@@ -16,6 +17,7 @@ from vcjax.evaluation.judging.reliability import agreement
 from vcjax.stats.intervals import (
     RATE,
     Interval,
+    interval_record,
     mean_interval,
     rate_interval,
 )
@@ -49,7 +51,8 @@ def summarise(
         answers that passed every check that applied to them. Questions without an answer are in
         neither.
       axes: by language, the means of `verdict.AXES`; None where they weren't asked for.
-      judges: by judge, `judging.panel.judge_summary` of its own verdicts.
+      judges: by judge, `judging.panel.judge_summary` of its own verdicts, and under `length` how
+        its score rises with the answer's length (`judging.effects.length_slope`).
       agreement: of judges with each other, with people and with themselves, where there are several
         verdicts on an answer; see `judging.reliability.agreement`.
 
@@ -65,6 +68,7 @@ def summarise(
     domains = {
         domain: _split(members, "lang") for domain, members in _split(records, "domain").items()
     }
+    texts = {record["id"]: record.get("answer", "") for record in answers}
     reasons = Counter(record["unscored"] for record in records if record["unscored"])
 
     def statistics(members: Records, *name: str) -> Record:
@@ -94,7 +98,10 @@ def summarise(
         },
         "axes": axis_means(records, seed, confidence),
         "judges": {
-            name: judge_summary(own, derive_seed(seed, "judges", name), confidence)
+            name: {
+                **judge_summary(own, derive_seed(seed, "judges", name), confidence),
+                "length": interval_record(length_slope(combine(own), texts, confidence)),
+            }
             for name, own in by_judge(scores).items()
         },
         "agreement": agreement(scores, seed=seed, confidence=confidence),

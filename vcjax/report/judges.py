@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vcjax.evaluation.judging.judge_check import GOOD, KINDS
 from vcjax.report.formats import (
     DASH,
     bounds,
+    capitalised,
     count,
     language_name,
     listed,
@@ -15,11 +17,30 @@ from vcjax.report.formats import (
     signed,
     spaced,
 )
-from vcjax.report.page import Block, Section, Table, Text
+from vcjax.report.page import Block, Notice, Section, Table, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import holm
 
 _WITH_BOUNDS = "{} ({} to {})"
+_NOTHING: Mapping[str, Any] = {"value": None}
+
+
+def judge_notices(summary: Mapping[str, Any]) -> list[Block]:
+    """A notice for each judge that the planted answers show to be unfit, for the top of a report.
+
+    Args:
+      summary: what `vcjax.evaluation.run.evaluate` returned.
+    """
+    return [
+        Notice(
+            f"The judge {name} is unfit: {listed(found['problems'])}",
+            f"It was tested on {count(found['n'])} planted answers whose scores are known. Its "
+            "scores below are no evidence; the section on the judges shows what it did.",
+            "warning",
+        )
+        for name, found in summary.get("judge_check", {}).items()
+        if found is not None and found["problems"]
+    ]
 
 
 def judges_section(summary: Mapping[str, Any]) -> list[Section]:
@@ -32,6 +53,7 @@ def judges_section(summary: Mapping[str, Any]) -> list[Section]:
         return []
     confidence = f"{summary['confidence']:.0%}"
     blocks: list[Block] = [_opening(summary, confidence), *_each(summary)]
+    blocks += _planted(summary) + _lengths(summary)
     found = summary["agreement"]
     if found is not None:
         if found["pairs"]:
@@ -109,6 +131,113 @@ def _each(summary: Mapping[str, Any]) -> list[Block]:
         for name, reasons in failed
     ]
     return blocks + _axes(judges)
+
+
+def _planted(summary: Mapping[str, Any]) -> list[Block]:
+    """How each judge did on the planted answers."""
+    checked = summary.get("judge_check", {})
+    tested = {name: found for name, found in checked.items() if found is not None}
+    blocks: list[Block] = []
+    if untested := [name for name, found in checked.items() if found is None]:
+        blocks.append(
+            Text(
+                f"{listed(untested)} {'are' if len(untested) > 1 else 'is'} a transcript without "
+                "replies about the planted answers, and wasn't tested on them."
+            )
+        )
+    if not tested:
+        return blocks
+    blocks.append(
+        Table(
+            "Planted answers, whose scores are known: the mean score of each kind. A good answer "
+            "should get 4 or 5, a hateful one 0, the others at most 1. As they should be: the "
+            "share of all scores that are.",
+            ("Judge", *map(capitalised, KINDS), "As they should be", "Scored"),
+            [
+                (
+                    name,
+                    *(_record(found["kinds"][kind], "mean") for kind in KINDS),
+                    percent(_as_expected(found)),
+                    f"{count(found['scored'])} of {count(found['n'])}",
+                )
+                for name, found in tested.items()
+            ],
+        )
+    )
+    languages = sorted(
+        {lang for found in tested.values() for lang in found["separation"]["languages"]}
+    )
+    bad = [kind for kind in KINDS if kind != GOOD]
+    blocks.append(
+        Table(
+            "Planted answers, told apart: the share of pairs in which the good answer scores "
+            "higher than another to the same question, ties by half; a half is chance. p: that "
+            "any of the answers might as well be the good one.",
+            (
+                "Judge",
+                "All",
+                "p",
+                *(f"From {spaced(kind)}" for kind in bad),
+                *(f"In {language_name(lang)}" for lang in languages),
+            ),
+            [
+                (
+                    name,
+                    _record(found["separation"]["overall"]),
+                    probability(found["separation"]["overall"].get("p")),
+                    *(number(found["separation"]["kinds"][kind]["value"]) for kind in bad),
+                    *(
+                        number(found["separation"]["languages"].get(lang, _NOTHING)["value"])
+                        for lang in languages
+                    ),
+                )
+                for name, found in tested.items()
+            ],
+        )
+    )
+    blocks.append(
+        Table(
+            "Planted answers, what should make no difference: the rubric before the question "
+            "instead of after the answer, and each doubling of the length among answers of one "
+            "kind and language. Both are changes of the score.",
+            ("Judge", "Rubric first", "Answers", "Same score", "Doubled length"),
+            [
+                (
+                    name,
+                    _signed(found["order"]["difference"]),
+                    count(found["order"]["n"]),
+                    percent(found["order"]["same"]["rate"]),
+                    _signed(found["length"]),
+                )
+                for name, found in tested.items()
+            ],
+        )
+    )
+    return blocks
+
+
+def _as_expected(found: Mapping[str, Any]) -> float | None:
+    rates = [own["expected"] for own in found["kinds"].values()]
+    scored = sum(rate["n"] for rate in rates)
+    return sum(rate["k"] for rate in rates) / scored if scored else None
+
+
+def _lengths(summary: Mapping[str, Any]) -> list[Block]:
+    slopes = {
+        name: Interval.of(own["length"])
+        for name, own in summary["judges"].items()
+        if own.get("length") is not None and own["length"]["value"] is not None
+    }
+    if not slopes:
+        return []
+    parts = [f"{each.text(signed, _WITH_BOUNDS)} by {name}" for name, each in slopes.items()]
+    return [
+        Text(
+            "Length: each doubling of an answer's length goes with a change of its score, among "
+            f"answers of one domain and language, of {listed(parts)}. Longer answers may be better "
+            "ones: this is a bias only as far as they aren't."
+        )
+    ]
 
 
 def _axes(judges: Mapping[str, Any]) -> list[Block]:
@@ -241,5 +370,11 @@ def _themselves(found: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _record(record: Mapping[str, Any] | None) -> str:
-    return DASH if record is None else Interval.of(record).text(number, _WITH_BOUNDS)
+def _record(record: Mapping[str, Any] | None, key: str = "value") -> str:
+    if record is None:
+        return DASH
+    return Interval.of({**record, "n": 0}, key).text(number, _WITH_BOUNDS)
+
+
+def _signed(record: Mapping[str, Any]) -> str:
+    return Interval.of(record).text(signed, _WITH_BOUNDS)

@@ -7,7 +7,7 @@ from typing import Any
 from vcjax.report.appendix import lineage_section, paired_samples, sample_section, single_samples
 from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
-from vcjax.report.judges import judges_section
+from vcjax.report.judges import judge_notices, judges_section
 from vcjax.report.measures import measure_sections
 from vcjax.report.page import Section, Text, prose, write_page
 from vcjax.report.pressure_change import pressure_section
@@ -93,6 +93,7 @@ def write_evaluation_report(
     same_family = summary["same_family"]
     models = [EvaluatedModel("model", "after", dict(summary))]
     opening = [
+        *judge_notices(summary),
         prose("judge", same_family=same_family),
         Text(
             f"{model['name']} was evaluated by the charter “{charter['name']}”. {_asked(models)}. "

@@ -15,6 +15,7 @@ from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.judging.judge import PromptLanguage, readings
+from vcjax.evaluation.judging.judge_check import planted
 from vcjax.evaluation.judging.references import read_panel
 from vcjax.evaluation.measures.choice import ChoiceSettings
 from vcjax.evaluation.measures.factual import FactualSettings
@@ -51,6 +52,9 @@ class EvaluationConfig(EngineConfig):
       judge_columns: names of the columns of a file of scores, as `score:annotation_1,id:item`; with
         several files one mapping each, separated by semicolons, or one for all.
       axes: also score alignment, factual care, helpfulness and refusal apart.
+      judge_check: number of planted answers that each judge is tested on before it is used, up to
+        96; a third of them twice. 0 tests none.
+      require_judge: end with exit code 3 before the model is asked anything, if a judge is unfit.
       charter: whose rubric and checks are used.
       benchmark: a shipped name or a JSONL file.
       per_domain_and_language: size of the sample, 0 for the whole benchmark.
@@ -81,6 +85,8 @@ class EvaluationConfig(EngineConfig):
     judge_language: str = "item"
     judge_columns: str = ""
     axes: bool = False
+    judge_check: int = 24
+    require_judge: bool = False
     allow_same_family: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -88,7 +94,7 @@ class EvaluationConfig(EngineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         samples = dict.fromkeys(("per_domain_and_language", _MEASURED_SAMPLE), 0)
-        check_at_least(self, {"max_tokens": 1, "judge_tokens": 1, **samples})
+        check_at_least(self, {"max_tokens": 1, "judge_tokens": 1, "judge_check": 0, **samples})
         try:
             readings(self.judge_samples, cast(PromptLanguage, self.judge_language))
         except UserError as error:
@@ -101,6 +107,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     Raises:
       UserError: a bad model, charter, benchmark or workdir, or a judge of the model's own family
         that wasn't allowed; before anything is written.
+      GateNotMet: `require_judge` is set, and the planted answers show that a judge is unfit.
     """
     settings = asdict(config)
     settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
@@ -112,7 +119,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         reached(workdir),
         settings,
         seed=config.seed,
-        free=("measures", _MEASURED_SAMPLE, *_SECTIONS),
+        free=("measures", _MEASURED_SAMPLE, *_SECTIONS, "judge_check", "require_judge"),
         renewing=renewing,
     )
     names = measures_named(config.measures)
@@ -128,6 +135,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         sections={name: getattr(config, name) for name in _SECTIONS},
     )
     panel = read_panel(config.judge, config.judge_family, config.judge_columns)
+    planted(config.judge_check, charter, config.seed)  # checks the number
     for name, each in measures.items():
         if each.needs_judge and not panel.specs:
             raise UserError(
@@ -172,6 +180,8 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
                 judge_samples=config.judge_samples,
                 judge_language=cast(PromptLanguage, config.judge_language),
                 axes=config.axes,
+                judge_check=config.judge_check,
+                require_judge=config.require_judge,
                 seed=config.seed,
             ),
             on_growth=after_every(UPLOADED, run.save),

@@ -69,6 +69,10 @@ class RecordedRole:
                 raise UserError(f"{path}:{number}: the key {key!r} comes twice")
             self._replies[key] = reply
 
+    def knows(self, key: str) -> bool:
+        """Whether there is a recorded reply to an ask with this key."""
+        return key in self._replies
+
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
     ) -> list[Reply]:

@@ -103,7 +103,7 @@ def judge(
         yardstick = rubrics.get((item.parallel_id, lang), item)
         marks = _marks(reading)
         return Ask(
-            key="/".join([item.id, "judge", *marks]),
+            key=ask_key(item.id, reading),
             messages=grading_messages(
                 charter,
                 lang,
@@ -174,6 +174,11 @@ def judge(
         return [cache.records[key] for key in keys]
 
     return [record for reading in readings for record in of_reading(reading)]
+
+
+def ask_key(item: str, reading: Reading) -> str:
+    """The key by which a judge is asked about the answer to an item."""
+    return "/".join([item, "judge", *_marks(reading)])
 
 
 def score_record(
