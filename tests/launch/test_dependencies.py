@@ -136,10 +136,14 @@ def test_every_package_is_in_the_wheel_and_the_scripts_and_configs_under_ours():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = config["options"]["packages"].split()
-    folders = (path.parent for path in (ROOT / "vcjax").rglob("__init__.py"))
-    ours = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    found = {
+        room: {path.parent.relative_to(ROOT).parts for path in (ROOT / room).rglob("__init__.py")}
+        for room in ("vcjax", "launch", "configs")
+    }
+    ours = {".".join(parts) for parts in found["vcjax"]}
+    below = {".".join(("vcjax", *parts)) for parts in found["launch"] | found["configs"]}
     assert len(listed) == len(set(listed))
-    assert set(listed) == ours | {"vcjax.launch", "vcjax.configs"}
+    assert set(listed) == ours | below
 
 
 def test_a_fresh_machine_runs_a_file_of_each_folder_of_tests():

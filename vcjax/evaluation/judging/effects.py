@@ -27,6 +27,7 @@ def length_slope(
       answers: their texts by id.
     """
     scored = [record for record in records if record["score"] is not None]
+    scored.sort(key=lambda record: record["id"])  # sums depend on the order in their last bits
     return slope_within(
         [doublings(answers[record["id"]]) for record in scored],
         [record["score"] for record in scored],
