@@ -15,6 +15,9 @@ one language only; with `require_judge=True` the run ends there, with exit code 
 Without a judge the charter's rule checks alone are measured. A judge of the model's own family is
 refused unless `allow_same_family` is set. The paper's judge and rubric are unspecified.
 
+`--config.answers_from=W --config.charter=vcllm` scores the answers of the finished evaluation in W
+under another charter and compares both: no model is asked again.
+
 `--config.measures=consistency` measures more than the benchmark, on a sample of it if
 `measured_per_domain_and_language` is set. Naming more measures extends a finished evaluation:
 nothing is asked again.
@@ -42,6 +45,7 @@ def get_config() -> ConfigDict:
     config.model_family = config.judge_family = ""
     config.allow_same_family = False
     config.charter = "universal"
+    config.answers_from = ""
     config.benchmark = "universal"
     config.per_domain_and_language = 0
     config.measures = ""

@@ -51,6 +51,7 @@ _ADDED = {
     "validation.similarity": 0.8,
     "measures": "",
     "measured_per_domain_and_language": 0,
+    "answers_from": "",
     "judge_samples": 1,
     "judge_language": "item",
     "judge_columns": "",

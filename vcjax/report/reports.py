@@ -12,6 +12,7 @@ from vcjax.report.measures import measure_sections
 from vcjax.report.page import Section, Text, prose, write_page
 from vcjax.report.pressure_change import pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
+from vcjax.report.swap import swap_section
 from vcjax.report.training import attempts_section, stage_name, training_section
 
 
@@ -108,6 +109,7 @@ def write_evaluation_report(
         *_shared_facts(models[0], judge, "name"),
     ]
     sections = [
+        *([swap_section(summary["swap"], summary["confidence"])] if "swap" in summary else []),
         *_results(models, None),
         *judges_section(summary),
         *measure_sections(summary),

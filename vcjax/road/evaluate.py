@@ -1,14 +1,14 @@
 """One evaluation as a run: roles, answers, scores, summary, report and lineage."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from vcjax.charter.load import SHIPPED, charter_parents, load_charter
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_jsonl
+from vcjax.core.files import read_jsonl, write_json
 from vcjax.core.lineage import Parent
-from vcjax.core.run import Run
+from vcjax.core.run import SUMMARY, Run
 from vcjax.core.settings import check_at_least
 from vcjax.core.spool import after_every
 from vcjax.core.stores import reached
@@ -22,6 +22,7 @@ from vcjax.evaluation.measures.factual import FactualSettings
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
 from vcjax.evaluation.measures.stance import StanceSettings
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
+from vcjax.evaluation.swap import Answered, Source, swap
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.roles.grading import check_families
@@ -33,6 +34,7 @@ from vcjax.weights.workdir import read_sources, write_sources
 _MEASURED_SAMPLE = "measured_per_domain_and_language"
 _SECTIONS = ("factual", "stance", "choice")
 """Measures that have settings of their own."""
+ANSWERS_FROM = "answers_from"
 UPLOADED = 32
 """Answers, or scores, after which those of an evaluation in a store are uploaded."""
 
@@ -56,6 +58,10 @@ class EvaluationConfig(EngineConfig):
         96; a third of them twice. 0 tests none.
       require_judge: end with exit code 3 before the model is asked anything, if a judge is unfit.
       charter: whose rubric and checks are used.
+      answers_from: the workdir of a finished evaluation whose answers are scored under this charter
+        and by these judges; its model, which isn't asked again, its benchmark and its persona take
+        the place of those of this config. Under another charter than its own the report compares
+        both.
       benchmark: a shipped name or a JSONL file.
       per_domain_and_language: size of the sample, 0 for the whole benchmark.
       measures: what is measured beside the benchmark, comma-separated names of
@@ -71,6 +77,7 @@ class EvaluationConfig(EngineConfig):
     model_family: str = ""
     judge_family: str = ""
     charter: str = "universal"
+    answers_from: str = ""
     benchmark: str = "universal"
     per_domain_and_language: int = 0
     measures: str = ""
@@ -109,9 +116,16 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         that wasn't allowed; before anything is written.
       GateNotMet: `require_judge` is set, and the planted answers show that a judge is unfit.
     """
+    source = Source.read(config.answers_from) if config.answers_from else None
+    if source is not None:
+        config = replace(config, **source.settings, per_domain_and_language=0)
+        if config.measures:
+            raise UserError(
+                "config.measures: they ask the model, and with answers_from it isn't asked"
+            )
     settings = asdict(config)
     settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
-    renewing = ["model", "judge"]
+    renewing = ["model", "judge", ANSWERS_FROM]
     if config.charter not in SHIPPED:
         renewing.append("charter")
     run = Run(
@@ -125,6 +139,9 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     names = measures_named(config.measures)
     charter = load_charter(config.charter)
     benchmark = load_benchmark(config.benchmark, charter)
+    swapped = source is not None and source.charter.content_hash != charter.content_hash
+    if source is not None:
+        benchmark = source.answered(benchmark, rubrics=not swapped)
     sample = config.per_domain_and_language or None
     measures = open_measures(
         names,
@@ -141,6 +158,11 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             raise UserError(
                 f"config.measures: {name} needs a judge that is asked; set config.judge"
             )
+    if swapped and panel.rated:
+        raise UserError(
+            "config.judge: given scores are by one charter; under another one name a judge that "
+            "can be asked"
+        )
     model = RoleSpec(config.model, config.model_family)
     # Families are checked before the models are opened, which takes long.
     if panel.specs:
@@ -150,7 +172,8 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             check_families(judging, family, config.allow_same_family, "judge")
     if (summary := run.finished()) is not None:
         return summary
-    roles, parents = open_roles({"model": model, **panel.specs}, config, run.workdir)
+    asked = panel.specs if source is not None else {"model": model, **panel.specs}
+    roles, parents = open_roles(asked, config, run.workdir)
     judges = [
         judge
         for name in panel.names
@@ -168,7 +191,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         run.save()
         begun_with = [parent.hash for parent in read_sources(folder, run.workdir)]
         subject = Subject(
-            roles["model"],
+            roles["model"] if source is None else source.model,
             judges,
             charter,
             EvaluationSettings(
@@ -187,12 +210,20 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             on_growth=after_every(UPLOADED, run.save),
             begun_with=begun_with,
         )
+        if source is not None:
+            subject = Answered(**vars(subject), given=source.answers)
         summary = evaluate(subject, benchmark, folder)
+        if source is not None and swapped:
+            assert isinstance(subject, Answered)
+            summary = {**summary, "swap": swap(subject, source, benchmark, folder)}
+            write_json(folder / SUMMARY, summary)
         if measures:
             summary = measure(measures, subject.without_given_scores, summary, folder)
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)
         )
+        if source is not None:
+            parents.append(Parent.of(ANSWERS_FROM, source.folder))
         parents += [*panel.parents, *charter_parents(config.charter)]
         parents.append(Parent.of("benchmark", benchmark_path(config.benchmark), config.benchmark))
         for each in measures.values():
