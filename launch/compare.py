@@ -12,6 +12,10 @@ Leaves `comparison.json`, `report.html` and `lineage.json`. Intervals count ques
 as alike; what is called higher or lower is so after Holm's correction. With `--charter` its rule
 checks are run anew on the answers of all runs.
 
+`--judge_errors=FILE` has how often the judge was right about answers that people labelled, as
+`{"threshold": 4, "sensitivity": {"k": 45, "n": 50}, "specificity": {"k": 40, "n": 50}}`: the true
+difference of the rates of positive answers then has an interval that carries these errors.
+
 With `--gate=configs/gates/release.py` the exit code is 3 where a bound is broken.
 """
 
@@ -26,6 +30,7 @@ RUNS = flags.DEFINE_list("runs", None, "Finished runs, the baseline first.", req
 NAMES = flags.DEFINE_list("names", [], "What the report calls the runs.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The comparison's workdir.", required=True)
 CHARTER = flags.DEFINE_string("charter", "", "Whose rule checks are run anew on all answers.")
+JUDGE_ERRORS = flags.DEFINE_string("judge_errors", "", "JSON: the judge's measured errors.")
 METRIC = flags.DEFINE_string("metric", "", "Of logs: the score that is compared.")
 DOMAIN = flags.DEFINE_string("domain", "", "Of logs: the field that has a sample's domain.")
 LANGUAGE = flags.DEFINE_string("language", "", "Of logs: the field that has a sample's language.")
@@ -43,6 +48,7 @@ def main() -> None:
         runs=tuple(RUNS.value),
         names=tuple(NAMES.value),
         charter=CHARTER.value,
+        judge_errors=JUDGE_ERRORS.value,
         metric=METRIC.value,
         domain=DOMAIN.value,
         language=LANGUAGE.value,

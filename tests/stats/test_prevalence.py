@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcjax.stats.intervals import Interval
-from vcjax.stats.prevalence import Share, corrected_rate
+from vcjax.stats.prevalence import Share, corrected_difference, corrected_rate
 
 counts = st.integers(20, 300)
 
@@ -96,3 +96,33 @@ def test_the_interval_covers_about_as_often_as_it_says(true, sensitivity, specif
 def test_more_than_all_is_no_share():
     with pytest.raises(ValueError, match="3 of 2"):
         Share(3, 2)
+
+
+def test_a_difference_grows_by_what_the_judge_hides():
+    """Of two rates seen by the same judge."""
+    seen = Interval(0.2, 0.1, 0.3, 100, 0.001)
+    perfect = corrected_difference(seen, Share(10**6, 10**6), Share(10**6, 10**6))
+    assert (perfect.value, perfect.low, perfect.high) == pytest.approx((0.2, 0.1, 0.3), abs=1e-4)
+    known = corrected_difference(seen, share(0.8, 10**6), share(0.7, 10**6))
+    assert (known.value, known.low, known.high) == pytest.approx((0.4, 0.2, 0.6), abs=1e-2)
+    assert known.p == seen.p
+    few = corrected_difference(seen, share(0.8, 50), share(0.7, 50))
+    assert few.value == pytest.approx(0.4)
+    assert few.high > known.high
+    assert 0 < few.low < known.low
+    turned = corrected_difference(Interval(-0.2, -0.3, -0.1, 100), share(0.8, 50), share(0.7, 50))
+    assert (turned.low, turned.high) == pytest.approx((-few.high, -few.low))
+
+
+def test_a_judge_no_better_than_chance_shows_no_difference():
+    seen = Interval(0.2, 0.1, 0.3, 100, 0.001)
+    assert corrected_difference(seen, share(0.5, 40), share(0.5, 40)).value is None
+    assert corrected_difference(seen, Share(0, 0), share(0.9, 40)).value is None
+    assert corrected_difference(seen, share(0.6, 10), share(0.5, 10)).bounds == (-1, 1)
+
+
+@given(counts, counts, st.floats(-0.5, 0.5), st.floats(0.01, 0.3))
+def test_the_bounds_of_a_corrected_difference_are_around_it(se, sp, value, half):
+    seen = Interval(value, max(-1, value - half), min(1, value + half), 100)
+    found = corrected_difference(seen, share(0.85, se), share(0.8, sp))
+    assert -1 <= found.low <= found.value <= found.high <= 1

@@ -67,6 +67,7 @@ def write_comparison_report(path: str | os.PathLike, *, comparison: Mapping[str,
         Section("verdict", "Verdict", _verdict(comparison)),
         Section("scores", "Scores by domain and language", _scores(comparison)),
         Section("differences", "Differences by language", _differences(comparison)),
+        Section("errors", "Corrected for the judge's errors", _corrected(comparison)),
         Section("domains", "Differences by domain", _domains(comparison)),
         Section("checks", "Rule by rule", _checks(comparison)),
         Section("runs", "The runs", [_runs(comparison)]),
@@ -296,6 +297,39 @@ def _differences(comparison: Mapping[str, Any]) -> list[Block]:
             caption = f"{_SUBJECTS[measure]}, paired{_in_points(comparison, measure)}."
             blocks.append(Table(caption, head, rows, labels=2))
     return blocks
+
+
+def _corrected(comparison: Mapping[str, Any]) -> list[Block]:
+    errors = comparison["judge_errors"]
+    if errors is None:
+        return []
+    rows = []
+    for name, own in errors["comparisons"].items():
+        for lang, record in own.items():
+            seen, true = (Interval.of(record[each], "difference") for each in ("seen", "corrected"))
+            sides = (percent(record["seen"][side]) for side in ("before", "after"))
+            cells = (points(true.value), bounds(true, points), points(seen.value))
+            label = f"{name}, {_language(lang)}"
+            rows.append((label, *cells, bounds(seen, points), *sides, count(seen.n)))
+    least = errors["threshold"]
+    what = "positive" if least is None else f"scored {number(least, 0)} or more"
+    lead = (
+        "The judge was measured on answers that people labelled. A judge that errs alike in both "
+        "runs shows less of a difference than there is, and none where there is none: so the "
+        "readings stay, and the difference grows, as does its interval, which carries how well the "
+        "judge's errors are known. That it errs alike in both runs is assumed, not shown."
+    )
+    head = (
+        "Run",
+        "True difference",
+        "Interval",
+        "Seen",
+        "Its interval",
+        "Before",
+        "After",
+        "Pairs",
+    )
+    return [Text(lead), Table(f"Answers that are {what}, in percentage points.", head, rows)]
 
 
 def _domains(comparison: Mapping[str, Any]) -> list[Block]:

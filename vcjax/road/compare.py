@@ -12,6 +12,7 @@ from vcjax.core.run import Run
 from vcjax.core.stores import on_disk
 from vcjax.evaluation.comparison.analysis import compare_runs
 from vcjax.evaluation.comparison.comparable import with_checks, without_scores
+from vcjax.evaluation.comparison.judge_errors import JudgeErrors
 from vcjax.evaluation.comparison.logs.samples import LogOptions
 from vcjax.evaluation.comparison.reading import read_runs
 from vcjax.report.comparison import write_comparison_report
@@ -27,6 +28,7 @@ class ComparisonConfig:
       runs: workdirs of finished evaluations, or logs of other tools; the first is the baseline.
       names: what the report calls them; empty takes those of their folders.
       charter: whose checks are run anew on the answers of all runs; empty takes those recorded.
+      judge_errors: a file with the judge's measured sensitivity and specificity.
       metric: of logs, the score that is compared.
       domain, language: of logs, the fields of a sample that have its domain and its language.
       scale: of logs, the ends of the scale as `LOW,HIGH`; empty takes 0,1 where all are within.
@@ -37,6 +39,7 @@ class ComparisonConfig:
     runs: tuple[str, ...]
     names: tuple[str, ...] = ()
     charter: str = ""
+    judge_errors: str = ""
     metric: str = ""
     domain: str = ""
     language: str = ""
@@ -75,7 +78,9 @@ def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, A
     Raises:
       UserError: runs that can't be read or compared, or the workdir of something else.
     """
-    renewing = ["run"] if config.charter in ("", *SHIPPED) else ["run", "charter"]
+    renewing = ["run", "judge_errors"]
+    if config.charter not in ("", *SHIPPED):
+        renewing.append("charter")
     run = Run("compare", on_disk(workdir), asdict(config), seed=config.seed, renewing=renewing)
     if (found := run.finished(result=RESULT)) is not None:
         return found
@@ -86,10 +91,13 @@ def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, A
         runs = [with_checks(each, charter) for each in runs]
         if len(charters) > 1:  # the judge has scored by these
             runs = [without_scores(each) for each in runs]
-    result = compare_runs(runs, seed=config.seed, confidence=config.confidence)
+    errors = JudgeErrors.read(config.judge_errors) if config.judge_errors else None
+    result = compare_runs(runs, errors=errors, seed=config.seed, confidence=config.confidence)
     with run.opened() as folder:
         write_json(folder / RESULT, result)
         write_comparison_report(folder / "report.html", comparison=result)
         parents = [Parent.of("run", each.path) for each in runs]
+        if config.judge_errors:
+            parents.append(Parent.of("judge_errors", config.judge_errors))
         run.finish([*parents, *(charter_parents(config.charter) if config.charter else [])])
     return result

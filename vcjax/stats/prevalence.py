@@ -5,7 +5,7 @@ from math import sqrt
 
 from scipy.stats import norm
 
-from vcjax.stats.intervals import Interval
+from vcjax.stats.intervals import Interval, rate_interval
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,59 @@ def corrected_rate(
     spread = sqrt(p * (1 - p) / n + rate**2 * of_se + (1 - rate) ** 2 * of_sp) / informed
     low, high = _clip(rate + shift - z * spread), _clip(rate + shift + z * spread)
     return Interval(estimate, min(low, estimate), max(high, estimate), observed.n)
+
+
+def corrected_difference(
+    seen: Interval, sensitivity: Share, specificity: Share, confidence: float = 0.95
+) -> Interval:
+    """The true difference of two rates behind an observed one, where both were observed through the
+    same classifier: the observed difference divided by how much of one it lets through, sensitivity
+    + specificity - 1.
+
+    The interval carries the uncertainty of all three, by the method of variance estimates recovery:
+    for the sum (Zou & Donner 2008, Statistics in Medicine 27: 1693-1702) and for the ratio (Donner
+    & Zou 2012, Statistical Methods in Medical Research 21: 347-359, eqs. 9 and 10). It is clipped
+    to -1 and 1.
+
+    The classifier is assumed to err in both as often as where it was measured. Then it makes no
+    difference where there is none, so that the p-value is that of the observed difference. All are
+    None as in `corrected_rate`.
+
+    Args:
+      seen: the observed difference with its interval at the same confidence, such as of
+        `vcjax.stats.intervals.paired_difference`.
+    """
+    unknown = Interval(None, None, None, seen.n)
+    if seen.value is None or seen.bounds is None or not (sensitivity.n and specificity.n):
+        return unknown
+    informed = sensitivity.rate + specificity.rate - 1
+    if informed <= 0:
+        return unknown
+    bounds = [rate_interval(share.k, share.n, confidence) for share in (sensitivity, specificity)]
+    rates = sensitivity.rate, specificity.rate
+    below = sqrt(
+        sum((rate - (each.low or 0)) ** 2 for rate, each in zip(rates, bounds, strict=True))
+    )
+    above = sqrt(
+        sum(((each.high or 0) - rate) ** 2 for rate, each in zip(rates, bounds, strict=True))
+    )
+    estimate = min(1.0, max(-1.0, seen.value / informed))
+    least, most = informed - below, min(1.0, informed + above)
+    if least <= 0:  # the classifier may be no better than chance
+        return Interval(estimate, -1.0, 1.0, seen.n, seen.p)
+    high = _upper_ratio(seen.value, seen.bounds[1], informed, least, most)
+    low = -_upper_ratio(-seen.value, -seen.bounds[0], informed, least, most)
+    return Interval(
+        estimate, max(-1.0, min(low, estimate)), min(1.0, max(high, estimate)), seen.n, seen.p
+    )
+
+
+def _upper_ratio(top: float, bound: float, under: float, least: float, most: float) -> float:
+    """The upper bound of top / under, where top is at most `bound` and under from least to most."""
+    # A ratio above zero is largest where `under` is least, one below zero where it is most.
+    end = least if bound >= 0 else most
+    root = (top * under) ** 2 - bound * end * (2 * top - bound) * (2 * under - end)
+    return (top * under + sqrt(max(root, 0.0))) / (end * (2 * under - end))
 
 
 def _clip(rate: float) -> float:

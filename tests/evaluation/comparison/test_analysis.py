@@ -7,6 +7,7 @@ from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.evaluation.comparison.analysis import compare_runs
 from vcjax.evaluation.comparison.comparable import with_checks
+from vcjax.evaluation.comparison.judge_errors import JudgeErrors
 from vcjax.evaluation.comparison.reading import read_runs
 
 
@@ -161,3 +162,29 @@ def test_a_charter_s_checks_are_run_anew_on_any_answers(workdir):
     assert checks["en"]["own_language/answered_in_language"]
     assert not checks["zh"]["own_language/answered_in_language"]
     assert run.identity["charter"] == charter.content_hash
+
+
+def test_the_judge_s_errors_are_carried_into_the_interval(workdir, tmp_path):
+    folders = [workdir("a", noisy(1)), workdir("b", noisy(2, 2.0))]
+    runs = read_runs([str(folder) for folder in folders])
+    (path := tmp_path / "errors.json").write_text(
+        '{"threshold": 4, "sensitivity": {"overall": {"k": 45, "n": 50}, "languages": '
+        '{"zh": {"k": 20, "n": 20}}}, "specificity": {"overall": {"k": 40, "n": 50}, '
+        '"languages": {"zh": {"k": 20, "n": 20}}}}'
+    )
+    result = compare_runs(runs, errors=JudgeErrors.read(path))["judge_errors"]
+    found = result["comparisons"]["b"]
+    assert set(found) == {"en", "zh", "all"}
+    english, chinese = found["en"], found["zh"]
+    high = [sum(r["score"] >= 4 for r in run.records if r["lang"] == "en") / 24 for run in runs]
+    assert english["seen"]["difference"] == pytest.approx(high[1] - high[0])
+    assert english["corrected"]["difference"] == pytest.approx((high[1] - high[0]) / 0.7)
+    assert chinese["corrected"]["difference"] == chinese["seen"]["difference"]
+    (path := tmp_path / "yes.json").write_text(
+        '{"sensitivity": {"k": 9, "n": 10}, "specificity": {"k": 8, "n": 10}}'
+    )
+    with pytest.raises(UserError, match="neither yes nor no; the file needs a threshold"):
+        compare_runs(runs, errors=JudgeErrors.read(path))
+    path.write_text('{"sensitivity": {"k": 9}}')
+    with pytest.raises(UserError, match=r"yes\.json: needs sensitivity and specificity"):
+        JudgeErrors.read(path)

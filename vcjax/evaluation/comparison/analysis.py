@@ -20,6 +20,7 @@ from vcjax.evaluation.comparison.differences import (
     sides_of,
     split,
 )
+from vcjax.evaluation.comparison.judge_errors import JudgeErrors, corrected_differences
 from vcjax.evaluation.comparison.runs import Record, ScoredRun
 from vcjax.evaluation.comparison.tables import PUBLISHED, score_table
 from vcjax.stats.intervals import Interval
@@ -34,7 +35,11 @@ Key = tuple[str, ...]
 
 
 def compare_runs(
-    runs: Sequence[ScoredRun], *, seed: int = 0, confidence: float = 0.95
+    runs: Sequence[ScoredRun],
+    *,
+    errors: JudgeErrors | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> dict[str, Any]:
     """Compares each run with the first.
 
@@ -49,7 +54,12 @@ def compare_runs(
         strictest test.
       table: see `tables.score_table`; `published` has the paper's numbers, which are of other
         questions.
+      judge_errors: `{threshold, comparisons}`, the latter by run what
+        `judge_errors.corrected_differences` returns; None without `errors`.
       notes: what a reader must know of how the runs were made comparable.
+
+    Args:
+      errors: how often the judge errs, where that was measured.
 
     Raises:
       UserError: fewer than two runs; runs that can't be compared.
@@ -107,6 +117,14 @@ def compare_runs(
         "comparisons": comparisons,
         "table": score_table({run.name: run.records for run in runs}, measures[0]),
         "published": PUBLISHED,
+        "judge_errors": errors
+        and {
+            "threshold": errors.threshold,
+            "comparisons": {
+                name: corrected_differences(own, errors, seed=seed, confidence=confidence)
+                for name, own in pairs.items()
+            },
+        },
         "notes": [*notes, *more],
     }
 
