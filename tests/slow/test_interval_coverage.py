@@ -29,7 +29,7 @@ from vcjax.stats.intervals import (
     rate_interval,
 )
 from vcjax.stats.paired import tango_interval
-from vcjax.stats.prevalence import Share, corrected_rate
+from vcjax.stats.prevalence import Share, corrected_difference, corrected_rate
 
 LEAST = 0.93
 SAMPLES = 400
@@ -393,6 +393,36 @@ def test_variances_by_their_cause_and_gaps_by_question():
         rows.append(("gap of scores by question", n, covered(truth, gap)))
     table("Coverage of variances by cause, and of gaps by question (Gaffke)", rows)
     assert min(share for _, _, share in rows) >= 0.93 - 2.5 * np.sqrt(0.93 * 0.07 / SAMPLES)
+
+
+def test_a_difference_of_rates_seen_by_a_judge_that_errs():
+    random, rows = np.random.default_rng(7), []
+    for n, labels in ((30, 30), (30, 100), (91, 30), (91, 100)):
+        for rate, rise in ((0.5, 0.0), (0.1, 0.1), (0.3, 0.3), (0.4, 0.55)):
+            for right in ((0.9, 0.9), (0.97, 0.8), (0.75, 0.75)):
+
+                def draw(
+                    seed: int,
+                    n: int = n,
+                    labels: int = labels,
+                    rate: float = rate,
+                    rise: float = rise,
+                    right: tuple[float, float] = right,
+                ) -> Interval:
+                    before = random.random(n) < rate
+                    after = before | (random.random(n) < rise / (1 - rate))
+                    seen = [
+                        np.where(random.random(n) < np.where(truth, *right), truth, ~truth)
+                        for truth in (before, after)
+                    ]
+                    measured = (Share(int(random.binomial(labels, s)), labels) for s in right)
+                    found = corrected_difference(paired_difference(*seen), *measured)
+                    return found if found.bounds else Interval(None, -1.0, 1.0, n)
+
+                row = f"{rate:.0%} to {rate + rise:.0%}, {labels} labels of each, {right}"
+                rows.append((row, n, covered(rise, draw)))
+    table("Coverage of a difference corrected for the judge's errors (MOVER)", rows)
+    assert min(share for _, _, share in rows) >= LEAST - ERROR
 
 
 @pytest.mark.parametrize("n", [13, 30])
