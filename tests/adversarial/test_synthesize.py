@@ -2,17 +2,13 @@
 
 import json
 import shutil
-import signal
 import sqlite3
-import time
 from dataclasses import replace
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.hub_server import TINY, hub_of
-from tests.processes import started
-from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import UserError
@@ -216,52 +212,3 @@ def test_a_target_that_was_retrained_under_its_path_is_attacked_anew(config, tmp
     ]
     assert replies[0] != replies[1]
     assert {finding.status for finding in verify(workdir)} == {"ok"}
-
-
-def test_kills_lose_no_call_repeat_none_and_change_nothing(
-    config, undisturbed, tmp_path, script_cache
-):
-    wanted = ledger(undisturbed[0])
-    workdir, kept = tmp_path / "killed", []
-    for share in (0.1, 0.45, 0.8):
-        kept.append(killed_at(int(share * len(wanted["calls"])), config, workdir, script_cache))
-    assert 0 < kept[0] < kept[1] < kept[2] < len(wanted["calls"])
-    code, out, error = ran("synthesize", flags(config, workdir), script_cache)
-    assert code == 0, error
-    assert f"{ATTEMPTS} attempts" in out
-    assert ledger(workdir) == wanted
-    names = ("accepted.jsonl", "preferences.jsonl")
-    for name in names:
-        assert (workdir / name).read_text() == (undisturbed[0] / name).read_text()
-    code, out, error = ran("synthesize", flags(config, workdir), script_cache)
-    assert code == 0, error
-    assert "already finished" in out
-    assert ledger(workdir) == wanted
-
-
-def killed_at(calls, config, workdir, cache) -> int:
-    """Kills a run once it has recorded this many calls; returns how many are there afterwards."""
-    process = started("synthesize", flags(config, workdir), cache)
-    try:
-        while process.poll() is None and recorded(workdir) < calls:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        _, error = process.communicate()
-    assert process.returncode == -signal.SIGKILL, error
-    assert not (workdir / "summary.json").exists()
-    return recorded(workdir)
-
-
-def recorded(workdir) -> int:
-    path = workdir / "ledger.sqlite"
-    if not path.is_file():
-        return 0
-    connection = sqlite3.connect(path, timeout=10)
-    try:
-        return connection.execute("SELECT count(*) FROM calls").fetchone()[0]
-    except sqlite3.OperationalError:  # the tables aren't there yet
-        return 0
-    finally:
-        connection.close()

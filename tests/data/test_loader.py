@@ -94,12 +94,16 @@ def test_prefetch_resumes_at_any_step_with_the_same_batches(make):
 
 def test_prefetch_leaves_no_thread_behind_when_it_is_closed(make):
     batches = Batches([(make("a", 5), 1.0)], 2, seed=1)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for _ in range(5):
         stream = batches.prefetch()
         next(stream)
+        started = set(threading.enumerate()) - before
+        assert started
         stream.close()
-    assert threading.active_count() <= before + 2
+        for thread in started:  # what it is doing, it may finish
+            thread.join(timeout=60)
+            assert not thread.is_alive()
 
 
 def test_mistakes_are_named(make, other_tokenizer):

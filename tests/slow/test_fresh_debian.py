@@ -24,7 +24,7 @@ PART = (
     "charter/test_load.py",
     "core/test_files.py",
     "data/test_preparation.py",
-    "distributed/test_meshes.py",
+    "slow/test_gradients.py",
     "evaluation/test_run.py",
     "evaluation/capability/test_caching.py",
     "evaluation/claims/test_passages.py",

@@ -53,8 +53,11 @@ class Batches:
         import grain
 
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCHED)
-        ahead = self._dataset[start_step:].to_iter_dataset(options)
-        yield from enumerate(ahead, start=start_step)
+        ahead = iter(self._dataset[start_step:].to_iter_dataset(options))
+        try:
+            yield from enumerate(ahead, start=start_step)
+        finally:
+            ahead.close()
 
 
 def in_order(rows: Prepared, batch_size: int) -> Iterator[tuple[int, Batch]]:

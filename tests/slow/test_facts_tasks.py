@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.capability.conftest import datasets_of_its_own
 from vcjax.adversarial.pressure.measure import score_probes
 from vcjax.adversarial.pressure.probes import Probe, neutral_probes
 from vcjax.adversarial.pressure.release import write_benchmark
@@ -15,6 +16,8 @@ from vcjax.evaluation.capability.tasks import load_tasks
 from vcjax.evaluation.facts.fact import FOLDER, load_facts
 from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.roles.local import LocalRole
+
+__all__ = ["datasets_of_its_own"]  # a fixture
 
 ASKED = 24
 """Documents of each task, so that one answer is more than the third digit."""
