@@ -288,18 +288,3 @@ def test_free_and_constrained_requests_decode_together(text_engine):
     together = text_engine.engine.generate(requests)
     assert [together[0], together[2]] == alone * 2
     assert_holds(text_engine.tokenizer.decode(together[1].tokens), schema)
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_250_texts_of_a_model_are_valid_and_ended_by_themselves(text_engine, language):
-    sampling = SamplingParams(400, temperature=1.0, json_schema=SCHEMAS[language])
-    ends = []
-    texts = text_engine.generate(
-        [f"{language} {n}" for n in range(250)],
-        sampling,
-        lambda index, text, result: ends.append(result.finish_reason),
-    )
-    assert ends == ["stop"] * 250
-    for text in texts:
-        assert_holds(text, SCHEMAS[language])
-    assert len(set(texts)) > 200

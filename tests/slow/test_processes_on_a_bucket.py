@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.test_two_processes import TEXT, command, environment
 from tests.processes import ROOT, coordinator
+from tests.slow.test_two_processes import TEXT, command, environment
 from vcjax.core.files import read_jsonl, write_jsonl
 from vcjax.core.lineage import verify
 from vcjax.core.stores import as_path
