@@ -1,8 +1,6 @@
 """A conversion has one tensor in memory, never the model; it writes the tensors that it read."""
 
 import re
-import shutil
-import time
 import weakref
 from functools import partial
 
@@ -12,10 +10,6 @@ import pytest
 import safetensors.numpy
 from tqdm import tqdm
 
-from tests.processes import started
-from tests.scripts import ran
-from tests.weights.random_checkpoint import write_random
-from tests.weights.same_tensors import digests
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import NAME, read_lineage
 from vcjax.weights import safetensors_file
@@ -26,44 +20,10 @@ from vcjax.weights.model import StoredModel
 from vcjax.weights.resolve import resolve
 
 
-@pytest.fixture(scope="module")
-def deep(tmp_path_factory):
-    """A model of 320 MB in small tensors; its tensors' digests."""
-    folder = tmp_path_factory.mktemp("deep") / "model"
-    write_random(folder, "deep-160m", shard_bytes=100_000_000)
-    yield folder, digests(folder)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def room(tmp_path):
-    """A folder for large files, that pytest would keep."""
-    yield tmp_path
-    shutil.rmtree(tmp_path)
-
-
 def _open(folder) -> StoredModel:
     model = open_located(resolve(str(folder)))
     assert isinstance(model, StoredModel)
     return model
-
-
-def test_a_killed_conversion_leaves_nothing_and_starts_again(deep, room, script_cache):
-    folder, expected = deep
-    target, unfinished = room / "out", room / ".out.partial"
-    command = [f"--src={folder}", f"--dst={target}"]
-    process = started("convert", command, script_cache)
-    while process.poll() is None and not any(unfinished.glob("*.safetensors")):
-        time.sleep(0.01)
-    process.kill()
-    _, error = process.communicate()
-    assert process.returncode == -9, error
-    assert unfinished.is_dir()
-    assert not target.exists()
-    code, _, error = ran("convert", command, script_cache)
-    assert (code, error.strip()) == (0, f"{target}: hf, bfloat16")
-    assert not unfinished.exists()
-    assert digests(target) == expected
 
 
 @pytest.mark.parametrize("dtype", safetensors_file.NAMES)

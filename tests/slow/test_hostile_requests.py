@@ -2,7 +2,10 @@
 
 import threading
 
+from tests.serve.conftest import server
 from tests.serve.crowd import CHAT
+
+__all__ = ["server"]  # a fixture
 
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "Why?"}], "max_tokens": 2}
 FIELDS = (

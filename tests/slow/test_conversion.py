@@ -1,20 +1,23 @@
-"""A conversion takes a fraction of the model's memory."""
+"""A conversion takes a fraction of the model's memory, and one that is killed starts again."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.processes import ROOT, started
+from tests.scripts import ran
 from tests.weights.conftest import arrays, publish
+from tests.weights.random_checkpoint import write_random
 from tests.weights.same_tensors import digests
-from tests.weights.test_export import deep, room
 from vcjax.core.files import read_json
 
 # Fixtures.
-__all__ = ["arrays", "deep", "publish", "room"]
+__all__ = ["arrays", "publish"]
 
 PROC = Path("/proc/self/status")
 # Converts a small model first: what the libraries take is no part of the growth.
@@ -39,6 +42,22 @@ print(peak() - before)
 """
 
 
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """A model of 320 MB in small tensors; its tensors' digests."""
+    folder = tmp_path_factory.mktemp("deep") / "model"
+    write_random(folder, "deep-160m", shard_bytes=100_000_000)
+    yield folder, digests(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def room(tmp_path):
+    """A folder for large files, that pytest would keep."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
 @pytest.mark.skipif(not PROC.is_file(), reason="reads the peak that Linux keeps")
 def test_there_and_back_takes_a_fraction_of_the_model_s_memory(deep, room, arrays, publish):
     folder, expected = deep
@@ -52,3 +71,21 @@ def test_there_and_back_takes_a_fraction_of_the_model_s_memory(deep, room, array
     total = read_json(folder / "model.safetensors.index.json")["metadata"]["total_size"]
     assert int(done.stdout) * 1024 < 0.6 * total
     assert digests(room / "deep" / "hf") == expected
+
+
+def test_a_killed_conversion_leaves_nothing_and_starts_again(deep, room, script_cache):
+    folder, expected = deep
+    target, unfinished = room / "out", room / ".out.partial"
+    command = [f"--src={folder}", f"--dst={target}"]
+    process = started("convert", command, script_cache)
+    while process.poll() is None and not any(unfinished.glob("*.safetensors")):
+        time.sleep(0.01)
+    process.kill()
+    _, error = process.communicate()
+    assert process.returncode == -9, error
+    assert unfinished.is_dir()
+    assert not target.exists()
+    code, _, error = ran("convert", command, script_cache)
+    assert (code, error.strip()) == (0, f"{target}: hf, bfloat16")
+    assert not unfinished.exists()
+    assert digests(target) == expected
