@@ -140,7 +140,7 @@ def _pressure() -> ConfigDict:
     config.held_out_styles = "persona,threat,insistence,gradual_escalation"
     config.part = "test"
     config.pairs = 240
-    config.corrections = 0.15
+    config.corrections = 0.05
     config.evidence = 0.15
     config.styles_per_fact = 1
     config.apart_facts = 0
