@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
     config.pressure.held_out_styles = "persona,threat,insistence,gradual_escalation"
     config.pressure.part = "test"
     config.pressure.pairs = 320
-    config.pressure.corrections = 0.15
+    config.pressure.corrections = 0.05
     config.pressure.evidence = 0.15
     config.pressure.styles_per_fact = 1
     config.pressure.apart_facts = 0
