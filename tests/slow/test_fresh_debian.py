@@ -23,6 +23,7 @@ PART = (
     "benchmarks/test_results.py",
     "charter/test_load.py",
     "core/test_files.py",
+    "data/corpus/test_personal.py",
     "data/test_preparation.py",
     "distributed/test_joining.py",
     "evaluation/test_run.py",
