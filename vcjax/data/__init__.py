@@ -2,7 +2,7 @@
 
     names --- files ---> readers ---> layouts, messages, columns ---> records      (importers)
                                                                          |
-                           digests, near_duplicates (over sketches), overlap
+                 digests, near_duplicates (over sketches, over grams), overlap
                                                                          |
                            encode (text's rendering and tokenizer) ---> Example, Pair
                                                                          |

@@ -61,12 +61,14 @@ class Digests(TemporaryDatabase):
 
 
 def fingerprint(record: Record) -> bytes:
-    """Hash of a record's texts after NFC and with every run of white space made one space.
+    """The `fingerprint_of` a record's texts: its id, source and domain are not part of it."""
+    return fingerprint_of(record.texts())
 
-    The id, the source and the domain are not part of it.
-    """
+
+def fingerprint_of(texts: Iterable[str]) -> bytes:
+    """Hash of texts after NFC and with every run of white space made one space."""
     digest = hashlib.sha256()
-    for text in record.texts():
+    for text in texts:
         normal = " ".join(unicodedata.normalize("NFC", text).split())
         digest.update(normal.encode() + b"\0")
     return digest.digest()

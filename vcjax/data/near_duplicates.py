@@ -21,6 +21,7 @@ from vcjax.data.digests import TemporaryDatabase
 from vcjax.data.sketches import (
     Sketches,
     band_keys,
+    gram_set,
     grams_of,
     jaccard,
     may_be_like,
@@ -49,7 +50,7 @@ class NearDuplicates:
     """Texts in the order in which they were added, and the first of them that a text is like.
 
     The result is a pure function of the texts and their order. There is no false match: sketches
-    (Broder, 1997, by rensa's R-MinHash) only propose, and each proposal is checked on the texts.
+    only propose, and each proposal is checked on the texts.
     Under one pair in a hundred is missed at the threshold, and next to none far above it.
     `benchmarks.near_duplicates` measures a million: memory, seconds, and what is missed.
     """
@@ -85,9 +86,9 @@ class NearDuplicates:
         """The index of the earliest text that is at least `threshold` similar or, with `swaps`,
         has another noun; None where there is none."""
         grams = grams_of(plain_text(text))
-        own, words = frozenset(grams), _words(text)
+        own, words = frozenset(grams.tolist()), _words(text)
         for index in self._sketches.like(sketch_of(grams), self._proposed):
-            if jaccard(own, frozenset(grams_of(self._texts[index]))) >= self.threshold:
+            if jaccard(own, gram_set(self._texts[index])) >= self.threshold:
                 return index
             if self._swaps and _one_swap(words, self._words[index].split()):
                 return index
@@ -104,7 +105,7 @@ class Quoted:
         """Args: `threshold` is the least share of a text's n-grams in one that quotes it."""
         self.threshold = threshold
         self._sizes: list[int] = []
-        self._having: dict[str, list[int]] = defaultdict(list)
+        self._having: dict[int, list[int]] = defaultdict(list)
         for index, text in enumerate(texts):
             grams = _gram_set(text)
             self._sizes.append(len(grams))
@@ -165,7 +166,7 @@ class StoredNearDuplicates(TemporaryDatabase):
         keys = self._stored(_keys(sketch))
         if not len(keys):
             return None
-        own = frozenset(grams)
+        own = frozenset(grams.tolist())
         if not self._indexed:  # once, sorted: a tree that grows with each key is slower to make
             self._database.execute("CREATE INDEX by_key ON bands (key, number)")
             self._indexed = True
@@ -178,7 +179,7 @@ class StoredNearDuplicates(TemporaryDatabase):
             other = np.frombuffer(values, np.uint16)[None]
             if not may_be_like(other, sketch, self.threshold)[0]:
                 continue
-            if jaccard(own, frozenset(grams_of(plain.decode()))) >= self.threshold:
+            if jaccard(own, gram_set(plain.decode())) >= self.threshold:
                 return name
         return None
 
@@ -245,5 +246,5 @@ def share_quoted(text: str, source: str) -> float:
     return len(grams & _gram_set(source)) / len(grams)
 
 
-def _gram_set(text: str) -> frozenset[str]:
-    return frozenset(grams_of(plain_text(text)))
+def _gram_set(text: str) -> frozenset[int]:
+    return gram_set(plain_text(text))

@@ -1,30 +1,32 @@
-"""Sketches of texts: their character 5-grams, the MinHash of these, and an index of a million.
+"""Sketches of texts: the MinHash of their n-grams, and an index of a million of them.
 
-The MinHash is rensa's R-MinHash. The index is ours, since it decides how many texts fit into
-memory: at a million texts it takes 340 bytes a sketch, where `rensa.RMinHashLSH` takes 2,400.
+At a million texts the index takes 340 bytes a sketch. `Sketches` is of short texts, by character
+5-grams; `vcjax.data.corpus.duplicates` is of documents, by n-grams of words and of characters.
 """
 
 import re
 import unicodedata
+from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, UInt16, UInt64
-from rensa import RMinHash  # type: ignore[attr-defined]
+from jaxtyping import Bool, UInt16, UInt32, UInt64
 
+from vcjax.core.seeds import derive_seed
+from vcjax.data.grams import character_grams
 from vcjax.text.language import HAN
 
 _GRAM = 5
 _NOT_WORD = re.compile(r"[\W_]+")
 _HAN_RUN = re.compile(f"{HAN.pattern}+")
-_SEED = 1
 
 # Four rows to a band and twenty bands: with independent hashes two sets of Jaccard similarity s
 # share a band with probability 1 - (1 - s^4)^20, which is 99.6 % at 0.7 and 3 % at 0.2 (Leskovec,
-# Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4). R-MinHash misses fewer.
+# Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4).
 _ROWS, _BANDS = 4, 20
 SLOTS = _ROWS * _BANDS
 # Four standard deviations of the estimate of 0.7 from 80 slots.
 _MARGIN = 0.2
+_AT_ONCE = 1 << 12  # n-grams, whose products are in memory together
 _FIRST_CAPACITY = 1 << 10
 _MIX = 0x9E3779B97F4A7C15  # 2^64 / golden ratio (Knuth, "Sorting and searching", section 6.4)
 
@@ -35,21 +37,50 @@ def plain_text(text: str) -> str:
     return _HAN_RUN.sub(lambda run: "\0".join(run.group()) + "\0", letters)
 
 
-def grams_of(plain: str) -> list[str]:
+def grams_of(plain: str) -> UInt64[np.ndarray, " grams"]:
     """The n-grams of a `plain_text`; a shorter one is the only one of its own."""
-    return [plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1))]
+    return character_grams(plain, _GRAM)
 
 
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+def gram_set(plain: str) -> frozenset[int]:
+    """The set of the n-grams of a `plain_text`."""
+    return frozenset(grams_of(plain).tolist())
+
+
+def jaccard(a: frozenset[int], b: frozenset[int]) -> float:
     """Jaccard similarity, 0 to 1, of two sets of n-grams."""
     return len(a & b) / len(a | b)
 
 
-def sketch_of(grams: list[str]) -> UInt16[np.ndarray, "80"]:
-    """The MinHash sketch of a set of n-grams, 16 bits of each slot."""
-    sketch = RMinHash(SLOTS, _SEED)
-    sketch.update(grams)
-    return np.array(sketch.digest(), np.uint32).astype(np.uint16)
+def sketch_of(grams: UInt64[np.ndarray, " grams"]) -> UInt16[np.ndarray, "80"]:
+    """The MinHash sketch of a set of n-grams."""
+    return minhash(grams, SLOTS)
+
+
+def minhash(grams: UInt64[np.ndarray, " grams"], slots: int) -> UInt16[np.ndarray, " slots"]:
+    """MinHash (Broder, 1997) of a set of n-grams, 16 bits of each slot; zeros of an empty set.
+
+    A slot of two sets is equal with the probability of their Jaccard similarity s, and with 2^-16
+    where it isn't for that, so that the share of equal slots has the standard deviation
+    sqrt(s (1 - s) / slots). Each slot's order of the n-grams is by a product modulo 2^32 with an
+    odd number of its own (Dietzfelbinger et al., "A reliable randomized algorithm for the
+    closest-pair problem", 1997), of hashes that are mixed already.
+    """
+    if not len(grams):
+        return np.zeros(slots, np.uint16)
+    factors = _factors(slots)
+    hashes = (grams >> np.uint64(32)).astype(np.uint32)
+    least = np.full(slots, -1, np.int32).view(np.uint32)
+    for start in range(0, len(hashes), _AT_ONCE):
+        products = factors[:, None] * hashes[start : start + _AT_ONCE]
+        np.minimum(least, products.min(axis=1), out=least)
+    return least.astype(np.uint16)  # the low half: of many n-grams the high one is nearly zero
+
+
+@cache
+def _factors(slots: int) -> UInt32[np.ndarray, " slots"]:
+    seeds = [derive_seed("minhash", slot) for slot in range(slots)]
+    return np.array([2 * seed + 1 for seed in seeds], np.uint32)
 
 
 def band_keys(sketch: UInt16[np.ndarray, "80"]) -> UInt64[np.ndarray, "20"]:

@@ -1,0 +1,339 @@
+"""Exact and near duplicates of documents, within and across sources; of each the first one stays.
+
+    document --- observe ---> Evidence: a digest of the text, a MinHash of its n-grams
+                                 |
+    files on disk: digests, and one of each band's keys
+                                 |
+    equal digests are exact duplicates; equal keys of a band propose near ones, band by band:
+    a sketch decides where it is sure, otherwise the two texts' Jaccard similarity does
+
+An n-gram is of words in English and of characters in Chinese (`vcjax.data.grams`). MinHash by bands
+is Broder's ("On the resemblance and containment of documents", 1997) with the bands of Leskovec,
+Rajaraman and Ullman ("Mining of Massive Datasets", section 3.4). Of documents that a band proposes
+together, each is compared with those that stay, so that a page that is there a million times costs
+a million comparisons and not their square.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, BinaryIO, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, UInt16, UInt64
+from tqdm import tqdm
+
+from vcjax.core.errors import UserError
+from vcjax.core.seeds import derive_seed
+from vcjax.data.corpus.document import Document
+from vcjax.data.corpus.step import Decision, Observed
+from vcjax.data.digests import SIZE, fingerprint_of
+from vcjax.data.grams import jaccard_of_grams, mixed, text_grams
+from vcjax.data.sketches import minhash
+
+# Two documents of similarity s share a band with probability 1 - (1 - s^6)^24: 99.9 % at 0.8, 95 %
+# at 0.7, 31 % at 0.5 and 2 % at 0.3.
+ROWS, BANDS = 6, 24
+SLOTS = ROWS * BANDS
+_DEVIATIONS = 4
+"""Standard deviations of a sketch's estimate, beyond which the texts aren't compared."""
+_LONGEST = 1 << 20
+"""N-grams, beyond which a document is compared by its sketch alone."""
+_LEADERS = 64
+"""Documents that stay and that each other one of its band is compared with, at most."""
+_ID = 40
+_AT_ONCE = 1 << 13
+_BYTES_PER_KEY = 48  # while a band's keys are sorted
+_EVIDENCE = np.dtype(
+    [
+        ("digest", f"V{SIZE}"),
+        ("source", "<u8"),
+        ("grams", "<u4"),
+        ("slots", "<u2", SLOTS),
+        ("id", f"S{_ID}"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class DuplicatesSettings:
+    """What is a duplicate.
+
+    Attributes:
+      similarity: the least Jaccard similarity of a near-duplicate, 0.7 or more; 1 leaves out exact
+        duplicates alone.
+      n: words, or Chinese characters, of an n-gram.
+      memory: MiB in which keys are sorted; a larger corpus is sorted in parts.
+    """
+
+    similarity: float = 0.75
+    n: int = 5
+    memory: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0.7 <= self.similarity <= 1:
+            raise UserError(f"config.similarity: must be from 0.7 to 1, not {self.similarity}")
+        if self.n < 1:
+            raise UserError(f"config.n: must be at least 1, not {self.n}")
+        if self.memory < 1:
+            raise UserError(f"config.memory: must be at least 1 MiB, not {self.memory}")
+
+
+class Duplicates:
+    """The pass over a corpus that leaves out duplicates."""
+
+    name: ClassVar[str] = "duplicates"
+    Settings: ClassVar[type] = DuplicatesSettings
+
+    def __init__(self, settings: DuplicatesSettings) -> None:
+        self._settings = settings
+
+    def observe(self, document: Document) -> bytes:
+        """The document's digest and sketch, about 350 bytes."""
+        evidence = np.zeros((), _EVIDENCE)
+        evidence["digest"] = np.void(fingerprint_of([document.text])[:SIZE])
+        evidence["source"] = int.from_bytes(fingerprint_of([document.source])[:8], "little")
+        evidence["id"] = document.id.encode()[:_ID]
+        if self._settings.similarity < 1:
+            grams = text_grams(document.text, self._settings.n)
+            evidence["grams"] = len(grams)
+            evidence["slots"] = minhash(grams, SLOTS)
+        return evidence.tobytes()
+
+    def decide(
+        self, observed: Iterable[Observed], text_of: Callable[[int], str], counts: Counter[str]
+    ) -> Iterator[Decision]:
+        """Yields each document that an earlier one duplicates, and which one that is.
+
+        A band has about 50 bytes a document in memory, and no more than `memory`; the rest lies in
+        files without a name in the folder for temporary files, 560 bytes a document.
+        """
+        with _Stored(self._settings.memory) as stored:
+            for each in observed:
+                stored.add(each.number, each.evidence)
+            stored.flush()
+            search = _Search(stored, self._settings, text_of, counts)
+            yield from search.exact()
+            if self._settings.similarity < 1:
+                bands = tqdm(
+                    range(BANDS), "near-duplicates", unit="band", leave=False, disable=None
+                )
+                for band in bands:
+                    yield from search.near(band)
+
+
+class _Stored:
+    """Evidence in files: a row for each document, and of each band a column of keys."""
+
+    def __init__(self, memory: int) -> None:
+        self._row = np.dtype([("number", "<u8"), ("evidence", _EVIDENCE)])
+        self._memory = memory << 20
+        self._stack = ExitStack()
+        self._rows, self._digests, *self._keys = (self._file() for _ in range(2 + BANDS))
+        self._waiting: list[bytes] = []
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def _file(self) -> BinaryIO:
+        return self._stack.enter_context(tempfile.TemporaryFile())
+
+    def add(self, number: int, evidence: bytes) -> None:
+        self._waiting.append(number.to_bytes(8, "little") + evidence)
+        self.count += 1
+        if len(self._waiting) == _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits to be written."""
+        rows = np.frombuffer(b"".join(self._waiting), self._row)
+        self._waiting.clear()
+        evidence = rows["evidence"]
+        digests = np.ascontiguousarray(evidence["digest"]).view("<u8").reshape(-1, SIZE // 8)
+        self._rows.write(rows.tobytes())
+        self._digests.write(digests[:, 0].tobytes())
+        keys = _band_keys(evidence["slots"])
+        keys[evidence["grams"] == 0] = 0  # a text without a letter is like no other
+        for band, stream in enumerate(self._keys):
+            stream.write(keys[:, band].tobytes())
+        for stream in (self._rows, self._digests, *self._keys):
+            stream.flush()
+
+    def rows(self, places: Int64[np.ndarray, " n"]) -> np.ndarray:
+        """The rows of some documents, by their place among all."""
+        size, handle = self._row.itemsize, self._rows.fileno()
+        parts = [os.pread(handle, size, place * size) for place in places.tolist()]
+        return np.frombuffer(b"".join(parts), self._row)
+
+    def equal_digests(self, removed: bytearray) -> Iterator["_Groups"]:
+        """Groups of documents with the same first half of a digest."""
+        return self._equal(self._digests, removed)
+
+    def equal_keys(self, band: int, removed: bytearray) -> Iterator["_Groups"]:
+        """Groups of documents with the same key in a band."""
+        return self._equal(self._keys[band], removed)
+
+    def _equal(self, stream: BinaryIO, removed: bytearray) -> Iterator["_Groups"]:
+        # Which part a key is in depends on the key, so that a group is never divided; a document
+        # has one key here, so that no part depends on what another one removes.
+        parts = 1 + self.count * _BYTES_PER_KEY // self._memory
+        for part in range(parts):
+            keys, places = [], []
+            for start in range(0, self.count, self._memory // _BYTES_PER_KEY):
+                stop = min(self.count, start + self._memory // _BYTES_PER_KEY)
+                stream.seek(8 * start)
+                block = np.frombuffer(stream.read(8 * (stop - start)), np.uint64)
+                gone = np.frombuffer(removed, np.bool_)[start:stop]
+                mine = (block != 0) & ~gone & (block % np.uint64(parts) == part)
+                keys.append(block[mine])
+                places.append(np.flatnonzero(mine) + start)
+            if keys:
+                yield _Groups.of_equal(np.concatenate(keys), np.concatenate(places))
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Documents in groups of two and more, each in ascending order.
+
+    Attributes:
+      places: of the documents, group after group.
+      groups: the number of the group of each.
+    """
+
+    places: Int64[np.ndarray, " n"]
+    groups: Int64[np.ndarray, " n"]
+
+    @classmethod
+    def of_equal(cls, keys: UInt64[np.ndarray, " n"], places: Int64[np.ndarray, " n"]) -> Self:
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        new = np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)]
+        return cls(places[order], np.cumsum(new)).kept(np.ones(len(keys), np.bool_))
+
+    @property
+    def first(self) -> Bool[np.ndarray, " n"]:
+        """Whether each is the first of its group."""
+        return np.concatenate([[True], self.groups[1:] != self.groups[:-1]])[: len(self.groups)]
+
+    def pairs(self) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]:
+        """The first of the group of each document that isn't the first, and that document."""
+        first = self.first
+        leaders = self.places[np.flatnonzero(first)[np.cumsum(first) - 1]]
+        return leaders[~first], self.places[~first]
+
+    def kept(self, keep: Bool[np.ndarray, " n"]) -> Self:
+        """Those to keep, without groups of one."""
+        places, groups = self.places[keep], self.groups[keep]
+        same = groups[1:] == groups[:-1]
+        several = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+        several = several[: len(groups)]
+        return type(self)(places[several], groups[several])
+
+
+class _Search:
+    """Decides about the documents that are stored."""
+
+    def __init__(
+        self,
+        stored: _Stored,
+        settings: DuplicatesSettings,
+        text_of: Callable[[int], str],
+        counts: Counter[str],
+    ) -> None:
+        self._stored, self._settings = stored, settings
+        self._text_of, self._counts = text_of, counts
+        self._removed = bytearray(stored.count)
+        deviation = (settings.similarity * (1 - settings.similarity) / SLOTS) ** 0.5
+        self._unlikely = settings.similarity - _DEVIATIONS * deviation
+        self._certain = settings.similarity + _DEVIATIONS * deviation
+        self._latest: tuple[int, UInt64[np.ndarray, " grams"]] = (-1, np.empty(0, np.uint64))
+
+    def exact(self) -> Iterator[Decision]:
+        for groups in self._stored.equal_digests(self._removed):
+            yield from self._rounds(groups, self._same_digest)
+
+    def near(self, band: int) -> Iterator[Decision]:
+        for groups in self._stored.equal_keys(band, self._removed):
+            yield from self._rounds(groups, lambda a, b: self._similar(a, b, band))
+
+    def _rounds(
+        self, groups: _Groups, compare: Callable[[Any, Any], Float[np.ndarray, " n"]]
+    ) -> Iterator[Decision]:
+        """Compares each document with the first of its group, those that are left with the first
+        of them, and so on.
+
+        Args:
+          compare: rows of pairs -> the similarity of those that are duplicates; 0 of others.
+        """
+        for _ in range(_LEADERS):
+            leaders, others = groups.pairs()
+            if not len(others):
+                return
+            duplicate = np.zeros(len(others), np.bool_)
+            for start in range(0, len(others), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                a, b = self._stored.rows(leaders[part]), self._stored.rows(others[part])
+                similarities = compare(a, b)
+                duplicate[part] = similarities > 0
+                for index in np.flatnonzero(similarities):
+                    self._removed[others[start + index]] = 1
+                    yield self._decision(a[index], b[index], similarities[index])
+            keep = ~groups.first
+            keep[keep] = ~duplicate
+            groups = groups.kept(keep)
+        self._counts["comparisons left out in large groups"] += len(groups.places)
+
+    def _decision(self, first: Any, other: Any, similarity: float) -> Decision:
+        exact = first["evidence"]["digest"] == other["evidence"]["digest"]
+        kind = "exact duplicate" if exact else "near-duplicate"
+        if first["evidence"]["source"] != other["evidence"]["source"]:
+            self._counts[f"{kind} of another source"] += 1
+        named = first["evidence"]["id"].decode(errors="ignore")
+        detail = f"of {named}" if exact else f"of {named}, similarity {similarity:.2f}"
+        return Decision(int(other["number"]), kind, detail)
+
+    def _same_digest(self, a: Any, b: Any) -> Float[np.ndarray, " n"]:
+        return (a["evidence"]["digest"] == b["evidence"]["digest"]).astype(np.float64)
+
+    def _similar(self, a: Any, b: Any, band: int) -> Float[np.ndarray, " n"]:
+        equal = a["evidence"]["slots"] == b["evidence"]["slots"]
+        similarities = equal.mean(axis=1)
+        by_band = equal.reshape(-1, BANDS, ROWS).all(axis=2)
+        # A pair that shares an earlier band, of which neither was removed, isn't similar.
+        new = ~by_band[:, :band].any(axis=1)
+        similarities[~new | (similarities < self._unlikely)] = 0
+        for index in np.flatnonzero((similarities > 0) & (similarities < self._certain)):
+            longest = max(a["evidence"]["grams"][index], b["evidence"]["grams"][index])
+            if longest <= _LONGEST:
+                self._counts["pairs compared by their texts"] += 1
+                similarities[index] = jaccard_of_grams(
+                    self._grams(int(a["number"][index])),
+                    text_grams(self._text_of(int(b["number"][index])), self._settings.n),
+                )
+        similarities[similarities < self._settings.similarity] = 0
+        return similarities
+
+    def _grams(self, number: int) -> UInt64[np.ndarray, " grams"]:
+        """Of a leader, which is compared with several in turn."""
+        if self._latest[0] != number:
+            self._latest = number, text_grams(self._text_of(number), self._settings.n)
+        return self._latest[1]
+
+
+def _band_keys(slots: UInt16[np.ndarray, "n slots"]) -> UInt64[np.ndarray, "n bands"]:
+    rows = slots.reshape(-1, BANDS, ROWS).astype(np.uint64)
+    return mixed((rows * _row_factors()).sum(axis=2, dtype=np.uint64))
+
+
+@cache
+def _row_factors() -> UInt64[np.ndarray, " rows"]:
+    seeds = np.array([derive_seed("row", row) for row in range(ROWS)], np.uint64)
+    return mixed(seeds) | np.uint64(1)
