@@ -40,8 +40,10 @@ LOGICAL_AXIS_RULES: dict[str, tuple[str, ...]] = {
     "embed": ("fsdp",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
+    # RoPE pairs dimension i with i + head_dim / 2, which another device would have.
     "head_dim": (),
     "mlp": ("tensor",),
+    # The scan over layers needs one whole layer at a time, on all devices.
     "layers": (),
     "rank": (),
 }
@@ -86,7 +88,7 @@ def mesh_shape(sizes: Mapping[str, int], count: int) -> tuple[int, ...]:
             raise UserError(f"mesh axis {axis!r} is not one of {', '.join(AXES)}")
     shape = [int(sizes.get(axis, 1)) for axis in AXES]
     if shape.count(-1) == 1:
-        known = -int(np.prod(shape))
+        known = -int(np.prod(shape))  # the -1 is among the factors
         shape[shape.index(-1)] = count // known if known and count % known == 0 else 0
     if int(np.prod(shape)) != count or min(shape) < 1:
         asked = " x ".join(f"{axis}={sizes.get(axis, 1)}" for axis in AXES)
@@ -106,6 +108,8 @@ def sharding(mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]) -> Na
             hint = suggest(axis, LOGICAL_AXIS_RULES)
             raise ValueError(f"no sharding rule for axis {axis!r}{hint}")
         wanted = LOGICAL_AXIS_RULES[axis]
+        # JAX allows a mesh axis once in a spec. An axis of size 1 divides nothing and is left out,
+        # so that tensors with the same shards have equal specs, which callers compare.
         names = [name for name in wanted if name not in used and mesh.shape[name] > 1]
         if names and size % int(np.prod([mesh.shape[name] for name in names])) == 0:
             used.update(names)
@@ -117,6 +121,8 @@ def sharding(mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]) -> Na
 
 def shardings(mesh: AnyMesh, axes: Any, shapes: Any) -> Any:
     """Shardings of a tree; `axes` has tuples of names where `shapes` has shaped leaves."""
+    # A tuple of names is a subtree to JAX. It is passed whole because `shapes`, the first tree, has
+    # a leaf where it stands.
     return jax.tree.map(lambda leaf, names: sharding(mesh, names, leaf.shape), shapes, axes)
 
 
@@ -237,6 +243,7 @@ def ending_together() -> Iterator[None]:
     if jax.process_count() > 1:
         ended = multihost_utils.process_allgather(np.asarray(end is not None))
         if np.any(ended):
+            # Of several errors all processes raise the same one, the lowest process's.
             own = {} if end is None else _as_outcome(end)
             _raise_end(_broadcast(own, source=int(np.argmax(ended))))
 
@@ -252,6 +259,7 @@ def entered_on_main_process(
     """
     with ExitStack() as stack:
         entered: list[_Result] = []
+        # `append` returns None, which JSON can carry to the others; the value itself stays here.
         on_main_process(lambda: entered.append(stack.enter_context(make())))
         yield entered[0] if entered else None
 

@@ -206,5 +206,5 @@ def test_no_whole_kernel_is_kept_for_the_backward_pass(adapted, remat):
 
 def test_an_odd_number_of_inputs_is_a_mistake_of_one_line():
     config = LlamaConfig.from_hf({**CASES["llama31"], "intermediate_size": 95})
-    with pytest.raises(UserError, match="'nf4' holds pairs of inputs; a projection has"):
+    with pytest.raises(UserError, match="'nf4' stores pairs of inputs; a projection has"):
         shapes(config, lora=LoraConfig(base="nf4"))

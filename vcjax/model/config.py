@@ -85,12 +85,14 @@ class LlamaConfig:
             intermediate_size=_integer(raw, "intermediate_size"),
             num_layers=layers,
             num_heads=heads,
+            # Files from before grouped-query attention don't have the field.
             num_kv_heads=_integer(raw, "num_key_value_heads", heads),
             head_dim=_integer(raw, "head_dim", hidden // heads),
             max_position=max_position,
             rms_norm_eps=_number(raw, "rms_norm_eps", 1e-6),
             rope=_rope(raw, max_position),
             tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
+            # Qwen2 has biases on q, k and v and none on o, in its code: no field says so.
             qkv_bias=qwen2 or bias,
             o_bias=bias and not qwen2,
             mlp_bias=bool(raw.get("mlp_bias") or False),
@@ -144,6 +146,8 @@ class LlamaConfig:
                     "sliding_attention" if window else "full_attention" for window in self.windows
                 ]
                 raw["use_sliding_window"] = True
+                # For versions that don't know `layer_types`: there the layers without a window
+                # come first.
                 raw["max_window_layers"] = sum(1 for window in self.windows if not window)
         else:
             raw["sliding_window"] = None

@@ -29,6 +29,8 @@ PROJECTED = ("query", "key", "value", "attended", "gate", "up")
 
 POLICIES: dict[str, Callable[..., Any] | None] = {
     "none": None,
+    # Projections are two-dimensional matmuls, without a batch axis. Attention's have one and are
+    # computed again, all but its result, which is kept by its name.
     "dots": jax.checkpoint_policies.save_from_both_policies(
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
         jax.checkpoint_policies.save_only_these_names("attended"),
@@ -44,6 +46,8 @@ def rematerialised(function: Callable, policy: str) -> Callable:
     """`function`, of which the backward pass computes again what the policy doesn't keep."""
     if POLICIES[policy] is None:
         return function
+    # `function` is the body of a scan: XLA can't merge what the loop of the backward pass computes
+    # again with the loop of the forward pass, so the barriers against that would only cost time.
     return jax.checkpoint(function, prevent_cse=False, policy=POLICIES[policy])
 
 
@@ -108,6 +112,7 @@ class Projection(nnx.Module):
         if lora is not None and lora.covers(name):
             self.lora = lora
             flat_in, flat_out = math.prod(self.inputs), math.prod(self.outputs)
+            # PEFT's start: Kaiming's uniform distribution with a = sqrt(5) has this bound.
             bound = flat_in**-0.5
 
             def uniform(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -56,6 +56,7 @@ class Llama(nnx.Module):
         choose_backend(attention, config, dtype, mesh)  # which raises where it can't run
         self.attention, self.mesh = attention, mesh
         self.dropout = 0.0 if lora is None else lora.dropout
+        # Without `nnx.data` None would make the attribute static, and no array could be set later.
         self.drop_key: Array | None = nnx.data(None)
         make = ParamMaker(rngs, param_dtype, None, mesh)
         size = (config.vocab_size, config.hidden_size)
@@ -130,6 +131,7 @@ class Llama(nnx.Module):
                 window = jnp.where(window == 0, length + 1, window)
             return run(nnx.merge(graph, state), x, window, drop_key), None
 
+        # Where there are no windows or keys, None is a tree without leaves: nothing to scan over.
         x, _ = jax.lax.scan(rematerialised(step, self.remat), x, (stack, windows, drop_keys))
         return self.norm(x)
 
@@ -155,6 +157,8 @@ class Llama(nnx.Module):
 
             def attention(query, key, value, keys=keys, values=values, visible=visible):
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+                # Indices on both sides of a slice put their axes first, as NumPy does: what is set
+                # is [batch, length, kv_heads, head_dim], the order that `key` has.
                 keys = keys.at[rows, :, positions].set(key.astype(keys.dtype))
                 values = values.at[rows, :, positions].set(value.astype(values.dtype))
                 layers.append((keys, values))

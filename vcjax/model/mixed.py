@@ -42,6 +42,7 @@ def _rms_backward(eps: float, kept: tuple[Array, Array, Array], gradient: Array)
     normal, wide = x.astype(jnp.float32) * scale, gradient.astype(jnp.float32)
     d_weight = jnp.sum(wide * normal, axis=range(x.ndim - 1))
     d_normal = wide * weight.astype(x.dtype).astype(jnp.float32)
+    # Scaling a row leaves its normalised row as it is (but for eps): no gradient goes that way.
     along = jnp.mean(d_normal * normal, axis=-1, keepdims=True)
     d_x = scale * (d_normal - along * normal)
     return d_x.astype(x.dtype), d_weight.astype(weight.dtype)

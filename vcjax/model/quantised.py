@@ -72,10 +72,11 @@ class QuantisedKernel(nnx.Module):
         whole, blocks = list(inputs.values()), 1
         if form == "nf4":
             if whole[-1] % 2:
-                raise UserError(f"lora.base 'nf4' holds pairs of inputs; a projection has {whole}")
+                raise UserError(f"lora.base 'nf4' stores pairs of inputs; a projection has {whole}")
             blocks = -(-math.prod(whole) // BLOCK)
             whole[-1] //= 2
         zeros, sizes = jax.nn.initializers.zeros, tuple(outputs.values())
+        # The axis of blocks divides the inputs, and is sharded as the first of them is.
         axes = (next(iter(inputs)), *outputs)
         dtype = {"int8": jnp.int8, "nf4": jnp.uint8}[form]
         self.codes = make(zeros, (*whole, *sizes), (*inputs, *outputs), nnx.Variable, dtype)
@@ -104,12 +105,14 @@ def quantise(kernel: Float[Array, "..."], form: str, inputs: int) -> dict[str, A
     whole, outputs = kernel.shape[:inputs], kernel.shape[inputs:]
     flat = kernel.astype(jnp.float32).reshape(-1, *outputs)
     if form == "int8":
+        # int8 ends at 127 on the positive side, where the largest magnitude may be.
         scales = jnp.max(jnp.abs(flat), axis=0, keepdims=True) / 127
         codes = jnp.round(flat / jnp.where(scales == 0, 1, scales)).astype(jnp.int8)
         return {"codes": codes.reshape(kernel.shape), "scales": scales}
     padded = jnp.pad(flat, [(0, -len(flat) % BLOCK)] + [(0, 0)] * len(outputs))
     scales = jnp.max(jnp.abs(padded.reshape(-1, BLOCK, *outputs)), axis=1)
     unit = flat / _spread(jnp.where(scales == 0, 1, scales), len(flat))
+    # The index of the nearest value is the number of midpoints below.
     codes = jnp.zeros(flat.shape, jnp.uint8)
     for middle in (NF4[1:] + NF4[:-1]) / 2:
         codes += (unit > middle).astype(jnp.uint8)
@@ -147,6 +150,7 @@ def quantise_base(params: dict[str, Any], form: str) -> dict[str, Any]:
         return params
     layers = dict(params["layers"])
     compiled = jax.jit(quantise, static_argnames=("form", "inputs"))
+    # In host memory: the reason for a quantised base is that a plain one doesn't fit the device.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         for name, child in layers.items():
             if "kernel" in child:

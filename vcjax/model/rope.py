@@ -44,6 +44,7 @@ class RopeConfig:
 
 
 def _default(config: RopeConfig, head_dim: int) -> np.ndarray:
+    # float32 as in transformers: an error in a frequency is multiplied by the position.
     exponent = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     return np.float32(1.0) / np.power(np.float32(config.theta), exponent)
 
@@ -58,9 +59,10 @@ def _llama3(config: RopeConfig, head_dim: int) -> np.ndarray:
     low, high = config.low_freq_factor, config.high_freq_factor
     smooth = (config.original_max_position / wavelength - low) / (high - low)
     blended = (1 - smooth) * frequency / config.factor + smooth * frequency
-    scaled = np.where(wavelength > config.original_max_position / low, frequency / config.factor, 0)
-    kept = np.where(wavelength < config.original_max_position / high, frequency, scaled)
-    return np.where(kept == 0, blended, kept).astype(np.float32)
+    is_long = wavelength > config.original_max_position / low
+    is_short = wavelength < config.original_max_position / high
+    found = np.where(is_long, frequency / config.factor, blended)
+    return np.where(is_short, frequency, found).astype(np.float32)
 
 
 FREQUENCIES: dict[str, Callable[[RopeConfig, int], np.ndarray]] = {
@@ -75,6 +77,7 @@ def rotation(
 ) -> tuple[Float[Array, "batch length half"], Float[Array, "batch length half"]]:
     """Returns cosine and sine of the angle of each position and frequency, in float32."""
     frequency = FREQUENCIES[config.rope_type](config, head_dim)
+    # In bfloat16 positions beyond 256 would be rounded to multiples of 2, 4, 8, ...
     angle = positions.astype(jnp.float32)[..., None] * frequency
     return jnp.cos(angle), jnp.sin(angle)
 

@@ -83,11 +83,13 @@ def _attended(
     for start, end in _blocks(query.shape[1]):
         visible = mask(start, end)
         scores = _matmul("bkqh,bkhs->bkqs", _flat(rows, start, end), keys[..., :end])
+        # -inf is safe here: every token sees itself, padding too, so no row is without a maximum.
         scores = jnp.where(visible, scores * query.shape[3] ** -0.5, -jnp.inf)
         largest = jnp.max(scores, axis=-1, keepdims=True)
         weights = jnp.exp(scores - largest)
         total = jnp.sum(weights, axis=-1, keepdims=True)
         out = _matmul("bkqs,bksh->bkqh", weights.astype(value.dtype), values[:, :, :end])
+        # Divided after the matmul: `head_dim` numbers a query, where weights are one for each key.
         mixed.append((out / total).astype(value.dtype))
         norms.append(largest + jnp.log(total))
     # What the backward pass needs has the name by which remat policies keep it.
@@ -103,6 +105,8 @@ def _backward(kept: tuple, gradient: Array) -> tuple:
     query, key, value, segment_ids, window, attended, norm = kept
     rows, keys, values = _rows(query, key), key.swapaxes(1, 2), value.swapaxes(1, 2)
     above = _rows(gradient, key)
+    # The sum over keys of weight times its gradient, which the softmax's derivative subtracts, is
+    # this dot product with the output (FlashAttention's D); no block needs all keys for it.
     dots = gradient.astype(jnp.float32) * attended.astype(jnp.float32)
     dots = _rows(jnp.sum(dots, axis=-1, keepdims=True), key)
     d_rows = []
@@ -115,6 +119,7 @@ def _backward(kept: tuple, gradient: Array) -> tuple:
         weights = jnp.where(visible, jnp.exp(scores - norm_here), 0.0)
         d_weights = _matmul("bksh,bkqh->bksq", values[:, :, :end], above_here)
         d_scores = weights * (d_weights - dot) * query.shape[3] ** -0.5
+        # Rounded once, so that the matmuls below run at the rate of the compute dtype.
         weights, d_scores = weights.astype(value.dtype), d_scores.astype(value.dtype)
         d_here = _matmul("bksh,bksq->bkhq", keys[:, :, :end], d_scores)
         d_rows.append(_apart(d_here.swapaxes(2, 3), rows))
@@ -163,7 +168,7 @@ def _mask(
     segment_ids: Array, window: Any, start: int, end: int, group: int
 ) -> Bool[Array, "batch 1 queries context"]:
     """The keys that the queries of `_flat` attend to."""
-    order = np.arange(end)
+    order = np.arange(end)  # of the block, which is known when this is traced: a constant
     behind = jnp.asarray(order[start:, None] - order)
     visible = (behind >= 0) & (segment_ids[:, start:end, None] == segment_ids[:, None, :end])
     if window is not None:

@@ -60,7 +60,7 @@ def splash_attention(
     wide = [(0, 0), (0, padding), (0, 0), (0, 0)]
     query, key, value = (jnp.pad(array, wide) for array in (query, key, value))
     segment_ids = jnp.pad(segment_ids, wide[:2], constant_values=PADDING)
-    query = query * query.shape[3] ** -0.5
+    query = query * query.shape[3] ** -0.5  # the kernel doesn't scale scores
     head_parts = 1 if mesh is None else shard_count(mesh, head_axes)
     kernel = _kernel(heads, length + padding, window, head_parts, parts, interpret)
     if mesh is None:
@@ -74,8 +74,10 @@ def splash_attention(
             key, value = (jnp.take(array, read, axis=2) for array in (key, value))
         return _attend(kernel, query, key, value, *segment_ids)
 
+    # Keys and values have no axis of `sequence`: `shard_map` gathers each row's whole.
     rows = PartitionSpec(batch_axes, length_axes, head_axes)
     whole = PartitionSpec(batch_axes, None, kv_axes)
+    # The kernel is a tree of arrays, which say the blocks that each head's queries visit.
     masks = kernel.manual_sharding_spec(NamedSharding(mesh, PartitionSpec(head_axes, length_axes)))
     attend = jax.shard_map(
         local,
@@ -89,7 +91,7 @@ def splash_attention(
             PartitionSpec(rows[0]),
         ),
         out_specs=rows,
-        check_vma=False,
+        check_vma=False,  # Pallas's kernels don't declare over which axes their results vary
     )
     return attend(kernel, query, key, value, segment_ids, segment_ids)[:, :length]
 
