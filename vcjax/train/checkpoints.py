@@ -74,6 +74,7 @@ class Checkpoints(PreservationPolicy):
         folder = absolute(self._home / CHECKPOINTS)
         if is_main_process():
             self._clear()
+        # Orbax lists the folder when it is made: on every process after what is cleared is gone.
         barrier("checkpoints opened")
         parts = (PARAMS, OPTIMIZER)
         self._manager = ocp.CheckpointManager(
@@ -83,6 +84,8 @@ class Checkpoints(PreservationPolicy):
                 async_options=ocp.options.AsyncOptions(timeout_secs=_TIMEOUT),
                 temporary_path_class=_completed(folder, self._complete),
                 save_root_metadata=False,
+                # Otherwise Orbax reads each checkpoint's metadata here, before `restore_latest` has
+                # looked for damage.
                 lightweight_initialize=True,
             ),
             # Uncompressed: zstd would save 8 % of trained arrays and cost the step a core.
@@ -113,6 +116,7 @@ class Checkpoints(PreservationPolicy):
         self._losses[step] = loss if loss is not None and math.isfinite(loss) else None
         saves = {name: ocp.args.PyTreeSave(item) for name, item in items.items()}
         with self._explained(step):
+            # `force`: the loop decides when to save; Orbax has an interval of its own.
             self._manager.save(step, args=ocp.args.Composite(**saves), force=True)
 
     def wait(self) -> None:
@@ -142,7 +146,7 @@ class Checkpoints(PreservationPolicy):
                 remove_tree(aside)  # an earlier one, reported then
                 step_folder(self._home, bad).rename(aside)
         barrier("checkpoints checked")
-        self._manager.reload()
+        self._manager.reload()  # it has listed the folders that were moved
         folder, restores = step_folder(self._home, step), {}
         for name, item in ((PARAMS, layout.trainable), (OPTIMIZER, layout.optimizer)):
             check_tree(folder / name, item)

@@ -45,6 +45,7 @@ def row_cross_entropy(
             hidden, targets, mask = piece
             return total + jnp.sum(_losses(head, hidden, targets, mask, mesh)[0], axis=1), None
 
+        # One column for each device along the row: their sum, outside, is the row's.
         zeros = jnp.zeros(len(hidden), jnp.float32)
         return jax.lax.scan(part, zeros, _pieces(chunk, hidden, targets, mask))[0][:, None]
 
@@ -73,6 +74,7 @@ def _rows_backward(chunk: int, mesh: AnyMesh | None, kept: tuple, cotangent: Arr
     return d_hidden, d_head, None, None
 
 
+# `symbolic_zeros` is how JAX tells which arguments are differentiated: a frozen head is not.
 row_cross_entropy.defvjp(_rows_forward, _rows_backward, symbolic_zeros=True)
 
 
@@ -147,6 +149,7 @@ class _Devices:
             return cls(None, PartitionSpec(), frozenset(), None)
         tokens = partition_spec(mesh, ("batch", "length"), targets.shape)
         over, columns = mesh_axes(*tokens), partition_spec(mesh, ("vocab", "embed"), head.shape)[1]
+        # `sum` scatters over axes that are mapped by hand alone.
         return cls(mesh, tokens, frozenset(over), columns if mesh_axes(columns) <= over else None)
 
     def run(self, local: Callable[..., Any], ins: tuple, outs: Any) -> Callable[..., Any]:
@@ -190,6 +193,7 @@ def _gradients(
         def part(so_far: tuple[Array, Array | None], piece: tuple[Array, ...]) -> tuple:
             (total, d_head), (hidden, targets, mask) = so_far, piece
             losses, logits, norm = _losses(head, hidden, targets, mask, mesh)
+            # The gradient in the logits: the softmax, less 1 at the target.
             hits = jnp.arange(len(head)) == targets[..., None]
             errors = (jnp.exp(logits - norm) - hits) * (mask * weights)[..., None]
             # Rounded once, so that both matmuls below run at the rate of the compute dtype.

@@ -62,6 +62,7 @@ class Evaluation:
         """
         loss = None
         if self._validation is not None:
+            # As the file will have it (None for NaN), so that a start which reads it goes on alike.
             line = finite({"step": step, **self._validation.measure(trainable, frozen)})
             self._lines.append(line)
             # All processes must stop at the same step, so one of them decides.

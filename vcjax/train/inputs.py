@@ -209,7 +209,7 @@ def _check_model(config: TrainConfig, model: StoredModel) -> None:
 def _charter(config: TrainConfig) -> list[Parent]:
     """The charter as a parent, which the main process alone hashes; a UserError where it isn't one.
 
-    Every process reads it: it says which domains a prepared folder may not have.
+    Every process reads it: it names the domains that a prepared folder may not have.
     """
     if not config.charter:
         return []
@@ -250,6 +250,8 @@ def _read_source(source: Source, held_out: HeldOutRecords, config: TrainConfig) 
         for what in held_out.find_prepared(part):
             found, first = found + 1, first or f" ({what})"
     untrained = held_out_by(config)
+    # Raw records are read though there may be nothing to compare: a bad one ends the run now, not
+    # when it prepares them.
     for record in source.raw or ():
         if not held_out.count or (untrained is not None and untrained.holds(record)):
             continue

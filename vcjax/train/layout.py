@@ -112,7 +112,7 @@ def _state_layout(optimizer: Optimizer, trainable: Params, mesh: AnyMesh, *, off
         param = next((params[path] for path in paths if path in params), None)
         if param is None or param.shape != leaf.shape:
             return _sharded(leaf, everywhere)
-        kind = HOST if offload else None
+        kind = HOST if offload else None  # None is the device's default memory
         return _sharded(leaf, param.sharding.with_memory_kind(kind))
 
     return tree_map_with_path(sharded, jax.eval_shape(optimizer.init, trainable))
@@ -136,7 +136,7 @@ def batch_spec(name: str, ndim: int) -> PartitionSpec:
     Rows or pairs (axis 0) are divided by the data-parallel axes, so that a pair stays together,
     and tokens (the last axis of `tokens`, `loss_mask`, ...) by `sequence`.
     """
-    if name not in DTYPES:
+    if name not in DTYPES:  # `reference`, which has no axis of tokens
         return PartitionSpec(LOGICAL_AXIS_RULES["batch"])
     batch, length = (LOGICAL_AXIS_RULES[axis] for axis in ("batch", "length"))
     return PartitionSpec(batch, *[None] * (ndim - 2), length)

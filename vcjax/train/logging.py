@@ -1,8 +1,8 @@
 """What a run writes while it trains: a line a step, a line a measurement, sampled answers.
 
-Each file is JSON lines that name their step. A line is on disk before the run continues, and what
-an earlier start wrote of steps that are done again is dropped. Numbers and texts go to the sinks
-too: TensorBoard, and wandb or trackio.
+Each file is JSON lines that name their step. A line is flushed before the run continues, so that a
+kill loses none, and what an earlier start wrote of steps that are done again is dropped. Numbers
+and texts go to the sinks too: TensorBoard, and wandb or trackio.
 """
 
 import json
@@ -73,6 +73,7 @@ class Log:
             stream = (self._workdir / name).open("a", encoding="utf-8")
             self._streams[name] = self._opened.enter_context(stream)
         self._streams[name].write(to_line(line))
+        # To the operating system: a kill of this process loses nothing then.
         self._streams[name].flush()
 
     def _numbers(self, step: int, values: dict[str, float]) -> None:

@@ -189,8 +189,12 @@ def _train(
                 )
                 done = count + 1
                 at(done, metrics)
+                # `item` waits for the devices: without it the clock would measure how fast steps
+                # are dispatched. Batches are made by a thread meanwhile.
                 line = {"step": done, **{name: value.item() for name, value in metrics.items()}}
                 line |= speeds(line["tokens"], *clock.lap(), flops, peak)
+                # Before anything can end the run: a later start counts skipped updates in this
+                # file, and drops the lines after the checkpoint that it continues from.
                 if log is not None:
                     log.write(line)
                 guard.check(line)
@@ -362,6 +366,7 @@ def make_gradients(
     def summed_loss(
         trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
     ) -> tuple[Array, dict[str, Array]]:
+        # Merged inside of what is differentiated, so that gradients are a plain tree of arrays.
         model = nnx.merge(layout.graph, join_params(trainable, frozen))
         model.drop_key = drop_key
         return loss(model, batch)
@@ -389,6 +394,7 @@ def make_gradients(
             split = {name: pieces(name, array) for name, array in batch.items()}
             first = {name: array[0] for name, array in split.items()}
             shapes = jax.eval_shape(value_and_grad, trainable, frozen, first, drop_key)
+            # In the dtypes of the gradients, which are float32 for trained parameters.
             start = optax.tree.zeros_like(shapes)
             ((total, sums), grads), _ = jax.lax.scan(accumulate, start, (split, keys))
         count = sums.pop("count")

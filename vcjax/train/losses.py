@@ -134,6 +134,7 @@ def next_tokens(
     The last position of a row has none, nor has the last position of a segment.
     """
     segments = batch["segment_ids"]
+    # A roll keeps rows as long as they were, and so sharded as they were.
     following = {name: jnp.roll(batch[name], -1, axis=1) for name in batch}
     mask = following["loss_mask"] & (following["segment_ids"] == segments)
     return following["tokens"], mask.at[:, -1].set(False)
@@ -144,6 +145,7 @@ def _chunk(model: Llama, targets: Array) -> int:
     rows = len(targets)
     if model.mesh is not None:
         batch, _ = partition_spec(model.mesh, ("batch", "length"), targets.shape)
+        # Only rows are counted: each device cuts its own columns into chunks.
         rows //= shard_count(model.mesh, batch)
     return max(1, CHUNK // rows)
 

@@ -1,8 +1,8 @@
 """The optimiser's state in the host's memory, and a small part of it at a time on the device.
 
-A moment is stored where its sharding says (`pinned_host`). A step fetches, updates and stores the
-state of one layer after the other, then that of each leaf outside of the layers, so that the device
-never has more than such a part of it.
+A moment is stored in the memory that its sharding names (`pinned_host`). A step fetches, updates and
+stores the state of one layer after the other, then that of each leaf outside of the layers, so that
+the device never has more than such a part of it.
 
 See https://docs.jax.dev/en/latest/notebooks/host-offloading.html
 """
@@ -69,7 +69,7 @@ def update_by_parts(
 
     Args:
       gradients, norm, count: see `Optimizer.update`.
-      shardings: of the state, which say where each leaf is stored.
+      shardings: of the state, which name the memory of each leaf.
     """
     trained, still = split_frozen(optimizer.groups, trainable)
     gradients, _ = split_frozen(optimizer.groups, gradients)
@@ -89,6 +89,7 @@ def update_by_parts(
         where = cut(shardings, name)
         whole, stored = {name: leaves}, cut(state, name)
         slopes = {name: gradients[name]}
+        # Layers are stacked: every leaf's first axis is that of layers.
         times = jax.tree.leaves(leaves)[0].shape[0] if name == LAYERS else 1
         change = partial(optimizer.update, norm=norm, learning_rate=learning_rate, count=count)
         update = _update_of_part(change, slopes, stored, where)
@@ -133,6 +134,7 @@ def _update_of_part(
             return jax.lax.dynamic_update_slice_in_dim(leaf, new, index, 0)
 
         def fetched(node: Any, before: Any, where: Any) -> Any:
+            # A count as before the loop: the slices are all of one step, which counts once.
             if not is_tree(node):
                 return before
             return jax.tree.map(lambda leaf, at: _on_device(take(leaf), at), node, where)

@@ -52,6 +52,7 @@ def make_schedule(config: TrainConfig) -> optax.Schedule:
     """
     peak, final = config.learning_rate, config.learning_rate * config.final_learning_rate_ratio
     after = config.steps - config.warmup_steps
+    # A fall of 0 steps is, for Optax, one that stays at its first value: the peak.
     length = {"constant": 0, "wsd": config.decay_steps}.get(config.schedule, after)
     if config.schedule == "cosine":
         ratio = config.final_learning_rate_ratio
@@ -112,7 +113,8 @@ class Optimizer:
           norm: of the gradients of the mean loss.
         """
         trained, still = split_frozen(self.groups, trainable)
-        # One multiplication for clipping and for the mean: each is a pass over all gradients.
+        # One multiplication for clipping and for the mean: each is a pass over all gradients. Where
+        # the norm is 0 the ratio is infinite, and the minimum 1.
         scale = jnp.minimum(1.0, self.clip_norm / norm) / count
         clipped = optax.tree.scale(scale, split_frozen(self.groups, gradients)[0])
         changes, state = self.transform.update(clipped, state, trained)
@@ -156,6 +158,8 @@ def _muon(momentum: float) -> optax.GradientTransformation:
         return jax.tree_util.tree_map_with_path(one, params)
 
     def scaled(entries: tuple, change: Array) -> Array:
+        # An orthogonalised matrix has a root mean square of max(sides)**-0.5. The sign is that of
+        # descent, which Optax's other optimisers have in them and `scale_by_muon` hasn't.
         sides = matrix_sides(path_of(entries), change.shape)
         return change * (-MUON_RMS * max(sides) ** 0.5)
 

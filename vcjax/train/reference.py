@@ -82,7 +82,7 @@ def with_reference(
     Args:
       datasets: by name, which is that of the file too.
       folder: of one run with one base model and these datasets.
-      initial: returns the parameters that the run begins with, placed on the mesh; called only if
+      initial: returns the parameters that the run begins with, sharded on the mesh; called only if
         something has to be computed.
       graph: static part of the model.
       pairs: scored at a time if they are as long as rows can be, and more of shorter ones; a
@@ -138,7 +138,7 @@ def score_pairs(
     several processes each takes part and has all of them.
 
     Args:
-      params: of `graph`, placed on the mesh.
+      params: of `graph`, sharded on the mesh.
       rows: prepared preferences.
       pairs: a multiple of the devices that share rows out.
     """
@@ -164,6 +164,7 @@ def _batches(
     for length in sorted(set(lengths.tolist()), reverse=True):
         left = np.flatnonzero(lengths == length)
         most = rows.length // length
+        # Few sizes, since each is compiled; all multiples of `pairs`, which the devices divide.
         counts = [pairs * each for each in (1, 4, 16, 64) if each < most] + [pairs * most]
         while len(left):
             # More than half of a batch is pairs, unless there are fewer than fit in the smallest.

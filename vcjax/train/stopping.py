@@ -129,6 +129,7 @@ def stop_requests() -> Iterator[Callable[[], signal.Signals | None]]:
                 os.kill(os.getpid(), signal.SIGTERM)
         received.append(signal.Signals(number))
 
+    # The service's number of a step. Not the run's: DPO's reference pass asks too, before step 1.
     calls = count(1)
 
     def requested() -> signal.Signals | None:

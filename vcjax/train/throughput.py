@@ -51,7 +51,7 @@ def _measured_peak(dtype: str) -> float:
     """FLOP/s of the fastest of several matmuls of square matrices, found in about a second."""
     matrix = jnp.ones((_SIDE, _SIDE), jnp.dtype(dtype))
     matmul = jax.jit(jnp.matmul)
-    matmul(matrix, matrix).block_until_ready()
+    matmul(matrix, matrix).block_until_ready()  # compiles
     # The fastest: whatever else runs on the machine can only make it slower.
     fastest, until = float("inf"), time.perf_counter() + _MEASURED_S
     while True:
@@ -129,6 +129,7 @@ def profiled(workdir: Path, first: int, last: int) -> Iterator[Callable[[int, An
     def at(step: int, arrays: Any) -> None:
         nonlocal tracing
         if step == first - 1 and is_main_process():
+            # Steps are dispatched before they are computed: what is pending belongs before it.
             jax.block_until_ready(arrays)
             jax.profiler.start_trace(workdir / PROFILE)
             tracing = True

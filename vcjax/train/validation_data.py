@@ -159,6 +159,7 @@ class _Spread(Sequence[Row]):
         return self.count
 
     def __getitem__(self, index: Any) -> Any:
+        # `count` isn't above the number of rows, so that none comes twice.
         return self.rows[index * len(self.rows) // self.count]
 
 
