@@ -1,8 +1,8 @@
 """The optimiser's state in the host's memory, and a small part of it at a time on the device.
 
-A moment is stored in the memory that its sharding names (`pinned_host`). A step fetches, updates and
-stores the state of one layer after the other, then that of each leaf outside of the layers, so that
-the device never has more than such a part of it.
+A moment is stored in the memory that its sharding names (`pinned_host`). A step fetches, updates
+and stores the state of one layer after the other, then that of each leaf outside of the layers, so
+that the device never has more than such a part of it.
 
 See https://docs.jax.dev/en/latest/notebooks/host-offloading.html
 """
