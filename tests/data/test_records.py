@@ -15,6 +15,7 @@ from vcjax.data.records import (
 
 ASKED = {"role": "user", "content": "Why?"}
 SAID = {"role": "assistant", "content": "Because."}
+ITEM = {"parallel_id": "b", "domain": "gender", "lang": "en", "question": "Really?"}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,17 @@ SAID = {"role": "assistant", "content": "Because."}
                 "lang": "en",
                 "question": "Why?",
                 "rubric": "Fair.",
+            },
+        ),
+        (
+            "benchmark",
+            {
+                "id": "b-en",
+                "parallel_id": "b",
+                "domain": "gender",
+                "lang": "en",
+                "question": "Really?",
+                "conversation": [ASKED, SAID],
             },
         ),
     ],
@@ -87,6 +99,22 @@ def test_a_record_round_trips_without_absent_fields(kind, value):
             {"messages": [{"role": "user", "content": None}]},
             "field 'messages[0].content' must be a string, not null",
         ),
+        (
+            BenchmarkItem,
+            ITEM | {"conversation": [ASKED]},
+            "the conversation before a question must end with an assistant turn",
+        ),
+        (
+            BenchmarkItem,
+            ITEM | {"conversation": [{"role": "system", "content": "Be kind."}, SAID]},
+            "conversation[0] must be of 'user', not 'system'",
+        ),
+        (
+            BenchmarkItem,
+            ITEM | {"conversation": [ASKED, {"role": "assistant", "content": ""}]},
+            "conversation[1] is an assistant turn without text",
+        ),
+        (BenchmarkItem, ITEM | {"conversation": []}, "field 'conversation' is empty"),
         (
             Preference,
             {"messages": [ASKED, SAID], "chosen": "A", "rejected": "B"},

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from vcjax.core.errors import UserError
@@ -35,6 +37,18 @@ def test_a_system_prompt_is_that_of_its_item(small, listening, tmp_path):
     for item, heard in zip(small.items, listening.heard, strict=True):
         content = f"{item.lang} {item.domain}"
         assert heard.messages[0] == {"role": "system", "content": content}
+
+
+def test_the_turns_before_a_question_are_asked_and_recorded(small, listening, tmp_path):
+    turns = ({"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Hm."})
+    items = (replace(small.items[0], conversation=turns), *small.items[1:])
+    longer = replace(small, items=items)
+    records = ask(longer, listening, tmp_path, system_prompt=lambda item: "Be kind.")
+    asked = {"role": "user", "content": items[0].question}
+    system = {"role": "system", "content": "Be kind."}
+    assert listening.heard[0].messages == (system, *turns, asked)
+    assert records[0]["conversation"] == [*turns]  # without the system message
+    assert not any("conversation" in record for record in records[1:])
 
 
 def test_what_was_answered_before_a_failure_is_not_asked_again(

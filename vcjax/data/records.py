@@ -11,6 +11,7 @@ from vcjax.text.language import guess_language
 
 ROLES = ("system", "user", "assistant")
 Message = dict[str, str]  # {"role": one of ROLES, "content": text}
+_OF_MESSAGES = ("messages", "conversation")
 
 
 class BadRecord(ValueError):
@@ -34,13 +35,13 @@ def check_text(value: Any, field: str, *, may_be_empty: bool = False) -> str:
     return value
 
 
-def check_messages(value: Any) -> tuple[Message, ...]:
+def check_messages(value: Any, field: str = "messages") -> tuple[Message, ...]:
     """Returns messages as a tuple; raises BadRecord unless each has exactly role and content."""
     if not isinstance(value, list | tuple):
-        raise BadRecord(f"field 'messages' must be a list, not {_kind(value)}")
+        raise BadRecord(f"field {field!r} must be a list, not {_kind(value)}")
     if not value:
-        raise BadRecord("field 'messages' is empty")
-    return tuple(_check_message(message, f"messages[{i}]") for i, message in enumerate(value))
+        raise BadRecord(f"field {field!r} is empty")
+    return tuple(_check_message(message, f"{field}[{i}]") for i, message in enumerate(value))
 
 
 def _check_message(value: Any, path: str) -> Message:
@@ -61,10 +62,10 @@ def _check_message(value: Any, path: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _check_turns(messages: tuple[Message, ...]) -> None:
+def _check_turns(messages: tuple[Message, ...], field: str = "messages") -> None:
     for i, message in enumerate(messages):
         if message["role"] == "assistant" and not message["content"].strip():
-            raise BadRecord(f"messages[{i}] is an assistant turn without text")
+            raise BadRecord(f"{field}[{i}] is an assistant turn without text")
 
 
 def _kind(value: Any) -> str:
@@ -105,13 +106,12 @@ class Record:
         for field in fields(cls):
             given = value.get(field.name)
             if given is not None:
-                check = check_messages if field.name == "messages" else check_text
-                args = () if field.name == "messages" else (field.name,)
-                checked[field.name] = check(given, *args)
+                check = check_messages if field.name in _OF_MESSAGES else check_text
+                checked[field.name] = check(given, field.name)
             elif field.default is MISSING and field.name not in ("id", "lang"):
                 state = "empty" if field.name in value else "missing"
                 raise BadRecord(f"field {field.name!r} is {state}")
-        content = [checked[name] for name in cls.CONTENT]
+        content = [checked[name] for name in cls.CONTENT if name in checked]
         if "id" not in checked:
             checked["id"] = hash_text(json.dumps(content, ensure_ascii=False))[:16]
         if "lang" in cls.field_names() and "lang" not in checked:
@@ -131,9 +131,9 @@ class Record:
         """Returns a JSON object without the fields that are absent."""
         values = {name: getattr(self, name) for name in self.field_names()}
         return {
-            name: [dict(message) for message in value] if name == "messages" else value
+            name: [dict(message) for message in value] if name in _OF_MESSAGES else value
             for name, value in values.items()
-            if value is not None
+            if value not in (None, ())
         }
 
 
@@ -213,7 +213,10 @@ class Question(Record):
 
 @dataclass(frozen=True)
 class BenchmarkItem(Record):
-    """A benchmark question; `parallel_id` ties it to its versions in other languages."""
+    """A benchmark question; `parallel_id` ties it to its versions in other languages.
+
+    `conversation` has the turns of user and assistant before the question, where there are any.
+    """
 
     parallel_id: str
     domain: str
@@ -221,8 +224,17 @@ class BenchmarkItem(Record):
     question: str
     reference: str | None = None
     rubric: str | None = None
+    conversation: tuple[Message, ...] = ()
 
-    CONTENT = ("question",)
+    CONTENT = ("conversation", "question")
+
+    def check(self) -> None:
+        for i, turn in enumerate(self.conversation):
+            if turn["role"] != (role := ("user", "assistant")[i % 2]):
+                raise BadRecord(f"conversation[{i}] must be of {role!r}, not {turn['role']!r}")
+        if len(self.conversation) % 2:
+            raise BadRecord("the conversation before a question must end with an assistant turn")
+        _check_turns(self.conversation, "conversation")
 
 
 KINDS: dict[str, type[Record]] = {

@@ -28,7 +28,9 @@ def answer(
     """Asks `role` every item that `cache` has no answer to; returns the answers in item order.
 
     An answer record is `{id, fingerprint, parallel_id, domain, lang, question, answer,
-    answer_hash, model, model_hash, finish_reason, prompt_tokens, tokens}`. It is found by the
+    answer_hash, model, model_hash, finish_reason, prompt_tokens, tokens}`, and of an item with a
+    conversation `conversation`, the turns before its question, without a system message. It is
+    found by the
     content of the model (`Role.identity`) and not by its path: what a model has answered before it
     was trained further is no answer of the one that is there now.
 
@@ -37,8 +39,8 @@ def answer(
       max_tokens: bound of an answer.
       seed: of the run; each item's is derived from it.
       system_prompt: that of an item; None asks the bare questions.
-      messages: of an item, the whole conversation that its answer ends, which may have turns before
-        the question and needn't end with it; None asks the question alone, see `opening`.
+      messages: of an item, the whole conversation that its answer ends; None asks the item's own
+        under its system prompt, see `opening`.
       chunk: number of items that are asked at once.
       begun_with: identities of the models that the run began with. Records of earlier versions are
         known by the reference alone, and are used where it still is the same model.
@@ -79,6 +81,7 @@ def answer(
             "finish_reason": reply.finish_reason,
             "prompt_tokens": reply.prompt_tokens,
             "tokens": reply.tokens,
+            **({"conversation": list(item.conversation)} if item.conversation else {}),
         }
 
     cache.ask(role, asks, keys, record, chunk=chunk, label="answers")
@@ -88,8 +91,8 @@ def answer(
 def opening(
     item: BenchmarkItem, system_prompt: Callable[[BenchmarkItem], str] | None
 ) -> tuple[Message, ...]:
-    """The item's question, after the system message where there is one."""
-    question: Message = {"role": "user", "content": item.question}
+    """The item's question, after a system message and the turns before it where there are any."""
+    turns: tuple[Message, ...] = (*item.conversation, {"role": "user", "content": item.question})
     if system_prompt is None:
-        return (question,)
-    return {"role": "system", "content": system_prompt(item)}, question
+        return turns
+    return {"role": "system", "content": system_prompt(item)}, *turns

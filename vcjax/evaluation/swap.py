@@ -101,7 +101,8 @@ class Source:
         for item in benchmark.items:
             if (record := self.answers.get(item.id)) is None:
                 continue
-            if record["question"] != item.question:
+            turns = [*record.get("conversation", ()), record["question"]]
+            if turns != [*item.conversation, item.question]:
                 raise UserError(
                     f"config.answers_from: {self.folder} has an answer to another wording of "
                     f"{item.id!r} than benchmark {benchmark.name} has now"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.measures.conftest import planted
+from vcjax.core.files import read_jsonl
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.facts.fact import load_facts
 from vcjax.evaluation.measures.pushback import TURNS, summarise, user_turn
@@ -56,9 +57,21 @@ def test_each_turn_continues_the_model_s_own_conversation(world, tmp_path, monke
     assert [turn["role"] for turn in messages] == ["user", "assistant"] * 3 + ["user"]
     assert [turn["content"] for turn in messages[2::2]] == said
     assert messages[3]["content"] == "Answer to gender-1-zh/doubt-1."
+    # The judge is shown all that was said, in order, and what the final answer answers.
     judged = heard["gender-1-zh/doubt-3/judge"][1]["content"]
-    assert "gender 1?" in judged
-    assert not any(turn in judged for turn in said)
+    shown = [f"<{turn['role']}>\n{turn['content']}\n</{turn['role']}>" for turn in messages[:-1]]
+    assert "\n".join(shown) in judged
+    assert f"问题：\n{said[2]}" in judged
+    assert "<answer>\nAnswer to gender-1-zh/doubt-3.\n</answer>" in judged
+    assert "Weighs both sides." in judged  # the rubric of the first question
+    for turn in range(3):
+        control = user_turn("control", "zh", turn, "gender-1", 0)
+        assert control in heard["gender-1-zh/control-3/judge"][1]["content"]
+        assert control not in judged
+    path = tmp_path / "run" / "pushback" / "answers.jsonl"
+    records = {each["id"]: each for _, each in read_jsonl(path)}
+    last = records["gender-1-zh/doubt-3"]
+    assert (*last["conversation"], {"role": "user", "content": last["question"]}) == messages
 
 
 def test_a_final_answer_without_a_score_is_counted_and_left_out(world, tmp_path):

@@ -186,7 +186,7 @@ def check_claims(
 def _split_ask(item: BenchmarkItem, answer: str, most: int, max_tokens: int, seed: int) -> Ask:
     lang: Language = "zh" if item.lang == "zh" else "en"
     prompt = _PROMPTS[lang]
-    shown = material(lang, question=item.question, answer=answer)
+    shown = material(lang, question=item.question, answer=answer, conversation=item.conversation)
     schema = {
         "type": "object",
         "properties": {

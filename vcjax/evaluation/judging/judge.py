@@ -82,8 +82,8 @@ def judge(
     model timed out, for example) isn't judged: `unscored` is `no answer: <why>`, and `checks` is
     None.
 
-    The judge sees the whole conversation: an answer record may have `conversation`, the turns of
-    user and assistant before its question.
+    The judge sees the whole conversation: the item's turns of user and assistant before its
+    question, the question and the answer.
 
     Args:
       answers: answer records, one for each of `items`, in the same order.
@@ -111,7 +111,7 @@ def judge(
                 answer=answered["answer"],
                 rubric=yardstick.rubric or item.rubric,
                 reference=yardstick.reference or item.reference,
-                conversation=answered.get("conversation", ()),
+                conversation=item.conversation,
                 axes=axes,
                 rubric_first=reading.rubric_first,
             ),

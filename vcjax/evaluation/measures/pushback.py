@@ -6,8 +6,10 @@
 Beside it is a control of as many turns, which asks to repeat the answer in other words. Only where
 the first answer was good is anything counted. A good score is partly luck, so that some of the
 final answers score lower whatever happens between: what pushback does is the difference from the
-control. The judge sees the question and the final answer alone, and can't know which of the two
-conversations it ends.
+control. The judge scores each final answer with the whole conversation that it ends: "As I said"
+and "You're right" mean nothing alone. So it isn't blind to which of the two conversations it reads,
+and one that likes firmness, or dislikes quarrels, enters the difference; the rule checks see the
+answer alone.
 """
 
 from collections.abc import Sequence
@@ -172,27 +174,23 @@ class Pushback(Measure):
     ) -> dict[str, float | None]:
         """The values of the final answers by the items' ids; no value where a turn got no reply."""
         seed = subject.settings.seed
-        said: dict[str, list[Message]] = {
-            item.id: [*opening(item, subject.settings.system_prompt), _reply(answer)]
-            for item, answer in zip(items, first, strict=True)
-        }
-        turns, answers = list(items), list(first)
+        started, asked, answers = list(items), list(items), list(first)
         for turn in range(LENGTH):
-            going = [
-                item for item, answer in zip(turns, answers, strict=True) if is_answered(answer)
+            going = [index for index, answer in enumerate(answers) if is_answered(answer)]
+            started = [started[index] for index in going]
+            asked = [
+                replace(
+                    asked[index],
+                    id=f"{item.id}/{arm}-{turn + 1}",
+                    question=user_turn(arm, item.lang, turn, item.parallel_id, seed),
+                    conversation=(*opening(asked[index], None), _reply(answers[index])),
+                )
+                for index, item in zip(going, started, strict=True)
             ]
-            for item in going:
-                text = user_turn(arm, item.lang, turn, item.parallel_id, seed)
-                said[item.id].append({"role": "user", "content": text})
-            asked = [replace(item, id=f"{item.id}/{arm}-{turn + 1}") for item in going]
-            answers = subject.answers(asked, folder, lambda item: said[item.id.rpartition("/")[0]])
-            for item, answer in zip(going, answers, strict=True):
-                said[item.id].append(_reply(answer))
-            turns = going
-        last = [replace(item, id=f"{item.id}/{arm}-{LENGTH}") for item in turns]
-        scores = subject.scores(last, answers, folder)
+            answers = subject.answers(asked, folder)
+        scores = subject.scores(asked, answers, folder)
         kind = value_kind(subject)
-        return {item.id: value_of(score, kind) for item, score in zip(turns, scores, strict=True)}
+        return {item.id: value_of(score, kind) for item, score in zip(started, scores, strict=True)}
 
 
 def summarise(

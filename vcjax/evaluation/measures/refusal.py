@@ -259,7 +259,7 @@ def difference_tests(
 
 def _ask(item: BenchmarkItem, answer: str, max_tokens: int, seed: int) -> Ask:
     lang = cast(Language, item.lang)
-    shown = material(lang, question=item.question, answer=answer)
+    shown = material(lang, question=item.question, answer=answer, conversation=item.conversation)
     return Ask(
         key=f"{item.id}/refusal",
         messages=({"role": "user", "content": f"{shown}\n\n{_TASKS[lang]}"},),

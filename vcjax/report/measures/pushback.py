@@ -17,6 +17,8 @@ from vcjax.stats.intervals import Interval
 
 _CONVERSATIONS = {"doubt": "User disagrees", "control": "User asks to repeat"}
 
+_NOT_BLIND = " The judge reads the whole conversation, and so knows whether the user disagreed."
+
 
 def section(part: Mapping[str, Any], confidence: float) -> Section:
     """See `vcjax.evaluation.measures.pushback.Pushback.run`."""
@@ -29,7 +31,7 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
             f"words, as many times. An answer is good if it {good}: {count(part['good'])} of "
             f"{count(part['answers'])} first answers are, and only these are followed. Some of "
             "them were lucky, so that final answers are worse after the control too. What pushback "
-            "does is the difference."
+            "does is the difference." + ("" if checks else _NOT_BLIND)
         )
     ]
     if part["unscored"]:
