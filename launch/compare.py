@@ -34,6 +34,7 @@ JUDGE_ERRORS = flags.DEFINE_string("judge_errors", "", "JSON: the judge's measur
 METRIC = flags.DEFINE_string("metric", "", "Of logs: the score that is compared.")
 DOMAIN = flags.DEFINE_string("domain", "", "Of logs: the field that has a sample's domain.")
 LANGUAGE = flags.DEFINE_string("language", "", "Of logs: the field that has a sample's language.")
+PARALLEL = flags.DEFINE_string("parallel", "", "Of logs: the field that translations share.")
 SCALE = flags.DEFINE_list("scale", [], "Of logs: the ends of the scale of scores, as LOW,HIGH.")
 CONFIDENCE = flags.DEFINE_float("confidence", 0.95, "Of the intervals and of the whole report.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the intervals' draws.")
@@ -52,6 +53,7 @@ def main() -> None:
         metric=METRIC.value,
         domain=DOMAIN.value,
         language=LANGUAGE.value,
+        parallel=PARALLEL.value,
         scale=tuple(SCALE.value),
         confidence=CONFIDENCE.value,
         seed=SEED.value,

@@ -3,6 +3,10 @@
 python -m launch.evaluate --config=configs/evaluate.py --workdir=runs/evaluate
 
 With `--gate=configs/gates/release.py:evaluation` the exit code is 3 where a bound is broken.
+
+With `--inspect_log` it also writes `inspect.eval`, a log that `inspect view --log-dir=WORKDIR` and
+`inspect_ai.log.read_eval_log` open, and that `launch.compare --runs` takes as well. An evaluation
+that has finished without it gets it by the same command, and nothing is asked again.
 """
 
 import sys
@@ -14,6 +18,7 @@ from vcjax.core.settings import build
 
 CONFIG = define_config("configs/evaluate.py", "The config of the evaluation.")
 GATE = define_config(None, "Bounds, as configs/gates/release.py:evaluation.", "gate")
+INSPECT_LOG = flags.DEFINE_bool("inspect_log", False, "Also write inspect.eval, Inspect's format.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 
 
@@ -23,7 +28,9 @@ def main() -> None:
 
     bounds = read_bounds(GATE.value.to_dict()) if GATE.value else []
     summary = run_evaluation(
-        build(EvaluationConfig, CONFIG.value.to_dict(), "config"), WORKDIR.value
+        build(EvaluationConfig, CONFIG.value.to_dict(), "config"),
+        WORKDIR.value,
+        inspect_log=INSPECT_LOG.value,
     )
     print(f"{WORKDIR.value}/report.html", file=sys.stderr)
     check_gate(bounds, {WORKDIR.value: evaluation_figures(summary)})

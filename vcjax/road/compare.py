@@ -31,6 +31,7 @@ class ComparisonConfig:
       judge_errors: a file with the judge's measured sensitivity and specificity.
       metric: of logs, the score that is compared.
       domain, language: of logs, the fields of a sample that have its domain and its language.
+      parallel: of logs, the field that versions of a sample in several languages have in common.
       scale: of logs, the ends of the scale as `LOW,HIGH`; empty takes 0,1 where all are within.
       confidence: of all intervals, and of the whole report where nothing changed.
       seed: of the intervals' draws.
@@ -43,6 +44,7 @@ class ComparisonConfig:
     metric: str = ""
     domain: str = ""
     language: str = ""
+    parallel: str = ""
     scale: tuple[str, ...] = ()
     confidence: float = 0.95
     seed: int = 0
@@ -64,7 +66,7 @@ class ComparisonConfig:
             if not low < high:
                 raise UserError(f"--scale: {','.join(self.scale)!r} is not LOW,HIGH; e.g. 0,5")
             scale = (low, high)
-        return LogOptions(self.metric, self.domain, self.language, scale)
+        return LogOptions(self.metric, self.domain, self.language, self.parallel, scale)
 
 
 def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One evaluation as a run: roles, answers, scores, summary, report and lineage."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -7,13 +8,15 @@ from typing import Any, cast
 from vcjax.charter.load import SHIPPED, charter_parents, load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_json
-from vcjax.core.lineage import Parent
+from vcjax.core.lineage import Parent, read_lineage
 from vcjax.core.run import SUMMARY, Run
 from vcjax.core.settings import check_at_least
 from vcjax.core.spool import after_every
-from vcjax.core.stores import reached
+from vcjax.core.stores import is_there, reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
+from vcjax.evaluation.inspect_log import NAME as INSPECT_LOG
+from vcjax.evaluation.inspect_log import write_inspect_log
 from vcjax.evaluation.judging.judge import PromptLanguage, readings
 from vcjax.evaluation.judging.judge_check import planted
 from vcjax.evaluation.judging.references import read_panel
@@ -108,8 +111,14 @@ class EvaluationConfig(EngineConfig):
             raise UserError(f"config.{error}") from None
 
 
-def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, Any]:
+def run_evaluation(
+    config: EvaluationConfig, workdir: str | Path, *, inspect_log: bool = False
+) -> dict[str, Any]:
     """Evaluates a model; writes answers, scores, `summary.json`, `report.html` and lineage.
+
+    Args:
+      inspect_log: also write the log of `vcjax.evaluation.inspect_log`. A finished evaluation gets
+        it without a model being opened; one that has it already and is continued gets it anew.
 
     Raises:
       UserError: a bad model, charter, benchmark or workdir, or a judge of the model's own family
@@ -163,6 +172,12 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             "config.judge: given scores are by one charter; under another one name a judge that "
             "can be asked"
         )
+
+    def persona(item: BenchmarkItem) -> str:
+        # `misfit` has checked the language.
+        return charter.system_prompt(cast(Language, item.lang), item.domain)
+
+    system_prompt = persona if config.persona else None
     model = RoleSpec(config.model, config.model_family)
     # Families are checked before the models are opened, which takes long.
     if panel.specs:
@@ -171,6 +186,9 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
             judging = family_of(spec, "judge_family")
             check_families(judging, family, config.allow_same_family, "judge")
     if (summary := run.finished()) is not None:
+        if inspect_log and not is_there(run.workdir / INSPECT_LOG):
+            models = [parent["hash"] for parent in read_lineage(run.workdir)["parents"]]
+            write_inspect_log(run.workdir, benchmark.items, models, system_prompt)
         return summary
     asked = panel.specs if source is not None else {"model": model, **panel.specs}
     roles, parents = open_roles(asked, config, run.workdir)
@@ -181,10 +199,6 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
     ]
     if any(each.scores_texts for each in measures.values()):
         scoring(roles["model"], "model")
-
-    def persona(item: BenchmarkItem) -> str:
-        # `misfit` has checked the language.
-        return charter.system_prompt(cast(Language, item.lang), item.domain)
 
     with run.opened() as folder:
         write_sources(folder, models_of(roles), run.workdir)
@@ -198,7 +212,7 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
                 max_tokens=config.max_tokens,
                 judge_max_tokens=config.judge_tokens,
                 per_domain_and_language=sample,
-                system_prompt=persona if config.persona else None,
+                system_prompt=system_prompt,
                 allow_same_family=config.allow_same_family,
                 judge_samples=config.judge_samples,
                 judge_language=cast(PromptLanguage, config.judge_language),
@@ -222,6 +236,9 @@ def run_evaluation(config: EvaluationConfig, workdir: str | Path) -> dict[str, A
         write_evaluation_report(
             folder / "report.html", summary=summary, samples=read_samples(folder)
         )
+        if inspect_log or (folder / INSPECT_LOG).is_file():
+            models = [parent.hash for parent in parents]
+            write_inspect_log(folder, benchmark.items, models, system_prompt)
         if source is not None:
             parents.append(Parent.of(ANSWERS_FROM, source.folder))
         parents += [*panel.parents, *charter_parents(config.charter)]
@@ -240,10 +257,16 @@ def read_samples(workdir: Path) -> list[dict[str, Any]]:
             "id": score["id"],
             "lang": score["lang"],
             "domain": score["domain"],
-            "question": answers[score["id"]]["question"],
+            "question": _asked(answers[score["id"]]),
             "answer": answers[score["id"]]["answer"],
             "score": score["score"],
             "checks": score["checks"] or {},
         }
         for score in read_scores(workdir)
     ]
+
+
+def _asked(answer: Mapping[str, Any]) -> str:
+    """The question, after the turns before it where there are any."""
+    turns = [f"{turn['role']}: {turn['content']}" for turn in answer.get("conversation", ())]
+    return "\n\n".join([*turns, f"user: {answer['question']}"]) if turns else answer["question"]

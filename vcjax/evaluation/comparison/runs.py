@@ -1,8 +1,9 @@
 """A finished evaluation, whatever wrote it: one score record of each question, and its flaws."""
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ class ScoredRun:
       path: of what it was read from.
       tool: what wrote it.
       records: sorted by id, one for each question: `{id, parallel_id, domain, lang, question,
-        answer, judge, score, unscored, checks}`. `score` is None where there is none, and
-        `unscored` says why; `checks` is None where no checks were run.
+        answer, judge, score, unscored, checks}`. `question` is a `question_text`. `score` is None
+        where there is none, and `unscored` says why; `checks` is None where no checks were run.
       scale: the ends of the judge's scale; None where it isn't known.
       about: what a report prints of its origin, by name: the model, the charter and so on.
       identity: what must be the same in runs that are compared, by name; what is missing isn't
@@ -48,6 +49,13 @@ class ScoredRun:
     def judged(self) -> bool:
         """Whether any answer has a score."""
         return any(record["score"] is not None for record in self.records)
+
+
+def question_text(turns: Sequence[Mapping[str, Any]]) -> str:
+    """What was asked as one text, to be the same in each run: the only turn, or all of them."""
+    if len(turns) == 1 and isinstance(turns[0]["content"], str):
+        return turns[0]["content"]
+    return json.dumps([[turn["role"], turn["content"]] for turn in turns], ensure_ascii=False)
 
 
 def cleaned(records: Iterable[Record], scale: Scale | None) -> tuple[list[Record], list[str]]:

@@ -1,7 +1,7 @@
 """Reads a finished evaluation of ours."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,7 +10,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import read_lineage
 from vcjax.evaluation.comparison.differences import SCALE
-from vcjax.evaluation.comparison.runs import Record, ScoredRun, cleaned
+from vcjax.evaluation.comparison.runs import Record, ScoredRun, cleaned, question_text
 
 TOOL = "vcjax"
 _FILES = ("answers.jsonl", "scores.jsonl", "summary.json")
@@ -36,7 +36,8 @@ def read_workdir(path: Path, name: str) -> ScoredRun:
     scores = defaultdict(list)
     for _, record in read_jsonl(path / "scores.jsonl"):
         scores[record["id"], record["answer_hash"]].append(record)
-    answers = _current([record for _, record in read_jsonl(path / "answers.jsonl")], hashes)
+    models = [value for role, value in hashes.items() if role.startswith("model")]
+    answers = current([record for _, record in read_jsonl(path / "answers.jsonl")], models)
     records, problems = cleaned(
         (_record(answer, scores[answer["id"], answer["answer_hash"]]) for answer in answers), SCALE
     )
@@ -66,20 +67,24 @@ def read_workdir(path: Path, name: str) -> ScoredRun:
     )
 
 
-def _current(answers: Sequence[Record], hashes: Mapping[str, str]) -> list[Record]:
+def current(answers: Sequence[Record], models: Collection[str]) -> list[Record]:
     """The answers of the model that the run has ended with, and of each question the last version.
 
     A model that was changed in place has left its earlier answers in the file.
+
+    Args:
+      models: its identity, among others.
     """
-    models = {value for role, value in hashes.items() if role.startswith("model")}
     own = [record for record in answers if record.get("model_hash") in models] or answers
     last = {record["id"]: record["fingerprint"] for record in own}
     return [record for record in own if record["fingerprint"] == last[record["id"]]]
 
 
 def _record(answer: Record, scores: Sequence[Record]) -> Record:
-    fields = ("id", "parallel_id", "domain", "lang", "question", "answer")
+    fields = ("id", "parallel_id", "domain", "lang", "answer")
     known: dict[str, Any] = {field: answer[field] for field in fields}
+    asked = {"role": "user", "content": answer["question"]}
+    known["question"] = question_text([*answer.get("conversation", ()), asked])
     if not scores:
         return {**known, "judge": None, "score": None, "unscored": "no score", "checks": None}
     # Of a sample of a judge that was asked again, the last counts.

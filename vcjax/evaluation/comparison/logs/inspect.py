@@ -1,16 +1,21 @@
 """Logs of Inspect (inspect.aisi.org.uk): `.eval`, a zip of JSON files, and the JSON format."""
 
 import json
+import math
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vcjax.core.errors import UserError
-from vcjax.evaluation.comparison.logs.samples import Log, Sample
+from vcjax.evaluation.comparison.logs.samples import Log, LogOptions, Sample
+from vcjax.evaluation.comparison.runs import question_text
 
 TOOL = "Inspect"
+OURS = "vcjax"
+"""In the metadata of a log of ours: what its reader needs and Inspect has no field for."""
 _ZSTANDARD = 93
 """The compression of a zip's entry that newer versions of Inspect write and Python reads from
 3.14 on."""
@@ -81,18 +86,36 @@ def _log(header: Mapping[str, Any], samples: Iterator[Mapping[str, Any]]) -> Log
     if header["status"] != "success":
         problems = (f"Inspect's status of the run is {header['status']!r}: it may lack samples",)
     about = {"model": header["eval"]["model"], "benchmark": header["eval"]["task"]}
-    return Log(TOOL, tuple(map(_sample, samples)), about, problems=problems)
+    found = Log(TOOL, tuple(map(_sample, samples)), about, problems=problems)
+    ours = (header["eval"].get("metadata") or {}).get(OURS)
+    return found if ours is None else _described(found, ours)
+
+
+def _described(log: Log, ours: Mapping[str, Any]) -> Log:
+    """A log that `vcjax.evaluation.inspect_log` wrote: it has what is compared, and by whom."""
+    scale = ours["scale"]
+    fields = {name: ours[name] for name in ("metric", "domain", "language", "parallel")}
+    return replace(
+        log,
+        about={**log.about, "charter": ours["charter"]["name"]},
+        defaults=LogOptions(**fields, scale=(scale[0], scale[1])),
+        judge=ours["judge"],
+        identity={name: ours[name]["hash"] for name in ("charter", "benchmark")},
+        held_out=frozenset(ours["benchmark"]["held_out"]),
+    )
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:
     error = record.get("error")
+    given = record.get("scores") or {}
     return Sample(
         id=str(record["id"]),
         question=_text(record["input"]),
         answer=(record.get("output") or {}).get("completion") or "",
-        scores=_scores(record.get("scores") or {}),
+        scores=_scores(given),
         fields=record.get("metadata") or {},
         error=f"error: {error['message'][:_ERROR]}" if error else None,
+        reasons={name: score["reason"] for name, score in given.items() if _is_unscored(score)},
     )
 
 
@@ -103,12 +126,18 @@ def _scores(scores: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             found |= {f"{name}/{part}": own for part, own in value.items()}
         else:
-            found[name] = value
+            found[name] = None if _is_unscored(score) else value
     return found
+
+
+def _is_unscored(score: Mapping[str, Any]) -> bool:
+    """Whether Inspect's scorer reports that it has no score, and why. NaN alone is a flaw."""
+    value = score["value"]
+    return isinstance(value, float) and math.isnan(value) and bool(score.get("reason"))
 
 
 def _text(messages: Any) -> str:
     """A question as one text: Inspect gives each new message an id, which is left out."""
     if isinstance(messages, str):
         return messages
-    return json.dumps([[each["role"], each["content"]] for each in messages], ensure_ascii=False)
+    return question_text(messages)

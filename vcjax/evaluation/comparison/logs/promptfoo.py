@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.core.errors import UserError, suggest
-from vcjax.evaluation.comparison.logs.samples import Log, Sample
+from vcjax.evaluation.comparison.logs.samples import Log, LogOptions, Sample
 
 TOOL = "promptfoo"
 _PASSED = "success"
@@ -46,7 +46,8 @@ def read_results(content: Mapping[str, Any], path: Path, provider: str) -> Log:
     own = [result for result in results if provider in ("", _provider(result))]
     prompts = {result["promptIdx"] for result in own}
     about = {"model": provider or (names or [""])[0]}
-    return Log(TOOL, [_sample(each, len(prompts) > 1) for each in own], about, _PASSED)
+    samples = [_sample(each, len(prompts) > 1) for each in own]
+    return Log(TOOL, samples, about, LogOptions(metric=_PASSED))
 
 
 def _provider(result: Mapping[str, Any]) -> str:

@@ -30,12 +30,14 @@ class LogOptions:
     Attributes:
       metric: which score is compared; empty where there is only one.
       domain, language: fields of a sample that have its domain and its language.
+      parallel: the field that is the same in the versions of a sample in several languages.
       scale: the ends of the scale; None takes 0 to 1 where all scores are within.
     """
 
     metric: str = ""
     domain: str = ""
     language: str = ""
+    parallel: str = ""
     scale: Scale | None = None
 
 
@@ -50,6 +52,7 @@ class Sample:
       fields: of its metadata.
       group: its task, which is its domain where no field is.
       error: why it has no score.
+      reasons: by the scorer's name why it has none of that one, where the tool logged it.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
     group: str = ""
     error: str | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,21 @@ class Log:
       tool: what wrote it.
       samples: in its order.
       about: see `ScoredRun.about`.
-      default_metric: the tool's own verdict, where it has one.
+      defaults: what holds where the user doesn't say, such as the tool's own verdict as metric; the
+        scale is that of this metric.
       problems: what is wrong with it.
+      judge: who gave the scores of the default metric, where that is known.
+      identity, held_out: see `ScoredRun`.
     """
 
     tool: str
     samples: Sequence[Sample]
     about: dict[str, str]
-    default_metric: str = ""
+    defaults: LogOptions = LogOptions()
     problems: tuple[str, ...] = ()
+    judge: str = ""
+    identity: Mapping[str, str | None] = field(default_factory=dict)
+    held_out: frozenset[str] = frozenset()
 
 
 def scored_run(log: Log, path: Path, name: str, options: LogOptions) -> ScoredRun:
@@ -89,6 +99,15 @@ def scored_run(log: Log, path: Path, name: str, options: LogOptions) -> ScoredRu
     if not log.samples:
         raise UserError(f"{path}: has no samples")
     metric = _metric(log, path, options.metric)
+    is_default = metric == log.defaults.metric
+    options = LogOptions(
+        metric,
+        options.domain or log.defaults.domain,
+        options.language or log.defaults.language,
+        options.parallel or log.defaults.parallel,
+        options.scale or (log.defaults.scale if is_default else None),
+    )
+    judge = (is_default and log.judge) or metric
     by_group: dict[str, list[Sample]] = defaultdict(list)
     for sample in log.samples:
         by_group[sample.group].append(sample)
@@ -111,8 +130,8 @@ def scored_run(log: Log, path: Path, name: str, options: LogOptions) -> ScoredRu
     scale = options.scale
     if scale is None and values and 0 <= min(values) <= max(values) <= 1:
         scale = RATE
-    is_rate = set(values) <= {0, 1}
-    found = [_record(own, metric, is_rate, path, options) for own in epochs.values()]
+    is_rate = scale in (None, RATE) and set(values) <= {0, 1}
+    found = [_record(own, judge, is_rate, path, options) for own in epochs.values()]
     records, flaws = cleaned(found, scale)
     return ScoredRun(
         name=name,
@@ -120,7 +139,9 @@ def scored_run(log: Log, path: Path, name: str, options: LogOptions) -> ScoredRu
         tool=log.tool,
         records=tuple(records),
         scale=scale,
-        about={**log.about, "judge": metric},
+        about={**log.about, "judge": judge},
+        identity=dict(log.identity),
+        held_out=log.held_out,
         problems=(*problems, *flaws),
     )
 
@@ -146,17 +167,17 @@ def _metric(log: Log, path: Path, wanted: str) -> str:
             hint = suggest(wanted, names)
             raise UserError(f"--metric: {path} has no score {wanted!r}{hint} ({', '.join(names)})")
         return wanted
-    if log.default_metric:
-        return log.default_metric
+    if log.defaults.metric:
+        return log.defaults.metric
     if len(names) > 1:
         raise UserError(f"--metric: {path} has several scores; name one of {', '.join(names)}")
     return names[0]
 
 
 def _record(
-    epochs: Sequence[Sample], metric: str, is_rate: bool, path: Path, options: LogOptions
+    epochs: Sequence[Sample], judge: str, is_rate: bool, path: Path, options: LogOptions
 ) -> Record:
-    first = epochs[0]
+    first, metric = epochs[0], options.metric
     scores = [as_score(each.scores.get(metric)) for each in epochs]
     given = [score for score in scores if score is not None]
     odd = [score for score in given if not isinstance(score, bool | int | float)]
@@ -166,15 +187,16 @@ def _record(
         score = bool(given[0]) if is_rate and given[0] in (0, 1) else given[0]
     else:
         score = fmean(given) if given else None
-    unscored = next((each.error for each in epochs if each.error), "no score")
+    reasons = (each.reasons.get(metric) or each.error for each in epochs)
+    unscored = next(filter(None, reasons), "no score")
     return {
         "id": first.id,
-        "parallel_id": first.id,
+        "parallel_id": _field(first, options.parallel, "parallel", path) or first.id,
         "domain": _field(first, options.domain, "domain", path) or first.group,
         "lang": _field(first, options.language, "language", path) or ANY_LANGUAGE,
         "question": first.question,
         "answer": first.answer,
-        "judge": metric,
+        "judge": judge,
         "score": score,
         "unscored": unscored if score is None else None,
         "checks": None,
