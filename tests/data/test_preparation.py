@@ -69,7 +69,6 @@ def test_rows_come_back_as_they_were_packed(tmp_path, tokenizer):
 
 def test_several_shards_keep_the_order(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr("vcjax.data.prepared.SHARD_BYTES", 13 * 16 * 3)
-    monkeypatch.setattr("vcjax.data.prepared.CHUNK", 4)
     records = documents(*(f"{i:015d}" for i in range(20)))
     prepare(tmp_path / "out", records, "documents", tokenizer, 17)
     assert len(list((tmp_path / "out").glob("*.array_record*"))) > 5

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,11 +36,17 @@ class DataFile:
       name: as it is shown; a local path or a URL.
       format: one of FORMATS.
       compression: one of COMPRESSIONS, or ''.
+      start, stop: bytes of the part that is read, which begins and ends with lines; a `stop` of 0
+        is the end of the file.
+      lines: that are over before the part.
     """
 
     name: str
     format: str
     compression: str
+    start: int = 0
+    stop: int = 0
+    lines: int = 0
 
     @property
     def stem(self) -> str:
@@ -53,8 +60,32 @@ class DataFile:
           UserError: it can't be opened.
         """
         raw: Any = open_bytes(self.name)
+        if self.start or self.stop:
+            raw = _Part(raw, self.start, self.stop)
         opened = _DECOMPRESS[self.compression](raw) if self.compression else raw
         return opened if hasattr(opened, "peek") else io.BufferedReader(opened, 1 << 20)
+
+
+class _Part(io.RawIOBase):
+    """The bytes from `start` to `stop` of a stream, or to its end where `stop` is 0."""
+
+    def __init__(self, stream: BinaryIO, start: int, stop: int) -> None:
+        self._stream = stream
+        self._left = stop - start if stop else sys.maxsize
+        stream.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(found)] = found
+        self._left -= len(found)
+        return len(found)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def _zstd(raw: BinaryIO) -> Any:
@@ -137,6 +168,12 @@ def open_bytes(name: str) -> BinaryIO:
         raise UserError(f"{name}: is a folder") from None
     except OSError as error:
         raise UserError(f"{name}: can't be opened ({_one_line(error)})") from None
+
+
+def size_of(name: str) -> int:
+    """Bytes of a local path or a URL, as it is stored."""
+    system, path = _system(name)
+    return int(system.size(path))
 
 
 def _find(path: str) -> list[DataFile]:

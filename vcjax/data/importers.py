@@ -7,10 +7,11 @@ Record <------------ records.KINDS[kind].from_dict <------------ messages.settle
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.data.columns import TOOLS, known_columns, parse_columns, record_fields, renamed, unread
@@ -58,6 +59,21 @@ class ReadCounts:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A record and its place.
+
+    Attributes:
+      file, line: name of the file; number of the item in it.
+      stated: whether its language is from the file, and not guessed.
+    """
+
+    file: str
+    line: int
+    record: Record
+    stated: bool
+
+
 class Records:
     """The records of data files, read anew each time it is iterated over; none is kept.
 
@@ -69,7 +85,7 @@ class Records:
 
     def __init__(
         self,
-        paths: Names,
+        paths: Names | Sequence[DataFile],
         kind: str,
         *,
         on_bad_record: str = "error",
@@ -80,7 +96,8 @@ class Records:
         """Finds the files; reads none of them.
 
         Args:
-          paths: comma-separated names, or a list of names: files, folders, globs, URLs.
+          paths: comma-separated names, or a list of names: files, folders, globs, URLs; or files
+            that are found already.
           kind: `documents`, `conversations`, `preferences`, `questions` or `benchmark`.
           on_bad_record: `error` ends at the first bad record; `quarantine` sets them aside.
           columns: the files' names for ours, `question:prompt,answer:response`.
@@ -94,7 +111,8 @@ class Records:
         check_choice("on_bad_record", on_bad_record, ON_BAD_RECORD)
         check_choice("tool_turns", tool_turns, TOOL_TURNS)
         self.kind = kind
-        self.files = find_files(paths)
+        names = isinstance(paths, str | os.PathLike) or not isinstance(next(iter(paths)), DataFile)
+        self.files = find_files(cast(Names, paths)) if names else list(cast(list, paths))
         self.counts = ReadCounts()
         self.set_aside: Callable[[dict[str, Any]], None] = _ignore
         # How many items may fit no layout before the file as a whole is refused: an item may be
@@ -107,7 +125,11 @@ class Records:
         self._require_domain = require_domain and self._has_domain
 
     def __iter__(self) -> Iterator[Record]:
-        """Reads the files in their order.
+        """Reads the files in their order. Raises: UserError, see `located`."""
+        return (each.record for each in self.located())
+
+    def located(self) -> Iterator["Located"]:
+        """Reads the files in their order; yields each record with its place.
 
         Raises:
           UserError: a file that is unreadable, a layout that fits no known one, a bad record (in
@@ -119,7 +141,8 @@ class Records:
             for item, outcome in self._read(file):
                 if isinstance(outcome, Record):
                     counts.records += 1
-                    yield outcome
+                    stated = isinstance(item.value, dict) and bool(item.value.get("lang"))
+                    yield Located(file.name, item.number, outcome, stated)
                 elif self._patience == 1:
                     raise UserError(f"{_position(file, item.position)}: {outcome}")
                 else:

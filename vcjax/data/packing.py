@@ -189,6 +189,15 @@ class PairRows:
         return []
 
 
+def packer_of(kind: str, length: int) -> Packer | PairRows:
+    """What makes rows of the examples of a kind of records."""
+    return (
+        PairRows(length)
+        if kind == "preferences"
+        else Packer(length, split_long=kind == "documents")
+    )
+
+
 def check_length(length: int) -> int:
     """Returns the length of a row; raises UserError where nothing could be predicted in it."""
     if length < 2:

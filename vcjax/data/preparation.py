@@ -25,7 +25,7 @@ from vcjax.data.encode import ENCODERS, encode_all
 from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import ReadCounts, Records, check_choice
 from vcjax.data.overlap import TraceWriter
-from vcjax.data.packing import Packer, PackingCounts, PairRows
+from vcjax.data.packing import PackingCounts, packer_of
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, RowWriter, hash_tokenizer
 from vcjax.data.records import Record
 from vcjax.text.tokenizer import Tokenizer
@@ -63,9 +63,7 @@ def prepare(
     check_choice("kind", kind, ENCODERS)
     check_choice("on_bad_record", on_bad_record, ("error", "quarantine"))
     # Each of the two accepts what the encoder of its kind returns.
-    packer: Any = Packer(length, split_long=kind == "documents")
-    if kind == PAIRED:
-        packer = PairRows(length)
+    packer: Any = packer_of(kind, length)
     by_turn = 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()

@@ -23,9 +23,11 @@ PAIRED = "preferences"
 NO_DOMAIN = "none"
 """What a summary counts records without a domain under."""
 
-_NAME, _VERSION, _SPLIT = "rows", "1.0.0", "train"
+TRAIN, VALIDATION = "train", "validation"
+"""The splits; a folder that isn't of `launch.prepare` has the first alone."""
+
+_NAME, _VERSION = "rows", "1.0.0"
 SHARD_BYTES = 1 << 28  # of rows in memory; a shard on disk is smaller
-CHUNK = 256  # rows given to TFDS at once: it rewrites its metadata each time
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Prepared:
       source: the rows, in the order in which they were made.
       summary: what `prepare` counted.
       folder: the prepared folder; None for rows that are in no folder.
+      split: of the folder, which the rows are.
     """
 
     source: Sequence[Row]
     summary: Mapping[str, Any]
     folder: Path | None = None
+    split: str = TRAIN
 
     @property
     def length(self) -> int:
@@ -58,23 +62,28 @@ class Prepared:
         return {name: np.asarray(value) for name, value in self.source[index].items()}
 
 
-def open_prepared(folder: str | os.PathLike) -> Prepared:
-    """Opens a folder that `prepare` wrote.
+def open_prepared(folder: str | os.PathLike, split: str = TRAIN) -> Prepared:
+    """Opens a folder that `launch.prepare` or a training run wrote.
 
     Raises:
-      UserError: the folder isn't a prepared dataset, or its files don't belong together.
+      UserError: the folder isn't a prepared dataset, its files don't belong together, or it has no
+        such split.
     """
     folder = Path(folder)
     if not is_prepared(str(folder)):
         what = "not a prepared dataset" if folder.is_dir() else "no such folder"
         raise UserError(
-            f"{folder}: {what}; `launch.train` prepares raw files itself, into its workdir"
+            f"{folder}: {what}; `launch.prepare` makes one, and `launch.train` prepares raw files "
+            "itself, into its workdir"
         )
     summary = read_json(folder / "summary.json")
-    source = _open_rows(folder)
-    if not isinstance(summary, dict) or summary.get("rows") != len(source):
+    source = _open_rows(folder, split)
+    rows = summary
+    if isinstance(summary, dict) and split != TRAIN:
+        rows = summary.get(split)
+    if not isinstance(rows, dict) or rows.get("rows") != len(source):
         raise UserError(f"{folder}: summary.json doesn't belong to the rows; prepare it again")
-    return Prepared(source, summary, folder)
+    return Prepared(source, {**summary, **rows}, folder, split)
 
 
 def hash_tokenizer(tokenizer: Tokenizer) -> str:
@@ -92,60 +101,137 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
     return hash_text(json.dumps(parts, ensure_ascii=False))
 
 
-class RowWriter:
-    """Writes rows whose arrays have `shape` into a folder; a context manager, closed at its end."""
+class RowShard:
+    """Writes rows whose arrays have `shape` into one ArrayRecord file; a context manager.
 
-    def __init__(self, folder: Path, shape: tuple[int, ...]):
-        # Imported here, as it costs a second that reading records needn't pay.
-        import tensorflow_datasets as tfds
+    Attributes:
+      rows: written so far.
+      size: of them as they are serialised, in bytes; compressed in the file, they are fewer.
+    """
 
-        identity = tfds.core.DatasetIdentity(
-            name=_NAME,
-            version=tfds.core.Version(_VERSION),
-            data_dir=str(folder),
-            module_name="vcjax",
-        )
-        # As bytes: written in a third of the time that lists of numbers take.
-        features = tfds.features.FeaturesDict(
-            {
-                name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
-                for name, dtype in DTYPES.items()
-            }
-        )
-        info = tfds.core.DatasetInfo(
-            builder=identity, features=features, description="Rows of tokens."
-        )
-        row_bytes = math.prod(shape) * sum(dtype.itemsize for dtype in DTYPES.values())
-        self._writer = tfds.core.SequentialWriter(
-            info,
-            max_examples_per_shard=max(1, SHARD_BYTES // row_bytes),
-            file_format="array_record",
-        )
-        self._writer.initialize_splits([_SPLIT])
-        self._waiting: list[Row] = []
+    def __init__(self, path: str | os.PathLike, shape: tuple[int, ...]) -> None:
+        # Imported here and below, as they cost a second that reading records needn't pay.
+        from array_record.python.array_record_module import ArrayRecordWriter
+        from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+        self._features = _features(shape)
+        self._serializer = ExampleSerializer(self._features.get_serialized_info())
+        self._writer = ArrayRecordWriter(os.fspath(path), "group_size:1")
+        self.rows = self.size = 0
 
     def write(self, rows: Iterable[Row]) -> None:
         """Adds rows, in their order."""
-        self._waiting += rows
-        if len(self._waiting) >= CHUNK:
-            self._flush()
+        for row in rows:
+            encoded = self._serializer.serialize_example(self._features.encode_example(row))
+            self._writer.write(encoded)
+            self.rows += 1
+            self.size += len(encoded)
 
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.add_examples({_SPLIT: self._waiting})
-            self._waiting = []
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._writer.close()
+
+
+def shard_name(split: str, number: int) -> str:
+    """The name of a shard's file in a prepared folder."""
+    return f"{_NAME}-{split}.array_record-{number:05}"
+
+
+def write_info(
+    folder: Path, shape: tuple[int, ...], shards: Mapping[str, Sequence[tuple[int, int]]]
+) -> None:
+    """Makes a folder with shards a TFDS dataset, which `tfds.builder_from_directory` opens.
+
+    Args:
+      shards: by split, rows and size of each shard, in the order of their numbers.
+    """
+    import tensorflow_datasets as tfds
+    from etils import epath
+    from tensorflow_datasets.core.splits import SplitDict
+
+    identity = tfds.core.DatasetIdentity(
+        name=_NAME,
+        version=tfds.core.Version(_VERSION),
+        data_dir=str(folder),
+        module_name="vcjax",
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity, features=_features(shape), description="Rows of tokens."
+    )
+    info.set_file_format("array_record")
+    info.set_splits(
+        SplitDict(
+            [
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[rows for rows, _ in found],
+                    num_bytes=sum(size for _, size in found),
+                    filename_template=tfds.core.ShardedFileTemplate(
+                        dataset_name=_NAME,
+                        data_dir=epath.Path(folder),
+                        split=split,
+                        filetype_suffix="array_record",
+                        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+                    ),
+                )
+                for split, found in shards.items()
+            ]
+        )
+    )
+    info.write_to_directory(folder)
+
+
+def _features(shape: tuple[int, ...]) -> Any:
+    import tensorflow_datasets as tfds
+
+    # As bytes: written in a third of the time that lists of numbers take.
+    return tfds.features.FeaturesDict(
+        {
+            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+            for name, dtype in DTYPES.items()
+        }
+    )
+
+
+class RowWriter:
+    """Writes rows of one split into a folder; a context manager, closed at its end."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
+        self._folder, self._shape = folder, shape
+        row_bytes = math.prod(shape) * sum(dtype.itemsize for dtype in DTYPES.values())
+        self._most = max(1, SHARD_BYTES // row_bytes)
+        self._shard: RowShard | None = None
+        self._closed: list[tuple[int, int]] = []
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Adds rows, in their order."""
+        for row in rows:
+            if self._shard is None:
+                name = shard_name(TRAIN, len(self._closed))
+                self._shard = RowShard(self._folder / name, self._shape).__enter__()
+            self._shard.write([row])
+            if self._shard.rows == self._most:
+                self._close()
+
+    def _close(self) -> None:
+        if self._shard is not None:
+            self._shard.__exit__()
+            self._closed.append((self._shard.rows, self._shard.size))
+            self._shard = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        self._close()
         if error is None:
-            self._flush()
-        self._writer.close_all()
+            write_info(self._folder, self._shape, {TRAIN: self._closed})
 
 
-def _open_rows(folder: Path) -> Sequence[Row]:
-    """Random access to the rows of a folder.
+def _open_rows(folder: Path, split: str) -> Sequence[Row]:
+    """Random access to the rows of a split.
 
     Raises:
       UserError: shards are missing or can't be read.
@@ -153,7 +239,11 @@ def _open_rows(folder: Path) -> Sequence[Row]:
     import tensorflow_datasets as tfds
 
     builder: Any = tfds.builder_from_directory(str(folder))
-    missing = [path for path in builder.info.splits[_SPLIT].filepaths if not Path(path).is_file()]
+    if split not in builder.info.splits:
+        raise UserError(
+            f"{folder}: has no split {split!r}; it has {', '.join(builder.info.splits)}"
+        )
+    missing = [path for path in builder.info.splits[split].filepaths if not Path(path).is_file()]
     if missing:
         raise UserError(f"{folder}: {Path(missing[0]).name} is missing; prepare it again")
-    return builder.as_data_source(split=_SPLIT)
+    return builder.as_data_source(split=split)

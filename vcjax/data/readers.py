@@ -2,7 +2,7 @@
 
 There is no schema here yet (see `vcjax.data.importers`). The formats are JSONL, a JSON array, lines
 of text, CSV and TSV, Parquet, and the Arrow files that `datasets` writes. All are streamed: memory
-doesn't grow with the file.
+doesn't grow with the file. Text is UTF-8, UTF-16 or GB 18030 (see `vcjax.data.encodings`).
 """
 
 import codecs
@@ -10,15 +10,17 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from vcjax.core.errors import UserError
+from vcjax.data.encodings import UTF8, detect_encoding, utf8_lines
 from vcjax.data.files import BROKEN, DataFile
 from vcjax.text.language import COMMON_HAN
 
 BLOCK = 1 << 16  # characters of a JSON array that are read at once
 CELL = 1 << 26  # characters; a quote that is never closed would take the rest of the file
+LINE = 1 << 26  # bytes; a longer one is a bad item, and isn't in memory
 ROWS = 256  # of an Arrow batch that are made Python objects at once
 _SPACE = " \t\r\n"
 
@@ -55,19 +57,21 @@ def read_items(file: DataFile) -> Iterator[Item]:
     Raises:
       UserError: a file that can't be opened or is broken as a whole.
     """
+    # Before the file is opened: some stores have one position for all who read a file.
+    encoding = "" if file.format in _BINARY else encoding_of(file)
     with file.open() as stream:
         if file.format in _BINARY:
             yield from _BINARY[file.format](file, stream)
             return
         try:
             if file.format in (".csv", ".tsv"):
-                yield from _read_csv(file, stream)
+                yield from _read_csv(file, stream, encoding)
             elif file.format == ".txt":
-                yield from _read_lines(stream, lambda text: {"text": text.strip()})
-            elif _starts_array(file, stream):
-                yield from _read_array(file, stream)
+                yield from _read_lines(file, stream, encoding, lambda text: {"text": text.strip()})
+            elif _starts_array(file, stream, encoding):
+                yield from _read_array(file, stream, encoding)
             else:
-                yield from _read_lines(stream, json.loads)
+                yield from _read_lines(file, stream, encoding, json.loads)
         except BROKEN as error:
             if not file.compression:
                 raise
@@ -80,16 +84,29 @@ def read_items(file: DataFile) -> Iterator[Item]:
 # --- lines and arrays ----------------------------------------------------------------------------
 
 
-def _starts_array(file: DataFile, stream: io.BufferedReader) -> bool:
-    start = stream.peek(4096).removeprefix(codecs.BOM_UTF8).lstrip()
+def encoding_of(file: DataFile) -> str:
+    """The encoding of a text file, also where only a part of it is read."""
+    with replace(file, start=0, stop=0).open() as stream:
+        return detect_encoding(stream)
+
+
+def _starts_array(file: DataFile, stream: io.BufferedReader, encoding: str) -> bool:
+    start = stream.peek(4096)
+    # The last character may be cut in two.
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(start)
+    text = text.removeprefix("\ufeff").lstrip()
     # A line of JSONL may be an array too; it is then a bad record, and not all there is.
-    return start.startswith(b"[") and (file.format == ".json" or start[1:].lstrip()[:1] == b"{")
+    return text.startswith("[") and (file.format == ".json" or text[1:].lstrip()[:1] == "{")
 
 
-def _read_lines(stream: BinaryIO, parse: Callable[[str], Any]) -> Iterator[Item]:
-    for number, line in enumerate(stream, start=1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
+def _read_lines(
+    file: DataFile, stream: io.BufferedReader, encoding: str, parse: Callable[[str], Any]
+) -> Iterator[Item]:
+    for number, line in enumerate(utf8_lines(stream, encoding, LINE), start=file.lines + 1):
+        if isinstance(line, int):
+            error = f"a line of {line:,} bytes; at most {LINE:,} are read"
+            yield Item(number, str(number), None, b"", error)
+            continue
         if not line.strip():
             continue
         value, error = None, None
@@ -104,18 +121,19 @@ def _read_lines(stream: BinaryIO, parse: Callable[[str], Any]) -> Iterator[Item]
         yield Item(number, str(number), value, line, error)
 
 
-def _read_array(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
-    for number, value in enumerate(_Array(file, stream), start=1):
+def _read_array(file: DataFile, stream: BinaryIO, encoding: str) -> Iterator[Item]:
+    for number, value in enumerate(_Array(file, stream, encoding), start=1):
         yield Item(number, f"item {number}", value)
 
 
 class _Array:
     """The values of a JSON array, of which no more is in memory than the value that is read."""
 
-    def __init__(self, file: DataFile, stream: BinaryIO) -> None:
+    def __init__(self, file: DataFile, stream: BinaryIO, encoding: str) -> None:
         self._file, self._stream = file, stream
         self._decoder = json.JSONDecoder()
-        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+        encoding = "utf-8-sig" if encoding == UTF8 else encoding
+        self._characters = codecs.getincrementaldecoder(encoding)()
         self._text, self._at = "", 0
         self._lines = 1  # that are over, before `_text`
         self._ended = False
@@ -174,7 +192,7 @@ class _Array:
             block = self._stream.read(size)
             self._ended = not block
             try:
-                text = self._utf8.decode(block, final=self._ended)
+                text = self._characters.decode(block, final=self._ended)
             except UnicodeDecodeError as error:
                 raise UserError(f"{self._file.name}: not UTF-8 ({error.reason})") from None
             if text:
@@ -191,10 +209,12 @@ class _Array:
 # --- tables --------------------------------------------------------------------------------------
 
 
-def _read_csv(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
+def _read_csv(file: DataFile, stream: BinaryIO, encoding: str) -> Iterator[Item]:
     """Rows as dicts by the names in the first line; an empty cell is None."""
     csv.field_size_limit(CELL)  # Python's default refuses fields over 128 KiB
-    text = io.TextIOWrapper(stream, encoding=_encoding(file), newline="")
+    if not encoding.startswith("utf-16"):
+        encoding = _encoding(file)
+    text = io.TextIOWrapper(stream, encoding=encoding, newline="")
     rows = csv.reader(text, strict=True, delimiter="\t" if file.format == ".tsv" else ",")
     header = None
     start = 1

@@ -1,0 +1,35 @@
+"""Makes a prepared dataset of raw files: selected, clean, deduplicated, tokenised, packed.
+
+python -m launch.prepare --config=configs/prepare.py --config.documents=FILES --workdir=corpus
+"""
+
+import sys
+
+from absl import flags
+
+from vcjax.core.script import define_config, run
+
+CONFIG = define_config("configs/prepare.py", "The config of the corpus.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Where the dataset is made.", required=True)
+
+
+def main() -> None:
+    from vcjax.data.corpus.config import PrepareConfig
+    from vcjax.data.corpus.run import prepare_corpus
+    from vcjax.data.preparation import omissions
+    from vcjax.weights.load import open_model
+
+    config = PrepareConfig.from_dict(CONFIG.value)
+    model = open_model(config.model)
+    summary = prepare_corpus(config, WORKDIR.value, model.require_tokenizer(), model.origin)
+    for line in omissions(summary):
+        print(f"  {line}", file=sys.stderr)
+    print(
+        f"{WORKDIR.value}: {summary['documents']} {config.kind} in {summary['rows']} rows, "
+        f"{summary['tokens']} tokens; see README.md there",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

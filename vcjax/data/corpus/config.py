@@ -1,0 +1,151 @@
+"""The configuration of a corpus: what is read, the steps and their settings, what is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.settings import build, check_at_least
+from vcjax.data.columns import check_columns
+from vcjax.data.corpus.step import Pass, Step
+from vcjax.data.importers import ON_BAD_RECORD, check_choice
+from vcjax.data.messages import TOOL_TURNS
+from vcjax.data.packing import check_length
+
+KINDS = ("documents", "conversations", "preferences")
+STEPS: dict[str, Any] = {}
+"""The steps that a config may name, by name, in the order in which they are shipped."""
+
+_OUTSIDE = ("workers", "memory_mb")
+"""Fields that change how long a run takes, and not what it writes."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """A corpus and how it is made.
+
+    Attributes:
+      documents, conversations, preferences: names of what is read (see `vcjax.data.files`); one
+        of the three has some.
+      model: a model reference, whose tokenizer and chat template are used.
+      length: tokens of a row.
+      charter: name or path of the charter that the steps which need one use.
+      steps: names, comma-separated, in their order.
+      settings: by step, what differs from its defaults.
+      validation: share of the documents, 0 to below 1, that become the split of this name.
+      samples: how many removed documents of each reason are in the summary.
+      longest: characters of a document; a longer one is removed.
+      on_bad_record: `quarantine` sets a bad record or file aside; `error` ends there.
+      columns, tool_turns, require_domain: see `vcjax.data.importers.Records`.
+      shard_mb: millions of bytes that are read into a shard, which is also what a killed run does
+        anew.
+      workers: processes on this machine; 0 is one for each core.
+      memory_mb: millions of bytes that all processes together should stay below; there are fewer
+        workers where they wouldn't.
+    """
+
+    model: str
+    length: int
+    steps: str
+    documents: str = ""
+    conversations: str = ""
+    preferences: str = ""
+    charter: str = ""
+    settings: dict = field(default_factory=dict)
+    validation: float = 0.01
+    samples: int = 3
+    longest: int = 4_000_000
+    on_bad_record: str = "quarantine"
+    columns: str = ""
+    tool_turns: str = "leave_out"
+    require_domain: bool = False
+    shard_mb: int = 64
+    workers: int = 0
+    memory_mb: int = 2000
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | ConfigDict) -> "PrepareConfig":
+        """Checks and freezes a configuration.
+
+        Raises:
+          UserError: a field that is unknown, missing, of the wrong type or out of its range.
+        """
+        plain = values.to_dict() if isinstance(values, ConfigDict) else dict(values)
+        config = build(cls, plain, "config")
+        config.make_steps()
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that decide what is written, ready for JSON."""
+        values = asdict(self)
+        for name in _OUTSIDE:
+            del values[name]
+        named = {name: asdict(settings) for name, settings in self._settings()}
+        return {**values, "settings": named}
+
+    @property
+    def kind(self) -> str:
+        """Kind of the records, which is the name of the field with their files."""
+        return next(kind for kind in KINDS if getattr(self, kind))
+
+    @property
+    def names(self) -> str:
+        return getattr(self, self.kind)
+
+    def make_steps(self) -> list[Step | Pass]:
+        """The steps, made from their settings."""
+        return [STEPS[name](settings) for name, settings in self._settings()]
+
+    def _settings(self) -> list[tuple[str, Any]]:
+        return [(name, self._settings_of(name)) for name in split_steps(self.steps)]
+
+    def _settings_of(self, name: str) -> Any:
+        values = dict(self.settings.get(name, {}))
+        own = STEPS[name].Settings
+        # What the whole config states needn't be repeated for each step.
+        for shared in ("charter",):
+            if shared in {each.name for each in fields(own)} and not values.get(shared):
+                values[shared] = getattr(self, shared)
+        return build(own, values, f"config.settings.{name}")
+
+    def __post_init__(self) -> None:
+        named = [kind for kind in KINDS if getattr(self, kind).strip()]
+        if len(named) != 1:
+            what = f"{' and '.join(named)} have" if named else "none of them has"
+            raise UserError(f"config.{', '.join(KINDS)}: {what} files; name those of one")
+        check_choice("config.on_bad_record", self.on_bad_record, ON_BAD_RECORD)
+        check_choice("config.tool_turns", self.tool_turns, TOOL_TURNS)
+        check_columns(self.columns)
+        check_length(self.length)
+        least = {"samples": 0, "longest": 1, "shard_mb": 1, "workers": 0, "memory_mb": 1}
+        check_at_least(self, least)
+        if not 0 <= self.validation < 1:
+            raise UserError(f"config.validation must be 0 or more and below 1: {self.validation}")
+        split_steps(self.steps)
+        for name in self.settings:
+            if name not in STEPS:
+                raise UserError(f"config.settings.{name}: no such step{suggest(name, STEPS)}")
+
+
+def split_steps(steps: str) -> list[str]:
+    """The names in a comma-separated list of steps.
+
+    Raises:
+      UserError: one that isn't known, or is named twice.
+    """
+    names = [name.strip() for name in steps.split(",") if name.strip()]
+    for number, name in enumerate(names):
+        if name not in STEPS:
+            raise UserError(
+                f"config.steps: {name!r} is none of {', '.join(STEPS)}{suggest(name, STEPS)}"
+            )
+        if name in names[:number]:
+            raise UserError(f"config.steps: {name!r} is named twice")
+    return names
+
+
+def default_settings(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of steps as they are shipped, for a config file."""
+    return {name: asdict(STEPS[name].Settings()) for name in names}

@@ -1,0 +1,59 @@
+"""The funnel: how much of a corpus each step left, as a plot."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vcjax.core.files import replaced
+
+_ROW = 0.42  # inches between rows
+
+
+def funnel_rows(summary: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """(What, documents, characters) that were left after each step; the first is what was read."""
+    rows: list[tuple[str, int, int]] = []
+    for name, step in summary["steps"].items():
+        if not rows:
+            rows.append(("found", step["documents"], step["characters"]))
+        removed = sum(step["removed"].values())
+        left = (step["documents"] - removed, step["characters"] - step["removed_characters"])
+        if name != "read" or removed:
+            rows.append((name, *left))
+    return rows
+
+
+def write_funnel(path: Path, summary: Mapping[str, Any]) -> None:
+    """Draws the shares of documents and of characters that are left after each step, as SVG.
+
+    The same counts give the same bytes.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    rows = funnel_rows(summary)
+    columns = [[row[1] for row in rows], [row[2] for row in rows]]
+    figure = Figure(figsize=(7, 1.2 + _ROW * len(rows)), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    for left, (label, colour, offset) in zip(
+        columns, (("documents", "#2f6f9f", -0.2), ("characters", "#d08a2e", 0.2)), strict=True
+    ):
+        shares = [count / max(1, left[0]) for count in left]
+        places = [at + offset for at in range(len(rows))]
+        bars = axes.barh(places, shares, 0.38, color=colour, label=label)
+        axes.bar_label(bars, [f"{count:,}" for count in left], padding=3, fontsize=8)
+    axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_title(f"What is left of the {summary['kind']} after each step", loc="left")
+    axes.legend(loc="lower right", frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "funnel", "svg.fonttype": "none"}),
+        replaced(path) as file,
+    ):
+        figure.savefig(file, format="svg", metadata={"Date": None})

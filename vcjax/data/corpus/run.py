@@ -1,0 +1,391 @@
+"""The run: files -> rounds of steps over shards, in many processes -> a prepared dataset.
+
+    find_files -> plan_units -> Worker.read       units    \\
+    of each round:                                          }-> .work/<round>/
+      passes decide, in this process; Worker.refine  shards /
+    the last one: Worker.write                       shards -> rows -> the workdir
+
+What a shard becomes is a function of it, of the config and of what the passes decided. So neither
+the number of processes nor a kill changes a byte of the dataset; a killed run continues at the
+shards that aren't finished.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from tqdm import tqdm
+
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, replaced_folder, write_json, write_text
+from vcjax.core.lineage import Parent
+from vcjax.core.run import Run
+from vcjax.core.stores import is_remote
+from vcjax.data.corpus.card import corpus_card
+from vcjax.data.corpus.config import PrepareConfig
+from vcjax.data.corpus.funnel import write_funnel
+from vcjax.data.corpus.shards import ShardPath, Stored, concatenate, plan_units
+from vcjax.data.corpus.step import Observed, Pass
+from vcjax.data.corpus.tally import Tally
+from vcjax.data.corpus.worker import (
+    DECISIONS,
+    ENCODE,
+    MEGABYTE,
+    PLAN,
+    READ,
+    ROWS,
+    TOKENIZER,
+    Round,
+    Worker,
+    rounds_of,
+)
+from vcjax.data.files import data_parents, find_files
+from vcjax.data.overlap import DIGESTS, SAMPLES
+from vcjax.data.packing import packer_of
+from vcjax.data.prepared import (
+    TRAIN,
+    hash_tokenizer,
+    shard_name,
+    write_info,
+)
+from vcjax.text.tokenizer import Tokenizer
+
+WORK = ".work"
+"""The folder between the rounds; it is removed at the end."""
+QUARANTINED = "quarantined.jsonl"
+_MB_PER_WORKER = 500
+"""Of memory: `tests/slow/test_corpus_memory.py` measures it."""
+
+
+def prepare_corpus(
+    config: PrepareConfig, workdir: str | os.PathLike, tokenizer: Tokenizer, model: Parent
+) -> dict[str, Any]:
+    """Makes a prepared dataset in `workdir`; the same call continues a killed one.
+
+    Args:
+      tokenizer, model: of `config.model`; the latter for the lineage.
+
+    Returns:
+      What is in `summary.json`.
+
+    Raises:
+      UserError: a name that nothing is found under, a workdir of another config, an input that
+        changed since the run began, or no document left.
+    """
+    workdir = Path(workdir)
+    if is_remote(workdir):
+        raise UserError(f"{workdir}: a corpus is prepared into a folder on this machine")
+    run = Run("prepare", workdir, config.to_dict())
+    if (summary := run.finished(count="rows")) is not None:
+        return summary
+    files = find_files(config.names)
+    with run.opened() as folder:
+        work = folder / WORK
+        work.mkdir(exist_ok=True)
+        parents = data_parents(config.kind, config.names)
+        if not (work / TOKENIZER).is_dir():
+            with replaced_folder(work / TOKENIZER) as temporary:
+                tokenizer.save(temporary)
+        _plan(work, config, files, parents)
+        summary = _Corpus(config, work, folder).make(tokenizer)
+        run.finish([*parents, model])
+        shutil.rmtree(work)
+    return summary
+
+
+def _plan(work: Path, config: PrepareConfig, files: Sequence[Any], parents: list[Parent]) -> None:
+    inputs = {parent.reference: parent.hash for parent in parents}
+    if (work / PLAN).is_file():
+        before = read_json(work / PLAN)["inputs"]
+        changed = [name for name in inputs.keys() | before if inputs.get(name) != before.get(name)]
+        if changed:
+            raise UserError(
+                f"{min(changed)}: has changed since {work.parent} was begun; choose another workdir"
+            )
+        return
+    units = plan_units(files, config.shard_mb * MEGABYTE, config.kind)
+    plan = {"inputs": inputs, "units": [[asdict(file) for file in unit] for unit in units]}
+    write_json(work / PLAN, plan)
+
+
+class _Corpus:
+    """One run in its folders."""
+
+    def __init__(self, config: PrepareConfig, work: Path, folder: Path) -> None:
+        self._config, self._work, self._folder = config, work, folder
+        self._steps = {step.name: step for step in config.make_steps()}
+        self._rounds = rounds_of(self._steps.values())
+        wanted = config.workers or os.cpu_count() or 1
+        self._workers = max(1, min(wanted, config.memory_mb // _MB_PER_WORKER))
+
+    def make(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Does the rounds that aren't done and writes the dataset; returns its summary."""
+        last = len(self._rounds) - 1
+        stored = self._read()
+        for number in range(last):
+            self._decide(number, stored)
+            if number + 1 < last:
+                stored = self._refine(number + 1, stored)
+        names = self._write(last, stored)
+        return self._finish(names, tokenizer)
+
+    def _read(self) -> Stored:
+        folder = self._work / "0"
+        folder.mkdir(exist_ok=True)
+        units = [f"{number:05}" for number in range(len(read_json(self._work / PLAN)["units"]))]
+        todo = [
+            (number,)
+            for number, name in enumerate(units)
+            if not ShardPath(folder, name).counts.is_file()
+        ]
+        self._run("read", todo, len(units), _title(0, self._rounds[0], reads=True))
+        found = [read_json(ShardPath(folder, name).counts)["shards"] for name in units]
+        return self._stored(folder, [name for names in found for name in names])
+
+    def _refine(self, number: int, before: Stored) -> Stored:
+        folder = self._work / str(number)
+        folder.mkdir(exist_ok=True)
+        names = [shard.name for shard in before.shards]
+        todo = [
+            (number, name, first)
+            for name, first in zip(names, before.first, strict=False)
+            if not ShardPath(folder, name).counts.is_file()
+        ]
+        self._run("refine", todo, len(names), _title(number, self._rounds[number]))
+        return self._stored(folder, names)
+
+    def _write(self, number: int, before: Stored) -> list[str]:
+        folder = self._work / str(number)
+        folder.mkdir(exist_ok=True)
+        names = [shard.name for shard in before.shards]
+        todo = [
+            (number, name, first)
+            for name, first in zip(names, before.first, strict=False)
+            if not (folder / name).is_dir()
+        ]
+        self._run("write", todo, len(names), _title(number, self._rounds[number], writes=True))
+        return names
+
+    def _stored(self, folder: Path, names: Sequence[str]) -> Stored:
+        shards = [ShardPath(folder, name) for name in names]
+        return Stored(shards, [read_json(shard.counts)["documents"] for shard in shards])
+
+    # --- passes ----------------------------------------------------------------------------------
+
+    def _decide(self, number: int, stored: Stored) -> None:
+        """Lets the passes of a round decide, one after the other; each once."""
+        path = self._work / str(number) / DECISIONS
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.executescript(
+                "CREATE TABLE IF NOT EXISTS decisions "
+                "(number INTEGER PRIMARY KEY, step TEXT, reason TEXT, detail TEXT);"
+                "CREATE TABLE IF NOT EXISTS done (step TEXT PRIMARY KEY, did TEXT)"
+            )
+            for name in self._rounds[number].passes:
+                if database.execute("SELECT 1 FROM done WHERE step = ?", (name,)).fetchone():
+                    continue
+                left = np.ones(len(stored), np.bool_)
+                for (taken,) in database.execute("SELECT number FROM decisions"):
+                    left[taken] = False
+                observed, did = _Observations(stored, name, left), Counter[str]()
+                found = cast(Pass, self._steps[name]).decide(observed, stored.text, did)
+                database.execute("BEGIN")
+                database.executemany(
+                    "INSERT INTO decisions VALUES (?, ?, ?, ?)",
+                    ((each.number, name, each.reason, each.detail) for each in found),
+                )
+                database.execute("INSERT INTO done VALUES (?, ?)", (name, json.dumps(did)))
+                database.execute("COMMIT")
+
+    # --- processes -------------------------------------------------------------------------------
+
+    def _run(self, method: str, todo: Sequence[tuple], count: int, title: str) -> None:
+        """Calls a method of a Worker for each of `todo`, in as many processes as asked for."""
+        with tqdm(total=count, initial=count - len(todo), desc=title, unit="shard") as progress:
+            if self._workers == 1 or len(todo) <= 1:
+                worker = Worker(self._config, self._work) if todo else None
+                for each in todo:
+                    getattr(worker, method)(*each)
+                    progress.update()
+                return
+            with ProcessPoolExecutor(
+                self._workers,
+                multiprocessing.get_context("spawn"),
+                _start,
+                (self._config, self._work),
+            ) as pool:
+                futures = [pool.submit(_call, method, each) for each in todo]
+                try:
+                    for future in as_completed(futures):
+                        future.result()
+                        progress.update()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+
+    # --- the dataset -----------------------------------------------------------------------------
+
+    def _finish(self, names: Sequence[str], tokenizer: Tokenizer) -> dict[str, Any]:
+        folder, last = self._folder, self._work / str(len(self._rounds) - 1)
+        parts = [read_json(last / name / "counts.json") for name in names]
+        splits = list(parts[0]["splits"]) if parts else [TRAIN]
+        found = {split: [part["splits"][split] for part in parts] for split in splits}
+        if not sum(rows for part in found[TRAIN] for rows in part["shard"][:1]):
+            raise UserError(f"{folder}: no document is left to train on; see {self._removed()}")
+        shards: dict[str, list[tuple[int, int]]] = {split: [] for split in splits}
+        for split in splits:
+            for name, part in zip(names, found[split], strict=True):
+                rows, size = part["shard"]
+                if rows:
+                    source = last / name / split / ROWS
+                    target = folder / shard_name(split, len(shards[split]))
+                    if source.is_file():  # otherwise a killed run has moved it
+                        source.replace(target)
+                    shards[split].append((rows, size))
+            home = folder if split == TRAIN else folder / split
+            for file in (DIGESTS, SAMPLES):
+                concatenate([last / name / split / file for name in names], home / file)
+        shape = packer_of(self._config.kind, self._config.length).shape
+        with_rows = {split: each for split, each in shards.items() if each}
+        write_info(folder, shape, with_rows)
+        units = sorted((self._work / "0").glob("[0-9]*.quarantined"))
+        if units:
+            concatenate(units, folder / QUARANTINED)
+        summary = self._summary(found, tokenizer)
+        write_json(folder / "summary.json", summary)
+        write_funnel(folder / "funnel.svg", summary)
+        write_text(folder / "README.md", corpus_card(folder.name, summary))
+        return summary
+
+    def _removed(self) -> str:
+        counts = {name: step.removed.total() for name, step in self._tally().steps.items()}
+        return ", ".join(f"{name} (removed {count})" for name, count in counts.items() if count)
+
+    def _tally(self) -> Tally:
+        """What all shards of all rounds counted, in the order of the config."""
+        total = Tally(self._config.samples)
+        for name in (READ, *self._steps, ENCODE):
+            total.step(name)
+        last = len(self._rounds) - 1
+        for number in range(len(self._rounds)):
+            pattern = "*/counts.json" if number == last else "*-*.json"
+            for path in sorted((self._work / str(number)).glob(pattern)):
+                total.add(Tally.from_json(read_json(path)["tally"], self._config.samples))
+            if number < last:
+                path = self._work / str(number) / DECISIONS
+                with closing(sqlite3.connect(path)) as database:
+                    for name, did in database.execute("SELECT step, did FROM done"):
+                        total.step(name).did.update(json.loads(did))
+        return total
+
+    def _summary(self, found: dict[str, list[Any]], tokenizer: Tokenizer) -> dict[str, Any]:
+        config, tally = self._config, self._tally()
+        units = sorted((self._work / "0").glob("[0-9]" * 5 + ".json"))
+        read = _sums([read_json(path)["read"] for path in units])
+        steps = {name: step.summary() for name, step in tally.steps.items()}
+
+        def removed(name: str) -> int:
+            return tally.steps[name].removed.total() if name in tally.steps else 0
+
+        by_split = {split: self._split_summary(parts) for split, parts in found.items()}
+        trained = by_split.pop(TRAIN)
+        return {
+            "kind": config.kind,
+            "length": config.length,
+            "duplicates": removed("duplicates"),
+            "held_out": removed("held_out"),
+            "held_out_by_content": {},
+            **read,
+            **trained,
+            **by_split,
+            "steps": steps,
+            "charter": config.charter,
+            "tokenizer": hash_tokenizer(tokenizer),
+        }
+
+    def _split_summary(self, parts: Sequence[Any]) -> dict[str, Any]:
+        counts = _sums([part["counts"] for part in parts])
+        line = 2 if self._config.kind == "preferences" else 1
+        room = counts["rows"] * self._config.length * line
+        counts["fill"] = counts["tokens"] / room if room else 0.0
+        tables: dict[str, Any] = {}
+        for table in ("languages", "domains", "sources"):
+            total: dict[str, list[int]] = {}
+            for part in parts:
+                for name, figures in part[table].items():
+                    own = total.setdefault(name, [0, 0])
+                    own[:] = [a + b for a, b in zip(own, figures, strict=True)]
+            tables[table] = {name: total[name][0] for name in sorted(total)}
+            tables[f"tokens_by_{table[:-1]}"] = {name: total[name][1] for name in sorted(total)}
+        documents = sum(part["documents"] for part in parts)
+        by_turn = sum(part["by_turn"] for part in parts)
+        return {"documents": documents, "by_turn": by_turn, **counts, **tables}
+
+
+class _Observations(Iterable[Observed]):
+    """What a pass observed of the documents that the passes before it left."""
+
+    def __init__(self, stored: Stored, name: str, left: np.ndarray) -> None:
+        self._stored, self._name, self._left = stored, name, left
+
+    def __iter__(self) -> Iterator[Observed]:
+        return (each for each in self._stored.observed(self._name) if self._left[each.number])
+
+
+def _sums(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Adds up numbers, and dicts of numbers, by their names."""
+    total: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            if isinstance(value, dict):
+                total[name] = _sums([total.get(name, {}), value])
+            else:
+                total[name] = total.get(name, 0) + value
+    return {
+        name: dict(sorted(value.items())) if isinstance(value, dict) else value
+        for name, value in total.items()
+    }
+
+
+def _title(number: int, round: Round, *, reads: bool = False, writes: bool = False) -> str:
+    names = ["read"] * reads + list(round.steps) + ["write"] * writes
+    return f"{number + 1}. {', '.join(names)}"
+
+
+# --- in a process of its own ---------------------------------------------------------------------
+
+_worker: Worker | None = None
+
+
+def _start(config: PrepareConfig, work: Path) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends, and with it this process
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = Worker(config, work)
+
+
+def _end_with_parent() -> None:
+    """A pool's processes wait for work for ever where their parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(method: str, arguments: tuple) -> None:
+    getattr(_worker, method)(*arguments)
+    sys.stdout.flush()

@@ -1,0 +1,414 @@
+"""What a process does with one shard: read it, take it through steps, or write its rows.
+
+    read    a unit of files ------------- steps ---> DocumentShard, evidence of the passes
+    refine  a shard, without what the passes took out --- steps ---> DocumentShard, evidence
+    write   a shard, without what the passes took out --- steps ---> rows of each split
+
+Each writes its counts last, as JSON: a shard that has them is finished, and is never done again.
+"""
+
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, replaced_folder, write_json
+from vcjax.data.corpus.config import PrepareConfig
+from vcjax.data.corpus.document import Document, Removal
+from vcjax.data.corpus.shards import DocumentShard, ShardPath, Unit, read_documents
+from vcjax.data.corpus.step import Decision, Pass, Step
+from vcjax.data.corpus.tally import Tally
+from vcjax.data.digests import fingerprint
+from vcjax.data.encode import encode_all
+from vcjax.data.files import DataFile
+from vcjax.data.importers import Located, ReadCounts, Records
+from vcjax.data.overlap import TraceWriter
+from vcjax.data.packing import packer_of
+from vcjax.data.preparation import Quarantine
+from vcjax.data.prepared import NO_DOMAIN, TRAIN, VALIDATION, RowShard
+from vcjax.data.records import KINDS, Record
+from vcjax.text.language import guess_language
+from vcjax.text.tokenizer import load_tokenizer
+
+READ, ENCODE = "read", "encode"
+"""What counts as a step in the summary, before the first and after the last one."""
+PLAN, DECISIONS, TOKENIZER = "plan.json", "decisions.sqlite", "tokenizer"
+MEGABYTE = 10**6
+ROWS = "rows.array_record"
+
+_RECORD, _HASH = "record", "hash"
+_HASH_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Round:
+    """Steps that need no other document, and the passes that follow them."""
+
+    steps: tuple[str, ...]
+    passes: tuple[str, ...]
+
+
+def rounds_of(steps: Iterable[Step | Pass]) -> list[Round]:
+    """The rounds of a list of steps: at least two, of which the last has no passes."""
+    rounds: list[Round] = []
+    before: list[str] = []
+    passes: list[str] = []
+    for step in steps:
+        if isinstance(step, Pass):
+            passes.append(step.name)
+            continue
+        if passes:
+            rounds.append(Round(tuple(before), tuple(passes)))
+            before, passes = [], []
+        before.append(step.name)
+    rounds.append(Round(tuple(before), tuple(passes)))
+    return [*rounds, Round((), ())] if passes or len(rounds) == 1 else rounds
+
+
+@dataclass
+class Reading:
+    """What reading a unit counted, beside its records."""
+
+    counts: ReadCounts = field(default_factory=ReadCounts)
+    broken: int = 0  # files that ended before their end, or from which nothing is read
+    records: int = 0
+
+    def add(self, counts: ReadCounts) -> None:
+        total = self.counts
+        self.records += counts.records
+        total.quarantined += counts.quarantined
+        total.unpaired += counts.unpaired
+        total.no_domain += counts.no_domain
+        for name in ("left_out", "columns_not_read", "tool_turns"):
+            getattr(total, name).update(getattr(counts, name))
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "records": self.records,
+            "quarantined": self.counts.quarantined,
+            "broken_files": self.broken,
+            **self.counts.summary(),
+        }
+
+
+class Worker:
+    """Does the work of one process."""
+
+    def __init__(self, config: PrepareConfig, work: Path) -> None:
+        """Args: `work` is the folder between the rounds, with a plan and the tokenizer."""
+        self._config, self._work = config, work
+        self._steps = {step.name: step for step in config.make_steps()}
+        self._rounds = rounds_of(self._steps.values())
+
+    # --- the three kinds of work -----------------------------------------------------------------
+
+    def read(self, number: int) -> None:
+        """Reads unit `number` into one or more shards; those that a killed run left are kept."""
+        folder, reading = self._work / "0", Reading()
+        done = ShardPath(folder, f"{number:05}")
+        bad_path = done.evidence("quarantined")
+        bad_path.unlink(missing_ok=True)
+        shards: list[str] = []
+        with Quarantine(bad_path) as bad:
+            located = self._located(self._unit(number), reading, bad)
+            full = True
+            while full:
+                path = ShardPath(folder, f"{number:05}-{len(shards):05}")
+                if path.counts.is_file():
+                    # Read again, since how far it goes is known in records alone.
+                    deque(islice(located, read_json(path.counts)["records"]), maxlen=0)
+                else:
+                    self._read_shard(path, located)
+                full = read_json(path.counts)["full"]
+                shards.append(path.name)
+            deque(located, maxlen=0)  # what was skipped may be all but its end
+        write_json(done.counts, {"shards": shards, "read": reading.summary()})
+
+    def refine(self, round: int, name: str, first: int) -> None:
+        """Takes shard `name` of the round before through the steps of `round`.
+
+        Args:
+          first: the number of the shard's first document.
+        """
+        path, tally = ShardPath(self._work / str(round), name), Tally(self._config.samples)
+        with DocumentShard(path, self._rounds[round].passes) as shard:
+            for document in self._refined(round, name, first, tally):
+                shard.add(document, self._observe(round, document))
+        write_json(path.counts, {"documents": shard.count, "tally": tally.to_json()})
+
+    def write(self, round: int, name: str, first: int) -> None:
+        """Takes a shard through the last round and writes its rows, into a folder."""
+        tally = Tally(self._config.samples)
+        with replaced_folder(self._work / str(round) / name) as folder:
+            documents = self._refined(round, name, first, tally)
+            counts = _write_rows(folder, documents, tally, self._config, self._tokenizer)
+            write_json(folder / "counts.json", {**counts, "tally": tally.to_json()})
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return load_tokenizer(self._work / TOKENIZER)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _unit(self, number: int) -> Unit:
+        return [DataFile(**fields) for fields in read_json(self._work / PLAN)["units"][number]]
+
+    def _located(self, unit: Unit, reading: Reading, bad: Quarantine) -> Iterator[Located]:
+        """The records of a unit; what can't be read of it is set aside, or is an error."""
+        config = self._config
+        for file in unit:
+            records = Records(
+                [file],
+                config.kind,
+                on_bad_record=config.on_bad_record,
+                columns=config.columns,
+                tool_turns=config.tool_turns,
+                require_domain=config.require_domain,
+            )
+            records.set_aside = bad.add
+            try:
+                yield from records.located()
+            except UserError as error:
+                if config.on_bad_record == "error":
+                    raise
+                reading.broken += 1
+                bad.add({"file": file.name, "line": None, "reason": str(error), "raw": ""})
+            reading.add(records.counts)
+
+    def _read_shard(self, path: ShardPath, located: Iterator[Located]) -> None:
+        """Reads and refines documents until there are enough of them."""
+        tally, size, records, full = Tally(self._config.samples), 0, 0, False
+        with DocumentShard(path, self._rounds[0].passes) as shard:
+            for each in located:
+                document = self._document(each)
+                records += 1
+                size += len(document.text.encode())
+                kept = self._through(0, document, tally)
+                if kept is not None:
+                    shard.add(kept, self._observe(0, kept))
+                if full := size >= self._config.shard_mb * MEGABYTE:
+                    break
+        counts = {"documents": shard.count, "records": records, "full": full}
+        write_json(path.counts, {**counts, "tally": tally.to_json()})
+
+    def _document(self, located: Located) -> Document:
+        record = cast(Any, located.record)
+        # Of the text as it was read: whatever the steps make of it, its split stays the same.
+        meta: dict[str, Any] = {_HASH: fingerprint(record).hex()[:_HASH_DIGITS]}
+        if self._config.kind != "documents":
+            meta[_RECORD] = record.to_dict()
+        return Document(
+            text=text_of(record),
+            id=record.id,
+            source=getattr(record, "source", Path(located.file).name.split(".")[0]),
+            file=located.file,
+            line=located.line,
+            lang=record.lang if located.stated else "und",
+            domain=record.domain,
+            meta=meta,
+        )
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def _refined(self, round: int, name: str, first: int, tally: Tally) -> Iterator[Document]:
+        passes = self._rounds[round - 1].passes
+        source = ShardPath(self._work / str(round - 1), name)
+        decided = read_decisions(self._work / str(round - 1), first, _count(source))
+        for number, document in enumerate(read_documents(source), start=first):
+            step, decision = decided.get(number, ("", None))
+            for each in passes:
+                tally.step(each).got(document)
+                if each == step:
+                    break
+            if decision is not None:
+                tally.remove(Removal(step, decision.reason, document, decision.detail))
+            elif (kept := self._through(round, document, tally)) is not None:
+                yield kept
+
+    def _through(self, round: int, document: Document, tally: Tally) -> Document | None:
+        if round == 0:
+            tally.step(READ).got(document)
+            if len(document.text) > self._config.longest:
+                reason = f"longer than {self._config.longest:,} characters"
+                detail = f"{len(document.text):,} characters"
+                tally.remove(Removal(READ, reason, document, detail))
+                return None
+        for name in self._rounds[round].steps:
+            counts = tally.step(name)
+            counts.got(document)
+            outcome = self._applied(cast(Step, self._steps[name]), document, counts.did)
+            if isinstance(outcome, Removal):
+                tally.remove(outcome)
+                return None
+            document = outcome
+        return document
+
+    def _applied(self, step: Step, document: Document, did: Counter[str]) -> Document | Removal:
+        try:
+            if not step.changes or self._config.kind == "documents":
+                return step.apply(document, did)
+            record = cast(dict[str, Any], document.meta[_RECORD])
+            changed = {}
+            for part in dict.fromkeys(_parts(record)):
+                if not part.strip():
+                    continue
+                outcome = step.apply(replace(document, text=part), did)
+                if isinstance(outcome, Removal):
+                    return replace(outcome, document=document)
+                changed[part] = outcome.text
+        except Exception as error:
+            where = f"{document.file}:{document.line}"
+            raise RuntimeError(f"step {step.name} failed on {where}") from error
+        record = _with_parts(record, changed)
+        meta = {**document.meta, _RECORD: record}
+        return replace(document, text="\n".join(_parts(record)), meta=meta)
+
+    def _observe(self, round: int, document: Document) -> dict[str, bytes]:
+        passes = self._rounds[round].passes
+        return {name: cast(Pass, self._steps[name]).observe(document) for name in passes}
+
+
+# --- conversations and preferences ---------------------------------------------------------------
+
+
+def text_of(record: Record) -> str:
+    """All texts of a record; see `Document.text`."""
+    text = getattr(record, "text", None)
+    return "\n".join(_parts(record.to_dict())) if text is None else text
+
+
+def _parts(record: Mapping[str, Any]) -> list[str]:
+    texts = [message["content"] for message in record["messages"]]
+    return texts + [record[name] for name in ("chosen", "rejected") if name in record]
+
+
+def _with_parts(record: Mapping[str, Any], changed: Mapping[str, str]) -> dict[str, Any]:
+    messages = [
+        {**message, "content": changed.get(message["content"], message["content"])}
+        for message in record["messages"]
+    ]
+    answers = {
+        name: changed.get(record[name], record[name])
+        for name in ("chosen", "rejected")
+        if name in record
+    }
+    return {**record, "messages": messages, **answers}
+
+
+def to_record(document: Document, kind: str) -> Record:
+    """The record that a document is encoded as."""
+    if kind == "documents":
+        values = {name: getattr(document, name) for name in KINDS[kind].field_names()}
+        if document.lang == "und":  # no step has looked at it
+            values["lang"] = guess_language(document.text)
+        return KINDS[kind](**values)
+    return KINDS[kind].from_dict(document.meta[_RECORD])
+
+
+# --- decisions of passes -------------------------------------------------------------------------
+
+
+def read_decisions(folder: Path, first: int, count: int) -> dict[int, tuple[str, Decision]]:
+    """By number, the decisions about `count` documents from `first` on, and whose they are."""
+    path = folder / DECISIONS
+    if not path.is_file():
+        return {}
+    query = "SELECT number, step, reason, detail FROM decisions WHERE number BETWEEN ? AND ?"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
+        rows = database.execute(query, (first, first + count - 1)).fetchall()
+    return {number: (step, Decision(number, *rest)) for number, step, *rest in rows}
+
+
+def _count(path: ShardPath) -> int:
+    return read_json(path.counts)["documents"]
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+def split_of(document: Document, share: float) -> str:
+    """`train` or `validation`, by the hash of the document's text as it was read."""
+    part = int(document.meta[_HASH], 16) / 16**_HASH_DIGITS
+    return VALIDATION if part < share else TRAIN
+
+
+def _write_rows(
+    folder: Path,
+    documents: Iterator[Document],
+    tally: Tally,
+    config: PrepareConfig,
+    tokenizer: Any,
+) -> dict[str, Any]:
+    kind, splits = config.kind, (TRAIN, VALIDATION)[: 1 + (config.validation > 0)]
+    packers = {split: packer_of(kind, config.length) for split in splits}
+    about = {split: _About() for split in splits}
+    waiting: deque[Document] = deque()  # that are being encoded
+
+    def records() -> Iterator[Record]:
+        for document in documents:
+            waiting.append(document)
+            yield to_record(document, kind)
+
+    with ExitStack() as stack:
+        shards, traces = {}, {}
+        for split in splits:
+            (folder / split).mkdir()
+            shard = RowShard(folder / split / ROWS, packers[split].shape)
+            shards[split] = stack.enter_context(shard)
+            traces[split] = stack.enter_context(TraceWriter(folder / split))
+        for record, examples in encode_all(kind, tokenizer, records()):
+            document = waiting.popleft()
+            tally.step(ENCODE).got(document)
+            if isinstance(examples, UserError):
+                if config.on_bad_record == "error":
+                    raise UserError(f"{document.file}:{document.line}: {examples}")
+                tally.remove(Removal(ENCODE, str(examples), document))
+                continue
+            split = split_of(document, config.validation)
+            traces[split].add(record, fingerprint(record))
+            about[split].add(document, record, examples)
+            for example in examples:
+                shards[split].write(packers[split].add(cast(Any, example)))
+        for split in splits:
+            shards[split].write(packers[split].finish())
+    return {
+        "splits": {
+            split: {
+                "counts": asdict(packers[split].counts),
+                "shard": [shards[split].rows, shards[split].size],
+                **vars(about[split]),
+            }
+            for split in splits
+        }
+    }
+
+
+@dataclass
+class _About:
+    """Documents and tokens of a split, by language, domain and source."""
+
+    documents: int = 0
+    by_turn: int = 0
+    languages: dict[str, list[int]] = field(default_factory=dict)
+    domains: dict[str, list[int]] = field(default_factory=dict)
+    sources: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, document: Document, record: Any, examples: list[Any]) -> None:
+        pairs = [[e] if hasattr(e, "ids") else [e.chosen, e.rejected] for e in examples]
+        tokens = sum(len(example.ids) for pair in pairs for example in pair)
+        self.documents += 1
+        self.by_turn += len(examples) > 1
+        for counts, name in (
+            (self.languages, document.lang if document.lang != "und" else record.lang),
+            (self.domains, document.domain or NO_DOMAIN),
+            (self.sources, document.source),
+        ):
+            found = counts.setdefault(name, [0, 0])
+            found[0] += 1
+            found[1] += tokens
