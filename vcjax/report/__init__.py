@@ -3,6 +3,7 @@
 summaries -> sections -> page -> report.html
 
 reports     of a whole run, of one evaluation          ablation    of an ablation
+comparison  of finished runs side by side              measures    a section for each measure
 changes     what paired differences allow to state     results     scores and checks
 training    losses, and where the pairs come from      appendix    samples and lineage
 formats     numbers and names as text                  plots       inline SVG

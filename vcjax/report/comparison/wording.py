@@ -1,0 +1,60 @@
+"""How the report on compared runs names measures, languages and sizes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vcjax.evaluation.comparison.differences import ALL
+from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
+from vcjax.report.formats import DASH, language_name, number, points, signed
+from vcjax.stats.intervals import Interval
+
+SUBJECTS = {"judge": "Mean score", "all_checks": "Answers that pass every rule check"}
+
+
+def of_languages(
+    comparison: Mapping[str, Any],
+) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """Run, language, measure and record of each difference in the family `languages`."""
+    for name, own in comparison["comparisons"].items():
+        langs = list(own["languages"])
+        for lang in [*([ALL] if len(langs) > 1 else []), *langs]:
+            parts = own[ALL] if lang == ALL else own["languages"][lang]
+            for measure in comparison["measures"]:
+                if "reading" in parts[measure]:
+                    yield name, lang, measure, parts[measure]
+
+
+def languages_of(own: Mapping[str, Any]) -> list[str]:
+    langs = list(own["languages"])
+    return [ALL, *langs] if len(langs) > 1 else langs
+
+
+def language(lang: str) -> str:
+    if lang == ANY_LANGUAGE:
+        return "all questions"
+    return "all languages" if lang == ALL else language_name(lang)
+
+
+def unit_of(comparison: Mapping[str, Any], measure: str) -> tuple[Any, str]:
+    return (points, " points") if is_share(comparison, measure) else (signed, "")
+
+
+def is_share(comparison: Mapping[str, Any], measure: str) -> bool:
+    return measure != "judge" or comparison["scale"] == [0, 1]
+
+
+def in_points(comparison: Mapping[str, Any], measure: str) -> str:
+    return ", in percentage points" if is_share(comparison, measure) else ""
+
+
+def size(comparison: Mapping[str, Any], measure: str, value: float | None) -> str:
+    if value is None:
+        return DASH
+    return number(100 * value, 1) if is_share(comparison, measure) else number(value)
+
+
+def odds(record: Mapping[str, Any]) -> str:
+    if record["ratio"] is None:
+        return "∞" if record["n"] else DASH
+    bounds_ = Interval.of({**record, "n": record["n"]}, "ratio")
+    return bounds_.text(number, "{} ({} to {})")
