@@ -13,7 +13,8 @@ same command continues; the dataset is the same, to the byte, with any number of
 Variants `conversations` (of the demonstration, until you name yours) and `preferences`.
 
 Steps are done in the order of `steps`; leave out what you don't want. Each has its settings under
-`settings`, as in `--config.settings.duplicates.similarity=0.8`.
+`settings`, as in `--config.settings.quality.en.least_units=20`; what they mean is in the step's
+module in `vcjax/data/corpus/`. `simplify`, from traditional to simplified Chinese, is off.
 """
 
 from ml_collections import ConfigDict
@@ -21,6 +22,9 @@ from ml_collections import ConfigDict
 from vcjax.core.defaults import demo_data
 from vcjax.core.errors import UserError, suggest
 from vcjax.data.corpus.config import KINDS, STEPS, default_settings
+
+_TEXT = "normalise,language,lines,quality,personal,sensitive"
+_TURNS = "normalise,personal,sensitive"
 
 
 def get_config(kind: str = "documents") -> ConfigDict:
@@ -34,7 +38,7 @@ def get_config(kind: str = "documents") -> ConfigDict:
     config.model = "smollm2-135m-instruct"
     config.length = 256
     config.charter = "universal"
-    config.steps = ",".join(STEPS)
+    config.steps = _TEXT if kind == "documents" else _TURNS
     config.settings = ConfigDict(default_settings(list(STEPS)))
     config.validation = 0.01
     config.samples = 3

@@ -1,5 +1,6 @@
 """Validation losses by language and domain, against a computation record by record."""
 
+import hashlib
 import json
 import math
 from collections import defaultdict
@@ -12,13 +13,18 @@ from hypothesis import strategies as st
 
 from tests.packed import pack
 from vcjax.core.errors import UserError
+from vcjax.core.lineage import Parent
+from vcjax.data.corpus.config import PrepareConfig
+from vcjax.data.corpus.run import prepare_corpus
 from vcjax.data.encode import encode_documents
 from vcjax.data.importers import read_records
 from vcjax.data.preparation import prepare
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import abstract, packed_logits
 from vcjax.parallel import make_mesh
+from vcjax.train.data import check_sources
 from vcjax.train.evaluation import ValidationLoss, perplexity
+from vcjax.train.inputs import read_through
 from vcjax.train.layout import make_layout, shard_params
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
@@ -194,6 +200,33 @@ def test_a_prepared_folder_is_a_group_with_its_name(make_config, held_out, token
     found = [(group.name, group.lang, group.domain) for group in source.ready]
     assert found == [("all", None, None), ("one", "en", "law")]
     assert [parent.role for parent in source.parents] == ["validation.data"] * 3
+
+
+def test_of_a_corpus_that_is_trained_on_the_split_of_this_name_is_measured(
+    make_config, tokenizer, tmp_path
+):
+    texts = [hashlib.sha256(bytes([n])).hexdigest() for n in range(40)]
+    lines = [json.dumps({"text": text, "source": "s"}) for text in texts]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    folder, files = tmp_path / "corpus", str(tmp_path / "a.jsonl")
+    values = {"documents": files, "model": "m", "length": 48, "steps": "", "validation": 0.3}
+    corpus = PrepareConfig.from_dict({**values, "workers": 1})
+    summary = prepare_corpus(corpus, folder, tokenizer, Parent("model", "m", ""))
+    measuring = {"data": str(folder), "every": 1}
+
+    def check(trained):
+        config = make_config(validation=measuring, documents=str(trained))
+        sources = check_sources(config, tokenizer, tmp_path)
+        source = check_validation_data(config, tokenizer, tmp_path)
+        read_through(sources, source, config, tokenizer)
+        (group,) = source.ready
+        return len(group.rows)
+
+    assert check(folder) == summary["validation"]["rows"] > 0
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "Another.", "source": "s"}))
+    assert check(tmp_path / "b.jsonl") == summary["rows"]
+    with pytest.raises(UserError, match=r"records are in config\.validation\.data too"):
+        check(tmp_path / "a.jsonl")
 
 
 def test_bad_validation_data_is_refused(make_config, held_out, tokenizer, tmp_path):

@@ -18,7 +18,7 @@ from vcjax.data.digests import SIZE, Digests, fingerprint
 from vcjax.data.files import DataFile
 from vcjax.data.near_duplicates import StoredNearDuplicates
 from vcjax.data.packing import Row
-from vcjax.data.prepared import Prepared
+from vcjax.data.prepared import TRAIN, Prepared
 from vcjax.data.readers import read_items
 from vcjax.data.records import ROLES, Preference, Record
 from vcjax.text.tokenizer import Tokenizer
@@ -108,13 +108,13 @@ class HeldOutRecords:
     def _traces(self, part: Prepared) -> Iterator[Trace]:
         """Yields one of each record; of a folder of an earlier version those of its digests, if it
         has any, then those of its rows."""
-        if part.folder is None:
+        if (folder := _trace_folder(part)) is None:
             return
-        if _has_samples(part.folder):
-            yield from read_traces(part.folder)
+        if _has_samples(folder):
+            yield from read_traces(folder)
             return
-        if (part.folder / DIGESTS).is_file():
-            yield from ((digest, None) for digest in _read_digests(part.folder / DIGESTS))
+        if (folder / DIGESTS).is_file():
+            yield from ((digest, None) for digest in _read_digests(folder / DIGESTS))
         if self._similar is not None:
             kind, cut = part.summary["kind"], part.summary.get("split", 0)
             rows = samples_of_rows(part.source, kind, self._tokenizer, in_pieces=cut > 0)
@@ -126,10 +126,11 @@ def left_uncompared(part: Prepared, similarity: float) -> str | None:
 
     That is so in folders of earlier versions alone, which have no samples of their records.
     """
-    if part.folder is None or _has_samples(part.folder):
+    folder = _trace_folder(part)
+    if folder is None or _has_samples(folder):
         return None
     if similarity == 1:
-        return None if (part.folder / DIGESTS).is_file() else "its records aren't compared"
+        return None if (folder / DIGESTS).is_file() else "its records aren't compared"
     if cut := part.summary.get("split", 0):
         return (
             f"{cut} documents longer than a row are compared in parts, and those under "
@@ -236,6 +237,13 @@ def _conversation_text(ids: np.ndarray, special: np.ndarray, tokenizer: Tokenize
 
 def _ends(text: str) -> str:
     return text if len(text) <= 2 * _SIDE else text[:_SIDE] + text[-_SIDE:]
+
+
+def _trace_folder(part: Prepared) -> Path | None:
+    """Where the traces of a part are: in its folder, or in one of its split's name there."""
+    if part.folder is None or part.split == TRAIN:
+        return part.folder
+    return part.folder / part.split
 
 
 def _has_samples(folder: Path) -> bool:

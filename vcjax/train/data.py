@@ -16,7 +16,14 @@ from vcjax.data.files import Names, data_parents, is_prepared, split_paths
 from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import Records
 from vcjax.data.preparation import omissions, prepare
-from vcjax.data.prepared import NO_DOMAIN, PAIRED, Prepared, hash_tokenizer, open_prepared
+from vcjax.data.prepared import (
+    NO_DOMAIN,
+    PAIRED,
+    TRAIN,
+    Prepared,
+    hash_tokenizer,
+    open_prepared,
+)
 from vcjax.parallel import barrier, is_main_process, on_main_process
 from vcjax.text.rendering import Rendered, coloured, legend
 from vcjax.text.tokenizer import Tokenizer
@@ -78,7 +85,12 @@ def held_out_by(config: TrainConfig) -> HeldOut | None:
 
 
 def check_prepared(
-    folder: Path, field: str, kind: str | None, config: TrainConfig, tokenizer: Tokenizer
+    folder: Path,
+    field: str,
+    kind: str | None,
+    config: TrainConfig,
+    tokenizer: Tokenizer,
+    split: str = TRAIN,
 ) -> Prepared:
     """Opens a prepared folder that `config.<field>` names.
 
@@ -88,7 +100,7 @@ def check_prepared(
     Raises:
       UserError: it isn't prepared for this run.
     """
-    found = open_prepared(folder)
+    found = open_prepared(folder, split)
     where = f"config.{field}: {folder}"
     paired = PAIRED in (config.kind, found.summary["kind"])
     wanted = config.kind if kind is None and paired else kind

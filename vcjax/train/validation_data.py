@@ -18,7 +18,7 @@ from vcjax.core.lineage import Parent
 from vcjax.data.importers import Records
 from vcjax.data.packing import Row
 from vcjax.data.preparation import Quarantine, prepare
-from vcjax.data.prepared import Prepared, open_prepared
+from vcjax.data.prepared import TRAIN, VALIDATION, Prepared, open_prepared
 from vcjax.data.records import KINDS, Record
 from vcjax.parallel import barrier, on_main_process
 from vcjax.text.tokenizer import Tokenizer
@@ -69,11 +69,17 @@ class GroupSource:
 def check_validation_data(config: TrainConfig, tokenizer: Tokenizer, workdir: Path) -> GroupSource:
     """Opens prepared folders and finds raw files; writes nothing.
 
+    Of a folder that is trained on as well, the rows that `launch.prepare` split off are measured.
+
     Raises:
       UserError: as for `vcjax.train.data.check_sources`; two groups of one name.
     """
     folders, files = folders_and_files(config.validation.data)
-    opened = {path: check_prepared(path, FIELD, config.kind, config, tokenizer) for path in folders}
+    trained = {path.resolve() for path in folders_and_files(getattr(config, config.kind))[0]}
+    opened = {}
+    for path in folders:
+        split = VALIDATION if path.resolve() in trained else TRAIN
+        opened[path] = check_prepared(path, FIELD, config.kind, config, tokenizer, split)
     ready = [_prepared_group(path, rows) for path, rows in opened.items()]
     raw, done = None, workdir / DATA / FOLDER
     if files and done.is_dir():

@@ -9,14 +9,23 @@ from ml_collections import ConfigDict
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least
 from vcjax.data.columns import check_columns
+from vcjax.data.corpus.language import Language
+from vcjax.data.corpus.lines import Lines
+from vcjax.data.corpus.normalise import Normalise
+from vcjax.data.corpus.personal import Personal
+from vcjax.data.corpus.quality import Quality
+from vcjax.data.corpus.sensitive import Sensitive
+from vcjax.data.corpus.simplify import Simplify
 from vcjax.data.corpus.step import Pass, Step
 from vcjax.data.importers import ON_BAD_RECORD, check_choice
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.data.packing import check_length
 
 KINDS = ("documents", "conversations", "preferences")
-STEPS: dict[str, Any] = {}
-"""The steps that a config may name, by name, in the order in which they are shipped."""
+STEPS: dict[str, Any] = {
+    step.name: step for step in (Normalise, Language, Simplify, Lines, Quality, Personal, Sensitive)
+}
+"""The steps that a config may name, by name."""
 
 _OUTSIDE = ("workers", "memory_mb")
 """Fields that change how long a run takes, and not what it writes."""

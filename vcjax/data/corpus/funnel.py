@@ -11,14 +11,19 @@ _ROW = 0.42  # inches between rows
 
 def funnel_rows(summary: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     """(What, documents, characters) that were left after each step; the first is what was read."""
-    rows: list[tuple[str, int, int]] = []
-    for name, step in summary["steps"].items():
-        if not rows:
-            rows.append(("found", step["documents"], step["characters"]))
+    steps = list(summary["steps"].items())
+    _, read = steps[0]
+    rows = [("found", read["documents"], read["characters"])]
+    for number, (name, step) in enumerate(steps):
         removed = sum(step["removed"].values())
-        left = (step["documents"] - removed, step["characters"] - step["removed_characters"])
-        if name != "read" or removed:
-            rows.append((name, *left))
+        if name == "read" and not removed:
+            continue
+        if number + 1 < len(steps):  # with what the step changed of the texts
+            after = steps[number + 1][1]
+            rows.append((name, after["documents"], after["characters"]))
+        else:
+            characters = step["characters"] - step["removed_characters"]
+            rows.append((name, step["documents"] - removed, characters))
     return rows
 
 
