@@ -23,7 +23,8 @@ from vcjax.core.defaults import demo_data
 from vcjax.core.errors import UserError, suggest
 from vcjax.data.corpus.config import KINDS, STEPS, default_settings
 
-_TEXT = "normalise,language,lines,quality,personal,sensitive"
+# Masks come first, so that samples of what is removed have no personal data in them.
+_TEXT = "normalise,personal,language,lines,quality,sensitive"
 _TURNS = "normalise,personal,sensitive"
 
 

@@ -44,13 +44,12 @@ class Simplify:
         self._conversion = settings.conversion
         if settings.conversion not in CONVERSIONS:
             raise UserError(
-                f"config.simplify.conversion: {settings.conversion!r} is none of "
+                f"config.settings.simplify.conversion: {settings.conversion!r} is none of "
                 f"{', '.join(CONVERSIONS)}{suggest(settings.conversion, CONVERSIONS)}"
             )
         if find_spec("opencc") is None:
             raise UserError(
-                "config.simplify: needs OpenCC; install vcjax with the extra 'corpus', or leave "
-                "the step out"
+                "config.steps: 'simplify' needs OpenCC; install vcjax with the extra 'corpus'"
             )
 
     def apply(self, document: Document, counts: Counter[str]) -> Document:
