@@ -57,7 +57,7 @@ class Lines:
 
     def __init__(self, settings: LinesSettings) -> None:
         self._settings = settings
-        self._long_word = re.compile(rf"[!-~]{{{settings.longest_word + 1}}}")
+        self._long_word = re.compile(rf"(?<![!-~])[!-~]{{{settings.longest_word + 1}}}")
 
     def apply(self, document: Document, counts: Counter[str]) -> Document | Removal:
         text = self._without(document.text, counts)

@@ -22,7 +22,7 @@ _OTHER_SPACE = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 # Each begins with a fixed string, which is ten times as fast to look for as ` {2,}`.
 _SPACES = re.compile("   *")
 _EMPTY_LINES = re.compile("\n\n\n+")
-_TRAILING = re.compile(r"[ \t]+\n")
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+\n")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _EMAIL = re.compile(
 # RFC 2606 reserves them for documentation.
 _NOBODYS_EMAIL = re.compile(r"@(?:[\w-]+\.)*example\.(?:com|org|net)$", re.IGNORECASE)
 
-_DIGITS = re.compile(r"[+(0-9][0-9 ()-]{6,}[0-9]")
+_DIGITS = re.compile(r"[+(0-9][0-9 ()-]{6,}")
 """Where numbers of seven digits and more may be; only there are the kinds tried one by one."""
 # GB 11643: six digits of a place, eight of a date of birth, three of an order, a check character.
 _PLACE = r"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]|91)\d{4}"  # GB/T 2260
