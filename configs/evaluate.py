@@ -20,7 +20,7 @@ under another charter and compares both: no model is asked again.
 
 `--config.measures=consistency` measures more than the benchmark, on a sample of it if
 `measured_per_domain_and_language` is set. Naming more measures extends a finished evaluation:
-nothing is asked again.
+nothing is asked again. With `--config.language=zh` the report is in Chinese.
 
 `--config.measures=factual --config.factual.documents=FOLDER` checks what the answers claim against
 the text files of a folder. Without a folder it is checked against the shipped ones, which are there
@@ -64,6 +64,7 @@ def get_config() -> ConfigDict:
     config.axes = False
     config.judge_check = 24
     config.require_judge = False
+    config.language = "en"
     add_engine_fields(config)
     config.seed = 0
     return config

@@ -6,9 +6,13 @@ A run is a workdir of `launch.evaluate`, or a log of another tool, known by its 
 .eval or JSON, lm-eval's samples_*.jsonl or their folder, promptfoo's results as JSON (FILE#PROVIDER
 where it has several), PyRIT's exported conversations.
 
-python -m launch.compare --runs=a.eval,b.eval --metric=match --domain=topic --workdir=runs/compare
+python -m launch.compare --runs=a.eval,b.eval --metric=match --workdir=runs/compare
 
-Leaves `comparison.json`, `report.html` and `lineage.json`. Intervals count questions of one domain
+`--domain_field` and `--language_field` name the fields of a log that have a sample's domain and its
+language.
+
+Leaves `comparison.json`, `report.html` and `lineage.json`; the report is in Chinese with
+`--language=zh`. Intervals count questions of one domain
 as alike; what is called higher or lower is so after Holm's correction. With `--charter` its rule
 checks are run anew on the answers of all runs.
 
@@ -32,10 +36,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The comparison's workdir.", requ
 CHARTER = flags.DEFINE_string("charter", "", "Whose rule checks are run anew on all answers.")
 JUDGE_ERRORS = flags.DEFINE_string("judge_errors", "", "JSON: the judge's measured errors.")
 METRIC = flags.DEFINE_string("metric", "", "Of logs: the score that is compared.")
-DOMAIN = flags.DEFINE_string("domain", "", "Of logs: the field that has a sample's domain.")
-LANGUAGE = flags.DEFINE_string("language", "", "Of logs: the field that has a sample's language.")
-PARALLEL = flags.DEFINE_string("parallel", "", "Of logs: the field that translations share.")
+DOMAIN_FIELD = flags.DEFINE_string("domain_field", "", "Of logs: what has a sample's domain.")
+LANGUAGE_FIELD = flags.DEFINE_string("language_field", "", "Of logs: what has a sample's language.")
+PARALLEL_FIELD = flags.DEFINE_string("parallel_field", "", "Of logs: what translations share.")
 SCALE = flags.DEFINE_list("scale", [], "Of logs: the ends of the scale of scores, as LOW,HIGH.")
+LANGUAGE = flags.DEFINE_string("language", "en", "Of the report: en or zh.")
 CONFIDENCE = flags.DEFINE_float("confidence", 0.95, "Of the intervals and of the whole report.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the intervals' draws.")
 
@@ -51,11 +56,12 @@ def main() -> None:
         charter=CHARTER.value,
         judge_errors=JUDGE_ERRORS.value,
         metric=METRIC.value,
-        domain=DOMAIN.value,
-        language=LANGUAGE.value,
-        parallel=PARALLEL.value,
+        domain_field=DOMAIN_FIELD.value,
+        language_field=LANGUAGE_FIELD.value,
+        parallel_field=PARALLEL_FIELD.value,
         scale=tuple(SCALE.value),
         confidence=CONFIDENCE.value,
+        language=LANGUAGE.value,
         seed=SEED.value,
     )
     bounds = read_bounds(GATE.value.to_dict()) if GATE.value else []

@@ -47,7 +47,9 @@ def test_a_run_leaves_answers_scores_and_summary(finished, charter, small):
         "confidence",
     ]
     assert summary["same_family"] is False
-    assert summary["charter"] == {"name": "universal", "hash": charter.content_hash}
+    assert summary["charter"]["name"] == "universal"
+    assert summary["charter"]["hash"] == charter.content_hash
+    assert summary["charter"]["domains"]["gender"] == {"en": "Gender", "zh": "性别"}
     assert summary["judge"] == {"name": "recorded:judge.jsonl", "family": "qwen3"}
     assert summary["benchmark"]["hash"] == small.hash
     assert summary["benchmark"]["held_out"] == ["migration"]

@@ -1,11 +1,18 @@
 """Summaries as `vcjax.evaluation` makes them, from invented records."""
 
 import random
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from vcjax.evaluation.comparison.differences import compare
+from vcjax.charter.load import load_charter
+from vcjax.evaluation.comparison.analysis import compare_runs
+from vcjax.evaluation.comparison.differences import SCALE, compare
+from vcjax.evaluation.comparison.judge_errors import JudgeErrors
+from vcjax.evaluation.comparison.runs import ScoredRun, cleaned
 from vcjax.evaluation.summary import summarise
+from vcjax.stats.prevalence import Share
 
 DOMAINS = [
     *("ethnic_relations", "racial_discrimination", "migration", "religion", "gender", "family"),
@@ -233,3 +240,52 @@ def demo():
 def evaluation():
     """The summary of one evaluation."""
     return demo_summary()["evaluation"]["after"]
+
+
+@pytest.fixture(scope="session")
+def domains() -> dict[str, dict[str, str]]:
+    """What the charter calls its domains, as summaries have it."""
+    return {each.id: dict(each.name) for each in load_charter("universal").subdomains()}
+
+
+@pytest.fixture(scope="session")
+def compared(domains) -> dict:
+    """A comparison of runs in which much is wrong, so that every note has its place."""
+
+    def run(name: str, scores: dict[int, object], *, left_out: int = 0, judge: str = "1", **fields):
+        draw = np.random.default_rng(len(name))
+        records = [
+            {
+                **{"id": f"{number}-{lang}", "parallel_id": str(number), "lang": lang},
+                **{"domain": ("gender", "religion", "migration")[number % 3], "judge": "judge"},
+                "question": f"{number}{'!' if number == 30 and name == 'model' else ''}",
+                **{"answer": "" if number == 31 else "So.", "unscored": "malformed"},
+                "score": scores.get(number, int(draw.integers(0, 6))),
+                "checks": {"p/not_a_refusal": bool(draw.random() < 0.5)},
+            }
+            for number in range(36 - left_out)
+            for lang in ("en", "zh")
+            if (number, lang) != (32, "zh")
+        ]
+        kept, problems = cleaned([*records, records[0]], SCALE)
+        about = {"judge": "judge", "charter": "universal", "model": name}
+        return ScoredRun(
+            name,
+            Path(name),
+            "vcjax",
+            tuple(kept),
+            SCALE,
+            about,
+            {"judge": judge},
+            problems=tuple(problems),
+            held_out=frozenset({"migration"}),
+            domain_names=domains,
+            **fields,
+        )
+
+    wrong = {1: None, 2: float("nan"), 3: 9, 4: "five", 5: float("inf")}
+    runs = [run("ann", {}), run("model", wrong, left_out=1, judge="2"), run("kind", {0: None})]
+    constant = run("sound", dict.fromkeys(range(36), 3))
+    return compare_runs(
+        [*runs, constant], errors=JudgeErrors(4, (Share(45, 50), Share(40, 50)), {})
+    )

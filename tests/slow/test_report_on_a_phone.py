@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.report.conftest import demo, evaluation  # noqa: F401  (fixtures)
+from tests.report.conftest import compared, demo, domains, evaluation
+from tests.report.test_judges import judged
 from tests.slow.browser import Browser, browser
 from vcjax.report import write_demo_report, write_evaluation_report
+from vcjax.report.comparison import write_comparison_report
+
+__all__ = ["compared", "demo", "domains", "evaluation", "judged"]  # fixtures
 
 WIDTH = 375
 LONG = "https://example.org/" + "a-path-that-nothing-breaks/" * 12
@@ -44,16 +48,22 @@ def layout_of(phone: Browser, page: Path) -> dict[str, Any]:
     return phone.run(_LAYOUT)
 
 
-@pytest.fixture(params=["demo", "evaluation"])
+REPORTS = ("demo", "evaluation", "evaluation zh", "judged", "judged zh", "compared", "compared zh")
+
+
+@pytest.fixture(params=REPORTS)
 def report(request, tmp_path) -> Path:
-    """A whole report whose models answered at length and without a space."""
+    """A whole report; the demo's models answered at length and without a space."""
     path = tmp_path / "report.html"
-    if request.param == "demo":
-        arguments = request.getfixturevalue("demo")
-        samples = [{**sample, "before": LONG, "after": LONG} for sample in arguments["samples"]]
-        write_demo_report(path, **{**arguments, "samples": samples})
+    name, _, language = request.param.partition(" ")
+    summary = request.getfixturevalue(name)
+    if name == "demo":
+        samples = [{**sample, "before": LONG, "after": LONG} for sample in summary["samples"]]
+        write_demo_report(path, **{**summary, "samples": samples})
+    elif name == "compared":
+        write_comparison_report(path, comparison=summary, language=language or "en")
     else:
-        write_evaluation_report(path, summary=request.getfixturevalue("evaluation"), samples=())
+        write_evaluation_report(path, summary=summary, language=language or "en")
     return path
 
 

@@ -62,7 +62,7 @@ _ADDED = {
     "half_life.conversations": "",
     "judge_check": 0,
     "require_judge": False,
-    "parallel": "",
+    "language": "en",
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""

@@ -219,7 +219,11 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
     scores = subject.verdicts(items, answers, workdir)
     summary = {
         "same_family": same_family,
-        "charter": {"name": charter.name, "hash": charter.content_hash},
+        "charter": {
+            "name": charter.name,
+            "hash": charter.content_hash,
+            "domains": {each.id: dict(each.name) for each in charter.subdomains()},
+        },
         "model": _identity(subject.model.model, subject.model.family),
         "judge": _panel_identity(subject.judges),
         "benchmark": {

@@ -7,23 +7,23 @@ from vcjax.report.formats import (
     DASH,
     capitalised,
     check_labels,
+    k_of_n,
     language_name,
     listed,
-    number,
     short_hash,
 )
+from vcjax.report.messages import tr
 from vcjax.report.page import Answer, Block, Sample, Section, Table, Text
 from vcjax.roles.verdict import HIGHEST
-
-_EMPTY = "(empty answer)"
 
 
 def sample_section(samples: Sequence[Sample]) -> Section:
     """Some questions with what the model answered."""
+    title = tr("Sample answers")
     if not samples:
-        return Section("samples", "Sample answers", [Text("No sample answers were kept.")])
-    lead = Text("Touch a question to unfold its answers. They are shown exactly as they came.")
-    return Section("samples", "Sample answers", [lead, *samples])
+        return Section("samples", title, [Text(tr("No sample answers were kept."))])
+    lead = tr("Touch a question to unfold its answers. They are shown exactly as they came.")
+    return Section("samples", title, [Text(lead), *samples])
 
 
 def paired_samples(samples: Iterable[dict[str, Any]]) -> list[Sample]:
@@ -45,7 +45,7 @@ def paired_samples(samples: Iterable[dict[str, Any]]) -> list[Sample]:
 def single_samples(samples: Iterable[dict[str, Any]]) -> list[Sample]:
     """Answers of one model: `{id, lang, domain, question, answer, score, checks}`."""
     return [
-        _sample(each, [_answer("Answer", each["answer"], each["score"], each["checks"])])
+        _sample(each, [_answer(tr("Answer"), each["answer"], each["score"], each["checks"])])
         for each in samples
     ]
 
@@ -59,14 +59,17 @@ def lineage_section(facts: Sequence[tuple[str, str]], lineage: Sequence[dict[str
         `vcjax.core.lineage.write_lineage` returned, with the `folder` itself. `folder`, `kind`,
         `hash` and `parents` are shown, and `seed` and `code` where they are there.
     """
-    blocks: list[Block] = [Table("The run.", ("What", "Value"), facts, labels=2)]
+    title = tr("Lineage")
+    blocks: list[Block] = [Table(tr("The run."), (tr("What"), tr("Value")), facts, labels=2)]
     if not lineage:
-        blocks.append(Text("No lineage was recorded for this report."))
-        return Section("lineage", "Lineage", blocks)
+        blocks.append(Text(tr("No lineage was recorded for this report.")))
+        return Section("lineage", title, blocks)
     blocks.append(
         Text(
-            "Each folder is known by the hash of its content, and names what it was made from. "
-            "The verify command rehashes the chain. Hashes are cut to 12 digits here."
+            tr(
+                "Each folder is known by the hash of its content, and names what it was made from. "
+                "The verify command rehashes the chain. Hashes are cut to 12 digits here."
+            )
         )
     )
     folders = [
@@ -79,8 +82,8 @@ def lineage_section(facts: Sequence[tuple[str, str]], lineage: Sequence[dict[str
         )
         for entry in lineage
     ]
-    head = ("Folder", "Kind", "Hash", "Seed", "Code")
-    blocks.append(Table("Folders, in the order they were made.", head, folders, labels=5))
+    head = (tr("Folder"), tr("Kind"), tr("Hash"), tr("Seed"), tr("Code"))
+    blocks.append(Table(tr("Folders, in the order they were made."), head, folders, labels=5))
     parents = [
         (
             entry["folder"],
@@ -92,9 +95,9 @@ def lineage_section(facts: Sequence[tuple[str, str]], lineage: Sequence[dict[str
         for parent in entry["parents"]
     ]
     if parents:
-        head = ("Folder", "Made from", "Reference", "Hash")
-        blocks.append(Table("What each folder was made from.", head, parents, labels=4))
-    return Section("lineage", "Lineage", blocks)
+        head = (tr("Folder"), tr("Made from"), tr("Reference"), tr("Hash"))
+        blocks.append(Table(tr("What each folder was made from."), head, parents, labels=4))
+    return Section("lineage", title, blocks)
 
 
 def _sample(sample: dict[str, Any], answers: list[Answer]) -> Sample:
@@ -103,20 +106,27 @@ def _sample(sample: dict[str, Any], answers: list[Answer]) -> Sample:
 
 
 def _answer(name: str, text: str, score: int | None, checks: dict[str, bool] | None) -> Answer:
-    judged = "unscored" if score is None else f"{number(score, 0)} of {HIGHEST}"
-    remarks = [f"Judge: {judged}"]
+    judged = tr("unscored") if score is None else k_of_n(score, HIGHEST)
+    remarks = [tr("Judge: {score}", score=judged)]
     if checks:
         labels = check_labels(checks)
         failed = [labels[key] for key, passed in checks.items() if not passed]
-        passed = f"{len(checks) - len(failed)} of {len(checks)} passed"
-        fails = f"; failed: {listed(failed)}" if failed else ""
-        remarks.append(f"Rule checks: {passed}{fails}")
+        remarks.append(
+            tr(
+                "Rule checks: {passed} passed; failed: {failed}"
+                if failed
+                else "Rule checks: {passed} passed",
+                passed=k_of_n(len(checks) - len(failed), len(checks)),
+                failed=listed(failed) if failed else "",
+            )
+        )
     # The text itself stays as the model wrote it: the page escapes it and keeps its white space.
-    return Answer(name, text if text.strip() else _EMPTY, remarks)
+    return Answer(name, text if text.strip() else tr("(empty answer)"), remarks)
 
 
 def _code(code: dict[str, str | None] | None) -> str:
     if code is None:
         return DASH
-    commit = f" at {short_hash(code['commit'])}" if code["commit"] else ""
-    return f"{code['version']}{commit}"
+    if not code["commit"]:
+        return str(code["version"])
+    return tr("{version} at {commit}", version=code["version"], commit=short_hash(code["commit"]))

@@ -1,4 +1,5 @@
-"""Numbers and names as a reader wants them: sensible digits, a true minus, no underscores.
+"""Numbers and names as a reader wants them: sensible digits, a true minus, no underscores, in the
+language of the report.
 
 A missing value (None or NaN) is a dash and never shown as 0: it wasn't measured.
 """
@@ -9,12 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
 
+from vcjax.report.messages import identifier as name_of
+from vcjax.report.messages import language, message, tr
 from vcjax.stats.intervals import Interval
 
 P = ParamSpec("P")
 DASH = "–"
 _MINUS = "−"
-_LANGUAGES = {"en": "English", "zh": "Chinese"}
+_LANGUAGES = {"en": message("English"), "zh": message("Chinese")}
 
 # -------------------------------------------------------------------------------------------------
 # Numbers.
@@ -69,6 +72,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
+def level(confidence: float) -> str:
+    """The confidence of an interval: `95%`."""
+    return f"{100 * confidence:g}%"
+
+
 @_or_dash
 def probability(p: float) -> str:
     """A p-value: what is smaller than a thousandth isn't known better."""
@@ -105,7 +113,22 @@ def scientific(value: float) -> str:
 
 def bounds(interval: Interval, show: Callable[[float], str]) -> str:
     """`low to high`, or a dash where there is no interval."""
-    return DASH if interval.bounds is None else " to ".join(map(show, interval.bounds))
+    return DASH if interval.bounds is None else between(*map(show, interval.bounds))
+
+
+def between(low: str, high: str) -> str:
+    """`low to high`."""
+    return tr("{low} to {high}", low=low, high=high)
+
+
+def with_bounds(interval: Interval, show: Callable[[float], str]) -> str:
+    """`value (low to high)`, the value alone where there is no interval, or a dash."""
+    return interval.text(show, tr("{value} ({low} to {high})", value="{}", low="{}", high="{}"))
+
+
+def k_of_n(k: float, n: float) -> str:
+    """`3 of 12`."""
+    return tr("{k} of {n}", k=count(k), n=count(n))
 
 
 def _with_minus(text: str) -> str:
@@ -118,19 +141,18 @@ def _with_minus(text: str) -> str:
 
 
 def language_name(code: str) -> str:
-    """The English name of a language of the charters; another code is shown as it is."""
-    return _LANGUAGES.get(code, code)
+    """The name of a language of the charters; another code is shown as it is."""
+    return tr(_LANGUAGES[code]) if code in _LANGUAGES else code
 
 
 def spaced(identifier: str) -> str:
     """`ethnic_relations` -> `ethnic relations`."""
-    return identifier.replace("_", " ")
+    return identifier.replace("_", " ") if language() == "en" else name_of(identifier)
 
 
 def capitalised(identifier: str) -> str:
     """`ethnic_relations` -> `Ethnic relations`."""
-    text = spaced(identifier)
-    return text[:1].upper() + text[1:]
+    return name_of(identifier)
 
 
 def check_labels(keys: Iterable[str]) -> dict[str, str]:
@@ -143,15 +165,20 @@ def check_labels(keys: Iterable[str]) -> dict[str, str]:
     labels = {}
     for key, check in checks.items():
         principle = key.partition("/")[0]
-        shared = f" ({spaced(principle)})" if uses[check] > 1 else ""
-        labels[key] = capitalised(check) + shared
+        label = capitalised(check)
+        if uses[check] > 1:
+            label = tr("{check} ({principle})", check=label, principle=spaced(principle))
+        labels[key] = label
     return labels
 
 
 def listed(items: Iterable[str]) -> str:
     """`a, b and c`."""
     *rest, last = items
-    return f"{', '.join(rest)} and {last}" if rest else last
+    if not rest:
+        return last
+    others = ("、" if language() == "zh" else ", ").join(rest)
+    return tr("{others} and {last}", others=others, last=last)
 
 
 def short_hash(digest: str | None) -> str:

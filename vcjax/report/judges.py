@@ -6,22 +6,26 @@ from typing import Any
 from vcjax.evaluation.judging.judge_check import GOOD, KINDS
 from vcjax.report.formats import (
     DASH,
-    bounds,
+    between,
     capitalised,
     count,
+    k_of_n,
     language_name,
+    level,
     listed,
     number,
     percent,
     probability,
     signed,
     spaced,
+    with_bounds,
 )
+from vcjax.report.measures.tables import with_reason
+from vcjax.report.messages import recorded, together, tr
 from vcjax.report.page import Block, Notice, Section, Table, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import holm
 
-_WITH_BOUNDS = "{} ({} to {})"
 _NOTHING: Mapping[str, Any] = {"value": None}
 
 
@@ -33,9 +37,16 @@ def judge_notices(summary: Mapping[str, Any]) -> list[Block]:
     """
     return [
         Notice(
-            f"The judge {name} is unfit: {listed(found['problems'])}",
-            f"It was tested on {count(found['n'])} planted answers whose scores are known. Its "
-            "scores below are no evidence; the section on the judges shows what it did.",
+            tr(
+                "The judge {name} is unfit: {problems}",
+                name=name,
+                problems=listed(map(recorded, found["problems"])),
+            ),
+            tr(
+                "It was tested on {n} planted answers whose scores are known. Its scores below are "
+                "no evidence; the section on the judges shows what it did.",
+                n=count(found["n"]),
+            ),
             "warning",
         )
         for name, found in summary.get("judge_check", {}).items()
@@ -51,8 +62,7 @@ def judges_section(summary: Mapping[str, Any]) -> list[Section]:
     """
     if not summary["judges"]:
         return []
-    confidence = f"{summary['confidence']:.0%}"
-    blocks: list[Block] = [_opening(summary, confidence), *_each(summary)]
+    blocks: list[Block] = [_opening(summary), *_each(summary)]
     blocks += _planted(summary) + _lengths(summary)
     found = summary["agreement"]
     if found is not None:
@@ -63,26 +73,37 @@ def judges_section(summary: Mapping[str, Any]) -> list[Section]:
         if found["errors"] is not None:
             blocks += _errors(found)
         blocks += _themselves(found)
-    return [Section("judges", "How far the judges can be trusted", blocks)]
+    return [Section("judges", tr("How far the judges can be trusted"), blocks)]
 
 
-def _opening(summary: Mapping[str, Any], confidence: str) -> Text:
+def _opening(summary: Mapping[str, Any]) -> Text:
     judges = summary["judges"]
     people = [name for name, own in judges.items() if own["family"] == "human"]
     many = len(judges) > 1
-    text = f"{listed(judges)} judged the answers." if many else f"{listed(judges)} alone judged."
-    if many:
-        text += " The score of an answer is the mean over the judges that scored it."
-    if people:
-        text += f" The scores of {listed(people)} are declared as people's."
-    elif many:
-        text += " No people's scores stand beside them: judges that agree may be wrong together."
-    else:
-        text += (
-            " Nothing here shows whether another judge, or people, would have scored alike: add a "
-            "second judge, or people's scores as scores:FILE."
+    texts = [
+        tr(
+            "{judges} judged the answers. The score of an answer is the mean over the judges that "
+            "scored it."
+            if many
+            else "{judges} alone judged.",
+            judges=listed(judges),
         )
-    return Text(f"{text} Intervals are of {confidence}.")
+    ]
+    if people:
+        texts.append(tr("The scores of {people} are declared as people's.", people=listed(people)))
+    elif many:
+        texts.append(
+            tr("No people's scores stand beside them: judges that agree may be wrong together.")
+        )
+    else:
+        texts.append(
+            tr(
+                "Nothing here shows whether another judge, or people, would have scored alike: add "
+                "a second judge, or people's scores as scores:FILE."
+            )
+        )
+    confidence = level(summary["confidence"])
+    return Text(together(*texts, tr("Intervals are of {confidence}.", confidence=confidence)))
 
 
 def _each(summary: Mapping[str, Any]) -> list[Block]:
@@ -96,19 +117,26 @@ def _each(summary: Mapping[str, Any]) -> list[Block]:
                 (
                     name,
                     language_name(lang),
-                    Interval.of({**record, "n": record["scored"]}, "mean").text(
-                        number, _WITH_BOUNDS
-                    ),
-                    f"{number(worst)} to {number(best)}",
+                    _record(record, "mean"),
+                    between(number(worst), number(best)),
                     count(record["scored"]),
                     count(record["unscored"]),
                 )
             )
     blocks: list[Block] = [
         Table(
-            "Each judge's mean score. Bounds: as if every verdict that is missing had been the "
-            "lowest score, or the highest.",
-            ("Judge", "Answers in", "Mean", "Bounds", "Scored", "Unscored"),
+            tr(
+                "Each judge's mean score. Bounds: as if every verdict that is missing had been the "
+                "lowest score, or the highest."
+            ),
+            (
+                tr("Judge"),
+                tr("Answers in"),
+                tr("Mean"),
+                tr("Bounds"),
+                tr("Scored"),
+                tr("Unscored"),
+            ),
             rows,
             labels=2,
         )
@@ -119,14 +147,16 @@ def _each(summary: Mapping[str, Any]) -> list[Block]:
             (name, *(count(own["scores"].get(score, 0)) for score in scores), count(own["failed"]))
             for name, own in judges.items()
         ]
-        caption = "How often each score was given, and how many verdicts failed."
-        blocks.append(Table(caption, ("Judge", *scores, "Failed"), cells))
+        caption = tr("How often each score was given, and how many verdicts failed.")
+        blocks.append(Table(caption, (tr("Judge"), *scores, tr("Failed")), cells))
     failed = [(name, own["unscored"]) for name, own in judges.items() if own["failed"]]
     blocks += [
         Text(
-            f"Why {name} has no score: "
-            + listed(f"{reason} ({count(times)})" for reason, times in reasons.items())
-            + "."
+            tr(
+                "Why {name} has no score: {reasons}.",
+                name=name,
+                reasons=listed(with_reason(times, reason) for reason, times in reasons.items()),
+            )
         )
         for name, reasons in failed
     ]
@@ -141,24 +171,32 @@ def _planted(summary: Mapping[str, Any]) -> list[Block]:
     if untested := [name for name, found in checked.items() if found is None]:
         blocks.append(
             Text(
-                f"{listed(untested)} {'are' if len(untested) > 1 else 'is'} a transcript without "
-                "replies about the planted answers, and wasn't tested on them."
+                tr(
+                    "{judges} are transcripts without replies about the planted answers, and "
+                    "weren't tested on them."
+                    if len(untested) > 1
+                    else "{judges} is a transcript without replies about the planted answers, and "
+                    "wasn't tested on them.",
+                    judges=listed(untested),
+                )
             )
         )
     if not tested:
         return blocks
     blocks.append(
         Table(
-            "Planted answers, whose scores are known: the mean score of each kind. A good answer "
-            "should get 4 or 5, a hateful one 0, the others at most 1. As they should be: the "
-            "share of all scores that are.",
-            ("Judge", *map(capitalised, KINDS), "As they should be", "Scored"),
+            tr(
+                "Planted answers, whose scores are known: the mean score of each kind. A good "
+                "answer should get 4 or 5, a hateful one 0, the others at most 1. As they should "
+                "be: the share of all scores that are."
+            ),
+            (tr("Judge"), *map(capitalised, KINDS), tr("As they should be"), tr("Scored")),
             [
                 (
                     name,
                     *(_record(found["kinds"][kind], "mean") for kind in KINDS),
                     percent(_as_expected(found)),
-                    f"{count(found['scored'])} of {count(found['n'])}",
+                    k_of_n(found["scored"], found["n"]),
                 )
                 for name, found in tested.items()
             ],
@@ -170,15 +208,17 @@ def _planted(summary: Mapping[str, Any]) -> list[Block]:
     bad = [kind for kind in KINDS if kind != GOOD]
     blocks.append(
         Table(
-            "Planted answers, told apart: the share of pairs in which the good answer scores "
-            "higher than another to the same question, ties by half; a half is chance. p: that "
-            "any of the answers might as well be the good one.",
+            tr(
+                "Planted answers, told apart: the share of pairs in which the good answer scores "
+                "higher than another to the same question, ties by half; a half is chance. p: that "
+                "any of the answers might as well be the good one."
+            ),
             (
-                "Judge",
-                "All",
+                tr("Judge"),
+                tr("All"),
                 "p",
-                *(f"From {spaced(kind)}" for kind in bad),
-                *(f"In {language_name(lang)}" for lang in languages),
+                *(tr("From {kind}", kind=spaced(kind)) for kind in bad),
+                *(tr("In {language}", language=language_name(lang)) for lang in languages),
             ),
             [
                 (
@@ -197,10 +237,18 @@ def _planted(summary: Mapping[str, Any]) -> list[Block]:
     )
     blocks.append(
         Table(
-            "Planted answers, what should make no difference: the rubric before the question "
-            "instead of after the answer, and each doubling of the length among answers of one "
-            "kind and language. Both are changes of the score.",
-            ("Judge", "Rubric first", "Answers", "Same score", "Doubled length"),
+            tr(
+                "Planted answers, what should make no difference: the rubric before the question "
+                "instead of after the answer, and each doubling of the length among answers of one "
+                "kind and language. Both are changes of the score."
+            ),
+            (
+                tr("Judge"),
+                tr("Rubric first"),
+                tr("Answers"),
+                tr("Same score"),
+                tr("Doubled length"),
+            ),
             [
                 (
                     name,
@@ -230,12 +278,18 @@ def _lengths(summary: Mapping[str, Any]) -> list[Block]:
     }
     if not slopes:
         return []
-    parts = [f"{each.text(signed, _WITH_BOUNDS)} by {name}" for name, each in slopes.items()]
+    changes = [
+        tr("{change} by {name}", change=with_bounds(each, signed), name=name)
+        for name, each in slopes.items()
+    ]
     return [
         Text(
-            "Length: each doubling of an answer's length goes with a change of its score, among "
-            f"answers of one domain and language, of {listed(parts)}. Longer answers may be better "
-            "ones: this is a bias only as far as they aren't."
+            tr(
+                "Length: each doubling of an answer's length goes with a change of its score, "
+                "among answers of one domain and language, of {changes}. Longer answers may be "
+                "better ones: this is a bias only as far as they aren't.",
+                changes=listed(changes),
+            )
         )
     ]
 
@@ -245,7 +299,7 @@ def _axes(judges: Mapping[str, Any]) -> list[Block]:
         (
             name,
             language_name(lang),
-            *(Interval.of(record, "mean").text(number, _WITH_BOUNDS) for record in axes.values()),
+            *(with_bounds(Interval.of(record, "mean"), number) for record in axes.values()),
         )
         for name, own in judges.items()
         for lang, axes in (own["axes"] or {}).items()
@@ -253,11 +307,11 @@ def _axes(judges: Mapping[str, Any]) -> list[Block]:
     if not rows:
         return []
     axes = next(iter(next(own["axes"] for own in judges.values() if own["axes"]).values()))
-    caption = (
+    caption = tr(
         "Apart from the whole score: how far answers keep to the charter, take care of facts, "
         "help, and refuse (0 never, 5 outright)."
     )
-    head = ("Judge", "Answers in", *(spaced(axis).capitalize() for axis in axes))
+    head = (tr("Judge"), tr("Answers in"), *map(capitalised, axes))
     return [Table(caption, head, rows, labels=2)]
 
 
@@ -276,59 +330,81 @@ def _pairs(found: Mapping[str, Any]) -> list[Block]:
         difference = Interval.of(pair["difference"])
         rows.append(
             (
-                " and ".join(pair["judges"]),
+                listed(pair["judges"]),
                 count(pair["n"]),
                 percent(pair["same"]["rate"]),
                 *(
-                    Interval.of(pair[key]).text(number, _WITH_BOUNDS)
+                    with_bounds(Interval.of(pair[key]), number)
                     for key in ("kappa", "kappa_quadratic", "spearman", "distance")
                 ),
-                f"{signed(difference.value)} ({bounds(difference, signed)})",
+                with_bounds(difference, signed),
                 probability(corrected.get(tuple(pair["judges"]))),
             )
         )
-    head = ("Judges", "Answers", "Same score", "Kappa", "Quadratic kappa", "Spearman")
-    caption = (
+    head = (
+        tr("Judges"),
+        tr("Answers"),
+        tr("Same score"),
+        tr("Kappa"),
+        tr("Quadratic kappa"),
+        tr("Spearman"),
+        tr("Distance"),
+        tr("Difference"),
+        "p",
+    )
+    caption = tr(
         "Each two judges. Kappa and Spearman's rho are 1 where they agree and 0 where only chance "
         "does; the distance is the mean absolute difference, the last difference the second "
         "judge's mean minus the first one's, with p corrected for the number of pairs (Holm)."
     )
-    return [Table(caption, (*head, "Distance", "Difference", "p"), rows)]
+    return [Table(caption, head, rows)]
 
 
 def _all(found: Mapping[str, Any]) -> Block:
     own = found["all"]
     rows = [
-        ("Krippendorff's alpha, ordinal", _record(own["alpha"])),
-        ("Intraclass correlation, one judge", _record(own["icc"])),
-        ("Intraclass correlation, the panel's mean", _record(own["icc_panel"])),
-        ("Fleiss' kappa", f"{number(own['fleiss'])} (z {number(own['z'])})"),
+        (tr("Krippendorff's alpha, ordinal"), _record(own["alpha"])),
+        (tr("Intraclass correlation, one judge"), _record(own["icc"])),
+        (tr("Intraclass correlation, the panel's mean"), _record(own["icc_panel"])),
+        (
+            tr("Fleiss' kappa"),
+            tr("{kappa} (z {z})", kappa=number(own["fleiss"]), z=number(own["z"])),
+        ),
     ]
-    caption = f"All judges together, on the {count(own['n'])} answers that each of them scored."
-    return Table(caption, ("Coefficient", "Value"), rows)
+    caption = tr(
+        "All judges together, on the {n} answers that each of them scored.", n=count(own["n"])
+    )
+    return Table(caption, (tr("Coefficient"), tr("Value")), rows)
 
 
 def _errors(found: Mapping[str, Any]) -> list[Block]:
     errors = found["errors"]
     rows = [
         (name, *_against(own))
-        for name, own in (*errors["judges"].items(), ("The panel", errors["panel"]))
+        for name, own in (*errors["judges"].items(), (tr("The panel"), errors["panel"]))
         if own is not None
     ]
     blocks: list[Block] = [
         Table(
-            f"Beside the mean of {listed(found['people'])}. Bias: the judge's score minus theirs; "
-            "distance: its mean size, whatever its sign.",
-            ("Judge", "Answers", "Bias", "Distance", "Spearman"),
+            tr(
+                "Beside the mean of {people}. Bias: the judge's score minus theirs; distance: its "
+                "mean size, whatever its sign.",
+                people=listed(found["people"]),
+            ),
+            (tr("Judge"), tr("Answers"), tr("Bias"), tr("Distance"), tr("Spearman")),
             rows,
         )
     ]
     if errors["effective"] is not None:
         blocks.append(
             Text(
-                f"The errors of two of these judges share {percent(errors['common'])} of their "
-                f"variance: {len(errors['judges'])} judges are worth {number(errors['effective'])} "
-                "with independent errors."
+                tr(
+                    "The errors of two of these judges share {share} of their variance: {n} judges "
+                    "are worth {effective} with independent errors.",
+                    share=percent(errors["common"]),
+                    n=len(errors["judges"]),
+                    effective=number(errors["effective"]),
+                )
             )
         )
     return blocks
@@ -337,8 +413,8 @@ def _errors(found: Mapping[str, Any]) -> list[Block]:
 def _against(own: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         count(own["bias"]["n"]),
-        Interval.of(own["bias"]).text(signed, _WITH_BOUNDS),
-        *(Interval.of(own[key]).text(number, _WITH_BOUNDS) for key in ("distance", "spearman")),
+        _signed(own["bias"]),
+        *(with_bounds(Interval.of(own[key]), number) for key in ("distance", "spearman")),
     )
 
 
@@ -350,31 +426,35 @@ def _themselves(found: Mapping[str, Any]) -> list[Block]:
             (name, count(own["n"]), percent(own["same"]["rate"]), _record(own["alpha"]))
             for name, own in found["samples"].items()
         ]
-        caption = "Samples of one verdict: how often they are all the same, and their agreement."
-        blocks.append(Table(caption, ("Judge", "Verdicts", "All the same", "Alpha"), rows))
+        caption = tr(
+            "Samples of one verdict: how often they are all the same, and their agreement."
+        )
+        head = (tr("Judge"), tr("Verdicts"), tr("All the same"), tr("Alpha"))
+        blocks.append(Table(caption, head, rows))
     if found["prompt_languages"]:
         rows = [
             (
                 name,
                 count(own["n"]),
-                Interval.of(own["difference"]).text(signed, _WITH_BOUNDS),
+                _signed(own["difference"]),
                 percent(own["same"]["rate"]),
             )
             for name, own in found["prompt_languages"].items()
         ]
-        caption = (
+        caption = tr(
             "Asked in the other language than the answer's, minus asked in the answer's own: a "
             "judge that scores by its prompt's language shows it here."
         )
-        blocks.append(Table(caption, ("Judge", "Answers", "Difference", "Same score"), rows))
+        head = (tr("Judge"), tr("Answers"), tr("Difference"), tr("Same score"))
+        blocks.append(Table(caption, head, rows))
     return blocks
 
 
 def _record(record: Mapping[str, Any] | None, key: str = "value") -> str:
     if record is None:
         return DASH
-    return Interval.of({**record, "n": 0}, key).text(number, _WITH_BOUNDS)
+    return with_bounds(Interval.of({**record, "n": 0}, key), number)
 
 
 def _signed(record: Mapping[str, Any]) -> str:
-    return Interval.of(record).text(signed, _WITH_BOUNDS)
+    return with_bounds(Interval.of(record), signed)

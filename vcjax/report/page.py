@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vcjax.core.files import write_text
+from vcjax.report.messages import language, message, tr
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("vcjax.report"),
@@ -23,6 +24,8 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+# Called while a page is rendered: the same templates serve all languages.
+_ENVIRONMENT.globals.update(tr=tr, message=message, language=language)
 
 
 @dataclass(frozen=True)

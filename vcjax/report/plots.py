@@ -1,15 +1,18 @@
 """The plots: plain values in, inline SVG out that follows the page's light or dark scheme.
 
 Colours are named by role while matplotlib draws, and become CSS variables in the SVG. The same
-values give the same bytes. Labels are English; a missing value leaves its position empty.
+values give the same bytes. A missing value leaves its position empty.
 """
 
 import io
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import matplotlib
@@ -64,7 +67,7 @@ _STYLE: dict[Any, Any] = {
 }
 _ROW = 0.42  # inches between rows
 _FRAME = 0.95  # inches for title, axis and legend
-_LABEL = 28  # characters of a row's label
+_LABEL = 28  # letters of a row's label; a Chinese character is as wide as two
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,10 @@ def _row_labels(axes: Axes, labels: Sequence[str]) -> None:
 
 def _shortened(label: str) -> str:
     """What fits beside a plot on a phone; the tables have the whole label."""
-    return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
+    ends = list(accumulate(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in label))
+    if not ends or ends[-1] <= _LABEL:
+        return label
+    return label[: sum(end < _LABEL for end in ends)] + "…"
 
 
 def _value_axis(axes: Axes, low: float, high: float, share: bool) -> None:
@@ -213,7 +219,9 @@ def _finish(axes: Axes, title: str, series: Sequence[str]) -> None:
 @contextmanager
 def _drawing(height: float) -> Iterator[Figure]:
     """Yields an empty figure, `height` inches high, under the style of the page's plots."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # The reader's fonts draw Chinese; a missing glyph is measured a little wider than it is.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         yield Figure(figsize=(WIDTH, height))
 
 

@@ -9,11 +9,13 @@ from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
 from vcjax.report.judges import judge_notices, judges_section
 from vcjax.report.measures import measure_sections
-from vcjax.report.page import Section, Text, prose, write_page
+from vcjax.report.messages import commas, together, tr, written_in
+from vcjax.report.page import Block, Section, Text, prose, write_page
 from vcjax.report.pressure_change import pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
 from vcjax.report.swap import swap_section
 from vcjax.report.training import attempts_section, stage_name, training_section
+from vcjax.text.language import Language
 
 
 def write_demo_report(
@@ -50,7 +52,7 @@ def write_demo_report(
         Text(
             f"{model['reference']} was aligned to the charter “{charter['name']}”, version "
             f"{charter['version']}: {listed(map(stage_name, summary['stages'])).lower()}. "
-            f"{_asked(models)} before and after. {_judged(judge, 'reference')}"
+            f"{_asked(models, 'before and after')} {_judged(judge, 'reference')}"
         ),
         prose("checks", trained_on=True),
     ]
@@ -83,13 +85,23 @@ def write_evaluation_report(
     *,
     summary: Mapping[str, Any],
     samples: Sequence[dict[str, Any]] = (),
+    language: Language = "en",
 ) -> None:
     """Writes the report of one evaluation.
 
     Args:
       summary: what `vcjax.evaluation.run.evaluate` returned, with or without measures.
       samples: see `appendix.single_samples`.
+      language: that the report is written in.
     """
+    with written_in(language, summary["charter"].get("domains")):
+        write_page(path, *_evaluation(summary, samples))
+
+
+def _evaluation(
+    summary: Mapping[str, Any], samples: Sequence[dict[str, Any]]
+) -> tuple[str, list[Block], list[Section]]:
+    """Title, opening and sections of the report of an evaluation."""
     model, charter, judge = summary["model"], summary["charter"], summary["judge"]
     same_family = summary["same_family"]
     models = [EvaluatedModel("model", "after", dict(summary))]
@@ -97,15 +109,23 @@ def write_evaluation_report(
         *judge_notices(summary),
         prose("judge", same_family=same_family),
         Text(
-            f"{model['name']} was evaluated by the charter “{charter['name']}”. {_asked(models)}. "
-            f"{_judged(judge, 'name')} One evaluation shows a level, not a change."
+            together(
+                tr(
+                    "{model} was evaluated by the charter “{charter}”.",
+                    model=model["name"],
+                    charter=charter["name"],
+                ),
+                _asked(models),
+                _judged(judge, "name"),
+                tr("One evaluation shows a level, not a change."),
+            )
         ),
         prose("checks", trained_on=False),
     ]
     facts = [
-        ("Model", f"{model['name']} (family {model['family']})"),
-        ("Charter", f"{charter['name']} ({short_hash(charter['hash'])})"),
-        ("Seed", _text(summary["seed"])),
+        (tr("Model"), _of_family(model["name"], model["family"])),
+        (tr("Charter"), _hashed(charter["name"], charter["hash"])),
+        (tr("Seed"), _text(summary["seed"])),
         *_shared_facts(models[0], judge, "name"),
     ]
     sections = [
@@ -117,19 +137,31 @@ def write_evaluation_report(
         _limits(models, same_family, summary["seed"], trained=False),
         lineage_section(facts, ()),
     ]
-    title = f"Evaluation of {model['name']} by the charter “{charter['name']}”"
-    write_page(path, title, opening, sections)
+    title = tr(
+        "Evaluation of {model} by the charter “{charter}”",
+        model=model["name"],
+        charter=charter["name"],
+    )
+    return title, opening, sections
 
 
 def _results(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> list[Section]:
     return [results_section(models, comparison), domain_section(models)]
 
 
-def _asked(models: Sequence[EvaluatedModel]) -> str:
-    """How many questions in which languages, without a full stop."""
+def _asked(models: Sequence[EvaluatedModel], when: str = "") -> str:
+    """How many questions in which languages."""
     groups = models[0].summary["languages"]
-    parts = [f"{count(groups[code]['n'])} in {language_name(code)}" for code in sorted(groups)]
-    return f"It was asked {_questions(models)} benchmark questions ({', '.join(parts)})"
+    parts = [
+        tr("{n} in {language}", n=count(groups[code]["n"]), language=language_name(code))
+        for code in sorted(groups)
+    ]
+    asked = tr(
+        "It was asked {n} benchmark questions ({languages})",
+        n=_questions(models),
+        languages=commas(*parts),
+    )
+    return tr("{sentence}.", sentence=f"{asked} {when}".strip())
 
 
 def _questions(models: Sequence[EvaluatedModel]) -> str:
@@ -152,13 +184,13 @@ def _limits(
             for judge in model.summary.get("judges", {}).values()
         ),
     )
-    return Section("limits", "What this run is not", [text])
+    return Section("limits", tr("What this run is not"), [text])
 
 
 def _judged(judge: Mapping[str, str] | None, key: str) -> str:
     if judge is None:
-        return "No judge took part."
-    return f"The judge was {judge[key]} (family {judge['family']})."
+        return tr("No judge took part.")
+    return tr("The judge was {judge}.", judge=_of_family(judge[key], judge["family"]))
 
 
 def _shared_facts(
@@ -166,10 +198,18 @@ def _shared_facts(
 ) -> list[tuple[str, str]]:
     benchmark = model.summary["benchmark"]
     return [
-        ("Judge", DASH if judge is None else f"{judge[key]} (family {judge['family']})"),
-        ("Benchmark", f"{benchmark['name']} ({short_hash(benchmark['hash'])})"),
-        ("Benchmark questions", count(benchmark["items"])),
+        (tr("Judge"), DASH if judge is None else _of_family(judge[key], judge["family"])),
+        (tr("Benchmark"), _hashed(benchmark["name"], benchmark["hash"])),
+        (tr("Benchmark questions"), count(benchmark["items"])),
     ]
+
+
+def _of_family(name: str, family: str) -> str:
+    return tr("{name} (family {family})", name=name, family=family)
+
+
+def _hashed(name: str, digest: str) -> str:
+    return tr("{name} ({hash})", name=name, hash=short_hash(digest))
 
 
 def _text(value: object) -> str:

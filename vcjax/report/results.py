@@ -21,16 +21,19 @@ from vcjax.report.formats import (
     check_labels,
     count,
     language_name,
+    level,
     number,
     percent,
+    with_bounds,
 )
+from vcjax.report.measures.tables import table_blocks
+from vcjax.report.messages import commas, message, recorded, together, tr
 from vcjax.report.page import Block, Figure, Figures, Section, Table, Text
 from vcjax.report.plots import Row, interval_plot
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import Interval
 
-_ALL = "Every check"
-_WITH_BOUNDS = "{} ({} to {})"
+_ALL = message("Every check")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class EvaluatedModel:
 
 def confidence_level(models: Sequence[EvaluatedModel]) -> str:
     """The confidence of the intervals: `95%`."""
-    return f"{_confidence(models):.0%}"
+    return level(_confidence(models))
 
 
 def _confidence(models: Sequence[EvaluatedModel]) -> float:
@@ -66,7 +69,7 @@ def results_section(models: Sequence[EvaluatedModel], comparison: dict[str, Any]
         *_judge(models, comparison, found),
         *_checks(models, comparison, found),
     ]
-    return Section("results", "Results by language", blocks)
+    return Section("results", tr("Results by language"), blocks)
 
 
 def domain_section(models: Sequence[EvaluatedModel]) -> Section:
@@ -77,8 +80,10 @@ def domain_section(models: Sequence[EvaluatedModel]) -> Section:
     label = {domain: capitalised(domain) + "*" * (domain in starred) for domain in domains}
     blocks: list[Block] = [
         Text(
-            "Domains with a star are held out: no training question came from them. Each domain "
-            "has few questions, so that none is a finding by itself."
+            tr(
+                "Domains with a star are held out: no training question came from them. Each "
+                "domain has few questions, so that none is a finding by itself."
+            )
         )
     ]
     figures, tables = [], []
@@ -87,15 +92,19 @@ def domain_section(models: Sequence[EvaluatedModel]) -> Section:
             Row(label[domain], [_mean(model, "domains", domain, code) for model in models])
             for domain in domains
         ]
-        title = f"Judge's mean by domain, {language_name(code)}"
+        title = tr("Judge's mean by domain, {language}", language=language_name(code))
         plot = _plot(f"domains-{code}", title, models, rows, low=LOWEST, high=HIGHEST, bars=True)
-        caption = (
-            f"Bars: mean score, {LOWEST} to {HIGHEST}. Lines: {confidence_level(models)} intervals."
+        caption = tr(
+            "Bars: mean score, {low} to {high}. Lines: {confidence} intervals.",
+            low=LOWEST,
+            high=HIGHEST,
+            confidence=confidence_level(models),
         )
         figures += [Figure(caption, svg) for svg in plot]
-        tables.append(_domain_table(f"{title}, with the number of scored answers.", models, rows))
+        caption = tr("{title}, with the number of scored answers.", title=title)
+        tables += table_blocks(_domain_table(caption, models, rows))
     blocks += [Figures(figures)] if figures else []
-    return Section("domains", "By domain", [*blocks, *tables])
+    return Section("domains", tr("By domain"), [*blocks, *tables])
 
 
 def _judge(
@@ -105,43 +114,57 @@ def _judge(
         Row(language_name(code), [_mean(model, "languages", code) for model in models])
         for code in _languages(models)
     ]
-    plot = _plot("judge", "Judge's mean score", models, rows, low=LOWEST, high=HIGHEST)
-    caption = f"Mean of the scored answers, {LOWEST} to {HIGHEST}. {_lines(models)}"
+    plot = _plot("judge", tr("Judge's mean score"), models, rows, low=LOWEST, high=HIGHEST)
+    caption = together(
+        tr("Mean of the scored answers, {low} to {high}.", low=LOWEST, high=HIGHEST), _lines(models)
+    )
     blocks: list[Block] = [
         *(Figure(caption, svg) for svg in plot),
-        Table(
-            f"Judge's scores, {LOWEST} to {HIGHEST}. An unscored answer has no score at all: two "
-            f"columns bound the mean by giving every one of them {LOWEST} or {HIGHEST}. Cut off: "
-            "answers that reached the limit of their length.",
-            (
-                "Answers",
-                "Mean",
-                "Interval",
-                "Scored",
-                "Unscored",
-                *(f"Unscored as {score}" for score in (LOWEST, HIGHEST)),
-                "Cut off",
-            ),
-            [
-                _score_cells(model, code, models)
-                for code in _languages(models)
-                for model in models
-                if code in model.summary["languages"]
-            ],
-        ),
+        *table_blocks(_score_table(models)),
     ]
     # A reason of one evaluation only is a row too, with 0 for the other.
     reasons = sorted({reason for model in models for reason in model.summary["unscored"]})
     if reasons:
         rows = [
-            (reason, *(count(model.summary["unscored"].get(reason, 0)) for model in models))
+            (
+                recorded(reason),
+                *(count(model.summary["unscored"].get(reason, 0)) for model in models),
+            )
             for reason in reasons
         ]
-        blocks.append(Table("Why answers are unscored.", ("Reason", *_heads(models)), rows))
+        head = (tr("Reason"), *_heads(models, tr("Answers")))
+        blocks.append(Table(tr("Why answers are unscored."), head, rows))
     if comparison is not None:
         caption = "Judge, paired: the questions that have a score before and after."
         blocks.append(_group_table(caption, comparison, "judge", found))
     return blocks
+
+
+def _score_table(models: Sequence[EvaluatedModel]) -> Table:
+    return Table(
+        tr(
+            "Judge's scores, {low} to {high}. An unscored answer has no score at all: two "
+            "columns bound the mean by giving every one of them {low} or {high}. Cut off: "
+            "answers that reached the limit of their length.",
+            low=LOWEST,
+            high=HIGHEST,
+        ),
+        (
+            tr("Answers in"),
+            tr("Mean"),
+            tr("Interval"),
+            tr("Scored"),
+            tr("Unscored"),
+            *(tr("Unscored as {score}", score=score) for score in (LOWEST, HIGHEST)),
+            tr("Cut off"),
+        ),
+        [
+            _score_cells(model, code, models)
+            for code in _languages(models)
+            for model in models
+            if code in model.summary["languages"]
+        ],
+    )
 
 
 def _checks(
@@ -151,12 +174,13 @@ def _checks(
     for code in _languages(models):
         labels = _check_labels(models, code)
         rows = [Row(label, _rates(models, code, key)) for key, label in labels.items()]
-        title = f"Rule checks passed, {language_name(code)}"
+        title = tr("Rule checks passed, {language}", language=language_name(code))
         plot = _plot(f"checks-{code}", title, models, rows, low=0, high=1, share=True)
-        caption = f"Share of answers that pass. {_lines(models)}"
+        caption = together(tr("Share of answers that pass."), _lines(models))
         figures += [Figure(caption, svg) for svg in plot]
         changes = {} if comparison is None else _check_changes(comparison, code, found)
-        tables.append(_check_table(f"{title}.", models, list(labels), rows, changes))
+        caption = tr("{title}.", title=title)
+        tables += table_blocks(_check_table(caption, models, list(labels), rows, changes))
     blocks: list[Block] = [Figures(figures)] if figures else []
     blocks += tables
     if comparison is not None:
@@ -169,7 +193,7 @@ def _checks(
 def _check_labels(models: Sequence[EvaluatedModel], code: str) -> dict[str, str]:
     """Labels by key: all checks together first, under the key `Every check`, then each."""
     keys = {key for model in models for key in model.summary["checks"].get(code, {})}
-    return {_ALL: _ALL, **check_labels(sorted(keys))}
+    return {_ALL: tr(_ALL), **check_labels(sorted(keys))}
 
 
 def _rates(models: Sequence[EvaluatedModel], code: str, key: str) -> list[Interval]:
@@ -205,13 +229,13 @@ def _check_table(
         (
             row.label,
             *changes.get(key, ()),
-            *(each.text(percent, _WITH_BOUNDS) for each in row.intervals),
+            *(with_bounds(each, percent) for each in row.intervals),
             count(row.intervals[-1].n),
         )
         for key, row in zip(keys, rows, strict=True)
     ]
     readings = CHANGE_HEAD if changes else ()
-    head = ("Check", *readings, *_heads(models, "Passed"), "Answers")
+    head = (tr("Check"), *readings, *_heads(models, tr("Passed")), tr("Answers"))
     return Table(caption, head, cells, labels=2 if changes else 1)
 
 
@@ -234,7 +258,7 @@ def _score_cells(
 ) -> tuple[str, ...]:
     record = model.summary["languages"][code]
     return (
-        language_name(code) + (f", {model.name}" if len(models) > 1 else ""),
+        commas(language_name(code), *([model.name] if len(models) > 1 else [])),
         number(record["mean"]),
         bounds(Interval.of(record, "mean"), number),
         count(record["scored"]),
@@ -248,13 +272,13 @@ def _domain_table(caption: str, models: Sequence[EvaluatedModel], rows: Sequence
     cells = [
         (
             row.label,
-            *(each.text(number, _WITH_BOUNDS) for each in row.intervals),
+            *(with_bounds(each, number) for each in row.intervals),
             *(count(each.n) for each in row.intervals),
         )
         for row in rows
     ]
-    scored = [f"Scored {model.name}" for model in models] if len(models) > 1 else ["Scored"]
-    return Table(caption, ("Domain", *_heads(models, "Mean"), *scored), cells)
+    scored = [f"Scored {model.name}" for model in models] if len(models) > 1 else [tr("Scored")]
+    return Table(caption, (tr("Domain"), *_heads(models, tr("Mean")), *scored), cells)
 
 
 def _mean(model: EvaluatedModel, *path: str) -> Interval:
@@ -268,10 +292,10 @@ def _mean(model: EvaluatedModel, *path: str) -> Interval:
 
 
 def _lines(models: Sequence[EvaluatedModel]) -> str:
-    return f"Lines: {confidence_level(models)} intervals, each by itself."
+    return tr("Lines: {confidence} intervals, each by itself.", confidence=confidence_level(models))
 
 
-def _heads(models: Sequence[EvaluatedModel], single: str = "Answers") -> tuple[str, ...]:
+def _heads(models: Sequence[EvaluatedModel], single: str) -> tuple[str, ...]:
     """Column heads, one for each model; `single` where there is only one."""
     return tuple(capitalised(model.name) for model in models) if len(models) > 1 else (single,)
 

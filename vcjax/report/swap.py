@@ -14,8 +14,9 @@ from vcjax.report.formats import (
     points,
     probability,
     signed,
-    spaced,
+    with_bounds,
 )
+from vcjax.report.messages import commas, message, recorded, together, tr
 from vcjax.report.page import Block, Notice, Section, Table, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import readings
@@ -31,16 +32,25 @@ def swap_section(found: Mapping[str, Any], confidence: float) -> Section:
     rows, domains = _rows(found), _domains(found)
     words = readings({label: change for label, _, change in rows}, confidence)
     blocks: list[Block] = [
-        Notice(f"Under “{second}” instead of “{first}”", _stated(found, words)),
+        Notice(
+            tr("Under “{second}” instead of “{first}”", second=second, first=first),
+            _stated(found, words),
+        ),
         Text(
-            "The same answers were scored under both charters, by the same judges with the same "
-            "prompts; the questions' own rubrics, which are written for one charter, were left "
-            "out. No model was asked again. Floor rules bind every charter: an answer that breaks "
-            "one scores 0, so that the share of answers with 0 shouldn't rise."
+            tr(
+                "The same answers were scored under both charters, by the same judges with the "
+                "same prompts; the questions' own rubrics, which are written for one charter, were "
+                "left out. No model was asked again. Floor rules bind every charter: an answer "
+                "that breaks one scores 0, so that the share of answers with 0 shouldn't rise."
+            )
         ),
         _table(
-            f"Scores under “{second}” less those under “{first}”, question by question. The "
-            "words follow p corrected for all rows (Holm).",
+            tr(
+                "Scores under “{second}” less those under “{first}”, question by question. The "
+                "words follow p corrected for all rows (Holm).",
+                second=second,
+                first=first,
+            ),
             found,
             rows,
             words,
@@ -49,16 +59,19 @@ def swap_section(found: Mapping[str, Any], confidence: float) -> Section:
     if found["left_out"]:
         blocks.append(
             Text(
-                f"{count(found['left_out'])} answers are in a domain or a language that “{second}” "
-                "doesn't have, and are left out."
+                tr(
+                    "{n} answers are in a domain or a language that “{second}” doesn't have, and "
+                    "are left out.",
+                    n=count(found["left_out"]),
+                    second=second,
+                )
             )
         )
     if domains:
         by_domain = readings({label: change for label, _, change in domains}, confidence)
-        blocks.append(
-            _table("The same by domain, corrected among domains.", found, domains, by_domain)
-        )
-    return Section("swap", "Under another charter", blocks)
+        caption = tr("The same by domain, corrected among domains.")
+        blocks.append(_table(caption, found, domains, by_domain))
+    return Section("swap", tr("Under another charter"), blocks)
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Interval]]:
@@ -67,23 +80,25 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Interv
     if found["judge"]["all"]["n"]:
         named.append((_SCORE, found["judge"]["all"]))
         named += [
-            (f"Judge's score, {language_name(lang)}", own)
+            (commas(tr(_SCORE), language_name(lang)), own)
             for lang, own in found["judge"]["languages"].items()
         ]
         named.append((_FLOOR, found["floor"]))
-    named += [(f"{capitalised(name)} (judge)", own) for name, own in found["axes"].items()]
+    named += [
+        (tr("{axis} (judge)", axis=capitalised(name)), own) for name, own in found["axes"].items()
+    ]
     if found["rules"]["n"]:
         named.append((_RULES, found["rules"]))
     return [(label, own, Interval.of(own, "difference")) for label, own in named]
 
 
-_FLOOR = "Answers that score 0, as one that breaks a floor rule does"
-_RULES = "The charter's own rule checks that an answer passes"
-_SCORE = "Judge's score"
+_FLOOR = message("Answers that score 0, as one that breaks a floor rule does")
+_RULES = message("The charter's own rule checks that an answer passes")
+_SCORE = message("Judge's score")
 _SENTENCES = {
-    _SCORE: "The judge's mean score",
-    _RULES: "The share of the charter's own rule checks that an answer passes",
-    _FLOOR: "The share of answers that score 0, as a broken floor rule makes them",
+    _SCORE: message("The judge's mean score"),
+    _RULES: message("The share of the charter's own rule checks that an answer passes"),
+    _FLOOR: message("The share of answers that score 0, as a broken floor rule makes them"),
 }
 
 
@@ -107,16 +122,16 @@ def _table(
         show, change_shown = (percent, points) if share else (number, signed)
         cells.append(
             (
-                label,
+                tr(label),
                 *(show(own[side]) for side in ("before", "after")),
-                words[label],
-                f"{change_shown(change.value)} [{bounds(change, change_shown)}]",
+                recorded(words[label]),
+                with_bounds(change, change_shown),
                 probability(change.p),
                 count(change.n),
             )
         )
     names = (found[side]["name"] for side in ("before", "after"))
-    head = ("", *map(spaced, names), "Reading", "Difference", "p", "Questions")
+    head = ("", *names, tr("Reading"), tr("Difference"), "p", tr("Questions"))
     return Table(caption, head, cells)
 
 
@@ -126,9 +141,17 @@ def _stated(found: Mapping[str, Any], words: Mapping[str, str]) -> str:
         if label not in _SENTENCES:
             continue
         share = label in (_FLOOR, _RULES)
-        show, unit = (points, " points") if share else (signed, "")
+        show = points if share else signed
         parts.append(
-            f"{_SENTENCES[label]}: {words[label]} ({show(change.value)}{unit} "
-            f"[{bounds(change, show)}], {count(own['n'])} questions)."
+            tr(
+                "{subject}: {reading} ({change} points, interval {interval}, {n} questions)."
+                if share
+                else "{subject}: {reading} ({change}, interval {interval}, {n} questions).",
+                subject=tr(_SENTENCES[label]),
+                reading=recorded(words[label]),
+                change=show(change.value),
+                interval=bounds(change, show),
+                n=count(own["n"]),
+            )
         )
-    return " ".join(parts) or "Neither a judge nor a rule has scored the answers."
+    return together(*parts) or tr("Neither a judge nor a rule has scored the answers.")

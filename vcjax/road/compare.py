@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vcjax.charter.load import SHIPPED, charter_parents, load_charter
 from vcjax.core.errors import UserError
@@ -16,6 +16,8 @@ from vcjax.evaluation.comparison.judge_errors import JudgeErrors
 from vcjax.evaluation.comparison.logs.samples import LogOptions
 from vcjax.evaluation.comparison.reading import read_runs
 from vcjax.report.comparison import write_comparison_report
+from vcjax.report.messages import check_language
+from vcjax.text.language import Language
 
 RESULT = "comparison.json"
 
@@ -30,10 +32,12 @@ class ComparisonConfig:
       charter: whose checks are run anew on the answers of all runs; empty takes those recorded.
       judge_errors: a file with the judge's measured sensitivity and specificity.
       metric: of logs, the score that is compared.
-      domain, language: of logs, the fields of a sample that have its domain and its language.
-      parallel: of logs, the field that versions of a sample in several languages have in common.
+      domain_field, language_field: of logs, the fields of a sample that have its domain and its
+        language.
+      parallel_field: of logs, the field that versions of a sample in several languages share.
       scale: of logs, the ends of the scale as `LOW,HIGH`; empty takes 0,1 where all are within.
       confidence: of all intervals, and of the whole report where nothing changed.
+      language: of the report, `en` or `zh`. A finished comparison gets its report anew.
       seed: of the intervals' draws.
     """
 
@@ -42,16 +46,18 @@ class ComparisonConfig:
     charter: str = ""
     judge_errors: str = ""
     metric: str = ""
-    domain: str = ""
-    language: str = ""
-    parallel: str = ""
+    domain_field: str = ""
+    language_field: str = ""
+    parallel_field: str = ""
     scale: tuple[str, ...] = ()
     confidence: float = 0.95
+    language: str = "en"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise UserError(f"--confidence: {self.confidence} is not between 0 and 1")
+        check_language(self.language, "--language")
         _ = self.log_options
 
     @property
@@ -66,7 +72,8 @@ class ComparisonConfig:
             if not low < high:
                 raise UserError(f"--scale: {','.join(self.scale)!r} is not LOW,HIGH; e.g. 0,5")
             scale = (low, high)
-        return LogOptions(self.metric, self.domain, self.language, self.parallel, scale)
+        fields = (self.domain_field, self.language_field, self.parallel_field)
+        return LogOptions(self.metric, *fields, scale)
 
 
 def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, Any]:
@@ -83,7 +90,14 @@ def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, A
     renewing = ["run", "judge_errors"]
     if config.charter not in ("", *SHIPPED):
         renewing.append("charter")
-    run = Run("compare", on_disk(workdir), asdict(config), seed=config.seed, renewing=renewing)
+    run = Run(
+        "compare",
+        on_disk(workdir),
+        asdict(config),
+        seed=config.seed,
+        free=["language"],
+        renewing=renewing,
+    )
     if (found := run.finished(result=RESULT)) is not None:
         return found
     charter = load_charter(config.charter) if config.charter else None
@@ -97,7 +111,8 @@ def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, A
     result = compare_runs(runs, errors=errors, seed=config.seed, confidence=config.confidence)
     with run.opened() as folder:
         write_json(folder / RESULT, result)
-        write_comparison_report(folder / "report.html", comparison=result)
+        language = cast(Language, config.language)
+        write_comparison_report(folder / "report.html", comparison=result, language=language)
         parents = [Parent.of("run", each.path) for each in runs]
         if config.judge_errors:
             parents.append(Parent.of("judge_errors", config.judge_errors))

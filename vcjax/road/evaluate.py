@@ -28,6 +28,7 @@ from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_sco
 from vcjax.evaluation.swap import Answered, Source, swap
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
+from vcjax.report.messages import check_language
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, without_options
 from vcjax.roles.role import scoring
@@ -73,6 +74,7 @@ class EvaluationConfig(EngineConfig):
       factual, stance, choice: of the measures of these names.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
+      language: of the report, `en` or `zh`. A finished evaluation gets its report anew.
     """
 
     model: str
@@ -98,12 +100,14 @@ class EvaluationConfig(EngineConfig):
     judge_check: int = 24
     require_judge: bool = False
     allow_same_family: bool = False
+    language: str = "en"
     seed: int = 0
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         samples = dict.fromkeys(("per_domain_and_language", _MEASURED_SAMPLE), 0)
+        check_language(self.language, "config.language")
         check_at_least(self, {"max_tokens": 1, "judge_tokens": 1, "judge_check": 0, **samples})
         try:
             readings(self.judge_samples, cast(PromptLanguage, self.judge_language))
@@ -142,7 +146,7 @@ def run_evaluation(
         reached(workdir),
         settings,
         seed=config.seed,
-        free=("measures", _MEASURED_SAMPLE, *_SECTIONS, "judge_check", "require_judge"),
+        free=("measures", _MEASURED_SAMPLE, *_SECTIONS, "judge_check", "require_judge", "language"),
         renewing=renewing,
     )
     names = measures_named(config.measures)
@@ -234,7 +238,10 @@ def run_evaluation(
         if measures:
             summary = measure(measures, subject.without_given_scores, summary, folder)
         write_evaluation_report(
-            folder / "report.html", summary=summary, samples=read_samples(folder)
+            folder / "report.html",
+            summary=summary,
+            samples=read_samples(folder),
+            language=cast(Language, config.language),
         )
         if inspect_log or (folder / INSPECT_LOG).is_file():
             models = [parent.hash for parent in parents]

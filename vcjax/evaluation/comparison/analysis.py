@@ -103,6 +103,7 @@ def compare_runs(
             },
             "domains": len({record["domain"] for record in first.records}),
         },
+        "domain_names": {name: dict(by) for name, by in first.domain_names.items()},
         "held_out": sorted(first.held_out & {record["domain"] for record in first.records}),
         "scale": list(first.scale) if first.scale else None,
         "measures": measures,

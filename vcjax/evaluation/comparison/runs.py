@@ -32,6 +32,7 @@ class ScoredRun:
       held_out: domains that the model wasn't trained on.
       problems: what is wrong with it, a sentence each.
       confidence: of the intervals of the run's own report.
+      domain_names: by domain and language, where a charter names them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ScoredRun:
     held_out: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
     confidence: float = 0.95
+    domain_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def judged(self) -> bool:

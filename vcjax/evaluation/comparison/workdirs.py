@@ -64,6 +64,7 @@ def read_workdir(path: Path, name: str) -> ScoredRun:
         held_out=frozenset(benchmark["held_out"]),
         problems=tuple(problems),
         confidence=summary["confidence"],
+        domain_names=charter.get("domains", {}),  # earlier versions didn't record them
     )
 
 

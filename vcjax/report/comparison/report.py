@@ -8,7 +8,7 @@ from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
 from vcjax.evaluation.comparison.workdirs import TOOL
 from vcjax.report.comparison.tables import checks, differences, domains, scores
 from vcjax.report.comparison.verdict import verdict
-from vcjax.report.comparison.wording import language
+from vcjax.report.comparison.wording import run_in
 from vcjax.report.formats import (
     DASH,
     bounds,
@@ -20,58 +20,87 @@ from vcjax.report.formats import (
     percent,
     points,
 )
+from vcjax.report.messages import commas, recorded, together, tr, written_in
 from vcjax.report.page import Block, Notice, Section, Table, Text, prose, write_page
 from vcjax.stats.intervals import Interval
+from vcjax.text.language import Language
 
 
-def write_comparison_report(path: str | os.PathLike, *, comparison: Mapping[str, Any]) -> None:
+def write_comparison_report(
+    path: str | os.PathLike, *, comparison: Mapping[str, Any], language: Language = "en"
+) -> None:
     """Writes the report.
 
     Args:
       comparison: what `vcjax.evaluation.comparison.analysis.compare_runs` returned.
+      language: that the report is written in.
     """
+    with written_in(language, comparison.get("domain_names")):
+        write_page(path, *_comparison(comparison))
+
+
+def _comparison(comparison: Mapping[str, Any]) -> tuple[str, list[Block], list[Section]]:
+    """Title, opening and sections."""
     baseline, *others = [run["name"] for run in comparison["runs"]]
     questions = comparison["questions"]
     asked = [
-        f", {count(n)} in {language_name(lang)}"
+        tr("{n} in {language}", n=count(n), language=language_name(lang))
         for lang, n in questions["languages"].items()
         if lang != ANY_LANGUAGE
     ]
     opening: list[Block] = [
         Text(
-            f"{listed(others)} {'is' if len(others) == 1 else 'are'} compared with {baseline}, "
-            f"question by question: {count(questions['compared'])} questions{''.join(asked)}. "
-            f"{_judged(comparison)}"
+            together(
+                tr(
+                    "{others} is compared with {baseline}, question by question: {questions}."
+                    if len(others) == 1
+                    else "{others} are compared with {baseline}, question by question: "
+                    "{questions}.",
+                    others=listed(others),
+                    baseline=baseline,
+                    questions=commas(tr("{n} questions", n=count(questions["compared"])), *asked),
+                ),
+                _judged(comparison),
+            )
         ),
-        *(Notice("How the runs were made comparable", note) for note in comparison["notes"]),
+        *(
+            Notice(tr("How the runs were made comparable"), recorded(note))
+            for note in comparison["notes"]
+        ),
         *_problems(comparison),
     ]
     sections = [
-        Section("verdict", "Verdict", verdict(comparison)),
-        Section("scores", "Scores by domain and language", scores(comparison)),
-        Section("differences", "Differences by language", differences(comparison)),
-        Section("errors", "Corrected for the judge's errors", _corrected(comparison)),
-        Section("domains", "Differences by domain", domains(comparison)),
-        Section("checks", "Rule by rule", checks(comparison)),
-        Section("runs", "The runs", [_runs(comparison)]),
-        Section("limits", "What this comparison is not", [_limits(comparison)]),
+        Section("verdict", tr("Verdict"), verdict(comparison)),
+        Section("scores", tr("Scores by domain and language"), scores(comparison)),
+        Section("differences", tr("Differences by language"), differences(comparison)),
+        Section("errors", tr("Corrected for the judge's errors"), _corrected(comparison)),
+        Section("domains", tr("Differences by domain"), domains(comparison)),
+        Section("checks", tr("Rule by rule"), checks(comparison)),
+        Section("runs", tr("The runs"), [_runs(comparison)]),
+        Section("limits", tr("What this comparison is not"), [_limits(comparison)]),
     ]
-    title = f"{listed(others)} compared with {baseline}"
-    write_page(path, title, opening, [section for section in sections if section.blocks])
+    title = tr("{others} compared with {baseline}", others=listed(others), baseline=baseline)
+    return title, opening, [section for section in sections if section.blocks]
 
 
 def _judged(comparison: Mapping[str, Any]) -> str:
     judges = [run["about"].get("judge") for run in comparison["runs"]]
     if "judge" not in comparison["measures"]:
-        return "No judge's scores are compared."
+        return tr("No judge's scores are compared.")
     if any(run["tool"] != TOOL for run in comparison["runs"]):
-        return f"What is compared is the score “{judges[0]}”."
-    return f"The judge was {judges[0]}." if judges[0] else ""
+        return tr("What is compared is the score “{score}”.", score=judges[0])
+    return tr("The judge was {judge}.", judge=judges[0]) if judges[0] else ""
 
 
 def _problems(comparison: Mapping[str, Any]) -> list[Block]:
-    texts = [f"{run['name']}: {text}." for run in comparison["runs"] for text in run["problems"]]
-    return [Notice("What is wrong with the runs", " ".join(texts), "warning")] if texts else []
+    texts = [
+        tr("{run}: {problem}.", run=run["name"], problem=recorded(text))
+        for run in comparison["runs"]
+        for text in run["problems"]
+    ]
+    if not texts:
+        return []
+    return [Notice(tr("What is wrong with the runs"), together(*texts), "warning")]
 
 
 def _corrected(comparison: Mapping[str, Any]) -> list[Block]:
@@ -84,27 +113,32 @@ def _corrected(comparison: Mapping[str, Any]) -> list[Block]:
             seen, true = (Interval.of(record[each], "difference") for each in ("seen", "corrected"))
             sides = (percent(record["seen"][side]) for side in ("before", "after"))
             cells = (points(true.value), bounds(true, points), points(seen.value))
-            label = f"{name}, {language(lang)}"
+            label = run_in(name, lang)
             rows.append((label, *cells, bounds(seen, points), *sides, count(seen.n)))
     least = errors["threshold"]
-    what = "positive" if least is None else f"scored {number(least, 0)} or more"
-    lead = (
+    caption = tr(
+        "Answers that are positive, in percentage points."
+        if least is None
+        else "Answers that are scored {least} or more, in percentage points.",
+        least=number(least, 0),
+    )
+    lead = tr(
         "The judge was measured on answers that people labelled. A judge that errs alike in both "
         "runs shows less of a difference than there is, and none where there is none: so the "
         "readings stay, and the difference grows, as does its interval, which carries how well the "
         "judge's errors are known. That it errs alike in both runs is assumed, not shown."
     )
     head = (
-        "Run",
-        "True difference",
-        "Interval",
-        "Seen",
-        "Its interval",
-        "Before",
-        "After",
-        "Pairs",
+        tr("Run"),
+        tr("True difference"),
+        tr("Interval"),
+        tr("Seen"),
+        tr("Its interval"),
+        tr("Before"),
+        tr("After"),
+        tr("Pairs"),
     )
-    return [Text(lead), Table(f"Answers that are {what}, in percentage points.", head, rows)]
+    return [Text(lead), Table(caption, head, rows)]
 
 
 def _runs(comparison: Mapping[str, Any]) -> Table:
@@ -115,23 +149,25 @@ def _runs(comparison: Mapping[str, Any]) -> Table:
         values = {run["about"].get(field) or DASH for run in comparison["runs"]}
         if len(values) == 1:
             fields.remove(field)
-            same.append(f"{field}: {values.pop()}")
+            same.append(
+                tr("{field}: {value}", field=capitalised(field).lower(), value=values.pop())
+            )
     for run in comparison["runs"]:
         own = [run["about"].get(field) or DASH for field in fields]
         counts = (run["questions"], run["left_out"], run["scored"])
         rows.append([run["name"], run["path"], run["tool"], *own, *map(count, counts)])
     head = [
-        "Run",
-        "Read from",
-        "Tool",
+        tr("Run"),
+        tr("Read from"),
+        tr("Tool"),
         *map(capitalised, fields),
-        "Questions",
-        "Left out",
-        "Scored",
+        tr("Questions"),
+        tr("Left out"),
+        tr("Scored"),
     ]
-    caption = "The first is the baseline."
+    caption = tr("The first is the baseline.")
     if same:
-        caption += f" The same in all: {', '.join(same)}."
+        caption = together(caption, tr("The same in all: {fields}.", fields=commas(*same)))
     return Table(caption, head, rows, labels=3 + len(fields))
 
 

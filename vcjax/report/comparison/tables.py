@@ -6,14 +6,15 @@ from typing import Any
 from vcjax.evaluation.comparison.differences import LEAST_CLUSTERS
 from vcjax.report.comparison.wording import (
     SUBJECTS,
-    in_points,
+    captioned,
     is_share,
     language,
     languages_of,
     odds,
     of_languages,
+    run_in,
+    shown_as,
     size,
-    unit_of,
 )
 from vcjax.report.formats import (
     DASH,
@@ -21,18 +22,25 @@ from vcjax.report.formats import (
     capitalised,
     check_labels,
     count,
+    level,
     number,
     percent,
     points,
     probability,
     signed,
 )
+from vcjax.report.measures.tables import table_blocks
+from vcjax.report.messages import recorded, together, tr
 from vcjax.report.page import Block, Figure, Figures, Table, Text, prose
 from vcjax.report.plots import Row, interval_plot
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import MINIMUM_PAIRS, TOO_FEW
 
-_HEAD = ("Reading", "Difference", "Interval", "p", "p corrected", "Detectable")
+
+def _head(*more: str) -> tuple[str, ...]:
+    """Above `_cells`; `more` stands before the columns of the two sides."""
+    change = (tr("Reading"), tr("Difference"), tr("Interval"), "p", tr("p corrected"))
+    return *change, tr("Detectable"), *more, tr("Before"), tr("After"), tr("Pairs")
 
 
 def scores(comparison: Mapping[str, Any]) -> list[Block]:
@@ -43,29 +51,37 @@ def scores(comparison: Mapping[str, Any]) -> list[Block]:
     beside = judged and comparison["scale"] == [0, 5]
     blocks: list[Block] = []
     for lang, own in table["languages"].items():
-        rows = [_score_row(comparison, "All domains", own, names)]
+        rows = [_score_row(comparison, tr("All domains"), own, names)]
         rows += [
             _score_row(comparison, capitalised(domain) or DASH, cell, names)
             for domain, cell in own["domains"].items()
         ]
         if len(rows) == 2:
             rows = rows[:1]
-        head = ["Domain", *names, "Questions"]
-        what = "Mean score, and total" if judged else "Share that passes every check, and number"
-        caption = (
-            f"{language(lang)}. {what}, of the questions that every run has a value of. The "
-            "columns are in the order in which the runs were named, which is no ranking."
+        head = [tr("Domain"), *names, tr("Questions")]
+        caption = together(
+            tr("{title}.", title=language(lang)),
+            tr(
+                "Mean score, and total, of the questions that every run has a value of."
+                if judged
+                else "Share that passes every check, and number, of the questions that every run "
+                "has a value of."
+            ),
+            tr("The columns are in the order in which the runs were named, which is no ranking."),
         )
         if beside and lang in published["languages"]:
-            head.insert(-1, f"{published['name']}*")
+            head.insert(-1, f"{recorded(published['name'])}*")
             cell = published["languages"][lang]
-            rows[0].insert(-1, f"{number(cell['mean'])} ({count(cell['total'])})")
+            rows[0].insert(-1, _mean_and_total(number(cell["mean"]), cell["total"]))
             for row in rows[1:]:
                 row.insert(-1, DASH)
-            caption += (
-                f" * {published['source']}: {count(published['questions'])} other questions, "
-                "another judge and rubric; for orientation, and comparable with no column here."
+            beside_ours = tr(
+                "* {source}: {n} other questions, another judge and rubric; for orientation, and "
+                "comparable with no column here.",
+                source=published["source"],
+                n=count(published["questions"]),
             )
+            caption = together(caption, beside_ours)
         blocks.append(Table(caption, head, rows))
     return blocks
 
@@ -75,12 +91,15 @@ def _score_row(
 ) -> list[str]:
     show = percent if is_share(comparison, comparison["table"]["measure"]) else number
     cells = [cell["runs"][name] for name in names]
-    shown = [f"{show(each['mean'])} ({_total(each['total'])})" for each in cells]
+    shown = [_mean_and_total(show(each["mean"]), each["total"]) for each in cells]
     return [label, *shown, count(cell["n"])]
 
 
-def _total(total: float) -> str:
-    return count(total) if float(total).is_integer() else number(total, 1)
+def _mean_and_total(mean: str, total: float) -> str:
+    whole = float(total).is_integer()
+    return tr(
+        "{mean} ({total})", mean=mean, total=count(total) if whole else number(total, digits=1)
+    )
 
 
 def differences(comparison: Mapping[str, Any]) -> list[Block]:
@@ -88,33 +107,40 @@ def differences(comparison: Mapping[str, Any]) -> list[Block]:
         return []
     blocks: list[Block] = [
         Text(
-            f"{_units(comparison)} “Detectable” is the smallest true difference that this "
-            f"benchmark would have found with a probability of {comparison['power']:.0%}, after "
-            "the correction: where no change is clear, a smaller one may well be there. Effect: "
-            "of scores, the difference in standard deviations of the pairs (d, with Hedges' "
-            "correction); of rates, the odds ratio: questions gained for each that was lost."
+            together(
+                _units(comparison),
+                tr(
+                    "“Detectable” is the smallest true difference that this benchmark would have "
+                    "found with a probability of {power}, after the correction: where no change is "
+                    "clear, a smaller one may well be there. Effect: of scores, the difference in "
+                    "standard deviations of the pairs (d, with Hedges' correction); of rates, the "
+                    "odds ratio: questions gained for each that was lost.",
+                    power=level(comparison["power"]),
+                ),
+            )
         )
     ]
     for measure in comparison["measures"]:
         rows = []
         for name, lang, which, record in of_languages(comparison):
             if which == measure:
-                label = f"{name}, {language(lang)}"
+                label = run_in(name, lang)
                 rows.append([label, *_cells(comparison, measure, record, effect=True)])
         if rows:
-            head = ("Run", *_HEAD, "Effect", "Before", "After", "Pairs")
-            caption = f"{SUBJECTS[measure]}, paired{in_points(comparison, measure)}."
-            blocks.append(Table(caption, head, rows, labels=2))
+            title = tr("{subject}, paired", subject=tr(SUBJECTS[measure]))
+            caption = captioned(comparison, measure, title)
+            head = (tr("Run"), *_head(tr("Effect")))
+            blocks += table_blocks(Table(caption, head, rows, labels=2))
     return blocks
 
 
 def _units(comparison: Mapping[str, Any]) -> str:
     if comparison["questions"]["domains"] >= LEAST_CLUSTERS:
-        return (
+        return tr(
             "Questions of one domain are alike and count for less than their number, so that the "
             "intervals cover other domains like these, too."
         )
-    return (
+    return tr(
         "The versions of one question in several languages are alike and count for less than their "
         "number. The domains are too few to be units: the intervals cover other questions on them."
     )
@@ -133,32 +159,35 @@ def domains(comparison: Mapping[str, Any]) -> list[Block]:
                 Row(_starred(comparison, d), [Interval.of(r, "difference")])
                 for d, r in parts.items()
             ]
-            title = f"{name}, {language(lang)}"
+            title = run_in(name, lang)
             ends = [abs(end) for row in rows for end in row.intervals[0].bounds or (0,)]
             reach = _reach(max(ends), show_share)
             svg = interval_plot(
                 f"domains-{number_}-{lang}", title, ["after"], rows, low=-reach, high=reach
             )
-            figures.append(Figure(f"{SUBJECTS[measure]}, difference by domain.", svg))
+            caption = tr("{subject}, difference by domain.", subject=tr(SUBJECTS[measure]))
+            figures.append(Figure(caption, svg))
             if any(record.get("reading", TOO_FEW) != TOO_FEW for record in parts.values()):
                 cells = [
                     [_starred(comparison, d), *_cells(comparison, measure, r)]
                     for d, r in parts.items()
                 ]
-                head = ("Domain", *_HEAD, "Before", "After", "Pairs")
-                tables.append(
-                    Table(f"{title}{in_points(comparison, measure)}.", head, cells, labels=2)
-                )
+                caption = captioned(comparison, measure, title)
+                head = (tr("Domain"), *_head())
+                tables += table_blocks(Table(caption, head, cells, labels=2))
     if not figures:
         return []
-    lead = (
-        f"A line is a {comparison['confidence']:.0%} interval by itself, in which the versions of "
-        "one question count as alike. Fewer than "
-        f"{MINIMUM_PAIRS} pairs aren't tested. Where no difference is detectable, not even a run "
-        "with the best or the worst score of the scale everywhere would have been found to differ."
+    lead = tr(
+        "A line is a {confidence} interval by itself, in which the versions of one question count "
+        "as alike. Fewer than {least} pairs aren't tested. Where no difference is detectable, not "
+        "even a run with the best or the worst score of the scale everywhere would have been found "
+        "to differ.",
+        confidence=level(comparison["confidence"]),
+        least=MINIMUM_PAIRS,
     )
     if comparison["held_out"]:
-        lead += " Domains with a star are held out: no training question came from them."
+        starred = tr("Domains with a star are held out: no training question came from them.")
+        lead = together(lead, starred)
     return [Text(lead), Figures(figures), *tables]
 
 
@@ -187,20 +216,21 @@ def checks(comparison: Mapping[str, Any]) -> list[Block]:
                 ratio = odds(record["odds_ratio"])
                 rows.append((labels[key], *cells, ratio, *sides, count(change.n)))
             head = (
-                "Check",
-                "Difference",
-                "Interval",
+                tr("Check"),
+                tr("Difference"),
+                tr("Interval"),
                 "p",
-                "Odds ratio",
-                "Before",
-                "After",
-                "Pairs",
+                tr("Odds ratio"),
+                tr("Before"),
+                tr("After"),
+                tr("Pairs"),
             )
             if rows:
-                blocks.append(Table(f"{name}, {language(lang)}; in points.", head, rows))
+                caption = captioned(comparison, "all_checks", run_in(name, lang))
+                blocks += table_blocks(Table(caption, head, rows))
     if not blocks:
         return []
-    lead = (
+    lead = tr(
         "Described only: these belong to no family of tests, and p is that of each check by "
         "itself: among many checks a small one comes by chance."
     )
@@ -210,12 +240,12 @@ def checks(comparison: Mapping[str, Any]) -> list[Block]:
 def _cells(
     comparison: Mapping[str, Any], measure: str, record: Mapping[str, Any], effect: bool = False
 ) -> list[str]:
-    """Under _HEAD; the effect size if wanted; before, after and the number of pairs."""
+    """Under `_head`; the effect size if wanted; before, after and the number of pairs."""
     change = Interval.of(record, "difference")
-    show, _ = unit_of(comparison, measure)
-    level = percent if is_share(comparison, measure) else number
+    show = shown_as(comparison, measure)
+    side = percent if is_share(comparison, measure) else number
     cells = [
-        record.get("reading", DASH),
+        recorded(record.get("reading", DASH)),
         show(change.value),
         bounds(change, show),
         probability(change.p),
@@ -225,4 +255,4 @@ def _cells(
     if effect:
         is_score = measure == "judge"
         cells.append(signed(record["standardised"]) if is_score else odds(record["odds_ratio"]))
-    return [*cells, level(record["before"]), level(record["after"]), count(change.n)]
+    return [*cells, side(record["before"]), side(record["after"]), count(change.n)]

@@ -8,13 +8,21 @@ from vcjax.report.comparison.wording import (
     SUBJECTS,
     language,
     of_languages,
+    run_in,
+    shown_as,
     size,
-    unit_of,
+    with_unit,
 )
-from vcjax.report.formats import bounds, count, listed, probability
+from vcjax.report.formats import bounds, capitalised, count, level, listed, probability
+from vcjax.report.messages import commas, message, recorded, together, tr
 from vcjax.report.page import Block, Notice, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import MINIMUM_PAIRS, TOO_FEW
+
+_FAMILIES = {
+    "languages": message("{n} changes by language and in all languages"),
+    "domains": message("{n} changes by domain, in each language and in all of them"),
+}
 
 
 def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
@@ -22,56 +30,63 @@ def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
     lines = [f"{run['name']}: {text}" for run in comparison["runs"] for text in run["problems"]]
     lines += comparison["notes"]
     for name, lang, measure, record in of_languages(comparison):
-        subject = SUBJECTS[measure].lower()
-        lines.append(f"{name}, {language(lang)}: {sentence(comparison, subject, measure, record)}")
+        stated = sentence(comparison, SUBJECTS[measure].lower(), measure, record)
+        lines.append(f"{run_in(name, lang)}: {stated}")
     return lines
 
 
 def verdict(comparison: Mapping[str, Any]) -> list[Block]:
-    level = f"{comparison['confidence']:.0%}"
     families = comparison["families"]
     blocks: list[Block] = [
         Text(
-            "Read from the paired differences alone. The words “higher” and “lower” follow p "
-            f"corrected by Holm's method: {_families(families)}. Where nothing changed, all of the "
-            f"report is without these words with a probability of {level} or more. Every interval "
-            "is by itself."
+            tr(
+                "Read from the paired differences alone. The words “higher” and “lower” follow p "
+                "corrected by Holm's method: {families}. Where nothing changed, all of the report "
+                "is without these words with a probability of {confidence} or more. Every interval "
+                "is by itself.",
+                families=_families(families),
+                confidence=level(comparison["confidence"]),
+            )
         )
     ]
     for name, lang, measure, record in of_languages(comparison):
-        subject = SUBJECTS[measure]
-        title = f"{name}, {language(lang)}, {'judge' if measure == 'judge' else 'rule checks'}"
-        text = sentence(comparison, subject, measure, record) + "."
-        if measure == "judge":
-            text += _unscored(comparison, record)
-        read = record["reading"]
-        blocks.append(Notice(f"{title}: {read}", text, TONES[read]))
-    if not families:
-        blocks.append(
-            Notice("The judge gave every answer the same score: nothing can be compared", "")
+        scored = measure == "judge"
+        what = commas(run_in(name, lang), tr("judge" if scored else "rule checks"))
+        title = tr("{subject}: {finding}", subject=what, finding=recorded(record["reading"]))
+        stated = sentence(comparison, tr(SUBJECTS[measure]), measure, record)
+        text = together(
+            tr("{sentence}.", sentence=stated), _unscored(comparison, record) if scored else ""
         )
+        blocks.append(Notice(title, text, TONES[record["reading"]]))
+    if not families:
+        nothing = tr("The judge gave every answer the same score: nothing can be compared")
+        blocks.append(Notice(nothing, ""))
     if (changed := _changed_domains(comparison)) is not None:
         blocks.append(Text(changed))
     if len(comparison["runs"]) > 2:
         first = comparison["runs"][0]["name"]
         blocks.append(
             Text(
-                f"Each run is compared with {first} alone. Two others that differ from it in other "
-                "ways aren't thereby different from one another: nothing here ranks them. Name one "
-                "of them first to compare it with the rest."
+                tr(
+                    "Each run is compared with {first} alone. Two others that differ from it in "
+                    "other ways aren't thereby different from one another: nothing here ranks "
+                    "them. Name one of them first to compare it with the rest.",
+                    first=first,
+                )
             )
         )
     return blocks
 
 
 def _families(families: Mapping[str, Any]) -> str:
-    what = {
-        "languages": "changes by language and in all languages",
-        "domains": "changes by domain, in each language and in all of them",
-    }
-    parts = [f"{count(own['tests'])} {what[name]}" for name, own in families.items()]
-    shared = ", which have half of the rate of false alarms each" if len(parts) > 1 else ""
-    return listed(parts) + shared if parts else "none were tested"
+    parts = [tr(_FAMILIES[name], n=count(own["tests"])) for name, own in families.items()]
+    if not parts:
+        return tr("none were tested")
+    if len(parts) == 1:
+        return parts[0]
+    return tr(
+        "{families}, which have half of the rate of false alarms each", families=listed(parts)
+    )
 
 
 def sentence(
@@ -79,34 +94,45 @@ def sentence(
 ) -> str:
     difference, read = Interval.of(record, "difference"), record["reading"]
     if read == TOO_FEW:
-        return (
-            f"{subject}: {read} ({count(difference.n)} questions have a value in both runs; at "
-            f"least {MINIMUM_PAIRS} are needed)"
+        return tr(
+            "{subject}: {reading} ({n} questions have a value in both runs; at least {least} are "
+            "needed)",
+            subject=subject,
+            reading=recorded(read),
+            n=count(difference.n),
+            least=MINIMUM_PAIRS,
         )
-    show, unit = unit_of(comparison, measure)
-    least = record["detectable"]
-    found = (
-        f"a change of {size(comparison, measure, least)}{unit} would have been found"
-        if least is not None
-        else "no change, however large, would have been found"
-    )
-    return (
-        f"{subject}: {read} ({show(difference.value)}{unit}, {comparison['confidence']:.0%} "
-        f"interval {bounds(difference, show)}, corrected p "
-        f"{probability(record['p_corrected'])}; with a probability of {comparison['power']:.0%} "
-        f"{found})"
+    show, least = shown_as(comparison, measure), record["detectable"]
+    if least is None:
+        found = tr("no change, however large, would have been found")
+    else:
+        change = with_unit(comparison, measure, size(comparison, measure, least))
+        found = tr("a change of {change} would have been found", change=change)
+    return tr(
+        "{subject}: {reading} ({difference}, {confidence} interval {interval}, corrected p {p}; "
+        "with a probability of {power} {found})",
+        subject=subject,
+        reading=recorded(read),
+        difference=with_unit(comparison, measure, show(difference.value)),
+        confidence=level(comparison["confidence"]),
+        interval=bounds(difference, show),
+        p=probability(record["p_corrected"]),
+        power=level(comparison["power"]),
+        found=found,
     )
 
 
 def _unscored(comparison: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     if not record["unpaired"] or record["unscored_against"] is None:
         return ""
-    show, _ = unit_of(comparison, "judge")
-    worst, best = (show(record[f"unscored_{side}"]) for side in ("against", "for"))
-    return (
-        f" {count(record['unpaired'])} questions lack a score in one run or both and are left out: "
-        f"were all of these scored as badly as can be for this run, the difference would be "
-        f"{worst}, and as well as can be, {best}."
+    show = shown_as(comparison, "judge")
+    return tr(
+        "{n} questions lack a score in one run or both and are left out: were all of these scored "
+        "as badly as can be for this run, the difference would be {worst}, and as well as can be, "
+        "{best}.",
+        n=count(record["unpaired"]),
+        worst=show(record["unscored_against"]),
+        best=show(record["unscored_for"]),
     )
 
 
@@ -121,7 +147,14 @@ def _changed_domains(comparison: Mapping[str, Any]) -> str | None:
                 for measure in comparison["measures"]:
                     read = parts[measure].get("reading")
                     if read in ("higher", "lower"):
-                        found.append(f"{domain} ({name}, {language(lang)}: {read})")
+                        change = tr(
+                            "{domain} ({run}, {language}: {reading})",
+                            domain=capitalised(domain),
+                            run=name,
+                            language=language(lang),
+                            reading=recorded(read),
+                        )
+                        found.append(change)
     if not found:
-        return "By domain: no clear change in any."
-    return f"By domain: {listed(found)}."
+        return tr("By domain: no clear change in any.")
+    return tr("By domain: {changes}.", changes=listed(found))

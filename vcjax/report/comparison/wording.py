@@ -5,10 +5,14 @@ from typing import Any
 
 from vcjax.evaluation.comparison.differences import ALL
 from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
-from vcjax.report.formats import DASH, language_name, number, points, signed
+from vcjax.report.formats import DASH, language_name, number, points, signed, with_bounds
+from vcjax.report.messages import commas, message, tr
 from vcjax.stats.intervals import Interval
 
-SUBJECTS = {"judge": "Mean score", "all_checks": "Answers that pass every rule check"}
+SUBJECTS = {
+    "judge": message("Mean score"),
+    "all_checks": message("Answers that pass every rule check"),
+}
 
 
 def of_languages(
@@ -31,20 +35,34 @@ def languages_of(own: Mapping[str, Any]) -> list[str]:
 
 def language(lang: str) -> str:
     if lang == ANY_LANGUAGE:
-        return "all questions"
-    return "all languages" if lang == ALL else language_name(lang)
+        return tr("all questions")
+    return tr("all languages") if lang == ALL else language_name(lang)
 
 
-def unit_of(comparison: Mapping[str, Any], measure: str) -> tuple[Any, str]:
-    return (points, " points") if is_share(comparison, measure) else (signed, "")
+def run_in(name: str, lang: str) -> str:
+    """`aligned, Chinese`."""
+    return commas(name, language(lang))
+
+
+def shown_as(comparison: Mapping[str, Any], measure: str) -> Any:
+    """What formats a difference."""
+    return points if is_share(comparison, measure) else signed
+
+
+def with_unit(comparison: Mapping[str, Any], measure: str, change: str) -> str:
+    """`+3.0 points`, or a difference of scores as it is."""
+    return tr("{change} points", change=change) if is_share(comparison, measure) else change
 
 
 def is_share(comparison: Mapping[str, Any], measure: str) -> bool:
     return measure != "judge" or comparison["scale"] == [0, 1]
 
 
-def in_points(comparison: Mapping[str, Any], measure: str) -> str:
-    return ", in percentage points" if is_share(comparison, measure) else ""
+def captioned(comparison: Mapping[str, Any], measure: str, title: str) -> str:
+    """A caption that names the unit of shares."""
+    if is_share(comparison, measure):
+        return tr("{title}, in percentage points.", title=title)
+    return tr("{title}.", title=title)
 
 
 def size(comparison: Mapping[str, Any], measure: str, value: float | None) -> str:
@@ -57,4 +75,4 @@ def odds(record: Mapping[str, Any]) -> str:
     if record["ratio"] is None:
         return "∞" if record["n"] else DASH
     bounds_ = Interval.of({**record, "n": record["n"]}, "ratio")
-    return bounds_.text(number, "{} ({} to {})")
+    return with_bounds(bounds_, number)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.formats import capitalised, count, language_name, percent
+from vcjax.report.formats import capitalised, count, language_name, level, percent
 from vcjax.report.measures.tables import rate_text, table_blocks
+from vcjax.report.messages import tr
 from vcjax.report.page import Block, Section, Table, Text
 
 
@@ -17,11 +18,14 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
     ]
     blocks: list[Block] = [
         Text(
-            "The model is shown each question with its options under letters; its answer is the "
-            "letter that it finds the most probable. Nothing is sampled and no judge takes part. "
-            f"Intervals are exact, at {confidence:.0%}."
+            tr(
+                "The model is shown each question with its options under letters; its answer is "
+                "the letter that it finds the most probable. Nothing is sampled and no judge takes "
+                "part. Intervals are exact, at {confidence}.",
+                confidence=level(confidence),
+            )
         ),
-        Table("Accuracy by language.", ("Language", "Right", "By guessing"), rows),
+        Table(tr("Accuracy by language."), (tr("Language"), tr("Right"), tr("By guessing")), rows),
     ]
     for code, own in languages.items():
         cells = {
@@ -31,15 +35,17 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
             rows = [
                 (capitalised(category), rate_text(record)) for category, record in cells.items()
             ]
-            caption = f"Accuracy by category, {language_name(code)}."
-            blocks += table_blocks(Table(caption, ("Category", "Right"), rows))
+            caption = tr("Accuracy by category, {language}.", language=language_name(code))
+            blocks += table_blocks(Table(caption, (tr("Category"), tr("Right")), rows))
         letters = [
             (letter, count(each["chosen"]), count(each["right"]))
             for letter, each in own["letters"].items()
         ]
-        caption = (
-            f"How often each letter is chosen and how often it is right, {language_name(code)}: a "
-            "model that knows nothing often prefers a letter."
+        caption = tr(
+            "How often each letter is chosen and how often it is right, {language}: a model that "
+            "knows nothing often prefers a letter.",
+            language=language_name(code),
         )
-        blocks += table_blocks(Table(caption, ("Letter", "Chosen", "Right"), letters))
-    return Section("choice", "Multiple choice", blocks)
+        head = (tr("Letter"), tr("Chosen"), tr("Right"))
+        blocks += table_blocks(Table(caption, head, letters))
+    return Section("choice", tr("Multiple choice"), blocks)

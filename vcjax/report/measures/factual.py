@@ -3,12 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.formats import capitalised, count, language_name, listed, number, percent
-from vcjax.report.measures.tables import rate_text, table_blocks
+from vcjax.report.formats import (
+    count,
+    k_of_n,
+    language_name,
+    level,
+    listed,
+    number,
+    percent,
+    with_bounds,
+)
+from vcjax.report.measures.tables import rate_text, table_blocks, with_reason
+from vcjax.report.messages import commas, message, together, tr
 from vcjax.report.page import Block, Notice, Section, Table, Text
 from vcjax.stats.intervals import Interval
 
-_CLASSES = ("supported", "contradicted", "unverifiable")
+_CLASSES = (message("supported"), message("contradicted"), message("unverifiable"))
 _LISTED = 20
 """Answers that the page lists; summary.json has all."""
 
@@ -18,56 +28,67 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
     documents = part["documents"]
     blocks: list[Block] = [
         Text(
-            "The judge lists what an answer claims about the world, then reads each claim beside "
-            f"the {count(part['shown'])} passages that a search finds for it among "
-            f"{count(documents['files'])} documents, and says whether these support it, contradict "
-            "it or do neither. Unverifiable is not wrong: it is what these documents don't decide."
+            tr(
+                "The judge lists what an answer claims about the world, then reads each claim "
+                "beside the {passages} passages that a search finds for it among {documents} "
+                "documents, and says whether these support it, contradict it or do neither. "
+                "Unverifiable is not wrong: it is what these documents don't decide.",
+                passages=count(part["shown"]),
+                documents=count(documents["files"]),
+            )
         )
     ]
     if documents["shipped"]:
-        text = (
+        text = tr(
             "No folder of documents was named, so that the few shipped ones were searched. They "
             "are there to test the judge and say next to nothing about the questions."
         )
-        blocks.append(Notice("The documents are the shipped ones.", text, "warning"))
+        blocks.append(Notice(tr("The documents are the shipped ones."), text, "warning"))
     blocks += [
         *_shares(part),
         *_unscored(part),
         *_strong(part),
         *_planted(part),
         Text(
-            f"Intervals are at {confidence:.0%}. Those of the shares count the claims of one "
-            "answer as alike; the others are exact."
+            tr(
+                "Intervals are at {confidence}. Those of the shares count the claims of one answer "
+                "as alike; the others are exact.",
+                confidence=level(confidence),
+            )
         ),
     ]
-    return Section("factual", "Factual care", blocks)
+    return Section("factual", tr("Factual care"), blocks)
 
 
 def _shares(part: Mapping[str, Any]) -> list[Block]:
     rows = [
         (
-            f"{language_name(code)}, {label}",
-            Interval.of(own["classes"][label], "share").text(percent, "{} ({} to {})"),
-            f"{count(own['classes'][label]['k'])} of {count(own['claims'])}",
+            commas(language_name(code), tr(label)),
+            with_bounds(Interval.of(own["classes"][label], "share"), percent),
+            k_of_n(own["classes"][label]["k"], own["claims"]),
             count(own["answers"]),
             count(own["without"]),
         )
         for code, own in part["languages"].items()
         for label in _CLASSES
     ]
-    head = ("Claims", "Share", "Number", "Answers", "Of these, without a claim")
-    return table_blocks(Table("Claims of the answers, by what the documents say.", head, rows))
+    head = (
+        tr("Claims"),
+        tr("Share"),
+        tr("Number"),
+        tr("Answers"),
+        tr("Of these, without a claim"),
+    )
+    return table_blocks(Table(tr("Claims of the answers, by what the documents say."), head, rows))
 
 
 def _unscored(part: Mapping[str, Any]) -> list[Block]:
     texts = {
-        "answers": "Answers whose claims the judge didn't list, which are left out",
-        "claims": "Claims that got no verdict, which are left out",
+        "answers": message("Answers whose claims the judge didn't list, which are left out: {k}."),
+        "claims": message("Claims that got no verdict, which are left out: {k}."),
     }
     return [
-        Text(
-            f"{text}: {listed(f'{count(k)} ({why})' for why, k in part['unscored'][name].items())}."
-        )
+        Text(tr(text, k=listed(with_reason(k, why) for why, k in part["unscored"][name].items())))
         for name, text in texts.items()
         if part["unscored"][name]
     ]
@@ -78,61 +99,77 @@ def _strong(part: Mapping[str, Any]) -> list[Block]:
     rows = [
         (language_name(code), rate_text(record)) for code, record in part["strong_answers"].items()
     ]
-    caption = (
-        f"Strong values, wrong facts: answers with a score of {least} or more, and claims that "
-        "were checked, of which a document contradicts at least one."
+    caption = tr(
+        "Strong values, wrong facts: answers with a score of {least} or more, and claims that "
+        "were checked, of which a document contradicts at least one.",
+        least=least,
     )
-    blocks: list[Block] = [Table(caption, ("Language", "Share of such answers"), rows)]
+    blocks: list[Block] = [Table(caption, (tr("Language"), tr("Share of such answers")), rows)]
     found = part["listed"]
     if not found:
-        return [*blocks, Text("There is no such answer.")]
+        return [*blocks, Text(tr("There is no such answer."))]
     lines = [
         (
             answer["id"],
             number(answer["score"], 1),
             claim["claim"],
-            f"{claim['reason']} ({listed(claim['documents'])})",
+            tr(
+                "{reason} ({documents})",
+                reason=claim["reason"],
+                documents=listed(claim["documents"]),
+            ),
         )
         for answer in found[:_LISTED]
         for claim in answer["claims"]
     ]
-    caption = "The contradicted claims of these answers, and the judge's reason."
+    caption = tr("The contradicted claims of these answers, and the judge's reason.")
     if len(found) > _LISTED:
-        caption += f" The first {_LISTED} of {count(len(found))} answers; summary.json has all."
-    head = ("Answer", "Score", "Claim", "Reason, and the documents shown")
+        more = tr(
+            "The first {n} of {total} answers; summary.json has all.",
+            n=_LISTED,
+            total=count(len(found)),
+        )
+        caption = together(caption, more)
+    head = (tr("Answer"), tr("Score"), tr("Claim"), tr("Reason, and the documents shown"))
     return [*blocks, Table(caption, head, lines, labels=4)]
 
 
 def _planted(part: Mapping[str, Any]) -> list[Block]:
     planted = part["planted"]
     rows = [
-        (f"{language_name(code)}, {label}", rate_text(own[label]))
+        (commas(language_name(code), tr(label)), rate_text(own[label]))
         for code, own in planted["labels"].items()
         for label in _CLASSES
     ]
     found = listed(
-        f"{rate_text(record)} in {language_name(code)}"
+        tr("{rate} in {language}", rate=rate_text(record), language=language_name(code))
         for code, record in planted["search"].items()
     )
     low = [
-        f"{language_name(code)}, {label}"
+        commas(language_name(code), tr(label))
         for code, own in planted["labels"].items()
         for label in _CLASSES
         if (own[label]["rate"] or 0.0) <= 1 / len(_CLASSES)
     ]
     blocks: list[Block] = [
         Table(
-            "How far this can be trusted: shipped claims of which the answer is known, and the "
-            "share to which the judge gives it.",
-            ("Claims", "Recall"),
+            tr(
+                "How far this can be trusted: shipped claims of which the answer is known, and the "
+                "share to which the judge gives it."
+            ),
+            (tr("Claims"), tr("Recall")),
             rows,
         ),
         Text(
-            f"The search alone, without a judge: a document that decides the claim is among the "
-            f"{count(part['shown'])} passages shown for {found}."
+            tr(
+                "The search alone, without a judge: a document that decides the claim is among the "
+                "{passages} passages shown for {found}.",
+                passages=count(part["shown"]),
+                found=found,
+            )
         ),
     ]
     if low:
-        text = f"It finds no more than guessing would of: {capitalised(listed(low))}."
-        blocks.insert(0, Notice("The judge can't check claims.", text, "warning"))
+        text = tr("It finds no more than guessing would of: {claims}.", claims=listed(low))
+        blocks.insert(0, Notice(tr("The judge can't check claims."), text, "warning"))
     return blocks

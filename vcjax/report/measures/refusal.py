@@ -3,33 +3,55 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.formats import capitalised, count, language_name, listed, number, percent
+from vcjax.report.formats import count, language_name, level, listed, number, percent, with_bounds
 from vcjax.report.measures.tables import (
-    TEST_HEAD,
     correction_text,
     rate_text,
     table_blocks,
     test_cells,
+    test_head,
     unscored_text,
 )
+from vcjax.report.messages import commas, message, tr
 from vcjax.report.page import Block, Section, Table, Text
 from vcjax.stats.intervals import Interval
 
-_SETS = {"benign": "Benign", "harmful": "Harmful"}
-_VERDICTS = {"answered": "Answered", "partly": "Partly", "refused": "Refused"}
-_FAILED = {"benign": "refused", "harmful": "answered in full"}
+_SETS = {"benign": message("Benign"), "harmful": message("Harmful")}
+_VERDICTS = {
+    "answered": message("answered"),
+    "partly": message("partly"),
+    "refused": message("refused"),
+}
+_FAILED = {"benign": message("Refused"), "harmful": message("Answered in full")}
+_TABLES = {
+    "benign": message("Benign questions, by the judge."),
+    "harmful": message("Harmful questions, by the judge."),
+}
+_BOUNDS = {
+    "benign": message(
+        "Whatever these are, the share that is refused in {language} is between {low} and {high}."
+    ),
+    "harmful": message(
+        "Whatever these are, the share that is answered in full in {language} is between {low} and "
+        "{high}."
+    ),
+}
+_KAPPAS = {
+    "benign": message("{kappa} on benign questions"),
+    "harmful": message("{kappa} on harmful questions"),
+}
 
 
 def section(part: Mapping[str, Any], confidence: float) -> Section:
     """See `vcjax.evaluation.measures.refusal.Refusal.run`."""
     if part["judged"]:
-        lead = (
+        lead = tr(
             "A judge, who isn't told which set a question is of, says of each answer whether it "
             "does what was asked, a part of it, or nothing of it. A benign question that is "
             "refused is refused too much; a harmful request that is answered in full, too little."
         )
     else:
-        lead = (
+        lead = tr(
             "No judge took part. There is only the rule that matches phrases of refusal, which is "
             "known to err: an answer may refuse without such a phrase, and answer with one."
         )
@@ -38,15 +60,15 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
         blocks += [*_verdicts(part), *_confusion(part, confidence)]
     else:
         rows = [
-            (f"{_SETS[name]}, {language_name(code)}", rate_text(own["rule"]))
+            (commas(tr(_SETS[name]), language_name(code)), rate_text(own["rule"]))
             for name, each in part["sets"].items()
             for code, own in each["languages"].items()
         ]
-        caption = "Answers in which the rule finds a refusal."
-        blocks.append(Table(caption, ("Questions", "Share of answers"), rows))
+        caption = tr("Answers in which the rule finds a refusal.")
+        blocks.append(Table(caption, (tr("Questions"), tr("Share of answers")), rows))
     if part["tests"]:
         blocks += [Text(correction_text(len(part["tests"]), confidence)), *_tests(part, confidence)]
-    return Section("refusal", "Refusals", blocks)
+    return Section("refusal", tr("Refusals"), blocks)
 
 
 def _verdicts(part: Mapping[str, Any]) -> list[Block]:
@@ -61,16 +83,25 @@ def _verdicts(part: Mapping[str, Any]) -> list[Block]:
             )
             for code, own in each["languages"].items()
         ]
-        head = ("Language", capitalised(_FAILED[name]), "In part", "The rule finds a refusal")
-        blocks += table_blocks(Table(f"{_SETS[name]} questions, by the judge.", head, rows))
+        head = (
+            tr("Language"),
+            tr(_FAILED[name]),
+            tr("In part"),
+            tr("The rule finds a refusal"),
+        )
+        blocks += table_blocks(Table(tr(_TABLES[name]), head, rows))
         for code, own in each["languages"].items():
             if own["unscored"]:
                 low, high = own["failed_at_least"], own["failed_at_most"]
                 blocks += [
                     *unscored_text(own["unscored"]),
                     Text(
-                        f"Whatever these are, the share that is {_FAILED[name]} in "
-                        f"{language_name(code)} is between {percent(low)} and {percent(high)}."
+                        tr(
+                            _BOUNDS[name],
+                            language=language_name(code),
+                            low=percent(low),
+                            high=percent(high),
+                        )
                     ),
                 ]
     return blocks
@@ -79,7 +110,7 @@ def _verdicts(part: Mapping[str, Any]) -> list[Block]:
 def _confusion(part: Mapping[str, Any], confidence: float) -> list[Block]:
     rows = [
         (
-            f"{_SETS[name]}, {label.lower()}",
+            commas(tr(_SETS[name]), tr(label)),
             count(each["confusion"][verdict]["rule"]),
             count(each["confusion"][verdict]["no_rule"]),
         )
@@ -87,34 +118,39 @@ def _confusion(part: Mapping[str, Any], confidence: float) -> list[Block]:
         for verdict, label in _VERDICTS.items()
     ]
     kappas = listed(
-        f"{Interval.of(each['kappa'], 'kappa').text(number, '{} ({} to {})')} on {name} questions"
+        tr(_KAPPAS[name], kappa=with_bounds(Interval.of(each["kappa"], "kappa"), number))
         for name, each in part["sets"].items()
     )
-    caption = "What matching phrases finds, by the judge's verdict: numbers of answers."
-    return [
-        Table(caption, ("Verdict", "The rule: refusal", "The rule: none"), rows),
-        Text(
-            f"Cohen's kappa of judge and rule, on refused or not, with {confidence:.0%} "
-            f"intervals: {kappas}."
-        ),
-    ]
+    caption = tr("What matching phrases finds, by the judge's verdict: numbers of answers.")
+    head = (tr("Verdict"), tr("The rule: refusal"), tr("The rule: none"))
+    text = tr(
+        "Cohen's kappa of judge and rule, on refused or not, with {confidence} intervals: "
+        "{kappas}.",
+        confidence=level(confidence),
+        kappas=kappas,
+    )
+    return [Table(caption, head, rows), Text(text)]
 
 
 def _tests(part: Mapping[str, Any], confidence: float) -> list[Block]:
     blocks: list[Block] = []
     codes = list(next(iter(part["sets"].values()))["languages"])
-    failing = "that the judge finds failed" if part["judged"] else "that fails by the rule"
+    sides = " − ".join(map(language_name, reversed(codes)))
     captions = {
-        "gap": f"Share {failing}, in percentage points: "
-        + (" less ".join(map(language_name, reversed(codes))) + "."),
-        "rule": "Share of refusals, in percentage points: by the rule less by the judge.",
+        "gap": tr(
+            "Share that the judge finds failed, in percentage points: {sides}."
+            if part["judged"]
+            else "Share that fails by the rule, in percentage points: {sides}.",
+            sides=sides,
+        ),
+        "rule": tr("Share of refusals, in percentage points: by the rule less by the judge."),
     }
     for kind, caption in captions.items():
         rows = [
-            (_SETS[name.partition("/")[2]], *test_cells(record, confidence, share=True))
+            (tr(_SETS[name.partition("/")[2]]), *test_cells(record, confidence, share=True))
             for name, record in part["tests"].items()
             if name.startswith(f"{kind}/")
         ]
         if rows:
-            blocks += table_blocks(Table(caption, ("Questions", *TEST_HEAD), rows, labels=2))
+            blocks += table_blocks(Table(caption, (tr("Questions"), *test_head()), rows, labels=2))
     return blocks

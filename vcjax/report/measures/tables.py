@@ -3,12 +3,28 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vcjax.report.formats import bounds, count, listed, number, percent, points, probability, signed
+from vcjax.report.formats import (
+    bounds,
+    count,
+    k_of_n,
+    level,
+    listed,
+    number,
+    percent,
+    points,
+    probability,
+    signed,
+    with_bounds,
+)
+from vcjax.report.messages import commas, recorded, tr
 from vcjax.report.page import Block, Table, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import NO_CHANGE, reading
 
-TEST_HEAD = ("Reading", "Difference", "Interval", "p")
+
+def test_head() -> tuple[str, ...]:
+    """Above the cells of a test; see `test_cells`."""
+    return tr("Reading"), tr("Difference"), tr("Interval"), "p"
 
 
 def table_blocks(table: Table) -> list[Block]:
@@ -22,42 +38,46 @@ def table_blocks(table: Table) -> list[Block]:
         return [table]
     kept = [index for index in range(len(table.head)) if index not in same]
     facts = listed(f"{_uncapitalised(table.head[index])} {table.rows[0][index]}" for index in same)
+    text = tr("Alike in every row of the next table: {facts}.", facts=facts)
     thinned = Table(
         table.caption,
         [table.head[index] for index in kept],
         [[row[index] for index in kept] for row in table.rows],
         labels=sum(index < table.labels for index in kept),
     )
-    return [Text(f"Alike in every row of the next table: {facts}."), thinned]
+    return [Text(text), thinned]
 
 
 def test_cells(record: Mapping[str, Any], confidence: float, *, share: bool) -> tuple[str, ...]:
-    """Cells of a test, under TEST_HEAD; p is the corrected one, shares are in points."""
+    """Cells of a test, under `test_head`; p is the corrected one, shares are in points."""
     change, show = Interval.of(record, "difference"), points if share else signed
     word = reading(change, record["corrected"], confidence)
     if word == NO_CHANGE:
         word = "no clear difference"
-    return word, show(change.value), bounds(change, show), probability(record["corrected"])
+    p = probability(record["corrected"])
+    return recorded(word), show(change.value), bounds(change, show), p
 
 
 def rate_text(record: Mapping[str, Any]) -> str:
     """`k of n, 12% (5% to 22%)` of a record of `rate_record`."""
-    rate = Interval.of(record, "rate").text(percent, "{} ({} to {})")
-    return f"{rate}, {count(record['k'])} of {count(record['n'])}"
+    rate = with_bounds(Interval.of(record, "rate"), percent)
+    return commas(rate, k_of_n(record["k"], record["n"]))
 
 
 def value_text(interval: Interval, *, share: bool) -> str:
     """A mean of scores, or a rate, with its interval."""
-    return interval.text(percent if share else number, "{} ({} to {})")
+    return with_bounds(interval, percent if share else number)
 
 
 def correction_text(tests: int, confidence: float) -> str:
     """How the words follow from the numbers."""
-    return (
-        f"Intervals are at {confidence:.0%}, each by itself, and hold however the values are "
+    return tr(
+        "Intervals are at {confidence}, each by itself, and hold however the values are "
         "distributed. p is of a test that swaps the two sides at random, corrected (Holm) for all "
-        f"tests of all measures in this report, {count(tests)} of them here. “Higher” and “lower” "
-        "follow p, also where the interval, which is wider, includes zero."
+        "tests of all measures in this report, {tests} of them here. “Higher” and “lower” "
+        "follow p, also where the interval, which is wider, includes zero.",
+        confidence=level(confidence),
+        tests=count(tests),
     )
 
 
@@ -65,8 +85,13 @@ def unscored_text(reasons: Mapping[str, int]) -> Sequence[Block]:
     """A sentence on the answers without a value; nothing where there are none."""
     if not reasons:
         return ()
-    parts = listed(f"{count(number)} ({reason})" for reason, number in reasons.items())
-    return (Text(f"Answers without a value, which are left out: {parts}."),)
+    parts = listed(with_reason(n, reason) for reason, n in reasons.items())
+    return (Text(tr("Answers without a value, which are left out: {parts}.", parts=parts)),)
+
+
+def with_reason(n: int, reason: str) -> str:
+    """`3 (malformed)`."""
+    return tr("{n} ({reason})", n=count(n), reason=recorded(reason))
 
 
 def _uncapitalised(head: str) -> str:

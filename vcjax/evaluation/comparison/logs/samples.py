@@ -191,9 +191,9 @@ def _record(
     unscored = next(filter(None, reasons), "no score")
     return {
         "id": first.id,
-        "parallel_id": _field(first, options.parallel, "parallel", path) or first.id,
-        "domain": _field(first, options.domain, "domain", path) or first.group,
-        "lang": _field(first, options.language, "language", path) or ANY_LANGUAGE,
+        "parallel_id": _field(first, options.parallel, "parallel_field", path) or first.id,
+        "domain": _field(first, options.domain, "domain_field", path) or first.group,
+        "lang": _field(first, options.language, "language_field", path) or ANY_LANGUAGE,
         "question": first.question,
         "answer": first.answer,
         "judge": judge,

@@ -1,0 +1,167 @@
+"""The words of a report in the language that its reader chose.
+
+    with written_in("zh"):
+        tr("{n} of {total} answers", n="3", total="12")      # 12 个回答中的 3 个
+
+The code has the English sentence, which is also its key in `catalogues/zh/`: lists of `en` and `zh`
+in YAML, a file for each part of the report. Whoever changes a sentence changes its key, and
+`tests/report/test_messages.py` then asks for the new Chinese; it finds the sentences by their calls
+of `tr` and `message`, so that these get literals. A sentence without Chinese is shown in English: a
+report that lacks a translation is better than none.
+
+The catalogue works as gettext's does, but isn't: Python's gettext reads only compiled files, which
+would need a step of the build or binaries in the repository, and what reads the text form isn't in
+the standard library. YAML needs neither.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import get_args
+
+import yaml
+
+from vcjax.core.errors import UserError, suggest
+from vcjax.text.language import Language
+
+_CATALOGUES = files("vcjax.report") / "catalogues"
+_FIELD = re.compile(r"\\{(\w+)\\}")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The language of a report, and what this language calls the identifiers of the charter."""
+
+    language: Language = "en"
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+_READER: ContextVar[_Reader] = ContextVar("reader", default=_Reader())  # noqa: B039 (frozen)
+
+
+@contextmanager
+def written_in(
+    language: Language, names: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[None]:
+    """What is written inside is in this language.
+
+    Args:
+      names: of the domains, by id and language, as `summary.json` has them of its charter.
+    """
+    own = {id: by[language] for id, by in (names or {}).items() if language in by}
+    token = _READER.set(_Reader(language, own))
+    try:
+        yield
+    finally:
+        _READER.reset(token)
+
+
+def check_language(language: str, where: str) -> None:
+    """Raises a UserError that names `where` unless reports can be written in this language."""
+    known = get_args(Language)
+    if language not in known:
+        raise UserError(
+            f"{where}: no report is written in {language!r}{suggest(language, known)}; "
+            f"one of {', '.join(known)}"
+        )
+
+
+def language() -> Language:
+    """The language that is written now."""
+    return _READER.get().language
+
+
+def tr(english: str, **values: object) -> str:
+    """The sentence in the language that is written now, with `{name}` replaced by the value."""
+    template = catalogue(language()).get(english, english)
+    return template.format(**values) if values else template
+
+
+def message(english: str) -> str:
+    """Marks a constant that `tr` gets later, so that the test finds it."""
+    return english
+
+
+def identifier(name: str) -> str:
+    """`ethnic_relations` as the language that is written now calls it: by the charter's own name,
+    or by its words, `Ethnic relations`, as the catalogue has them. English keeps the words, by
+    which the tables of the terminal and of `summary.json` are found again."""
+    if language() != "en" and name in _READER.get().names:
+        return _READER.get().names[name]
+    words = name.replace("_", " ")
+    return tr(words[:1].upper() + words[1:])
+
+
+def recorded(text: str) -> str:
+    """A sentence that a summary has in English, such as what is wrong with a run.
+
+    Its values are in it already, so that it is found by its form: the catalogue's sentence, with
+    anything in the place of a value. Values, and each of several between commas, are sentences of
+    the catalogue too, or stay as they are.
+    """
+    if text in catalogue(language()):
+        return tr(text)
+    for pattern, template in _forms(language()):
+        if (found := pattern.fullmatch(text)) is not None:
+            values = {
+                name: "、".join(map(recorded, value.split(", ")))
+                for name, value in found.groupdict().items()
+            }
+            return template.format(**values)
+    return text
+
+
+def together(*sentences: str) -> str:
+    """Sentences in a row; Chinese has no space between them. Empty ones are left out."""
+    return ("" if language() == "zh" else " ").join(filter(None, sentences))
+
+
+def commas(*parts: str) -> str:
+    """`Chinese, monitored`: what a row or a plot is of."""
+    return ("，" if language() == "zh" else ", ").join(parts)
+
+
+@cache
+def catalogue(language: Language) -> Mapping[str, str]:
+    """Sentences by their English; English itself needs none.
+
+    Raises:
+      ValueError: a sentence is there twice.
+    """
+    found: dict[str, str] = {}
+    if language == "en":
+        return found
+    for file in sorted(each.name for each in (_CATALOGUES / language).iterdir()):
+        own = entries(language, file)
+        if twice := found.keys() & own.keys():
+            raise ValueError(f"{file}: {min(twice)!r} has been translated before")
+        found |= own
+    return found
+
+
+def entries(language: Language, file: str) -> dict[str, str]:
+    """One file of the catalogue. Raises: ValueError, if it has a sentence twice."""
+    text = (_CATALOGUES / language / file).read_text(encoding="utf-8")
+    pairs = [(entry["en"], entry[language]) for entry in yaml.safe_load(text)]
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(english for english, n in Counter(en for en, _ in pairs).items() if n > 1)
+        raise ValueError(f"{file}: {twice!r} is there twice")
+    return found
+
+
+@cache
+def _forms(language: Language) -> list[tuple[re.Pattern[str], str]]:
+    """Sentences of `records.yaml` that have values, as patterns, beside their translations."""
+    if language == "en":
+        return []
+    return [
+        (re.compile(_FIELD.sub(r"(?P<\1>.+?)", re.escape(english)), re.DOTALL), translation)
+        for english, translation in entries(language, "records.yaml").items()
+        if "{" in english
+    ]
