@@ -198,6 +198,7 @@ def _rope(raw: Mapping[str, Any], max_position: int) -> RopeConfig:
         raise UserError("config.json: RoPE parameters per layer type are not supported")
     if raw.get("partial_rotary_factor", scaling.get("partial_rotary_factor", 1.0)) != 1.0:
         raise UserError("config.json: partial_rotary_factor other than 1 is not supported")
+    # Older files call it `type`, and have theta outside of the scaling.
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     theta = _number(scaling, "rope_theta", _number(raw, "rope_theta", 10_000.0))
     needed = {"default": (), "linear": ("factor",)}.get(

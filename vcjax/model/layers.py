@@ -183,6 +183,7 @@ class Block(nnx.Module):
             normal = self.attention_norm(x)
             query, key = self.q(normal, drop_key), self.k(normal, drop_key)
             value = self.v(normal, drop_key)
+            # Before the rotation, which is in `attention`: Qwen3's order.
             if self.q_norm is not None and self.k_norm is not None:
                 query, key = self.q_norm(query), self.k_norm(key)
             query, key = checkpoint_name(query, "query"), checkpoint_name(key, "key")

@@ -169,6 +169,8 @@ class Llama(nnx.Module):
 
     def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:
         """Logits, float32."""
+        # Rounded to the compute dtype before, as transformers' are. Those of the training loss
+        # aren't; see `vcjax.train.cross_entropy`.
         return (hidden @ self.head_matrix().astype(self.dtype).T).astype(jnp.float32)
 
     def head_matrix(self) -> Float[Array, "vocab hidden"]:

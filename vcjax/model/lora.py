@@ -95,6 +95,7 @@ def _merged(node: Any, lora: LoraConfig) -> Any:
     if not isinstance(node, dict):
         return node
     if "codes" in node:
+        # Layer by layer: the axis of layers would count as one of the inputs.
         return jax.vmap(dequantise)(node["codes"], node["scales"])
     rest = {name: _merged(child, lora) for name, child in node.items() if name not in LEAVES}
     if "lora_a" not in node:

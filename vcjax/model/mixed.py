@@ -124,6 +124,8 @@ def embed(
         return rows
     names = (batch,) if isinstance(batch, str) else batch
     others = tuple(name for name in names if name not in both)
+    # First as the look-up leaves them: a device has its columns of all rows of its group. Then as
+    # the layers take them, whole rows: the change is an all-to-all.
     for spec in (PartitionSpec(others or None, length, columns), PartitionSpec(batch, length)):
         rows = jax.lax.with_sharding_constraint(rows, NamedSharding(mesh, spec))
     return rows

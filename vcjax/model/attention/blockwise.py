@@ -78,6 +78,7 @@ def _attended(
     Args:
       mask: the keys that the queries of a block attend to, as `_mask` returns them.
     """
+    # The query heads that share a key head are rows of one matmul, which reads the keys once.
     rows, keys, values = _rows(query, key), key.transpose(0, 2, 3, 1), value.swapaxes(1, 2)
     mixed, norms = [], []
     for start, end in _blocks(query.shape[1]):

@@ -26,7 +26,7 @@ LARGEST_BLOCK = 512
 """Queries and keys in a block, at most; four times as many scores don't fit beside the rest."""
 
 PADDING = -1
-"""Segment of what fills a row up."""
+"""Segment of what fills a row up; the segments of rows are 0 or more."""
 
 
 def splash_attention(
@@ -112,6 +112,7 @@ def _kernel(
 ) -> Any:
     mask: Any = splash.CausalMask((length, length))
     if window is not None:
+        # The kernel counts the tokens on either side of the token itself.
         mask = splash.LocalMask((length, length), (window - 1, 0), offset=0)
     queries, keys = _block(length // parts), _block(length)
     sizes = splash.BlockSizes(
