@@ -191,6 +191,8 @@ class Checkpoints(PreservationPolicy):
 
     def _complete(self, step: int, folder: Path, final: Path) -> None:
         """In the background, in the main process, before a checkpoint is committed."""
+        # First the metrics of these steps: a store that had the checkpoint without them would never
+        # get them, as a run continues from the checkpoint.
         self._spool.push()
         write_json(folder / META, {"step": step, "loss": self._losses[step]})
         local = self._spool.local
@@ -277,7 +279,7 @@ def _completed(folder: Path, complete: Callable[[int, Path, Path], None]) -> typ
 
 
 def _flaw(folder: Path) -> str | None:
-    """`flaw`, of which each process reads its part and all come to the same answer."""
+    """`flaw`, of which each process reads its part and all return the same answer."""
     reason = flaw(folder, _mine)
     if _anywhere(reason is not None):
         return reason or f"{folder}: not as it was saved, by another process's check"

@@ -69,6 +69,7 @@ def _rows_forward(
 
 def _rows_backward(chunk: int, mesh: AnyMesh | None, kept: tuple, cotangent: Array) -> tuple:
     (hidden, head, targets, mask), wanted = kept
+    # By the chain rule, a row's tokens are weighted by the cotangent of the row's loss.
     of = hidden, head, targets, mask, cotangent
     _, d_hidden, d_head = _gradients(*of, chunk, mesh, wanted.head)
     return d_hidden, d_head, None, None
@@ -240,7 +241,7 @@ def _matmul_to_float32(shape: str, left: Array, right: Array, mesh: AnyMesh | No
     """`einsum` whose sums and results are float32, whatever its operands are.
 
     A CPU's operands are converted first: XLA computes in float32 there in any case, and has no
-    bfloat16 matmul with float32 results for the layouts that some small shapes come to.
+    bfloat16 matmul with float32 results for the layouts that some small shapes get.
     """
     platform = jax.default_backend() if mesh is None else platform_of(mesh)
     if platform == "cpu":

@@ -149,6 +149,7 @@ def _train(
             done, trainable, state = resumed
         else:
             done, trainable = 0, _initial(config, model, layout)
+            # Compiled with its shardings, so that no device ever makes a whole state.
             state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(trainable)
         step = make_step(layout, loss, optimizer, schedule, config.microbatches)
 
@@ -163,6 +164,7 @@ def _train(
         guard = SkipGuard(config.max_skipped, earlier, done)
         flops, peak = run_flops(model.config, config), peak_flops(config.dtype)
         batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
+        # A run that was killed after it had stopped early has nothing left but its end.
         left = 0 if evaluation.stopping.stopped is not None else config.steps - done
         first, last = (done + step for step in PROFILED)
         quiet = not is_main_process()

@@ -122,6 +122,7 @@ def log_odds(log_prob: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
     `expm1` keeps what `log1p(-exp)` would round away where p is near 1. A p that is 1 in float32
     is taken as the largest number below it, so that neither value nor gradient is infinite.
     """
+    # The largest float32 below 1 is 1 - epsneg, and its logarithm -epsneg to all digits.
     below = jnp.minimum(log_prob, -jnp.finfo(jnp.float32).epsneg)
     return below - jnp.log(-jnp.expm1(below))
 

@@ -182,6 +182,7 @@ def _decay_and_rates(config: TrainConfig) -> optax.GradientTransformation:
         path = path_of(entries)
         group = group_of(config.groups, path)
         if path[-1] in DECAYED:
+            # Updates point downhill already, so that decay is subtracted from them.
             update = update - config.weight_decay * group.weight_decay * leaf
         return group.learning_rate * update
 
@@ -284,6 +285,7 @@ def by_matrix(inner: optax.GradientTransformation) -> optax.GradientTransformati
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+        # Where `params` has a leaf, the state has a tree: `inner`'s state of that leaf.
         parts = zip(leaves, tree.flatten_up_to(updates), tree.flatten_up_to(state), strict=True)
         directions, states = [], []
         for (entries, leaf), gradient, before in parts:
