@@ -12,7 +12,7 @@
                              v
     requests.Event for each token  -->  requests.Result  -->  text
 
-Given texts are scored without the engine's cache by `scoring.score` and `text.log_likelihood`.
+Given texts are scored without the engine's cache by `scoring.score` and, as texts, by `likelihood`.
 `model_pool.EngineConfig` has the settings that the engines of every run share, and
 `model_pool.ModelPool` keeps several models loaded under one bound of memory.
 """

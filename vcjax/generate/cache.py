@@ -204,6 +204,8 @@ class DecodeState:
     ) -> None:
         """Runs the next chunk of a prompt, which is padded to `max_chunk` tokens or a smaller power
         of two."""
+        # Numbers are passed as arrays, sizes as static arguments: each size is compiled once, and
+        # there are few.
         size = min(_power_of_two(len(chunk), MIN_CHUNK), max_chunk)
         tokens = np.zeros((1, size), np.int32)
         tokens[0, : len(chunk)] = chunk

@@ -112,6 +112,7 @@ class Constraints:
         """
         if isinstance(choices, str) or not choices or not all(choices):
             raise UserError(f"choices must be a list of texts that aren't empty, not {choices!r}")
+        # Each character by its code point, so that none is syntax.
         escaped = ["".join(f"\\x{{{ord(c):x}}}" for c in choice) for choice in choices]
         return self._start("choices", llguidance.LLMatcher.grammar_from_regex("|".join(escaped)))
 
@@ -141,7 +142,7 @@ def _uncompiled(what: str, message: str) -> UserError:
 
 
 def _reason(message: str) -> str:
-    """The line of a message of `llguidance`, or of its regex engine within, that says why."""
+    """The line of a message of `llguidance`, or of its regex engine within, that has the reason."""
     lines = message.strip().splitlines() or [""]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return (errors or lines)[0]

@@ -245,6 +245,7 @@ class Engine:
     def _prefill(self) -> None:
         left = self._step_tokens
         # In the order of admission, and each to its end: the first token of the oldest comes first.
+        # A copy, since a request that fails leaves `running`.
         for state in list(self.scheduler.running.values()):
             while not (state.is_decoding or state.finished) and (left is None or left > 0):
                 with self._on_behalf(state):
@@ -288,6 +289,7 @@ class Engine:
         drawn = self._state.sample(table.batch(), top)
         # The last token of a request need not be run: nothing is drawn after it.
         if any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
+            # A copy, since the table moves on before the devices have read it.
             self._state.decode(self.params, drawn.tokens, table.positions.copy())
         self._steps += 1
         # The transfer waits for the draw alone; the devices run the tokens meanwhile.

@@ -63,7 +63,7 @@ class ModelLayout:
         Raises:
           UserError: they are of another shape.
         """
-        if 0 in params["layers"]:
+        if 0 in params["layers"]:  # unstacked layers have their numbers as names
             if self.form:
                 raise UserError(f"weights {self.form!r}: give stacked parameters")
         else:

@@ -156,6 +156,7 @@ class ModelPool:
           UserError: no such model, or one that doesn't fit.
         """
         if reference not in self._loaded:
+            # Then room: what it takes beside a base that it shares is known once it is loaded.
             self._loaded[reference] = self._load(resolve(reference))
             self._make_room(reference)
         self._loaded.move_to_end(reference)

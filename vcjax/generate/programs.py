@@ -22,7 +22,8 @@ from vcjax.parallel import AnyMesh, sharding
 CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
 """Logical axes of a layer's keys: slots over the copies of the model, heads over its shards."""
 BLOCK_AXES = ("layers", *CACHE_AXES[1:])
-"""The same of the prefix blocks. Every copy of the model needs all blocks."""
+"""The same of the prefix blocks, each [kv_heads, BLOCK, head_dim] as a part of a slot is. Every
+copy of the model needs all blocks, as a prompt may be given to any slot."""
 _LOGITS_AXES = ("batch", "head_dim")
 
 
@@ -56,6 +57,7 @@ def prefill(
             leaf, (slot, 0, 0, 0), (1, leaf.shape[1], window, leaf.shape[3])
         )
 
+    # Padding may reach beyond the window: JAX drops what is written to an index out of bounds.
     positions = start + jnp.arange(tokens.shape[1])[None]
     hidden, row = model.extend(tokens, positions, jax.tree.map(of_slot, cache))
     last = jax.lax.dynamic_slice_in_dim(hidden, number - 1, 1, axis=1)
@@ -108,6 +110,7 @@ def count_prompt(
     counts: Int[Array, "slots vocab"], prompt: Int[Array, " length"], slot: Int[Array, ""]
 ) -> Int[Array, "slots vocab"]:
     """Sets a slot's counts to those of its prompt; ids beyond the vocabulary are padding."""
+    # 1 is bit 0; see `sampling.count`. Set and not added: an id may occur several times.
     row = jnp.zeros_like(counts[0]).at[prompt].set(1, mode="drop")
     return counts.at[slot].set(row)
 
@@ -153,6 +156,7 @@ def load_prefix(
     return _constrain(mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
 
 
+# The cache isn't donated here: XLA reuses memory for results of the same shape alone.
 @partial(jax.jit, static_argnames=("mesh", "context"))
 def resize(mesh: AnyMesh | None, cache: Cache, context: int) -> Cache:
     """The cache with room for `context` tokens in each slot, more or fewer than before."""

@@ -80,7 +80,7 @@ def draw(
     """
     adjusted = adjust(logits, counts, batch)
     highest = jnp.max(adjusted, axis=-1, keepdims=True)
-    greedy = _first(adjusted == highest)
+    greedy = _first(adjusted == highest)  # of equals the lowest id, as `argmax` takes
 
     def drawn() -> Array:
         # The largest logit becomes 0 first: a very low temperature must not make it infinite.
@@ -252,6 +252,8 @@ def _highest_floor(
     passes, without the sort over the vocabulary that costs more on every backend.
     """
 
+    # Weights are from 0 to 1, whose bits are the integer 0x3F800000: 31 halvings leave one pattern,
+    # and no difference of two overflows.
     def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = low + (high - low + 1) // 2

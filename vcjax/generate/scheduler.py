@@ -68,6 +68,7 @@ class RequestState:
                 reason = "stop"
         except ConstraintError:
             reason = "error"
+        # It receives every token, early ones too: a stop string may begin before `min_tokens`.
         if request.stopping is not None and request.stopping.accept(token):
             reason = "stop" if self.generated >= sampling.min_tokens else reason
         if reason is None and self.generated == sampling.max_tokens:
@@ -143,7 +144,8 @@ class SlotTable:
         }
         self._seeds = np.zeros((slots,), np.uint32)
         self._steps = np.zeros((slots,), np.int32)
-        # The vocabulary's size as an id means no bias.
+        # The vocabulary's size as an id means no bias. Every slot has as many entries as a request
+        # may have: another number would be another shape, and another program.
         self._bias_ids = np.full((slots, MAX_BIASES), vocab_size, np.int32)
         self._bias_values = np.zeros((slots, MAX_BIASES), np.float32)
         self._mask = np.full((slots, (vocab_size + 31) // 32), _ALL_ALLOWED, np.uint32)

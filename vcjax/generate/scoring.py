@@ -183,6 +183,7 @@ def score_batch(
         jnp.zeros((room, top), jnp.int32),
         jnp.zeros((room, top), jnp.float32),
     )
+    # `count` is traced: one program stops after the real positions, however many there are.
     return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, step, results)
 
 

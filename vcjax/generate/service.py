@@ -32,6 +32,7 @@ class Service:
     def __init__(self, engine: Engine, *, max_waiting: int = 256) -> None:
         """Starts the thread, which first compiles the programs of a short request."""
         self.engine, self.max_waiting = engine, max_waiting
+        # `_changed` guards what every thread may touch: `_calls`, `_open` and `_closing`.
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._open: set[RequestState] = set()
@@ -129,6 +130,7 @@ class Service:
         self._thread.join()
 
     def _call(self, function: Callable[[], None]) -> None:
+        """Queues a call for the engine's thread. The caller has `_changed`."""
         self._calls.append(function)
         self._changed.notify()
 
@@ -152,6 +154,7 @@ class Service:
 
     def _run(self) -> None:
         try:
+            # Two tokens, since the last one of a request is drawn but not run.
             self.engine.generate([Request((0,), SamplingParams(2))])
         except BaseException as error:
             self._warm.set_exception(error)
@@ -164,6 +167,7 @@ class Service:
                     self._changed.wait()
                 calls = list(self._calls)
                 self._calls.clear()
+            # Without the lock: a call may score texts for seconds, and others submit meanwhile.
             for call in calls:
                 call()
             more = self._step()

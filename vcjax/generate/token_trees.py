@@ -89,6 +89,7 @@ class Batch:
                 at, total = np.concatenate([at[: path.shared], own]), total + len(own)
                 tokens[number, own] = path.ids[path.shared :]
                 positions[number, own] = np.arange(path.shared, len(path.ids))
+                # The whole path, shared tokens too: the last path that continues one decides.
                 ends[number, at] = total - 1
                 size = len(path.targets)
                 indices[done : done + size] = number * shape[1] + at[len(at) - size :]
@@ -127,10 +128,12 @@ def shared_rows(sequences: Sequences, max_position: int, token_budget: int) -> l
 def _joint_length(row: Row, path: Path, alone: int, max_position: int) -> int | None:
     """The padded length of a row with one more path; None where that is better run elsewhere."""
     length = padded_length(row.tokens + len(path.ids) - path.shared, max_position)
+    # `Batch.arrays` has room for as many targets as tokens.
     if length > 2 * max(row.longest, alone) or row.targets + len(path.targets) > length:
         return None
     if length == row.length:
         return length
+    # A longer row pays where half of the path needn't be run, and two rows aren't shorter.
     is_shorter = 2 * path.shared >= len(path.ids) and length <= row.length + alone
     return length if is_shorter else None
 
