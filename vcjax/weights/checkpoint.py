@@ -137,6 +137,7 @@ class _LeafHandler(NumpyHandler):
         return []
 
     async def _write(self, leaves: Sequence[Leaf], infos: Sequence, args: Sequence) -> None:
+        # Waited for, which Orbax would do later: until then it refers to every array that was made.
         for written in await super().serialize([leaf.make() for leaf in leaves], infos, args):
             await asyncio.to_thread(written.result)
 

@@ -58,6 +58,7 @@ class HFSource(Source):
         if index.is_file():
             files = sorted(set(read_json(index).get("weight_map", {}).values()))
             for file in files:
+                # An index is data from elsewhere: `../x` in it must not lead out of the folder.
                 if Path(file).name != file or not (self.folder / file).is_file():
                     raise UserError(f"{index}: names {file!r}, which isn't in the folder")
             return files
@@ -84,7 +85,10 @@ class HFSource(Source):
 
     @property
     def dtype(self) -> str:
-        """The dtype in which the weights are stored: that of the largest tensor."""
+        """The dtype in which the weights are stored: that of the largest tensor.
+
+        Norms and the like may be stored in float32 beside matrices of bfloat16.
+        """
         largest = max(self._stored.values(), key=lambda stored: math.prod(stored.shape))
         if largest.dtype not in DTYPES:
             raise UserError(f"{self.folder}: tensors of type {largest.dtype} are not supported")

@@ -55,6 +55,7 @@ def fetch(reference: str, wanted: Sequence[str] | None = None) -> tuple[Path, st
     try:
         folder = get(revision or None, COMPANIONS if wanted is None else wanted)
         if wanted is None:
+            # By commit, which the folder is named for: the branch may have moved since.
             get(folder.name, _shards(folder) or _WHOLE)
             if not _weights(folder):
                 get(folder.name, ("*.safetensors",))

@@ -89,6 +89,8 @@ class MergedSource(Source):
         if name not in self._pairs:
             return part
         a, b = (read_tensor(self._pairs[name][one]).astype(np.float32) for one in "AB")
+        # The rank is that of the matrices, so a `rank_pattern` needs no reading. rsLoRA divides by
+        # its root (Kalajdzievski, arXiv 2312.03732).
         root = len(a) ** 0.5 if self._raw.get("use_rslora") else len(a)
         (top, bottom), (left, right) = bounds
         delta = b[top:bottom] @ a[:, left:right]

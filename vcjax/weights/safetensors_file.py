@@ -134,6 +134,7 @@ def write_file(
     # transformers refuses a file whose metadata doesn't name the framework.
     header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
     end = 0
+    # By name, as the library orders tensors of one dtype.
     for name, shape in sorted(shapes.items()):
         begin, end = end, end + math.prod(shape) * size
         info = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}

@@ -33,7 +33,7 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
     Args:
       source: tensors that `check_tensors` has found to be those of `config`.
       layout: `jax.ShapeDtypeStruct`s with shardings, in the tree of the model's parameters. In
-        place of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
+        stead of a kernel there may be `codes` and `scales`; see `vcjax.model.quantised`.
     """
     stacked: dict[tuple[str, ...], list[TensorLocation]] = defaultdict(list)
     for location in tensor_locations(config):
@@ -47,6 +47,7 @@ def load_sharded(source: Source, config: LlamaConfig, layout: Params) -> Params:
         if path in flat:
             shards = _LocalShards(flat[path])
             for location in layers:
+                # The last axes: a stacked leaf has one of layers before those of a location.
                 bounds = shards.hull[len(shards.hull) - len(location.shape) :]
                 shards.fill(location.layer, location.read(source, bounds), bounds)
             loaded[path] = shards.array()
@@ -65,6 +66,8 @@ def _load_quantised(
     codes, scales = parts
     shape, count = layers[0].shape, 2 if layers[0].path[-2] == "o" else 1
     inputs = tuple((0, size) for size in shape[:count])
+    # Codes are [layers, *inputs, *outputs], scales [layers, blocks, *outputs]; what is read must
+    # have the outputs of both.
     both = zip(codes.hull[1 + count :], scales.hull[2:], strict=True)
     outputs = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in both)
     form = _FORMS[codes.like.dtype.name]

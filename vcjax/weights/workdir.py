@@ -229,6 +229,7 @@ def write_sources(folder: Path, parents: list[Parent], home: Path | None = None)
     Args:
       home: see `read_sources`.
     """
+    # What the first start wrote stays: later ones compare what they find with it.
     if (folder / SOURCES).is_file():
         return
     write_json(folder / SOURCES, [parent.to_record(home or folder) for parent in parents])
