@@ -79,7 +79,8 @@ class BoundedMean:
             first = scipy.stats.beta.ppf(tail, above, below + 1) if above else 0.0
             last = scipy.stats.beta.isf(tail, above + 1, below) if below else 1.0
             return low + (high - low) * float(first), low + (high - low) * float(last)
-        # The weight of the unseen value, by stratified draws in a random order.
+        # The weight of the unseen value, by stratified draws in a random order. Its distribution is
+        # beta(1, size), whose quantile is 1 - u^(1 / size).
         order = np.random.default_rng(_DRAWS).permutation(_DRAWS)
         unseen = -np.expm1(np.log((order + 0.5) / _DRAWS) / self.size)
         seen = (1 - unseen) * self.means
@@ -99,7 +100,9 @@ class BoundedMean:
             too_low = scipy.stats.beta.cdf(share, above, below + 1) if above else 1.0
             too_high = scipy.stats.beta.sf(share, above + 1, below) if below else 1.0
             return min(1.0, 2 * float(min(too_low, too_high)))
-        # The unseen value's weight is integrated, which leaves less noise than drawing it.
+        # The unseen value's weight is integrated, which leaves less noise than drawing it: it is at
+        # least x with probability (1 - x)^size, and x = (mean - null) / (mean - low) moves the
+        # weighted mean to `null`. Means on the other side of `null` are replaced below.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             under = ((null - low) / (self.means - low)) ** self.size
             over = ((high - null) / (high - self.means)) ** self.size

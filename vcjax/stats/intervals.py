@@ -163,6 +163,7 @@ def crossed_mean(
     bound = BoundedMean.of(items, scale, size, seed)
     low, high = bound.interval(confidence)
     p = None if null is None else bound.p_value(null)
+    # Bounds are quantiles of drawn means, and may by chance leave the estimate out.
     return Interval(mean, min(low, mean), max(high, mean), n, p)
 
 

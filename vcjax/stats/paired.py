@@ -26,8 +26,8 @@ def sign_flip_test(
     few items, or by drawing (Phipson & Smyth 2010, "Permutation P-values should never be zero",
     SAGMB 9(1): 39). It needs no scale, and finds small differences of many items that distribution-
     free intervals of a mean can't exclude from 0. As all assignments have the same sum of squares,
-    it is the same test with Student's statistic, which holds for asymmetric differences of mean 0
-    too, in large samples (Janssen 1997, Statistics & Probability Letters 36: 9-21).
+    it is the same test with Student's statistic, which is valid for asymmetric differences of mean
+    0 too, in large samples (Janssen 1997, Statistics & Probability Letters 36: 9-21).
 
     Args:
       clusters: numbers from 0 on; the differences of one cluster change their signs together.
@@ -39,7 +39,8 @@ def sign_flip_test(
     if not len(sums):
         return 1.0
     if len(sums) <= _ENUMERATED:
-        # One sign is fixed: the other half of the assignments mirrors this one.
+        # One sign is fixed: the other half of the assignments mirrors this one. The bits of a row's
+        # number are the others.
         rows = np.arange(2 ** (len(sums) - 1))[:, None]
         signs, added = 1 - 2 * (rows >> np.arange(len(sums)) & 1), 0
     else:

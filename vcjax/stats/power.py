@@ -90,6 +90,7 @@ def _of_rates(gained: int, lost: int, n: int, level: float, power: float) -> flo
     rarer -= scipy.stats.binom.cdf(rarer, changes, 0.5) > level / 2
 
     def shortfall(difference: float) -> float:
+        # A rate can't change by more than the share of items that do.
         share = max((gained + lost) / n, difference)
         up = min(1.0, (1 + difference / share) / 2)
         rejects = scipy.stats.binom.sf(changes - rarer - 1, changes, up)

@@ -132,7 +132,7 @@ def _option(reference: str, text: str) -> dict[str, Any]:
             f"{reference}: template_options: write NAME:VALUE, such as enable_thinking:false, "
             f"not {text!r}"
         )
-    if value in ("True", "False", "None"):
+    if value in ("True", "False", "None"):  # Python's spelling, which isn't JSON
         return {name: {"True": True, "False": False, "None": None}[value]}
     try:
         return {name: json.loads(value)}

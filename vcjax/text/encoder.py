@@ -1,6 +1,6 @@
 """Encoding with and without special tokens, from one tokenizer, without shared switches.
 
-A `tokenizers.Tokenizer` has one mutable flag that says whether special tokens are parsed. A flag
+A `tokenizers.Tokenizer` has one mutable flag for whether special tokens are parsed. A flag
 that two threads share is a hole through which a user's text could become control tokens, so each
 way of encoding has its own copy of the tokenizer, set once.
 """

@@ -85,6 +85,7 @@ def language_probabilities(text: str) -> dict[str, float]:
 
 def count_scripts(text: str) -> Int[np.ndarray, "4"]:
     """How many characters of a text are letters, Han, kana and Latin letters."""
+    # One code a character; "surrogatepass", since half of a pair must not end a whole preparation.
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     table = _table()
     high = codes >= _PLANE

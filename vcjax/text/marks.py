@@ -88,6 +88,7 @@ class Marks:
             inert.append((match.start() + shift, match.start() + shift + len(string)))
             shifts.append((match.end(), shift + len(string) - len(match[0])))
             position = match.end()
+        # Spans are sorted, so that one pass over the shifts is enough.
         moved, after = [], 0
         for edge in (edge for span in spans for edge in span):
             while after + 1 < len(shifts) and shifts[after + 1][0] <= edge:
@@ -97,6 +98,7 @@ class Marks:
         return "".join([*parts, text[position:]]), pairs, tuple(inert)
 
     def _numbered(self, number: int) -> str:
+        # A character of the other private-use plane, which is in no mark.
         return self._mark + chr(0x100000 + number)
 
 

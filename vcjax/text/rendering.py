@@ -92,6 +92,7 @@ def _encode(tokenizer: Tokenizer, chat: ChatText) -> tuple[list[int], list[bool]
     tokens = tokenizer.encoder.parsed(text)
     boundaries = sorted({position for span in chat.assistant for position in span})
     straddles = any(_straddles(token, boundaries) for token in tokens)
+    # Nearly every conversation: the ids are those of the whole text, as transformers gives them.
     if not chat.inert and not straddles:
         return (
             [token.id for token in tokens],

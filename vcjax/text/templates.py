@@ -17,6 +17,8 @@ import jinja2.ext
 import jinja2.nodes
 import jinja2.parser
 import jinja2.runtime
+
+# Private, but transformers gives its sandbox and its extensions in no other way.
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from vcjax.core.errors import UserError

@@ -120,6 +120,7 @@ class Tokenizer:
     def meaningless_character(self) -> str:
         """A character that no special token has."""
         used = set("".join(self.special_tokens))
+        # From U+FDD0 on, the first of Unicode's noncharacters, which no text is meant to have.
         return next(c for c in map(chr, range(0xFDD0, 0x10FFFE)) if c not in used)
 
     def with_template(self, template: str | None) -> "Tokenizer":

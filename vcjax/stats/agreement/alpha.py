@@ -94,7 +94,7 @@ def _coincidences(
     """Each item's pairs of values, weighted so that a rating counts once (eq. 8)."""
     pairs = counts[:, :, None] * counts[:, None, :]
     same = np.arange(counts.shape[1])
-    pairs[:, same, same] -= counts
+    pairs[:, same, same] -= counts  # no rating is paired with itself
     return pairs / (counts.sum(axis=1) - 1)[:, None, None]
 
 

@@ -85,10 +85,12 @@ def _icc(
 ) -> Float[np.ndarray, "*resamples"]:
     """Shrout and Fleiss' coefficients of k raters; NaN where a form is undefined."""
     n, ratings, products = sums[..., 0], sums[..., 1 : k + 1], sums[..., k + 1 :]
-    squares = products[..., :: k + 1].sum(axis=-1)
+    squares = products[..., :: k + 1].sum(axis=-1)  # the diagonal of k by k products
     of_items = products.sum(axis=-1) / k
     level = ratings.sum(axis=-1) ** 2 / (n * k)
     of_raters = (ratings**2).sum(axis=-1) / n
+    # Mean squares of the analysis of variance: between items, within items, between raters, and
+    # what neither items nor raters explain.
     between = (of_items - level) / (n - 1)
     within = (squares - of_items) / (n * (k - 1))
     rater = (of_raters - level) / (k - 1)

@@ -119,7 +119,7 @@ def cohen_test(
     shares = table / n
     first, second = shares.sum(axis=1), shares.sum(axis=0)
     cost = _cost(len(table), weights)
-    credit = 1 - cost / cost.max()
+    credit = 1 - cost / cost.max()  # the paper's weights, which are of agreement
     by_chance = first @ credit @ second
     mean_credit = (credit @ second)[:, None] + first @ credit
     error = _root(

@@ -61,7 +61,8 @@ def drawn_sums(
     sums, total = np.zeros((draws, kinds.shape[1])), np.zeros(draws)
     for start in range(0, len(kinds), _BLOCK):
         part = slice(start, start + _BLOCK)
-        # Sums of the exponential weights of all that are of a kind.
+        # Exponential weights, divided by their sum, are uniform on the simplex; those of all that
+        # are of a kind have a gamma distribution together.
         weights = rng.gamma(times[part], size=(draws, len(times[part])))
         sums += weights @ kinds[part]
         total += weights.sum(axis=1)
