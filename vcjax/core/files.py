@@ -43,7 +43,7 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(0o644)  # `mkstemp` lets nobody else read it
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -152,6 +152,8 @@ def replaced_folder(path: str | os.PathLike) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        # A folder can't be renamed onto one that isn't empty. A kill between the two renames leaves
+        # the old one under its hidden name, and the new one, whole, under its temporary name.
         if path.exists():
             old = path.with_name(f".{path.name}.old")
             shutil.rmtree(old, ignore_errors=True)

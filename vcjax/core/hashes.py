@@ -31,7 +31,7 @@ def cached_hashes(paths: Sequence[Path]) -> list[str]:
     before = {path: stamp(path) for path in paths}
     large = [path for path, about in before.items() if about[0] >= LEAST]
     known = _look_up(large, before) if large else {}
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:  # hashlib releases the GIL
         todo = [path for path in before if path not in known]
         found = dict(zip(todo, pool.map(hash_file, todo), strict=True))
     if new := [path for path in large if path in found]:
@@ -55,6 +55,7 @@ def _look_up(paths: Sequence[Path], stamps: dict[Path, _Stamp]) -> dict[Path, st
 
 
 def _store(paths: Sequence[Path], before: dict[Path, _Stamp], hashes: dict[Path, str]) -> None:
+    # Only files with the same stamp before and after: others have changed while they were hashed.
     now = time.time_ns()
     rows = [
         (str(absolute(path)), *before[path], hashes[path])

@@ -159,7 +159,7 @@ def verify(folder: str | os.PathLike) -> Iterator[Finding]:
 
 
 def _verify(folder: Path, visited: set[Path], digest: Callable[[Path], str]) -> Iterator[Finding]:
-    if folder in visited:
+    if folder in visited:  # several runs have one base model, and its chain is long to hash
         return
     visited.add(folder)
     record, flaw = _read_sealed(folder)

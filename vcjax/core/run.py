@@ -117,6 +117,7 @@ class Run:
             under the same path, a finished run counts as unfinished: what depends on it is made
             anew.
         """
+        # As JSON has it: it is compared with what a file has, where tuples are lists.
         self.workdir, self.config = workdir, json.loads(json.dumps(config))
         self.seconds: dict[str, float] = {}
         self._kind, self._seed, self._free = kind, seed, free
@@ -272,6 +273,7 @@ class Run:
             for field, (before, after) in _differences(
                 read_json(folder / CONFIG), self._recorded
             ).items()
+            # None: only one of the configs has the field.
             if field not in growing or before is None or after is None or after < before
         ]
         if changes:
@@ -288,7 +290,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
         field: value
         for field in new
         for name, value in _ADDED.items()
-        if f".{field}".endswith(f".{name}")
+        if f".{field}".endswith(f".{name}")  # whole names: `measures`, but not `all_measures`
     }
     old = {**added, **_flat(before)}
     fields = sorted(old.keys() | new.keys())

@@ -68,7 +68,7 @@ class Spool:
         for name in sorted(files_below(self.local)):
             if any(part.startswith(".") for part in Path(name).parts):
                 continue
-            now = stamp(self.local / name)
+            now = stamp(self.local / name)  # before the copy: what grows meanwhile is for next time
             if self._uploaded.get(name) != now:
                 with _snapshot(self.local, name) as folder:
                     upload(folder, self.home, [name])

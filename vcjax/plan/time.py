@@ -160,9 +160,13 @@ def link_seconds(setting: Setting, hardware: Hardware) -> float:
     gathered = 2 * times * whole * size * ring("fsdp")
     reduced = times * trained * 4 * ring("fsdp")
     copies = 2 * trained / count["fsdp"] * 4 * (ring("data") + ring("sequence"))
+    # All-reduces of the tensor axis: after attention and after the MLP, forward and backward; full
+    # remat repeats the one after attention. A ring brings each of them twice.
     streams = 2 * (5 if again else 4) * model.num_layers * tokens * model.hidden_size * size
     keys = 2 * setting.local("kv_heads", model.num_kv_heads) * model.head_dim
     rows = tokens * count["sequence"]
+    # Keys and values of whole rows: gathered forward and backward (and where the forward pass is
+    # repeated), their gradients scattered.
     exchanged = (4 if again else 3) * model.num_layers * rows * keys * size * ring("sequence")
     return (gathered + reduced + copies + exchanged) / (LINKS * far) + streams * ring("tensor") / (
         LINKS * near

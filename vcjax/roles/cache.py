@@ -149,7 +149,7 @@ class CallCache:
         self._stream.write(b"".join(lines))
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        self.records |= added
+        self.records |= added  # last: what isn't on the disk is asked again
         self._on_growth()
 
     def close(self) -> None:

@@ -120,6 +120,7 @@ class EndpointRole:
                 self.account.check_budget()
                 reply = await self._answer(client, ask)
                 self.account.record(reply)
+                # Before the check, so that the caller has recorded the reply that ends the run.
                 emit((index, reply))
                 self.account.check_health(reply)
         except (UserError, GateNotMet) as error:

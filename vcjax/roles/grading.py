@@ -47,6 +47,7 @@ _INVISIBLE = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
 def _tags(*names: str) -> re.Pattern[str]:
     """The bracket that opens a tag of one of these names, or of its end."""
     spelt = "|".join(
+        # The full-width form of an ASCII character is 0xFEE0 further on.
         _INVISIBLE.join(f"[{letter}{chr(ord(letter) + 0xFEE0)}]" for letter in name)
         for name in names
     )
@@ -109,7 +110,7 @@ def material(
 
     Args:
       conversation: turns of user and assistant before the question. A system message among them
-        isn't shown: the judge grades what was said, whatever the model was told to be.
+        isn't shown: the judge grades the answer, whatever persona the model was given.
       rubric_first: reference and rubric before the question instead of after the answer.
     """
     prompt = _PROMPTS[lang]

@@ -97,6 +97,7 @@ def open_roles(
     for name, spec in specs.items():
         family = family_of(spec, f"{name}_family")
         model = spec.model if workdir is None else as_begun(spec.model, workdir, name)
+        # By family too: a role has one, and roles of one model may declare different ones.
         if (model, family) not in opened:
             opened[model, family], found = _open(name, model, family, pool)
             known = {each.reference for each in parents}

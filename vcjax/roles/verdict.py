@@ -25,7 +25,7 @@ AXES = ("alignment", "factual_care", "helpfulness", "refusal")
 the first three; on the last it is a fact: the answer refuses."""
 
 REASON_CHARACTERS = {"en": 160, "zh": 60}
-"""A sentence. A Chinese character says about as much as three letters, and a small model's
+"""A sentence. A Chinese character has the information of about three letters, and a small model's
 tokenizer spends two or three tokens on it."""
 
 AnyReason = Annotated[str, Field(min_length=0)]

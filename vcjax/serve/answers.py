@@ -217,6 +217,7 @@ class StreamedAnswer:
         await self._out.end()
 
     async def _open(self) -> None:
+        # With the first tokens and not before: until then a failure can have its own status.
         if self._out.started:
             return
         for index in range(self._job.count):

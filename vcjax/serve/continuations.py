@@ -46,6 +46,7 @@ class Continuations:
     def __init__(self, service: Service, submissions: Sequence[Submission]) -> None:
         self._service, self._submissions = service, submissions
         self._states: list[RequestState] = []
+        # The engine's thread appends, the event loop pops. Both are atomic, so no lock is needed.
         self._updates: deque[Update] = deque()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -69,7 +70,7 @@ class Continuations:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left = True
+        self._left = True  # first: cancelling reports an event for each
         for state in self._states:
             if not state.finished:
                 self._service.cancel(state)
@@ -79,7 +80,7 @@ class Continuations:
         unfinished = len(self._submissions)
         while unfinished:
             await self._changed.wait()
-            self._changed.clear()
+            self._changed.clear()  # before reading: what is appended later sets it again
             # As many as there are now: the engine's thread may append more meanwhile.
             updates = [self._updates.popleft() for _ in range(len(self._updates))]
             unfinished -= sum(update.event.finish_reason is not None for update in updates)

@@ -81,6 +81,7 @@ class Endpoint:
                         await until_disconnect(receive, self._stream(job, streamed))
                         return
                     answer = await until_disconnect(receive, self._whole(job))
+            # Beyond the time limit: once a part of it is sent, no error can take its place.
             await JSONResponse(answer)(scope, receive, send)
         except ClientDisconnect:
             self._metrics.disconnects.inc()
@@ -173,6 +174,8 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             return task.result()
         raise ClientDisconnect
     finally:
+        # Both, also where the time limit has cancelled this, and awaited: as it ends, a cancelled
+        # `work` frees its slots of the engine.
         task.cancel()
         gone.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)

@@ -26,6 +26,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        # Listening from now on, before a model is loaded: clients get 503 instead of no connection.
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
         raise UserError(

@@ -145,6 +145,7 @@ class Scorer:
           Closed: the service is closing.
         """
         query = _Query(ids, top)
+        # Queued before the call, which runs in the engine's thread and takes what waits by then.
         self._queries.append(query)
         self._service.run(self._run)
         return await asyncio.wrap_future(query.future)

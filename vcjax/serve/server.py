@@ -50,6 +50,7 @@ def serve(config: ServeConfig) -> bool:
         if not config.api_key and not is_loopback(listener):
             _log(f"warning: {address} can be reached from other machines, and asks for no API key")
         gate = Gate(len(models.all) * (config.slots + config.max_waiting))
+        # Longer than a request may take: by then each is finished or has its 504.
         app, grace = build_app(config, models, gate), int(config.timeout_s) + 5
         server = SignalledServer(app, grace, gate.close)
 
@@ -165,7 +166,7 @@ class _RequireKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._key and scope["type"] == "http" and scope["path"] != _WITHOUT_KEY:
             given = Headers(scope=scope).get("authorization", "").removeprefix("Bearer ")
-            # In constant time, so that the time of the refusal says nothing about the key.
+            # In constant time, so that the time of the refusal reveals nothing of the key.
             if not hmac.compare_digest(given.encode(), self._key):
                 headers = {"WWW-Authenticate": "Bearer"}
                 message = "the API key is missing or wrong; send Authorization: Bearer KEY"
