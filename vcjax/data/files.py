@@ -16,9 +16,12 @@ from typing import Any, BinaryIO, cast
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_stream
 from vcjax.core.lineage import Parent
+from vcjax.data.tfds_source import PREFIX, opened, size_of_split
 
-TEXT = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
+TEXT = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".warc", ".wet")
 FORMATS = (*TEXT, ".parquet", ".arrow")
+TFDS = "tfds"
+"""The format of a `tfds:NAME[@SPLIT]`, which is no file."""
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 Names = str | os.PathLike | Sequence[str | os.PathLike]
 
@@ -34,7 +37,7 @@ class DataFile:
 
     Attributes:
       name: as it is shown; a local path or a URL.
-      format: one of FORMATS.
+      format: one of FORMATS, or TFDS.
       compression: one of COMPRESSIONS, or ''.
       start, stop: bytes of the part that is read, which begins and ends with lines; a `stop` of 0
         is the end of the file.
@@ -51,7 +54,12 @@ class DataFile:
     @property
     def stem(self) -> str:
         """The file's name without its endings."""
-        return PurePosixPath(self.name).name.split(".")[0]
+        name = self.name
+        if self.format == TFDS:
+            name = name.removeprefix(PREFIX).partition("@")[0].partition(":")[0]
+            # A folder ends with the version.
+            name = name.rstrip("/").rpartition("/")[0] if Path(name).is_dir() else name
+        return PurePosixPath(name).name.split(".")[0]
 
     def open(self) -> io.BufferedReader:
         """Opens the decompressed bytes; what is opened can be peeked into.
@@ -124,7 +132,8 @@ def find_files(paths: Names) -> list[DataFile]:
     """The files that names refer to; a folder's and a glob's in the order of their names.
 
     Args:
-      paths: as for `split_paths`; each a file, a folder (all data files below it), or a glob.
+      paths: as for `split_paths`; each a file, a folder (all data files below it), a glob, or a
+        `tfds:NAME[@SPLIT]`. A dataset of the Hugging Face hub is `hf://datasets/OWNER/NAME`.
 
     Raises:
       UserError: a name that nothing is found under, or a format that isn't known.
@@ -145,7 +154,10 @@ def data_parents(role: str, paths: Names) -> list[Parent]:
             parents.append(Parent.of(role, path))
             continue
         for file in _find(path):
-            if _is_remote(file.name):
+            if file.format == TFDS:
+                builder, _ = opened(file.name)
+                parents.append(Parent.of(role, str(builder.data_path), file.name))
+            elif _is_remote(file.name):
                 with open_bytes(file.name) as stream:
                     parents.append(Parent(role, file.name, hash_stream(stream)))
             else:
@@ -172,11 +184,16 @@ def open_bytes(name: str) -> BinaryIO:
 
 def size_of(name: str) -> int:
     """Bytes of a local path or a URL, as it is stored."""
+    if name.startswith(PREFIX):
+        return size_of_split(name)
     system, path = _system(name)
     return int(system.size(path))
 
 
 def _find(path: str) -> list[DataFile]:
+    if path.startswith(PREFIX):
+        opened(path)
+        return [DataFile(path, TFDS, "")]
     if _is_remote(path):
         return _find_remote(path)
     local = Path(path)

@@ -122,7 +122,9 @@ class RowShard:
     def write(self, rows: Iterable[Row]) -> None:
         """Adds rows, in their order."""
         for row in rows:
-            encoded = self._serializer.serialize_example(self._features.encode_example(row))
+            example = self._serializer.get_tf_example(self._features.encode_example(row))
+            # Otherwise the order of its fields is another one in each process.
+            encoded = example.SerializeToString(deterministic=True)
             self._writer.write(encoded)
             self.rows += 1
             self.size += len(encoded)

@@ -1,8 +1,9 @@
 """Data files -> items: the raw values of a file, one after the other, each with its position.
 
 There is no schema here yet (see `vcjax.data.importers`). The formats are JSONL, a JSON array, lines
-of text, CSV and TSV, Parquet, and the Arrow files that `datasets` writes. All are streamed: memory
-doesn't grow with the file. Text is UTF-8, UTF-16 or GB 18030 (see `vcjax.data.encodings`).
+of text, CSV and TSV, Parquet, the Arrow files that `datasets` writes, and web archives. All are
+streamed: memory doesn't grow with the file. Text is UTF-8, UTF-16 or GB 18030 (see
+`vcjax.data.encodings`).
 """
 
 import codecs
@@ -15,7 +16,9 @@ from typing import Any, BinaryIO
 
 from vcjax.core.errors import UserError
 from vcjax.data.encodings import UTF8, detect_encoding, utf8_lines
-from vcjax.data.files import BROKEN, DataFile
+from vcjax.data.files import BROKEN, TFDS, DataFile
+from vcjax.data.tfds_source import read_rows
+from vcjax.data.warc import BrokenWarc, read_pages
 from vcjax.text.language import COMMON_HAN
 
 BLOCK = 1 << 16  # characters of a JSON array that are read at once
@@ -57,14 +60,17 @@ def read_items(file: DataFile) -> Iterator[Item]:
     Raises:
       UserError: a file that can't be opened or is broken as a whole.
     """
+    if file.format == TFDS:
+        for number, value in enumerate(read_rows(file.name), start=1):
+            yield Item(number, f"row {number}", value)
+        return
     # Before the file is opened: some stores have one position for all who read a file.
     encoding = "" if file.format in _BINARY else encoding_of(file)
     with file.open() as stream:
-        if file.format in _BINARY:
-            yield from _BINARY[file.format](file, stream)
-            return
         try:
-            if file.format in (".csv", ".tsv"):
+            if file.format in _BINARY:
+                yield from _BINARY[file.format](file, stream)
+            elif file.format in (".csv", ".tsv"):
                 yield from _read_csv(file, stream, encoding)
             elif file.format == ".txt":
                 yield from _read_lines(file, stream, encoding, lambda text: {"text": text.strip()})
@@ -308,4 +314,19 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-_BINARY = {".parquet": _read_parquet, ".arrow": _read_arrow}
+def _read_warc(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
+    """The pages of a web archive; the address of each is its id."""
+    try:
+        for page in read_pages(stream, LINE):
+            value = {"text": page.text, "id": page.uri or None}
+            yield Item(page.number, f"record {page.number}", value, error=page.error)
+    except BrokenWarc as error:
+        raise UserError(f"{file.name}: not a whole WARC file ({error})") from None
+
+
+_BINARY = {
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".warc": _read_warc,
+    ".wet": _read_warc,
+}
