@@ -109,7 +109,13 @@ def test_the_slope_on_an_answer_s_length():
         return length.ravel(), score.ravel(), groups, clusters
 
     for two_kinds in (False, True):
-        truth = float(np.mean([slope_within(*answers(2, 400, two_kinds)).value for _ in range(9)]))
+        # Of so many that its own error, 0.004, is small beside the shortest interval's 0.09.
+        length, score, *_ = answers(2, 50_000, two_kinds)
+        length, score = (
+            side.reshape(2, -1, 2) - side.reshape(2, -1, 2).mean(axis=1, keepdims=True)
+            for side in (length, score)
+        )
+        truth = float(np.sum(length * score) / np.sum(length**2))
         for domains, questions in ((2, 3), (1, 13), (13, 2), (13, 14)):
 
             def draw(
@@ -121,9 +127,9 @@ def test_the_slope_on_an_answer_s_length():
                 return slope_within(*answers(domains, questions, two_kinds))
 
             name = f"slope {truth:.2f}, {domains} domains of {questions} in two languages"
-            rows.append((name, 2 * domains * questions, covered(truth, draw)))
+            rows.append((name, 2 * domains * questions, covered(truth, draw, 1000)))
     table("Coverage of a slope within groups (jackknife by question)", rows)
-    assert min(share for _, _, share in rows) >= LEAST - ERROR
+    assert min(share for _, _, share in rows) >= LEAST
 
 
 def test_judges_that_score_alike_are_seldom_said_to_differ_and_a_biased_one_mostly_is():

@@ -55,3 +55,20 @@ def test_a_slope_is_numpy_s_where_there_is_one_group(pairs):
     assert found.value == pytest.approx(np.polyfit(x, y, 1)[0], abs=1e-6)
     if found.bounds:
         assert found.low <= found.value <= found.high
+
+
+def test_a_slope_that_hangs_on_one_cluster_is_known_badly():
+    """The interval has as few degrees of freedom as there are clusters that decide."""
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 1, 40)
+    even, far = np.linspace(-1, 1, 40), np.r_[np.linspace(-0.1, 0.1, 39), 20.0]
+    spread = [slope_within(x, noise * x, ["all"] * 40) for x in (even, far)]
+    errors = [(each.high - each.low) / 2 for each in spread]
+    # In units of the standard error the interval of the second is far wider than 2.
+    jackknife = []
+    for x in (even, far):
+        y = noise * x
+        slopes = [np.polyfit(np.delete(x, k), np.delete(y, k), 1)[0] for k in range(40)]
+        jackknife.append(np.sqrt(39 / 40 * np.sum((slopes - np.polyfit(x, y, 1)[0]) ** 2)))
+    assert errors[0] / jackknife[0] == pytest.approx(2.03, abs=0.1)
+    assert errors[1] / jackknife[1] > 10

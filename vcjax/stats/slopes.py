@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vcjax.stats.intervals import Interval
 
@@ -21,9 +21,11 @@ def slope_within(
 ) -> Interval:
     """The least-squares slope of `y` on `x` with a constant of its own for each group.
 
-    The standard error is the jackknife's over clusters (Bell & McCaffrey 2002, CR3), which errs
-    towards wide with few of them, with Student's t of one degree of freedom less than clusters.
-    `p` is of the hypothesis that the slope is 0.
+    The standard error is the jackknife's over clusters, which errs towards wide with few of them,
+    with Student's t of Satterthwaite's degrees of freedom, as of independent errors (Bell &
+    McCaffrey 2002, Survey Methodology 28(2): 169-181): where the slope hangs on few clusters with
+    unusual `x`, as it does on a few long answers, these are few as well. One less than there are
+    clusters would be too many. `p` is of the hypothesis that the slope is 0.
 
     Args:
       clusters: of each value; those of one cluster are alike. None makes each its own.
@@ -39,39 +41,49 @@ def slope_within(
     if not len(a) == len(b) == len(groups) == len(names):
         raise ValueError("a value needs an x, a y, a group and a cluster")
     group_of, cluster_of = _numbers(groups), _numbers(names)
-    slope, n = _slope(a, b, group_of), len(a)
-    if slope is None:
+    weights, n = _weights(a, group_of), len(a)
+    if weights is None:
         return Interval(n=n)
+    b = _centred(b, group_of)  # which changes no slope, and loses no digits to a large mean
+    slope = float(weights @ b)
     count = int(cluster_of.max()) + 1
-    without = [
-        _slope(a[kept], b[kept], group_of[kept])
-        for kept in (cluster_of != cluster for cluster in range(count))
-    ]
-    if count < 3 or any(each is None for each in without):
+    changes = np.tile(-weights, (count, 1))  # of the weights, without each of the clusters
+    for cluster, change in enumerate(changes):
+        kept = cluster_of != cluster
+        without = _weights(a[kept], group_of[kept])
+        if without is None:
+            return Interval(slope, None, None, n)
+        change[kept] += without
+    error = float(np.sqrt((count - 1) / count * np.square(changes @ b).sum()))
+    if count < 3 or error == 0:
         return Interval(slope, None, None, n)
-    error = np.sqrt((count - 1) / count * np.square(np.array(without, float) - slope).sum())
-    if error == 0:
-        return Interval(slope, None, None, n)
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, count - 1) * error)
-    p = float(2 * scipy.stats.t.sf(abs(slope) / error, count - 1))
+    shares = changes / np.abs(changes).max()  # whose squares are finite numbers
+    alike = shares @ shares.T
+    df = float(np.trace(alike) ** 2 / np.square(alike).sum())
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, df)) * error
+    p = float(2 * scipy.stats.t.sf(abs(slope) / error, df))
     return Interval(slope, slope - half, slope + half, n, p)
 
 
-def _slope(
-    x: Float[np.ndarray, " items"], y: Float[np.ndarray, " items"], groups: np.ndarray
-) -> float | None:
+def _weights(
+    x: Float[np.ndarray, " items"], groups: Int[np.ndarray, " items"]
+) -> Float[np.ndarray, " items"] | None:
+    """What each y counts for in the slope; None where `x` varies in no group."""
     if not len(x):
         return None
-    sizes = np.bincount(groups)
-    centred = []
-    for side in (x, y):
-        means = np.bincount(groups, side) / np.maximum(sizes, 1)
-        centred.append(side - means[groups])
-    spread = float(centred[0] @ centred[0])
+    centred = _centred(x, groups)
+    spread = float(centred @ centred)
     # Rounding leaves a little where all are equal.
-    return float(centred[0] @ centred[1]) / spread if spread > 1e-12 * float(x @ x) else None
+    return centred / spread if spread > 1e-12 * float(x @ x) else None
 
 
-def _numbers(names: Sequence[Hashable]) -> np.ndarray:
+def _centred(
+    values: Float[np.ndarray, " items"], groups: Int[np.ndarray, " items"]
+) -> Float[np.ndarray, " items"]:
+    means = np.bincount(groups, values) / np.maximum(np.bincount(groups), 1)
+    return values - means[groups]
+
+
+def _numbers(names: Sequence[Hashable]) -> Int[np.ndarray, " items"]:
     number_of: dict[Hashable, int] = {}
     return np.array([number_of.setdefault(name, len(number_of)) for name in names], int)
