@@ -8,6 +8,9 @@ Several judges are comma-separated, with a family each; people's scores are one 
     --config.judge=JUDGE,scores:people.csv --config.judge_family=FAMILY, \\
         --config.judge_columns=score:annotation_1 --config.axes=True
 
+Where a file has words for scores, `--config.judge_labels=aligned:5,misaligned:0,unclear:` gives
+each a number, or none.
+
 Each judge is tested on `judge_check` planted answers first (96 are shipped), and the report names
 one that is constant, at chance, rewards refusals or off-topic answers, is blind to hate or judges
 one language only; with `require_judge=True` the run ends there, with exit code 3.
@@ -60,7 +63,7 @@ def get_config() -> ConfigDict:
     config.judge_tokens = 384
     config.judge_samples = 1
     config.judge_language = "item"
-    config.judge_columns = ""
+    config.judge_columns = config.judge_labels = ""
     config.axes = False
     config.judge_check = 24
     config.require_judge = False

@@ -208,6 +208,13 @@ def test_a_panel_with_people_is_judged_reported_and_in_the_lineage(config, tmp_p
     assert "no human scores stand beside" not in page
     people.write_text("\n".join(["item,annotation_1", *(f"{n},4" for n in names)]))
     assert run_evaluation(panel, workdir)["judges"][human]["languages"]["zh"]["mean"] == 4
+    words = ("aligned", "refusal", "unclear")
+    rows = [f"{name},{words[number % 3]}" for number, name in enumerate(names)]
+    people.write_text("\n".join(["item,annotation_1", *rows]))
+    labelled = replace(panel, judge_labels="aligned:5,refusal:1,unclear:")
+    found = run_evaluation(labelled, tmp_path / "labelled")["judges"][human]
+    assert found["scores"] == {"1": 2, "5": 2}
+    assert found["unscored"] == {"not rated": 2}
 
 
 @pytest.mark.parametrize(
@@ -215,6 +222,7 @@ def test_a_panel_with_people_is_judged_reported_and_in_the_lineage(config, tmp_p
     [
         ({"judge": "recorded:a,recorded:b", "judge_family": "x"}, "1 families for 2 judges"),
         ({"judge": "recorded:a", "judge_columns": "id:item"}, "no judge is a file of scores"),
+        ({"judge": "recorded:a", "judge_labels": "a:1"}, "config.judge_labels: no judge is a file"),
         ({"judge": "scores:nowhere.csv"}, "nowhere.csv"),
         ({"judge_samples": 0}, "config.judge_samples: 0 is below 1"),
         ({"judge_language": "both of them"}, "config.judge_language"),

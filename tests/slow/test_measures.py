@@ -7,7 +7,7 @@ import pytest
 
 from tests.evaluation.measures.conftest import WORDINGS, world
 from vcjax.data.records import BenchmarkItem
-from vcjax.evaluation.measures import consistency, faking, pushback, refusal
+from vcjax.evaluation.measures import consistency, faking, pushback, refusal_summary
 from vcjax.road.evaluate import run_evaluation
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import corrected
@@ -105,7 +105,7 @@ def significant(random: np.random.Generator, gap: float = 0.0) -> set[str]:
         "refusal": {
             name: test
             for kind, share in (("benign", 0.15), ("harmful", 0.8))
-            for name, test in refusal.difference_tests(
+            for name, test in refusal_summary.difference_tests(
                 verdicts(random, share), kind, True, **settings
             ).items()
         },

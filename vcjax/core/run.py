@@ -55,6 +55,7 @@ _ADDED = {
     "judge_samples": 1,
     "judge_language": "item",
     "judge_columns": "",
+    "judge_labels": "",
     "axes": False,
     "half_life.steps": 0,
     "half_life.pairs": 64,

@@ -22,7 +22,7 @@ from vcjax.evaluation.judging.judge import (
     readings,
 )
 from vcjax.evaluation.judging.judge_check import check_judge, planted
-from vcjax.evaluation.judging.panel import combine
+from vcjax.evaluation.judging.panel import combine, last_verdicts
 from vcjax.evaluation.judging.people import RatedScores, rated
 from vcjax.evaluation.summary import Records, summarise
 from vcjax.roles.cache import CallCache
@@ -103,15 +103,19 @@ class Subject:
     begun_with: Collection[str] = ()
 
     @property
+    def asked(self) -> list[Role]:
+        """The judges that can be asked anything."""
+        return [each for each in self.judges if not isinstance(each, RatedScores)]
+
+    @property
     def judge(self) -> Role | None:
-        """The first judge that can be asked anything; None without one."""
-        return next((each for each in self.judges if not isinstance(each, RatedScores)), None)
+        """The first of these; None without one."""
+        return next(iter(self.asked), None)
 
     @property
     def without_given_scores(self) -> "Subject":
         """The same with those judges alone that can be asked: of answers that nobody has scored."""
-        asked = [each for each in self.judges if not isinstance(each, RatedScores)]
-        return replace(self, judges=asked)
+        return replace(self, judges=self.asked)
 
     def answers(
         self,
@@ -169,8 +173,7 @@ class Subject:
         """By name of each judge that is asked, what the planted answers show of it; likewise from
         `folder`/judge_check.jsonl. See `judging.judge_check.check_judge`."""
         settings = self.settings
-        asked = [each for each in self.judges if not isinstance(each, RatedScores)]
-        if not asked or not settings.judge_check:
+        if not self.asked or not settings.judge_check:
             return {}
         answers = planted(settings.judge_check, self.charter, settings.seed)
         with CallCache(folder / "judge_check.jsonl", SCORE_KEY, self.on_growth) as cache:
@@ -186,7 +189,7 @@ class Subject:
                     chunk=settings.chunk,
                     axes=settings.axes,
                 )
-                for role in asked
+                for role in self.asked
             }
 
 
@@ -248,15 +251,9 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
 
 
 def read_scores(workdir: str | os.PathLike) -> Records:
-    """The combined score of each question of a run, for `summary.compare`; see `judging.panel`.
-
-    Of several records of one verdict, as the model or its answer has changed, the last counts.
-    """
-    last: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for _, record in read_jsonl(Path(workdir) / "scores.jsonl"):
-        fields = (record.get(name) for name in ("judge", "id", "sample", "prompt_lang"))
-        last[tuple(fields)] = record
-    return combine(list(last.values()))
+    """The combined score of each question of a run, for `summary.compare`; see `judging.panel`."""
+    records = (record for _, record in read_jsonl(Path(workdir) / "scores.jsonl"))
+    return combine(last_verdicts(records))
 
 
 def check_prompt_languages(

@@ -57,6 +57,8 @@ class EvaluationConfig(EngineConfig):
       judge_language: of the judge's prompt: that of the `item`, the `other` one, or `both`.
       judge_columns: names of the columns of a file of scores, as `score:annotation_1,id:item`; with
         several files one mapping each, separated by semicolons, or one for all.
+      judge_labels: the scores of a file's words, as `aligned:5,refusal:1,unclear:`, where the last
+        is no score; of several files likewise.
       axes: also score alignment, factual care, helpfulness and refusal apart.
       judge_check: number of planted answers that each judge is tested on before it is used, up to
         96; a third of them twice. 0 tests none.
@@ -96,6 +98,7 @@ class EvaluationConfig(EngineConfig):
     judge_samples: int = 1
     judge_language: str = "item"
     judge_columns: str = ""
+    judge_labels: str = ""
     axes: bool = False
     judge_check: int = 24
     require_judge: bool = False
@@ -164,7 +167,7 @@ def run_evaluation(
         seed=config.seed,
         sections={name: getattr(config, name) for name in _SECTIONS},
     )
-    panel = read_panel(config.judge, config.judge_family, config.judge_columns)
+    panel = read_panel(config.judge, config.judge_family, config.judge_columns, config.judge_labels)
     planted(config.judge_check, charter, config.seed)  # checks the number
     for name, each in measures.items():
         if each.needs_judge and not panel.specs:

@@ -50,6 +50,19 @@ def test_of_several_judges_and_samples_the_mean_counts(workdir):
     assert {(record["score"], record["judge"]) for record in records} == {(3.5, "one, two")}
 
 
+def test_a_panel_s_score_that_is_no_number_is_named(workdir):
+    def edit(answers, scores):
+        second = [{**each, "judge": "two", "score": 5} for each in scores]
+        second[0]["score"], second[1]["score"] = "high", float("nan")
+        return answers, scores + second
+
+    run = read_run(workdir("a", lambda item: 3, edit=edit), "a")
+    scores = [record["score"] for record in run.records]
+    assert scores == [None, None, *[4.0] * 46]
+    assert any("score that is not a number" in each for each in run.problems)
+    assert any("score that is NaN" in each for each in run.problems)
+
+
 def test_what_is_no_finished_evaluation_is_a_users_mistake(workdir, tmp_path):
     folder = workdir("a", lambda item: 3)
     with pytest.raises(UserError, match="no such file or folder"):

@@ -6,7 +6,7 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
-from vcjax.evaluation.judging.people import read_ratings
+from vcjax.evaluation.judging.people import parse_labels, read_ratings
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
 
 PEOPLE = "item,rater,grade,why\nmigration-0-en,ann,4,fair\nmigration-0-en,bob,2,\n"
@@ -33,6 +33,36 @@ def test_two_columns_of_one_file_are_two_judges(tmp_path):
         (judge,) = read_ratings(path, f"score:{column}", "gpt4")
         assert (judge.name, judge.family) == (f"scores:labels.csv#{column}", "gpt4")
         assert judge.ratings[0].score == label
+
+
+def test_words_are_scores_by_their_labels(tmp_path):
+    text = "id,score\na,aligned\nb,refusal: partial\nc,unclear\nd,4\ne,\n"
+    labels = "aligned:5, refusal: partial:1.5,unclear:"
+    (judge,) = read_ratings(written(tmp_path / "labels.csv", text), labels=labels)
+    assert [rating.score for rating in judge.ratings] == [5, 1.5, None, 4, None]
+    assert {rating.unscored for rating in judge.ratings[2::2]} == {"not rated"}
+    # Numbers can be labels, too, as of a scale from 1 to 3.
+    text = '{"id": "a", "score": 1}\n{"id": "b", "score": 3.0}'
+    (judge,) = read_ratings(written(tmp_path / "labels.jsonl", text), labels="1:0,3.0:5")
+    assert [rating.score for rating in judge.ratings] == [0, 5]
+    assert parse_labels("") == {}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("aligned:5", r"labels.csv:3: no label 'alinged' in .*\(aligned\); did you mean 'aligned'"),
+        ("aligned", "labels: 'aligned' must be LABEL:SCORE"),
+        ("aligned:five", "the score of 'aligned' is 'five', not a number"),
+        ("aligned:6", "the score of 'aligned' is not within 0 and 5"),
+        ("aligned:nan", "the score of 'aligned' is not within 0 and 5"),
+        ("aligned:5,aligned:4", "'aligned' is given twice"),
+    ],
+)
+def test_bad_labels_are_a_users_mistake(tmp_path, labels, message):
+    path = written(tmp_path / "labels.csv", "id,score\na,aligned\nb,alinged\n")
+    with pytest.raises(UserError, match=message):
+        read_ratings(path, labels=labels)
 
 
 def test_of_score_records_the_last_of_a_verdict_counts(tmp_path):

@@ -1,6 +1,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from tests.evaluation.measures.conftest import planted
 from vcjax.core.files import read_jsonl
 from vcjax.evaluation.benchmark import FOLDER
@@ -126,3 +128,53 @@ def test_the_judge_is_asked_in_the_item_s_language_and_not_of_which_set_it_is(
         assert "benign" not in text
         assert "harmful" not in text
         assert each.json_schema["properties"]["verdict"]["enum"][0] == "answered"
+
+
+def test_a_panel_decides_by_majority_and_each_judge_is_shown_alone(world, tmp_path):
+    """Of three judges the third takes every answer for a refusal, and the second can't be read on
+    one: then the two others decide, if they agree."""
+    odd = ("benign-01-en", "benign-02-en")
+
+    def finds(judge):
+        def verdict(item):
+            if judge == 2:
+                return "refused"
+            if judge == 1 and item["id"] == odd[0]:
+                return None
+            return "partly" if judge == 1 and item["id"] == odd[1] else "answered"
+
+        return verdict
+
+    def says(item):
+        return ANSWERS[item["lang"]]
+
+    config = world(lambda id: 3, more=list(transcripts(says, finds(0))), measures="refusal")
+    lines = (tmp_path / "judge.jsonl").read_text(encoding="utf-8").splitlines()
+    scored = [line for line in lines if "/judge" in line]
+    for judge in (1, 2):
+        own = [json.dumps(line) for line in transcripts(says, finds(judge))]
+        path = tmp_path / f"judge-{judge}.jsonl"
+        path.write_text("\n".join([*scored, *own]), encoding="utf-8")
+    others = [f"recorded:{tmp_path / f'judge-{judge}.jsonl'}" for judge in (1, 2)]
+    panel = replace(config, judge=",".join([config.judge, *others]), judge_family="b,c,d")
+    part = run_evaluation(panel, tmp_path / "run")["measures"]["refusal"]
+
+    english = part["sets"]["benign"]["languages"]["en"]
+    assert english["verdicts"] == {"answered": 58, "partly": 0, "refused": 0}
+    assert english["unscored"] == {"no majority": 2}
+    assert (english["failed_at_least"], english["failed_at_most"]) == (0, 2 / 60)
+    alone = part["judges"]["benign"]["alone"]
+    assert alone["recorded:judge-2.jsonl"]["en"]["failed"]["rate"] == 1
+    assert alone["recorded:judge-1.jsonl"]["en"] == {
+        "failed": alone["recorded:judge-1.jsonl"]["en"]["failed"] | {"k": 0, "n": 59},
+        "unscored": 1,
+    }
+    assert part["judges"]["benign"]["same"]["k"] == 0
+    # Two of three pairs disagree everywhere; by chance about 4 of 9 would.
+    assert part["judges"]["benign"]["alpha"]["alpha"] == pytest.approx(-0.5, abs=0.03)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "by each judge alone" in page
+    asked = [record for _, record in read_jsonl(tmp_path / "run" / "refusal" / "verdicts.jsonl")]
+    assert len(asked) == 3 * len(ITEMS)
+    one = run_evaluation(config, tmp_path / "one")["measures"]["refusal"]
+    assert one["judges"] is None

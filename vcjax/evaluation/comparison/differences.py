@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,8 @@ from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.effects import odds_ratio, standardised_difference
-from vcjax.stats.intervals import Interval, Scale, interval_record, paired_difference
-from vcjax.stats.paired import discordant
+from vcjax.stats.intervals import Interval, Scale, Values, interval_record, paired_difference
+from vcjax.stats.paired import discordant, sign_flip_test
 
 Record = dict[str, Any]
 Records = list[Record]
@@ -98,6 +99,39 @@ def difference_record(
 
     sides = {"before": mean(before), "after": mean(after)}
     return {**sides, **interval_record(change, "difference")}
+
+
+def difference_test(
+    before: Values,
+    after: Values,
+    *,
+    clusters: Sequence[str] | None = None,
+    scale: Scale,
+    confidence: float,
+    seed: int,
+) -> Record:
+    """`{before, after, difference, low, high, n, p}` of values of the same answers or questions.
+
+    The interval is of `paired_difference`: it holds for any distribution on the scale, and is wide
+    where values vary little. The p-value is of `sign_flip_test`, which of booleans is McNemar's:
+    which side is which makes no difference. So the interval of a significant difference may
+    include 0.
+
+    Args:
+      clusters: see `paired_difference`. `n` is their number then.
+    """
+    first, second = np.asarray(before), np.asarray(after)
+    change = paired_difference(
+        first, second, clusters, scale=scale, confidence=confidence, seed=seed
+    )
+    names = None if clusters is None else sorted(set(clusters))
+    if change.p is not None:
+        numbers = None if names is None else [names.index(each) for each in clusters or ()]
+        changes = second.astype(np.float64) - first.astype(np.float64)
+        change = replace(change, p=sign_flip_test(changes, numbers, seed=seed))
+    if names is not None:
+        change = replace(change, n=len(names))
+    return difference_record(first.tolist(), second.tolist(), change)
 
 
 def paired(before: Sequence[Record], after: Sequence[Record]) -> Records:
@@ -188,7 +222,9 @@ def _differences(
         record = {**difference_record(before, after, change), "clusters": unit}
         if measure == "judge":
             return record | _of_scores(pairs, before, after, scale)
-        return record | _of_rates(before, after, confidence, alone=len(set(clusters)) == len(after))
+        return record | rate_changes(
+            before, after, confidence, alone=len(set(clusters)) == len(after)
+        )
 
     found = {"judge": differ("judge"), "all_checks": differ("all_checks")}
     if checks:
@@ -219,9 +255,14 @@ def _filled(record: Record, missing: float) -> float:
     return missing if record["score"] is None else record["score"]
 
 
-def _of_rates(
+def rate_changes(
     before: Sequence[bool], after: Sequence[bool], confidence: float, alone: bool
 ) -> Record:
+    """`{gained, lost, odds_ratio}` of two rates on the same items.
+
+    Args:
+      alone: whether no two items are alike; else the odds ratio has no interval.
+    """
     gained, lost = discordant(before, after)
     ratio = odds_ratio(gained, lost, confidence)
     # The bounds of the ratio are of items that don't depend on each other.

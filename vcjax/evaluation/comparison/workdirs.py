@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from vcjax.core.errors import UserError
@@ -11,8 +10,10 @@ from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import read_lineage
 from vcjax.evaluation.comparison.differences import SCALE
 from vcjax.evaluation.comparison.runs import Record, ScoredRun, cleaned, question_text
+from vcjax.evaluation.judging.panel import combine, last_verdicts
 
 TOOL = "vcjax"
+_OF_SCORES = ("judge", "score", "unscored", "checks")
 _FILES = ("answers.jsonl", "scores.jsonl", "summary.json")
 
 
@@ -88,28 +89,8 @@ def _record(answer: Record, scores: Sequence[Record]) -> Record:
     known["question"] = question_text([*answer.get("conversation", ()), asked])
     if not scores:
         return {**known, "judge": None, "score": None, "unscored": "no score", "checks": None}
-    # Of a sample of a judge that was asked again, the last counts.
-    calls = {
-        (each["judge"] or "", each.get("sample"), each.get("prompt_lang")): each for each in scores
-    }
-    given = [(judge, each["score"]) for (judge, *_), each in calls.items()]
-    given = [(judge, score) for judge, score in given if score is not None]
-    judges = sorted({judge for judge, *_ in calls if judge})
-    first = next(iter(calls.values()))
-    return {
-        **known,
-        "judge": ", ".join(judges) or None,
-        "score": _mean(given),
-        "unscored": None if given else first["unscored"],
-        "checks": first["checks"],
-    }
-
-
-def _mean(given: Sequence[tuple[str, Any]]) -> Any:
-    """The mean of the judges' means; a single score as it is, and so is what is no number."""
-    scores = [score for _, score in given]
-    odd = [score for score in scores if not isinstance(score, int | float)]
-    if len(scores) < 2 or odd:
-        return next(iter(odd or scores), None)
-    judges = {judge for judge, _ in given}
-    return fmean(fmean(score for own, score in given if own == judge) for judge in judges)
+    verdicts = last_verdicts(scores)
+    odd = [each for each in verdicts if not isinstance(each["score"], int | float | None)]
+    # What is no number has no mean; `cleaned` names it.
+    (combined,) = combine(odd[:1] or verdicts)
+    return {**known, **{field: combined[field] for field in _OF_SCORES}}

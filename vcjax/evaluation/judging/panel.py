@@ -29,6 +29,12 @@ def by_judge(records: Sequence[Record]) -> dict[str, Records]:
     return dict(sorted(found.items()))
 
 
+def last_verdicts(records: Iterable[Record]) -> Records:
+    """Of several records of one verdict, as the model or its answer has changed, the last."""
+    fields = ("id", "judge", "sample", "prompt_lang")
+    return list({tuple(record.get(name) for name in fields): record for record in records}.values())
+
+
 def combine(records: Sequence[Record]) -> Records:
     """One score record for each answer, in the order of the first record of each.
 

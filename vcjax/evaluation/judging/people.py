@@ -2,6 +2,7 @@
 
 They are in a file of any of `vcjax.data`'s formats, with the columns `id` and `score`, or others
 that are mapped to these. The score records of a review or of another evaluation are such a file.
+Where its scores are words, such as `refusal`, a mapping of labels gives each a number.
 """
 
 import math
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.charter.schema import Charter
-from vcjax.core.errors import UserError
+from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text
 from vcjax.data.columns import parse_columns, renamed
 from vcjax.data.files import find_files
@@ -75,7 +76,32 @@ def is_scores(reference: str) -> bool:
     return reference.startswith(SCORES)
 
 
-def read_ratings(reference: str, columns: str = "", family: str = "") -> list[RatedScores]:
+def parse_labels(text: str) -> dict[str, float | None]:
+    """`aligned:5,refusal:1,unclear:` -> the score of each label; None for one that is no score.
+
+    Raises:
+      UserError: it isn't of this form, or a score is outside the scale.
+    """
+    labels: dict[str, float | None] = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        label, colon, score = (part.strip() for part in pair.rpartition(":"))
+        if not (label and colon):
+            raise UserError(f"labels: {pair!r} must be LABEL:SCORE, as in refusal:1")
+        if label in labels:
+            raise UserError(f"labels: {label!r} is given twice")
+        try:
+            number = float(score) if score else None
+        except ValueError:
+            raise UserError(f"labels: the score of {label!r} is {score!r}, not a number") from None
+        if number is not None and not LOWEST <= number <= HIGHEST:
+            raise UserError(f"labels: the score of {label!r} is not within {LOWEST} and {HIGHEST}")
+        labels[label] = number
+    return labels
+
+
+def read_ratings(
+    reference: str, columns: str = "", family: str = "", labels: str = ""
+) -> list[RatedScores]:
     """Reads `scores:FILE`: every judge in it, sorted by name, each with its ratings.
 
     A file with a column `sample`, as score records have it, may grow by corrections: of the same
@@ -85,13 +111,16 @@ def read_ratings(reference: str, columns: str = "", family: str = "") -> list[Ra
     Args:
       columns: names of the columns, as `score:annotation_1,id:item`; ours are `COLUMNS`.
       family: of the judges; empty takes the file's column `family`, or else `human`.
+      labels: the scores that words stand for, see `parse_labels`. Where any are given, another word
+        is a mistake; else a word stays as it is.
 
     Raises:
-      UserError: no such file, a bad mapping, a line without an id or a column for the score, or a
-        second score of an item by the same judge in a file without a column `sample`.
+      UserError: no such file, a bad mapping, an unknown label, a line without an id or a column for
+        the score, or a second score of an item by the same judge in a file without a column
+        `sample`.
     """
     path = reference.removeprefix(SCORES)
-    mapping = parse_columns(columns, COLUMNS)
+    mapping, known = parse_columns(columns, COLUMNS), parse_labels(labels)
     name = f"{SCORES}{Path(path).name}"
     name += f"#{mapping['score']}" if mapping.get("score", "score") != "score" else ""
     rows: dict[tuple[str, str, str, str], tuple[str, Mapping[str, Any]]] = {}
@@ -102,6 +131,8 @@ def read_ratings(reference: str, columns: str = "", family: str = "") -> list[Ra
                 raise UserError(f"{where}: {item.error or 'a score must be an object'}")
             row = renamed(item.value, mapping)
             _check_row(where, row, mapping, item.value)
+            if known:
+                row = {**row, "score": _of_label(where, row["score"], known)}
             reading = str(row.get("sample") or 0), str(row.get("prompt_lang") or "")
             key = (str(row.get("judge") or name), str(row["id"]), *reading)
             if key in rows and "sample" not in row:
@@ -184,6 +215,20 @@ def _check_row(
             )
     if row["id"] in _UNSCORED:
         raise UserError(f"{where}: the id is empty")
+
+
+def _of_label(where: str, value: Any, labels: Mapping[str, float | None]) -> Any:
+    """What a score says by the labels; a number that is no label stays as it is."""
+    text = "" if value is None else str(value).strip()
+    if text in labels:
+        return labels[text]
+    try:
+        return float(text) if text else value
+    except ValueError:
+        raise UserError(
+            f"{where}: no label {text!r} in config.judge_labels ({', '.join(labels)})"
+            f"{suggest(text, labels)}; add {text}:SCORE, or {text}: for none"
+        ) from None
 
 
 def _rating(row: Mapping[str, Any], sample: int) -> Rating:

@@ -32,13 +32,13 @@ class Panel:
         return sorted({*self.specs, *self.rated}, key=lambda name: (len(name), name))
 
 
-def read_panel(judges: str, families: str, columns: str = "") -> Panel:
+def read_panel(judges: str, families: str, columns: str = "", labels: str = "") -> Panel:
     """The judges of comma-separated references; files of scores are read.
 
     Args:
       families: one for each reference, which may be empty, or none at all.
-      columns: see `people.read_ratings`; one mapping for all files of scores, or one for each,
-        separated by semicolons.
+      columns, labels: see `people.read_ratings`; one mapping for all files of scores, or one for
+        each, separated by semicolons.
 
     Raises:
       UserError: not as many families or mappings, or a bad file of scores.
@@ -51,15 +51,8 @@ def read_panel(judges: str, families: str, columns: str = "") -> Panel:
         )
     declared = declared or [""] * len(references)
     files = sum(map(is_scores, references))
-    mappings = [each.strip() for each in columns.split(_SEPARATOR)]
-    if columns.strip() and not files:
-        raise UserError(f"config.judge_columns: no judge is a file of scores, {SCORES}FILE")
-    if len(mappings) not in (1, files):
-        raise UserError(
-            f"config.judge_columns: {len(mappings)} mappings for {files} files of scores"
-        )
-    if len(mappings) == 1:
-        mappings *= files
+    columns_of = _mappings("columns", columns, files)
+    labels_of = _mappings("labels", labels, files)
     panel = Panel({}, {}, [])
     for number, (reference, family) in enumerate(zip(references, declared, strict=True), start=1):
         name = f"{JUDGE}{number if number > 1 else ''}"
@@ -67,8 +60,23 @@ def read_panel(judges: str, families: str, columns: str = "") -> Panel:
             panel.specs[name] = RoleSpec(reference, family)
             continue
         try:
-            panel.rated[name] = read_ratings(reference, mappings[len(panel.rated)], family)
+            own = len(panel.rated)
+            panel.rated[name] = read_ratings(reference, columns_of[own], family, labels_of[own])
         except UserError as error:
-            raise UserError(str(error).replace("columns:", "config.judge_columns:", 1)) from None
+            text = str(error)
+            named = text.startswith(("columns:", "labels:"))
+            raise UserError(f"config.judge_{text}" if named else text) from None
         panel.parents.extend(data_parents(name, reference.removeprefix(SCORES)))
     return panel
+
+
+def _mappings(field: str, text: str, files: int) -> list[str]:
+    """The mapping of each file of scores."""
+    mappings = [each.strip() for each in text.split(_SEPARATOR)]
+    if text.strip() and not files:
+        raise UserError(f"config.judge_{field}: no judge is a file of scores, {SCORES}FILE")
+    if len(mappings) not in (1, files):
+        raise UserError(
+            f"config.judge_{field}: {len(mappings)} mappings for {files} files of scores"
+        )
+    return mappings * files if len(mappings) == 1 else mappings

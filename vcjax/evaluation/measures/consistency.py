@@ -18,11 +18,11 @@ from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark, Variants, load_variants, variant_files
+from vcjax.evaluation.comparison.differences import difference_test
 from vcjax.evaluation.measures.measure import (
     JUDGE,
     Measure,
     Sample,
-    difference_test,
     scale_of,
     unscored_reasons,
     value_kind,

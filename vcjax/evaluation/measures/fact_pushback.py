@@ -15,10 +15,11 @@ from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
+from vcjax.evaluation.comparison.differences import difference_test
 from vcjax.evaluation.facts.fact import Fact, load_facts
 from vcjax.evaluation.facts.knowledge import KNOWN, classify, deciding_wordings
 from vcjax.evaluation.likelihoods import score_answers
-from vcjax.evaluation.measures.measure import Measure, Sample, difference_test
+from vcjax.evaluation.measures.measure import Measure, Sample
 from vcjax.evaluation.measures.pushback import ARMS, CONTROL, DOUBT, LENGTH, user_turn
 from vcjax.evaluation.run import Subject
 from vcjax.roles.role import LikelihoodAsk, Message, scoring

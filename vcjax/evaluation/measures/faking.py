@@ -24,12 +24,12 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import opening
 from vcjax.evaluation.benchmark import Benchmark
+from vcjax.evaluation.comparison.differences import difference_test
 from vcjax.evaluation.measures.measure import (
     CHECKS,
     JUDGE,
     Measure,
     Sample,
-    difference_test,
     scale_of,
     unscored_reasons,
     value_kind,

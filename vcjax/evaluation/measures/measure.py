@@ -2,21 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
-
-import numpy as np
 
 from vcjax.charter.schema import Charter
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.comparison.differences import difference_record
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record
 from vcjax.roles.verdict import HIGHEST, LOWEST
-from vcjax.stats.intervals import RATE, Scale, Values, paired_difference
-from vcjax.stats.paired import sign_flip_test
+from vcjax.stats.intervals import RATE, Scale
 
 JUDGE, CHECKS = "judge", "checks"
 """What a value of an answer is: the judge's score, or whether it passes all of the rule checks."""
@@ -92,36 +87,3 @@ def unscored_reasons(scores: Sequence[Record], kind: str) -> dict[str, int]:
             reason = score["unscored"]
             reasons[reason] = reasons.get(reason, 0) + 1
     return dict(sorted(reasons.items()))
-
-
-def difference_test(
-    before: Values,
-    after: Values,
-    *,
-    clusters: Sequence[str] | None = None,
-    scale: Scale,
-    confidence: float,
-    seed: int,
-) -> Record:
-    """`{before, after, difference, low, high, n, p}` of values of the same answers or questions.
-
-    The interval is of `paired_difference`: it holds for any distribution on the scale, and is wide
-    where values vary little. The p-value is of `sign_flip_test`, which of booleans is McNemar's:
-    which side is which makes no difference. So the interval of a significant difference may
-    include 0.
-
-    Args:
-      clusters: see `paired_difference`. `n` is their number then.
-    """
-    first, second = np.asarray(before), np.asarray(after)
-    change = paired_difference(
-        first, second, clusters, scale=scale, confidence=confidence, seed=seed
-    )
-    names = None if clusters is None else sorted(set(clusters))
-    if change.p is not None:
-        numbers = None if names is None else [names.index(each) for each in clusters or ()]
-        changes = second.astype(np.float64) - first.astype(np.float64)
-        change = replace(change, p=sign_flip_test(changes, numbers, seed=seed))
-    if names is not None:
-        change = replace(change, n=len(names))
-    return difference_record(first.tolist(), second.tolist(), change)

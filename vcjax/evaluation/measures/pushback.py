@@ -22,12 +22,12 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import opening
 from vcjax.evaluation.benchmark import Benchmark
+from vcjax.evaluation.comparison.differences import difference_test
 from vcjax.evaluation.judging.judge import is_answered
 from vcjax.evaluation.measures.measure import (
     JUDGE,
     Measure,
     Sample,
-    difference_test,
     scale_of,
     value_kind,
     value_of,
