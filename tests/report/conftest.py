@@ -284,8 +284,31 @@ def compared(domains) -> dict:
         )
 
     wrong = {1: None, 2: float("nan"), 3: 9, 4: "five", 5: float("inf")}
-    runs = [run("ann", {}), run("model", wrong, left_out=1, judge="2"), run("kind", {0: None})]
-    constant = run("sound", dict.fromkeys(range(36), 3))
+
+    def options(shift: float):
+        draw = np.random.default_rng(1)
+        stance = [
+            {"id": f"{dimension}-{n}-{lang}", "parallel_id": f"{dimension}-{n}", "lang": lang}
+            | {"dimension": dimension, "position": shift * draw.random() - 0.1}
+            for dimension, items in (("nation_first", 14), ("community_first", 4))
+            for n in range(items)
+            for lang in ("en", "zh")
+        ]
+        choice = [
+            {"id": f"{n}-{lang}", "lang": lang, "category": ("gender", "religion")[n % 2]}
+            | {"correct": bool(draw.random() < 0.5 + shift)}
+            for n in range(30)
+            for lang in ("en", "zh")
+        ]
+        return {"stance": tuple(stance[: -2 if shift else None]), "choice": tuple(choice)}
+
+    few = {**options(0.0), "stance": options(0.0)["stance"][-8:]}
+    runs = [
+        run("ann", {}, options=options(0.0)),
+        run("model", wrong, left_out=1, judge="2"),
+        run("kind", {0: None}, options=few),
+    ]
+    constant = run("sound", dict.fromkeys(range(36), 3), options=options(0.3))
     return compare_runs(
         [*runs, constant], errors=JudgeErrors(4, (Share(45, 50), Share(40, 50)), {})
     )

@@ -9,6 +9,7 @@ import pytest
 from vcjax.evaluation.comparison import analysis
 from vcjax.evaluation.comparison.analysis import compare_runs
 from vcjax.evaluation.comparison.differences import SCALE
+from vcjax.evaluation.comparison.options import OptionPairs
 from vcjax.evaluation.comparison.runs import ScoredRun
 from vcjax.stats.intervals import paired_difference
 from vcjax.stats.power import detectable_difference
@@ -29,7 +30,27 @@ def scored_run(name: str, random: np.random.Generator, hard: np.ndarray, rise: f
                 {**known, "domain": DOMAINS[index % 13], "question": "?", "answer": "."}
                 | {"judge": "j", "score": score, "unscored": None, "checks": passed}
             )
-    return ScoredRun(name, Path(name), "vcjax", tuple(records), SCALE, {})
+    return ScoredRun(name, Path(name), "vcjax", tuple(records), SCALE, {}, options=options(random))
+
+
+def options(random: np.random.Generator) -> dict[str, tuple[dict, ...]]:
+    """What the run finds probable: 12 items on each of 3 dimensions in two languages, and 60
+    multiple-choice questions. Items are hard or easy by themselves."""
+    own = np.random.default_rng(0)
+    stance = [
+        {"id": f"{dimension}-{item}-{lang}", "parallel_id": f"{dimension}-{item}", "lang": lang}
+        | {"dimension": f"{dimension}", "position": float(np.tanh(level + random.normal(0, 0.2)))}
+        for dimension in range(3)
+        for item in range(12)
+        for level in [own.normal(0.2, 0.4)]
+        for lang in ("en", "zh")
+    ]
+    choice = [
+        {"id": str(item), "lang": ("en", "zh")[item % 2], "category": "any"}
+        | {"correct": bool(random.random() < share)}
+        for item, share in enumerate(own.random(60))
+    ]
+    return {"stance": tuple(stance), "choice": tuple(choice)}
 
 
 def words(random: np.random.Generator, questions: int, rise: float = 0.0) -> list[str]:
@@ -43,13 +64,17 @@ def words(random: np.random.Generator, questions: int, rise: float = 0.0) -> lis
         found += [
             cell[measure].get("reading", "") for cell in cells for measure in analysis.MEASURES
         ]
+        found += [each["reading"] for lang in own["stance"].values() for each in lang.values()]
+        found += [each["reading"] for each in own["choice"]["languages"].values()]
     return [each for each in found if each in ("higher", "lower")]
 
 
 def test_at_most_five_per_cent_of_reports_of_no_change_say_higher_or_lower(monkeypatch):
-    """Of 39 questions in two languages, where nothing but chance differs."""
+    """Of 39 questions in two languages, a questionnaire and multiple choice, where nothing but
+    chance differs."""
     # What is detectable takes long and changes no word.
     monkeypatch.setattr(analysis, "detectable_difference", lambda *sides, **settings: None)
+    monkeypatch.setattr(OptionPairs, "detectable", lambda *settings: None)
     random = np.random.default_rng(0)
     wrong = sum(bool(words(random, 39)) for _ in range(REPORTS))
     print(f"\n{wrong} of {REPORTS} reports say higher or lower")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vcjax.stats.intervals import paired_difference
-from vcjax.stats.power import detectable_difference
+from vcjax.stats.power import detectable_by_sign_flips, detectable_difference
 
 SCALE = (0.0, 5.0)
 
@@ -35,6 +35,27 @@ def test_pairs_in_clusters_that_change_together_show_less():
     assert (
         detectable_difference(before, before + change, clusters.tolist(), scale=SCALE) > 2 * alone
     )
+
+
+def test_what_sign_flips_detect_depends_on_the_spread_and_needs_enough_pairs():
+    random = np.random.default_rng(3)
+    before = random.normal(0, 0.3, 24)
+    noise = random.normal(0, 0.1, 24)
+
+    def detectable(spread=1.0, shift=0.0, n=24, level=0.05):
+        change = spread * noise[:n] + shift
+        sides = before[:n], before[:n] + change
+        return detectable_by_sign_flips(*sides, scale=(-1.0, 1.0), level=level)
+
+    found = detectable()
+    assert found == pytest.approx(detectable(shift=0.2))
+    assert found == pytest.approx(2.9 * 0.1 / np.sqrt(24), rel=0.3)  # as of a t-test
+    assert detectable(spread=2.0) == pytest.approx(2 * found, rel=0.05)
+    assert detectable(level=0.001) > found
+    assert detectable(n=5) is None  # p is at least 1/16
+    assert detectable(n=6, level=0.05) is not None
+    with pytest.raises(ValueError, match="clusters"):
+        detectable_by_sign_flips([0.0, 1.0], [0.0, 1.0], ["a"], scale=(0.0, 1.0))
 
 
 def test_nothing_is_detectable_with_too_few_pairs():

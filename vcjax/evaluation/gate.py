@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.core.errors import GateNotMet, UserError
+from vcjax.evaluation.comparison.options import OPTION_MEASURES
 
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _BOUND = re.compile(r"(?P<figure>\S+)\s*(?P<sign><=|>=|<|>)\s*(?P<limit>\S+)")
@@ -114,7 +115,8 @@ def comparison_figures(comparison: Mapping[str, Any]) -> dict[str, Figures]:
     """Of each run that is compared with the first, the numbers of its differences.
 
     These are `difference.MEASURE.LANGUAGE`, with `all` for all languages together, and
-    `domain.DOMAIN.MEASURE.LANGUAGE`; of single checks `check.CHECK.LANGUAGE`.
+    `domain.DOMAIN.MEASURE.LANGUAGE`; of single checks `check.CHECK.LANGUAGE`, of shifts of stance
+    `stance.DIMENSION.LANGUAGE`, and of multiple choice `choice.languages.LANGUAGE`.
     """
     found = {}
     for name, own in comparison["comparisons"].items():
@@ -130,6 +132,7 @@ def comparison_figures(comparison: Mapping[str, Any]) -> dict[str, Figures]:
                 measure: {lang: parts[measure] for lang, parts in each.items()}
                 for measure in comparison["measures"]
             }
+        tree |= {measure: own.get(measure, {}) for measure in OPTION_MEASURES}
         found[name] = dict(_numbers(tree))
     return found
 

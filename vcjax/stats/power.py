@@ -9,7 +9,7 @@ from scipy.optimize import root_scalar
 from vcjax.stats.bounded import BoundedMean
 from vcjax.stats.clusters import cluster_numbers, clustered_variance, effective_size
 from vcjax.stats.intervals import Clusters, Scale, Values
-from vcjax.stats.paired import discordant
+from vcjax.stats.paired import discordant, sign_flip_test
 
 
 def detectable_difference(
@@ -64,6 +64,41 @@ def detectable_difference(
     found = critical + float(scipy.stats.t.ppf(power, variance.df)) * error
     room = max(high - float(first.mean()), float(first.mean()) - low)
     return found if found <= room else None
+
+
+def detectable_by_sign_flips(
+    before: Values,
+    after: Values,
+    clusters: Clusters | None = None,
+    *,
+    scale: Scale,
+    level: float = 0.05,
+    power: float = 0.8,
+    seed: int = 0,
+) -> float | None:
+    """The smallest true difference that `vcjax.stats.paired.sign_flip_test` would find.
+
+    See `detectable_difference` for what it means, for the arguments and for None. The p-value of n
+    clusters is at least 2^(1 - n), so that a few have none that is small enough.
+    """
+    differences = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    numbers = cluster_numbers(clusters, len(differences))
+    if len(differences) < 2 or numbers.max() < 1:
+        return None
+    mean = float(differences.mean())
+    variance = clustered_variance(differences, numbers)
+    span = scale[1] - scale[0]
+
+    def excess(distance: float) -> float:
+        moved = differences - mean + distance
+        return sign_flip_test(moved, numbers, seed=seed) - level
+
+    if excess(span) > 0:
+        return None
+    found = _root(excess, span)
+    found += float(scipy.stats.t.ppf(power, variance.df)) * float(np.sqrt(variance.value))
+    first = float(np.mean(before))
+    return found if found <= max(scale[1] - first, first - scale[0]) else None
 
 
 def _critical(bound: BoundedMean, mean: float, level: float) -> float | None:

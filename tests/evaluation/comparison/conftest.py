@@ -27,11 +27,19 @@ def workdir(tmp_path):
     """Writes a finished evaluation: `workdir(name, score, items=..., **changes)`.
 
     `score` maps an item to its score; None judges nothing. `changes` are merged into every answer
-    and score record.
+    and score record; `options` has the records of items by measure.
     """
 
     def make(
-        name, score, items=None, seed=0, judge="judge", charter="c" * 64, passes=0.7, edit=None
+        name,
+        score,
+        items=None,
+        seed=0,
+        judge="judge",
+        charter="c" * 64,
+        passes=0.7,
+        edit=None,
+        options=None,
     ):
         folder, draw = tmp_path / name, random.Random(seed)
         answers, scores = [], []
@@ -56,12 +64,15 @@ def workdir(tmp_path):
             "seed": 0,
             "confidence": 0.95,
             **summarise(answers, scores),
+            "measures": {measure: {} for measure in options or {}},
         }
         if edit is not None:
             answers, scores = edit(answers, scores)
         folder.mkdir()
         write_jsonl(folder / "answers.jsonl", answers)
         write_jsonl(folder / "scores.jsonl", scores)
+        for measure, records in (options or {}).items():
+            write_jsonl(folder / measure / "items.jsonl", records)
         write_json(folder / "summary.json", json.loads(json.dumps(summary)))
         write_lineage(folder, kind="evaluate", parents=[], config={})
         return folder

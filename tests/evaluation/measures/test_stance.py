@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from vcjax.charter.load import load_charter
 from vcjax.core.files import read_jsonl
 from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.evaluation.comparison.options import option_pairs
+from vcjax.evaluation.comparison.runs import ScoredRun
 from vcjax.evaluation.measures.stance import (
     Stance,
     StanceSettings,
     _asks,
     item_record,
     orders_of,
-    shifts,
     summarise,
 )
 from vcjax.evaluation.options.stances import StanceItem, load_stances
@@ -80,7 +81,11 @@ def test_a_planted_shift_is_found_on_its_dimension_and_no_other(tmp_path):
     )
 
     def found(before, after):
-        tests = shifts(before, after, seed=0, confidence=0.95)
+        runs = [
+            ScoredRun("", tmp_path, "vcjax", (), None, {}, options={"stance": tuple(records)})
+            for records in (before, after)
+        ]
+        tests = {key[1]: own.record(0, 0.95) for key, own in option_pairs(*runs).items()}
         p = corrected({name: Interval.of(each, "difference") for name, each in tests.items()})
         return {name: np.sign(tests[name]["difference"]) for name in p if p[name] <= 0.05}
 

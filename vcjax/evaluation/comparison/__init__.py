@@ -3,8 +3,8 @@
     workdirs: ours        -> runs: score records, and what is wrong with them
                                  |
                                  v
-                             differences: of two runs, with intervals and effect sizes
-                                 |
+                             differences: of two runs, with intervals and effect sizes;
+                                 |        options: their stances and their multiple choice
                                  v
     tables: the paper's   <- analysis: all runs with the first; corrected, and what could have been
                                  |     found

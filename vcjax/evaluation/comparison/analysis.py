@@ -1,12 +1,14 @@
 """All runs with the first, question by question: what differs, and what could have been found.
 
-What a report puts into words belongs to one of two families of tests, which share its rate of false
-alarms: `languages` has every run's change in each language and in all of them, and `domains` has
-each domain's, in each language and in all of them. Holm's method corrects within a family. So where
-nothing changed, a report says so of everything with the probability of its confidence or more.
+What a report puts into words belongs to a family of tests; the families share its rate of false
+alarms. `languages` has every run's change in each language and in all of them, `domains` has each
+domain's likewise, `stance` the shifts on each dimension of a questionnaire, and `choice` the
+changes of the accuracy on multiple choice in each language. Holm's method corrects within a family.
+So where nothing changed, a report says so of everything with the probability of its confidence or
+more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.errors import UserError
@@ -21,17 +23,27 @@ from vcjax.evaluation.comparison.differences import (
     split,
 )
 from vcjax.evaluation.comparison.judge_errors import JudgeErrors, corrected_differences
+from vcjax.evaluation.comparison.options import (
+    CATEGORY,
+    CHOICE,
+    STANCE,
+    OptionPairs,
+    option_notes,
+    option_pairs,
+    option_results,
+)
 from vcjax.evaluation.comparison.runs import Record, ScoredRun
 from vcjax.evaluation.comparison.tables import PUBLISHED, score_table
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import corrected, readings
 from vcjax.stats.power import detectable_difference
 
-FAMILIES = ("languages", "domains")
+FAMILIES = ("languages", "domains", STANCE, CHOICE)
 MEASURES = ("judge", "all_checks")
 POWER = 0.8
 Key = tuple[str, ...]
-"""The run, its domain if any, the language or `all`, and the measure."""
+"""The run, its domain if any, the language or `all`, and the measure; or the run, and what
+`options.option_pairs` names."""
 
 
 def compare_runs(
@@ -51,7 +63,8 @@ def compare_runs(
       comparisons: by run, what `differences.compare` returns, where each difference that belongs to
         a family has `family`, `p_corrected`, `reading` and `detectable`, too: the smallest
         difference that would have been found with probability POWER at the level of the family's
-        strictest test.
+        strictest test. Of runs that both have measured them, also `stance` and `choice`, see
+        `options.option_results`.
       table: see `tables.score_table`; `published` has the paper's numbers, which are of other
         questions.
       judge_errors: `{threshold, comparisons}`, the latter by run what
@@ -76,6 +89,8 @@ def compare_runs(
     if not measures:
         raise UserError("the runs have neither scores nor checks in common: nothing to compare")
     comparisons, pairs = {}, {}
+    options: dict[Key, OptionPairs] = {}
+    option_records: dict[Key, Record] = {}
     for run in others:
         pairs[run.name] = paired(first.records, run.records)
         comparisons[run.name] = compare(
@@ -86,14 +101,29 @@ def compare_runs(
             seed=derive_seed(seed, run.name),
             confidence=confidence,
         )
-    families = {
-        name: members for name, members in _families(comparisons, measures, runs).items() if members
-    }
+        found = {}
+        for key, own in option_pairs(first, run).items():
+            found[key] = own.record(derive_seed(seed, run.name, *key), confidence)
+            options[run.name, *key] = own
+            option_records[run.name, *key] = found[key]
+        comparisons[run.name] |= option_results(found)
+    families = _families(comparisons, measures, runs)
+    for key, record in option_records.items():
+        if key[1] != CATEGORY:
+            families[key[1]][key] = record
+    families = {name: members for name, members in families.items() if members}
     tested = [name for name, members in families.items() if corrected(_intervals(members))]
     level = (1 - confidence) / max(1, len(tested))
+
+    def detectable(key: Key, level: float) -> float | None:
+        own_seed = derive_seed(seed, "detectable", *key)
+        if key in options:
+            return options[key].detectable(level, POWER, own_seed)
+        return _detectable(key, pairs, first, level, own_seed)
+
     for name, members in families.items():
         _read(members, name, level, confidence)
-        _find_detectable(members, pairs, first, level, seed)
+        _find_detectable(members, level, detectable)
     return {
         "runs": [_about(run, left_out[run.name]) for run in runs],
         "questions": {
@@ -126,7 +156,7 @@ def compare_runs(
                 for name, own in pairs.items()
             },
         },
-        "notes": [*notes, *more],
+        "notes": [*notes, *more, *option_notes(runs)],
     }
 
 
@@ -177,33 +207,32 @@ def _read(members: Mapping[Key, Record], family: str, level: float, confidence: 
 
 
 def _find_detectable(
-    members: Mapping[Key, Record],
-    pairs: Mapping[str, list[Record]],
-    first: ScoredRun,
-    level: float,
-    seed: int,
+    members: Mapping[Key, Record], level: float, detectable: Callable[[Key, float], float | None]
 ) -> None:
     tested = [key for key, record in members.items() if record["p_corrected"] is not None]
     for key, record in members.items():
-        record["detectable"] = None
-        if key not in tested:
-            continue
-        name, *domain, lang, measure = key
-        own = [
-            pair
-            for pair in pairs[name]
-            if (lang in (ALL, pair["lang"])) and domain in ([], [pair["domain"]])
-        ]
-        having, before, after = sides_of(own, measure)
-        record["detectable"] = detectable_difference(
-            before,
-            after,
-            clusters_of(having)[1],
-            scale=first.scale if measure == "judge" else None,
-            level=level / len(tested),
-            power=POWER,
-            seed=derive_seed(seed, "detectable", *key),
-        )
+        record["detectable"] = detectable(key, level / len(tested)) if key in tested else None
+
+
+def _detectable(
+    key: Key, pairs: Mapping[str, list[Record]], first: ScoredRun, level: float, seed: int
+) -> float | None:
+    name, *domain, lang, measure = key
+    own = [
+        pair
+        for pair in pairs[name]
+        if (lang in (ALL, pair["lang"])) and domain in ([], [pair["domain"]])
+    ]
+    having, before, after = sides_of(own, measure)
+    return detectable_difference(
+        before,
+        after,
+        clusters_of(having)[1],
+        scale=first.scale if measure == "judge" else None,
+        level=level,
+        power=POWER,
+        seed=seed,
+    )
 
 
 def _about(run: ScoredRun, left_out: int) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class ScoredRun:
       problems: what is wrong with it, a sentence each.
       confidence: of the intervals of the run's own report.
       domain_names: by domain and language, where a charter names them.
+      options: by measure (`stance`, `choice`) the records of its items; empty where it wasn't
+        measured.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ScoredRun:
     problems: tuple[str, ...] = ()
     confidence: float = 0.95
     domain_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    options: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
 
     @property
     def judged(self) -> bool:

@@ -9,8 +9,10 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import read_lineage
 from vcjax.evaluation.comparison.differences import SCALE
+from vcjax.evaluation.comparison.options import OPTION_MEASURES
 from vcjax.evaluation.comparison.runs import Record, ScoredRun, cleaned, question_text
 from vcjax.evaluation.judging.panel import combine, last_verdicts
+from vcjax.evaluation.options.asking import ITEMS
 
 TOOL = "vcjax"
 _OF_SCORES = ("judge", "score", "unscored", "checks")
@@ -66,6 +68,11 @@ def read_workdir(path: Path, name: str) -> ScoredRun:
         problems=tuple(problems),
         confidence=summary["confidence"],
         domain_names=charter.get("domains", {}),  # earlier versions didn't record them
+        options={
+            measure: tuple(record for _, record in read_jsonl(path / measure / ITEMS))
+            for measure in OPTION_MEASURES
+            if measure in summary.get("measures", {})
+        },
     )
 
 

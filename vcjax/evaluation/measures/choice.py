@@ -18,10 +18,11 @@ from vcjax.core.files import read_json, write_jsonl
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.measures.measure import Measure, Sample
-from vcjax.evaluation.options.asking import option_ask, option_probabilities
+from vcjax.evaluation.options.asking import ITEMS, option_ask, option_probabilities
 from vcjax.evaluation.options.rows import LETTERS, as_index, parse_mapping, read_rows
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, Records
+from vcjax.roles.cache import fingerprint
 from vcjax.roles.role import scoring
 from vcjax.stats.intervals import rate_record
 from vcjax.text.language import Language
@@ -89,8 +90,9 @@ class Choice(Measure):
         self.inputs = [Path(name.strip()) for name in names if name.strip()]
 
     def run(self, subject: Subject, workdir: Path, folder: Path) -> dict[str, Any]:
-        """Writes `items.jsonl`: `{id, lang, category, options, answer, chosen, correct,
-        probability}`, the last of the right option. Returns what `summarise` does."""
+        """Writes `items.jsonl`: `{id, fingerprint, lang, category, options, answer, chosen,
+        correct, probability}`, the last of the right option, `fingerprint` of the question with its
+        options and answer. Returns what `summarise` does."""
         asks = [option_ask(item.id, item.lang, item.question, item.options) for item in self._items]
         found = option_probabilities(scoring(subject.model, "model"), asks, folder)
         records = []
@@ -99,6 +101,7 @@ class Choice(Measure):
             records.append(
                 {
                     "id": item.id,
+                    "fingerprint": fingerprint(item.question, item.options, item.answer),
                     "lang": item.lang,
                     "category": item.category,
                     "options": len(item.options),
@@ -109,7 +112,7 @@ class Choice(Measure):
                     "probability": float(found[item.id][item.answer]),
                 }
             )
-        write_jsonl(folder / "items.jsonl", records)
+        write_jsonl(folder / ITEMS, records)
         return summarise(records, subject.settings.confidence)
 
 

@@ -20,16 +20,15 @@ from vcjax.charter.schema import Charter
 from vcjax.core.files import write_jsonl
 from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.measures.measure import Measure, Sample, difference_test
-from vcjax.evaluation.options.asking import option_ask, option_probabilities
-from vcjax.evaluation.options.stances import StanceItem, load_stances
+from vcjax.evaluation.measures.measure import Measure, Sample
+from vcjax.evaluation.options.asking import ITEMS, option_ask, option_probabilities
+from vcjax.evaluation.options.stances import POSITIONS, StanceItem, load_stances
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, Records
+from vcjax.roles.cache import fingerprint
 from vcjax.roles.role import scoring
 from vcjax.stats.intervals import RATE, Scale, interval_record, mean_interval, rate_record
 
-POSITIONS: Scale = (-1.0, 1.0)
-ITEMS = "items.jsonl"
 _LEAST_ITEMS = 10
 """Of a group of people, to compare with it."""
 
@@ -110,7 +109,9 @@ def item_record(item: StanceItem, shown: Sequence[Float[np.ndarray, " options"]]
     Args:
       shown: for each of its orders the probabilities of the options, as they were shown.
 
-    Returns `{id, parallel_id, lang, dimension, probabilities, position, entropy, order, flips}`:
+    Returns `{id, fingerprint, parallel_id, lang, dimension, probabilities, position, entropy,
+    order, flips}`:
+      fingerprint: of the question, its options and their positions.
       probabilities: of the options in the file's order, the mean over the orders.
       position: their mean position, or None where they are no scale.
       entropy: of the probabilities, as a share of the largest: 1 is no preference.
@@ -131,6 +132,7 @@ def item_record(item: StanceItem, shown: Sequence[Float[np.ndarray, " options"]]
         flips = bool(by_order.min() < 0 < by_order.max())
     return {
         "id": item.id,
+        "fingerprint": fingerprint(item.question, item.options, item.positions),
         "parallel_id": item.parallel_id,
         "lang": item.lang,
         "dimension": item.dimension,
@@ -215,30 +217,3 @@ def summarise(
             lang: found for lang, own in sorted(by_lang.items()) if (found := likeness(lang, own))
         },
     }
-
-
-def shifts(before: Records, after: Records, *, seed: int, confidence: float) -> dict[str, Record]:
-    """By dimension, how far the position has moved between two runs (after - before).
-
-    The versions of one item in several languages are one unit. Differences are records of
-    `difference_test`, of the items that both have; their p-values aren't corrected.
-
-    Args:
-      before, after: records of two runs' `items.jsonl`.
-    """
-    old = {record["id"]: record for record in before if record["position"] is not None}
-    new = {record["id"]: record for record in after if record["position"] is not None}
-    both = sorted(old.keys() & new.keys())
-    dimensions = sorted({old[id]["dimension"] for id in both})
-    found = {}
-    for dimension in dimensions:
-        ids = [id for id in both if old[id]["dimension"] == dimension]
-        found[dimension] = difference_test(
-            [old[id]["position"] for id in ids],
-            [new[id]["position"] for id in ids],
-            clusters=[old[id]["parallel_id"] for id in ids],
-            scale=POSITIONS,
-            confidence=confidence,
-            seed=derive_seed(seed, "shift", dimension),
-        )
-    return found

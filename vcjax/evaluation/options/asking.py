@@ -13,6 +13,8 @@ from vcjax.roles.role import LikelihoodAsk, ScoringRole
 from vcjax.text.language import Language
 
 LIKELIHOODS = "likelihoods.jsonl"
+ITEMS = "items.jsonl"
+"""What a measure found of each item, in its folder."""
 _TASK = {
     "en": "Answer with the letter of one option.",
     "zh": "请只回答一个选项的字母。",

@@ -17,6 +17,7 @@ import numpy as np
 
 from vcjax.core.errors import UserError
 from vcjax.evaluation.options.rows import Row, literal, parse_mapping, read_rows
+from vcjax.stats.intervals import Scale
 from vcjax.text.language import Language
 
 STATEMENTS = Path(__file__).parent / "statements.jsonl"
@@ -31,6 +32,8 @@ COLUMNS = (
     "positions",
     "groups",
 )
+POSITIONS: Scale = (-1.0, 1.0)
+"""Of options on a scale, from one end to the other."""
 OTHER = "other"
 """The dimension of rows that have none."""
 AGREEMENT: dict[Language, tuple[str, ...]] = {

@@ -3,6 +3,7 @@
 report     the page: its sections, the runs, and what this comparison is not
 verdict    what the differences allow to be stated, also for a terminal
 tables     scores, and differences by language, domain and rule
+options    shifts of stance, and changes on multiple choice
 wording    names of measures, languages and sizes
 """
 

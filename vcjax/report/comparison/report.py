@@ -6,6 +6,7 @@ from typing import Any
 
 from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
 from vcjax.evaluation.comparison.workdirs import TOOL
+from vcjax.report.comparison.options import choice, stance
 from vcjax.report.comparison.tables import checks, differences, domains, scores
 from vcjax.report.comparison.verdict import verdict
 from vcjax.report.comparison.wording import run_in
@@ -75,6 +76,8 @@ def _comparison(comparison: Mapping[str, Any]) -> tuple[str, list[Block], list[S
         Section("differences", tr("Differences by language"), differences(comparison)),
         Section("errors", tr("Corrected for the judge's errors"), _corrected(comparison)),
         Section("domains", tr("Differences by domain"), domains(comparison)),
+        Section("stance", tr("Stance"), stance(comparison)),
+        Section("choice", tr("Multiple choice"), choice(comparison)),
         Section("checks", tr("Rule by rule"), checks(comparison)),
         Section("runs", tr("The runs"), [_runs(comparison)]),
         Section("limits", tr("What this comparison is not"), [_limits(comparison)]),

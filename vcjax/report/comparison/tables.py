@@ -37,8 +37,8 @@ from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import MINIMUM_PAIRS, TOO_FEW
 
 
-def _head(*more: str) -> tuple[str, ...]:
-    """Above `_cells`; `more` stands before the columns of the two sides."""
+def difference_head(*more: str) -> tuple[str, ...]:
+    """Above `difference_cells`; `more` stands before the columns of the two sides."""
     change = (tr("Reading"), tr("Difference"), tr("Interval"), "p", tr("p corrected"))
     return *change, tr("Detectable"), *more, tr("Before"), tr("After"), tr("Pairs")
 
@@ -125,11 +125,11 @@ def differences(comparison: Mapping[str, Any]) -> list[Block]:
         for name, lang, which, record in of_languages(comparison):
             if which == measure:
                 label = run_in(name, lang)
-                rows.append([label, *_cells(comparison, measure, record, effect=True)])
+                rows.append([label, *difference_cells(comparison, measure, record, effect=True)])
         if rows:
             title = tr("{subject}, paired", subject=tr(SUBJECTS[measure]))
             caption = captioned(comparison, measure, title)
-            head = (tr("Run"), *_head(tr("Effect")))
+            head = (tr("Run"), *difference_head(tr("Effect")))
             blocks += table_blocks(Table(caption, head, rows, labels=2))
     return blocks
 
@@ -169,11 +169,11 @@ def domains(comparison: Mapping[str, Any]) -> list[Block]:
             figures.append(Figure(caption, svg))
             if any(record.get("reading", TOO_FEW) != TOO_FEW for record in parts.values()):
                 cells = [
-                    [_starred(comparison, d), *_cells(comparison, measure, r)]
+                    [_starred(comparison, d), *difference_cells(comparison, measure, r)]
                     for d, r in parts.items()
                 ]
                 caption = captioned(comparison, measure, title)
-                head = (tr("Domain"), *_head())
+                head = (tr("Domain"), *difference_head())
                 tables += table_blocks(Table(caption, head, cells, labels=2))
     if not figures:
         return []
@@ -237,10 +237,10 @@ def checks(comparison: Mapping[str, Any]) -> list[Block]:
     return [prose("checks", trained_on=False), Text(lead), *blocks]
 
 
-def _cells(
+def difference_cells(
     comparison: Mapping[str, Any], measure: str, record: Mapping[str, Any], effect: bool = False
 ) -> list[str]:
-    """Under `_head`; the effect size if wanted; before, after and the number of pairs."""
+    """Under `difference_head`; the effect size if wanted; before, after and the number of pairs."""
     change = Interval.of(record, "difference")
     show = shown_as(comparison, measure)
     side = percent if is_share(comparison, measure) else number
@@ -253,6 +253,6 @@ def _cells(
         size(comparison, measure, record.get("detectable")),
     ]
     if effect:
-        is_score = measure == "judge"
-        cells.append(signed(record["standardised"]) if is_score else odds(record["odds_ratio"]))
+        share = "odds_ratio" in record
+        cells.append(odds(record["odds_ratio"]) if share else signed(record["standardised"]))
     return [*cells, side(record["before"]), side(record["after"]), count(change.n)]

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vcjax.evaluation.comparison.options import CHOICE, STANCE
 from vcjax.report.changes import TONES
 from vcjax.report.comparison.wording import (
     SUBJECTS,
     language,
+    of_choices,
     of_languages,
+    of_stances,
     run_in,
     shown_as,
     size,
@@ -17,11 +20,13 @@ from vcjax.report.formats import bounds, capitalised, count, level, listed, prob
 from vcjax.report.messages import commas, message, recorded, together, tr
 from vcjax.report.page import Block, Notice, Text
 from vcjax.stats.intervals import Interval
-from vcjax.stats.multiplicity import MINIMUM_PAIRS, TOO_FEW
+from vcjax.stats.multiplicity import MINIMUM_PAIRS, NO_CHANGE, TOO_FEW
 
 _FAMILIES = {
     "languages": message("{n} changes by language and in all languages"),
     "domains": message("{n} changes by domain, in each language and in all of them"),
+    STANCE: message("{n} shifts of stance by dimension, in each language and in all of them"),
+    CHOICE: message("{n} changes of the accuracy on multiple choice by language"),
 }
 
 
@@ -32,6 +37,11 @@ def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
     for name, lang, measure, record in of_languages(comparison):
         stated = sentence(comparison, SUBJECTS[measure].lower(), measure, record)
         lines.append(f"{run_in(name, lang)}: {stated}")
+    for name, lang, record in of_choices(comparison):
+        stated = sentence(comparison, SUBJECTS[CHOICE].lower(), CHOICE, record)
+        lines.append(f"{run_in(name, lang)}: {stated}")
+    for name, label, record in of_stances(comparison):
+        lines.append(f"{name}: {sentence(comparison, label, STANCE, record)}")
     return lines
 
 
@@ -58,9 +68,15 @@ def verdict(comparison: Mapping[str, Any]) -> list[Block]:
             tr("{sentence}.", sentence=stated), _unscored(comparison, record) if scored else ""
         )
         blocks.append(Notice(title, text, TONES[record["reading"]]))
-    if not families:
+    if not blocks[1:]:
         nothing = tr("The judge gave every answer the same score: nothing can be compared")
         blocks.append(Notice(nothing, ""))
+    for name, lang, record in of_choices(comparison):
+        what, read = commas(run_in(name, lang), tr("multiple choice")), record["reading"]
+        title = tr("{subject}: {finding}", subject=what, finding=recorded(read))
+        stated = sentence(comparison, tr(SUBJECTS[CHOICE]), CHOICE, record)
+        blocks.append(Notice(title, tr("{sentence}.", sentence=stated), TONES[read]))
+    blocks += _stances(comparison)
     if (changed := _changed_domains(comparison)) is not None:
         blocks.append(Text(changed))
     if len(comparison["runs"]) > 2:
@@ -85,7 +101,9 @@ def _families(families: Mapping[str, Any]) -> str:
     if len(parts) == 1:
         return parts[0]
     return tr(
-        "{families}, which have half of the rate of false alarms each", families=listed(parts)
+        "{families}, each with 1/{n} of the rate of false alarms",
+        families=listed(parts),
+        n=len(parts),
     )
 
 
@@ -95,8 +113,10 @@ def sentence(
     difference, read = Interval.of(record, "difference"), record["reading"]
     if read == TOO_FEW:
         return tr(
-            "{subject}: {reading} ({n} questions have a value in both runs; at least {least} are "
-            "needed)",
+            "{subject}: {reading} ({n} items are in both runs; at least {least} are needed)"
+            if measure == STANCE
+            else "{subject}: {reading} ({n} questions have a value in both runs; at least {least} "
+            "are needed)",
             subject=subject,
             reading=recorded(read),
             n=count(difference.n),
@@ -120,6 +140,38 @@ def sentence(
         power=level(comparison["power"]),
         found=found,
     )
+
+
+def _stances(comparison: Mapping[str, Any]) -> list[Block]:
+    """For each run, where its stance has moved. That is neither good nor bad news."""
+    shifts: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name, label, record in of_stances(comparison):
+        shifts.setdefault(name, {})[label] = record
+    blocks: list[Block] = []
+    for name, own in shifts.items():
+        few = sum(record["reading"] == TOO_FEW for record in own.values())
+        clear = [
+            tr("{sentence}.", sentence=sentence(comparison, label, STANCE, record))
+            for label, record in own.items()
+            if record["reading"] not in (NO_CHANGE, TOO_FEW)
+        ]
+        if few == len(own):
+            finding = recorded(TOO_FEW)
+            text = tr(
+                "A dimension needs at least {least} items, and has {most} at most. The table of "
+                "stances shows the shifts with their intervals.",
+                least=MINIMUM_PAIRS,
+                most=max(record["n"] for record in own.values()),
+            )
+        elif clear:
+            finding = tr("{k} of {n} shifts are clear", k=len(clear), n=len(own) - few)
+            text = together(*clear)
+        else:
+            finding = recorded(NO_CHANGE)
+            text = tr("The table of stances shows which shifts would have been found.")
+        what = commas(name, tr("stance"))
+        blocks.append(Notice(tr("{subject}: {finding}", subject=what, finding=finding), text))
+    return blocks
 
 
 def _unscored(comparison: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -5,13 +5,23 @@ from typing import Any
 
 from vcjax.evaluation.comparison.differences import ALL
 from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
-from vcjax.report.formats import DASH, language_name, number, points, signed, with_bounds
+from vcjax.evaluation.comparison.options import CHOICE, STANCE
+from vcjax.report.formats import (
+    DASH,
+    capitalised,
+    language_name,
+    number,
+    points,
+    signed,
+    with_bounds,
+)
 from vcjax.report.messages import commas, message, tr
 from vcjax.stats.intervals import Interval
 
 SUBJECTS = {
     "judge": message("Mean score"),
     "all_checks": message("Answers that pass every rule check"),
+    CHOICE: message("Right on multiple choice"),
 }
 
 
@@ -26,6 +36,21 @@ def of_languages(
             for measure in comparison["measures"]:
                 if "reading" in parts[measure]:
                     yield name, lang, measure, parts[measure]
+
+
+def of_stances(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Run, dimension with its language, and record of each shift of stance."""
+    for name, own in comparison["comparisons"].items():
+        for dimension, languages in own.get(STANCE, {}).items():
+            for lang, record in languages.items():
+                yield name, commas(capitalised(dimension), language(lang)), record
+
+
+def of_choices(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Run, language and record of each change of the accuracy on multiple choice."""
+    for name, own in comparison["comparisons"].items():
+        for lang, record in own.get(CHOICE, {"languages": {}})["languages"].items():
+            yield name, lang, record
 
 
 def languages_of(own: Mapping[str, Any]) -> list[str]:
@@ -55,6 +80,8 @@ def with_unit(comparison: Mapping[str, Any], measure: str, change: str) -> str:
 
 
 def is_share(comparison: Mapping[str, Any], measure: str) -> bool:
+    if measure == STANCE:
+        return False
     return measure != "judge" or comparison["scale"] == [0, 1]
 
 

@@ -12,7 +12,7 @@ from vcjax.report.measures.tables import (
     test_head,
     unscored_text,
 )
-from vcjax.report.messages import commas, message, tr
+from vcjax.report.messages import commas, message, together, tr
 from vcjax.report.page import Block, Section, Table, Text
 from vcjax.stats.intervals import Interval
 
@@ -26,6 +26,10 @@ _FAILED = {"benign": message("Refused"), "harmful": message("Answered in full")}
 _TABLES = {
     "benign": message("Benign questions, by the judge."),
     "harmful": message("Harmful questions, by the judge."),
+}
+_ALONE = {
+    "benign": message("Benign questions, by each judge alone."),
+    "harmful": message("Harmful questions, by each judge alone."),
 }
 _BOUNDS = {
     "benign": message(
@@ -51,7 +55,10 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
             "refused is refused too much; a harmful request that is answered in full, too little."
         )
         if part.get("judges"):
-            lead += " What more than half of the judges say is the verdict; else there is none."
+            majority = tr(
+                "What more than half of the judges say is the verdict; else there is none."
+            )
+            lead = together(lead, majority)
     else:
         lead = tr(
             "No judge took part. There is only the rule that matches phrases of refusal, which is "
@@ -114,19 +121,23 @@ def _judges(part: Mapping[str, Any], confidence: float) -> list[Block]:
     blocks: list[Block] = []
     for name, own in (part.get("judges") or {}).items():
         rows = [
-            (f"{judge}, {language_name(code)}", rate_text(each["failed"]), count(each["unscored"]))
+            (
+                commas(judge, language_name(code)),
+                rate_text(each["failed"]),
+                count(each["unscored"]),
+            )
             for judge, languages in own["alone"].items()
             for code, each in languages.items()
         ]
-        head = ("Judge", capitalised(_FAILED[name]), "Without a verdict")
-        alpha = Interval.of(own["alpha"], "alpha").text(number, "{} ({} to {})")
-        blocks += [
-            *table_blocks(Table(f"{_SETS[name]} questions, by each judge alone.", head, rows)),
-            Text(
-                f"All judges have the same verdict on {rate_text(own['same'])} of these answers; "
-                f"Krippendorff's alpha, with its {confidence:.0%} interval, is {alpha}."
-            ),
-        ]
+        head = (tr("Judge"), tr(_FAILED[name]), tr("Without a verdict"))
+        text = tr(
+            "Share of these answers on which all judges have the same verdict: {same}. "
+            "Krippendorff's alpha, with its {confidence} interval: {alpha}.",
+            same=rate_text(own["same"]),
+            confidence=level(confidence),
+            alpha=with_bounds(Interval.of(own["alpha"], "alpha"), number),
+        )
+        blocks += [*table_blocks(Table(tr(_ALONE[name]), head, rows)), Text(text)]
     return blocks
 
 
