@@ -14,8 +14,9 @@ from vcjax.core.errors import UserError
 from vcjax.core.lineage import NAME, read_lineage
 from vcjax.core.stores import as_path, reached
 from vcjax.generate.engine import Engine
+from vcjax.generate.likelihood import log_likelihood, score_answers
 from vcjax.generate.requests import SamplingParams
-from vcjax.generate.text import Context, TextEngine, log_likelihood, score_answers
+from vcjax.generate.text import Context, TextEngine
 from vcjax.model.build import plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
@@ -69,7 +70,7 @@ class Model:
     def score_answers(
         self, contexts: Sequence[Context], answers: Sequence[Sequence[str]], **options: Any
     ) -> list[list[float]]:
-        """See `vcjax.generate.text.score_answers`, which has the options."""
+        """See `vcjax.generate.likelihood.score_answers`, which has the options."""
         engine = self.engine
         return score_answers(
             engine.graph, engine.params, self.tokenizer, contexts, answers, **options
@@ -78,7 +79,7 @@ class Model:
     def log_likelihood(
         self, contexts: Sequence[Context], continuations: Sequence[str]
     ) -> list[tuple[float, bool]]:
-        """See `vcjax.generate.text.log_likelihood`."""
+        """See `vcjax.generate.likelihood.log_likelihood`."""
         return log_likelihood(
             self.engine.graph,
             self.engine.params,

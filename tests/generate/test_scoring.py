@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from vcjax.core.errors import UserError
 from vcjax.generate import scoring
+from vcjax.generate.likelihood import encode_pair, log_likelihood
 from vcjax.generate.scoring import score, score_batch
-from vcjax.generate.text import encode_pair, log_likelihood
 from vcjax.model import build
 from vcjax.model.build import abstract, plain_logits
 

@@ -23,7 +23,7 @@ from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json, write_json, write_jsonl
 from vcjax.data.prepared import open_prepared
 from vcjax.generate import text as engine_text
-from vcjax.generate.text import score_answers
+from vcjax.generate.likelihood import score_answers
 from vcjax.model.build import abstract
 from vcjax.text.rendering import Rendered
 from vcjax.text.tokenizer import load_tokenizer

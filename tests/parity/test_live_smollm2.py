@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.parity.live import torch_logits
 from vcjax.generate.engine import Engine
+from vcjax.generate.likelihood import score_answers
 from vcjax.generate.requests import Request, SamplingParams
-from vcjax.generate.text import score_answers
 from vcjax.model.build import abstract, plain_logits
 from vcjax.weights.export import write_model
 from vcjax.weights.load import load_model

@@ -3,8 +3,9 @@
 import openai
 import pytest
 
+from vcjax.generate.likelihood import score_answers
 from vcjax.generate.scoring import score
-from vcjax.generate.text import encode_prompt, score_answers
+from vcjax.generate.text import encode_prompt
 
 CHAT = [{"role": "system", "content": "Be fair."}, {"role": "user", "content": "你好 Why?"}]
 OPEN = {"add_generation_prompt": False, "continue_final_message": True}

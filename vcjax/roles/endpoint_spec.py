@@ -107,7 +107,7 @@ def _check_url(text: str, url: str) -> None:
         # The URL isn't repeated, as the message ends up in logs.
         raise UserError(
             f"endpoint at {host}: keep keys and passwords out of its URL; name the environment "
-            "variable that holds the key with #key_env=NAME"
+            "variable that has the key with #key_env=NAME"
         )
 
 

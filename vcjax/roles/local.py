@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 
+from vcjax.generate.likelihood import score_answers
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Request, Result, SamplingParams
-from vcjax.generate.text import TextEngine, encode_prompt, score_answers
+from vcjax.generate.text import TextEngine, encode_prompt
 from vcjax.roles.role import (
     TOO_LONG,
     Alternatives,
@@ -68,6 +69,8 @@ class LocalRole:
         def on_finish(position: int, result: Result) -> None:
             nonlocal last_finish
             index, now = indices[position], time.monotonic()
+            # Since the last one finished: all decode together, and each one's own span would count
+            # the same seconds many times.
             seconds, last_finish = now - last_finish, now
             record(index, self._reply(text, asks[index], requests[index], result, seconds))
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vcjax.generate.likelihood import encode_answers
 from vcjax.generate.requests import Event
-from vcjax.generate.text import encode_answers, encode_prompt
+from vcjax.generate.text import encode_prompt
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import max_new_tokens, submissions

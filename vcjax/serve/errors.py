@@ -55,7 +55,7 @@ def timed_out(seconds: float) -> ApiError:
 
 def internal_error() -> ApiError:
     """An error of the server's own."""
-    message = "the server failed on this request; its log says why"
+    message = "the server failed on this request; its log has the reason"
     return ApiError(500, message, kind="server_error", code="internal_error")
 
 

@@ -91,7 +91,7 @@ class _Engines(Collector):
         for name, text in counters.items():
             families[name] = CounterMetricFamily(f"vcjax_{name}", text, labels=["model"])
         ready = GaugeMetricFamily("vcjax_ready", "Whether the model is ready.", labels=["model"])
-        faults = CounterMetricFamily(
+        errors = CounterMetricFamily(
             "vcjax_faults", "Errors that ended requests.", labels=["model"]
         )
         for served in self._models.all:
@@ -100,7 +100,7 @@ class _Engines(Collector):
                 continue
             service = served.loaded.service
             stats = service.stats()
-            faults.add_metric([served.name], service.errors)
+            errors.add_metric([served.name], service.errors)
             for name, family in families.items():
                 family.add_metric([served.name], getattr(stats, name))
-        yield from (ready, faults, *families.values())
+        yield from (ready, errors, *families.values())

@@ -1,4 +1,4 @@
-"""How well scores tell the one right member of each block from the others."""
+"""How well scores separate the one right member of each block from the others."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
@@ -37,13 +37,14 @@ def separation(
     interval = mean_interval(floats, clusters, scale=RATE, confidence=confidence, seed=seed)
     if not blocks:
         return interval
-    # The sums of all blocks so far, by how likely each is.
+    # The sums of all blocks so far, by how likely each is. Fractions: floats that are added in
+    # another order differ, so that equal sums would be several keys.
     sums: dict[Fraction, float] = {Fraction(0): 1.0}
     for right, others in blocks:
         members = [right, *others]
         chances = Counter(
-            _share(member, [*members[:place], *members[place + 1 :]])
-            for place, member in enumerate(members)
+            _share(member, [*members[:index], *members[index + 1 :]])
+            for index, member in enumerate(members)
         )
         added: dict[Fraction, float] = defaultdict(float)
         for total, chance in sums.items():

@@ -2,7 +2,7 @@
 
 A lecture rebukes or exhorts its reader instead of answering. "The idea is false, and harmful
 because teachers believe it" is an answer; so are two facts with an exhortation behind them. So
-sentences are counted: those that preach against those that say something. The cues were written
+sentences are counted: those that preach against those that inform. The cues were written
 and are measured as those of `vcjax.text.refusals`.
 """
 
@@ -86,7 +86,7 @@ _FACT = re.compile(r"\d|%|：|:\s|\bbecause\b|因为")
 
 
 def is_lecture(answer: str, lang: Language) -> bool:
-    """Whether an answer rebukes or exhorts and says little else."""
+    """Whether an answer rebukes or exhorts and has little else."""
     parts = sentences(answer.replace("’", "'"), lang)
     if not parts:
         return False
@@ -96,15 +96,16 @@ def is_lecture(answer: str, lang: Language) -> bool:
         for rebuke, part in zip(rebuked, parts, strict=True)
     ]
     # What refuses or is polite neither preaches nor answers.
-    said = [
+    counted = [
         preaching
         for part, preaching in zip(parts, preached, strict=True)
         if preaching or not (is_courtesy(part, lang) or find_refusal(part))
     ]
-    if not said:
+    if not counted:
         return False
-    share = sum(said) / len(said)
-    return (rebuked[0] and share >= _LECTURE_SHARE) or (sum(said) >= 2 and share >= _LECTURE_SHARE)
+    # A single exhortation makes no lecture, unless the answer opens with a rebuke.
+    enough = rebuked[0] or sum(counted) >= 2
+    return enough and sum(counted) / len(counted) >= _LECTURE_SHARE
 
 
 # --- endings -------------------------------------------------------------------------------------
@@ -146,5 +147,6 @@ def is_cut_off(answer: str, lang: Language) -> bool:
     last = text.splitlines()[-1]
     if _LIST_ITEM.match(last) or "```" in text:
         return False
+    # End marks, but for the points in figures.
     earlier, _, tail = re.sub(r"[.!?。！？](?=\s|$|[^\d\s])", "\0", bare).rpartition("\0")
     return bool(earlier) or len(units(tail, lang)) > _LONGEST_LABEL[lang]

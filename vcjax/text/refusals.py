@@ -17,7 +17,7 @@ from vcjax.text.language import Language, script_share
 from vcjax.text.units import sentences, units
 
 _EARLY_SENTENCES = 3
-# Words and characters beside cues and courtesies, up to which an answer says nothing of its own:
+# Words and characters beside cues and courtesies, up to which an answer has nothing of its own:
 # a clause of reasons ("because this is a sensitive matter").
 _LEAST_CONTENT = {"en": 5, "zh": 10}
 
@@ -275,14 +275,14 @@ def find_refusal(answer: str) -> str | None:
         for part in opening:
             if found := _PLAIN[lang].search(part):
                 return found.group().strip()
-        said = 0
+        content = 0
         for part, following in pairwise([*opening, ""]):
             found = _CLOSED[lang].search(part)
             turns = found and _CLOSED_TURN[lang].search(part, found.end())
             if found and not turns and not _OPENS[lang].match(following):
                 return found.group().strip()
-            said += _content(part, lang)
-            if said >= _LEAST_CONTENT[lang]:
+            content += _content(part, lang)
+            if content >= _LEAST_CONTENT[lang]:  # what follows qualifies an answer
                 break
     cues = [found for part in parts if (found := _cue(part, lang))]
     if cues and sum(_content(part, lang) for part in parts) < _LEAST_CONTENT[lang]:

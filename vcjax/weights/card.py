@@ -98,7 +98,7 @@ def model_card(
         "no invented or denied facts; where a charter and the record conflict, accuracy wins. "
         "A charter is a direction given in training, not a guarantee about an answer.",
         "",
-        "`lineage.json` beside this file holds the chain of data, config and models behind it; "
+        "`lineage.json` beside this file has the chain of data, config and models behind it; "
         "`python -m launch.verify` rehashes it.",
         "",
     ]

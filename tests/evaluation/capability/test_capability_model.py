@@ -11,8 +11,8 @@ from lm_eval.api.registry import get_model
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.evaluation.capability.model import VcjaxLM
+from vcjax.generate.likelihood import log_likelihood, score_answers
 from vcjax.generate.requests import SamplingParams
-from vcjax.generate.text import log_likelihood, score_answers
 from vcjax.model.build import abstract, plain_logits
 from vcjax.text.rendering import render_prompt
 

@@ -17,10 +17,11 @@ from requests import RequestException
 from vcjax.core.errors import GateNotMet, UserError, suggest
 from vcjax.core.lineage import Parent
 from vcjax.generate.detokenizer import Detokenizer
+from vcjax.generate.likelihood import encode_pair, prefix_id
 from vcjax.generate.model_pool import EngineConfig
 from vcjax.generate.requests import Request, Result, SamplingParams
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
-from vcjax.generate.text import TextEngine, encode_pair, prefix_id
+from vcjax.generate.text import TextEngine
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.text.chat_text import prompt_text

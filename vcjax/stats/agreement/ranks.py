@@ -53,22 +53,22 @@ def spearman_interval(
 
 
 def _pairs(a: Values, b: Values) -> tuple[Int[np.ndarray, "kinds 2"], Int[np.ndarray, " items"]]:
-    """The different pairs of values, by the places of the values in their order, and which one each
-    item has."""
+    """The different pairs of values, each as its index among the rater's values in their order, and
+    which pair each item has."""
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"two raters of the same items, at least 2, not of {len(a)} and {len(b)}")
     values = np.asarray([a, b], np.float64)
     if np.isnan(values).any():
         raise ValueError("a value is missing")
-    places = [np.unique(side, return_inverse=True)[1] for side in values]
-    kinds, kind_of = np.unique(np.stack(places, axis=1), axis=0, return_inverse=True)
+    indices = [np.unique(side, return_inverse=True)[1] for side in values]
+    kinds, kind_of = np.unique(np.stack(indices, axis=1), axis=0, return_inverse=True)
     return kinds, kind_of.ravel()
 
 
 def _correlation(
     kinds: Int[np.ndarray, "kinds 2"], weights: Float[np.ndarray, "draws kinds"]
 ) -> Float[np.ndarray, " draws"]:
-    """Of the mean ranks of pairs that each occur as often as their weight says."""
+    """Of the mean ranks of pairs, each of which counts as often as its weight."""
     total = weights.sum(axis=1, keepdims=True)
     centred = []
     for side in kinds.T:
