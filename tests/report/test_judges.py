@@ -84,7 +84,7 @@ def test_the_section_has_each_judge_the_pairs_the_people_and_the_planted_answers
         "Beside the mean of ann",
         "2 judges are worth",
         "Planted answers, told apart",
-        "Rubric first",
+        "rubric first 0.00",
         "Length: each doubling",
     ):
         assert words in found, words

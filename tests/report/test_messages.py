@@ -97,7 +97,7 @@ def test_what_summaries_have_in_words_has_its_chinese():
 def test_a_recorded_sentence_is_found_by_its_form_and_keeps_its_values():
     with written_in("zh"):
         assert recorded("no answer: error") == "没有回答：出错"
-        assert recorded("2 questions have no score (malformed: 1, no answer: length: 1)") == (
+        assert recorded("2 questions without a score (malformed: 1, no answer: length: 1)") == (
             "2 道题没有得分（格式无效：1、没有回答：超出长度：1）"
         )
         assert recorded("something that nobody has translated") == (

@@ -1,4 +1,7 @@
-"""The report on a phone's screen, as Chromium lays it out. Needs chromium and chromedriver."""
+"""The report on a phone's screen and on a desk's, in both languages, as Chromium lays it out.
+
+Needs chromium and chromedriver.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +46,12 @@ def phone(tmp_path_factory) -> Iterator[Browser]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile"), 1280, 900) as opened:
+        yield opened
+
+
 def layout_of(phone: Browser, page: Path) -> dict[str, Any]:
     phone.open(page.as_uri())
     return phone.run(_LAYOUT)
@@ -68,13 +77,14 @@ def report(request, tmp_path) -> Path:
 
 
 @pytest.fixture
-def changed(report) -> Callable[[str, str], Path]:
-    """The report with a text of it replaced."""
+def changed(evaluation, tmp_path) -> Callable[[str, str], Path]:
+    """The report of an evaluation with a text of it replaced."""
 
     def change(old: str, new: str) -> Path:
-        html = report.read_text(encoding="utf-8")
+        path = tmp_path / "changed.html"
+        write_evaluation_report(path, summary=evaluation)
+        html = path.read_text(encoding="utf-8")
         assert old in html
-        path = report.with_name("changed.html")
         path.write_text(html.replace(old, new), encoding="utf-8")
         return path
 
@@ -89,6 +99,12 @@ def test_nothing_sticks_out_of_a_phone_s_screen(phone, report):
     assert layout["smallest"] >= 11
     assert layout["plots"]
     assert all(200 < width <= WIDTH for width in layout["plots"])
+
+
+def test_no_table_is_cut_on_a_desk_s_screen(desk, report):
+    layout = layout_of(desk, report)
+    assert layout["outside"] == []
+    assert layout["scrolling"] == 0
 
 
 def test_without_its_viewport_the_page_would_stick_out(phone, changed):

@@ -69,7 +69,7 @@ def percent(share: float) -> str:
         return "<1%"
     if 0.995 <= share < 1:
         return ">99%"
-    return f"{100 * share:.0f}%"
+    return _with_minus(f"{100 * share:.0f}%")
 
 
 def level(confidence: float) -> str:

@@ -20,7 +20,7 @@ from vcjax.report.formats import (
     spaced,
     with_bounds,
 )
-from vcjax.report.measures.tables import with_reason
+from vcjax.report.measures.tables import table_blocks, with_reason
 from vcjax.report.messages import recorded, together, tr
 from vcjax.report.page import Block, Notice, Section, Table, Text
 from vcjax.stats.intervals import Interval
@@ -73,7 +73,12 @@ def judges_section(summary: Mapping[str, Any]) -> list[Section]:
         if found["errors"] is not None:
             blocks += _errors(found)
         blocks += _themselves(found)
-    return [Section("judges", tr("How far the judges can be trusted"), blocks)]
+    thinned = [
+        part
+        for block in blocks
+        for part in (table_blocks(block) if isinstance(block, Table) else [block])
+    ]
+    return [Section("judges", tr("How far the judges can be trusted"), thinned)]
 
 
 def _opening(summary: Mapping[str, Any]) -> Text:

@@ -22,15 +22,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from string import Formatter
 from typing import get_args
 
 import yaml
 
 from vcjax.core.errors import UserError, suggest
-from vcjax.text.language import Language
+from vcjax.text.language import HAN, Language
 
 _CATALOGUES = files("vcjax.report") / "catalogues"
 _FIELD = re.compile(r"\\{(\w+)\\}")
+_LATIN = re.compile(r"[A-Za-z0-9%]")
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ def language() -> Language:
 
 def tr(english: str, **values: object) -> str:
     """The sentence in the language that is written now, with `{name}` replaced by the value."""
-    template = catalogue(language()).get(english, english)
-    return template.format(**values) if values else template
+    return _filled(catalogue(language()).get(english, english), values)
 
 
 def message(english: str) -> str:
@@ -112,8 +113,28 @@ def recorded(text: str) -> str:
                 name: "、".join(map(recorded, value.split(", ")))
                 for name, value in found.groupdict().items()
             }
-            return template.format(**values)
+            return _filled(template, values)
     return text
+
+
+def _filled(template: str, values: Mapping[str, object]) -> str:
+    """The template with its values. A space stands between Chinese and Latin characters where they
+    meet, and none between two Chinese ones, so that a template fits values of both kinds."""
+    text = ""
+    for literal, name, _, _ in Formatter().parse(template):
+        text = _joined(text, literal)
+        if name is not None:
+            text = _joined(text, str(values[name]))
+    return text
+
+
+def _joined(left: str, right: str) -> str:
+    ends = left.rstrip(" ")[-1:] + right.lstrip(" ")[:1]
+    if len(ends) == 2 and all(map(HAN.match, ends)):
+        return left.rstrip(" ") + right.lstrip(" ")
+    if HAN.search(ends) and _LATIN.search(ends) and " " not in (left[-1:], right[:1]):
+        return f"{left} {right}"
+    return left + right
 
 
 def together(*sentences: str) -> str:
@@ -161,7 +182,12 @@ def _forms(language: Language) -> list[tuple[re.Pattern[str], str]]:
     if language == "en":
         return []
     return [
-        (re.compile(_FIELD.sub(r"(?P<\1>.+?)", re.escape(english)), re.DOTALL), translation)
+        (re.compile(_FIELD.sub(_form, re.escape(english)), re.DOTALL), translation)
         for english, translation in entries(language, "records.yaml").items()
         if "{" in english
     ]
+
+
+def _form(field: re.Match[str]) -> str:
+    """What matches a value: `n` is a number, everything else is anything."""
+    return rf"(?P<{field[1]}>{r'[0-9]+' if field[1] == 'n' else '.+?'})"

@@ -109,13 +109,13 @@ def test_flaws_are_named_and_the_numbers_stay_right(workdir):
     assert len(scored) == 47 - 4
     text = " | ".join(run.problems)
     for part in (
-        "1 question have a second record",
-        "1 question have an empty answer",
+        "1 question with a second record",
+        "1 question with an empty answer",
         "score that is NaN",
         "score that is outside 0 to 5",
         "score that is not a number",
-        "4 questions have no score",
-        "1 question lack a version in another language (domain_00-2)",
+        "4 questions without a score",
+        "1 question without a version in another language (domain_00-2)",
     ):
         assert part in text
 

@@ -77,17 +77,17 @@ def cleaned(records: Iterable[Record], scale: Scale | None) -> tuple[list[Record
 
     for record in records:
         if record["id"] in by_id:
-            note("have a second record; the last one counts", record["id"])
+            note("with a second record; the last one counts", record["id"])
         score = record["score"]
         reason = None if score is None else _misfit(score, scale)
         if reason is not None:
-            note(f"have a score that is {reason}: they count as unscored", record["id"])
+            note(f"with a score that is {reason}, counted as unscored", record["id"])
             record = {**record, "score": None, "unscored": f"score is {reason}"}
         by_id[record["id"]] = record
     kept = [by_id[id] for id in sorted(by_id)]
     for record in kept:
         if not record["answer"].strip():
-            note("have an empty answer; it is scored as it is", record["id"])
+            note("with an empty answer, scored as it is", record["id"])
     problems = [f"{_questions(ids)} {what} ({_few(ids)})" for what, ids in found.items()]
     return kept, [*problems, *_of_judge(kept), *_of_parallels(kept)]
 
@@ -120,7 +120,7 @@ def _of_judge(records: Sequence[Record]) -> list[str]:
             "can't tell good from bad, and its scores are no evidence"
         )
     if missing:
-        problems.append(f"{_questions([''] * missing)} have no score ({why})")
+        problems.append(f"{_questions([''] * missing)} without a score ({why})")
     return problems
 
 
@@ -135,7 +135,7 @@ def _of_parallels(records: Sequence[Record]) -> list[str]:
     lone = [id for id, own in sorted(versions.items()) if own != langs]
     if not lone:
         return []
-    return [f"{_questions(lone)} lack a version in another language ({_few(lone)})"]
+    return [f"{_questions(lone)} without a version in another language ({_few(lone)})"]
 
 
 def _questions(ids: Sequence[str]) -> str:

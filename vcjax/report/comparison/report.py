@@ -64,10 +64,7 @@ def _comparison(comparison: Mapping[str, Any]) -> tuple[str, list[Block], list[S
                 _judged(comparison),
             )
         ),
-        *(
-            Notice(tr("How the runs were made comparable"), recorded(note))
-            for note in comparison["notes"]
-        ),
+        *_notes(comparison),
         *_problems(comparison),
     ]
     sections = [
@@ -95,15 +92,24 @@ def _judged(comparison: Mapping[str, Any]) -> str:
     return tr("The judge was {judge}.", judge=judges[0]) if judges[0] else ""
 
 
-def _problems(comparison: Mapping[str, Any]) -> list[Block]:
-    texts = [
-        tr("{run}: {problem}.", run=run["name"], problem=recorded(text))
-        for run in comparison["runs"]
-        for text in run["problems"]
-    ]
-    if not texts:
+def _notes(comparison: Mapping[str, Any]) -> list[Block]:
+    if not comparison["notes"]:
         return []
-    return [Notice(tr("What is wrong with the runs"), together(*texts), "warning")]
+    text = together(*map(recorded, comparison["notes"]))
+    return [Notice(tr("How the runs were made comparable"), text)]
+
+
+def _problems(comparison: Mapping[str, Any]) -> list[Block]:
+    """A notice for each run with which something is wrong."""
+    return [
+        Notice(
+            tr("What is wrong with {run}", run=run["name"]),
+            together(*(tr("{sentence}.", sentence=recorded(text)) for text in run["problems"])),
+            "warning",
+        )
+        for run in comparison["runs"]
+        if run["problems"]
+    ]
 
 
 def _corrected(comparison: Mapping[str, Any]) -> list[Block]:

@@ -179,9 +179,8 @@ def _unscored(comparison: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         return ""
     show = shown_as(comparison, "judge")
     return tr(
-        "{n} questions lack a score in one run or both and are left out: were all of these scored "
-        "as badly as can be for this run, the difference would be {worst}, and as well as can be, "
-        "{best}.",
+        "Without a score in one run or both, and left out: {n}. Were all of these scored as badly "
+        "as can be for this run, the difference would be {worst}, and as well as can be, {best}.",
         n=count(record["unpaired"]),
         worst=show(record["unscored_against"]),
         best=show(record["unscored_for"]),

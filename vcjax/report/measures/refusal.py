@@ -156,7 +156,7 @@ def _confusion(part: Mapping[str, Any], confidence: float) -> list[Block]:
         for name, each in part["sets"].items()
     )
     caption = tr("What matching phrases finds, by the judge's verdict: numbers of answers.")
-    head = (tr("Verdict"), tr("The rule: refusal"), tr("The rule: none"))
+    head = (tr("By the judge"), tr("The rule: refusal"), tr("The rule: none"))
     text = tr(
         "Cohen's kappa of judge and rule, on refused or not, with {confidence} intervals: "
         "{kappas}.",

@@ -16,7 +16,7 @@ from vcjax.report.formats import (
     signed,
     with_bounds,
 )
-from vcjax.report.messages import commas, recorded, tr
+from vcjax.report.messages import commas, recorded, together, tr
 from vcjax.report.page import Block, Table, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import NO_CHANGE, reading
@@ -28,7 +28,8 @@ def test_head() -> tuple[str, ...]:
 
 
 def table_blocks(table: Table) -> list[Block]:
-    """The table without the columns that are the same in every row, and a sentence on those."""
+    """The table without the columns that are the same in every row, and a sentence on those; the
+    sentence alone, if they all are."""
     if len(table.rows) < 2:
         return [table]
     same = [
@@ -37,7 +38,14 @@ def table_blocks(table: Table) -> list[Block]:
     if not same:
         return [table]
     kept = [index for index in range(len(table.head)) if index not in same]
-    facts = listed(f"{_uncapitalised(table.head[index])} {table.rows[0][index]}" for index in same)
+    facts = listed(
+        tr("{head} {value}", head=_uncapitalised(table.head[index]), value=table.rows[0][index])
+        for index in same
+    )
+    if len(kept) == 1:
+        labels = listed(row[0] for row in table.rows)
+        alike = tr("Alike for {labels}: {facts}.", labels=labels, facts=facts)
+        return [Text(together(table.caption, alike))]
     text = tr("Alike in every row of the next table: {facts}.", facts=facts)
     thinned = Table(
         table.caption,
