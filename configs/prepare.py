@@ -14,7 +14,8 @@ Variants `conversations` (of the demonstration, until you name yours) and `prefe
 
 Steps are done in the order of `steps`; leave out what you don't want. Each has its settings under
 `settings`, as in `--config.settings.quality.en.least_units=20`; what they mean is in the step's
-module in `vcjax/data/corpus/`. `simplify`, from traditional to simplified Chinese, is off.
+module in `vcjax/data/corpus/`. `simplify`, from traditional to simplified Chinese, is off; so are
+`selection` of the charter's domains, with `quotas` after it.
 """
 
 from ml_collections import ConfigDict
@@ -24,8 +25,8 @@ from vcjax.core.errors import UserError, suggest
 from vcjax.data.corpus.config import KINDS, STEPS, default_settings
 
 # Masks come first, so that samples of what is removed have no personal data in them.
-_TEXT = "normalise,personal,language,lines,quality,sensitive"
-_TURNS = "normalise,personal,sensitive"
+_TEXT = "normalise,personal,language,lines,quality,sensitive,held_out,contamination,duplicates"
+_TURNS = "normalise,personal,sensitive,held_out,contamination,duplicates"
 
 
 def get_config(kind: str = "documents") -> ConfigDict:

@@ -1,23 +1,28 @@
-"""Which subdomain of a charter a text without a tag is about, by the charter's own words.
-
-Two rules, each of which says yes only where it is fairly sure, since a record that is left out by
-mistake is lost for training:
+"""Which subdomain of a charter a text is about, by the charter's own words.
 
 terms   a subdomain's `terms` are words that hardly occur elsewhere ("refugee*", "最低工资"). One of
         them in a question is enough; a longer text needs more, in proportion to its length.
 topics  most of the content words of one topic occur in one sentence of the text.
+
+`DomainTerms` scores a text for each subdomain by terms alone: what is selected by it may be missed
+or mistaken now and then. `HeldOutTopics` uses both rules, and says yes only where it is fairly
+sure, since a record that is left out by mistake is lost for training.
 
 Measured by `tests/charter/test_topics.py` on the shipped benchmark's questions, for which no term
 was written: their domains are known.
 """
 
 import re
-from collections.abc import Iterable
-from functools import cache, cached_property
+from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
 
 from vcjax.charter.schema import Charter, Subdomain
 from vcjax.text.language import HAN, Language
+from vcjax.text.terms import Terms
 from vcjax.text.units import WORD, sentences
 
 _SIZE_PER_TERM = {"en": 80, "zh": 160}
@@ -36,6 +41,53 @@ _FUNCTION_CHARACTERS = re.compile(
 )
 
 
+class WeightedTerm(NamedTuple):
+    """A term of a subdomain beside the charter's own, and for how many of these it counts."""
+
+    term: str
+    domain: str
+    weight: float = 1.0
+
+
+class DomainTerms:
+    """The terms of subdomains, and how much a text is about each of them."""
+
+    def __init__(self, subdomains: Iterable[Subdomain], more: Iterable[WeightedTerm] = ()) -> None:
+        """Args: `more` are terms of these subdomains or of others; tens of thousands are fine."""
+        terms = [
+            WeightedTerm(term, each.id)
+            for each in subdomains
+            for term in (*each.terms.en, *each.terms.zh)
+        ]
+        terms += more
+        self.domains = tuple(dict.fromkeys(each.domain for each in terms))
+        place = {domain: number for number, domain in enumerate(self.domains)}
+        self._domain = np.array([place[each.domain] for each in terms], np.int64)
+        self._weight = np.array([each.weight for each in terms], np.float64)
+        self._terms = Terms([each.term for each in terms])
+
+    def scores(self, text: str) -> Mapping[str, float]:
+        """By subdomain, where any of its terms occurs: how often, over how often a text of this
+        length needs to have one to be about the subdomain. So 1 is the natural threshold.
+
+        Terms that begin at the same word, as `移民` and `移民局` do, count once.
+        """
+        needed = 0.0
+        totals = np.zeros(len(self.domains))
+        for units, first, terms in self._terms.find(text):
+            alone = np.count_nonzero(units.ends - units.starts == 1)
+            needed += alone / _SIZE_PER_TERM["zh"]
+            needed += (len(units.hashes) - alone) / _SIZE_PER_TERM["en"]
+            best: dict[tuple[int, int], float] = {}
+            for at, term in zip(first.tolist(), terms.tolist(), strict=True):
+                key = (at, int(self._domain[term]))
+                best[key] = max(best.get(key, 0.0), float(self._weight[term]))
+            for (_, domain), weight in best.items():
+                totals[domain] += weight
+        found = np.flatnonzero(totals)
+        return {self.domains[n]: float(totals[n] / (1 + int(needed))) for n in found}
+
+
 class HeldOutTopics:
     """The held-out parts of a charter, and which of them a text is about.
 
@@ -43,12 +95,18 @@ class HeldOutTopics:
     """
 
     def __init__(self, charter: Charter) -> None:
-        self._matchers = [
-            matcher
-            for subdomain in charter.subdomains()
+        subdomains = charter.subdomains()
+        # The terms are of the whole subdomain: where only some topics are held out, they would
+        # leave out what is trained on.
+        self._terms = DomainTerms(each for each in subdomains if each.held_out)
+        self._topics: list[tuple[str, Language, frozenset[str]]] = [
+            (each.id, lang, words)
+            for each in subdomains
             for lang in charter.languages
-            if (matcher := _Matcher(subdomain, lang)).matches_anything
+            for topic in each.topics_for(lang, held_out=True)
+            if len(words := _content(topic.casefold(), lang)) >= _LEAST_WORDS
         ]
+        self._order = [each.id for each in subdomains]
 
     def subdomain_of(self, text: str) -> str | None:
         """The id of the first held-out subdomain that a text is about, or None.
@@ -56,68 +114,25 @@ class HeldOutTopics:
         Texts of every language of the charter are compared, whatever language the text is in: a
         record may mix them.
         """
+        found = {domain for domain, score in self._terms.scores(text).items() if score >= 1}
         folded = text.casefold()
-        return next((each.id for each in self._matchers if each.matches(folded)), None)
-
-
-class _Matcher:
-    """The held-out words of one subdomain in one language."""
-
-    def __init__(self, subdomain: Subdomain, lang: Language) -> None:
-        self.id = subdomain.id
-        self._lang: Language = lang
-        topics = subdomain.topics_for(lang, held_out=True)
-        found = (_content(topic.casefold(), lang) for topic in topics)
-        self._topics = [words for words in found if len(words) >= _LEAST_WORDS]
-        # The terms are of the whole subdomain: where only some topics are held out, they would
-        # leave out what is trained on.
-        self._terms = getattr(subdomain.terms, lang) if subdomain.held_out else ()
-
-    @property
-    def matches_anything(self) -> bool:
-        return bool(self._topics or self._terms)
-
-    def matches(self, text: str) -> bool:
-        """Whether a case-folded text is about the subdomain."""
-        if self._pattern is not None:
-            occurrences = len(self._pattern.findall(text))
-            if occurrences and occurrences > self._size(text) // _SIZE_PER_TERM[self._lang]:
-                return True
         # Looking for a stem anywhere is many times as fast as cutting a text into sentences, and
         # few texts have enough of a topic's anywhere.
-        topics = [
-            topic for topic in self._topics if _enough(topic, (w for w in topic if w in text))
-        ]
-        return any(
-            _enough(topic, topic & _content(sentence, self._lang))
-            for sentence in (sentences(text, self._lang) if topics else ())
-            for topic in topics
-        )
-
-    def _size(self, text: str) -> int:
-        pattern = WORD if self._lang == "en" else HAN
-        return sum(1 for _ in pattern.finditer(text))
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        """Any of the terms; an English one is whole words, in the plural too."""
-        if not self._terms:
-            return None
-        folded = [term.casefold() for term in self._terms]
-        if self._lang == "zh":
-            return re.compile("|".join(map(re.escape, folded)))
-        return re.compile(rf"\b(?:{'|'.join(map(_word_pattern, folded))})\b")
+        for domain, lang, words in self._topics:
+            if (
+                domain not in found
+                and _enough(words, (word for word in words if word in folded))
+                and any(
+                    _enough(words, words & _content(sentence, lang))
+                    for sentence in sentences(folded, lang)
+                )
+            ):
+                found.add(domain)
+        return min(found, key=self._order.index, default=None)
 
 
 def _enough(topic: frozenset[str], found: Iterable[str]) -> bool:
     return sum(1 for _ in found) >= max(_LEAST_WORDS, _LEAST_SHARE * len(topic))
-
-
-def _word_pattern(term: str) -> str:
-    """`refuge*` is any word that begins so; other terms may have the ending of a plural."""
-    if term.endswith("*"):
-        return re.escape(term[:-1]) + r"\w*"
-    return re.escape(term) + "(?:e?s)?"
 
 
 def _content(text: str, lang: Language) -> frozenset[str]:

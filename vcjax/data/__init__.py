@@ -2,7 +2,7 @@
 
     names --- files ---> readers ---> layouts, messages, columns ---> records      (importers)
                                                                          |
-                 digests, near_duplicates (over sketches, over grams), overlap
+                           digests, near_duplicates (over sketches), overlap
                                                                          |
                            encode (text's rendering and tokenizer) ---> Example, Pair
                                                                          |

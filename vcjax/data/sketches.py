@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, UInt16, UInt32, UInt64
 
 from vcjax.core.seeds import derive_seed
-from vcjax.data.grams import character_grams
+from vcjax.text.grams import character_grams
 from vcjax.text.language import HAN
 
 _GRAM = 5

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.test_grams import sets_of
+from tests.text.test_grams import sets_of
 from vcjax.core.errors import UserError
 from vcjax.data.corpus import duplicates
 from vcjax.data.corpus.document import Document

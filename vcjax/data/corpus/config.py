@@ -9,11 +9,16 @@ from ml_collections import ConfigDict
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least
 from vcjax.data.columns import check_columns
+from vcjax.data.corpus.contamination import Contamination
+from vcjax.data.corpus.duplicates import Duplicates
+from vcjax.data.corpus.held_out import HeldOut
 from vcjax.data.corpus.language import Language
 from vcjax.data.corpus.lines import Lines
 from vcjax.data.corpus.normalise import Normalise
 from vcjax.data.corpus.personal import Personal
 from vcjax.data.corpus.quality import Quality
+from vcjax.data.corpus.quotas import Quotas
+from vcjax.data.corpus.selection import Selection
 from vcjax.data.corpus.sensitive import Sensitive
 from vcjax.data.corpus.simplify import Simplify
 from vcjax.data.corpus.step import Pass, Step
@@ -23,7 +28,21 @@ from vcjax.data.packing import check_length
 
 KINDS = ("documents", "conversations", "preferences")
 STEPS: dict[str, Any] = {
-    step.name: step for step in (Normalise, Language, Simplify, Lines, Quality, Personal, Sensitive)
+    step.name: step
+    for step in (
+        Normalise,
+        Language,
+        Simplify,
+        Lines,
+        Quality,
+        Personal,
+        Sensitive,
+        Selection,
+        HeldOut,
+        Contamination,
+        Duplicates,
+        Quotas,
+    )
 }
 """The steps that a config may name, by name."""
 

@@ -7,7 +7,7 @@
     equal digests are exact duplicates; equal keys of a band propose near ones, band by band:
     a sketch decides where it is sure, otherwise the two texts' Jaccard similarity does
 
-An n-gram is of words in English and of characters in Chinese (`vcjax.data.grams`). MinHash by bands
+An n-gram is of words in English and of characters in Chinese (`vcjax.text.grams`). MinHash by bands
 is Broder's ("On the resemblance and containment of documents", 1997) with the bands of Leskovec,
 Rajaraman and Ullman ("Mining of Massive Datasets", section 3.4). Of documents that a band proposes
 together, each is compared with those that stay, so that a page that is there a million times costs
@@ -32,8 +32,8 @@ from vcjax.core.seeds import derive_seed
 from vcjax.data.corpus.document import Document
 from vcjax.data.corpus.step import Decision, Observed
 from vcjax.data.digests import SIZE, fingerprint_of
-from vcjax.data.grams import jaccard_of_grams, mixed, text_grams
 from vcjax.data.sketches import minhash
+from vcjax.text.grams import jaccard_of_grams, mixed, text_grams
 
 # Two documents of similarity s share a band with probability 1 - (1 - s^6)^24: 99.9 % at 0.8, 95 %
 # at 0.7, 31 % at 0.5 and 2 % at 0.3.

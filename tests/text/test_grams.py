@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcjax.data import grams
-from vcjax.data.grams import gram_hashes, jaccard_of_grams, prefix_hashes, text_grams, units_of
 from vcjax.data.sketches import minhash
+from vcjax.text import grams
+from vcjax.text.grams import gram_hashes, jaccard_of_grams, prefix_hashes, text_grams, units_of
 
 TEXT = st.text("abcAé1老园。 ，-'_𠀀\n", max_size=60)
 _UNIT = re.compile(
@@ -68,7 +68,7 @@ def test_a_long_text_has_the_same_units_in_blocks(text):
 def test_a_prefix_has_the_hash_of_a_word_of_its_own():
     (units,) = units_of("the Refugees' refuge")
     (refuge,) = (each.hashes[0] for each in units_of("refuge"))
-    assert (prefix_hashes(units, 6) == refuge).tolist() == [False, True, True]
+    assert (prefix_hashes(units, [6]) == refuge).tolist() == [[False, True, True]]
 
 
 @pytest.mark.parametrize(

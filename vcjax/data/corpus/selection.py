@@ -1,0 +1,109 @@
+"""Documents of a charter's domains: by terms, in one pass for all of them, then by a classifier.
+
+A document whose record states a domain has that one. Otherwise the terms of the charter, and those
+of `terms`, decide where there are enough of them for its length (`vcjax.charter.topics`); where
+there aren't, and a classifier is named, that decides. What has no domain is left out or kept.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from vcjax.charter.load import load_charter
+from vcjax.charter.topics import DomainTerms, WeightedTerm
+from vcjax.core.errors import UserError, suggest
+from vcjax.core.files import read_jsonl
+from vcjax.data.corpus.document import Document, Removal
+
+DOMAIN_BY = "domain_by"
+"""In a document's `meta`: what its domain was found by; absent where its record states one."""
+_FIELDS = ("domain", "term", "weight")
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """What is of a charter's domains.
+
+    Attributes:
+      charter: a shipped charter's name or a file; empty is `config.charter`.
+      terms: comma-separated JSONL files of more terms, `{domain, term, weight?}` a line; a weight
+        of 0.5 is for a word of which two are needed.
+      least_score: of the best domain, in terms of what a text of this length needs to have.
+      keep_others: whether documents of no domain stay.
+    """
+
+    charter: str = ""
+    terms: str = ""
+    least_score: float = 1.0
+    keep_others: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.least_score > 0:
+            raise UserError(f"config.least_score: must be above 0, not {self.least_score}")
+
+
+class Selection:
+    """The step that finds a document's domain."""
+
+    name: ClassVar[str] = "selection"
+    changes: ClassVar[bool] = False
+    Settings: ClassVar[type] = SelectionSettings
+
+    def __init__(self, settings: SelectionSettings) -> None:
+        self._settings = settings
+        subdomains = load_charter(settings.charter).subdomains()
+        known = [each.id for each in subdomains]
+        files = [name.strip() for name in settings.terms.split(",") if name.strip()]
+        more = [term for file in files for term in read_terms(file, known)]
+        try:
+            self._terms = DomainTerms(subdomains, more)
+        except ValueError as error:
+            raise UserError(f"{settings.terms or settings.charter}: {error}") from None
+
+    def apply(self, document: Document, counts: Counter[str]) -> Document | Removal:
+        if document.domain is not None:
+            counts["domain stated by the record"] += 1
+            return document
+        scores = self._terms.scores(document.text)
+        # Of equal scores the first in the charter's order.
+        domain = max(scores, key=scores.__getitem__, default=None)
+        if domain is not None and scores[domain] >= self._settings.least_score:
+            counts["domain found by terms"] += 1
+            meta = {**document.meta, DOMAIN_BY: "terms", "domain_score": round(scores[domain], 3)}
+            return replace(document, domain=domain, meta=meta)
+        if self._settings.keep_others:
+            counts["no domain, kept"] += 1
+            return document
+        detail = "no term" if domain is None else f"best {domain}, score {scores[domain]:.2f}"
+        return Removal(self.name, "no domain of the charter", document, detail)
+
+
+def read_terms(path: str, domains: list[str]) -> Iterator[WeightedTerm]:
+    """Reads terms from a JSONL file.
+
+    Args:
+      domains: ids that may be in it.
+
+    Raises:
+      UserError: a line that isn't `{domain, term, weight?}`; names file and line.
+    """
+    for line, value in read_jsonl(path):
+        yield _term(value, f"{path}:{line}", domains)
+
+
+def _term(value: Any, where: str, domains: list[str]) -> WeightedTerm:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: must be an object with {', '.join(_FIELDS)}")
+    for field in value:
+        if field not in _FIELDS:
+            raise UserError(f"{where}: unknown field {field!r}{suggest(field, _FIELDS)}")
+    domain, term, weight = value.get("domain"), value.get("term"), value.get("weight", 1.0)
+    if domain not in domains:
+        hint = suggest(str(domain), domains)
+        raise UserError(f"{where}: field 'domain': {domain!r} is no subdomain{hint}")
+    if not isinstance(term, str) or not any(map(str.isalnum, term)):
+        raise UserError(f"{where}: field 'term' must be a word or phrase, not {term!r}")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+        raise UserError(f"{where}: field 'weight' must be a number above 0, not {weight!r}")
+    return WeightedTerm(term, domain, float(weight))
