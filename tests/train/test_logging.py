@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from vcjax.core.errors import GateNotMet, UserError
+from vcjax.core.errors import GateNotMet
 from vcjax.train.logging import (
     Log,
-    check_sink,
     curves,
     finite,
     read_lines,
     read_metrics,
-    run_id,
     summarise,
 )
 
@@ -105,19 +103,3 @@ def test_a_summary_leaves_out_losses_that_were_not_finite():
     assert (summary["steps"], summary["tokens"], summary["seconds"]) == (4, 12, 2.0)
     with pytest.raises(GateNotMet, match="none of the 1 steps had a finite loss"):
         summarise("sft", lines[:1])
-
-
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_a_sink_that_is_not_installed_is_named_with_its_extra(name, monkeypatch):
-    monkeypatch.setattr("sys.path", [])  # so that it isn't, wherever the tests run
-    with pytest.raises(UserError, match=f"config.sink: '{name}' isn't installed.* extra '{name}'"):
-        check_sink(name)
-    check_sink("")
-
-
-def test_a_run_keeps_its_id_and_no_other_run_has_it(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    ids = [run_id(workdir) for workdir in (one, other)]
-    assert ids[0] != ids[1]
-    one.rename(tmp_path / "moved")
-    assert run_id(tmp_path / "moved") == ids[0]

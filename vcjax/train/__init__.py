@@ -9,11 +9,13 @@ inputs            model, data and charter are opened, checked and read through
   +-- layout                     shapes, dtypes and shardings of parameters, state and batches
   +-- reference                  DPO's log-probabilities, computed once before the first step
   v
-loop              a step: losses (cross_entropy) -> gradients -> optim (offload) -> parameters
+loop              a step: losses (cross_entropy) -> gradients -> optim -> parameters
+  |                              (matrices: what Muon and Adafactor take; offload: a part at a time)
   |
   +-- evaluation, samples        validation losses and sampled answers, every few steps
   +-- stopping                   early stopping, skipped updates, signals
-  +-- logging, throughput        metrics.jsonl, TensorBoard and other sinks; speeds; a profile
+  +-- logging (sinks)            metrics.jsonl, TensorBoard, wandb, trackio
+  +-- throughput                 speeds, and a profile of a few steps
   v
 checkpoints       parameters and the optimiser's state, from which a killed run continues
 """

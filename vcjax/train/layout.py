@@ -21,8 +21,9 @@ from vcjax.model.llama import Llama
 from vcjax.model.lora import split_adapters
 from vcjax.parallel import LOGICAL_AXIS_RULES, AnyMesh, put, replicated, shardings
 from vcjax.train.config import TrainConfig
+from vcjax.train.matrices import path_of
 from vcjax.train.offload import HOST
-from vcjax.train.optim import Optimizer, path_of
+from vcjax.train.optim import Optimizer
 
 
 @dataclass(frozen=True)

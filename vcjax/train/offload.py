@@ -62,10 +62,10 @@ def update_by_parts(
     """`Optimizer.update` inside of a compiled step, for a state in the host's memory.
 
     Every optimiser treats each leaf by itself and, where it works on matrices, each layer by
-    itself (see `by_matrix`), so an update may be made of any parts. Each part is a loop that runs
-    0 times where the update isn't `wanted`: nothing is moved then, and parameters and state stay as
-    they are. Since the compiler doesn't know how often a loop runs, it can't fetch anything before
-    the loop begins, that is, before the gradients are there.
+    itself (see `vcjax.train.matrices`), so an update may be made of any parts. Each part is a loop
+    that runs 0 times where the update isn't `wanted`: nothing is moved then, and parameters and
+    state stay as they are. Since the compiler doesn't know how often a loop runs, it can't fetch
+    anything before the loop begins, that is, before the gradients are there.
 
     Args:
       gradients, norm, count: see `Optimizer.update`.
