@@ -26,10 +26,10 @@ def probabilities(level: np.ndarray, firmness: float) -> np.ndarray:
 
 def levels(random: np.random.Generator, items: int, level: float, shift: float = 0.0) -> np.ndarray:
     """Where two runs stand on each item in two languages: `[run, item, language]`. The versions of
-    an item are alike, and each item has a shift of its own."""
+    an item are alike, and so is what either run adds to both."""
     item = level + random.normal(0, 0.4, (items, 1)) + random.normal(0, 0.15, (items, 2))
-    moved = shift + random.normal(0, 0.15, (items, 1)) + random.normal(0, 0.1, (items, 2))
-    return np.stack([item, item + moved])
+    own = random.normal(0, 0.1, (2, items, 1)) + random.normal(0, 0.07, (2, items, 2))
+    return item + own + np.array([0.0, shift])[:, None, None]
 
 
 def test_positions_and_entropies():
