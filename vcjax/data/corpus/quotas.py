@@ -17,11 +17,10 @@ from jaxtyping import Float, Int64
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
+from vcjax.data.corpus.classifier import NONE
 from vcjax.data.corpus.document import Document
 from vcjax.data.corpus.step import Decision, Observed
 
-NONE = "none"
-"""The group of documents without a domain."""
 _BITS, _BUCKET_BITS = 31, 12
 _EVIDENCE = struct.Struct("<IQ")  # hash and characters; the domain follows
 

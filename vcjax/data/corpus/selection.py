@@ -14,6 +14,7 @@ from vcjax.charter.load import load_charter
 from vcjax.charter.topics import DomainTerms, WeightedTerm
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import read_jsonl
+from vcjax.data.corpus.classifier import NONE, Classifier
 from vcjax.data.corpus.document import Document, Removal
 
 DOMAIN_BY = "domain_by"
@@ -30,17 +31,25 @@ class SelectionSettings:
       terms: comma-separated JSONL files of more terms, `{domain, term, weight?}` a line; a weight
         of 0.5 is for a word of which two are needed.
       least_score: of the best domain, in terms of what a text of this length needs to have.
+      classifier: a file that `launch.classifier` wrote; decides where terms don't.
+      least_probability: of the classifier's best domain.
       keep_others: whether documents of no domain stay.
     """
 
     charter: str = ""
     terms: str = ""
     least_score: float = 1.0
+    classifier: str = ""
+    least_probability: float = 0.5
     keep_others: bool = False
 
     def __post_init__(self) -> None:
         if not self.least_score > 0:
             raise UserError(f"config.least_score: must be above 0, not {self.least_score}")
+        if not 0 <= self.least_probability <= 1:
+            raise UserError(
+                f"config.least_probability: must be from 0 to 1, not {self.least_probability}"
+            )
 
 
 class Selection:
@@ -60,6 +69,12 @@ class Selection:
             self._terms = DomainTerms(subdomains, more)
         except ValueError as error:
             raise UserError(f"{settings.terms or settings.charter}: {error}") from None
+        self._classifier = Classifier.load(settings.classifier) if settings.classifier else None
+        for name in self._classifier.classes if self._classifier else ():
+            if name not in (*known, NONE):
+                raise UserError(
+                    f"{settings.classifier}: {name!r} is no subdomain of {settings.charter!r}"
+                )
 
     def apply(self, document: Document, counts: Counter[str]) -> Document | Removal:
         if document.domain is not None:
@@ -72,6 +87,12 @@ class Selection:
             counts["domain found by terms"] += 1
             meta = {**document.meta, DOMAIN_BY: "terms", "domain_score": round(scores[domain], 3)}
             return replace(document, domain=domain, meta=meta)
+        if self._classifier is not None:
+            likely, probability = self._classifier.best(document.text)
+            if likely != NONE and probability >= self._settings.least_probability:
+                counts["domain found by the classifier"] += 1
+                found = {DOMAIN_BY: "classifier", "domain_probability": round(probability, 3)}
+                return replace(document, domain=likely, meta={**document.meta, **found})
         if self._settings.keep_others:
             counts["no domain, kept"] += 1
             return document
