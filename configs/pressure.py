@@ -23,8 +23,9 @@ Attacker, once. `--config.capability=TASKS` has every arm do tasks of the evalua
 and reports after how many steps half of its gain is gone; also of a finished experiment.
 
 Expected time: the preset took 91 minutes on two slow cores (175 GFLOP/s together) that had other
-work too, 126 minutes of CPU. Expected result, on the test part: 80 % of the known facts are given up
-by the base model, 72 % after `clean` and 59 % after `adversarial` (see the README for the costs).
+work too, 126 minutes of CPU. Expected result, on the test part: 80 % of the known facts are given
+up by the base model, 72 % after `clean` and 59 % after `adversarial` (see the README for its
+costs).
 """
 
 from ml_collections import ConfigDict
