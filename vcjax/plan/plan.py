@@ -82,6 +82,7 @@ def make_plan(
         time = step_time(setting, memory, topology.hardware)
         limit = topology.hardware.memory
     else:
+        # Virtual devices share the machine's memory.
         limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // topology.devices
     plan = Plan(
         asked=config,

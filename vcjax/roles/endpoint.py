@@ -177,7 +177,8 @@ class EndpointRole:
         error = None if state.outcome is None else state.outcome.exception()
         if isinstance(error, FailedTry) and error.wait is not None:
             return error.wait
-        # Spread out, so that requests which failed together aren't all sent again together.
+        # Spread out (seeds are below 2**31, so by 0.5 to 1), so that requests which failed together
+        # aren't all sent again together.
         spread = 0.5 + derive_seed(ask.key, state.attempt_number, "wait") / 2**32
         return spread * min(_LONGEST_WAIT, self.spec.backoff * 2 ** (state.attempt_number - 1))
 

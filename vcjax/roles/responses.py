@@ -78,6 +78,7 @@ def parse_response(status: int, headers: Mapping[str, str], body: bytes, ask: As
         "tokens": usage.completion_tokens,
         "model": writable(" ".join(filter(None, (completion.model, completion.fingerprint)))),
     }
+    # OpenAI's models have a field of its own for a refusal, beside a `content` of null.
     content = writable(choice.message.content or choice.message.refusal or "").strip()
     if choice.finish_reason == "content_filter":
         return Reply.failed(CONTENT_FILTER, f"finish_reason content_filter: {content}", **known)

@@ -88,6 +88,7 @@ class Endpoint:
         except TimeoutError:
             if streamed is None or not out.started:
                 raise timed_out(limit) from None
+            # Its status is sent, so the answer ends as one that was cut off.
             with suppress(TimeoutError):  # the client may not read any more
                 async with asyncio.timeout(1):
                     await streamed.end()

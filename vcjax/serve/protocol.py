@@ -77,6 +77,7 @@ def _is_prompt_of_ids(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
+        # Not `isinstance`, which takes true for an integer.
         and all(type(token) is int and token >= 0 for token in value)
     )
 

@@ -126,6 +126,7 @@ def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
     paths = frozenset(route.path for route in routes)
     return Starlette(
         routes=routes,
+        # The outermost first: refused keys are counted too.
         middleware=[
             Middleware(_CountResponses, metrics=metrics, paths=paths),
             Middleware(_RequireKey, key=config.api_key),

@@ -149,7 +149,7 @@ def _check(
     wanted = None if field == REPLAY else config.kind
     prepared = [check_prepared(folder, field, wanted, config, tokenizer) for folder in folders]
     raw, done = None, workdir / DATA / field
-    # The folder took its name when it was whole, so its presence says that it is.
+    # A folder takes its name when it is whole, so that one of this name needs no check.
     if files and done.is_dir():
         prepared.append(open_prepared(done))
     elif files:

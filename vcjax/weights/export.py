@@ -50,6 +50,7 @@ def save_model(
         (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")
         config = {"form": form, "dtype": dtype or model.stored_dtype}
         parents = [model.origin, *_charters(model.origin)]
+        # Last, as it has the hashes of all of these files.
         write_lineage(folder, kind="convert", parents=parents, config=config, target=path)
 
 

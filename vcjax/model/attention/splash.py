@@ -77,7 +77,7 @@ def splash_attention(
     # Keys and values have no axis of `sequence`: `shard_map` gathers each row's whole.
     rows = PartitionSpec(batch_axes, length_axes, head_axes)
     whole = PartitionSpec(batch_axes, None, kv_axes)
-    # The kernel is a tree of arrays, which say the blocks that each head's queries visit.
+    # The kernel is a tree of arrays: which blocks of keys each head's queries visit.
     masks = kernel.manual_sharding_spec(NamedSharding(mesh, PartitionSpec(head_axes, length_axes)))
     attend = jax.shard_map(
         local,
