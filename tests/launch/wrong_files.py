@@ -93,6 +93,14 @@ _MODELS: dict[str, Callable[[Path], object]] = {
     "bad_tokenizer": lambda folder: (folder / "tokenizer.json").write_text("{}", "utf-8"),
     "no_tokenizer": _without("tokenizer.json"),
 }
+
+
+def _items(*changes: dict) -> bytes:
+    """Lines of a benchmark."""
+    item = {"id": "a", "domain": "technology", "lang": "en", "question": "Why?"}
+    return "\n".join(json.dumps(item | each) for each in changes).encode()
+
+
 _LINE = json.dumps(GOOD).encode()
 _DATA = {
     "chats": _LINE + b"\n" + _LINE + b"\n",
@@ -102,6 +110,9 @@ _DATA = {
     "latin": '{"messages": "é"}\n'.encode("latin-1"),
     "silent": b'{"messages": [{"role": "user", "content": "Why?"}]}\n',
     "numbers": b"1\n2\n",
+    "twice": _items({"parallel_id": "p"}, {"parallel_id": "q"}),
+    "parallels": _items({"parallel_id": "p"}, {"parallel_id": "p", "id": "b"}),
+    "half_turn": _items({"parallel_id": "p", "conversation": [GOOD["messages"][0]]}),
 }
 _CONFIGS = {
     "broken_config": "def get_config(:\n",

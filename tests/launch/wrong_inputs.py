@@ -34,6 +34,7 @@ USUAL: dict[str, dict[str, str]] = {
     "plan_synthesis": {"config": "configs/synthesize.py", "topology": "cpu:1"},
     "bench": {"workdir": "{out}", "model": "{model}"},
     "ledger": {"ledger": "{ledger}"},
+    "compare": {"runs": "{missing},{missing}", "workdir": "{out}"},
     "review": {"run": "{folder}", "workdir": "{out}", "port": "0"},
     "verify": {"folder": "{run}"},
 }
@@ -179,11 +180,23 @@ ROWS = [
     # -------------------------------------------------------------------------------- evaluation
     ("evaluate --config.benchmark={chats}", "chats.jsonl:1"),
     ("evaluate --config.benchmark={missing}", "missing"),
+    ("evaluate --config.benchmark={twice}", "twice.jsonl:2: the id 'a' is already at"),
+    ("evaluate --config.benchmark={parallels}", "the en version of 'p' is already at"),
+    ("evaluate --config.benchmark={half_turn}", "must end with an assistant turn"),
     ("evaluate --config.judge={model} --config.judge_family=a", "family"),
     ("evaluate --config.judge={model}", "config.judge_family: declare the model family"),
     ("evaluate --config.charter=vclm", "did you mean 'vcllm'?"),
     ("evaluate --config.max_tokens=0", "max_tokens"),
     ("evaluate --config.per_domain_and_language=-1", "per_domain_and_language"),
+    # -------------------------------------------------------------------------------- comparisons
+    ("compare", "missing: no such file or folder"),
+    ("compare --runs={folder},{folder}", "folder: is a folder, but not a workdir of"),
+    ("compare --runs={chats},{chats}", "chats.jsonl: is not a workdir of launch.evaluate"),
+    ("compare --runs={run},{run}", "run: is a folder, but not a workdir of"),
+    ("compare --runs={empty},{empty}", "empty.jsonl:1: not JSON"),
+    ("compare --scale=5", "--scale: '5' is not LOW,HIGH"),
+    ("compare --confidence=2", "--confidence: 2.0 is not between 0 and 1"),
+    ("compare --names=a", "--names: 1 names for 2 runs"),
     # -------------------------------------------------------------------------------- the road
     ("demo --config.family=", "config.family: declare the model family"),
     ("demo --config.questions={missing}", "no such file"),

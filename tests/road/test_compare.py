@@ -65,6 +65,42 @@ def test_it_leaves_numbers_a_report_and_lineage_and_does_nothing_twice(runs, tmp
     assert (out / "report.html").stat().st_mtime_ns > before
 
 
+def test_the_report_names_what_is_wrong_with_the_runs_and_compares_the_rest(workdir, tmp_path):  # noqa: F811
+    """Two records of one question, an answer without text, scores that are none, a question
+    without its parallel; and a judge that always says 5."""
+    items = questions(4)
+
+    def flawed(answers, scores):
+        answers[0]["answer"] = ""
+        scores[1]["score"], scores[2]["score"] = float("nan"), 7
+        gone = answers[5]["id"]
+        return [each for each in [*answers, answers[7]] if each["id"] != gone], scores
+
+    runs = [
+        workdir("before", noisy(1), items, edit=flawed),
+        workdir("after", lambda item: 5, items, seed=1),
+    ]
+    arguments = [f"--runs={runs[0]},{runs[1]}", f"--workdir={tmp_path / 'out'}"]
+    code, printed, error = ran("compare", arguments, tmp_path)
+    assert code == 0, error
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "What is wrong with the runs" in report
+    for problem in (
+        "before: 1 question with a second record; the last one counts",
+        "before: 1 question with an empty answer, scored as it is",
+        "before: 1 question with a score that is NaN, counted as unscored",
+        "before: 1 question with a score that is outside 0 to 5, counted as unscored",
+        "before: 1 question without a version in another language",
+        f"after: The judge gave all {len(items)} answers the score 5: a constant judge",
+    ):
+        assert problem in report
+        assert problem in printed
+    comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert comparison["questions"]["compared"] == len(items) - 1
+    found = comparison["comparisons"]["after"]["all"]["judge"]
+    assert found["n"] == len(items) - 3  # without the two that have no score
+
+
 def test_it_imports_neither_jax_nor_a_model(tmp_path):
     """Nor the tool whose logs it reads."""
     logs = ",".join(str(LOGS / f"inspect/{name}.eval") for name in ("baseline", "better"))

@@ -13,6 +13,7 @@ from vcjax.core.files import read_jsonl, write_json
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import ANSWER_KEY, answer
 from vcjax.evaluation.benchmark import Benchmark, misfit
+from vcjax.evaluation.comparison.runs import cleaned, of_questions
 from vcjax.evaluation.judging.judge import (
     SCORE_KEY,
     PromptLanguage,
@@ -22,7 +23,7 @@ from vcjax.evaluation.judging.judge import (
     readings,
 )
 from vcjax.evaluation.judging.judge_check import check_judge, planted
-from vcjax.evaluation.judging.panel import combine, last_verdicts
+from vcjax.evaluation.judging.panel import SCALE, combine, last_verdicts
 from vcjax.evaluation.judging.people import RatedScores, rated
 from vcjax.evaluation.summary import Records, summarise
 from vcjax.roles.cache import CallCache
@@ -197,7 +198,8 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
     """Asks, judges and summarises; writes answers.jsonl, scores.jsonl and summary.json.
 
     After a kill, another call asks only what is missing and returns the same summary. Without a
-    judge the charter's checks are still run, and every answer is unscored.
+    judge the charter's checks are still run, and every answer is unscored. What is wrong with the
+    questions, the answers or the scores is in `problems`, a sentence each.
 
     Raises:
       UserError: a judge and the model are of one family (unless allowed), two judges have one name,
@@ -245,9 +247,21 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
             confidence=settings.confidence,
         ),
         "judge_check": checked,
+        "problems": _problems(items, answers, scores),
     }
     write_json(workdir / "summary.json", summary)
     return summary
+
+
+def _problems(items: Sequence[BenchmarkItem], answers: Records, scores: Records) -> list[str]:
+    """What is wrong with the questions, the answers and the combined scores, a sentence each."""
+    texts = {record["id"]: record["answer"] for record in answers}
+    whole = combine(scores)
+    _, problems = cleaned(({**each, "answer": texts[each["id"]]} for each in whole), SCALE)
+    bare = [item.id for item in items if item.rubric is None]
+    if bare and any(record["judge"] is not None for record in whole):
+        problems.append(of_questions(bare, "without a rubric, judged by the charter's alone"))
+    return problems
 
 
 def read_scores(workdir: str | os.PathLike) -> Records:

@@ -9,8 +9,8 @@ from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
 from vcjax.report.judges import judge_notices, judges_section
 from vcjax.report.measures import measure_sections
-from vcjax.report.messages import commas, together, tr, written_in
-from vcjax.report.page import Block, Section, Text, prose, write_page
+from vcjax.report.messages import commas, recorded, together, tr, written_in
+from vcjax.report.page import Block, Notice, Section, Text, prose, write_page
 from vcjax.report.pressure_change import pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
 from vcjax.report.swap import swap_section
@@ -107,6 +107,7 @@ def _evaluation(
     models = [EvaluatedModel("model", "after", dict(summary))]
     opening = [
         *judge_notices(summary),
+        *_problems(summary),
         prose("judge", same_family=same_family),
         Text(
             together(
@@ -143,6 +144,12 @@ def _evaluation(
         charter=charter["name"],
     )
     return title, opening, sections
+
+
+def _problems(summary: Mapping[str, Any]) -> list[Block]:
+    problems = map(recorded, summary.get("problems", ()))
+    text = together(*(tr("{sentence}.", sentence=each) for each in problems))
+    return [Notice(tr("What is wrong with this evaluation"), text, "warning")] if text else []
 
 
 def _results(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None) -> list[Section]:

@@ -24,6 +24,9 @@ AXES = ("alignment", "factual_care", "helpfulness", "refusal")
 """What a judge may score apart from the whole, each from LOWEST to HIGHEST. A high score is good on
 the first three; on the last it is a fact: the answer refuses."""
 
+NO_ANSWER = "no answer: "
+"""How the reason begins why what got no answer is unscored; the failure follows."""
+
 REASON_CHARACTERS = {"en": 160, "zh": 60}
 """A sentence. A Chinese character has the information of about three letters, and a small model's
 tokenizer spends two or three tokens on it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vcjax.roles.verdict import NO_ANSWER
 from vcjax.stats.intervals import Scale
 
 Record = dict[str, Any]
@@ -86,9 +87,10 @@ def cleaned(records: Iterable[Record], scale: Scale | None) -> tuple[list[Record
         by_id[record["id"]] = record
     kept = [by_id[id] for id in sorted(by_id)]
     for record in kept:
-        if not record["answer"].strip():
+        got_none = (record["unscored"] or "").startswith(NO_ANSWER)
+        if not record["answer"].strip() and not got_none:
             note("with an empty answer, scored as it is", record["id"])
-    problems = [f"{_questions(ids)} {what} ({_few(ids)})" for what, ids in found.items()]
+    problems = [of_questions(ids, what) for what, ids in found.items()]
     return kept, [*problems, *_of_judge(kept), *_of_parallels(kept)]
 
 
@@ -135,7 +137,12 @@ def _of_parallels(records: Sequence[Record]) -> list[str]:
     lone = [id for id, own in sorted(versions.items()) if own != langs]
     if not lone:
         return []
-    return [f"{_questions(lone)} without a version in another language ({_few(lone)})"]
+    return [of_questions(lone, "without a version in another language")]
+
+
+def of_questions(ids: Sequence[str], what: str) -> str:
+    """What is wrong with some questions, of which it names the first few."""
+    return f"{_questions(ids)} {what} ({_few(ids)})"
 
 
 def _questions(ids: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ def read_workdir(path: Path, name: str) -> ScoredRun:
     records, problems = cleaned(
         (_record(answer, scores[answer["id"], answer["answer_hash"]]) for answer in answers), SCALE
     )
+    problems += [each for each in summary.get("problems", ()) if each not in problems]
     if summary["same_family"]:
         problems.append("The judge is of the model's family: its scores are no evidence of quality")
     charter, benchmark, judge = summary["charter"], summary["benchmark"], summary["judge"]

@@ -11,7 +11,7 @@ from vcjax.data.records import BenchmarkItem
 from vcjax.roles.cache import CallCache, Key, Record, fingerprint
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Role
-from vcjax.roles.verdict import Grade, grade_schema, parse_grade
+from vcjax.roles.verdict import NO_ANSWER, Grade, grade_schema, parse_grade
 from vcjax.text.language import Language
 
 SCORE_KEY = ("id", "fingerprint")
@@ -224,7 +224,7 @@ def is_answered(answered: Record) -> bool:
 
 def no_answer(answered: Record) -> str:
     """Why an answer that isn't there is unscored."""
-    return f"no answer: {answered['finish_reason']}"
+    return f"{NO_ANSWER}{answered['finish_reason']}"
 
 
 def language_of(item: BenchmarkItem) -> Language:
