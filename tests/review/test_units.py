@@ -61,6 +61,20 @@ def test_a_sample_is_drawn_whole_and_by_the_seed_alone(first):
     assert drawn[0] == read_material(str(first), sample=4).units
 
 
+def test_the_turns_before_a_question_are_shown(first, tmp_path):
+    turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}]
+    records = [record for _, record in read_jsonl(first / "answers.jsonl")]
+    records[0]["conversation"] = turns
+    write_jsonl(tmp_path / "answers.jsonl", records)
+    (tmp_path / "config.json").write_bytes((first / "config.json").read_bytes())
+    material = read_material(str(tmp_path))
+    asked = {"role": "user", "content": records[0]["question"]}
+    assert material.units[0].conversation == (*turns, asked)
+    assert len(material.units[1].conversation) == 1
+    with pytest.raises(UserError, match="asks another question under the id"):
+        read_material(str(first), str(tmp_path))
+
+
 def test_what_the_model_did_not_answer_is_left_out(first, tmp_path):
     records = [record for _, record in read_jsonl(first / "answers.jsonl")]
     records[0]["finish_reason"] = "timeout"

@@ -135,7 +135,8 @@ def read_material(run: str, against: str = "", *, sample: int = 0, seed: int = 0
     units = []
     for id in shared:
         records = [each.answered[id] for each in evaluations]
-        if len({record["question"] for record in records}) > 1:
+        asked = [(record["question"], record.get("conversation")) for record in records]
+        if any(each != asked[0] for each in asked):
             raise UserError(
                 f"{against}: asks another question under the id {id!r} than {run}; "
                 "compare evaluations of one benchmark"
