@@ -1,12 +1,8 @@
-"""The released facts in Inspect, against our own server: the same accuracy as by our own scores.
-
-Inspect is installed into an environment of its own: it needs forty packages, and older ones.
-"""
+"""The released facts in Inspect, against our own server: the same accuracy as by our own scores."""
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,18 +18,7 @@ from vcjax.roles.local import LocalRole
 
 __all__ = ["start"]  # a fixture
 
-INSPECT = ("inspect_ai==0.3.285", "openai==3.57.0")
 ASKED = 24
-
-
-@pytest.fixture(scope="module")
-def inspect(tmp_path_factory) -> Path:
-    """The program `inspect`."""
-    folder = tmp_path_factory.mktemp("inspect")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", *INSPECT], check=True, timeout=900)
-    return folder / "bin" / "inspect"
 
 
 @pytest.fixture(scope="module")

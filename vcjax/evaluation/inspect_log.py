@@ -29,13 +29,15 @@ from vcjax.evaluation.answering import opening
 from vcjax.evaluation.comparison.logs.inspect import OURS
 from vcjax.evaluation.comparison.workdirs import current
 from vcjax.evaluation.judging.judge import is_answered, no_answer
-from vcjax.evaluation.judging.panel import SCALE, by_judge, combine
+from vcjax.evaluation.judging.panel import SCALE, by_judge, combine, last_verdicts
 from vcjax.roles.cache import fingerprint
 
 NAME = "inspect.eval"
 JUDGE, AXES, CHECKS = "judge", "axes", "all_checks"
 _VERSION = 2
 _STOPPED = {"stop": "stop", "length": "max_tokens"}
+_LISTED = 1000
+"""Characters of an answer in the list of samples."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Of the entries of the zip, so that the same log has the same bytes."""
 
@@ -65,7 +67,7 @@ def write_inspect_log(
         _sample(
             _item(answer, by_id.get(answer["id"])),
             answer,
-            _last(verdicts[answer["id"], answer["answer_hash"]]),
+            last_verdicts(verdicts[answer["id"], answer["answer_hash"]]),
             system_prompt,
             summary["benchmark"]["held_out"],
         )
@@ -86,12 +88,6 @@ def _add(archive: zipfile.ZipFile, name: str, value: Any) -> None:
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(entry, json.dumps(value, ensure_ascii=False))
-
-
-def _last(records: Sequence[Record]) -> list[Record]:
-    """Of a verdict that was asked for again, the last one."""
-    kinds = ("judge", "sample", "prompt_lang")
-    return list({tuple(map(record.get, kinds)): record for record in records}.values())
 
 
 # ------------------------------------------------------------------------------------- a sample
@@ -132,7 +128,7 @@ def _sample(
         "target": "\n\n".join(filter(None, (item.reference, item.rubric))),
         "messages": [*opening(item, system_prompt), said],
         "output": output,
-        "scores": _scores(verdicts),
+        "scores": _scores(verdicts, answer["answer"]),
         "metadata": {
             "parallel_id": item.parallel_id,
             "domain": item.domain,
@@ -161,7 +157,7 @@ def _usage(answer: Record) -> dict[str, int]:
     }
 
 
-def _scores(verdicts: Sequence[Record]) -> dict[str, Record]:
+def _scores(verdicts: Sequence[Record], answer: str) -> dict[str, Record]:
     judges = by_judge(verdicts)
     (whole,) = combine(verdicts)
     scores = {JUDGE: _judged(whole, verdicts)} if judges else {}
@@ -178,7 +174,7 @@ def _scores(verdicts: Sequence[Record]) -> dict[str, Record]:
         failed = [name for name, passed in checks.items() if not passed]
         explained = f"failed: {', '.join(failed)}" if failed else "passed all"
         scores[CHECKS] = _score(not failed, explanation=explained, metadata=dict(checks))
-    return scores
+    return {name: {**score, "answer": answer} for name, score in scores.items()}
 
 
 def _judged(combined: Record, verdicts: Sequence[Record]) -> Record:
@@ -210,6 +206,7 @@ def _summary(sample: Record) -> Record:
     kept = ("id", "epoch", "input", "target", "metadata", "model_usage", "role_usage", "uuid")
     scores = {
         name: {key: score[key] for key in ("value", "history", "reason") if key in score}
+        | {"answer": score["answer"][:_LISTED]}
         for name, score in sample["scores"].items()
     }
     found = {name: sample[name] for name in kept} | {
@@ -225,6 +222,7 @@ def _summary(sample: Record) -> Record:
 
 def _header(summary: Record, config: Record, samples: Sequence[Record]) -> Record:
     benchmark, judge, code = summary["benchmark"], summary["judge"], code_version()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     name = Path(benchmark["name"]).stem
     run = hash_text(json.dumps([sample["uuid"] for sample in samples]))[:22]
     usage: dict[str, dict[str, int]] = {}
@@ -239,7 +237,7 @@ def _header(summary: Record, config: Record, samples: Sequence[Record]) -> Recor
         "eval": {
             "eval_id": run,
             "run_id": run,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": now,
             "task": name,
             "task_id": hash_text(benchmark["hash"])[:22],
             "task_version": 0,
@@ -285,8 +283,8 @@ def _header(summary: Record, config: Record, samples: Sequence[Record]) -> Recor
             "scores": [_result(scorer, samples, summary) for scorer in scorers],
         },
         "stats": {
-            "started_at": "",
-            "completed_at": "",
+            "started_at": now,  # when it was isn't recorded, and the viewer needs both
+            "completed_at": now,
             "model_usage": usage,
             "role_usage": {},
             "connection_limit_history": [],
