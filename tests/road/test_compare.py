@@ -84,7 +84,8 @@ def test_the_report_names_what_is_wrong_with_the_runs_and_compares_the_rest(work
     code, printed, error = ran("compare", arguments, tmp_path)
     assert code == 0, error
     report = (tmp_path / "out" / "report.html").read_text()
-    assert "What is wrong with the runs" in report
+    assert "What is wrong with before" in report
+    assert "What is wrong with after" in report
     for problem in (
         "before: 1 question with a second record; the last one counts",
         "before: 1 question with an empty answer, scored as it is",
@@ -93,8 +94,8 @@ def test_the_report_names_what_is_wrong_with_the_runs_and_compares_the_rest(work
         "before: 1 question without a version in another language",
         f"after: The judge gave all {len(items)} answers the score 5: a constant judge",
     ):
-        assert problem in report
         assert problem in printed
+        assert problem.partition(": ")[2] in report
     comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert comparison["questions"]["compared"] == len(items) - 1
     found = comparison["comparisons"]["after"]["all"]["judge"]
