@@ -187,6 +187,7 @@ ROWS = [
     ("evaluate --config.judge={model}", "config.judge_family: declare the model family"),
     ("evaluate --config.charter=vclm", "did you mean 'vcllm'?"),
     ("evaluate --config.max_tokens=0", "max_tokens"),
+    ("evaluate --config.language=cn", "no report is written in 'cn'"),
     ("evaluate --config.per_domain_and_language=-1", "per_domain_and_language"),
     # -------------------------------------------------------------------------------- comparisons
     ("compare", "missing: no such file or folder"),

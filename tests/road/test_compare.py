@@ -58,6 +58,12 @@ def test_it_leaves_numbers_a_report_and_lineage_and_does_nothing_twice(runs, tmp
     assert (code, "already finished" in printed) == (0, True)
     assert (out / "report.html").stat().st_mtime_ns == before
 
+    numbers = (out / "comparison.json").read_bytes()
+    code, _, error = ran("compare", [*arguments, "--language=zh"], tmp_path)
+    assert code == 0, error
+    assert "after，中文，评审：更高" in (out / "report.html").read_text(encoding="utf-8")
+    assert (out / "comparison.json").read_bytes() == numbers
+
     with (runs[1] / "scores.jsonl").open("a") as stream:
         stream.write("\n")
     code, printed, _ = ran("compare", arguments, tmp_path)

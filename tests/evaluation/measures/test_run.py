@@ -48,6 +48,19 @@ def test_a_finished_evaluation_is_extended_and_nothing_is_asked_again(
     assert roles == ["model", "judge", "charter", "benchmark", "variants"]
 
 
+def test_a_finished_evaluation_gets_its_report_in_another_language_and_asks_nothing(
+    world, tmp_path, monkeypatch
+):
+    config = world(lambda id: len(id) % 6)
+    summary = run_evaluation(config, tmp_path / "run")
+    monkeypatch.setattr(CallCache, "append", None)  # of a call, which would be an error
+    assert run_evaluation(replace(config, language="zh"), tmp_path / "run") == summary
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="zh">' in page
+    assert "<h2>各语言结果</h2>" in page
+    assert "科技与隐私" in page  # as the charter calls the domain
+
+
 def test_a_killed_measure_repeats_nothing_and_ends_the_same(world, tmp_path, monkeypatch):
     config = world(lambda id: len(id) % 6)
     charter = load_charter(config.charter)
