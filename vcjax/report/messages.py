@@ -80,7 +80,9 @@ def language() -> Language:
 
 def tr(english: str, **values: object) -> str:
     """The sentence in the language that is written now, with `{name}` replaced by the value."""
-    return _filled(catalogue(language()).get(english, english), values)
+    template = catalogue(language()).get(english, english)
+    # A name without a translation is no template: it may have braces.
+    return _filled(template, values) if values else template
 
 
 def message(english: str) -> str:
