@@ -19,7 +19,6 @@ OURS = ("vcjax", "launch", "configs", "benchmarks")
 # Declared for what imports them at run time.
 FOR_OTHERS = {
     "aiohttp": "the harness's client of endpoints",
-    "array-record": "TFDS, to read and write its files",
     "sentencepiece": "transformers, to read a tokenizer.model",
 }
 PURPOSES = ("run", "eval", "test", "lint")
