@@ -11,7 +11,6 @@ import json
 from absl import flags
 
 from vcjax.core.script import run
-from vcjax.data.corpus.classifier import read_labelled, train_classifier
 
 LABELLED = flags.DEFINE_list("labelled", None, "JSONL files of {text, domain}.", required=True)
 OUT = flags.DEFINE_string("out", None, "The safetensors file to write.", required=True)
@@ -19,6 +18,8 @@ PENALTY = flags.DEFINE_float("penalty", 1.0, "Of the squared weights.", lower_bo
 
 
 def main() -> None:
+    from vcjax.data.corpus.classifier import read_labelled, train_classifier
+
     classifier = train_classifier(read_labelled(LABELLED.value), PENALTY.value)
     classifier.save(OUT.value)
     print(json.dumps(classifier.measured, indent=2))

@@ -16,14 +16,16 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vcjax.charter.schema import Charter, Subdomain
 from vcjax.text.language import HAN, Language
 from vcjax.text.terms import Terms
 from vcjax.text.units import WORD, sentences
+
+if TYPE_CHECKING:
+    from vcjax.charter.schema import Charter, Subdomain
 
 _SIZE_PER_TERM = {"en": 80, "zh": 160}
 """Words, or characters, for each of which a text needs one occurrence of a term more."""
@@ -52,7 +54,9 @@ class WeightedTerm(NamedTuple):
 class DomainTerms:
     """The terms of subdomains, and how much a text is about each of them."""
 
-    def __init__(self, subdomains: Iterable[Subdomain], more: Iterable[WeightedTerm] = ()) -> None:
+    def __init__(
+        self, subdomains: "Iterable[Subdomain]", more: Iterable[WeightedTerm] = ()
+    ) -> None:
         """Args: `more` are terms of these subdomains or of others; tens of thousands are fine."""
         terms = [
             WeightedTerm(term, each.id)
@@ -94,7 +98,7 @@ class HeldOutTopics:
     These are whole subdomains that are held out, and single topics that are held out of others.
     """
 
-    def __init__(self, charter: Charter) -> None:
+    def __init__(self, charter: "Charter") -> None:
         subdomains = charter.subdomains()
         # The terms are of the whole subdomain: where only some topics are held out, they would
         # leave out what is trained on.

@@ -84,7 +84,8 @@ class Terms:
         for units in units_of(text):
             # An n-gram of one shape has the hash of another one's by chance alone, so that all of
             # them are looked up at once.
-            grams = self._grams(units)
+            if not (grams := self._grams(units)):
+                return  # there are no terms
             offsets = np.cumsum([0, *map(len, grams)])
             hashes = np.concatenate(grams)
             places = np.flatnonzero(self._filter[hashes >> self._shift])

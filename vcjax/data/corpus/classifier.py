@@ -13,11 +13,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy.optimize
-import scipy.sparse
 from jaxtyping import Float, Float32, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -26,6 +24,10 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, replaced
 from vcjax.core.seeds import derive_seed
 from vcjax.text.grams import gram_hashes, mixed, units_of
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
 
 NONE = "none"
 """The class of texts of no domain."""
@@ -169,16 +171,18 @@ def read_labelled(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield text, domain
 
 
-def _rows(texts: Sequence[str]) -> scipy.sparse.csr_array:
+def _rows(texts: Sequence[str]) -> "scipy.sparse.csr_array":
     found = [features(text) for text in texts]
     ends = np.cumsum([0, *(len(places) for places, _ in found)])
     places = np.concatenate([places for places, _ in found])
     values = np.concatenate([values for _, values in found])
-    return scipy.sparse.csr_array((values, places, ends), shape=(len(texts), 1 << _BITS))
+    from scipy.sparse import csr_array
+
+    return csr_array((values, places, ends), shape=(len(texts), 1 << _BITS))
 
 
 def _fit(
-    rows: scipy.sparse.csr_array, labels: Int64[np.ndarray, " n"], classes: int, penalty: float
+    rows: "scipy.sparse.csr_array", labels: Int64[np.ndarray, " n"], classes: int, penalty: float
 ) -> tuple[Float32[np.ndarray, "features classes"], Float32[np.ndarray, " classes"]]:
     # Most hashes aren't those of any feature of the examples: their weights stay zero.
     used = np.unique(rows.indices)
@@ -201,7 +205,9 @@ def _fit(
 
     start = np.zeros(size + classes)
     options = {"maxiter": 100, "maxcor": 5}
-    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+    from scipy.optimize import minimize
+
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     weights = np.zeros((1 << _BITS, classes), np.float32)
     weights[used] = found[:size].reshape(-1, classes)
     return weights, found[size:].astype(np.float32)

@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vcjax.charter.load import load_charter
 from vcjax.charter.topics import HeldOutTopics
 from vcjax.data.corpus.document import Document, Removal
 from vcjax.data.corpus.selection import DOMAIN_BY
@@ -34,6 +33,8 @@ class HeldOut:
     Settings: ClassVar[type] = HeldOutSettings
 
     def __init__(self, settings: HeldOutSettings) -> None:
+        from vcjax.charter.load import load_charter  # pydantic: `--help` reads the steps
+
         charter = load_charter(settings.charter)
         self._domains = frozenset(each.id for each in charter.subdomains() if each.held_out)
         self._topics = HeldOutTopics(charter)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from vcjax.charter.load import load_charter
 from vcjax.charter.topics import DomainTerms, WeightedTerm
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import read_jsonl
@@ -61,6 +60,8 @@ class Selection:
 
     def __init__(self, settings: SelectionSettings) -> None:
         self._settings = settings
+        from vcjax.charter.load import load_charter  # pydantic: `--help` reads the steps
+
         subdomains = load_charter(settings.charter).subdomains()
         known = [each.id for each in subdomains]
         files = [name.strip() for name in settings.terms.split(",") if name.strip()]
