@@ -250,7 +250,7 @@ def domains() -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def compared(domains) -> dict:
-    """A comparison of runs in which much is wrong, so that every note has its place."""
+    """A comparison of runs in which much is wrong, so that every note appears."""
 
     def run(name: str, scores: dict[int, object], *, left_out: int = 0, judge: str = "1", **fields):
         draw = np.random.default_rng(len(name))

@@ -12,7 +12,7 @@ from vcjax.data.corpus.personal import Personal
 from vcjax.data.corpus.quality import Quality
 from vcjax.data.corpus.sensitive import Sensitive
 
-# Where a pattern starts anew at each place, these would take minutes, and the test would hang.
+# Where a pattern starts anew at each character, these would take minutes, and the test would hang.
 LENGTH = 500_000
 PIECES = ["a", " ", "(", "- ", ".", "a@", "1.", "2001:", "x" * 900 + " ", "Ã©", "锛"]
 

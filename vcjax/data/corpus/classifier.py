@@ -172,18 +172,20 @@ def read_labelled(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _rows(texts: Sequence[str]) -> "scipy.sparse.csr_array":
+    from scipy.sparse import csr_array
+
     found = [features(text) for text in texts]
     ends = np.cumsum([0, *(len(places) for places, _ in found)])
     places = np.concatenate([places for places, _ in found])
     values = np.concatenate([values for _, values in found])
-    from scipy.sparse import csr_array
-
     return csr_array((values, places, ends), shape=(len(texts), 1 << _BITS))
 
 
 def _fit(
     rows: "scipy.sparse.csr_array", labels: Int64[np.ndarray, " n"], classes: int, penalty: float
 ) -> tuple[Float32[np.ndarray, "features classes"], Float32[np.ndarray, " classes"]]:
+    from scipy.optimize import minimize
+
     # Most hashes aren't those of any feature of the examples: their weights stay zero.
     used = np.unique(rows.indices)
     rows = rows[:, used]
@@ -205,8 +207,6 @@ def _fit(
 
     start = np.zeros(size + classes)
     options = {"maxiter": 100, "maxcor": 5}
-    from scipy.optimize import minimize
-
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
     weights = np.zeros((1 << _BITS, classes), np.float32)
     weights[used] = found[:size].reshape(-1, classes)

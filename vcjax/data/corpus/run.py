@@ -37,16 +37,15 @@ from vcjax.core.stores import is_remote
 from vcjax.data.corpus.card import corpus_card
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.funnel import write_funnel
+from vcjax.data.corpus.rows import ENCODE, ROWS
 from vcjax.data.corpus.shards import ShardPath, Stored, concatenate, plan_units
 from vcjax.data.corpus.step import Observed, Pass
 from vcjax.data.corpus.tally import Tally
 from vcjax.data.corpus.worker import (
     DECISIONS,
-    ENCODE,
     MEGABYTE,
     PLAN,
     READ,
-    ROWS,
     TOKENIZER,
     Round,
     Worker,

@@ -9,9 +9,9 @@ Each writes its counts last, as JSON: a shard that has them is finished, and is 
 
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,29 +21,21 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, replaced_folder, write_json
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.document import Document, Removal
+from vcjax.data.corpus.record_texts import RECORD, parts, text_of, with_parts
+from vcjax.data.corpus.rows import HASH, HASH_DIGITS, write_rows
 from vcjax.data.corpus.shards import DocumentShard, ShardPath, Unit, read_documents
 from vcjax.data.corpus.step import Decision, Pass, Step
 from vcjax.data.corpus.tally import Tally
 from vcjax.data.digests import fingerprint
-from vcjax.data.encode import encode_all
 from vcjax.data.files import DataFile
 from vcjax.data.importers import Located, ReadCounts, Records
-from vcjax.data.overlap import TraceWriter
-from vcjax.data.packing import packer_of
 from vcjax.data.preparation import Quarantine
-from vcjax.data.prepared import NO_DOMAIN, TRAIN, VALIDATION, RowShard
-from vcjax.data.records import KINDS, Record
-from vcjax.text.language import guess_language
 from vcjax.text.tokenizer import load_tokenizer
 
-READ, ENCODE = "read", "encode"
-"""What counts as a step in the summary, before the first and after the last one."""
+READ = "read"
+"""What counts as a step in the summary, before the first one."""
 PLAN, DECISIONS, TOKENIZER = "plan.json", "decisions.sqlite", "tokenizer"
 MEGABYTE = 10**6
-ROWS = "rows.array_record"
-
-_RECORD, _HASH = "record", "hash"
-_HASH_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,7 @@ class Worker:
         tally = Tally(self._config.samples)
         with replaced_folder(self._work / str(round) / name) as folder:
             documents = self._refined(round, name, first, tally)
-            counts = _write_rows(folder, documents, tally, self._config, self._tokenizer)
+            counts = write_rows(folder, documents, tally, self._config, self._tokenizer)
             write_json(folder / "counts.json", {**counts, "tally": tally.to_json()})
 
     @cached_property
@@ -200,9 +192,9 @@ class Worker:
     def _document(self, located: Located) -> Document:
         record = cast(Any, located.record)
         # Of the text as it was read: whatever the steps make of it, its split stays the same.
-        meta: dict[str, Any] = {_HASH: fingerprint(record).hex()[:_HASH_DIGITS]}
+        meta: dict[str, Any] = {HASH: fingerprint(record).hex()[:HASH_DIGITS]}
         if self._config.kind != "documents":
-            meta[_RECORD] = record.to_dict()
+            meta[RECORD] = record.to_dict()
         return Document(
             text=text_of(record),
             id=record.id,
@@ -253,9 +245,9 @@ class Worker:
         try:
             if not step.changes or self._config.kind == "documents":
                 return step.apply(document, did)
-            record = cast(dict[str, Any], document.meta[_RECORD])
+            record = cast(dict[str, Any], document.meta[RECORD])
             changed = {}
-            for part in dict.fromkeys(_parts(record)):
+            for part in dict.fromkeys(parts(record)):
                 if not part.strip():
                     continue
                 outcome = step.apply(replace(document, text=part), did)
@@ -265,50 +257,13 @@ class Worker:
         except Exception as error:
             where = f"{document.file}:{document.line}"
             raise RuntimeError(f"step {step.name} failed on {where}") from error
-        record = _with_parts(record, changed)
-        meta = {**document.meta, _RECORD: record}
-        return replace(document, text="\n".join(_parts(record)), meta=meta)
+        record = with_parts(record, changed)
+        meta = {**document.meta, RECORD: record}
+        return replace(document, text="\n".join(parts(record)), meta=meta)
 
     def _observe(self, round: int, document: Document) -> dict[str, bytes]:
         passes = self._rounds[round].passes
         return {name: cast(Pass, self._steps[name]).observe(document) for name in passes}
-
-
-# --- conversations and preferences ---------------------------------------------------------------
-
-
-def text_of(record: Record) -> str:
-    """All texts of a record; see `Document.text`."""
-    text = getattr(record, "text", None)
-    return "\n".join(_parts(record.to_dict())) if text is None else text
-
-
-def _parts(record: Mapping[str, Any]) -> list[str]:
-    texts = [message["content"] for message in record["messages"]]
-    return texts + [record[name] for name in ("chosen", "rejected") if name in record]
-
-
-def _with_parts(record: Mapping[str, Any], changed: Mapping[str, str]) -> dict[str, Any]:
-    messages = [
-        {**message, "content": changed.get(message["content"], message["content"])}
-        for message in record["messages"]
-    ]
-    answers = {
-        name: changed.get(record[name], record[name])
-        for name in ("chosen", "rejected")
-        if name in record
-    }
-    return {**record, "messages": messages, **answers}
-
-
-def to_record(document: Document, kind: str) -> Record:
-    """The record that a document is encoded as."""
-    if kind == "documents":
-        values = {name: getattr(document, name) for name in KINDS[kind].field_names()}
-        if document.lang == "und":  # no step has looked at it
-            values["lang"] = guess_language(document.text)
-        return KINDS[kind](**values)
-    return KINDS[kind].from_dict(document.meta[_RECORD])
 
 
 # --- decisions of passes -------------------------------------------------------------------------
@@ -327,88 +282,3 @@ def read_decisions(folder: Path, first: int, count: int) -> dict[int, tuple[str,
 
 def _count(path: ShardPath) -> int:
     return read_json(path.counts)["documents"]
-
-
-# --- rows ----------------------------------------------------------------------------------------
-
-
-def split_of(document: Document, share: float) -> str:
-    """`train` or `validation`, by the hash of the document's text as it was read."""
-    part = int(document.meta[_HASH], 16) / 16**_HASH_DIGITS
-    return VALIDATION if part < share else TRAIN
-
-
-def _write_rows(
-    folder: Path,
-    documents: Iterator[Document],
-    tally: Tally,
-    config: PrepareConfig,
-    tokenizer: Any,
-) -> dict[str, Any]:
-    kind, splits = config.kind, (TRAIN, VALIDATION)[: 1 + (config.validation > 0)]
-    packers = {split: packer_of(kind, config.length) for split in splits}
-    about = {split: _About() for split in splits}
-    waiting: deque[Document] = deque()  # that are being encoded
-
-    def records() -> Iterator[Record]:
-        for document in documents:
-            waiting.append(document)
-            yield to_record(document, kind)
-
-    with ExitStack() as stack:
-        shards, traces = {}, {}
-        for split in splits:
-            (folder / split).mkdir()
-            shard = RowShard(folder / split / ROWS, packers[split].shape)
-            shards[split] = stack.enter_context(shard)
-            traces[split] = stack.enter_context(TraceWriter(folder / split))
-        for record, examples in encode_all(kind, tokenizer, records()):
-            document = waiting.popleft()
-            tally.step(ENCODE).got(document)
-            if isinstance(examples, UserError):
-                if config.on_bad_record == "error":
-                    raise UserError(f"{document.file}:{document.line}: {examples}")
-                tally.remove(Removal(ENCODE, str(examples), document))
-                continue
-            split = split_of(document, config.validation)
-            traces[split].add(record, fingerprint(record))
-            about[split].add(document, record, examples)
-            for example in examples:
-                shards[split].write(packers[split].add(cast(Any, example)))
-        for split in splits:
-            shards[split].write(packers[split].finish())
-    return {
-        "splits": {
-            split: {
-                "counts": asdict(packers[split].counts),
-                "shard": [shards[split].rows, shards[split].size],
-                **vars(about[split]),
-            }
-            for split in splits
-        }
-    }
-
-
-@dataclass
-class _About:
-    """Documents and tokens of a split, by language, domain and source."""
-
-    documents: int = 0
-    by_turn: int = 0
-    languages: dict[str, list[int]] = field(default_factory=dict)
-    domains: dict[str, list[int]] = field(default_factory=dict)
-    sources: dict[str, list[int]] = field(default_factory=dict)
-
-    def add(self, document: Document, record: Any, examples: list[Any]) -> None:
-        pairs = [[e] if hasattr(e, "ids") else [e.chosen, e.rejected] for e in examples]
-        tokens = sum(len(example.ids) for pair in pairs for example in pair)
-        self.documents += 1
-        self.by_turn += len(examples) > 1
-        for counts, name in (
-            (self.languages, document.lang if document.lang != "und" else record.lang),
-            (self.domains, document.domain or NO_DOMAIN),
-            (self.sources, document.source),
-        ):
-            found = counts.setdefault(name, [0, 0])
-            found[0] += 1
-            found[1] += tokens
