@@ -39,7 +39,7 @@ def test_full_remat_computes_the_layers_again(timed):
     assert kept.useful == took.useful
 
 
-def test_products_wait_for_the_peak(timed):
+def test_matmuls_wait_for_the_peak(timed):
     took = timed("8b", "v5e-64")
     assert took.matmuls == pytest.approx(took.done / 64 / 0.75 / HARDWARE["v5e"].flops)
     low, high = (timed("8b", "h100x8", dtype=d, length=256) for d in ("bfloat16", "float32"))

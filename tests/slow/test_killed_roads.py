@@ -8,10 +8,10 @@ import numpy as np
 
 from tests.processes import started
 from tests.road.conftest import facts_file, road
-from tests.road.test_ablation import done, grown, values
 from tests.road.test_demo import KINDS, driven
 from tests.road.test_pressure import finished, settings, whole
 from tests.scripts import ran
+from tests.slow.test_ablation import done, grown, values
 from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify

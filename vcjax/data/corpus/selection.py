@@ -59,9 +59,9 @@ class Selection:
     Settings: ClassVar[type] = SelectionSettings
 
     def __init__(self, settings: SelectionSettings) -> None:
-        self._settings = settings
         from vcjax.charter.load import load_charter  # pydantic: `--help` reads the steps
 
+        self._settings = settings
         subdomains = load_charter(settings.charter).subdomains()
         known = [each.id for each in subdomains]
         files = [name.strip() for name in settings.terms.split(",") if name.strip()]

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.evaluation.capability.conftest import datasets_of_its_own, task_folder
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability, score_lines
+
+__all__ = ["datasets_of_its_own", "task_folder"]  # fixtures
 
 
 class WithoutTorch:

@@ -11,6 +11,7 @@ from configs.rounds import get_config
 from tests.hub_server import TINY, hub_of
 from tests.processes import restored
 from tests.questions import written
+from tests.road.conftest import facts_file, road
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.inputs import read_suite
@@ -24,6 +25,8 @@ from vcjax.core.lineage import verify
 from vcjax.data.importers import read_records
 from vcjax.road.rounds import RoundsConfig, pairs_by_cell, run_rounds
 from vcjax.road.rounds_summary import ALL, rounds_markdown
+
+__all__ = ["facts_file", "road"]  # fixtures
 
 NOUNS = ["lamp", "bench", "river", "bridge", "market", "school", "garden", "station", "statue"]
 QUERIES = {
