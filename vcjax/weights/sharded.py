@@ -115,11 +115,16 @@ class _LocalShards:
             ]
 
     def array(self) -> jax.Array:
-        """The array over all processes, once all of them have filled their parts."""
+        """The array over all processes, once all of them have filled their parts.
+
+        It is on the devices then: a copy that is still under way keeps its parts on the host while
+        the next array is filled beside them.
+        """
         shape, sharding = self.like.shape, self.like.sharding
-        return jax.make_array_from_callback(
+        array = jax.make_array_from_callback(
             shape, sharding, lambda index: self._parts[_bounds(index, shape)]
         )
+        return jax.block_until_ready(array)
 
 
 def _bounds(index: tuple[slice, ...] | None, shape: tuple[int, ...]) -> Bounds:
