@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
 TPU := .venv-tpu
+DOCS := .venv-docs
 TUNIX := .venv-tunix
 BIN := $(VENV)/bin
 WORKERS ?= 2
 INSTALL := -m pip install --quiet --disable-pip-version-check
 PINS := requirements
 
-.PHONY: demo test external slow parity tpu bench lint format record clean
+.PHONY: demo test external slow parity tpu bench docs lint format record clean
 
 demo: $(VENV)/run
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
@@ -40,6 +41,11 @@ tpu: $(TPU)/ready
 bench: $(VENV)/run $(PARITY)/ready
 	$(BIN)/python -m launch.bench train
 	$(BIN)/python -m launch.bench data
+
+# The site, into build/site; a warning is an error. Then the links of its pages are followed.
+docs: $(DOCS)/ready $(VENV)/test
+	PYTHONPATH=$(DOCS) JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -W --keep-going -q -E docs build/site
+	SITE=build/site $(BIN)/python -m pytest tests/site
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
@@ -84,10 +90,15 @@ $(TPU)/ready: $(VENV)/test
 	$(BIN)/python $(INSTALL) --no-deps --upgrade --target $(TPU) libtpu==0.0.42.1
 	touch $@
 
+# Sphinx, in a separate folder beside the packages that the reference is read from.
+$(DOCS)/ready: $(VENV)/run $(PINS)/docs.txt
+	$(BIN)/python $(INSTALL) --no-deps --upgrade --target $(DOCS) -r $(PINS)/docs.txt
+	touch $@
+
 $(TUNIX)/ready:
 	$(PYTHON) -m venv $(TUNIX)
 	$(TUNIX)/bin/python $(INSTALL) google-tunix==0.1.7
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(TPU) $(TUNIX) .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) .pytest_cache .ruff_cache build dist *.egg-info

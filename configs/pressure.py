@@ -24,8 +24,8 @@ and reports after how many steps half of its gain is gone; also of a finished ex
 
 Expected time: the preset took 91 minutes on two slow cores (175 GFLOP/s together) that had other
 work too, 126 minutes of CPU. Expected result, on the test part: 80 % of the known facts are given
-up by the base model, 72 % after `clean` and 59 % after `adversarial` (see the README for its
-costs).
+up by the base model, 72 % after `clean` and 59 % after `adversarial` (its costs are in
+docs/results/pressure.md).
 """
 
 from ml_collections import ConfigDict

@@ -116,6 +116,6 @@ def _path(parts: tuple[Any, ...]) -> str:
 
 
 def _http(error: HTTPException) -> ApiError:
-    names = {404: "there is nothing at this address; see the README for those that there are"}
+    names = {404: "there is nothing at this address; docs/guides/serve.md has those that there are"}
     message = names.get(error.status_code, HTTPStatus(error.status_code).phrase.lower())
     return ApiError(error.status_code, message, headers=error.headers)
