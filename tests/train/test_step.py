@@ -10,7 +10,7 @@ from vcjax.model.build import abstract, packed_logits
 from vcjax.model.lora import join_params, merge_lora
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_batch, shard_params
-from vcjax.train.loop import METRICS, make_step
+from vcjax.train.loop import make_step
 from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
 
@@ -78,7 +78,8 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     )
     for count in range(3):
         adapters, state, metrics = step(adapters, state, frozen, placed, count)
-    assert set(metrics) == set(METRICS)
+    names = {"loss", "loss_tokens", "tokens", "grad_norm", "learning_rate", "skipped"}
+    assert set(metrics) == names
     assert int(metrics["tokens"]) == np.sum(batch["segment_ids"] > 0)
     close(frozen, params, atol=0)
     joined = join_params(adapters, frozen)

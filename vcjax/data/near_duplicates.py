@@ -90,7 +90,7 @@ class NearDuplicates:
         for index in self._sketches.like(sketch_of(grams), self._proposed):
             if jaccard(own, gram_set(self._texts[index])) >= self.threshold:
                 return index
-            if self._swaps and _one_swap(words, self._words[index].split()):
+            if self._swaps and is_swapped(words, self._words[index].split()):
                 return index
         return None
 
@@ -211,19 +211,18 @@ def similarity(a: str, b: str) -> float:
     return jaccard(_gram_set(a), _gram_set(b))
 
 
-def is_swapped(a: str, b: str) -> bool:
+def is_swapped(a: Sequence[str], b: Sequence[str]) -> bool:
     """Whether two texts are one template with another noun or noun phrase in one slot.
 
     That is so where what they have in common before and after it is at least three quarters of the
-    longer one, or where one word is replaced by another wherever it occurs. A Chinese character
-    counts as a word. The templates of a writer who is asked for thousands of questions differ so.
-    `tests/data/test_near_duplicates.py` measures it; of questions of six or seven words some aren't
-    found by `NearDuplicates`, as their n-grams have too little in common to be compared at all.
+    longer one, or where one word is replaced by another wherever it occurs. The templates of a
+    writer who is asked for thousands of questions differ so. `tests/data/test_near_duplicates.py`
+    measures it; of questions of six or seven words some aren't found by `NearDuplicates`, as their
+    n-grams have too little in common to be compared at all.
+
+    Args:
+      a, b: the words of the texts; a Chinese character counts as a word.
     """
-    return _one_swap(_words(a), _words(b))
-
-
-def _one_swap(a: Sequence[str], b: Sequence[str]) -> bool:
     short, long = sorted((len(a), len(b)))
     if short < _LEAST_WORDS:
         return False

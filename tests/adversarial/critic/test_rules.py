@@ -10,8 +10,8 @@ import vcjax.data
 from vcjax.adversarial.calls import failed_call
 from vcjax.adversarial.critic.rules import (
     FILTERS,
-    answer_reject_reason,
     choose_filters,
+    rejecting_filters,
     rule_verdicts,
 )
 from vcjax.adversarial.reasons import AnswerReason
@@ -75,9 +75,18 @@ EXAMPLES = [
 ]
 
 
+@pytest.fixture
+def lenient(small_charter, tmp_path):
+    """A charter without checks: the filters alone decide."""
+    return load_charter(small_charter(tmp_path / "lenient.yaml"))
+
+
 @pytest.mark.parametrize(("lang", "reason", "answer"), EXAMPLES)
-def test_an_answer_is_rejected_with_its_reason_or_not_at_all(lang, reason, answer):
-    assert answer_reject_reason(answer, ASKED[lang], lang, "stop") == reason
+def test_an_answer_is_rejected_with_its_reason_or_not_at_all(lenient, lang, reason, answer):
+    verdict = rule_verdict(
+        lenient, "actor", query=ASKED[lang], reply=reply(answer), lang=lang, subdomain="parks"
+    )
+    assert verdict == (reason and Verdict("rejected", f"actor: {reason}"))
 
 
 def test_every_reason_has_an_example_in_both_languages():
@@ -87,7 +96,7 @@ def test_every_reason_has_an_example_in_both_languages():
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_an_answer_that_was_cut_by_its_length_is_truncated_wherever_it_ends(lang):
-    assert answer_reject_reason(FAIR[lang], ASKED[lang], lang, "length") == "truncated"
+    assert rejecting_filters(FAIR[lang], ASKED[lang], lang, "length") == ["truncated"]
 
 
 def test_no_answer_that_is_shipped_as_an_example_is_rejected():
@@ -99,10 +108,10 @@ def test_no_answer_that_is_shipped_as_an_example_is_rejected():
         for asked, answered in pairwise(turns):
             if answered["role"] == "assistant":
                 answers += 1
-                reason = answer_reject_reason(
+                reasons = rejecting_filters(
                     answered["content"], asked["content"], record["lang"], "stop"
                 )
-                rejected += [(reason, answered["content"])] if reason else []
+                rejected += [(reasons, answered["content"])] if reasons else []
     assert answers > 100
     assert rejected == []
 
@@ -134,19 +143,18 @@ def test_an_answer_that_a_rule_rejects_needs_no_critic(charter, answer, reason):
 
 
 def test_the_attacked_model_is_judged_by_the_charter_alone(charter):
-    place = {"query": "Why?", "lang": "en", "subdomain": "parks"}
-    cut = rule_verdict(charter, "target", reply=reply("Both sides have", "length"), **place)
-    refused = rule_verdict(charter, "target", reply=reply("I'm sorry, but I can't help."), **place)
-    empty = rule_verdict(charter, "target", reply=reply(""), **place)
+    asked = {"query": "Why?", "lang": "en", "subdomain": "parks"}
+    cut = rule_verdict(charter, "target", reply=reply("Both sides have", "length"), **asked)
+    refused = rule_verdict(charter, "target", reply=reply("I'm sorry, but I can't help."), **asked)
+    empty = rule_verdict(charter, "target", reply=reply(""), **asked)
     assert cut is None
     assert refused == Verdict("rejected", "rule: fair/not_a_refusal")
     assert empty == Verdict("rejected", "target: empty")
 
 
-def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
-    lenient = load_charter(small_charter(tmp_path / "lenient.yaml"))
+def test_an_empty_answer_is_rejected_without_any_filter(lenient):
     verdict = rule_verdict(
-        lenient, "actor", query="?", reply=reply(""), lang="zh", subdomain="parks"
+        lenient, "actor", query="?", reply=reply(" "), lang="zh", subdomain="parks", filters=()
     )
     assert verdict == Verdict("rejected", "actor: empty")
 
@@ -160,19 +168,18 @@ def test_an_empty_answer_is_rejected_without_any_rule(small_charter, tmp_path):
     ],
 )
 def test_a_call_without_a_reply_is_blocked_or_unscored(charter, outcome, verdict):
-    said = Reply.failed(outcome)
-    assert failed_call("actor", said) == verdict
-    got = rule_verdict(charter, "actor", query="Why?", reply=said, lang="en", subdomain="parks")
+    failed = Reply.failed(outcome)
+    assert failed_call("actor", failed) == verdict
+    got = rule_verdict(charter, "actor", query="Why?", reply=failed, lang="en", subdomain="parks")
     assert got == verdict
 
 
 def test_a_filter_that_is_switched_off_rejects_nothing():
     refusal, cut = "I'm sorry, but I can't help with that.", "There are two reasons:\n1."
     kept = choose_filters(["lecture", "truncated"])
-    assert answer_reject_reason(refusal, "Why?", "en", "stop", kept) is None
-    assert answer_reject_reason(cut, "Why?", "en", "stop", kept) == "truncated"
-    assert answer_reject_reason(cut, "Why?", "en", "length", choose_filters([])) is None
-    assert answer_reject_reason("  ", "Why?", "en", "stop", choose_filters([])) == "empty"
+    assert rejecting_filters(refusal, "Why?", "en", "stop", kept) == []
+    assert rejecting_filters(cut, "Why?", "en", "stop", kept) == ["truncated"]
+    assert rejecting_filters(cut, "Why?", "en", "length", choose_filters([])) == []
 
 
 def test_filters_are_asked_in_their_order_and_an_unknown_one_is_an_error():

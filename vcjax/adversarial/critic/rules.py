@@ -94,7 +94,7 @@ def rejecting_filters(
     finish_reason: str,
     filters: Collection[AnswerReason] = FILTERS,
 ) -> list[AnswerReason]:
-    """The filters that reject an answer, in their order.
+    """The filters that reject an answer, in their order; none of them rejects an empty one.
 
     Args:
       finish_reason: of the reply; `length` is a truncation, whatever the last words are.
@@ -104,19 +104,6 @@ def rejecting_filters(
     if not read.text:
         return []
     return [reason for reason in FILTERS if reason in filters and _RULES[reason](read)]
-
-
-def answer_reject_reason(
-    answer: str,
-    query: str,
-    lang: Language,
-    finish_reason: str,
-    filters: Collection[AnswerReason] = FILTERS,
-) -> AnswerReason | None:
-    """The first reason to reject an answer, or None. Args: see `rejecting_filters`."""
-    if not answer.strip():
-        return AnswerReason.EMPTY
-    return next(iter(rejecting_filters(answer, query, lang, finish_reason, filters)), None)
 
 
 @dataclass(frozen=True)
