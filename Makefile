@@ -26,7 +26,7 @@ external: $(VENV)/test
 
 # Tests that take longer or need system packages (chromium, debootstrap), which each test names.
 slow: $(VENV)/test
-	$(BIN)/python -m pytest tests/slow -o faulthandler_timeout=1200
+	$(BIN)/python -m pytest tests/slow -n $(WORKERS) --dist loadfile -o faulthandler_timeout=1200
 
 # Compares live with transformers and PyTorch, in a separate environment.
 parity: $(PARITY)/ready
