@@ -53,7 +53,7 @@ def setup(asked: dict[str, Any]) -> Contender:
 
     def run() -> float:
         nonlocal trainable, state, count
-        batch = shard_batch(next(batches), mesh)
+        batch = shard_batch(next(batches), mesh, config.batch_size)
         trainable, state, measured = step(trainable, state, frozen, batch, jnp.int32(count))
         count += 1
         return measured["loss"].item()

@@ -1,11 +1,13 @@
 import itertools
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vcjax.core.errors import UserError
-from vcjax.data.loader import Batches
+from vcjax.data.loader import Batches, in_order
 from vcjax.data.preparation import prepare
 from vcjax.data.prepared import open_prepared
 from vcjax.data.records import Document
@@ -104,6 +106,92 @@ def test_prefetch_leaves_no_thread_behind_when_it_is_closed(make):
         for thread in started:  # what it is doing, it may finish
             thread.join(timeout=60)
             assert not thread.is_alive()
+
+
+class Noted(Sequence):
+    """Rows that remember which of them were read."""
+
+    def __init__(self, rows):
+        self.rows, self.read = rows, []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return self.rows[index]
+
+
+# Places in a batch of 6 that each host reads: of two hosts, of three, and in no order of a mesh.
+@pytest.mark.parametrize(
+    "hosts", [((0, 1, 2), (3, 4, 5)), ((0, 3), (1, 4), (2, 5)), ((5,), (2, 0))]
+)
+def test_hosts_read_their_own_rows_of_each_batch_and_no_other(make, hosts):
+    parts = [(make("a", 18), 1.0), (make("b", 9), 0.5)]
+    whole = Batches(parts, 6, seed=4)
+    noted = [[Noted(part.source) for part, _ in parts] for _ in hosts]
+    own = [
+        Batches(
+            [
+                (replace(part, source=each), w)
+                for (part, w), each in zip(parts, sources, strict=True)
+            ],
+            6,
+            seed=4,
+            rows=places,
+        )
+        for places, sources in zip(hosts, noted, strict=True)
+    ]
+    for step in (7, 0, 3, 12_345):
+        wanted = whole.batch(step)
+        for places, batches in zip(hosts, own, strict=True):
+            found = batches.batch(step)
+            assert_same(found, {name: value[list(places)] for name, value in wanted.items()})
+    reads = [sum(len(each.read) for each in sources) for sources in noted]
+    assert reads == [4 * len(places) for places in hosts]
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3])
+def test_in_an_epoch_all_hosts_together_read_each_row_once(make, hosts):
+    part, each = make("a", 24), 6 // hosts
+    sources = [Noted(part.source) for _ in range(hosts)]
+    own = [
+        Batches([(replace(part, source=source), 1.0)], 6, 2, range(n * each, (n + 1) * each))
+        for n, source in enumerate(sources)
+    ]
+    for epoch in range(3):
+        for source in sources:
+            source.read.clear()
+        # The second half first, as a run does that resumes there.
+        for step in (2, 3, 0, 1):
+            for batches in own:
+                batches.batch(4 * epoch + step)
+        assert sorted(index for source in sources for index in source.read) == list(range(24))
+
+
+def test_hosts_that_resume_have_the_rows_that_they_would_have_had(make):
+    part = make("a", 23)
+    own = Batches([(part, 1.0)], 4, seed=1, rows=(2, 3))
+    stream = own.prefetch(5)
+    for step, batch in itertools.islice(stream, 4):
+        assert_same(batch, own.batch(step))
+    stream.close()
+
+
+@pytest.mark.parametrize("hosts", [((0, 1), (2, 3)), ((0, 2), (1, 3))])
+def test_each_row_is_measured_by_the_host_that_has_its_place(make, hosts):
+    part = make("a", 9)
+    whole = list(in_order(part, 4))
+    assert [count for count, _ in whole] == [4, 4, 1]
+    read = []
+    for places in hosts:
+        source = Noted(part.source)
+        own = list(in_order(replace(part, source=source), 4, places))
+        for (count, batch), (of_all, wanted) in zip(own, whole, strict=True):
+            assert count == of_all
+            assert_same(batch, {name: value[list(places)] for name, value in wanted.items()})
+        read += source.read[:5] if places == hosts[0] else source.read[:4]
+    assert sorted(read) == list(range(9))
 
 
 def test_mistakes_are_named(make, other_tokenizer):

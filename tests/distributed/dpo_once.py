@@ -18,7 +18,7 @@ from vcjax.data.loader import in_order
 from vcjax.data.prepared import open_prepared
 from vcjax.parallel import is_main_process, make_mesh, replicated
 from vcjax.train.config import TrainConfig
-from vcjax.train.layout import make_layout, shard_batch, shard_params
+from vcjax.train.layout import local_rows, make_layout, shard_batch, shard_params
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
 from vcjax.train.reference import with_reference
@@ -44,13 +44,14 @@ def dpo_once(folder: Path, name: str, sizes: dict[str, int]) -> dict[str, np.nda
     )["pairs"]
     reference = np.stack([rows[n]["reference"] for n in range(len(rows))])
 
-    _, batch = next(in_order(rows, config.batch_size))
+    count = config.batch_size
+    _, batch = next(in_order(rows, count, local_rows(mesh, count)))
     batch["reference"] = batch["reference"] - np.float32([0, 3])  # so that margins aren't 0
     gradients = mean_gradients(layout, make_loss(config), config.microbatches)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
-    means, count, grads = whole(params, {}, shard_batch(batch, mesh))
+    means, terms, grads = whole(params, {}, shard_batch(batch, mesh, count))
     leaves = {str(n): np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(grads))}
-    found = {"reference": reference, "loss": means["loss"], "count": count}
+    found = {"reference": reference, "loss": means["loss"], "count": terms}
     return {name: np.asarray(value) for name, value in found.items()} | leaves
 
 

@@ -79,7 +79,7 @@ def measure(sizes: dict[str, int], microbatches: int) -> tuple[float, list[np.nd
     held = gate.addressable_shards[0].data.nbytes / gate.nbytes
     gradients = mean_gradients(layout, make_loss(config), microbatches)
     whole = jax.jit(gradients, out_shardings=replicated(mesh))
-    means, _, grads = whole(params, {}, shard_batch(batch(), mesh))
+    means, _, grads = whole(params, {}, shard_batch(batch(), mesh, ROWS))
     return float(means["loss"]), [np.asarray(leaf) for leaf in jax.tree.leaves(grads)], held
 
 

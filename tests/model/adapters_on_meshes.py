@@ -62,7 +62,7 @@ def main() -> None:
     for sizes in MESHES:
         mesh = make_mesh(sizes)
         placed = jax.device_put(params, shardings(mesh, axes, tree))
-        inputs = shard_batch({"tokens": rows}, mesh)["tokens"]
+        inputs = shard_batch({"tokens": rows}, mesh, len(rows))["tokens"]
         given = (*split_adapters(placed), inputs)
         step = compiled(mesh, *given)
         found, found_grads = jax.device_get(step(*given))

@@ -38,7 +38,9 @@ def main() -> None:
     for sizes in MESHES:
         mesh = make_mesh(sizes)
         placed = jax.device_put(params, shardings(mesh, logical_axes(config), shapes(config)))
-        logits = plain_logits(graph, placed, shard_batch({"tokens": rows}, mesh)["tokens"])
+        logits = plain_logits(
+            graph, placed, shard_batch({"tokens": rows}, mesh, len(rows))["tokens"]
+        )
         query, key = (placed["layers"][name]["kernel"].sharding.spec for name in "qk")
         head = placed["head"]
         report.append(

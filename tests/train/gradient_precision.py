@@ -92,7 +92,7 @@ def errors(name: str, objective: str, sizes: Mapping[str, int] | None = None) ->
         mesh = make_mesh(sizes)
         places = shardings(mesh, logical_axes(config, **options), shapes(config, **options))
         params = jax.device_put(params, places)
-        batch = shard_batch(batch, mesh)
+        batch = shard_batch(batch, mesh, len(batch["tokens"]))
         options |= {"mesh": mesh}
     graph, _ = abstract(config, dtype=jnp.bfloat16, **options)
     trained, frozen = split(params)

@@ -70,7 +70,7 @@ def trained(model: LlamaConfig, config: TrainConfig, mesh: jax.sharding.Mesh):
     state = jax.jit(optimizer.init, out_shardings=sharding_of(layout.optimizer))(params)
     step = make_step(layout, cheap_loss, optimizer, make_schedule(config), 1)
     for count in range(2):
-        batch = shard_batch(cheap_batch(), mesh)
+        batch = shard_batch(cheap_batch(rows=8), mesh, 8)
         params, state, _ = step(params, state, {}, batch, jnp.int32(count))
     return (params, state), layout
 

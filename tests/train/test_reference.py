@@ -269,7 +269,7 @@ def test_dpo_begins_at_log_2_and_learns_to_prefer_the_chosen_answers(
     batches = Batches([(joined(rows, lambda: params), 1.0)], COUNT, seed=0)
     lines = []
     for count in range(8):
-        batch = shard_batch(batches.batch(count), mesh)
+        batch = shard_batch(batches.batch(count), mesh, COUNT)
         trainable, state, measured = step(trainable, state, {}, batch, count)
         lines.append({name: float(value) for name, value in measured.items()})
     np.testing.assert_allclose(lines[0]["loss"], np.log(2), rtol=1e-4)

@@ -74,7 +74,7 @@ def test_fresh_adapters_leave_the_model_as_it_is_and_trained_ones_merge(
     step = make_step(layout, next_token_loss, optimizer, make_schedule(config), 1)
     state, placed = (
         jax.jit(optimizer.init)(adapters),
-        shard_batch(batch, mesh),
+        shard_batch(batch, mesh, 2),
     )
     for count in range(3):
         adapters, state, metrics = step(adapters, state, frozen, placed, count)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vcjax.core.errors import UserError
 from vcjax.core.seeds import derive_seed
+from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 
 Batch = dict[str, np.ndarray]
@@ -22,11 +24,23 @@ class Batches:
 
     Each part is shuffled anew in each of its epochs and repeated for ever; rows are taken from the
     parts in proportion to their weights, evenly interleaved. Nothing is remembered between
-    batches, so a run that resumes at a step has the batches that it would have had.
+    batches, so a run that resumes at a step has the batches that it would have had. Which rows a
+    batch has doesn't depend on how many hosts read it, each its own.
     """
 
-    def __init__(self, parts: Sequence[tuple[Prepared, float]], batch_size: int, seed: int):
+    def __init__(
+        self,
+        parts: Sequence[tuple[Prepared, float]],
+        batch_size: int,
+        seed: int,
+        rows: Sequence[int] | None = None,
+    ):
         """Builds the mixture; reads no row.
+
+        Args:
+          rows: those of each batch that are read, as places in it (see
+            `vcjax.train.layout.local_rows`); the others are no part of what is returned. None is
+            all of them.
 
         Raises:
           UserError: no part, lengths or tokenizers that differ, preferences with anything else, an
@@ -40,10 +54,12 @@ class Batches:
             for i, (part, _) in enumerate(parts)
         ]
         weights = [float(weight) for _, weight in parts]
-        self._dataset: Any = grain.MapDataset.mix(shuffled, weights=weights).batch(batch_size)
+        mixed: Any = grain.MapDataset.mix(shuffled, weights=weights)
+        wanted = range(batch_size) if rows is None else rows
+        self._dataset: Any = grain.MapDataset.source(_Steps(mixed, batch_size, wanted))
 
     def batch(self, step: int) -> Batch:
-        """Batch of `step` (from 0): `tokens, loss_mask, segment_ids, positions`."""
+        """Batch of `step` (from 0), or the rows of it that are wanted."""
         if step < 0:
             raise ValueError(f"step {step} is negative")
         return self._dataset[step]
@@ -60,16 +76,43 @@ class Batches:
             ahead.close()
 
 
-def in_order(rows: Prepared, batch_size: int) -> Iterator[tuple[int, Batch]]:
+@dataclass(frozen=True)
+class _Steps(Sequence[Batch]):
+    """The batches of a mixture, by step; each reads the rows that are wanted, and no other."""
+
+    mixed: Any
+    batch_size: int
+    wanted: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.mixed) // self.batch_size
+
+    def __getitem__(self, step: Any) -> Any:
+        return stacked([self.mixed[step * self.batch_size + place] for place in self.wanted])
+
+
+def in_order(
+    rows: Prepared, batch_size: int, wanted: Sequence[int] | None = None
+) -> Iterator[tuple[int, Batch]]:
     """Yields (rows in it, batch), each row once, in their order.
 
     The last batch is filled up with rows of padding, in which nothing is predicted.
+
+    Args:
+      wanted: see `Batches`.
     """
+    places = range(batch_size) if wanted is None else wanted
     for first in range(0, len(rows), batch_size):
-        found = [rows[index] for index in range(first, min(first + batch_size, len(rows)))]
-        padding = {name: np.zeros_like(value) for name, value in found[0].items()}
-        whole = found + [padding] * (batch_size - len(found))
-        yield len(found), {name: np.stack([row[name] for row in whole]) for name in padding}
+        count = min(batch_size, len(rows) - first)
+        found = [rows[first + place] for place in places if place < count]
+        # A host may have no row of the last batch; what is padded has the shape of any row.
+        padding = {name: np.zeros_like(value) for name, value in (found or [rows[0]])[0].items()}
+        yield count, stacked(found + [padding] * (len(places) - len(found)))
+
+
+def stacked(rows: Sequence[Row]) -> Batch:
+    """A batch of rows, in their order."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _check(parts: Sequence[tuple[Prepared, float]], batch_size: int) -> None:

@@ -17,7 +17,7 @@ from vcjax.model.build import Params
 from vcjax.model.lora import join_params
 from vcjax.parallel import on_main_process, replicated
 from vcjax.train.config import TrainConfig
-from vcjax.train.layout import Layout, shard_batch
+from vcjax.train.layout import Layout, local_rows, shard_batch
 from vcjax.train.logging import VALIDATION, Log, finite, read_lines
 from vcjax.train.losses import Loss
 from vcjax.train.samples import Samples
@@ -141,8 +141,8 @@ class ValidationLoss:
     def _total(self, trainable: Params, frozen: Params, rows: Prepared) -> Sums:
         total: Sums = defaultdict(float)
         pending: list[dict[str, Array]] = []
-        for _, batch in in_order(rows, self._rows):
-            sharded = shard_batch(batch, self._mesh)
+        for _, batch in in_order(rows, self._rows, local_rows(self._mesh, self._rows)):
+            sharded = shard_batch(batch, self._mesh, self._rows)
             pending.append(self._sums(trainable, frozen, sharded))
             if len(pending) > 1:  # one is computed while the next one's rows are read
                 _add(total, pending.pop(0))

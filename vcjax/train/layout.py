@@ -1,9 +1,10 @@
 """How a run's arrays are laid out over its devices, and what they are at the start."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -123,12 +124,36 @@ def _sharded(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def shard_batch(batch: Mapping[str, np.ndarray], mesh: AnyMesh) -> dict[str, jax.Array]:
-    """Puts a batch on the devices. Each process has the whole batch and takes its part."""
-    return {
-        name: put(value, NamedSharding(mesh, batch_spec(name, np.ndim(value))))
-        for name, value in batch.items()
-    }
+def local_rows(mesh: AnyMesh, count: int) -> list[int]:
+    """The rows of a batch of `count` that devices of this process need, ascending.
+
+    They are all of them where only one process has devices. Where a row is shared out over devices
+    of several processes (`tensor`, `sequence`), each of these needs it.
+    """
+    rows = NamedSharding(mesh, PartitionSpec(LOGICAL_AXIS_RULES["batch"]))
+    parts = rows.addressable_devices_indices_map((count,)).values()
+    return sorted({row for (part,) in cast(Any, parts) for row in range(count)[part]})
+
+
+def shard_batch(batch: Mapping[str, np.ndarray], mesh: AnyMesh, count: int) -> dict[str, jax.Array]:
+    """Puts a batch of `count` rows on the devices.
+
+    Args:
+      batch: has the rows that `local_rows` names, which with one process are all.
+    """
+    here = local_rows(mesh, count)
+
+    def sharded(name: str, value: np.ndarray) -> jax.Array:
+        def part(index: Any) -> np.ndarray:
+            # The rows of a device follow each other in a batch, and so they do in what is here.
+            rows = range(count)[index[0]]
+            first = bisect_left(here, rows.start)
+            return value[(slice(first, first + len(rows)), *index[1:])]
+
+        spec = NamedSharding(mesh, batch_spec(name, value.ndim))
+        return jax.make_array_from_callback((count, *value.shape[1:]), spec, part)
+
+    return {name: sharded(name, np.asarray(value)) for name, value in batch.items()}
 
 
 def batch_spec(name: str, ndim: int) -> PartitionSpec:

@@ -46,6 +46,7 @@ from vcjax.train.layout import (
     Layout,
     batch_spec,
     init_adapters,
+    local_rows,
     make_layout,
     shard_batch,
     sharding_of,
@@ -162,7 +163,8 @@ def _train(
         earlier = on_main_process(lambda: read_last(workdir, done, config.max_skipped + 1))
         guard = SkipGuard(config.max_skipped, earlier, done)
         flops, peak = run_flops(model.config, config), peak_flops(config.dtype)
-        batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"))
+        rows = local_rows(mesh, config.batch_size)
+        batches = Batches(parts, config.batch_size, derive_seed(config.seed, "batches"), rows)
         # A run that was killed after it had stopped early has nothing left but its end.
         left = 0 if evaluation.stopping.stopped is not None else config.steps - done
         first, last = (done + step for step in PROFILED)
@@ -185,8 +187,9 @@ def _train(
                 evaluation.measure(0, trainable, frozen, log)
             clock = Clock()
             for count, batch in clock.waiting(islice(batches.prefetch(done), left)):
+                sharded = shard_batch(batch, mesh, config.batch_size)
                 trainable, state, metrics = step(
-                    trainable, state, frozen, shard_batch(batch, mesh), jnp.int32(count)
+                    trainable, state, frozen, sharded, jnp.int32(count)
                 )
                 done = count + 1
                 at(done, metrics)

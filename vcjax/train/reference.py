@@ -28,9 +28,9 @@ from vcjax.core.files import replaced
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
-from vcjax.parallel import AnyMesh, barrier, is_main_process, replicated
+from vcjax.parallel import AnyMesh, barrier, is_main_process, on_main_process, replicated
 from vcjax.train.data import Part
-from vcjax.train.layout import shard_batch
+from vcjax.train.layout import local_rows, shard_batch
 from vcjax.train.losses import pair_log_probs
 from vcjax.train.validation_data import Group
 
@@ -135,7 +135,8 @@ def score_pairs(
     """Yields indices of pairs and their log-probabilities, in nats, the longest pairs first.
 
     Batches are the same whatever is `scored`; those of which everything is are left out. With
-    several processes each takes part and has all of them.
+    several processes each takes part and yields all of them, and reads the pairs that its devices
+    score; the main process reads all of them once, to see how long they are.
 
     Args:
       params: of `graph`, sharded on the mesh.
@@ -146,8 +147,11 @@ def score_pairs(
     for indices, count, length in _batches(rows, pairs, mesh.shape["sequence"]):
         if scored is not None and scored[indices].all():
             continue
-        batch = _cut([rows[index] for index in indices], count, length)
-        log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh))
+        places = local_rows(mesh, count)
+        found = [rows[indices[place]] for place in places if place < len(indices)]
+        # A process may have padding alone, which has the shape of any pair.
+        batch = _cut(found, len(places), length, like=found[0] if found else rows[0])
+        log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh, count))
         yield indices, np.asarray(log_probs)[: len(indices)]
 
 
@@ -159,7 +163,9 @@ def _batches(
     Args:
       multiple: of which lengths are: the devices that share one row out.
     """
-    used = [int(np.max(np.sum(row["segment_ids"] != 0, axis=-1))) for row in rows]
+    used = on_main_process(
+        lambda: [int(np.max(np.sum(row["segment_ids"] != 0, axis=-1))) for row in rows]
+    )
     lengths = np.asarray([_cut_length(each, rows.length, multiple) for each in used])
     for length in sorted(set(lengths.tolist()), reverse=True):
         left = np.flatnonzero(lengths == length)
@@ -180,9 +186,13 @@ def _cut_length(used: int, length: int, multiple: int) -> int:
     return min(wanted, length)
 
 
-def _cut(rows: Sequence[Row], count: int, length: int) -> dict[str, np.ndarray]:
-    """A batch of the first `length` tokens of pairs, with padding up to `count` pairs."""
-    padding = {name: np.zeros_like(value) for name, value in rows[0].items()}
+def _cut(rows: Sequence[Row], count: int, length: int, like: Row) -> dict[str, np.ndarray]:
+    """A batch of the first `length` tokens of pairs, with padding up to `count` pairs.
+
+    Args:
+      like: a pair as the padding is.
+    """
+    padding = {name: np.zeros_like(value) for name, value in like.items()}
     whole = [*rows, *[padding] * (count - len(rows))]
     return {name: np.stack([row[name][..., :length] for row in whole]) for name in padding}
 
