@@ -82,7 +82,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared)
     }
     wanted = {
         part: {canonicalize_name(requirement.name) for requirement in declared[part]}
-        for part in ("run", "eval", "bench", "wandb", "trackio")
+        for part in ("run", "eval", "bench", "corpus", "wandb", "trackio")
     }
     assert used <= set().union(*wanted.values())
     optional = wanted["wandb"] | wanted["trackio"]

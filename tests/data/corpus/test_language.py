@@ -1,12 +1,14 @@
 """Documents are routed by script, by what their record states, and by py3langid, in that order."""
 
 from collections import Counter
-from importlib.util import find_spec
 
 import pytest
 
+from vcjax.core.errors import UserError
+from vcjax.data.corpus import simplify
 from vcjax.data.corpus.document import Document, Removal
 from vcjax.data.corpus.language import Language, LanguageSettings, chinese_script, language_of
+from vcjax.data.corpus.simplify import Simplify, SimplifySettings, simplified
 
 ENGLISH = "Whereas recognition of the inherent dignity of all members of the human family is the "
 SIMPLIFIED = "人人有资格享受本宣言所载的一切权利和自由，不分种族、肤色、性别、语言、宗教。"
@@ -81,16 +83,16 @@ def test_the_script_of_chinese_is_that_of_most_of_its_characters():
     assert chinese_script(SIMPLIFIED + TRADITIONAL[:12]) == "Hans"
 
 
-def test_simplification_asks_for_its_package_or_converts():
-    from vcjax.core.errors import UserError
-    from vcjax.data.corpus.simplify import Simplify, SimplifySettings
-
+def test_simplification_asks_for_its_package_and_a_conversion_that_there_is(monkeypatch):
     with pytest.raises(UserError, match="conversion: 't2t' is none of t2s"):
         Simplify(SimplifySettings("t2t"))
-    if find_spec("opencc") is None:
-        with pytest.raises(UserError, match="extra 'corpus'"):
-            Simplify(SimplifySettings())
-        return
+    # As where the package isn't installed.
+    monkeypatch.setattr(simplify, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="extra 'corpus'"):
+        Simplify(SimplifySettings())
+
+
+def test_traditional_characters_become_simplified_ones_and_all_else_stays():
     step, counts = Simplify(SimplifySettings()), Counter()
     converted = step.apply(document(TRADITIONAL, "zh"), counts)
     assert (converted.text, converted.meta, counts) == (
@@ -100,3 +102,9 @@ def test_simplification_asks_for_its_package_or_converts():
     )
     for unchanged in (document(SIMPLIFIED, "zh"), document(TRADITIONAL, "ja")):
         assert step.apply(unchanged, counts) is unchanged
+
+
+def test_a_character_is_simplified_as_its_word_is():
+    # 乾 is two characters, and 发 is both 髮, hair, and 發, to come about.
+    assert simplified("乾隆年間，頭髮發乾，資訊") == "乾隆年间，头发发干，资讯"
+    assert simplified("資訊", "tw2sp") == "信息"

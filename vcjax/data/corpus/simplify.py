@@ -8,7 +8,6 @@ characters, at 90 MB/s, where `opencc-python-reimplemented`, which is Python, wa
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -69,4 +68,6 @@ def simplified(text: str, conversion: str = "t2s") -> str:
 
 @cache
 def _converter(conversion: str) -> Any:
-    return import_module("opencc").OpenCC(conversion)
+    from opencc import OpenCC  # optional
+
+    return OpenCC(conversion)
