@@ -18,6 +18,7 @@ import jax
 from absl import app, flags
 
 from tests.processes import ROOT
+from vcjax.core.script import parse
 
 
 def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, str]:
@@ -84,3 +85,42 @@ def _same_settings() -> Iterator[None]:
         for name, value in before.items():
             if jax.config.values[name] != value:
                 jax.config.update(name, value)
+
+
+@contextmanager
+def parsed(
+    script: str, arguments: Sequence[str], folder: Path = ROOT
+) -> Iterator[tuple[flags.FlagValues, list[str]]]:
+    """The flags that `python -m launch.SCRIPT` would run with, its config among them.
+
+    The script isn't started: only its own definitions are read, and its guard parses them.
+
+    Args:
+      folder: the working directory.
+
+    Yields:
+      all flags, and the arguments that are none.
+
+    Raises:
+      ValueError: what the script would have said, where it would have refused them.
+    """
+    error, home = io.StringIO(), Path.cwd()
+    argv = [script, *arguments]
+    with (
+        _own_flags(),
+        mock.patch.dict(os.environ),
+        mock.patch.object(sys, "argv", argv),
+        redirect_stderr(error),
+    ):
+        try:
+            os.chdir(folder)
+            runpy.run_module(f"launch.{script}", run_name=f"launch.{script}", alter_sys=True)
+            flags.FLAGS.set_gnu_getopt(True)
+            _, *operands = parse(argv, operands=True)
+            yield flags.FLAGS, operands
+        except SystemExit:
+            raise ValueError(error.getvalue()) from None
+        finally:
+            os.chdir(home)
+            for name in ("config_config", "gate_config"):
+                sys.modules.pop(name, None)

@@ -60,10 +60,10 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
     def start(rest: list[str]) -> None:
         sys.exit(_guarded(partial(main, rest[1:]) if operands else main))
 
-    app.run(start, flags_parser=partial(_parse, operands=operands))
+    app.run(start, flags_parser=partial(parse, operands=operands))
 
 
-def _parse(arguments: list[str], operands: bool) -> list[str]:
+def parse(arguments: list[str], operands: bool) -> list[str]:
     with _explained(arguments):
         rest = flags.FLAGS(_with_packaged_config(arguments))
         for name in _CONFIGS:

@@ -62,6 +62,7 @@ class EvaluationConfig(EngineConfig):
       axes: also score alignment, factual care, helpfulness and refusal apart.
       judge_check: number of planted answers that each judge is tested on before it is used, up to
         96; a third of them twice. 0 tests none.
+      allow_same_family: let a judge score a model of its own family; the report says so.
       require_judge: end with exit code 3 before the model is asked anything, if a judge is unfit.
       charter: whose rubric and checks are used.
       answers_from: the workdir of a finished evaluation whose answers are scored under this charter
