@@ -2,12 +2,16 @@
 
 python -m launch.convert --src=smollm2-135m-instruct --dst=out --to=hf
 python -m launch.convert --src=runs/sft --dst=adapters --to=peft
+python -m launch.convert --src=runs/sft --dst=served --to=gguf --dtype=q8_0
+
+The last writes served/model.gguf, for llama.cpp and Ollama.
 """
 
 import sys
 
 from absl import flags
 
+from vcjax.core.errors import UserError
 from vcjax.core.lineage import NAME, content_hash, read_lineage
 from vcjax.core.script import run
 from vcjax.core.stores import reached
@@ -15,12 +19,13 @@ from vcjax.weights import DTYPES
 
 SRC = flags.DEFINE_string("src", None, "Any model reference.", required=True)
 DST = flags.DEFINE_string("dst", None, "The folder to write.", required=True)
-TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint", "peft"], "Format of the result.")
+TO = flags.DEFINE_enum("to", "hf", ["hf", "checkpoint", "peft", "gguf"], "Format of the result.")
 DTYPE = flags.DEFINE_enum(
     "dtype",
     None,
-    DTYPES,
-    "Dtype of the weights; default: the source's own, float32 for quantised ones and adapters.",
+    [*DTYPES, "q8_0"],
+    "Dtype of the weights; default: the source's own, float32 for quantised ones and adapters. "
+    "q8_0 is for --to=gguf alone.",
 )
 
 
@@ -30,6 +35,8 @@ def main() -> None:
     from vcjax.weights.load import open_located
     from vcjax.weights.resolve import resolve
 
+    if DTYPE.value == "q8_0" and TO.value != "gguf":
+        raise UserError(f"--dtype=q8_0: only --to=gguf stores weights so, not --to={TO.value}")
     located, target = resolve(SRC.value), reached(DST.value)
     if (target / NAME).is_file():
         made = read_lineage(target)

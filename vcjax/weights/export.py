@@ -1,6 +1,7 @@
 """Model folders as they are written: whole or not at all, with model card and lineage.
 
 AnyModel -> write_model -> hf (safetensors) | checkpoint (Orbax)   + card + lineage: save_model
+         -> write_gguf  -> gguf (one file)                         + card + lineage: save_model
 a run's adapters        -> the format of peft                      + card + lineage: save_adapters
 """
 
@@ -16,6 +17,7 @@ from vcjax.core.stores import PARTIAL, is_there
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.card import charter_of, model_card
 from vcjax.weights.checkpoint import write_params
+from vcjax.weights.gguf.writer import write_gguf
 from vcjax.weights.hf import write_weights
 from vcjax.weights.model import (
     GENERATION,
@@ -30,6 +32,8 @@ from vcjax.weights.resolve import ADAPTER_CONFIG, Located
 from vcjax.weights.safetensors_file import write_file
 from vcjax.weights.workdir import MODEL, read_sources, read_trained
 
+GGUF = "gguf"
+
 
 def save_model(
     model: AnyModel,
@@ -42,11 +46,16 @@ def save_model(
     """Writes a model folder with its model card and lineage, whole or not at all.
 
     Args:
+      form: as of `write_model`, or `gguf`.
+      dtype: as of `write_model`; of a GGUF file a key of `TYPES`.
       card: the model card; None makes it from the lineage; see `model_card`.
     """
     _check_target(path)
     with replaced_folder(path) as folder:
-        write_model(folder, model, form=form, dtype=dtype)
+        if form == GGUF:
+            write_gguf(folder, model, dtype or model.stored_dtype)
+        else:
+            write_model(folder, model, form=form, dtype=dtype)
         (folder / "README.md").write_text(card or model_card(model), encoding="utf-8")
         config = {"form": form, "dtype": dtype or model.stored_dtype}
         parents = [model.origin, *_charters(model.origin)]

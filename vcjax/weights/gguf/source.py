@@ -16,42 +16,16 @@ from transformers import PreTrainedTokenizerFast
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.weights.gguf.metadata import open_gguf
+from vcjax.weights.gguf.names import ARCHITECTURES, hf_name, is_permuted, unpermuted
 from vcjax.weights.gguf.rope import ROPE_FACTORS, rope_scaling
 from vcjax.weights.gguf.tokenizer import build_tokenizer
 from vcjax.weights.mapping import Source
-
-# general.architecture -> the class name in config.json. Mistral files are labelled llama.
-ARCHITECTURES = {
-    "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-}
 
 FLOATS = {
     gguf.GGMLQuantizationType.F32: "float32",
     gguf.GGMLQuantizationType.F16: "float16",
     gguf.GGMLQuantizationType.BF16: "bfloat16",
 }
-
-_TOP = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-}
-_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_LAYER_NAME = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 
 _ROWS = 8192  # dequantised at a time
 
@@ -156,12 +130,15 @@ class GGUFSource(Source):
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor: float16, bfloat16 or float32 as stored, dequantised ones float32."""
         array = self._read(self._find(name))
-        if self.architecture == "llama" and ".self_attn." in name:
-            if ".q_proj." in name:
-                return self._unpermuted(name, array, self._heads)
-            if ".k_proj." in name:
-                return self._unpermuted(name, array, self._kv_heads)
-        return array
+        if not is_permuted(self.architecture, name):
+            return array
+        heads = self._heads if ".q_proj." in name else self._kv_heads
+        if array.shape[0] != heads * self._head_dim:
+            raise UserError(
+                f"{self.path}: tensor {name!r} has {array.shape[0]} rows, where {heads} heads of "
+                f"{self._head_dim} are expected"
+            )
+        return unpermuted(array, heads)
 
     def _read(self, stored: gguf.ReaderTensor) -> np.ndarray:
         kind, mapped = stored.tensor_type, stored.data
@@ -180,20 +157,6 @@ class GGUFSource(Source):
             array[some] = gguf.quants.dequantize(rows[some], kind)
         return array.reshape(stored.shape[::-1])
 
-    def _unpermuted(self, name: str, array: np.ndarray, heads: int) -> np.ndarray:
-        """Undoes `LlamaModel.permute` of llama.cpp's converter.
-
-        HF's rotation pairs row i of a head with row i + head_dim/2, llama.cpp's pairs rows 2i and
-        2i + 1; its converter reorders the rows, for architecture llama only.
-        """
-        if array.shape[0] != heads * self._head_dim:
-            raise UserError(
-                f"{self.path}: tensor {name!r} has {array.shape[0]} rows, where {heads} heads of "
-                f"{self._head_dim} are expected"
-            )
-        pairs = array.reshape(heads, self._head_dim // 2, 2, *array.shape[1:])
-        return np.array(pairs.swapaxes(1, 2).reshape(array.shape))
-
     @cached_property
     def _by_name(self) -> dict[str, gguf.ReaderTensor]:
         return {
@@ -203,15 +166,13 @@ class GGUFSource(Source):
         }
 
     def _hf_name(self, name: str) -> str:
-        if name in _TOP:
-            return _TOP[name]
-        match = _LAYER_NAME.fullmatch(name)
-        if match is None or match[2] not in _LAYER:
+        found = hf_name(name)
+        if found is None:
             raise UserError(
                 f"{self.path}: tensor {name!r} has no counterpart in {self.architecture} models; "
                 f"this variant of the architecture is not supported"
             )
-        return f"model.layers.{int(match[1])}.{_LAYER[match[2]]}.{match[3]}"
+        return found
 
     def _find(self, name: str) -> gguf.ReaderTensor:
         if name not in self._by_name:
