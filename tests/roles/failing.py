@@ -27,6 +27,8 @@ class FailingServer(ThreadingHTTPServer):
       tries: requests for each message.
       bodies: of all requests, in their order.
       most: how many requests were under way at a time.
+      dead: it hangs up on everybody.
+      word: what becomes of requests without a `[WORD]`.
     """
 
     daemon_threads = True
@@ -37,6 +39,7 @@ class FailingServer(ThreadingHTTPServer):
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.most = self._now = 0
+        self.dead, self.word = False, "good"
         self.lock, self.closing = Lock(), Event()
 
     @property
@@ -54,7 +57,7 @@ class FailingServer(ThreadingHTTPServer):
             self.most = max(self.most, self._now)
             found = _WORD.search(asked)
             if found is None or (found[2] and self.tries[asked] > 1):
-                return "good"
+                return self.word
             return found[1]
 
     def left(self) -> None:
@@ -75,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         body = json.loads(self.rfile.read(length))
+        if self.server.dead:
+            self.close_connection = True
+            return
         later = _LATER.search(body["messages"][-1]["content"])
         self.good = f"{GOOD} [{later[1]}]" if later else GOOD
         if "response_format" in body:

@@ -258,7 +258,8 @@ def test_a_badly_named_endpoint_is_refused(text, message):
 def test_an_endpoint_is_named_in_one_line(monkeypatch):
     text = "endpoint:https://host/v1/chat/completions#org/a:b@c#key_env=SOME_KEY#timeout=2"
     spec = EndpointSpec.parse(text)
-    assert spec == EndpointSpec("https://host/v1", "org/a:b@c", key_env="SOME_KEY", timeout=2.0)
+    urls = ("https://host/v1",)
+    assert spec == EndpointSpec(urls, "org/a:b@c", key_env="SOME_KEY", timeout=2.0)
     assert spec.reference == "https://host/v1#org/a:b@c"
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(UserError, match="the environment has no SOME_KEY"):

@@ -26,6 +26,7 @@ from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import read_records
 from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
+from vcjax.roles.endpoint_spec import split_references
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.text.language import Language
@@ -173,7 +174,7 @@ def _numbers(value: str, field: str, low: int, high: int) -> tuple[int, ...]:
 
 def critic_specs(config: SynthesisConfig) -> dict[str, RoleSpec]:
     """`critic`, `critic2` and so on."""
-    models, families = split_names(config.critic), split_names(config.critic_family)
+    models, families = split_references(config.critic), split_names(config.critic_family)
     if len(families) not in (0, len(models)):
         raise UserError(f"config.critic_family: {len(families)} families for {len(models)} critics")
     families = families or [""] * len(models)

@@ -1,16 +1,18 @@
 """A role behind an OpenAI-compatible endpoint: `launch.serve`, vLLM, or somebody's API.
 
-`EndpointRole` sends several requests at a time from an event loop in a thread of its own, retries
-those that may succeed, and keeps an `Account` of what they cost and whether the endpoint is alive.
+`EndpointRole` sends several requests at a time from an event loop in a thread of its own, to one
+URL or to several `Replicas`, retries those that may succeed, and keeps an `Account` of what they
+cost and whether the endpoint is alive.
 """
 
 import asyncio
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
 import httpx2
@@ -18,7 +20,8 @@ import tenacity
 
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.endpoint_spec import EndpointSpec
+from vcjax.roles.endpoint_spec import EndpointSpec, is_local
+from vcjax.roles.replicas import LONGEST_WAIT, Replica, Replicas
 from vcjax.roles.responses import (
     BAD_REQUEST,
     CUT_OFF,
@@ -34,7 +37,6 @@ from vcjax.roles.role import Ask, Reply
 T = TypeVar("T")
 Emit = Callable[[tuple[int, Reply]], None]
 
-_LONGEST_WAIT = 60.0
 _LONGEST_BODY = 2**25
 _CHECK_SECONDS = 10.0
 _END = object()
@@ -58,19 +60,28 @@ class EndpointRole:
     def check(self) -> None:
         """Raises a UserError where nothing answers, or the key isn't accepted.
 
-        It asks for the list of models, and accepts an error: not all endpoints have that list.
+        It asks for the list of models, and accepts an error: not all endpoints have that list. Of
+        several replicas one must answer; the others may come later.
         """
-        url = f"{self.spec.url}/models"
+        silent = {url: error for url in self.spec.urls if (error := self._silence(url))}
+        if len(silent) == len(self.spec.urls):
+            why = "; ".join(silent.values())
+            raise UserError(f"{self.model}: nobody answers there ({why})")
+        for url, error in silent.items():
+            print(f"{url}: nobody answers there now ({error}); others do", file=sys.stderr)
+
+    def _silence(self, url: str) -> str:
+        """Why nobody answers at a URL, or an empty text; a UserError where the key is refused."""
+        options: dict[str, Any] = {"timeout": _CHECK_SECONDS, "trust_env": not is_local(url)}
         try:
-            response = httpx2.get(
-                url, headers=self._headers, timeout=_CHECK_SECONDS, trust_env=not self.spec.is_local
-            )
+            response = httpx2.get(f"{url}/models", headers=self._headers, **options)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise UserError(f"{self.model}: nobody answers there ({error})") from None
+            return str(error) or type(error).__name__
         except httpx2.HTTPError:
-            return
+            return ""
         if response.status_code in (401, 403):
             raise UserError(self._denied(f"HTTP {response.status_code}"))
+        return ""
 
     def ask(
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
@@ -92,12 +103,19 @@ class EndpointRole:
 
     async def _answer_all(self, asks: Sequence[Ask], emit: Emit) -> None:
         waiting, errors = iter(enumerate(asks)), []
-        limits = httpx2.Limits(max_connections=self.spec.concurrency)
+        spec = self.spec
+        limits = httpx2.Limits(max_connections=spec.concurrency)
         # The timeouts are ours: httpx2's are of single reads, of which a slow response has many.
-        options = {"limits": limits, "timeout": None, "trust_env": not self.spec.is_local}
-        async with httpx2.AsyncClient(headers=self._headers, **options) as client:
+        options: dict[str, Any] = {"headers": self._headers, "limits": limits, "timeout": None}
+        async with AsyncExitStack() as stack:
+            clients = {}
+            for url in spec.urls:
+                client = httpx2.AsyncClient(trust_env=not is_local(url), **options)
+                clients[url] = await stack.enter_async_context(client)
+            service = _Service(Replicas(spec.urls, spec.concurrency), clients)
             workers = (
-                self._work(client, waiting, emit, errors) for _ in range(self.spec.concurrency)
+                self._work(service, waiting, emit, errors)
+                for _ in range(spec.concurrency * len(spec.urls))
             )
             await asyncio.gather(*workers)
         if errors:
@@ -105,7 +123,7 @@ class EndpointRole:
 
     async def _work(
         self,
-        client: httpx2.AsyncClient,
+        service: "_Service",
         waiting: Iterator[tuple[int, Ask]],
         emit: Emit,
         errors: list[Exception],
@@ -118,7 +136,7 @@ class EndpointRole:
                     return
                 # Before each ask, as other workers spend of the same budget meanwhile.
                 self.account.check_budget()
-                reply = await self._answer(client, ask)
+                reply = await self._answer(service, ask)
                 self.account.record(reply)
                 # Before the check, so that the caller has recorded the reply that ends the run.
                 emit((index, reply))
@@ -126,7 +144,7 @@ class EndpointRole:
         except (UserError, GateNotMet) as error:
             errors.append(error)
 
-    async def _answer(self, client: httpx2.AsyncClient, ask: Ask) -> Reply:
+    async def _answer(self, service: "_Service", ask: Ask) -> Reply:
         start = time.monotonic()
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, FailedTry) and e.retry),
@@ -136,12 +154,12 @@ class EndpointRole:
             reraise=True,
         )
         try:
-            reply = await retrying(self._try, client, ask, start + self.spec.total)
+            reply = await retrying(self._try, service, ask, start + self.spec.total)
         except Denied as denied:
             raise UserError(self._denied(str(denied))) from None
         except FailedTry as failed:
             # Nothing listens any more: every other ask would exhaust its retries, too.
-            if failed.outcome == UNREACHABLE:
+            if all(replica.is_gone for replica in service.replicas.all):
                 raise GateNotMet(
                     f"{self.model}: nobody answers there ({failed.detail}); the same command "
                     "continues from here"
@@ -150,11 +168,35 @@ class EndpointRole:
         seconds = time.monotonic() - start
         return replace(reply, seconds=seconds, cost=self.account.cost_of(reply))
 
-    async def _try(self, client: httpx2.AsyncClient, ask: Ask, deadline: float) -> Reply:
+    async def _try(self, service: "_Service", ask: Ask, deadline: float) -> Reply:
+        """One try: with each replica that may answer, until one does."""
+        tried: list[Replica] = []
+        while True:
+            async with service.replicas.chosen(tried) as replica:
+                tried.append(replica)
+                try:
+                    client = service.clients[replica.url]
+                    reply = await self._ask_one(client, replica.url, ask, deadline)
+                except FailedTry as failed:
+                    if failed.outcome not in (*NO_ANSWER, UNREACHABLE):
+                        replica.answered()
+                        raise
+                    replica.failed(
+                        self.spec.backoff, failed.wait, is_gone=failed.outcome == UNREACHABLE
+                    )
+                    if time.monotonic() >= deadline or not service.replicas.others(tried):
+                        raise
+                else:
+                    replica.answered()
+                    return reply
+
+    async def _ask_one(
+        self, client: httpx2.AsyncClient, url: str, ask: Ask, deadline: float
+    ) -> Reply:
         seconds = min(self.spec.timeout, deadline - time.monotonic())
         try:
             async with asyncio.timeout(seconds):
-                return await self._post(client, ask)
+                return await self._post(client, url, ask)
         except TimeoutError:
             raise FailedTry(TIMEOUT, f"no whole answer in {seconds:.3g} s", retry=True) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -162,8 +204,8 @@ class EndpointRole:
         except httpx2.RequestError as error:
             raise FailedTry(CUT_OFF, f"{type(error).__name__}: {error}", retry=True) from None
 
-    async def _post(self, client: httpx2.AsyncClient, ask: Ask) -> Reply:
-        url, body = f"{self.spec.url}/chat/completions", bytearray()
+    async def _post(self, client: httpx2.AsyncClient, base: str, ask: Ask) -> Reply:
+        url, body = f"{base}/chat/completions", bytearray()
         # Streamed, so that a response without an end is given up instead of filling the memory.
         async with client.stream("POST", url, json=_request(self.spec.model, ask)) as response:
             async for part in response.aiter_bytes():
@@ -180,11 +222,19 @@ class EndpointRole:
         # Spread out (seeds are below 2**31, so by 0.5 to 1), so that requests which failed together
         # aren't all sent again together.
         spread = 0.5 + derive_seed(ask.key, state.attempt_number, "wait") / 2**32
-        return spread * min(_LONGEST_WAIT, self.spec.backoff * 2 ** (state.attempt_number - 1))
+        return spread * min(LONGEST_WAIT, self.spec.backoff * 2 ** (state.attempt_number - 1))
 
     def _denied(self, reason: str) -> str:
         key = f"the key in {self.spec.key_env}" if self.spec.key_env else "without a key (key_env)"
         return f"{self.model}: {reason}; asked for model {self.spec.model!r}, {key}"
+
+
+@dataclass(frozen=True)
+class _Service:
+    """What the workers of one call share: the replicas, and a client for each of their URLs."""
+
+    replicas: Replicas
+    clients: dict[str, httpx2.AsyncClient]
 
 
 class Account:

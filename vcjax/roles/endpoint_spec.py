@@ -2,6 +2,8 @@
 
 `http://127.0.0.1:8000/v1#smollm2` or `endpoint:https://host/v1#org/model#key_env=MY_KEY#tries=3`:
 a URL, the model's name there, and options (the fields of `EndpointSpec`), with `#` between them.
+Replicas of one model are several URLs with commas between them, `http://a/v1,http://b/v1#MODEL`:
+what follows the last one is of all.
 """
 
 import os
@@ -28,10 +30,10 @@ class EndpointSpec:
     """An endpoint, and the bounds of its use.
 
     Attributes:
-      url: without `/chat/completions`, e.g. `http://127.0.0.1:8000/v1`.
+      urls: of the replicas, without `/chat/completions`, e.g. `http://127.0.0.1:8000/v1`.
       model: the model's name there.
       key_env: environment variable with the key; empty sends no key.
-      concurrency: number of asks in flight.
+      concurrency: number of asks in flight at each replica.
       timeout: seconds of one try, from the request to the last byte of the response.
       total: seconds of one ask: all of its tries and the waits between them.
       tries: of one ask, the first one included.
@@ -43,7 +45,7 @@ class EndpointSpec:
         together; 0 is no bound. Asks in flight by then are finished.
     """
 
-    url: str
+    urls: tuple[str, ...]
     model: str
     key_env: str = ""
     concurrency: Count = 8
@@ -59,26 +61,25 @@ class EndpointSpec:
 
     @property
     def reference(self) -> str:
-        """The name in records: the URL and the model, without options."""
-        return f"{self.url}#{self.model}"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is on this machine: then a proxy that the environment names isn't used."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        """The name in records: the URLs and the model, without options."""
+        return f"{','.join(self.urls)}#{self.model}"
 
     @classmethod
     def parse(cls, text: str) -> "EndpointSpec":
         """Parses a reference. Raises: UserError for a bad URL, a missing model or a bad option."""
-        url, _, rest = text.removeprefix(PREFIX).partition("#")
+        given, _, rest = text.removeprefix(PREFIX).partition("#")
+        urls = [url.strip() for url in given.split(",")]
         model, *options = rest.split("#")
-        _check_url(text, url)
+        for url in urls:
+            _check_url(text, url)
         if not model:
-            raise UserError(f"{text}: add the model's name there, as in {url}#NAME")
-        base = url.rstrip("/").removesuffix("/chat/completions")
+            raise UserError(f"{text}: add the model's name there, as in {given}#NAME")
+        bases = tuple(url.rstrip("/").removesuffix("/chat/completions") for url in urls)
+        if len(set(bases)) < len(bases):
+            raise UserError(f"{text}: a URL is there twice")
         values: dict[str, Any] = dict(_split_option(text, option) for option in options)
         try:
-            return cls(base, model, **values)
+            return cls(bases, model, **values)
         except ValidationError as failure:
             error = failure.errors()[0]
             raise UserError(f"{text}: {error['loc'][0]}: {describe(error)}") from None
@@ -93,6 +94,23 @@ class EndpointSpec:
 def is_endpoint(reference: str) -> bool:
     """Whether a role's reference is an endpoint."""
     return reference.startswith((PREFIX, *_SCHEMES))
+
+
+def is_local(url: str) -> bool:
+    """Whether it is on this machine: then a proxy that the environment names isn't used."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def split_references(references: str) -> list[str]:
+    """The references in a list with commas; URLs of one endpoint's replicas stay together."""
+    split, urls = [], ""
+    for part in filter(None, map(str.strip, references.split(","))):
+        if is_endpoint(part) and "#" not in part:
+            urls += f"{part},"
+        else:
+            split.append(urls + part)
+            urls = ""
+    return [*split, urls.removesuffix(",")] if urls else split
 
 
 def _check_url(text: str, url: str) -> None:

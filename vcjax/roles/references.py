@@ -12,7 +12,7 @@ from vcjax.core.files import hash_text, read_json
 from vcjax.core.lineage import Parent
 from vcjax.generate.model_pool import EngineConfig, ModelPool
 from vcjax.roles.endpoint import EndpointRole
-from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
+from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint, split_references
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
@@ -32,7 +32,8 @@ class RoleSpec:
     Attributes:
       model: a model reference, for the local engine; `recorded:FILE`; or an OpenAI-compatible
         endpoint, `http://HOST:PORT/v1#MODEL[#key_env=NAME][#OPTION=VALUE...]`, with or without
-        `endpoint:` before it. The options are the fields of `EndpointSpec`.
+        `endpoint:` before it; of several URLs with commas between them, its replicas, the least
+        loaded is asked. The options are the fields of `EndpointSpec`.
       family: e.g. `llama3`; empty where it is known.
     """
 
@@ -72,7 +73,7 @@ def without_options(references: str) -> str:
     """
     return ",".join(
         EndpointSpec.parse(each).reference if is_endpoint(each) else pinned(each)
-        for each in map(str.strip, references.split(","))
+        for each in split_references(references)
     )
 
 

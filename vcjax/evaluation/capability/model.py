@@ -228,12 +228,14 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> tuple[LM, Parent
     if own.tokenizer is None:
         raise MissingTokenizer(f"{tokenizer}: this model has no tokenizer")
     EndpointRole(spec, family="").check()
-    key = spec.key()
+    key, (url, *others) = spec.key(), spec.urls
+    if others:
+        raise UserError(f"{spec.reference}: the harness asks one URL, not {len(spec.urls)}")
     with tempfile.TemporaryDirectory() as folder:
         template = own.tokenizer.chat_template or default_template(own.tokenizer)
         own.tokenizer.with_template(template).save(folder)
         settings = {
-            "base_url": f"{spec.url.removesuffix('/completions')}/completions",
+            "base_url": f"{url.removesuffix('/completions')}/completions",
             "model": spec.model,
             "tokenizer": folder,
             "tokenizer_backend": "huggingface",

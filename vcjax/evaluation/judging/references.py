@@ -6,6 +6,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
 from vcjax.data.files import data_parents
 from vcjax.evaluation.judging.people import SCORES, RatedScores, is_scores, read_ratings
+from vcjax.roles.endpoint_spec import split_references
 from vcjax.roles.references import RoleSpec
 
 JUDGE = "judge"
@@ -43,7 +44,7 @@ def read_panel(judges: str, families: str, columns: str = "", labels: str = "") 
     Raises:
       UserError: not as many families or mappings, or a bad file of scores.
     """
-    references = [name.strip() for name in judges.split(",") if name.strip()]
+    references = split_references(judges)
     declared = [name.strip() for name in families.split(",")] if families.strip() else []
     if len(declared) not in (0, len(references)):
         raise UserError(

@@ -1,0 +1,93 @@
+"""The replicas of one model behind several URLs: who is asked next, and who is left alone for now.
+
+The least loaded replica is asked. One that fails is set aside for a while, longer each time, and
+then tried with one request; until it answers that, the others have the rest.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+LONGEST_WAIT = 60.0
+"""Seconds that a replica which failed is set aside at most, unless it asks for more."""
+
+
+@dataclass(eq=False)
+class Replica:
+    """One URL.
+
+    Attributes:
+      open: requests under way.
+      asked: requests so far.
+      failures: in a row, up to now.
+      until: when it is tried again, by `time.monotonic`.
+      is_gone: nothing listened there at the last request.
+    """
+
+    url: str
+    open: int = 0
+    asked: int = 0
+    failures: int = 0
+    until: float = 0.0
+    is_gone: bool = False
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it may be asked: it answers, or it is time to try it with one request."""
+        return not self.failures or (time.monotonic() >= self.until and not self.open)
+
+    def answered(self) -> None:
+        """It answers, whatever it says."""
+        self.failures, self.is_gone = 0, False
+
+    def failed(self, backoff: float, wait: float | None, *, is_gone: bool) -> None:
+        """It is set aside: for `wait` seconds where it said so, else longer with each failure."""
+        self.failures, self.is_gone = self.failures + 1, is_gone
+        delay = min(LONGEST_WAIT, backoff * 2 ** min(self.failures - 1, 20))
+        self.until = time.monotonic() + (delay if wait is None else wait)
+
+
+class Replicas:
+    """All URLs of one role, with a bound of the requests under way at each."""
+
+    def __init__(self, urls: Sequence[str], concurrency: int) -> None:
+        self.all = [Replica(url) for url in urls]
+        self._concurrency = concurrency
+        self._freed = asyncio.Condition()
+
+    def others(self, tried: Collection[Replica]) -> bool:
+        """Whether a replica that isn't among `tried` may be asked now."""
+        return any(each.is_available for each in self.all if each not in tried)
+
+    @asynccontextmanager
+    async def chosen(self, tried: Collection[Replica] = ()) -> AsyncIterator[Replica]:
+        """The replica for the next request; waits while all have as many as they may.
+
+        If none may be asked, as all have failed, it is the one to be tried again first.
+
+        Args:
+          tried: replicas that are passed over.
+        """
+        async with self._freed:
+            await self._freed.wait_for(lambda: self._next(tried) is not None)
+            replica = self._next(tried)
+            assert replica is not None
+            replica.open += 1
+            replica.asked += 1
+        try:
+            yield replica
+        finally:
+            replica.open -= 1
+            async with self._freed:
+                self._freed.notify_all()
+
+    def _next(self, tried: Collection[Replica]) -> Replica | None:
+        left = [each for each in self.all if each not in tried]
+        if available := [each for each in left if each.is_available]:
+            free = [each for each in available if each.open < self._concurrency]
+            # Of equals the one that was asked less: all are used from the start.
+            return min(free, key=lambda each: (each.open, each.asked), default=None)
+        free = [each for each in left if each.open < self._concurrency]
+        return min(free, key=lambda each: each.until, default=None)
