@@ -45,6 +45,9 @@ TENSOR = flags.DEFINE_integer(
 CHARTER = flags.DEFINE_string(
     "charter", None, "The charter whose persona is the system message of conversations without one."
 )
+ACCESS_LOG = flags.DEFINE_bool(
+    "access_log", False, "Write a line of JSON to standard error for each request."
+)
 LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
 
 
@@ -69,6 +72,7 @@ def main() -> None:
             dtype=DTYPE.value or "",
             weights=WEIGHTS.value,
             tensor=TENSOR.value,
+            access_log=ACCESS_LOG.value,
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
         )
     )

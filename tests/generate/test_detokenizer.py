@@ -108,3 +108,44 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end():
 def test_stop_strings_that_make_no_sense_are_refused(stop, message):
     with pytest.raises(UserError, match=message):
         Detokenizer(TOKENIZER, stop)
+
+
+def bytes_alone() -> list[int]:
+    """Tokens of single bytes that aren't characters."""
+    parts = (TOKENIZER.encode(character) for character in "😀公é")
+    return sorted(
+        {token for ids in parts for token in ids if "\ufffd" in TOKENIZER.decode([token])}
+    )
+
+
+@given(st.lists(st.sampled_from([*bytes_alone(), *TOKENIZER.encode("a😀")]), max_size=80))
+@example(TOKENIZER.encode("😀")[:1] * 17 + TOKENIZER.encode("😀")[1:])
+def test_what_is_no_text_is_decoded_as_the_whole_is(tokens):
+    decoder = Detokenizer(TOKENIZER)
+    pieces = []
+    for token in tokens:
+        decoder.accept(token)
+        pieces.append(decoder.take())
+    assert "".join(pieces) + decoder.finish() == TOKENIZER.decode(tokens)
+
+
+def test_a_token_costs_the_same_however_many_were_no_text(monkeypatch):
+    decoder, lengths = Detokenizer(TOKENIZER), []
+    decode = TOKENIZER.decode
+    monkeypatch.setattr(TOKENIZER, "decode", lambda ids: lengths.append(len(ids)) or decode(ids))
+    for _ in range(200):
+        decoder.accept(bytes_alone()[-1])
+    assert max(lengths) < 40
+    assert len(decoder.take()) > 180
+
+
+@given(st.text("ab", max_size=60), st.lists(st.text("ab", min_size=1, max_size=9), max_size=3))
+@example("a" * 30, ["a" * 8 + "b"])
+def test_what_is_withheld_is_the_longest_start_of_a_stop_string(text, stop):
+    decoder = Detokenizer(TOKENIZER, stop, min_tokens=1000)
+    released = ""
+    for token in TOKENIZER.encode(text):
+        decoder.accept(token)
+        released += decoder.take()
+        starts = (n for one in stop for n in range(1, len(one)) if decoder.text.endswith(one[:n]))
+        assert len(decoder.text) - len(released) == max(starts, default=0)

@@ -1,6 +1,8 @@
 """An engine in a thread: any thread may submit requests, and no caller harms another."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 
@@ -71,12 +73,50 @@ def test_a_cancelled_request_frees_its_slot_for_the_next(own_engine):
         service.cancel(state)  # again: nothing happens
 
 
-def test_work_is_done_between_steps_and_its_error_is_the_caller_s(own_engine):
+def test_long_work_is_done_in_pieces_with_steps_between_them(own_engine):
+    pieces: list[tuple[int, bool]] = []
+    began, done = threading.Event(), threading.Event()
+
+    def work(is_alone: bool) -> bool:
+        pieces.append((service.stats().steps, is_alone))
+        if len(pieces) < 8:
+            return True
+        done.set()
+        return False
+
     with Service(own_engine) as service:
-        assert service.run(lambda: threading.current_thread().name).result(60) == "engine"
-        with pytest.raises(ZeroDivisionError):
-            service.run(lambda: 1 // 0).result(60)
-        assert collect(service, request(1))[-1].finish_reason == "length"
+        state = service.submit(request(1, 2000), lambda event: began.set())
+        assert began.wait(60)
+        service.share(work)
+        assert done.wait(60)
+        steps, alone = zip(*pieces, strict=True)
+        assert list(steps) == list(range(steps[0], steps[0] + 8))
+        assert not any(alone)
+        service.cancel(state)
+        done.clear()
+        service.share(work)
+        assert done.wait(60)
+        assert pieces[-1][1]
+
+
+def test_what_has_ended_is_freed_without_the_garbage_collector(own_engine):
+    class Listener:
+        def __call__(self, event) -> None:
+            if event.finish_reason:
+                ended.put(event)
+
+    ended: Queue = Queue()
+    gc.disable()
+    try:
+        with Service(own_engine) as service:
+            listener = Listener()
+            left = [weakref.ref(listener), weakref.ref(service.submit(request(1), listener))]
+            del listener
+            assert ended.get(timeout=60).finish_reason == "length"
+            collect(service, request(2))  # the engine's thread has taken another step
+            assert [each() for each in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_closing_with_drain_finishes_what_is_under_way(own_engine):

@@ -14,7 +14,8 @@ def server(tiny_folder, script_cache) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINY_KEY", KEY)
         flags = ["--slots=4", "--max_waiting=200", "--max_body_mb=1", "--api_key_env=TINY_KEY"]
-        server = Server.start(tiny_folder, script_cache, [*flags, "--max_tokens=3000"])
+        flags += ["--max_tokens=3000", "--access_log"]
+        server = Server.start(tiny_folder, script_cache, flags)
     yield server.wait_ready()
     assert server.stop() == 0
 

@@ -23,7 +23,27 @@ MISTAKES = [
         "temprature",
         "temprature: this server has no such field; did you mean 't",
     ),
-    ({"tools": []}, "tools", "tools: this server has no such field"),
+    ({"tools": [{}]}, "tools", "tools come with tool_choice='none' alone"),
+    ({"modalities": ["audio"]}, "modalities", "modalities: this server has no such field"),
+    ({"best_of": 2}, "best_of", "best_of must be n, 1: this server chooses no answers"),
+    ({"ignore_eos": True, "regex": "a"}, "ignore_eos", "ignore_eos: the end of a text with a con"),
+    ({"stop_token_ids": [729]}, "stop_token_ids", "stop_token_ids: one isn't in the vocabulary of"),
+    ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "stop_token_ids[0]: must be greater than or"),
+    (
+        {"chat_template_kwargs": {"messages": []}},
+        "chat_template_kwargs",
+        "chat_template_kwargs: 'messages' isn't for a request to set",
+    ),
+    (
+        {"chat_template_kwargs": {"date": "<|im_end|>"}},
+        "chat_template_kwargs",
+        "chat_template_kwargs: 'date' has a special token",
+    ),
+    (
+        {"logit_bias": {str(n): 1 for n in range(301)}},
+        "logit_bias",
+        "logit_bias: 301 entries; at most 300 are accepted",
+    ),
     (
         {"temperature": -0.1},
         "temperature",

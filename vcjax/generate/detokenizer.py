@@ -7,9 +7,50 @@ from vcjax.text.tokenizer import Tokenizer
 
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 1000
-"""Characters. Each token's text is compared with every prefix of every stop string."""
+"""Characters."""
 _UNFINISHED = "\ufffd"
 """What the bytes of half a character decode to."""
+_LONGEST_RUN = 16
+"""Tokens without a whole character at their end that are decoded together. A character has four
+bytes at most, so a longer run is no text; decoded again with each token, it would cost the square
+of its length, which a `logit_bias` can make the longest there is."""
+
+
+class _Match:
+    """How much of one stop string the text ends with, a character at a time.
+
+    The work for a character is constant on average, whatever the string (Knuth, Morris and Pratt,
+    SIAM Journal on Computing 6, 1977).
+
+    Attributes:
+      size: length of the longest suffix of the text that is a prefix of the stop string.
+    """
+
+    def __init__(self, stop: str) -> None:
+        self.stop, self.size = stop, 0
+        # For each length of a prefix, that of its longest suffix that is a shorter prefix.
+        self._shorter = [0, 0]
+        for character in stop[1:]:
+            self._shorter.append(self._extended(self._shorter[-1], character))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text ends with the whole stop string."""
+        return self.size == len(self.stop)
+
+    @property
+    def withheld(self) -> int:
+        """`size`, but of a whole stop string that was ordinary text that of a part of it."""
+        return self._shorter[self.size] if self.is_complete else self.size
+
+    def accept(self, character: str) -> None:
+        """Advances by one character of the text."""
+        self.size = self._extended(self.withheld, character)
+
+    def _extended(self, size: int, character: str) -> int:
+        while size and self.stop[size] != character:
+            size = self._shorter[size]
+        return size + (self.stop[size] == character)
 
 
 class Detokenizer:
@@ -43,7 +84,7 @@ class Detokenizer:
                 "accepted"
             )
         self.text, self.stopped = "", False
-        self._stop, self._min_tokens = tuple(stop), min_tokens
+        self._matches, self._min_tokens = [_Match(each) for each in stop], min_tokens
         self._tokenizer = tokenizer
         self._tokens: list[int] = []
         # The text of the tokens before `_decoded` is in `text`. Those from `_context` on are
@@ -58,6 +99,8 @@ class Detokenizer:
         if not now.endswith(_UNFINISHED):
             self._context, self._decoded = self._decoded, len(self._tokens)
             self._add(now[len(before) :])
+        elif len(self._tokens) - self._decoded >= _LONGEST_RUN:
+            self._add_run(before, now)
         return self.stopped
 
     def take(self) -> str:
@@ -76,32 +119,34 @@ class Detokenizer:
     def _decode(self, end: int) -> str:
         return self._tokenizer.decode(self._tokens[self._context : end])
 
+    def _add_run(self, before: str, now: str) -> None:
+        """Adds a run of tokens without a whole character at its end, but for the last ones."""
+        # What a later token may complete has three bytes at most, so it is in the last three
+        # tokens; before them the run may have to be cut at the start of a character.
+        last = len(self._tokens)
+        ends = range(last - 3, last - 7, -1)
+        end = next((end for end in ends if now.startswith(self._decode(end))), ends[0])
+        settled = self._decode(end)
+        self._context, self._decoded = self._decoded, end
+        self._add(settled[len(before) :])
+
     def _add(self, piece: str) -> None:
-        before = len(self.text)
-        self.text += piece
-        if len(self._tokens) < self._min_tokens:
+        if not self._matches:
+            self.text += piece
             return
-        # Each is searched for only where its last character is new.
-        found = [
-            (start + len(stop), start)
-            for stop in self._stop
-            if (start := self.text.find(stop, max(0, before - len(stop) + 1))) >= 0
-        ]
-        if found:
-            _, start = min(found, key=lambda match: match[0])  # the first of equals
-            self.text, self.stopped = self.text[:start], True
+        before, may_stop = len(self.text), len(self._tokens) >= self._min_tokens
+        self.text += piece
+        for end, character in enumerate(piece, start=before + 1):
+            for match in self._matches:
+                match.accept(character)
+            complete = next((each for each in self._matches if each.is_complete), None)
+            if complete is not None and may_stop:
+                self.text, self.stopped = self.text[: end - len(complete.stop)], True
+                return
 
     def _withheld(self) -> int:
-        """Length of the longest suffix of the text that is a prefix of a stop string."""
-        return max(
-            (
-                size
-                for stop in self._stop
-                for size in range(1, min(len(stop), len(self.text) + 1))
-                if self.text.endswith(stop[:size])
-            ),
-            default=0,
-        )
+        """Length of the longest suffix of the text that is a part of a stop string's start."""
+        return max((match.withheld for match in self._matches), default=0)
 
     def _release(self, end: int) -> str:
         piece = self.text[self._released : end]

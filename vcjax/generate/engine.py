@@ -261,8 +261,8 @@ class Engine:
             self._prompt_tokens += len(prompt)
             if blocks := self._prefixes.find(prompt):
                 self._state.load_prefix(slot, blocks)
-                state.prefilled = len(blocks) * BLOCK
-                self._pooled_tokens += state.prefilled
+                state.prefilled = state.pooled = len(blocks) * BLOCK
+                self._pooled_tokens += state.pooled
         start = state.prefilled
         chunk = np.asarray(prompt[start : start + self._max_chunk], np.int32)
         self._state.prefill(self.params, chunk, start=start, slot=slot, max_chunk=self._max_chunk)

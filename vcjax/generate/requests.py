@@ -98,6 +98,11 @@ class SamplingParams:
             or self.frequency_penalty != 0
         )
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether the text must match something."""
+        return any(getattr(self, name) is not None for name in _CONSTRAINTS)
+
 
 def _check_bounds(name: str, value: float, least: float, most: float = math.inf) -> None:
     if not (least <= value <= most and value < math.inf):

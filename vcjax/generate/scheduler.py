@@ -34,7 +34,8 @@ class RequestState:
       index: of the events.
       on_event: called with the event of each token and of the end.
       slot: None while it waits and after its end.
-      prefilled: number of tokens of the prompt that are in the cache.
+      prefilled: number of tokens of the prompt that are in the cache; `pooled` of them came from
+        the pool of prefixes.
       generated: number of tokens of the continuation so far.
     """
 
@@ -43,6 +44,7 @@ class RequestState:
     on_event: Callable[[Event], None]
     slot: int | None = None
     prefilled: int = 0
+    pooled: int = 0
     generated: int = 0
     finished: bool = False
 

@@ -9,13 +9,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
 
 from vcjax.generate.engine import Engine, EngineStats
 from vcjax.generate.requests import Event, Request, SamplingParams
 from vcjax.generate.scheduler import RequestState
-
-Answer = TypeVar("Answer")
 
 
 class Busy(Exception):
@@ -32,8 +29,9 @@ class Service:
     def __init__(self, engine: Engine, *, max_waiting: int = 256) -> None:
         """Starts the thread, which first compiles the programs of a short request."""
         self.engine, self.max_waiting = engine, max_waiting
-        # `_changed` guards what every thread may touch: `_calls`, `_open` and `_closing`.
+        # `_changed` guards what every thread may touch: `_calls`, `_shared`, `_open`, `_closing`.
         self._calls: deque[Callable[[], None]] = deque()
+        self._shared: deque[Callable[[bool], bool]] = deque()
         self._changed = threading.Condition()
         self._open: set[RequestState] = set()
         self._closing, self._errors = False, 0
@@ -93,26 +91,21 @@ class Service:
         with self._changed:
             self._call(lambda: self.engine.scheduler.cancel(state))
 
-    def run(self, function: Callable[[], Answer]) -> "Future[Answer]":
-        """Runs a function between two steps, e.g. one that scores texts with the parameters.
+    def share(self, work: Callable[[bool], bool]) -> None:
+        """Has long work done in pieces, such as the scoring of texts, one piece between two steps.
+
+        Args:
+          work: does a piece and returns whether there is another one; it must not raise. It is told
+            whether it is alone, as no request is open: otherwise the piece must be short.
 
         Raises:
           Closed: the service is closing.
         """
-        future: Future[Answer] = Future()
-
-        def answer() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function())
-                except BaseException as error:
-                    future.set_exception(error)
-
         with self._changed:
             if self._closing:
                 raise Closed("the server is shutting down")
-            self._call(answer)
-        return future
+            self._shared.append(work)
+            self._changed.notify()
 
     def close(self, *, drain: bool) -> None:
         """Accepts no more requests and ends the thread.
@@ -138,6 +131,9 @@ class Service:
         if event.finish_reason is not None:
             with self._changed:
                 self._open.discard(state)
+            # The callback has the state, and the state the callback: apart, both are freed at once,
+            # and not when the garbage collector comes by.
+            state.on_event = _nothing
         if event.cause is not None:
             self._count(event.cause)
         try:
@@ -163,16 +159,20 @@ class Service:
         more = False
         while True:
             with self._changed:
-                while not (self._calls or more or self._closing):
+                while not (self._calls or self._shared or more or self._closing):
                     self._changed.wait()
                 calls = list(self._calls)
                 self._calls.clear()
-            # Without the lock: a call may score texts for seconds, and others submit meanwhile.
+                work = self._shared.popleft() if self._shared else None
+            # Without the lock: they may take seconds, and others submit meanwhile.
             for call in calls:
                 call()
+            if work is not None and work(self.engine.is_idle):
+                with self._changed:
+                    self._shared.append(work)
             more = self._step()
             with self._changed:
-                if self._closing and not (more or self._calls):
+                if self._closing and not (more or self._calls or self._shared):
                     return
 
     def _step(self) -> bool:
@@ -182,3 +182,7 @@ class Service:
             self._count(error)
             self.engine.release()
             return False
+
+
+def _nothing(_: Event) -> None:
+    """What is called with the events of a request that has ended: there are none."""

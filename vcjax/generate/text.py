@@ -27,18 +27,32 @@ class TextEngine:
         """`engine` runs the parameters of `loaded`."""
         self.tokenizer = loaded.require_tokenizer()
         self.engine, self.eos_ids = engine, loaded.eos_ids
+        self.sampling_defaults = loaded.sampling_defaults
         self._constraints: Constraints | None = None
 
-    def request(self, prompt: Prompt, sampling: SamplingParams) -> Request:
+    def request(
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams,
+        *,
+        stop_ids: Sequence[int] = (),
+        ignore_eos: bool = False,
+    ) -> Request:
         """The engine's request for a prompt; see `encode_prompt`.
+
+        Args:
+          stop_ids: tokens that end the text as EOS does.
+          ignore_eos: the model's EOS tokens don't end the text.
 
         Raises:
           UserError: it doesn't fit the model, or its constraint can't be compiled.
         """
+        if ignore_eos and sampling.is_constrained:
+            raise UserError("ignore_eos: the end of a text with a constraint is an EOS token")
         request = Request(
             prompt=encode_prompt(self.tokenizer, prompt),
             sampling=sampling,
-            eos_ids=self.eos_ids,
+            eos_ids=(*(() if ignore_eos else self.eos_ids), *stop_ids),
             stopping=self._detokenizer(sampling) if sampling.stop else None,
         )
         # Before the constraint, which takes the longest to make.

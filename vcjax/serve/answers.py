@@ -36,11 +36,6 @@ class Choice:
         self.events.append(update.event)
         self.finish_reason = update.event.finish_reason
 
-    @property
-    def tokens(self) -> int:
-        """Number of tokens."""
-        return sum(event.token is not None for event in self.events)
-
 
 def check_finish_reason(finish_reason: str | None) -> None:
     """Raises an ApiError if a continuation was cancelled or failed."""
@@ -92,44 +87,47 @@ class Job:
     Attributes:
       name: of the model, as requested.
       submissions: one for each choice; empty where prompts are only scored.
-      count: number of choices.
-      prompt_tokens: of all prompts together.
+      count: number of choices, `choices_each` of each prompt.
+      prompt_tokens: of all prompts together; `cached_tokens` of them weren't run again.
+      completion_tokens: of all choices together, so far.
     """
 
     name: str
     loaded: Loaded
     submissions: Sequence[Submission]
     count: int
+    choices_each: int
     format: Format
     stream: bool
     include_usage: bool
     prompt_tokens: int
+    cached_tokens: int = 0
+    completion_tokens: int = 0
     created: int = field(default_factory=lambda: int(time.time()))
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         """The answer as one object."""
         written = [self.format.whole(index, choice) for index, choice in enumerate(choices)]
-        usage = self.usage(sum(choice.tokens for choice in choices))
         more = self.format.beside_choices()
-        return {**self._head(self.format.kind), "choices": written, "usage": usage, **more}
+        return {**self._head(self.format.kind), "choices": written, "usage": self.usage(), **more}
 
     def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
         """An object of the stream."""
         usage = {"usage": None} if self.include_usage else {}
         return {**self._head(self.format.chunk_kind), "choices": [choice], **usage}
 
-    def usage_chunk(self, completion_tokens: int) -> dict[str, Any]:
+    def usage_chunk(self) -> dict[str, Any]:
         """The counts of tokens, as the last object of the stream."""
-        head = self._head(self.format.chunk_kind)
-        return {**head, "choices": [], "usage": self.usage(completion_tokens)}
+        return {**self._head(self.format.chunk_kind), "choices": [], "usage": self.usage()}
 
-    def usage(self, completion_tokens: int) -> dict[str, int]:
-        """Counts of tokens, over all choices."""
+    def usage(self) -> dict[str, Any]:
+        """Counts of tokens so far, over all choices."""
         return {
             "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": self.prompt_tokens + completion_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -183,7 +181,6 @@ class StreamedAnswer:
 
     def __init__(self, job: Job, out: EventStream) -> None:
         self._job, self._out = job, out
-        self._tokens = 0
         self._closed: set[int] = set()
 
     async def send(self, updates: Sequence[Update]) -> None:
@@ -200,7 +197,6 @@ class StreamedAnswer:
             text, events = "".join(each.text for each in own), [each.event for each in own]
             reason = events[-1].finish_reason
             check_finish_reason(reason)
-            self._tokens += sum(event.token is not None for event in events)
             if (piece := self._job.format.piece(index, text, events)) is not None:
                 await self._out.write(self._job.chunk(piece))
             if reason is not None:
@@ -213,7 +209,7 @@ class StreamedAnswer:
             if index not in self._closed:
                 await self._close(index, "length")
         if self._job.include_usage:
-            await self._out.write(self._job.usage_chunk(self._tokens))
+            await self._out.write(self._job.usage_chunk())
         await self._out.end()
 
     async def _open(self) -> None:

@@ -1,9 +1,10 @@
 """`/v1/chat/completions`."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vcjax.core.errors import UserError
 from vcjax.generate.likelihood import encode_answers
 from vcjax.generate.requests import Event
 from vcjax.generate.text import encode_prompt
@@ -11,8 +12,12 @@ from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import max_new_tokens, submissions
 from vcjax.serve.models import Loaded, Served
-from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompt
+from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompts
 from vcjax.serve.protocol import MIN_LOGPROB, ChatRequest
+from vcjax.text.tokenizer import Tokenizer
+
+_RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+"""Variables of chat templates that the request itself sets."""
 
 
 def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
@@ -26,7 +31,7 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
     messages = [message.plain() for message in body.messages]
     if config.persona and all(message["role"] != "system" for message in messages):
         messages.insert(0, {"role": "system", "content": config.persona})
-    tokenizer = loaded.text.tokenizer
+    tokenizer = _with_variables(loaded.text.tokenizer, body.chat_template_kwargs)
     if body.continue_final_message:
         ((ids, _),) = encode_answers(tokenizer, messages[:-1], [messages[-1]["content"]])
     else:
@@ -44,11 +49,32 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
         loaded=loaded,
         submissions=submissions(loaded, [tuple(ids)], [limit], body, body.top_logprobs or 0),
         count=body.n,
+        choices_each=body.n,
         format=ChatFormat(loaded, body, ids),
         stream=body.stream,
         include_usage=body.include_usage,
         prompt_tokens=len(ids),
     )
+
+
+def _with_variables(tokenizer: Tokenizer, variables: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer with further variables of its chat template, such as `enable_thinking`.
+
+    Raises:
+      UserError: one that is the request's, or whose value isn't a number, a boolean or a text
+        without the strings of special tokens, which come from the template alone.
+    """
+    if not variables:
+        return tokenizer
+    for name, value in variables.items():
+        if name in _RESERVED or name in tokenizer.backend.special_tokens_map:
+            raise UserError(f"chat_template_kwargs: {name!r} isn't for a request to set")
+        if not isinstance(value, bool | int | float | str):
+            raise UserError(f"chat_template_kwargs: {name!r} isn't a number, boolean or text")
+        if isinstance(value, str) and any(token in value for token in tokenizer.special_tokens):
+            raise UserError(f"chat_template_kwargs: {name!r} has a special token")
+    options = {**tokenizer.template_options, **variables}
+    return tokenizer.with_settings(options, tokenizer.system)
 
 
 class ChatFormat:
@@ -66,7 +92,7 @@ class ChatFormat:
         """Scores the prompt, if `prompt_logprobs` are requested."""
         if self._wanted is None:
             return
-        scored = await scored_prompt(self._loaded, self._ids, self._wanted)
+        (scored,) = await scored_prompts(self._loaded, [self._ids], self._wanted)
         tokenizer = self._text.tokenizer
         self._prompt_logprobs = await asyncio.to_thread(
             prompt_logprobs, tokenizer, self._ids, scored, self._wanted

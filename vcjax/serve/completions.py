@@ -11,10 +11,10 @@ from vcjax.generate.scoring import Scored
 from vcjax.generate.text import TextEngine, encode_prompt
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.continuations import max_new_tokens, submissions
+from vcjax.serve.continuations import check_room, max_new_tokens, submissions
 from vcjax.serve.errors import ApiError
 from vcjax.serve.models import Loaded, Served
-from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompt
+from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompts
 from vcjax.serve.protocol import MIN_LOGPROB, CompletionRequest
 
 DEFAULT_TOKENS = 16
@@ -38,6 +38,7 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
       UserError: settings out of bounds, or a token that isn't in the vocabulary.
     """
     loaded = served.ready()
+    check_room(loaded, len(body.prompt) * body.n)  # before their encoding, which takes longer
     tokenizer = loaded.text.tokenizer
     prompts = []
     for prompt in body.prompt:
@@ -67,6 +68,7 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
         loaded=loaded,
         submissions=submitted,
         count=len(prompts) * body.n,
+        choices_each=body.n,
         format=CompletionFormat(loaded, body, prompts),
         stream=body.stream,
         include_usage=body.include_usage,
@@ -92,7 +94,7 @@ class CompletionFormat:
         if echoed is None and wanted is None:
             return
         prompts, top = [prompt.ids for prompt in self._prompts], max(echoed or 0, wanted or 0, 1)
-        scores = await asyncio.gather(*(scored_prompt(self._loaded, ids, top) for ids in prompts))
+        scores = await scored_prompts(self._loaded, prompts, top)
         for number, (ids, scored) in enumerate(zip(prompts, scores, strict=True)):
             if echoed is not None:
                 logprobs = TextLogprobs(self._loaded.text, echoed)

@@ -21,6 +21,7 @@ class ServeConfig(EngineConfig):
       timeout_s: seconds that one HTTP request may take, waiting included.
       api_key: that clients must send as `Authorization: Bearer`; empty requires none.
       persona: system message of conversations that have none; empty adds none.
+      access_log: write a line of JSON to standard error for each request.
 
     Raises:
       UserError: a value that is out of its range.
@@ -36,6 +37,7 @@ class ServeConfig(EngineConfig):
     timeout_s: float = 600.0
     api_key: str = ""
     persona: str = ""
+    access_log: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,7 @@
 """The continuations of one HTTP request, between the event loop and the engine's thread."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -29,11 +30,16 @@ class Submission(NamedTuple):
 
 
 class Update(NamedTuple):
-    """One token, or the end, of one continuation, and its text that is final since the last."""
+    """One token, or the end, of one continuation, and its text that is final since the last.
+
+    Attributes:
+      seconds: since the token before; None for the first one, and for an end without a token.
+    """
 
     index: int
     event: Event
     text: str
+    seconds: float | None
 
 
 class Continuations:
@@ -48,6 +54,7 @@ class Continuations:
         self._states: list[RequestState] = []
         # The engine's thread appends, the event loop pops. Both are atomic, so no lock is needed.
         self._updates: deque[Update] = deque()
+        self._last: dict[int, float] = {}  # when each had its last token
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._left = False
@@ -75,6 +82,14 @@ class Continuations:
             if not state.finished:
                 self._service.cancel(state)
 
+    def pooled_tokens(self, each: int) -> int:
+        """Tokens of the prompts that came from the pool of prefixes, so far.
+
+        Args:
+          each: number of continuations of a prompt, of which the first one counts.
+        """
+        return sum(state.pooled for state in self._states[::each])
+
     async def __aiter__(self) -> AsyncIterator[list[Update]]:
         """Yields what is new until all have finished."""
         unfinished = len(self._submissions)
@@ -95,7 +110,11 @@ class Continuations:
         else:
             # The detokenizer may be what failed, so it isn't asked for more text then.
             text = "" if event.finish_reason == "error" else detokenizer.finish()
-        self._updates.append(Update(index, event, text))
+        seconds = None
+        if event.token is not None:
+            now, before = time.perf_counter(), self._last.get(index)
+            seconds, self._last[index] = None if before is None else now - before, now
+        self._updates.append(Update(index, event, text, seconds))
         self._loop.call_soon_threadsafe(self._changed.set)
 
 
@@ -129,6 +148,14 @@ def max_new_tokens(
     return min(room, server_limit) if server_limit else room
 
 
+def check_room(loaded: Loaded, choices: int) -> None:
+    """Raises an ApiError if a request has more choices than fit in slots and queue."""
+    room = loaded.service.engine.slots + loaded.service.max_waiting
+    if choices > room:
+        message = f"n: {choices} choices; this server takes at most {room} together"
+        raise ApiError(400, message, param="n", code="invalid_value")
+
+
 def submissions(
     loaded: Loaded,
     prompts: Sequence[TokenIds],
@@ -147,16 +174,18 @@ def submissions(
       ApiError: more choices than fit in slots and queue.
       UserError: settings out of bounds, or a constraint that can't be compiled.
     """
-    service = loaded.service
-    room = service.engine.slots + service.max_waiting
-    if len(prompts) * body.n > room:
-        message = f"n: {len(prompts) * body.n} choices; this server takes at most {room} together"
-        raise ApiError(400, message, param="n", code="invalid_value")
+    check_room(loaded, len(prompts) * body.n)
+    if any(token >= loaded.vocab_size for token in body.stop_token_ids):
+        message = f"stop_token_ids: one isn't in the vocabulary of {loaded.vocab_size}"
+        raise ApiError(400, message, param="stop_token_ids", code="invalid_value")
     seed = body.chosen_seed()
     made: list[Submission] = []
     for prompt, limit in zip(prompts, limits, strict=True):
         for _ in range(body.n):
-            sampling = body.sampling(limit, derive_seed(seed, len(made)), top_logprobs)
-            request = loaded.text.request(prompt, sampling)
+            number = derive_seed(seed, len(made))
+            sampling = body.sampling(limit, number, top_logprobs, loaded.text.sampling_defaults)
+            request = loaded.text.request(
+                prompt, sampling, stop_ids=body.stop_token_ids, ignore_eos=body.ignore_eos
+            )
             made.append(Submission(*loaded.text.detokenized(request)))
     return made

@@ -1,7 +1,7 @@
 """A POST endpoint: admits a request, reads and validates it, answers it, and cleans up after it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from vcjax.core.errors import UserError
 from vcjax.generate.service import Busy, Closed
 from vcjax.serve.answers import Choice, EventStream, Job, StreamedAnswer, check_finish_reason
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.continuations import Continuations
+from vcjax.serve.continuations import Continuations, Update
 from vcjax.serve.errors import ApiError, api_error, timed_out
 from vcjax.serve.metrics import Metrics
 from vcjax.serve.models import Models, Served
@@ -23,6 +23,8 @@ from vcjax.serve.protocol import ChatRequest, CompletionRequest
 Body = ChatRequest | CompletionRequest
 MakeJob = Callable[[Any, Served, ServeConfig], Job]
 T = TypeVar("T")
+JOB = "vcjax.job"
+"""The key of an ASGI scope under which the job is, for the access log."""
 
 
 class Gate:
@@ -76,6 +78,7 @@ class Endpoint:
                     # In a thread: a large schema takes long to validate and compile.
                     job = await asyncio.to_thread(self._job, body)
                     del body  # may be megabytes, and the answer takes long
+                    scope[JOB] = job
                     if job.stream:
                         streamed = StreamedAnswer(job, out)
                         await until_disconnect(receive, self._stream(job, streamed))
@@ -93,10 +96,11 @@ class Endpoint:
                 async with asyncio.timeout(1):
                     await streamed.end()
         except (ApiError, UserError, ValidationError, Busy, Closed) as error:
-            refusal = api_error(error, self._body_class.model_fields)
+            # No local variable has the refusal: it would be in a frame that its own traceback has,
+            # and that circle would keep the request's body.
             if not out.started:
-                raise refusal from None
-            await out.fail(refusal)
+                raise api_error(error, self._body_class.model_fields) from None
+            await out.fail(api_error(error, self._body_class.model_fields))
 
     def _job(self, body: bytes) -> Job:
         valid = self._body_class.model_validate_json(body)
@@ -111,6 +115,7 @@ class Endpoint:
         ):
             async for updates in continuations:
                 on_tokens()
+                self._count(job, updates, continuations)
                 for update in updates:
                     choices[update.index].add(update)
         for choice in choices:
@@ -126,8 +131,16 @@ class Endpoint:
         ):
             async for updates in continuations:
                 on_tokens()
+                self._count(job, updates, continuations)
                 await streamed.send(updates)
         await streamed.end()
+
+    def _count(self, job: Job, updates: Sequence[Update], continuations: Continuations) -> None:
+        job.completion_tokens += sum(update.event.token is not None for update in updates)
+        job.cached_tokens = continuations.pooled_tokens(job.choices_each)
+        for update in updates:
+            if update.seconds is not None:
+                self._metrics.between_tokens.observe(update.seconds)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -180,6 +193,7 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
         gone.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)
+        del task, gone  # an exception of theirs has this frame, which would have it
 
 
 async def _disconnect(receive: Receive) -> None:

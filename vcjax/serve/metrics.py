@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from vcjax.serve.models import Models
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+_SHORT_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
 
 class Metrics:
@@ -43,6 +44,12 @@ class Metrics:
             "vcjax_first_token_seconds",
             "From a request's submission to its first token.",
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self.between_tokens = Histogram(
+            "vcjax_between_tokens_seconds",
+            "From one token of an answer to the next.",
+            buckets=_SHORT_SECONDS,
             registry=registry,
         )
         registry.register(_Engines(models))

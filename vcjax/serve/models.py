@@ -1,19 +1,25 @@
 """The models of a server, which are loaded while it already answers."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from vcjax.core.errors import UserError
 from vcjax.generate.model_pool import ModelPool
+from vcjax.generate.requests import SamplingParams
 from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
-from vcjax.generate.service import Service
+from vcjax.generate.service import Busy, Service
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.errors import ApiError, unavailable
+from vcjax.weights.model import GENERATION
 from vcjax.weights.resolve import resolve
 
 STEP_TOKENS = 512
@@ -25,9 +31,22 @@ class Loaded:
 
     def __init__(self, text: TextEngine, max_waiting: int) -> None:
         self.text, shape = text, text.engine.config
+        _check_defaults(text.sampling_defaults)
+        # Now and not with the first request for log-probabilities: the tokenizer is taken apart
+        # with the interpreter's lock held.
+        with suppress(UserError):  # a tokenizer that allows no constraints
+            _ = text.constraints
         self.context, self.vocab_size = shape.max_position, shape.vocab_size
         self.service = Service(text.engine, max_waiting=max_waiting)
         self.scorer = Scorer(self.service)
+
+
+def _check_defaults(settings: Mapping[str, Any]) -> None:
+    """Raises a UserError for sampling settings of a `generation_config.json` that aren't valid."""
+    try:
+        SamplingParams(**settings)
+    except (TypeError, UserError) as error:
+        raise UserError(f"{GENERATION}: {error}") from None
 
 
 class Served:
@@ -90,6 +109,10 @@ class Models:
                     text = pool.get(served.reference).text
                     served.loaded = Loaded(text, config.max_waiting)
                     served.loaded.service.wait_ready()
+                # The garbage collector comes the more rarely the more objects there are, and those
+                # of the libraries and of the programs, a million, stay to the end.
+                gc.collect()
+                gc.freeze()
             except Exception as error:
                 self.failure = error
             on_end()
@@ -128,52 +151,62 @@ class _Query:
 
 
 class Scorer:
-    """Scores prompts between the engine's steps; those that arrive during a step run together."""
+    """Scores prompts between the engine's steps, together with those of other requests.
+
+    Beside texts that are being continued it has a share of each step, as many tokens as prompts
+    have in the engine's prefill.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._queries: deque[_Query] = deque()
 
-    async def score(self, ids: Sequence[int], top: int) -> Scored:
-        """Scores `ids[1:]`.
+    async def score(self, prompts: Sequence[Sequence[int]], top: int) -> list[Scored]:
+        """Scores `ids[1:]` of each prompt.
 
         Args:
-          ids: at least two ids of the vocabulary, no more than the context.
+          prompts: each of at least two ids of the vocabulary, no more than the context.
           top: number of most likely tokens that are returned for each position.
 
         Raises:
+          Busy: as many prompts wait as requests may.
           Closed: the service is closing.
         """
-        query = _Query(ids, top)
+        room = self._service.engine.slots + self._service.max_waiting
+        if len(self._queries) + len(prompts) > room:
+            raise Busy(f"{len(self._queries)} prompts are waiting; try again later")
+        queries = [_Query(ids, top) for ids in prompts]
         # Queued before the call, which runs in the engine's thread and takes what waits by then.
-        self._queries.append(query)
-        self._service.run(self._run)
-        return await asyncio.wrap_future(query.future)
+        self._queries.extend(queries)
+        self._service.share(self._run)
+        return await asyncio.gather(*(asyncio.wrap_future(query.future) for query in queries))
 
-    def _run(self) -> None:
-        """In the engine's thread, once for each query: the first run takes all that wait."""
+    def _run(self, is_alone: bool) -> bool:
+        """Scores some of what waits, in the engine's thread; returns whether more waits."""
+        budget = TOKEN_BUDGET if is_alone else STEP_TOKENS
         together: list[_Query] = []
         tokens = 0
-        while self._queries and (not together or tokens < TOKEN_BUDGET):
+        while self._queries and (not together or tokens + len(self._queries[0].ids) <= budget):
             query = self._queries.popleft()
             if query.future.set_running_or_notify_cancel():  # else the client has disconnected
                 together.append(query)
                 tokens += len(query.ids)
         if together:
-            self._score(together)
+            self._score(together, budget)
+        return bool(self._queries)
 
-    def _score(self, together: Sequence[_Query]) -> None:
+    def _score(self, together: Sequence[_Query], budget: int) -> None:
         """Scores them in one call, or each alone if that raises: one's error is its own."""
         try:
             engine, top = self._service.engine, max(query.top for query in together)
             sequences = [(query.ids, 1) for query in together]
-            results = score(engine.graph, engine.params, sequences, top=top)
+            results = score(engine.graph, engine.params, sequences, top=top, token_budget=budget)
         except Exception as error:
             if len(together) == 1:
                 together[0].future.set_exception(error)
             else:
                 for query in together:
-                    self._score([query])
+                    self._score([query], budget)
             return
         for query, scored in zip(together, results, strict=True):
             tops = tuple(each[: query.top] for each in scored.top) if query.top else ()

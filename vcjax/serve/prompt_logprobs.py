@@ -20,13 +20,19 @@ from vcjax.text.tokenizer import Tokenizer
 PromptLogprobs = list[dict[str, dict[str, Any]] | None]
 
 
-async def scored_prompt(loaded: Loaded, ids: Sequence[int], top: int) -> Scored | None:
-    """Scores `ids[1:]`; None for one token, which nothing is before.
+async def scored_prompts(
+    loaded: Loaded, prompts: Sequence[Sequence[int]], top: int
+) -> list[Scored | None]:
+    """Scores all tokens of each prompt but the first; None for a prompt of one token.
 
     Args:
       top: number of likeliest tokens that are returned for each position.
+
+    Raises:
+      Busy, Closed: as `Scorer.score`.
     """
-    return await loaded.scorer.score(ids, top) if len(ids) > 1 else None
+    scores = iter(await loaded.scorer.score([ids for ids in prompts if len(ids) > 1], top))
+    return [next(scores) if len(ids) > 1 else None for ids in prompts]
 
 
 def prompt_logprobs(

@@ -4,6 +4,8 @@ The types are checked here, the bounds of sampling settings by `SamplingParams`.
 """
 
 import secrets
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,11 +18,13 @@ from pydantic import (
 )
 
 from vcjax.core.errors import UserError
-from vcjax.generate.requests import MAX_TOP_LOGPROBS, SamplingParams
+from vcjax.generate.requests import MAX_BIASES, MAX_TOP_LOGPROBS, SamplingParams
 
 MAX_CHOICES = 128
-MAX_PROMPTS = 2048
+MAX_PROMPTS = MAX_MESSAGES = 2048
 """As in OpenAI's API."""
+MAX_STOP_TOKENS = 64
+"""Each is looked up for each token of a continuation."""
 MIN_LOGPROB = -9999.0
 """Replaces minus infinity, which JSON doesn't have; as in OpenAI's API."""
 _SAMPLING_FIELDS = (
@@ -35,13 +39,17 @@ _SAMPLING_FIELDS = (
     "logit_bias",
     "regex",
 )
-"""Fields that have the same name in `SamplingParams`, and its default where they are absent."""
+"""Fields that have the same name in `SamplingParams`."""
+_DEFAULTS = {"temperature": 1.0}
+"""Where OpenAI's API has another default than `SamplingParams`."""
+TokenId = Annotated[int, Field(ge=0)]
 
 
 class _Body(BaseModel):
     """Unknown fields are errors. A null field is absent: clients write all that they have."""
 
-    # Strict: pydantic would otherwise take true for 1 and "5" for 5.
+    # Strict: pydantic would otherwise take true for 1 and "5" for 5. Every list below fails fast,
+    # as an error for each of a million elements would be made with the interpreter's lock held.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="before")
@@ -49,13 +57,24 @@ class _Body(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {key: value for key, value in data.items() if value is not None}
+        given = {key: value for key, value in data.items() if value is not None}
+        names = _names(cls)
+        # One of the unknown ones is enough for an error, as of the elements of a list.
+        unknown = next((key for key in given if key not in names), None)
+        return {key: given[key] for key in given if key in names or key == unknown}
+
+
+@lru_cache
+def _names(body: type[BaseModel]) -> frozenset[str]:
+    return frozenset(field.alias or name for name, field in body.model_fields.items())
 
 
 def _biases_by_id(value: Any) -> Any:
     # JSON's keys are strings.
     if not isinstance(value, dict):
         return value
+    if len(value) > MAX_BIASES:
+        raise ValueError(f"{len(value)} entries; at most {MAX_BIASES} are accepted")
     if not all(key.isascii() and key.isdigit() for key in value):
         raise ValueError("must have token ids as keys")
     return {int(key): bias for key, bias in value.items()}
@@ -83,9 +102,11 @@ def _is_prompt_of_ids(value: Any) -> bool:
 
 
 class StreamOptions(_Body):
-    """Attributes: `include_usage` adds a last chunk with the counts of tokens."""
+    """Attributes: `include_usage` adds a last chunk with the counts of tokens. Nothing is ever
+    added to the chunks to hide their length, so `include_obfuscation` changes nothing."""
 
     include_usage: bool = False
+    include_obfuscation: bool = False
 
 
 class TextPart(_Body):
@@ -104,10 +125,23 @@ def _parts(value: Any) -> Any:
 
 
 class ChatMessage(_Body):
-    """One turn. `developer` is OpenAI's newer name for `system`."""
+    """One turn. `developer` is OpenAI's newer name for `system`.
+
+    `name` is accepted and changes nothing: chat templates have no place for it.
+    """
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[list[TextPart], BeforeValidator(_parts)]
+    content: Annotated[list[TextPart], Field(fail_fast=True), BeforeValidator(_parts)]
+    name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_empty(cls, data: Any) -> Any:
+        """An answer without a text has the content null, as servers write it."""
+        is_answer = isinstance(data, dict) and data.get("role") == "assistant"
+        if is_answer and "content" in data and data["content"] is None:
+            return {**data, "content": ""}
+        return data
 
     def plain(self) -> dict[str, str]:
         """The message for the chat template."""
@@ -142,9 +176,12 @@ class ResponseFormat(_Body):
 class _Generation(_Body):
     """The fields of both kinds of requests.
 
-    `user` is accepted and changes nothing. `top_k`, `min_p`, `repetition_penalty`, `min_tokens`,
-    `regex` and `choices` aren't OpenAI's. `prompt_logprobs` is vLLM's: the number of alternatives
-    beside each token of the prompt.
+    Absent sampling settings are those of the model's `generation_config.json`, and otherwise
+    OpenAI's. `top_k`, `min_p`, `repetition_penalty`, `min_tokens`, `regex` and `choices` aren't
+    OpenAI's. vLLM's are `prompt_logprobs`, the number of alternatives beside each token of the
+    prompt; `stop_token_ids`, which end an answer and aren't part of it; `ignore_eos`; and
+    `best_of`, which is accepted where it doesn't choose: equal to `n`. `user`, `metadata`, `store`,
+    `service_tier`, `safety_identifier` and `prompt_cache_key` are accepted and change nothing.
     """
 
     model: str = ""
@@ -153,20 +190,28 @@ class _Generation(_Body):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     seed: int | None = None
-    stop: Annotated[list[str], BeforeValidator(_as_list)] = []
-    temperature: FiniteFloat = 1.0
+    stop: Annotated[list[str], Field(fail_fast=True), BeforeValidator(_as_list)] = []
+    temperature: FiniteFloat | None = None
     top_p: FiniteFloat | None = None
     presence_penalty: FiniteFloat | None = None
     frequency_penalty: FiniteFloat | None = None
     logit_bias: Annotated[dict[int, FiniteFloat], BeforeValidator(_biases_by_id)] | None = None
     response_format: ResponseFormat | None = None
     user: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     top_k: int | None = None
     min_p: FiniteFloat | None = None
     repetition_penalty: FiniteFloat | None = None
     min_tokens: int | None = None
     regex: str | None = None
-    choices: list[str] | None = None
+    choices: Annotated[list[str], Field(fail_fast=True)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_TOKENS, fail_fast=True)] = []
+    ignore_eos: bool = False
+    best_of: int | None = None
     prompt_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
     @model_validator(mode="after")
@@ -176,6 +221,8 @@ class _Generation(_Body):
             raise UserError("stream_options come with stream=true alone")
         if self.prompt_logprobs is not None and self.stream:
             raise UserError("prompt_logprobs come without stream alone")
+        if self.best_of not in (None, self.n):
+            raise UserError(f"best_of must be n, {self.n}: this server chooses no answers")
         return self
 
     @property
@@ -187,13 +234,17 @@ class _Generation(_Body):
         """The request's seed, or a new one."""
         return secrets.randbits(32) if self.seed is None else self.seed
 
-    def sampling(self, max_tokens: int, seed: int, top_logprobs: int) -> SamplingParams:
-        """The sampling parameters of one choice.
+    def sampling(
+        self, max_tokens: int, seed: int, top_logprobs: int, defaults: Mapping[str, Any]
+    ) -> SamplingParams:
+        """The sampling parameters of one choice; `defaults` are those of absent fields.
 
         Raises:
           UserError: two constraints at once.
         """
-        given = {name: getattr(self, name) for name in _SAMPLING_FIELDS}
+        given: dict[str, Any] = {name: getattr(self, name) for name in _SAMPLING_FIELDS}
+        settings = {**_DEFAULTS, **defaults}
+        settings |= {name: value for name, value in given.items() if value is not None}
         schema = self.response_format.schema_of_text() if self.response_format else None
         return SamplingParams(
             max_tokens=max_tokens,
@@ -202,7 +253,7 @@ class _Generation(_Body):
             json_schema=schema,
             choices=None if self.choices is None else tuple(self.choices),
             top_logprobs=top_logprobs,
-            **{name: value for name, value in given.items() if value is not None},
+            **settings,
         )
 
 
@@ -210,13 +261,21 @@ class ChatRequest(_Generation):
     """`/v1/chat/completions`.
 
     `add_generation_prompt` false with `continue_final_message` true, both vLLM's, leaves the last
-    turn, the assistant's, open: its text is the end of the prompt.
+    turn, the assistant's, open: its text is the end of the prompt. Its `chat_template_kwargs` are
+    variables of the chat template, beside the model's own. `tools` come with `tool_choice` none
+    alone, and change nothing then, nor does `parallel_tool_calls`.
     """
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[
+        list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
+    ]
     max_completion_tokens: int | None = None
     add_generation_prompt: bool = True
     continue_final_message: bool = False
+    chat_template_kwargs: dict[str, Any] = {}
+    tools: list[Any] | None = None
+    tool_choice: Literal["none"] | None = None
+    parallel_tool_calls: bool | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
@@ -232,6 +291,8 @@ class ChatRequest(_Generation):
             )
         if self.continue_final_message and self.messages[-1].role != "assistant":
             raise UserError("continue_final_message: the last message isn't the assistant's")
+        if self.tools and self.tool_choice is None:
+            raise UserError("tools come with tool_choice='none' alone")
         return self
 
 
@@ -239,7 +300,9 @@ class CompletionRequest(_Generation):
     """`/v1/completions`. `logprobs` is the number of alternatives beside each token."""
 
     prompt: Annotated[
-        list[str | list[int]], BeforeValidator(_prompts), Field(max_length=MAX_PROMPTS)
+        list[str | Annotated[list[int], Field(fail_fast=True)]],
+        Field(max_length=MAX_PROMPTS, fail_fast=True),
+        BeforeValidator(_prompts),
     ]
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None

@@ -1,18 +1,14 @@
 """The server: its addresses as an ASGI application, and its process from start to a clean end."""
 
-import hmac
 import sys
-import time
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vcjax.serve.chat import chat_job
 from vcjax.serve.completions import completion_job
@@ -21,6 +17,7 @@ from vcjax.serve.endpoint import Endpoint, Gate
 from vcjax.serve.errors import RETRY_AFTER, ApiError, api_error
 from vcjax.serve.listening import SignalledServer, address_of, is_loopback, listening
 from vcjax.serve.metrics import Metrics
+from vcjax.serve.middleware import Observed, RequireKey
 from vcjax.serve.models import Models, Served
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
@@ -83,6 +80,7 @@ def _log(line: str) -> None:
 def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
     """The ASGI application; whoever ends the server closes the gate."""
     metrics = Metrics(models)
+    log = _log if config.access_log else None
 
     async def health(_: Request) -> Response:
         status = "draining" if gate.closing else models.status
@@ -128,8 +126,8 @@ def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
         routes=routes,
         # The outermost first: refused keys are counted too.
         middleware=[
-            Middleware(_CountResponses, metrics=metrics, paths=paths),
-            Middleware(_RequireKey, key=config.api_key),
+            Middleware(Observed, metrics=metrics, paths=paths, log=log),
+            Middleware(RequireKey, key=config.api_key, free=frozenset({_WITHOUT_KEY})),
         ],
         exception_handlers={ApiError: _refuse, HTTPException: _refuse, Exception: _refuse},
     )
@@ -156,48 +154,3 @@ def _described(served: Served) -> dict[str, Any]:
     if served.loaded is not None:
         model["context_length"] = served.loaded.context
     return model
-
-
-class _RequireKey:
-    """Refuses requests without the API key."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._key = app, key.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._key and scope["type"] == "http" and scope["path"] != _WITHOUT_KEY:
-            given = Headers(scope=scope).get("authorization", "").removeprefix("Bearer ")
-            # In constant time, so that the time of the refusal reveals nothing of the key.
-            if not hmac.compare_digest(given.encode(), self._key):
-                headers = {"WWW-Authenticate": "Bearer"}
-                message = "the API key is missing or wrong; send Authorization: Bearer KEY"
-                error = ApiError(401, message, code="invalid_api_key", headers=headers)
-                await error.response()(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-class _CountResponses:
-    """Counts responses and their time."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
-        self._app, self._metrics, self._paths = app, metrics, paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        # One label for every other path: clients must not be able to make new time series.
-        path = scope["path"] if scope["path"] in self._paths else "other"
-        start = time.perf_counter()
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._metrics.responses.labels(path, str(message["status"])).inc()
-            await send(message)
-
-        with self._metrics.open.track_inprogress():
-            try:
-                await self._app(scope, receive, counted)
-            finally:
-                self._metrics.seconds.labels(path).observe(time.perf_counter() - start)

@@ -131,7 +131,9 @@ class Tokenizer:
 
     def with_settings(self, template_options: Mapping[str, Any], system: str) -> "Tokenizer":
         """The same tokenizer that renders chats with these settings; see the attributes."""
-        return Tokenizer(self.backend, template_options, system)
+        changed = copy.copy(self)  # shares what was made on first use
+        changed.template_options, changed.system = dict(template_options), system
+        return changed
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes tokenizer.json, tokenizer_config.json and, if there is one, chat_template.jinja.

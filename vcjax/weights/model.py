@@ -21,6 +21,7 @@ from vcjax.weights.mapping import ParamsSource, Source
 from vcjax.weights.resolve import Located
 
 GENERATION = "generation_config.json"
+_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,12 @@ class _Model:
         found = self.generation_config.get("eos_token_id")
         ids = self.config.eos_ids if found is None else found
         return (ids,) if isinstance(ids, int) else tuple(ids)
+
+    @property
+    def sampling_defaults(self) -> dict[str, Any]:
+        """How the model's makers have it sampled, by `generation_config.json`, as it is there."""
+        found = {name: self.generation_config.get(name) for name in _SAMPLING}
+        return {name: value for name, value in found.items() if value is not None}
 
     def require_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer.

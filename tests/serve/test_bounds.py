@@ -1,0 +1,153 @@
+"""What one request may cost the others, in one process: bodies, memory, and defaults of a model."""
+
+import asyncio
+import gc
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from starlette.applications import Starlette
+
+from tests.serve.crowd import CHAT
+from vcjax.core.errors import UserError
+from vcjax.generate.engine import Engine
+from vcjax.generate.service import Busy
+from vcjax.generate.text import TextEngine
+from vcjax.serve.config import ServeConfig
+from vcjax.serve.endpoint import Gate
+from vcjax.serve.models import Loaded, Models
+from vcjax.serve.protocol import ChatRequest, CompletionRequest
+from vcjax.serve.server import build_app
+
+MANY = 20_000
+ASKED: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "Why do people disagree?"}],
+    "max_tokens": 12,
+    "min_tokens": 12,
+}
+
+
+@pytest.mark.parametrize(
+    ("body_class", "body"),
+    [
+        (ChatRequest, {"messages": [{}] * MANY}),
+        (ChatRequest, {"messages": [{"role": "user", "content": [{}] * MANY}]}),
+        (ChatRequest, {"messages": [], **{f"field{n}": 1 for n in range(MANY)}}),
+        (ChatRequest, {"messages": [{f"field{n}": 1 for n in range(MANY)}]}),
+        (ChatRequest, {"messages": [], "stop": [5] * MANY}),
+        (ChatRequest, {"messages": [], "choices": [5] * MANY}),
+        (ChatRequest, {"messages": [], "stop_token_ids": ["5"] * MANY}),
+        (ChatRequest, {"messages": [], "logit_bias": {str(n): "a" for n in range(MANY)}}),
+        (CompletionRequest, {"prompt": [["a"]] * MANY}),
+        (CompletionRequest, {"prompt": ["a"] * MANY}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_many_mistakes_of_a_body_are_few_errors(body_class, body):
+    with pytest.raises(ValidationError) as refused:
+        body_class.model_validate_json(json.dumps(body))
+    assert refused.value.error_count() < 10
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny) -> Iterator[Loaded]:
+    """A model whose makers sample from one token."""
+    model = replace(tiny, generation_config={**tiny.generation_config, "top_k": 1})
+    engine = Engine(tiny.config, tiny.params, slots=2, step_tokens=64)
+    loaded = Loaded(TextEngine(model, engine), 6)
+    loaded.service.wait_ready()
+    yield loaded
+    loaded.service.close(drain=False)
+
+
+@pytest.fixture(scope="module")
+def app(loaded, tiny_folder) -> Starlette:
+    config = ServeConfig(models=(str(tiny_folder),), names=("tiny",))
+    models = Models(config)
+    models.all[0].loaded = loaded
+    return build_app(config, models, Gate(8))
+
+
+async def ask(app: Starlette, body: Any) -> tuple[int, bytes]:
+    """The status and the body of the response."""
+    asked = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if asked:
+            return asked.pop()
+        await asyncio.sleep(3600)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": CHAT,
+        "headers": headers,
+        "query_string": b"",
+    }
+    await app(scope, receive, send)
+    content = b"".join(message.get("body", b"") for message in sent)
+    return sent[0]["status"], content
+
+
+def test_sampling_settings_that_are_absent_are_those_of_the_model(app):
+    async def answers() -> list[str]:
+        bodies = [ASKED | {"seed": 1}, ASKED | {"seed": 2}, ASKED | {"top_k": 0, "seed": 2}]
+        answered = [json.loads((await ask(app, body))[1]) for body in bodies]
+        return [answer["choices"][0]["message"]["content"] for answer in answered]
+
+    first, second, other = asyncio.run(answers())
+    assert first == second != other
+
+
+def test_settings_of_a_model_that_are_no_settings_are_its_user_s_mistake(tiny, engine):
+    for given in ({"top_p": 7}, {"temperature": "hot"}):
+        model = replace(tiny, generation_config=given)
+        with pytest.raises(UserError, match=r"generation_config\.json: "):
+            Loaded(TextEngine(model, engine), 1)
+
+
+def test_prompts_that_are_scored_count_in_the_queue(loaded):
+    async def score(count: int) -> None:
+        await loaded.scorer.score([(1, 2, 3)] * count, 1)
+
+    async def crowd() -> list[BaseException | None]:
+        # Each begins before the engine's thread can be waited for.
+        return await asyncio.gather(*(score(3) for _ in range(40)), return_exceptions=True)
+
+    outcomes = asyncio.run(crowd())
+    assert None in outcomes
+    assert any(isinstance(outcome, Busy) for outcome in outcomes)
+    assert all(outcome is None or isinstance(outcome, Busy) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (ASKED, 200),
+        (ASKED | {"stream": True}, 200),
+        ({"messages": [{}]}, 400),
+        (ASKED | {"temperature": -1}, 400),
+    ],
+    ids=str,
+)
+def test_a_request_leaves_nothing_to_the_garbage_collector(app, body, status):
+    async def left() -> int:
+        assert (await ask(app, body))[0] == status  # what is made once
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                assert (await ask(app, body))[0] == status
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert asyncio.run(left()) < 20
