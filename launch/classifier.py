@@ -7,9 +7,11 @@ Each line of `labelled` has a `text` and its `domain`: a subdomain of the charte
 """
 
 import json
+from pathlib import Path
 
 from absl import flags
 
+from vcjax.core.errors import UserError
 from vcjax.core.script import run
 
 LABELLED = flags.DEFINE_list("labelled", None, "JSONL files of {text, domain}.", required=True)
@@ -20,6 +22,8 @@ PENALTY = flags.DEFINE_float("penalty", 1.0, "Of the squared weights.", lower_bo
 def main() -> None:
     from vcjax.data.corpus.classifier import read_labelled, train_classifier
 
+    if Path(OUT.value).is_dir():
+        raise UserError(f"{OUT.value}: is a folder; name a file")
     classifier = train_classifier(read_labelled(LABELLED.value), PENALTY.value)
     classifier.save(OUT.value)
     print(json.dumps(classifier.measured, indent=2))

@@ -15,6 +15,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Where the dataset is made.", req
 
 def main() -> None:
     from vcjax.data.corpus.config import PrepareConfig
+    from vcjax.data.corpus.funnel import step_table
     from vcjax.data.corpus.run import prepare_corpus
     from vcjax.data.preparation import omissions
     from vcjax.weights.load import open_model
@@ -22,11 +23,13 @@ def main() -> None:
     config = PrepareConfig.from_dict(CONFIG.value)
     model = open_model(config.model)
     summary = prepare_corpus(config, WORKDIR.value, model.require_tokenizer(), model.origin)
-    for line in omissions(summary):
+    for line in [*step_table(summary), *omissions(summary)]:
         print(f"  {line}", file=sys.stderr)
     print(
         f"{WORKDIR.value}: {summary['documents']} {config.kind} in {summary['rows']} rows, "
-        f"{summary['tokens']} tokens; see README.md there",
+        f"{summary['tokens']} tokens\n"
+        f"{WORKDIR.value}/README.md has samples of what was removed, {WORKDIR.value}/funnel.svg "
+        "what each step left",
         file=sys.stderr,
     )
 

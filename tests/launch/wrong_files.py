@@ -101,10 +101,17 @@ def _items(*changes: dict) -> bytes:
     return "\n".join(json.dumps(item | each) for each in changes).encode()
 
 
+def _labelled(*domains: str) -> bytes:
+    lines = [{"text": f"text {n} of {name}", "domain": name} for name in domains for n in range(9)]
+    return "\n".join(map(json.dumps, lines)).encode()
+
+
 _LINE = json.dumps(GOOD).encode()
 _DATA = {
     "chats": _LINE + b"\n" + _LINE + b"\n",
     "documents": b'{"text": "Why?", "source": "test"}\n',
+    "one_domain": _labelled("technology"),
+    "two_domains": _labelled("technology", "none"),
     "empty": b"",
     "malformed": _LINE + b'\n{"messages": [\n',
     "latin": '{"messages": "é"}\n'.encode("latin-1"),

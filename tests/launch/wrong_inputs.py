@@ -16,6 +16,13 @@ TRAIN = {
 ASKED = {"config.attacker_family": "a", "config.actor_family": "a", "config.critic_family": "b"}
 USUAL: dict[str, dict[str, str]] = {
     "train": TRAIN,
+    "prepare": {
+        "config": "configs/prepare.py",
+        "workdir": "{out}",
+        "config.model": "{model}",
+        "config.documents": "{documents}",
+    },
+    "classifier": {"labelled": "{documents}", "out": "{out}"},
     "convert": {"src": "{model}", "dst": "{out}"},
     "chat": {"model": "{model}", "prompt": "Why?", "max_tokens": "2"},
     "serve": {"model": "{model}", "port": "0"},
@@ -41,6 +48,8 @@ USUAL: dict[str, dict[str, str]] = {
 
 SCRIPTS = {"rounds": "synthesize", "plan_synthesis": "plan"}
 """The script that a first word stands for, where it isn't the script's own name."""
+
+SELECTION = "prepare --config.steps=selection --config.settings.selection"
 
 ROWS = [
     # ------------------------------------------------------------------------------------- flags
@@ -119,6 +128,39 @@ ROWS = [
     ("train --config.validation.every=1", "has nothing to measure"),
     ("train --config.replay={missing}", "no such file"),
     ("train --config.on_bad_record=ignore", "config.on_bad_record: 'ignore' is none of"),
+    # ---------------------------------------------------------------------- corpora, classifiers
+    ("prepare --config.documents={missing}", "missing: no such file"),
+    ("prepare --config.documents={folder}/*.jsonl", "*.jsonl: no file matches"),
+    ("prepare --config.documents={no_gguf}", "no.gguf: unknown format"),
+    ("prepare --config.documents=tfds:no_such_set", "no TFDS dataset of this name"),
+    ("prepare --config=configs/prepare.py:document", "did you mean 'documents'?"),
+    ("prepare --config.model={missing}", "no such folder"),
+    ("prepare --config.model={no_tokenizer}", "no tokenizer"),
+    ("prepare --config.memory_mb=0", "config.memory_mb must be at least 1"),
+    ("prepare --config.on_bad_record=ignore", "config.on_bad_record: 'ignore' is none of"),
+    ("prepare --config.charter=univresal", "did you mean 'universal'?"),
+    ("prepare --config.steps=normalise,qualty", "'qualty' is none of"),
+    ("prepare --config.settings.qualty.n=1", "unknown field; did you mean 'quality'?"),
+    ("prepare --config.settings.quality.en.least=1", "config.settings.quality.en.least: unknown"),
+    ("prepare --config.settings.duplicates.similarity=0.5", "duplicates.similarity: must be from"),
+    ("prepare --config.settings.contamination.share=0.0", "contamination.share: must be above 0"),
+    ("prepare --config.settings.contamination.benchmarks={missing}", "missing: no such file"),
+    ("prepare --config.settings.contamination.benchmarks={numbers}", "numbers.jsonl:1: must be an"),
+    ("prepare --config.steps=quotas --config.settings.quotas.share=2.0", "quotas.share: must be"),
+    (f"{SELECTION}.terms={{missing}}", "missing: no such file"),
+    (f"{SELECTION}.terms={{documents}}", "documents.jsonl:1: unknown field 'text'"),
+    (f"{SELECTION}.classifier={{missing}}", "missing: no such file"),
+    (f"{SELECTION}.classifier={{chats}}", "chats.jsonl: not a safetensors file"),
+    (f"{SELECTION}.classifier={{model}}/model.safetensors", "not a classifier that vcjax has"),
+    ("prepare --workdir={chats}", "chats.jsonl: is a file; a workdir is a folder"),
+    ("prepare --workdir={run}", "belongs to a run of another config"),
+    ("prepare --workdir=gs://bucket/corpus", "a corpus is prepared into a folder on this machine"),
+    ("classifier --labelled={missing}", "missing: no such file"),
+    ("classifier --labelled=", "of two domains at least"),
+    ("classifier --labelled={documents}", "documents.jsonl:1: needs 'text' and 'domain'"),
+    ("classifier --labelled={one_domain}", "of two domains at least"),
+    ("classifier --labelled={one_domain} --penalty=-1", "--penalty="),
+    ("classifier --labelled={two_domains} --out={folder}", "folder: is a folder; name a file"),
     # ---------------------------------------------------------------------------------- training
     ("train --config.steps=0", "config.steps: must be 1 or more"),
     ("train --config.batch_size=3 --config.microbatches=2", "config.batch_size: 3"),

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from vcjax.charter.schema import Charter
 from vcjax.charter.topics import HeldOutTopics
-from vcjax.data.records import BenchmarkItem, Document, Question, Record
+from vcjax.data.records import BenchmarkItem, Document, Message, Question, Record
 
 
 class HeldOut:
@@ -60,5 +60,9 @@ def _subject(record: Record) -> str:
         return record.text
     if isinstance(record, Question | BenchmarkItem):
         return record.question
-    messages = getattr(record, "messages", ())
+    return asked(getattr(record, "messages", ()))
+
+
+def asked(messages: Iterable[Message]) -> str:
+    """The turns of a conversation's user."""
     return "\n".join(each["content"] for each in messages if each["role"] == "user")

@@ -1,6 +1,7 @@
 """The shipped configurations of a corpus, and the steps that they name."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs.prepare import get_config
 from vcjax.data.corpus.config import KINDS, STEPS, PrepareConfig
@@ -25,3 +26,17 @@ def test_a_setting_of_one_language_leaves_the_rest_of_it_as_shipped():
     found = PrepareConfig.from_dict(values).to_dict()["settings"]["quality"]["zh"]
     assert found["top_shares"] == (0.3, 0.2, 0.1)
     assert found["least_units"] == rules.least_units
+
+
+def test_each_setting_can_be_given_as_a_flag():
+    """A field named as a method of ConfigDict, such as `items`, hides behind it."""
+
+    def names(values):
+        for name, value in values.items():
+            yield name
+            if isinstance(value, dict):
+                yield from names(value)
+
+    values = get_config().to_dict()
+    assert "similarity" in set(names(values))
+    assert [name for name in names(values) if hasattr(ConfigDict, name)] == []

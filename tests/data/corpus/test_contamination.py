@@ -89,7 +89,7 @@ def test_items_of_a_user_are_read_from_files_beside_the_shipped_ones(tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text('{"id": "q1", "prompt": "How many lamps light the square at night?"}\n')
     assert len(load_items(f"shipped,{path}")) == len(load_items("shipped")) + 1
-    mine = Contamination(ContaminationSettings(items=str(path)))
+    mine = Contamination(ContaminationSettings(benchmarks=str(path)))
     removal = outcome(mine, "I wonder: how many lamps light the square, at night?")
     assert isinstance(removal, Removal)
     assert removal.detail == "mine.jsonl: q1"

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vcjax.core.errors import UserError, suggest
+from vcjax.core.lineage import Parent
 from vcjax.core.settings import build, check_at_least
 from vcjax.data.columns import check_columns
 from vcjax.data.corpus.contamination import Contamination
@@ -21,7 +22,7 @@ from vcjax.data.corpus.quotas import Quotas
 from vcjax.data.corpus.selection import Selection
 from vcjax.data.corpus.sensitive import Sensitive
 from vcjax.data.corpus.simplify import Simplify
-from vcjax.data.corpus.step import Pass, Step
+from vcjax.data.corpus.step import Pass, ReadsFiles, Step
 from vcjax.data.importers import ON_BAD_RECORD, check_choice
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.data.packing import check_length
@@ -125,6 +126,12 @@ class PrepareConfig:
     def make_steps(self) -> list[Step | Pass]:
         """The steps, made from their settings."""
         return [STEPS[name](settings) for name, settings in self._settings()]
+
+    def parents(self) -> list[Parent]:
+        """The files that the steps read beside the corpus, each once: the charter, terms, a
+        classifier, what is measured on."""
+        found = [settings for _, settings in self._settings() if isinstance(settings, ReadsFiles)]
+        return list(dict.fromkeys(parent for each in found for parent in each.parents()))
 
     def _settings(self) -> list[tuple[str, Any]]:
         return [(name, self._settings_of(name)) for name in split_steps(self.steps)]

@@ -22,6 +22,7 @@ from jaxtyping import UInt64
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
+from vcjax.core.lineage import Parent
 from vcjax.data.corpus.document import Document, Removal
 from vcjax.text.grams import gram_hashes, units_of, units_of_each
 
@@ -59,17 +60,27 @@ class ContaminationSettings:
     """What must not be in a corpus.
 
     Attributes:
-      items: comma-separated; `shipped` is all that the package measures on, others are JSONL files
-        with a field of text a line (`question`, `questions`, `query`, `prompt`, `claim`, `text`).
+      benchmarks: comma-separated; `shipped` is all that the package measures on, others are JSONL
+        files with a field of text a line (`question`, `questions`, `query`, `prompt`, `claim`,
+        `text`).
       share: of an item's n-grams that a quotation has, above 0.
     """
 
-    items: str = SHIPPED
+    benchmarks: str = SHIPPED
     share: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise UserError(f"config.share: must be above 0 and at most 1, not {self.share}")
+
+    def parents(self) -> list[Parent]:
+        """The files with items; those that are shipped are one parent."""
+        role, package = "contamination.benchmarks", _package()
+        shipped = tuple(path.relative_to(package).as_posix() for path in _shipped())
+        return [
+            Parent.of(role, package, name, shipped) if name == SHIPPED else Parent.of(role, name)
+            for name in _names(self.benchmarks)
+        ]
 
 
 class Item(NamedTuple):
@@ -94,7 +105,7 @@ class Contamination:
     Settings: ClassVar[type] = ContaminationSettings
 
     def __init__(self, settings: ContaminationSettings) -> None:
-        self._quoted = QuotedItems(load_items(settings.items), settings.share)
+        self._quoted = QuotedItems(load_items(settings.benchmarks), settings.share)
 
     def apply(self, document: Document, counts: Counter[str]) -> Document | Removal:
         if (item := self._quoted.first(document.text)) is not None:
@@ -170,18 +181,26 @@ def load_items(references: str) -> list[Item]:
     """Reads what is measured on.
 
     Args:
-      references: see `ContaminationSettings.items`.
+      references: see `ContaminationSettings.benchmarks`.
 
     Raises:
       UserError: a missing file, or a line without a text.
     """
-    names = [name.strip() for name in references.split(",") if name.strip()]
+    names = _names(references)
     paths = [path for name in names for path in (_shipped() if name == SHIPPED else [Path(name)])]
     return [item for path in paths for item in _read(path)]
 
 
+def _names(references: str) -> list[str]:
+    return [name.strip() for name in references.split(",") if name.strip()]
+
+
+def _package() -> Path:
+    return Path(str(files("vcjax")))
+
+
 def _shipped() -> list[Path]:
-    package = Path(str(files("vcjax")))
+    package = _package()
     return [path for pattern in _SHIPPED_FILES for path in sorted(package.glob(pattern))]
 
 

@@ -27,6 +27,21 @@ def funnel_rows(summary: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     return rows
 
 
+def step_table(summary: Mapping[str, Any]) -> list[str]:
+    """Lines for the screen: what each step got and removed, and its most frequent reason."""
+    rows = [("step", summary["kind"], "removed", "most of them because")]
+    for name, step in summary["steps"].items():
+        removed = step["removed"]
+        reason = max(removed, key=removed.__getitem__, default="")
+        why = f"{reason} ({removed[reason]:,})" if len(removed) > 1 else reason
+        rows.append((name, f"{step['documents']:,}", f"{sum(removed.values()):,}", why))
+    first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
+    return [
+        f"{name:<{first}}  {got:>{second}}  {removed:>{third}}  {why}".rstrip()
+        for name, got, removed, why in rows
+    ]
+
+
 def write_funnel(path: Path, summary: Mapping[str, Any]) -> None:
     """Draws the shares of documents and of characters that are left after each step, as SVG.
 

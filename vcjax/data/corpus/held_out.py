@@ -3,6 +3,7 @@
 A document whose record states its domain is judged by that alone, as `vcjax.data.held_out` does
 with records. One whose domain `selection` found is judged by that and by the topics that are held
 out of others; one without a domain by the charter's topics.
+What a conversation is about its user's turns show, as where a training run prepares raw files.
 """
 
 from collections import Counter
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vcjax.charter.topics import HeldOutTopics
+from vcjax.core.lineage import Parent
 from vcjax.data.corpus.document import Document, Removal
+from vcjax.data.corpus.record_texts import subject_of
 from vcjax.data.corpus.selection import DOMAIN_BY
 
 
@@ -23,6 +26,12 @@ class HeldOutSettings:
     """
 
     charter: str = ""
+
+    def parents(self) -> list[Parent]:
+        """The charter, whose domains and topics are held out."""
+        from vcjax.charter.load import charter_parents  # pydantic: `--help` reads the steps
+
+        return charter_parents(self.charter)
 
 
 class HeldOut:
@@ -46,7 +55,8 @@ class HeldOut:
                 return Removal(self.name, "held-out domain stated by the record", document, domain)
             return document
         counts["domain not stated, judged by content"] += 1
-        about = domain if domain in self._domains else self._topics.subdomain_of(document.text)
+        subject = subject_of(document)
+        about = domain if domain in self._domains else self._topics.subdomain_of(subject)
         if about is not None:
             return Removal(self.name, "of a held-out domain by its content", document, about)
         return document

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcjax.data.corpus.document import Document
+from vcjax.data.held_out import asked
 from vcjax.data.records import KINDS, Record
 from vcjax.text.language import guess_language
 
@@ -15,6 +16,12 @@ def text_of(record: Record) -> str:
     """All texts of a record; see `Document.text`."""
     text = getattr(record, "text", None)
     return "\n".join(parts(record.to_dict())) if text is None else text
+
+
+def subject_of(document: Document) -> str:
+    """The text that shows what a document is about; of a conversation, what its user says."""
+    record = document.meta.get(RECORD)
+    return document.text if record is None else asked(record["messages"])
 
 
 def parts(record: Mapping[str, Any]) -> list[str]:

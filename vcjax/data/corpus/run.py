@@ -84,9 +84,9 @@ def prepare_corpus(
       UserError: a name that nothing is found under, a workdir of another config, an input that
         changed since the run began, or no document left.
     """
-    workdir = Path(workdir)
     if is_remote(workdir):
         raise UserError(f"{workdir}: a corpus is prepared into a folder on this machine")
+    workdir = Path(workdir)
     run = Run("prepare", workdir, config.to_dict())
     if (summary := run.finished(count="rows")) is not None:
         return summary
@@ -94,7 +94,7 @@ def prepare_corpus(
     with run.opened() as folder:
         work = folder / WORK
         work.mkdir(exist_ok=True)
-        parents = data_parents(config.kind, config.names)
+        parents = [*data_parents(config.kind, config.names), *config.parents()]
         if not (work / TOKENIZER).is_dir():
             with replaced_folder(work / TOKENIZER) as temporary:
                 tokenizer.save(temporary)
@@ -312,6 +312,10 @@ class _Corpus:
             **by_split,
             "steps": steps,
             "charter": config.charter,
+            "decided_by": [
+                {"role": each.role, "reference": each.reference, "hash": each.hash}
+                for each in config.parents()
+            ],
             "tokenizer": hash_tokenizer(tokenizer),
         }
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from vcjax.charter.topics import DomainTerms, WeightedTerm
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import read_jsonl
+from vcjax.core.lineage import Parent
 from vcjax.data.corpus.classifier import NONE, Classifier
 from vcjax.data.corpus.document import Document, Removal
 
@@ -50,6 +51,18 @@ class SelectionSettings:
                 f"config.least_probability: must be from 0 to 1, not {self.least_probability}"
             )
 
+    @property
+    def term_files(self) -> list[str]:
+        return [name.strip() for name in self.terms.split(",") if name.strip()]
+
+    def parents(self) -> list[Parent]:
+        """The charter, the files of terms and the classifier."""
+        from vcjax.charter.load import charter_parents  # pydantic: `--help` reads the steps
+
+        terms = [Parent.of("selection.terms", name) for name in self.term_files]
+        classifier = [Parent.of("selection.classifier", self.classifier)] if self.classifier else []
+        return [*charter_parents(self.charter), *terms, *classifier]
+
 
 class Selection:
     """The step that finds a document's domain."""
@@ -64,8 +77,7 @@ class Selection:
         self._settings = settings
         subdomains = load_charter(settings.charter).subdomains()
         known = [each.id for each in subdomains]
-        files = [name.strip() for name in settings.terms.split(",") if name.strip()]
-        more = [term for file in files for term in read_terms(file, known)]
+        more = [term for file in settings.term_files for term in read_terms(file, known)]
         try:
             self._terms = DomainTerms(subdomains, more)
         except ValueError as error:

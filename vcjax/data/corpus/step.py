@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+from vcjax.core.lineage import Parent
 from vcjax.data.corpus.document import Document, Removal
 
 
@@ -41,6 +42,15 @@ class Step(Protocol):
           counts: to be increased under what the step did or found beside removals (`e-mails
             masked`); removals are counted by the run.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """Settings of a step that name files, of which what the step does is a function too."""
+
+    def parents(self) -> list[Parent]:
+        """The files, hashed now, for the lineage."""
         ...
 
 
