@@ -10,6 +10,9 @@ On two CPU cores about 1 MB/s, without an accelerator. Expected: a folder that
 reads, with a card, a plot of what each step left, and `summary.json`. Killed at any moment, the
 same command continues; the dataset is the same, to the byte, with any number of `workers`.
 
+Each line of a `.txt` file is a document, and each record of the other forms; quality rules take
+out those that are too short, such as the lines of a text with a paragraph on each.
+
 Variants `conversations` (of the demonstration, until you name yours) and `preferences`.
 
 Steps are done in the order of `steps`; leave out what you don't want. Each has its settings under

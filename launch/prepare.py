@@ -18,6 +18,7 @@ def main() -> None:
     from vcjax.data.corpus.funnel import step_table
     from vcjax.data.corpus.run import prepare_corpus
     from vcjax.data.preparation import omissions
+    from vcjax.data.prepared import TRAIN, VALIDATION
     from vcjax.weights.load import open_model
 
     config = PrepareConfig.from_dict(CONFIG.value)
@@ -25,9 +26,14 @@ def main() -> None:
     summary = prepare_corpus(config, WORKDIR.value, model.require_tokenizer(), model.origin)
     for line in [*step_table(summary), *omissions(summary)]:
         print(f"  {line}", file=sys.stderr)
+    for split in (TRAIN, VALIDATION):
+        if (found := summary if split == TRAIN else summary.get(split)) is not None:
+            counts = f"{found['rows']} rows, {found['tokens']} tokens"
+            print(
+                f"{WORKDIR.value}: {split}: {found['documents']} {config.kind} in {counts}",
+                file=sys.stderr,
+            )
     print(
-        f"{WORKDIR.value}: {summary['documents']} {config.kind} in {summary['rows']} rows, "
-        f"{summary['tokens']} tokens\n"
         f"{WORKDIR.value}/README.md has samples of what was removed, {WORKDIR.value}/funnel.svg "
         "what each step left",
         file=sys.stderr,

@@ -168,6 +168,7 @@ def test_the_screen_shows_what_each_step_removed_and_where_the_rest_is(prepared)
     assert ["step", "documents", "removed", "most", "of", "them", "because"] in table
     assert ["normalise", "35", "1", "mojibake"] in [line[:4] for line in table]
     assert "near-duplicate (1)" in printed or "exact duplicate (1)" in printed
+    assert f"{workdir}: train: 30 documents in " in printed
     assert f"{workdir}/README.md" in printed
     assert f"{workdir}/funnel.svg" in printed
 

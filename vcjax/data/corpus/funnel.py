@@ -66,10 +66,11 @@ def write_funnel(path: Path, summary: Mapping[str, Any]) -> None:
         axes.bar_label(bars, [f"{count:,}" for count in left], padding=3, fontsize=8)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.25)
+    axes.set_xlim(0, 1.25)  # with room for the counts
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_title(f"What is left of the {summary['kind']} after each step", loc="left")
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower right", ncols=2, frameon=False)  # no bar is below it
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     with (
