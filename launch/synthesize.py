@@ -3,7 +3,9 @@
 python -m launch.synthesize --config=configs/synthesize.py --workdir=runs/synthesize
 python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
 
-The second command alternates attacks and training, round by round.
+The second command alternates attacks and training, round by round. With --preview=N the first
+command makes N attempts, prints their prompts, and estimates the tokens and the cost of them all;
+without it, it goes on from there.
 """
 
 import sys
@@ -11,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from vcjax.core.errors import GateNotMet
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
 
@@ -19,11 +21,18 @@ CONFIG = define_config(
     "configs/synthesize.py", "The config of the synthesis, or of its rounds with training."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
+PREVIEW = flags.DEFINE_integer(
+    "preview", 0, "Make so many attempts, and estimate what all would cost; 0: run.", lower_bound=0
+)
 
 
 def main() -> None:
     values = CONFIG.value.to_dict()
-    if "rounds" in values:
+    if PREVIEW.value and "rounds" in values:
+        raise UserError("--preview: a config of rounds has none; preview the config of a synthesis")
+    if PREVIEW.value:
+        _preview(values)
+    elif "rounds" in values:
         _attack_and_train(values)
     else:
         _attack(values)
@@ -34,6 +43,15 @@ def _attack_and_train(values: dict[str, Any]) -> None:
     from vcjax.road.rounds_summary import rounds_markdown
 
     print(rounds_markdown(run_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
+
+
+def _preview(values: dict[str, Any]) -> None:
+    from vcjax.adversarial.config import SynthesisConfig
+    from vcjax.adversarial.preview import preview, table
+
+    config = build(SynthesisConfig, values, "config")
+    for line in table(preview(config, WORKDIR.value, PREVIEW.value, print)):
+        print(line)
 
 
 def _attack(values: dict[str, Any]) -> None:

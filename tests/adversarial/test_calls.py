@@ -20,3 +20,17 @@ def test_what_earlier_processes_spent_counts_towards_an_endpoint_s_bounds(tmp_pa
             charge_recorded_calls([again, again], ledger)
     assert again.account.tokens == first.account.tokens == 15
     assert again.account.cost == first.account.cost > 0
+
+
+def test_calls_that_were_made_before_their_price_was_known_count_at_it(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with serving() as server:
+        unpriced = EndpointRole(EndpointSpec.parse(f"{server.url}#m"), family="a")
+        (reply,) = unpriced.ask([ASK])
+        with Ledger(path) as ledger:
+            ledger.record_call("x", "actor", ASK, reply, model=unpriced.model, family="a")
+        priced = EndpointSpec.parse(f"{server.url}#m#price=10#prompt_price=2")
+        later = EndpointRole(priced, family="a")
+        with Ledger(path) as ledger:
+            charge_recorded_calls([later], ledger)
+    assert later.account.cost == priced.cost(10, 5) == 70e-6

@@ -137,13 +137,13 @@ def test_no_wait_reaches_beyond_the_time_of_an_ask(server):
     ("options", "bound"), [("token_budget=40", "40 of|45 tokens"), ("cost_budget=0.00003", "cost")]
 )
 def test_a_spent_budget_ends_the_run_and_keeps_what_was_answered(server, options, bound):
-    role, received = role_of(server, f"{QUICK}#concurrency=1#price=2#{options}"), {}
+    role, received = role_of(server, f"{QUICK}#concurrency=1#prompt_price=0#price=2#{options}"), {}
     with pytest.raises(GateNotMet, match=f"its budget is spent: .*({bound})"):
         role.ask(asks(*[f"good {n}" for n in range(9)]), received.__setitem__)
     assert list(received) == [0, 1, 2]
     assert sum(server.tries.values()) == 3
     assert role.ask([]) == []  # there is nothing to be spent on
-    again = role_of(server, f"{QUICK}#concurrency=1#price=2#{options}")
+    again = role_of(server, f"{QUICK}#concurrency=1#prompt_price=0#price=2#{options}")
     again.account.charge(45, 0.00003)  # by an earlier process
     with pytest.raises(GateNotMet):
         again.ask(asks("good"))
@@ -246,6 +246,7 @@ def test_opening_one_checks_that_somebody_is_there(server):
         ("http://host/v1#m#tries=0", "tries: should be greater than or equal to 1, but it is '0'"),
         ("http://host/v1#m#timeout=0", "timeout: should be greater than 0"),
         ("http://host/v1#m#cost_budget=-1", "cost_budget: should be greater than or equal to 0"),
+        ("http://host/v1#m#cost_budget=1#price=2", "cost_budget needs prices: add #prompt_price="),
         ("http://host/v1#m#price=nan", "price: should be a finite number"),
     ],
 )

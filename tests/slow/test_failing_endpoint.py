@@ -1,5 +1,6 @@
 """A whole run whose roles are an endpoint that fails: each attempt ends for the right reason."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -107,3 +108,30 @@ def test_a_spent_budget_ends_a_run_and_a_larger_one_has_it_go_on(config, tmp_pat
     summary = synthesize(config, tmp_path / "run")
     assert summary["accepted"] == 2
     assert all(server.tries[text] == tries for text, tries in asked.items() if "[" not in text)
+
+
+def test_of_three_replicas_one_dies_half_way_and_the_attempts_are_the_same(config, tmp_path):
+    questions = tmp_path / "fine.jsonl"
+    lines = (tmp_path / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    fine = [line.replace(word, "up") for line, word in zip(lines, ENDS, strict=True) if word]
+    questions.write_text("\n".join(fine), encoding="utf-8")
+    runs = []
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(serving()) for _ in range(3)]
+        alone = replace(config, questions=str(questions), attempts=len(fine))
+        together = f"{','.join(each.url for each in servers)}#m#tries=2#backoff=0.01"
+        for name, endpoint in (("alone", config.actor), ("together", together)):
+            asked = replace(alone, **{role: endpoint for role in ROLES})
+
+            def dies(call) -> None:
+                # Half of the calls of the run have been made by then.
+                servers[1].dead = sum(sum(each.tries.values()) for each in servers) > len(fine)
+
+            summary = synthesize(asked, tmp_path / name, on_ask=dies)
+            assert summary["unscored"] == summary["blocked"] == 0
+            rows = decided(tmp_path / name)
+            runs.append([(row["id"], row["query"], row["answer"], row["kind"]) for row in rows])
+        assert servers[1].dead
+        assert all(servers[n].tries.total() > 3 for n in range(3))
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == len(fine)

@@ -9,6 +9,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.role import CONTENT_FILTER, OK, Ask, Message, Reply, Role
 from vcjax.roles.verdict import Verdict
 
@@ -103,12 +104,15 @@ class Caller:
         roles: Mapping[str, Role],
         ledger: Ledger,
         on_call: Callable[[str, int, int], None] = lambda role, done, planned: None,
+        on_ask: Callable[[Call], None] = lambda call: None,
     ) -> None:
         """Args:
         on_call: called after each call with its role, and how many of the role's calls are done
           and planned in this step.
+        on_ask: called with each call before it is made or looked up.
         """
-        self._roles, self._ledger, self._on_call = roles, ledger, on_call
+        self._roles, self._ledger = roles, ledger
+        self._on_call, self._on_ask = on_call, on_ask
 
     def ask(self, calls: Sequence[Call]) -> list[Reply]:
         """Replies to calls in their order; calls of one key are one call.
@@ -120,6 +124,7 @@ class Caller:
         for call in calls:
             if call.key in replies or call.key in unanswered:
                 continue
+            self._on_ask(call)
             reply = self._ledger.reply(call.attempt, call.stage, call.ask)
             if reply is None:
                 unanswered[call.key] = call
@@ -177,8 +182,18 @@ def charge_recorded_calls(roles: Iterable[Role], ledger: Ledger) -> None:
     endpoints = {id(role): role for role in roles if isinstance(role, EndpointRole)}.values()
     if not endpoints:
         return
-    spent = ledger.usage()
+    spent = ledger.spending()
     for role in endpoints:
         for row in spent:
             if row["model"] == role.model:
-                role.account.charge(row["prompt_tokens"] + row["tokens"], row["cost"])
+                tokens = row["prompt_tokens"] + row["tokens"]
+                role.account.charge(tokens, spent_cost(role.spec, row) or 0.0)
+
+
+def spent_cost(spec: EndpointSpec, row: Mapping[str, Any]) -> float | None:
+    """What a row of `Ledger.spending` has cost; None where that isn't known.
+
+    Calls that were made before their price was known have the price of now.
+    """
+    later = spec.cost(row["unpriced_prompt_tokens"], row["unpriced_tokens"])
+    return None if later is None else row["cost"] + later

@@ -238,7 +238,8 @@ def _cost_rows(usage: Iterable[Mapping[str, Any]]) -> Rows:
     names = ("role", "model", "calls", "failed", "prompt_tokens", "tokens")
     rows: Rows = [(*names, "seconds", "cost")]
     for row in usage:
-        rows.append((*(row[name] for name in names), f"{row['seconds']:.0f}", f"{row['cost']:.4g}"))
+        cost = "unknown" if row["cost"] is None else f"{row['cost']:.4g}"
+        rows.append((*(row[name] for name in names), f"{row['seconds']:.0f}", cost))
     return rows
 
 

@@ -8,7 +8,7 @@ Planner.plan(wave) -> attempts -> Episodes.steps, all of a wave together -> Ledg
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -22,6 +22,7 @@ from vcjax.adversarial.calls import (
     ACTOR,
     CRITIC,
     TARGET,
+    Call,
     CallBuilder,
     Caller,
     run_together,
@@ -140,6 +141,7 @@ class Pipeline:
         excluded: Iterable[str] = (),
         shares: Mapping[Cell, int] | None = None,
         topics: Topics | None = None,
+        on_ask: Callable[[Call], None] = lambda call: None,
     ) -> None:
         """Args:
         group: the cells of the suite that are attacked.
@@ -163,7 +165,7 @@ class Pipeline:
             attacks[name].turn_kind.one_conversation
             for name in {cell.attack for cell in group.cells}
         )
-        self._caller = Caller(roles, ledger, self.progress.called)
+        self._caller = Caller(roles, ledger, self.progress.called, on_ask)
         calls = self._calls = CallBuilder(config)
         critics = [name for name in roles if name.startswith(CRITIC)]
         self.panel = critic_panel(config, charter, critics) if critics else None

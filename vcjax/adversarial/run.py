@@ -1,6 +1,6 @@
 """One synthesis run: check everything, then open the workdir, run, and write what it leaves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from vcjax.adversarial.calls import (
     ATTACKER,
     CRITIC,
     TARGET,
+    Call,
     CallBuilder,
     Caller,
     charge_recorded_calls,
@@ -34,6 +35,7 @@ from vcjax.core.run import SUMMARY, Run
 from vcjax.core.stores import on_disk
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
+from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.references import models_of, open_roles, without_options
 from vcjax.roles.role import Role
 from vcjax.weights.workdir import write_sources
@@ -48,6 +50,7 @@ def synthesize(
     *,
     shares: Mapping[Cell, int] | None = None,
     excluded: Sequence[str] = (),
+    on_ask: Callable[[Call], None] = lambda call: None,
 ) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
@@ -57,6 +60,7 @@ def synthesize(
     Args:
       shares: attempts of each cell, where they aren't to be spread evenly.
       excluded: texts that no query may repeat, beside the benchmark's.
+      on_ask: called with each call before it is made.
 
     Raises:
       UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
@@ -88,7 +92,7 @@ def synthesize(
         ) as ledger:
             charge_recorded_calls(roles.values(), ledger)
             inputs = replace(inputs, excluded=(*inputs.excluded, *excluded))
-            summary = _run(config, inputs, roles, ledger, folder, shares=shares)
+            summary = _run(config, inputs, roles, ledger, folder, shares=shares, on_ask=on_ask)
         summary["parents"] = [
             {"role": each.role, "reference": each.reference, "hash": each.hash} for each in parents
         ]
@@ -106,6 +110,7 @@ def _run(
     folder: Path,
     *,
     shares: Mapping[Cell, int] | None,
+    on_ask: Callable[[Call], None],
 ) -> dict[str, Any]:
     """Makes the attempts that the ledger lacks, writes the records, and returns the summary."""
     suite = inputs.suite
@@ -128,6 +133,7 @@ def _run(
         excluded=inputs.excluded,
         shares=shares,
         topics=topics,
+        on_ask=on_ask,
     ) as pipeline:
         # Before the attempts: a Critic that can't be asked fails here, and not after they are paid
         # for.
@@ -175,7 +181,7 @@ def _run(
         **counts.summary(),
         "records": write_records(folder, pipeline.decided(), export=exported),
         "tokens": ledger.tokens(),
-        "usage": ledger.usage(),
+        "usage": _priced(ledger, roles),
     }
 
 
@@ -193,6 +199,14 @@ def _written_topics(
     topics = write_topics(count, inputs.suite, inputs.cells, calls, caller)
     write_jsonl(folder / "topics.jsonl", topics.records())
     return topics
+
+
+def _priced(ledger: Ledger, roles: Mapping[str, Role]) -> list[dict[str, Any]]:
+    """What was spent, with a cost of null where the price isn't known."""
+    specs = [role.spec for role in roles.values() if isinstance(role, EndpointRole)]
+    priced = {spec.reference for spec in specs if spec.cost(0, 0) is not None}
+    rows = ledger.usage()
+    return [row if row["model"] in priced else row | {"cost": None} for row in rows]
 
 
 def _settings(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:

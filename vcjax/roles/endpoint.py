@@ -257,9 +257,8 @@ class Account:
         self.cost += cost
 
     def cost_of(self, reply: Reply) -> float:
-        """The cost of a reply, by the prices of a million tokens."""
-        prompt, answer = reply.prompt_tokens, reply.tokens
-        return (prompt * self._spec.prompt_price + answer * self._spec.price) / 1e6
+        """The cost of a reply, as far as it is known; see `Reply.cost`."""
+        return self._spec.cost(reply.prompt_tokens, reply.tokens) or 0.0
 
     def record(self, reply: Reply) -> None:
         """Counts a reply's cost, and whether it is one."""

@@ -40,7 +40,7 @@ class EndpointSpec:
       backoff: seconds before the second try, doubled before each later one, where the endpoint
         doesn't ask for another wait.
       in_a_row: the run ends after this number of consecutive asks without any answer.
-      prompt_price, price: cost of a million tokens of prompts and of replies.
+      prompt_price, price: cost of a million tokens of prompts and of replies; None is unknown.
       token_budget, cost_budget: bounds of a run's spending, on tokens of prompts and replies
         together; 0 is no bound. Asks in flight by then are finished.
     """
@@ -54,8 +54,8 @@ class EndpointSpec:
     tries: Count = 5
     backoff: Amount = 1.0
     in_a_row: Count = 20
-    prompt_price: Amount = 0.0
-    price: Amount = 0.0
+    prompt_price: Amount | None = None
+    price: Amount | None = None
     token_budget: Annotated[int, Field(ge=0)] = 0
     cost_budget: Amount = 0.0
 
@@ -63,6 +63,12 @@ class EndpointSpec:
     def reference(self) -> str:
         """The name in records: the URLs and the model, without options."""
         return f"{','.join(self.urls)}#{self.model}"
+
+    def cost(self, prompt_tokens: int, tokens: int) -> float | None:
+        """What prompts and replies cost; None where a price isn't known."""
+        if self.prompt_price is None or self.price is None:
+            return None
+        return (prompt_tokens * self.prompt_price + tokens * self.price) / 1e6
 
     @classmethod
     def parse(cls, text: str) -> "EndpointSpec":
@@ -79,10 +85,13 @@ class EndpointSpec:
             raise UserError(f"{text}: a URL is there twice")
         values: dict[str, Any] = dict(_split_option(text, option) for option in options)
         try:
-            return cls(bases, model, **values)
+            spec = cls(bases, model, **values)
         except ValidationError as failure:
             error = failure.errors()[0]
             raise UserError(f"{text}: {error['loc'][0]}: {describe(error)}") from None
+        if spec.cost_budget and spec.cost(0, 0) is None:
+            raise UserError(f"{text}: cost_budget needs prices: add #prompt_price= and #price=")
+        return spec
 
     def key(self) -> str:
         """The key, or an empty string. Raises: UserError where its variable isn't set."""

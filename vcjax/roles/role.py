@@ -63,7 +63,8 @@ class Reply:
       detail: more about a failure, e.g. the endpoint's error message.
       seconds: of an endpoint, from the first try to the end of the last; of a local model, which
         answers many at once, since the reply before, so that they add up to the time spent.
-      cost: in the currency of the endpoint's prices.
+      cost: in the currency of the endpoint's prices; 0 where those aren't known. Whoever reports
+        costs asks `EndpointSpec.cost`, which doesn't take that for nothing.
       model: the content hash of local weights, or the model that the endpoint reports.
     """
 

@@ -126,7 +126,7 @@ def test_a_chat_model_speaks_as_before(tiny, tmp_path, caplog):
 def test_a_vocabulary_and_back(values):
     original = Tokenizer(build(values))
     size = len(values["tokenizer.ggml.tokens"])
-    written = vocabulary_metadata(original, size, [original.eos_id])
+    written = vocabulary_metadata(original, size, [original.eos_id or 0])
     used = [kind != TokenType.UNUSED for kind in values["tokenizer.ggml.token_type"]]
     tokens = zip(
         values["tokenizer.ggml.tokens"], written["tokenizer.ggml.tokens"], used, strict=True

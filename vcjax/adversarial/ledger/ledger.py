@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vcjax.adversarial.cells import Attempt
-from vcjax.adversarial.ledger.query import attempts, usage
+from vcjax.adversarial.ledger.query import attempts, spending, usage
 from vcjax.adversarial.ledger.schema import (
     ATTEMPT,
     CALL,
@@ -274,6 +274,12 @@ class Ledger:
         """What was spent, by role and model: `role, model, revision, calls, failed, prompt_tokens,
         tokens, seconds, cost`."""
         return usage(self._connection)
+
+    def spending(self) -> list[dict[str, Any]]:
+        """What was spent, by role, model and whether for an attempt: `role, model, of_attempt,
+        calls, prompt_tokens, tokens, cost`, and the tokens of calls that have no cost,
+        `unpriced_prompt_tokens` and `unpriced_tokens`."""
+        return spending(self._connection)
 
     def tokens(self) -> dict[str, int]:
         """Generated tokens by role."""

@@ -154,6 +154,21 @@ def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
+def spending(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Calls and tokens by role and model, of attempts and of what a run asks beside them; see
+    `Ledger.spending`."""
+    rows = connection.execute(
+        "SELECT substr(stage, 1, instr(stage || '/', '/') - 1) AS role, model, "
+        "attempt IN (SELECT id FROM attempts) AS of_attempt, count(*) AS calls, "
+        "sum(prompt_tokens) AS prompt_tokens, sum(tokens) AS tokens, total(cost) AS cost, "
+        "sum(prompt_tokens * (cost = 0)) AS unpriced_prompt_tokens, "
+        "sum(tokens * (cost = 0)) AS unpriced_tokens "
+        "FROM calls JOIN setups ON setups.key = setup GROUP BY role, model, of_attempt "
+        "ORDER BY role, model, of_attempt"
+    )
+    return [dict(row) for row in rows]
+
+
 def attempt_with_calls(connection: sqlite3.Connection, id: str) -> dict[str, Any] | None:
     """An attempt with all its fields, and its `calls` in the order in which they were made.
 
