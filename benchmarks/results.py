@@ -140,6 +140,35 @@ def figures_table(section: Mapping[str, Any]) -> str:
     return "\n".join([*aligned(rows), *_bounds(section["bounds"])])
 
 
+def prepare_table(section: Mapping[str, Any]) -> str:
+    """Steps, whole runs, what 33.7 GB would take, and the bounds."""
+    steps = [("one process", "MB/s", "GiB", "documents", "removed")]
+    for name, one in section["steps"].items():
+        removed = sum(one["removed"].values())
+        rate, peak = f"{one['mb_per_second']:.3g}", f"{one['peak_bytes'] / GiB:.2f}"
+        steps.append((name, rate, peak, f"{one['documents']:,}", f"{removed:,}"))
+    runs = [(f"{section['processes']} processes", "s", "MB/s", "GiB", "by one process, s")]
+    for run in section["runs"]:
+        runs.append(
+            (
+                f"{run['megabytes']:,.0f} MB",
+                f"{run['seconds']:.1f}",
+                f"{run['megabytes'] / run['seconds']:.2f}",
+                f"{run['peak_bytes'] / GiB:.2f}",
+                f"{run['alone_seconds']:.1f}",
+            )
+        )
+    planted = section["planted"]
+    lines = [
+        *aligned(steps),
+        f"near-duplicates of similarity {planted['similarity']} or more that were found: "
+        f"{planted['found']} of {planted['documents']} planted",
+        *aligned(runs),
+        *(f"{name}: {value:,.2f}" for name, value in section["estimates"].items()),
+    ]
+    return "\n".join([*lines, *_bounds(section["bounds"])])
+
+
 def _generate_cases(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for case in cases:
         rows: list[tuple[str, ...]] = [GENERATE_HEAD]

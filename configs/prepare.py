@@ -13,6 +13,10 @@ same command continues; the dataset is the same, to the byte, with any number of
 Each line of a `.txt` file is a document, and each record of the other forms; quality rules take
 out those that are too short, such as the lines of a text with a paragraph on each.
 
+On a cluster that shares its disks, `--config.executor=slurm --config.slurm.partition=NAME` (with
+`--config.slurm.dry_run=True` the script is only printed) or `--config.executor=ray`. The command
+waits for the tasks; the dataset is the same again.
+
 Variants `conversations` (of the demonstration, until you name yours) and `preferences`.
 
 Steps are done in the order of `steps`; leave out what you don't want. Each has its settings under
@@ -21,11 +25,13 @@ module in `vcjax/data/corpus/`. `simplify`, from traditional to simplified Chine
 `selection` of the charter's domains, with `quotas` after it.
 """
 
+from dataclasses import asdict
+
 from ml_collections import ConfigDict
 
 from vcjax.core.defaults import demo_data
 from vcjax.core.errors import UserError, suggest
-from vcjax.data.corpus.config import KINDS, STEPS, default_settings
+from vcjax.data.corpus.config import KINDS, STEPS, SlurmSettings, default_settings
 
 # Masks come first, so that samples of what is removed have no personal data in them.
 _TEXT = "normalise,personal,language,lines,quality,sensitive,held_out,contamination,duplicates"
@@ -55,4 +61,6 @@ def get_config(kind: str = "documents") -> ConfigDict:
     config.shard_mb = 64
     config.workers = 0
     config.memory_mb = 2000
+    config.executor = "local"
+    config.slurm = ConfigDict(asdict(SlurmSettings()))
     return config

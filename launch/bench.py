@@ -6,6 +6,7 @@ python -m launch.bench data              from records to batches
 python -m launch.bench generate          the engine: decode, prefill, prefixes, long tails, JSON
 python -m launch.bench generate --full   other dtypes too, and more rounds
 python -m launch.bench ledger            a million adversarial attempts: ledger and near-duplicates
+python -m launch.bench prepare           a corpus of 1 GB: each step, whole runs, what 33.7 GB takes
 
 The first took 4 min 57 s with `--rounds=3` on two cores of an AMD EPYC, `generate --full` 22 min
 with `--rounds=2` and `ledger` 5 min 21 s.
@@ -15,6 +16,7 @@ drift, so only the ratios within a run are meaningful, and only on an idle machi
 3 if a bound isn't met.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ FIRST_CASE = "4x512:float32"
 ALL_CASES = "4x512:float32,1x2048:float32,4x512:bfloat16,1x2048:bfloat16"
 
 WHAT = flags.DEFINE_string(
-    "what", None, "train, data, generate or ledger; `--what=` may be omitted."
+    "what", None, "train, data, generate, ledger or prepare; `--what=` may be omitted."
 )
 WORKDIR = flags.DEFINE_string("workdir", "runs/bench", "The folder of bench.json.")
 MODEL = flags.DEFINE_string("model", "smollm2-135m-instruct", "A model reference.")
@@ -52,10 +54,22 @@ PEER_PYTHON = flags.DEFINE_string(
     "peer_python", "", "train, generate: an interpreter with PyTorch and transformers."
 )
 TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
-MEGABYTES = flags.DEFINE_float("megabytes", 20.0, "data: megabytes of text.", lower_bound=0.001)
+MEGABYTES = flags.DEFINE_float(
+    "megabytes",
+    None,
+    "Megabytes of text. data: default 20; prepare: of the largest run, default 1000.",
+    lower_bound=0.001,
+)
+STEP_MEGABYTES = flags.DEFINE_float(
+    "step_megabytes", 20.0, "prepare: those that each step is measured on.", lower_bound=0.001
+)
+SOURCE = flags.DEFINE_string(
+    "source", "", "prepare: a folder of texts; default: `data` in that of VCJAX_TEST_DATA."
+)
 ATTEMPTS = flags.DEFINE_integer("attempts", 10**6, "ledger: number of attempts.", lower_bound=1)
 
-USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3, "ledger": 1}
+USUAL_ROUNDS = {"train": 5, "data": 5, "generate": 3, "ledger": 1, "prepare": 1}
+USUAL_MEGABYTES = {"data": 20.0, "prepare": 1000.0}
 
 
 def main() -> None:
@@ -72,7 +86,13 @@ def main() -> None:
     workdir = on_disk(WORKDIR.value)
     read_record(workdir)  # a file that cannot take the result is found before it is measured
     about = circumstances()
-    measure = {"train": _train, "data": _data, "generate": _generate, "ledger": _ledger}
+    measure = {
+        "train": _train,
+        "data": _data,
+        "generate": _generate,
+        "ledger": _ledger,
+        "prepare": _prepare,
+    }
     section, table = measure[WHAT.value](workdir)
     write_section(workdir, WHAT.value, {**about, **section})
     print(table)
@@ -83,7 +103,7 @@ def _data(workdir: Path) -> tuple[dict[str, Any], str]:
     from benchmarks.data import DataBench, bench_data
     from benchmarks.results import data_table
 
-    bench = DataBench(MODEL.value, MEGABYTES.value, batch=4, length=512, rounds=_rounds())
+    bench = DataBench(MODEL.value, _megabytes(), batch=4, length=512, rounds=_rounds())
     section = bench_data(bench, workdir)
     return section, data_table(section)
 
@@ -104,6 +124,20 @@ def _ledger(workdir: Path) -> tuple[dict[str, Any], str]:
 
     section = bench_ledger(ATTEMPTS.value, workdir)
     return section, figures_table(section)
+
+
+def _prepare(workdir: Path) -> tuple[dict[str, Any], str]:
+    from benchmarks.environment import cores
+    from benchmarks.prepare import PrepareBench, bench_prepare
+    from benchmarks.results import prepare_table
+
+    outside = os.environ.get("VCJAX_TEST_DATA", "")
+    source = Path(SOURCE.value or (Path(outside) / "data" if outside else ""))
+    if not (SOURCE.value or outside) or not source.is_dir():
+        raise UserError("name a folder of texts with --source")
+    bench = PrepareBench(MODEL.value, source, _megabytes(), STEP_MEGABYTES.value, cores())
+    section = bench_prepare(bench, workdir)
+    return section, prepare_table(section)
 
 
 def _train(workdir: Path) -> tuple[dict[str, Any], str]:
@@ -132,6 +166,10 @@ def _measured_training(workdir: Path) -> dict[str, Any]:
 
 def _rounds() -> int:
     return ROUNDS.value or USUAL_ROUNDS[str(WHAT.value)]
+
+
+def _megabytes() -> float:
+    return MEGABYTES.value or USUAL_MEGABYTES[str(WHAT.value)]
 
 
 def _settings() -> dict[str, Any]:

@@ -15,6 +15,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Where the dataset is made.", req
 
 def main() -> None:
     from vcjax.data.corpus.config import PrepareConfig
+    from vcjax.data.corpus.executors import executor_for, first_script
     from vcjax.data.corpus.funnel import step_table
     from vcjax.data.corpus.run import prepare_corpus
     from vcjax.data.preparation import omissions
@@ -22,8 +23,13 @@ def main() -> None:
     from vcjax.weights.load import open_model
 
     config = PrepareConfig.from_dict(CONFIG.value)
+    if config.executor == "slurm" and config.slurm.dry_run:
+        print(first_script(config, WORKDIR.value))
+        return
     model = open_model(config.model)
-    summary = prepare_corpus(config, WORKDIR.value, model.require_tokenizer(), model.origin)
+    summary = prepare_corpus(
+        config, WORKDIR.value, model.require_tokenizer(), model.origin, executor_for(config)
+    )
     for line in [*step_table(summary), *omissions(summary)]:
         print(f"  {line}", file=sys.stderr)
     for split in (TRAIN, VALIDATION):

@@ -2,7 +2,7 @@ import pytest
 
 from tests.scripts import ran
 
-KNOWN = "train, data, generate, ledger"
+KNOWN = "train, data, generate, ledger, prepare"
 
 
 @pytest.mark.parametrize(

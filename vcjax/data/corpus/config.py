@@ -47,8 +47,39 @@ STEPS: dict[str, Any] = {
 }
 """The steps that a config may name, by name."""
 
-_OUTSIDE = ("workers", "memory_mb")
+EXECUTORS = ("local", "slurm", "ray")
+_OUTSIDE = ("workers", "memory_mb", "executor", "slurm")
 """Fields that change how long a run takes, and not what it writes."""
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """How tasks are submitted to Slurm.
+
+    Attributes:
+      partition: of the cluster.
+      time: most time of a task, which is one shard in one round.
+      memory_gb: of a task.
+      environment: a shell command that makes `python -m launch.prepare` work there; by default
+        the folder of this Python comes first in PATH.
+      options: further ones of `sbatch`, as in `account=lab,qos=low`.
+      dry_run: prints what would be submitted first, and ends.
+    """
+
+    partition: str = ""
+    time: str = "04:00:00"
+    memory_gb: int = 1
+    environment: str = ""
+    options: str = ""
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least(self, {"memory_gb": 1})
+
+    def more(self) -> dict[str, str]:
+        """The further options by name; one without a value has an empty one."""
+        pairs = (each.strip().partition("=") for each in self.options.split(",") if each.strip())
+        return {name: value for name, _, value in pairs}
 
 
 @dataclass(frozen=True)
@@ -70,9 +101,13 @@ class PrepareConfig:
       columns, tool_turns, require_domain: see `vcjax.data.importers.Records`.
       shard_mb: millions of bytes that are read into a shard, which is also what a killed run does
         anew.
-      workers: processes on this machine; 0 is one for each core.
-      memory_mb: millions of bytes that all processes together should stay below; there are fewer
-        workers where they wouldn't.
+      workers: processes on this machine; 0 is one for each core. On a cluster: tasks at the same
+        time; 0 sets no limit.
+      memory_mb: millions of bytes that all processes on this machine together should stay below;
+        there are fewer workers where they wouldn't.
+      executor: who works on shards: `local` processes, or the tasks of a `slurm` or `ray` cluster,
+        whose machines have the workdir and the inputs under the same paths.
+      slurm: how tasks are submitted.
     """
 
     model: str
@@ -93,6 +128,8 @@ class PrepareConfig:
     shard_mb: int = 64
     workers: int = 0
     memory_mb: int = 2000
+    executor: str = "local"
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | ConfigDict) -> "PrepareConfig":
@@ -152,6 +189,7 @@ class PrepareConfig:
             raise UserError(f"config.{', '.join(KINDS)}: {what} files; name those of one")
         check_choice("config.on_bad_record", self.on_bad_record, ON_BAD_RECORD)
         check_choice("config.tool_turns", self.tool_turns, TOOL_TURNS)
+        check_choice("config.executor", self.executor, EXECUTORS)
         check_columns(self.columns)
         check_length(self.length)
         least = {"samples": 0, "longest": 1, "shard_mb": 1, "workers": 0, "memory_mb": 1}

@@ -11,16 +11,11 @@ shards that aren't finished.
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import sqlite3
-import sys
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +32,7 @@ from vcjax.core.stores import is_remote
 from vcjax.data.corpus.card import corpus_card
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.funnel import write_funnel
+from vcjax.data.corpus.processes import Executor, LocalProcesses
 from vcjax.data.corpus.rows import ENCODE, ROWS
 from vcjax.data.corpus.shards import ShardPath, Stored, concatenate, plan_units
 from vcjax.data.corpus.step import Observed, Pass
@@ -48,7 +44,6 @@ from vcjax.data.corpus.worker import (
     READ,
     TOKENIZER,
     Round,
-    Worker,
     rounds_of,
 )
 from vcjax.data.files import data_parents, find_files
@@ -65,17 +60,20 @@ from vcjax.text.tokenizer import Tokenizer
 WORK = ".work"
 """The folder between the rounds; it is removed at the end."""
 QUARANTINED = "quarantined.jsonl"
-_MB_PER_WORKER = 500
-"""Of memory: `tests/slow/test_corpus_memory.py` measures it."""
 
 
 def prepare_corpus(
-    config: PrepareConfig, workdir: str | os.PathLike, tokenizer: Tokenizer, model: Parent
+    config: PrepareConfig,
+    workdir: str | os.PathLike,
+    tokenizer: Tokenizer,
+    model: Parent,
+    executor: Callable[[PrepareConfig, Path], Executor] = LocalProcesses,
 ) -> dict[str, Any]:
     """Makes a prepared dataset in `workdir`; the same call continues a killed one.
 
     Args:
       tokenizer, model: of `config.model`; the latter for the lineage.
+      executor: makes what does the work on shards, of the config and the folder between rounds.
 
     Returns:
       What is in `summary.json`.
@@ -99,7 +97,7 @@ def prepare_corpus(
             with replaced_folder(work / TOKENIZER) as temporary:
                 tokenizer.save(temporary)
         _plan(work, config, files, parents)
-        summary = _Corpus(config, work, folder).make(tokenizer)
+        summary = _Corpus(config, work, folder, executor(config, work)).make(tokenizer)
         run.finish([*parents, model])
         shutil.rmtree(work)
     return summary
@@ -123,12 +121,11 @@ def _plan(work: Path, config: PrepareConfig, files: Sequence[Any], parents: list
 class _Corpus:
     """One run in its folders."""
 
-    def __init__(self, config: PrepareConfig, work: Path, folder: Path) -> None:
+    def __init__(self, config: PrepareConfig, work: Path, folder: Path, executor: Executor) -> None:
         self._config, self._work, self._folder = config, work, folder
+        self._executor = executor
         self._steps = {step.name: step for step in config.make_steps()}
         self._rounds = rounds_of(self._steps.values())
-        wanted = config.workers or os.cpu_count() or 1
-        self._workers = max(1, min(wanted, config.memory_mb // _MB_PER_WORKER))
 
     def make(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """Does the rounds that aren't done and writes the dataset; returns its summary."""
@@ -209,31 +206,11 @@ class _Corpus:
                 database.execute("INSERT INTO done VALUES (?, ?)", (name, json.dumps(did)))
                 database.execute("COMMIT")
 
-    # --- processes -------------------------------------------------------------------------------
-
     def _run(self, method: str, todo: Sequence[tuple], count: int, title: str) -> None:
-        """Calls a method of a Worker for each of `todo`, in as many processes as asked for."""
+        """Has the executor call a method of a Worker for each of `todo`, of `count` in all."""
         with tqdm(total=count, initial=count - len(todo), desc=title, unit="shard") as progress:
-            if self._workers == 1 or len(todo) <= 1:
-                worker = Worker(self._config, self._work) if todo else None
-                for each in todo:
-                    getattr(worker, method)(*each)
-                    progress.update()
-                return
-            with ProcessPoolExecutor(
-                self._workers,
-                multiprocessing.get_context("spawn"),
-                _start,
-                (self._config, self._work),
-            ) as pool:
-                futures = [pool.submit(_call, method, each) for each in todo]
-                try:
-                    for future in as_completed(futures):
-                        future.result()
-                        progress.update()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+            if todo:
+                self._executor.run(method, todo, progress.update)
 
     # --- the dataset -----------------------------------------------------------------------------
 
@@ -366,29 +343,3 @@ def _sums(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _title(number: int, round: Round, *, reads: bool = False, writes: bool = False) -> str:
     names = ["read"] * reads + list(round.steps) + ["write"] * writes
     return f"{number + 1}. {', '.join(names)}"
-
-
-# --- in a process of its own ---------------------------------------------------------------------
-
-_worker: Worker | None = None
-
-
-def _start(config: PrepareConfig, work: Path) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends, and with it this process
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = Worker(config, work)
-
-
-def _end_with_parent() -> None:
-    """A pool's processes wait for work for ever where their parent was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _call(method: str, arguments: tuple) -> None:
-    getattr(_worker, method)(*arguments)
-    sys.stdout.flush()

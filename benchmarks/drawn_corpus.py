@@ -1,0 +1,179 @@
+"""A corpus of any size that reads like its sources: sentences of a folder of texts, drawn anew."""
+
+import csv
+import json
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vcjax.charter.load import load_charter
+from vcjax.charter.topics import HeldOutTopics
+from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, replaced, write_json
+from vcjax.core.seeds import derive_seed
+from vcjax.data.corpus.language import language_of
+from vcjax.text.grams import jaccard_of_grams, text_grams
+from vcjax.text.language import Language
+from vcjax.text.units import sentences
+
+FILES = 8
+"""Of a corpus; the first 1, 2 and 4 of them are smaller corpora."""
+MADE, PLANTED = "made.json", "planted.jsonl"
+NEAR_SHARE = 0.08
+"""Of the documents, which are near-duplicates."""
+_LANGUAGES: tuple[Language, ...] = ("en", "zh")
+_LENGTHS = {"en": (30, 400), "zh": (10, 200)}
+"""Characters of a sentence that is drawn."""
+_SENTENCES = 8, 60
+"""Of a document, least and most; a paragraph has up to `_PARAGRAPH`."""
+_PARAGRAPH = 6
+_LEAST_POOL = 200
+_N = 5
+"""Words or characters of an n-gram."""
+
+
+@dataclass(frozen=True)
+class DrawnCorpus:
+    """Where a corpus is.
+
+    Attributes:
+      files: JSONL, of about the same size.
+      planted: by id, the documents that nearly duplicate one before them in their file, and the
+        Jaccard similarity of their n-grams.
+    """
+
+    files: list[Path]
+    planted: dict[str, float]
+
+
+def drawn_corpus(source: Path, folder: Path, megabytes: float, seed: int = 0) -> DrawnCorpus:
+    """Makes a corpus of `megabytes` (10^6 bytes each) of text, or finds the one made before.
+
+    Half of its documents are English and half Chinese. Sentences that the charter holds out aren't
+    drawn: their documents wouldn't reach the later steps.
+
+    Args:
+      source: a folder whose texts, and those in its JSON(L) and CSV, have the sentences.
+
+    Raises:
+      UserError: a folder with too few sentences.
+    """
+    made = {"source": str(source), "megabytes": megabytes, "seed": seed}
+    files = [folder / f"{number}.jsonl" for number in range(FILES)]
+    if not (folder / MADE).is_file() or read_json(folder / MADE) != made:
+        pools = _pools(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MADE).unlink(missing_ok=True)
+        with replaced(folder / PLANTED) as temporary, temporary.open("w") as planted:
+            for number, file in enumerate(tqdm(files, "drawing sentences", unit="file")):
+                rng = random.Random(derive_seed(seed, "corpus", number))
+                for line in _write(file, pools, megabytes / FILES * 1e6, f"{number}.", rng):
+                    print(line, file=planted)
+        write_json(folder / MADE, made)
+    lines = (folder / PLANTED).read_text().splitlines()
+    return DrawnCorpus(files, dict(json.loads(line) for line in lines))
+
+
+def _write(
+    file: Path, pools: dict[str, list[str]], size: float, prefix: str, rng: random.Random
+) -> Iterator[str]:
+    """Writes a file of documents; yields the lines of `planted` that are its."""
+    latest = ""
+    with replaced(file) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        written = number = 0
+        while written < size:
+            id = f"{prefix}{number}"
+            if latest and rng.random() < NEAR_SHARE:
+                text = _changed(latest, rng)
+                yield json.dumps([id, _similarity(latest, text)])
+            else:
+                text = latest = _drawn(pools[_LANGUAGES[number % 2]], rng)
+            print(json.dumps({"id": id, "text": text}, ensure_ascii=False), file=stream)
+            written, number = written + len(text.encode()), number + 1
+
+
+def _drawn(pool: list[str], rng: random.Random) -> str:
+    found = rng.choices(pool, k=rng.randint(*_SENTENCES))
+    space = " " if found[0].isascii() else ""
+    paragraphs = []
+    while found:
+        count = rng.randint(1, _PARAGRAPH)
+        paragraphs.append(space.join(found[:count]))
+        del found[:count]
+    return "\n".join(paragraphs)
+
+
+def _changed(text: str, rng: random.Random) -> str:
+    """The text without one word, or a few characters, in a hundred."""
+    space = " " if " " in text else ""
+    parts = text.split(" ") if space else list(text)
+    count = max(1, len(parts) // 100)
+    start = rng.randrange(len(parts) - count)
+    return space.join(parts[:start] + parts[start + count :])
+
+
+def _similarity(a: str, b: str) -> float:
+    return round(jaccard_of_grams(text_grams(a, _N), text_grams(b, _N)), 4)
+
+
+# --- sentences -----------------------------------------------------------------------------------
+
+
+def _pools(source: Path) -> dict[str, list[str]]:
+    """The different sentences of each language below a folder, sorted."""
+    topics = HeldOutTopics(load_charter("universal"))
+    pools: dict[str, set[str]] = {lang: set() for lang in _LANGUAGES}
+    files = [path for path in sorted(source.rglob("*")) if path.suffix in _READERS]
+    for path in tqdm(files, "reading sentences", unit="file"):
+        for text in _READERS[path.suffix](path):
+            lang, _ = language_of(text)
+            if lang not in pools:
+                continue
+            least, most = _LENGTHS[lang]
+            pools[lang] |= {
+                sentence
+                for sentence in sentences(text, "zh" if lang == "zh" else "en")
+                if least <= len(sentence) <= most and topics.subdomain_of(sentence) is None
+            }
+    for lang, pool in pools.items():
+        if len(pool) < _LEAST_POOL:
+            raise UserError(
+                f"{source}: has {len(pool)} different sentences in {lang}, which are too few"
+            )
+        print(f"{len(pool):,} sentences in {lang}", file=sys.stderr, flush=True)
+    return {lang: sorted(pool) for lang, pool in pools.items()}
+
+
+def _text(path: Path) -> Iterator[str]:
+    yield from path.read_text(errors="ignore").splitlines()
+
+
+def _json(path: Path) -> Iterator[str]:
+    yield from _strings(json.loads(path.read_text()))
+
+
+def _jsonl(path: Path) -> Iterator[str]:
+    for line in path.read_text().splitlines():
+        yield from _strings(json.loads(line))
+
+
+def _csv(path: Path) -> Iterator[str]:
+    with path.open(newline="", errors="ignore") as stream:
+        for row in csv.reader(stream):
+            yield from row
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)
+
+
+_READERS = {".txt": _text, ".json": _json, ".jsonl": _jsonl, ".csv": _csv}

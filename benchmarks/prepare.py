@@ -1,0 +1,256 @@
+"""How fast a corpus is prepared: whole runs of several sizes, and each step by itself.
+
+From the runs' figures follows what the paper's corpus of 33.7 GB takes, here and elsewhere.
+"""
+
+import math
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from benchmarks.corpus_steps import measure_steps
+from benchmarks.drawn_corpus import FILES, drawn_corpus
+from benchmarks.environment import in_subprocess
+from benchmarks.results import Bound, check_bounds
+from configs.prepare import get_config
+from vcjax.data.corpus.config import PrepareConfig
+from vcjax.data.corpus.processes import MB_PER_WORKER, LocalProcesses
+from vcjax.data.corpus.run import prepare_corpus
+from vcjax.weights.load import open_model
+
+PAPER_MEGABYTES = 33_700
+CORES = 64
+GiB = 2**30
+ALL, TEXT, PEAK, EXPONENT = (
+    "all steps, MB/s",
+    "without tokenising, MB/s",
+    "all processes, GiB",
+    "exponent of cost",
+)
+BOUNDS = (
+    Bound(ALL, least=1.0),
+    Bound(TEXT, least=2.0),
+    Bound(PEAK, most=2.0),
+    Bound(EXPONENT, most=1.1),
+)
+_SHARD_MB = 64  # the default of a corpus that isn't small
+_SECONDS_BETWEEN = 0.25
+
+
+@dataclass(frozen=True)
+class PrepareBench:
+    """What to measure.
+
+    Attributes:
+      model: a model reference, for its tokenizer.
+      source: a folder of texts, whose sentences are drawn.
+      megabytes: of the largest corpus, in 10^6 bytes.
+      step_megabytes: of the corpus that each step is measured on.
+      processes: of a whole run.
+    """
+
+    model: str
+    source: Path
+    megabytes: float
+    step_megabytes: float
+    processes: int
+
+
+def bench_prepare(bench: PrepareBench, workdir: Path) -> dict[str, Any]:
+    """Measures steps and runs; the corpora stay in the workdir, for the next time.
+
+    Returns:
+      `runs` by size, `steps`, `planted`, `estimates`, `figures` and `bounds`.
+    """
+    scratch = workdir / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    corpora = workdir / "corpora"
+    small = drawn_corpus(bench.source, corpora / "steps", bench.step_megabytes, seed=1)
+    config = _config(bench, [str(file) for file in small.files])
+    _say(f"each step, on {bench.step_megabytes:g} MB")
+    steps = measure_steps(small, config, scratch / "steps")
+    corpus = drawn_corpus(bench.source, corpora / "runs", bench.megabytes)
+    runs = []
+    for count in (1, 2, 4, FILES):
+        part = corpus.files[:count]
+        config = _config(bench, [str(file) for file in part])
+        megabytes = sum(file.stat().st_size for file in part) / 1e6
+        _say(f"a whole run, of {megabytes:,.0f} MB")
+        run = in_subprocess(_measure_run, config, scratch / f"run {count}")
+        runs.append({"megabytes": megabytes, **run})
+        shutil.rmtree(scratch / f"run {count}")
+    shutil.rmtree(scratch)
+    figures = _figures(runs)
+    return {
+        "source": str(bench.source),
+        "megabytes": bench.megabytes,
+        "step_megabytes": bench.step_megabytes,
+        "processes": bench.processes,
+        **steps,
+        "runs": runs,
+        "estimates": estimates(runs[-1], figures[EXPONENT], bench.processes),
+        "figures": figures,
+        "bounds": check_bounds(BOUNDS, figures),
+    }
+
+
+def _config(bench: PrepareBench, names: Sequence[str]) -> PrepareConfig:
+    config = get_config()
+    config.documents, config.model = ",".join(names), bench.model
+    config.workers = bench.processes
+    config.memory_mb = bench.processes * MB_PER_WORKER
+    # So that there is work for each process in the smallest run too.
+    config.shard_mb = min(_SHARD_MB, max(1, int(bench.megabytes / FILES / bench.processes)))
+    return PrepareConfig.from_dict(config)
+
+
+def _figures(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    whole = runs[-1]
+    without = whole["seconds"] - whole["rounds"]["write"]
+    sizes, seconds = (np.log([run[name] for run in runs]) for name in ("megabytes", "seconds"))
+    return {
+        ALL: whole["megabytes"] / whole["seconds"],
+        TEXT: whole["megabytes"] / without,
+        PEAK: whole["peak_bytes"] / GiB,
+        EXPONENT: float(np.polyfit(sizes, seconds, 1)[0]),
+    }
+
+
+def estimates(
+    run: dict[str, Any],
+    exponent: float,
+    processes: int,
+    megabytes: float = PAPER_MEGABYTES,
+    cores: int = CORES,
+) -> dict[str, Any]:
+    """Hours for a larger corpus, by one run's figures.
+
+    What shards take grows with the size and is divided among cores; what one process does alone
+    (planning, decisions about duplicates, the end) grows with the size to the power of `exponent`,
+    where that is above 1, and isn't divided. An array has a task of one core for each shard, all at
+    the same time; each needs `start_seconds` to begin, in each of the rounds.
+
+    Args:
+      run: an element of `runs`.
+    """
+    ratio = megabytes / run["megabytes"]
+    shards = sum(run["rounds"].values()) * processes * ratio
+    alone = run["alone_seconds"] * ratio ** max(1.0, exponent)
+    tasks = math.ceil(megabytes / _SHARD_MB)
+    array = shards / tasks + len(run["rounds"]) * run["start_seconds"] + alone
+    return {
+        "megabytes": megabytes,
+        f"hours on {processes} cores": (shards / processes + alone) / 3600,
+        f"hours on {cores} cores": (shards / cores + alone) / 3600,
+        f"hours on an array of {tasks} tasks": array / 3600,
+        "of which by one process": alone / 3600,
+    }
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+# --- one run, in a process of its own ------------------------------------------------------------
+
+
+def _measure_run(config: PrepareConfig, folder: Path) -> dict[str, Any]:
+    """Seconds, those of each round's shards, those of one process alone, and the peak memory."""
+    model = open_model(config.model)
+    tokenizer = model.require_tokenizer()
+    rounds: dict[str, float] = {}
+    with _Memory() as memory:
+        begun = time.perf_counter()
+        summary = prepare_corpus(
+            config, folder, tokenizer, model.origin, lambda *args: _Timed(rounds, *args)
+        )
+        seconds = time.perf_counter() - begun
+    removed = {name: sum(step["removed"].values()) for name, step in summary["steps"].items()}
+    return {
+        "seconds": seconds,
+        "rounds": rounds,
+        "alone_seconds": seconds - sum(rounds.values()),
+        "start_seconds": in_subprocess(_start_seconds, config, time.time()),
+        "peak_bytes": memory.peak,
+        "documents": summary["steps"]["read"]["documents"],
+        "removed": {name: count for name, count in removed.items() if count},
+        "tokens": summary["tokens"],
+    }
+
+
+def _start_seconds(config: PrepareConfig, begun: float) -> float:
+    """Until a process that began at `begun` (seconds of `time.time`) can work on a shard."""
+    config.make_steps()
+    return time.time() - begun
+
+
+class _Timed(LocalProcesses):
+    """Notes the seconds of each method's shards."""
+
+    def __init__(self, rounds: dict[str, float], config: PrepareConfig, work: Path) -> None:
+        super().__init__(config, work)
+        self._rounds = rounds
+
+    def run(self, method: str, todo: Sequence[tuple], done: Callable[[], object]) -> None:
+        begun = time.perf_counter()
+        super().run(method, todo, done)
+        seconds = time.perf_counter() - begun
+        self._rounds[method] = self._rounds.get(method, 0.0) + seconds
+
+
+class _Memory:
+    """The most memory that this process and those below it had at the same time; looks often.
+
+    A page that several of them share counts once.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.peak = max(self.peak, sum(map(_proportional, _with_children(os.getpid()))))
+            if self._over.wait(_SECONDS_BETWEEN):
+                return
+
+
+def _proportional(process: int) -> int:
+    """Bytes of a process, and its share of what it shares; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _with_children(process: int) -> list[int]:
+    """A process, and those that it or one of them started."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+    found = [process]
+    for each in found:  # which grows
+        found += [child for child, parent in parents.items() if parent == each]
+    return found
