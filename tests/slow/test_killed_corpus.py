@@ -20,18 +20,19 @@ MEGABYTES = 4
 LONG = 100  # millions of characters of one line
 
 
-def write_inputs(folder: Path) -> str:
+def write_inputs(folder: Path, megabytes: int = MEGABYTES, long: int = LONG) -> str:
+    """Writes about so many megabytes of documents, and a line of `long` million characters."""
     draw = np.random.default_rng(0)
     lines = [
         json.dumps({"text": " ".join(draw.choice(WORDS, 200)) + f". The end {n}. And so.", "n": n})
-        for n in range(MEGABYTES * 400)
+        for n in range(megabytes * 400)
     ]
     half = len(lines) // 2
     (folder / "a.jsonl").write_text("\n".join([*lines[:half], "{oops"]))
     (folder / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(lines[half:]).encode()))
     with (folder / "c.txt").open("w") as stream:
         stream.write("short\n")
-        for _ in range(LONG):
+        for _ in range(long):
             stream.write("x" * 10**6)
         stream.write("\nshort too\n")
     return ",".join(str(folder / name) for name in ("a.jsonl", "b.jsonl.gz", "c.txt"))
