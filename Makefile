@@ -6,6 +6,7 @@ PARITY := .venv-parity
 TPU := .venv-tpu
 DOCS := .venv-docs
 TUNIX := .venv-tunix
+DATATROVE := .venv-datatrove
 BIN := $(VENV)/bin
 WORKERS ?= 2
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -100,5 +101,12 @@ $(TUNIX)/ready:
 	$(TUNIX)/bin/python $(INSTALL) google-tunix==0.1.7
 	touch $@
 
+# What `launch.bench prepare` compares its steps with.
+$(DATATROVE)/ready:
+	$(PYTHON) -m venv $(DATATROVE)
+	$(DATATROVE)/bin/python $(INSTALL) datatrove==0.10.1 spacy==3.8.18 jieba==0.42.1 \
+		ftfy==6.3.1 nltk==3.10.4 tokenizers==0.23.3 orjson==3.13.0 'xxhash<4'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) $(DATATROVE) .pytest_cache .ruff_cache build dist *.egg-info

@@ -154,12 +154,13 @@ def _text(path: Path) -> Iterator[str]:
 
 
 def _json(path: Path) -> Iterator[str]:
-    yield from _strings(json.loads(path.read_text()))
-
-
-def _jsonl(path: Path) -> Iterator[str]:
-    for line in path.read_text().splitlines():
-        yield from _strings(json.loads(line))
+    text = path.read_text()
+    try:
+        yield from _strings(json.loads(text))
+    except json.JSONDecodeError:  # lines under another name
+        for line in text.split("\n"):
+            if line.strip():
+                yield from _strings(json.loads(line))
 
 
 def _csv(path: Path) -> Iterator[str]:
@@ -176,4 +177,4 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(part)
 
 
-_READERS = {".txt": _text, ".json": _json, ".jsonl": _jsonl, ".csv": _csv}
+_READERS = {".txt": _text, ".json": _json, ".jsonl": _json, ".csv": _csv}

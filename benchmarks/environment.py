@@ -104,7 +104,11 @@ PEERS = (
     Peer("tunix", "tunix", "tunix", {}),
 )
 
-HOMES = {"torch": Path(".venv-parity"), "tunix": Path(".venv-tunix")}
+HOMES = {
+    "torch": Path(".venv-parity"),
+    "tunix": Path(".venv-tunix"),
+    "spacy": Path(".venv-datatrove"),
+}
 """Environments that `make` sets up beside ours."""
 
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from benchmarks.corpus_steps import measure_steps
+from benchmarks.datatrove import STEPS, measure_datatrove
 from benchmarks.drawn_corpus import FILES, drawn_corpus
 from benchmarks.environment import in_subprocess
 from benchmarks.results import Bound, check_bounds
@@ -24,6 +25,8 @@ from configs.prepare import get_config
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.processes import MB_PER_WORKER, LocalProcesses
 from vcjax.data.corpus.run import prepare_corpus
+from vcjax.data.corpus.shards import ShardPath
+from vcjax.data.corpus.worker import TOKENIZER
 from vcjax.weights.load import open_model
 
 PAPER_MEGABYTES = 33_700
@@ -35,11 +38,13 @@ ALL, TEXT, PEAK, EXPONENT = (
     "all processes, GiB",
     "exponent of cost",
 )
+BESIDE = "{} beside datatrove, times as fast"
 BOUNDS = (
     Bound(ALL, least=1.0),
     Bound(TEXT, least=2.0),
     Bound(PEAK, most=2.0),
     Bound(EXPONENT, most=1.1),
+    *(Bound(BESIDE.format(name), least=1.0) for name in STEPS),
 )
 _SHARD_MB = 64  # the default of a corpus that isn't small
 _SECONDS_BETWEEN = 0.25
@@ -55,6 +60,7 @@ class PrepareBench:
       megabytes: of the largest corpus, in 10^6 bytes.
       step_megabytes: of the corpus that each step is measured on.
       processes: of a whole run.
+      datatrove_python: see `measure_datatrove`.
     """
 
     model: str
@@ -62,13 +68,14 @@ class PrepareBench:
     megabytes: float
     step_megabytes: float
     processes: int
+    datatrove_python: str
 
 
 def bench_prepare(bench: PrepareBench, workdir: Path) -> dict[str, Any]:
     """Measures steps and runs; the corpora stay in the workdir, for the next time.
 
     Returns:
-      `runs` by size, `steps`, `planted`, `estimates`, `figures` and `bounds`.
+      `runs` by size, `steps`, `datatrove`, `planted`, `estimates`, `figures` and `bounds`.
     """
     scratch = workdir / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -77,6 +84,12 @@ def bench_prepare(bench: PrepareBench, workdir: Path) -> dict[str, Any]:
     config = _config(bench, [str(file) for file in small.files])
     _say(f"each step, on {bench.step_megabytes:g} MB")
     steps = measure_steps(small, config, scratch / "steps")
+    peers = measure_datatrove(
+        ShardPath(scratch / "steps", "language"),
+        scratch,
+        scratch / "steps" / TOKENIZER / "tokenizer.json",
+        bench.datatrove_python,
+    )
     corpus = drawn_corpus(bench.source, corpora / "runs", bench.megabytes)
     runs = []
     for count in (1, 2, 4, FILES):
@@ -88,13 +101,14 @@ def bench_prepare(bench: PrepareBench, workdir: Path) -> dict[str, Any]:
         runs.append({"megabytes": megabytes, **run})
         shutil.rmtree(scratch / f"run {count}")
     shutil.rmtree(scratch)
-    figures = _figures(runs)
+    figures = _figures(runs) | _ratios(steps["steps"], peers)
     return {
         "source": str(bench.source),
         "megabytes": bench.megabytes,
         "step_megabytes": bench.step_megabytes,
         "processes": bench.processes,
         **steps,
+        "datatrove": peers,
         "runs": runs,
         "estimates": estimates(runs[-1], figures[EXPONENT], bench.processes),
         "figures": figures,
@@ -121,6 +135,15 @@ def _figures(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
         TEXT: whole["megabytes"] / without,
         PEAK: whole["peak_bytes"] / GiB,
         EXPONENT: float(np.polyfit(sizes, seconds, 1)[0]),
+    }
+
+
+def _ratios(steps: dict[str, Any], peers: dict[str, Any]) -> dict[str, float]:
+    """How many times as fast as datatrove's block each step is, where both were measured."""
+    return {
+        BESIDE.format(name): steps[name]["mb_per_second"] / peer["mb_per_second"]
+        for name, peer in peers.items()
+        if name in steps and "mb_per_second" in peer
     }
 
 

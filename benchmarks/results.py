@@ -142,11 +142,17 @@ def figures_table(section: Mapping[str, Any]) -> str:
 
 def prepare_table(section: Mapping[str, Any]) -> str:
     """Steps, whole runs, what 33.7 GB would take, and the bounds."""
-    steps = [("one process", "MB/s", "GiB", "documents", "removed")]
+    steps = [("one process", "MB/s", "GiB", "documents", "removed", "datatrove, MB/s", "GiB")]
     for name, one in section["steps"].items():
         removed = sum(one["removed"].values())
-        rate, peak = f"{one['mb_per_second']:.3g}", f"{one['peak_bytes'] / GiB:.2f}"
-        steps.append((name, rate, peak, f"{one['documents']:,}", f"{removed:,}"))
+        peer = section["datatrove"].get(name, {})
+        pairs = [
+            (f"{each['mb_per_second']:.3g}", f"{each['peak_bytes'] / GiB:.2f}")
+            if "mb_per_second" in each
+            else ("", "")
+            for each in (one, peer)
+        ]
+        steps.append((name, *pairs[0], f"{one['documents']:,}", f"{removed:,}", *pairs[1]))
     runs = [(f"{section['processes']} processes", "s", "MB/s", "GiB", "by one process, s")]
     for run in section["runs"]:
         runs.append(

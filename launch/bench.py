@@ -54,6 +54,9 @@ PEER_PYTHON = flags.DEFINE_string(
     "peer_python", "", "train, generate: an interpreter with PyTorch and transformers."
 )
 TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
+DATATROVE_PYTHON = flags.DEFINE_string(
+    "datatrove_python", "", "prepare: an interpreter with datatrove, spaCy, jieba and ftfy."
+)
 MEGABYTES = flags.DEFINE_float(
     "megabytes",
     None,
@@ -135,7 +138,14 @@ def _prepare(workdir: Path) -> tuple[dict[str, Any], str]:
     source = Path(SOURCE.value or (Path(outside) / "data" if outside else ""))
     if not (SOURCE.value or outside) or not source.is_dir():
         raise UserError("name a folder of texts with --source")
-    bench = PrepareBench(MODEL.value, source, _megabytes(), STEP_MEGABYTES.value, cores())
+    bench = PrepareBench(
+        MODEL.value,
+        source,
+        _megabytes(),
+        STEP_MEGABYTES.value,
+        cores(),
+        DATATROVE_PYTHON.value,
+    )
     section = bench_prepare(bench, workdir)
     return section, prepare_table(section)
 

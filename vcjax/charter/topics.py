@@ -13,7 +13,7 @@ was written: their domains are known.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -103,8 +103,9 @@ class HeldOutTopics:
         # The terms are of the whole subdomain: where only some topics are held out, they would
         # leave out what is trained on.
         self._terms = DomainTerms(each for each in subdomains if each.held_out)
-        self._topics: list[tuple[str, Language, frozenset[str]]] = [
-            (each.id, lang, words)
+        self._topics: list[tuple[str, Language, tuple[str, ...]]] = [
+            # Long words first: they are the rarest, and a text that lacks two is soon done with.
+            (each.id, lang, tuple(sorted(words, key=len, reverse=True)))
             for each in subdomains
             for lang in charter.languages
             for topic in each.topics_for(lang, held_out=True)
@@ -125,9 +126,9 @@ class HeldOutTopics:
         for domain, lang, words in self._topics:
             if (
                 domain not in found
-                and _enough(words, (word for word in words if word in folded))
+                and _may_be_about(words, folded)
                 and any(
-                    _enough(words, words & _content(sentence, lang))
+                    len(_content(sentence, lang).intersection(words)) >= _least(words)
                     for sentence in sentences(folded, lang)
                 )
             ):
@@ -135,8 +136,20 @@ class HeldOutTopics:
         return min(found, key=self._order.index, default=None)
 
 
-def _enough(topic: frozenset[str], found: Iterable[str]) -> bool:
-    return sum(1 for _ in found) >= max(_LEAST_WORDS, _LEAST_SHARE * len(topic))
+def _least(topic: Sequence[str]) -> float:
+    """How many of a topic's words a sentence has that is about it."""
+    return max(_LEAST_WORDS, _LEAST_SHARE * len(topic))
+
+
+def _may_be_about(topic: Sequence[str], text: str) -> bool:
+    """Whether enough of a topic's words are anywhere in a text."""
+    left = len(topic) - _least(topic)
+    for word in topic:
+        if word not in text:
+            left -= 1
+            if left < 0:
+                return False
+    return True
 
 
 def _content(text: str, lang: Language) -> frozenset[str]:
