@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def _similarity(a: str, b: str) -> float:
 # --- sentences -----------------------------------------------------------------------------------
 
 
+@cache
 def _pools(source: Path) -> dict[str, list[str]]:
     """The different sentences of each language below a folder, sorted."""
     topics = HeldOutTopics(load_charter("universal"))

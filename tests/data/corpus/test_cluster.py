@@ -1,52 +1,55 @@
 """Steps as datatrove's blocks, and what is submitted to Slurm; `tests/slow` runs both clusters."""
 
-import json
-from pathlib import Path
-
 import pytest
+from datatrove.data import Document
 from datatrove.executor import LocalPipelineExecutor
-from datatrove.pipeline.readers import JsonlReader
-from datatrove.pipeline.writers import JsonlWriter
+from datatrove.pipeline.writers import ParquetWriter
+from pyarrow.parquet import read_table
 
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.data.corpus.blocks import StepBlock
 
-GOOD = "The text of this document is long enough, and it has the words that English has. " * 20
+GOOD = (
+    "The charter of the village says who may speak at a meeting and how long. In spring the people "
+    "come together under the old tree, and anyone who has lived there for a year can ask for the "
+    "word. A keeper of time turns a glass with sand. When it has run out, the next one begins, "
+    "even in the middle of a sentence. Visitors find this hard, but those who grew up with it "
+    "have learned to say first what matters most, and to leave the rest for the walk home."
+)
 
 
-def read_lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def rows(folder):
+    (path,) = folder.iterdir()
+    return read_table(path).to_pylist()
 
 
 def test_steps_run_in_a_pipeline_of_datatrove(tmp_path):
-    rows = [
-        {"id": "a", "text": GOOD + "\u200b Write to ann@example.org!", "source": "web"},
-        {"id": "b", "text": "Short."},
+    documents = [
+        Document(GOOD + "\u200b Write to ann@nowhere-mail.net!", "a", metadata={"source": "web"}),
+        Document("Short.", "b"),
     ]
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    taken_out = JsonlWriter(str(tmp_path / "removed"), compression=None)
     pipeline = [
-        JsonlReader(str(tmp_path / "in")),
+        documents,
         StepBlock("normalise"),
         StepBlock("language"),
         StepBlock("personal"),
-        StepBlock("quality", exclusion_writer=taken_out),
-        JsonlWriter(str(tmp_path / "out"), compression=None),
+        StepBlock("quality", exclusion_writer=ParquetWriter(str(tmp_path / "removed"))),
+        ParquetWriter(str(tmp_path / "out")),
     ]
     LocalPipelineExecutor(pipeline, logging_dir=str(tmp_path / "logs"), workers=1).run()
-    (kept,) = read_lines(tmp_path / "out" / "00000.jsonl")
+    (kept,) = rows(tmp_path / "out")
     assert kept["id"] == "a"
-    assert "ann@example.org" not in kept["text"]
+    assert "ann@nowhere-mail.net" not in kept["text"]
     assert "\u200b" not in kept["text"]
     assert (kept["metadata"]["source"], kept["metadata"]["lang"]) == ("web", "en")
-    (removed,) = read_lines(tmp_path / "removed" / "00000.jsonl")
+    (removed,) = rows(tmp_path / "removed")
     assert removed["id"] == "b"
     counted = {each["name"]: each["stats"] for each in read_json(tmp_path / "logs" / "stats.json")}
     quality = next(stats for name, stats in counted.items() if "quality" in name)
-    assert quality[f"dropped_{removed['metadata']['filter_reason']}"]["total"] == 1
+    assert f"dropped_{removed['metadata']['filter_reason']}" in quality
+    assert (quality["total"], quality["forwarded"]) == (2, 1)
 
 
 def test_a_pass_has_no_block_and_a_wrong_setting_is_named():
