@@ -8,13 +8,14 @@ from benchmarks.results import prepare_table
 from configs.prepare import get_config
 from tests.benchmarks.test_prepare_bench import write_source
 from vcjax.core.files import read_json
+from vcjax.data.corpus.config import split_steps
 
 
 def test_every_step_and_every_size_is_measured(tiny_folder, tmp_path):
     source = write_source(tmp_path / "source")
     bench = PrepareBench(str(tiny_folder), source, 1.0, 0.2, 2, "")
     section = json.loads(json.dumps(bench_prepare(bench, tmp_path)))
-    names = ["read", *get_config().steps.split(","), "encode"]
+    names = ["read", *split_steps(get_config().to_dict()["steps"]), "encode"]
     assert list(section["steps"]) == names
     for one in section["steps"].values():
         assert one["mb_per_second"] > 0
