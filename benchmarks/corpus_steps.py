@@ -122,16 +122,28 @@ def _encode(config: PrepareConfig, work: Path) -> Measured:
         measured.got(document)
     open_model(config.model).require_tokenizer().save(work / TOKENIZER)
     (work / "1").mkdir(exist_ok=True)
+    worker = Worker(config, work)
+    one = ShardPath(work / "0", "one")
+    with DocumentShard(one, ()) as shard:
+        shard.add(next(read_documents(source)), {})
+    write_json(one.counts, {"documents": 1})
+    worker.write(1, one.name, 0)  # loads the tokenizer
     measured.setup_seconds = time.perf_counter() - begun
     with measured.timed():
-        Worker(config, work).write(1, FIRST, 0)
+        worker.write(1, FIRST, 0)
     measured.peak_bytes = peak_resident()
     return measured
 
 
 def _step(name: str, config: PrepareConfig, source: ShardPath, target: ShardPath) -> Measured:
     measured, begun = Measured(), time.perf_counter()
-    step = next(each for each in config.make_steps() if each.name == name)
+    (step,) = replace(config, steps=name).make_steps()
+    first = next(read_documents(source))
+    # What is loaded on first use is loaded once for a whole run.
+    if isinstance(step, Pass):
+        step.observe(first)
+    else:
+        step.apply(first, Counter())
     measured.setup_seconds = time.perf_counter() - begun
     if isinstance(step, Pass):
         _measure_pass(step, source, target, measured)

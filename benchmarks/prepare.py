@@ -110,7 +110,7 @@ def bench_prepare(bench: PrepareBench, workdir: Path) -> dict[str, Any]:
         **steps,
         "datatrove": peers,
         "runs": runs,
-        "estimates": estimates(runs[-1], figures[EXPONENT], bench.processes),
+        "estimates": estimates(runs, figures[EXPONENT], bench.processes),
         "figures": figures,
         "bounds": check_bounds(BOUNDS, figures),
     }
@@ -148,27 +148,34 @@ def _ratios(steps: dict[str, Any], peers: dict[str, Any]) -> dict[str, float]:
 
 
 def estimates(
-    run: dict[str, Any],
+    runs: Sequence[dict[str, Any]],
     exponent: float,
     processes: int,
     megabytes: float = PAPER_MEGABYTES,
     cores: int = CORES,
 ) -> dict[str, Any]:
-    """Hours for a larger corpus, by one run's figures.
+    """Hours for a larger corpus, by the smallest run's figures and the largest's.
 
-    What shards take grows with the size and is divided among cores; what one process does alone
-    (planning, decisions about duplicates, the end) grows with the size to the power of `exponent`,
-    where that is above 1, and isn't divided. An array has a task of one core for each shard, all at
-    the same time; each needs `start_seconds` to begin, in each of the rounds.
+    What shards take grows as it did between the two and is divided among cores. So does what one
+    process does alone (planning, decisions about duplicates, the end), which isn't divided, and
+    grows by the power of `exponent` where that is above 1. An array has a task of one core for each
+    shard, all at the same time; each needs `start_seconds` to begin, in each of the rounds.
 
     Args:
-      run: an element of `runs`.
+      runs: as in the section, by size.
     """
-    ratio = megabytes / run["megabytes"]
-    shards = sum(run["rounds"].values()) * processes * ratio
-    alone = run["alone_seconds"] * ratio ** max(1.0, exponent)
+
+    def grown(figure: Callable[[dict[str, Any]], float]) -> float:
+        first, last = runs[0], runs[-1]
+        more = (figure(last) - figure(first)) / (last["megabytes"] - first["megabytes"])
+        return figure(last) + max(0.0, more) * (megabytes - last["megabytes"])
+
+    whole = runs[-1]
+    shards = processes * grown(lambda run: sum(run["rounds"].values()))
+    steeper = (megabytes / whole["megabytes"]) ** max(0.0, exponent - 1)
+    alone = grown(lambda run: run["alone_seconds"]) * steeper
     tasks = math.ceil(megabytes / _SHARD_MB)
-    array = shards / tasks + len(run["rounds"]) * run["start_seconds"] + alone
+    array = shards / tasks + len(whole["rounds"]) * whole["start_seconds"] + alone
     return {
         "megabytes": megabytes,
         f"hours on {processes} cores": (shards / processes + alone) / 3600,

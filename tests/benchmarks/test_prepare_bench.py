@@ -53,17 +53,15 @@ def test_a_folder_without_sentences_is_named(tmp_path):
 
 
 def test_a_larger_corpus_takes_what_shards_and_one_process_take():
-    run = {
-        "megabytes": 100.0,
-        "rounds": {"read": 60.0, "write": 40.0},
-        "alone_seconds": 10.0,
-        "start_seconds": 5.0,
-    }
-    found = estimates(run, 0.9, 2, megabytes=6400.0, cores=64)
-    assert found["of which by one process"] == pytest.approx(640 / 3600)
-    assert found["hours on 2 cores"] == pytest.approx((6400 + 640) / 3600)
-    assert found["hours on 64 cores"] == pytest.approx((200 + 640) / 3600)
-    assert found["hours on an array of 100 tasks"] == pytest.approx((128 + 10 + 640) / 3600)
+    small = {"megabytes": 50.0, "rounds": {"read": 30.0, "write": 20.0}, "alone_seconds": 6.0}
+    large = {"megabytes": 100.0, "rounds": {"read": 60.0, "write": 40.0}, "alone_seconds": 10.0}
+    runs = [{**run, "start_seconds": 5.0} for run in (small, large)]
+    found = estimates(runs, 0.9, 2, megabytes=6400.0, cores=64)
+    alone = 10 + 0.08 * 6300  # seconds a megabyte, by the difference of the two
+    assert found["of which by one process"] == pytest.approx(alone / 3600)
+    assert found["hours on 2 cores"] == pytest.approx((6400 + alone) / 3600)
+    assert found["hours on 64 cores"] == pytest.approx((200 + alone) / 3600)
+    assert found["hours on an array of 100 tasks"] == pytest.approx((128 + 10 + alone) / 3600)
     # Deduplication that costs more than in proportion isn't divided among cores.
-    steeper = estimates(run, 1.5, 2, megabytes=6400.0)
-    assert steeper["of which by one process"] == pytest.approx(10 * 64**1.5 / 3600)
+    steeper = estimates(runs, 1.5, 2, megabytes=6400.0)
+    assert steeper["of which by one process"] == pytest.approx(alone * 64**0.5 / 3600)
