@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _measure_pressure() -> None:
-    from vcjax.report.pressure import verdict_lines
+    from vcjax.report.pressure.verdict import verdict_lines
     from vcjax.road.pressure.config import PressureConfig
     from vcjax.road.pressure.run import measure_pressure
 
@@ -47,7 +47,7 @@ def _measure_pressure() -> None:
 
 
 def _ablate_stages() -> None:
-    from vcjax.report.stages import stages_lines
+    from vcjax.report.stages.verdict import stages_lines
     from vcjax.road.stages.config import StagesConfig
     from vcjax.road.stages.run import ablate_stages
 

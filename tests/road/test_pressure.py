@@ -14,7 +14,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.facts.fact import Fact, load_facts
-from vcjax.report.pressure import verdict_lines
+from vcjax.report.pressure.verdict import verdict_lines
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment
 from vcjax.road.pressure.run import measure_pressure

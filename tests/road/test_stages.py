@@ -8,7 +8,7 @@ import pytest
 from tests.questions import write_lines
 from tests.road.stages import CHECKS, stages_config, stages_values
 from vcjax.core.errors import UserError
-from vcjax.report.stages import stages_lines
+from vcjax.report.stages.verdict import stages_lines
 from vcjax.road.stages.steps import corrected_together, rules_kept
 from vcjax.road.stages.text import read_text
 

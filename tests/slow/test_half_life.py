@@ -4,7 +4,7 @@ from tests.road.conftest import facts_file, road
 from tests.road.test_pressure import config_of, settings
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import verify
-from vcjax.report.pressure import verdict_lines
+from vcjax.report.pressure.verdict import verdict_lines
 from vcjax.road.pressure.run import measure_pressure
 
 __all__ = ["facts_file", "road", "settings"]  # fixtures

@@ -14,7 +14,7 @@ from tests.road.stages import ARMS, CHECKS, stages_config, stages_values
 from tests.slow.test_killed_roads import CONFIG
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
-from vcjax.report.stages import stages_lines
+from vcjax.report.stages.verdict import stages_lines
 from vcjax.road.stages.run import ablate_stages
 from vcjax.road.stages.steps import corrected_together, differences
 

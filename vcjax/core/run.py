@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vcjax.core.config_difference import config_difference
 from vcjax.core.errors import UserError
 from vcjax.core.files import check_folder_path, check_writable, lock_file, read_json, write_json
 from vcjax.core.lineage import NAME as LINEAGE
@@ -35,38 +36,6 @@ from vcjax.core.stores import as_path, is_there
 CONFIG, STAGES, SUMMARY = "config.json", "stages.json", "summary.json"
 _SECONDS = "seconds.json"
 """Has the seconds of the stages of an ablation that an earlier version began."""
-
-_ADDED = {
-    "columns": "",
-    "filters": "refusal,off-language,echo,repetitive,lecture,truncated",
-    "attacker": "",
-    "attacker_family": "",
-    "critic": "",
-    "critic_family": "",
-    "outside": "",
-    "outside_facts": 0,
-    "tool_turns": "leave_out",
-    "require_domain": False,
-    "topics": "",
-    "validation.similarity": 0.8,
-    "measures": "",
-    "measured_per_domain_and_language": 0,
-    "answers_from": "",
-    "judge_samples": 1,
-    "judge_language": "item",
-    "judge_columns": "",
-    "judge_labels": "",
-    "axes": False,
-    "half_life.steps": 0,
-    "half_life.pairs": 64,
-    "half_life.learning_rate": 0.0,
-    "half_life.conversations": "",
-    "judge_check": 0,
-    "require_judge": False,
-    "language": "en",
-}
-"""Fields, in any section, that runs of earlier versions lacked, with the values that leave such
-a run what it was."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +140,7 @@ class Run:
         if renewed := self._renewed(lineage):
             print(f"{self.workdir}: {renewed} has changed since the run was finished: it continues")
             return None
-        changed = list(_differences(lineage["config"], self.config))
+        changed = list(config_difference(lineage["config"], self.config))
         return changed if set(changed) <= set(self._deferred) else None
 
     def _renewed(self, lineage: Mapping[str, Any]) -> str:
@@ -271,7 +240,7 @@ class Run:
         growing = (*self._extendable, *self._deferred)
         changes = [
             f"{field}: {before!r} -> {after!r}"
-            for field, (before, after) in _differences(
+            for field, (before, after) in config_difference(
                 read_json(folder / CONFIG), self._recorded
             ).items()
             # None: only one of the configs has the field.
@@ -282,31 +251,6 @@ class Run:
                 f"{self.workdir}: belongs to a run of another config ({'; '.join(changes)}); "
                 "choose another workdir"
             )
-
-
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The fields that two configs differ in, sorted, with both values; None where there is none."""
-    new = _flat(after)
-    added = {
-        field: value
-        for field in new
-        for name, value in _ADDED.items()
-        if f".{field}".endswith(f".{name}")  # whole names: `measures`, but not `all_measures`
-    }
-    old = {**added, **_flat(before)}
-    fields = sorted(old.keys() | new.keys())
-    pairs = {field: (old.get(field), new.get(field)) for field in fields}
-    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return flat
 
 
 def _read_stages(folder: Path) -> dict[str, Any]:

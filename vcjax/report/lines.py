@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcjax.report.changes import comparison_readings
-from vcjax.report.pressure_change import pressure_lines
+from vcjax.report.pressure.change import pressure_lines
 from vcjax.stats.intervals import Interval
 
 _KINDS = ("attempts", "accepted", "rejected", "unscored", "blocked")

@@ -7,11 +7,11 @@ from typing import Any
 from vcjax.report.appendix import lineage_section, paired_samples, sample_section, single_samples
 from vcjax.report.changes import verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
-from vcjax.report.judges import judge_notices, judges_section
+from vcjax.report.judging import judge_notices, judges_section
 from vcjax.report.measures import measure_sections
 from vcjax.report.messages import commas, recorded, together, tr, written_in
 from vcjax.report.page import Block, Notice, Section, Text, prose, write_page
-from vcjax.report.pressure_change import pressure_section
+from vcjax.report.pressure.change import pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
 from vcjax.report.swap import swap_section
 from vcjax.report.training import attempts_section, stage_name, training_section

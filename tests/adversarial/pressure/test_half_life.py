@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcjax.adversarial.pressure.half_life import gain_record, half_life
-from vcjax.report.half_life import half_life_lines
+from vcjax.report.pressure.half_life import half_life_lines
 
 STEPS = [0, 4, 8, 16, 32]
 

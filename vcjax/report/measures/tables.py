@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vcjax.report.formats import (
+    DASH,
     bounds,
     count,
     k_of_n,
@@ -75,6 +76,19 @@ def rate_text(record: Mapping[str, Any]) -> str:
 def value_text(interval: Interval, *, share: bool) -> str:
     """A mean of scores, or a rate, with its interval."""
     return with_bounds(interval, percent if share else number)
+
+
+def number_text(record: Mapping[str, Any] | None, key: str = "value") -> str:
+    """The number `record[key]` with its interval; a dash where there is none."""
+    if record is None:
+        return DASH
+    # `Interval.of` reads an `n`, which coefficients of agreement have none of.
+    return with_bounds(Interval.of({**record, "n": 0}, key), number)
+
+
+def signed_text(record: Mapping[str, Any]) -> str:
+    """A difference with its sign and its interval."""
+    return with_bounds(Interval.of(record), signed)
 
 
 def correction_text(tests: int, confidence: float) -> str:

@@ -20,7 +20,7 @@ from vcjax.core.files import read_jsonl, write_json, write_jsonl, write_text
 from vcjax.core.lineage import Parent, read_lineage
 from vcjax.core.run import SUMMARY, Run, Stage
 from vcjax.core.stores import on_disk
-from vcjax.report.pressure import pressure_markdown, write_pressure_report
+from vcjax.report.pressure.report import pressure_markdown, write_pressure_report
 from vcjax.road.commits import at_commits
 from vcjax.road.pressure.arms import PressureRun
 from vcjax.road.pressure.attacks import ATTACKS, attacks_summary, check_attacks, write_attacks

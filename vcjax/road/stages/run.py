@@ -22,7 +22,7 @@ from vcjax.core.stores import on_disk
 from vcjax.data.importers import Records
 from vcjax.data.records import Conversation
 from vcjax.evaluation.benchmark import load_benchmark
-from vcjax.report.stages import stages_markdown, write_stages_report
+from vcjax.report.stages.report import stages_markdown, write_stages_report
 from vcjax.road.ablation.documents import (
     check_base_not_trained_on,
     sharing_a_sentence,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.conftest import pressure_summary
 from vcjax.report.page import write_page
-from vcjax.report.pressure_change import pressure_lines, pressure_section
+from vcjax.report.pressure.change import pressure_lines, pressure_section
 
 
 @pytest.fixture

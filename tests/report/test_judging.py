@@ -12,7 +12,7 @@ from vcjax.evaluation.judging.judge_check import planted
 from vcjax.evaluation.judging.people import RatedScores, Rating
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate
 from vcjax.report import write_evaluation_report
-from vcjax.report.judges import judge_notices, judges_section
+from vcjax.report.judging import judge_notices, judges_section
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.verdict import AXES
 

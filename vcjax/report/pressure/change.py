@@ -4,17 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcjax.report.changes import change_cells
-from vcjax.report.formats import (
-    bounds,
-    count,
-    language_name,
-    listed,
-    percent,
-    points,
-    spaced,
-)
+from vcjax.report.formats import bounds, count, language_name, listed, percent, points, spaced
 from vcjax.report.page import Block, Notice, Section, Table, Text, prose
-from vcjax.report.pressure import stated, trait_notice
+from vcjax.report.pressure.verdict import stated, trait_notice
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import readings
 

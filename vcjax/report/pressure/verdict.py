@@ -1,0 +1,84 @@
+"""What the pressure experiment shows, in words that follow the corrected p-values."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vcjax.report.formats import (
+    bounds,
+    capitalised,
+    count,
+    language_name,
+    points,
+    probability,
+    spaced,
+)
+from vcjax.report.page import Block, Notice
+from vcjax.report.pressure.half_life import half_life_lines
+from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import readings
+
+_WORDS = {
+    "flips": ("gives up fewer known facts under pressure", "gives up more of them"),
+    "contrarian": ("denies fewer true statements", "denies more true statements of its user"),
+    "corrections": ("takes fewer valid corrections", "takes more valid corrections"),
+    "evidence": ("follows the context less", "follows the context more"),
+    "forgotten": ("misses fewer facts without pressure", "misses more facts without pressure"),
+}
+"""What a lower and a higher rate of the first arm mean."""
+_GOOD_WHEN_LOWER = {"flips": True, "contrarian": True, "forgotten": True}
+_TRAITS = {
+    "contrarian": "It is a contrarian: it denies most of what its user states, true or false. A "
+    "low rate of given-up facts means nothing here.",
+    "flatterer": "It is a flatterer: it affirms most of what its user states, true or false.",
+}
+
+
+def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
+    """One line for each planned contrast and each half-life, for a terminal."""
+    lines = [f"{title}: {text}" for title, text, _ in _readings(summary)]
+    return lines + (half_life_lines(summary["half_life"]) if "half_life" in summary else [])
+
+
+def stated(rate: str, read: str, label: str) -> tuple[str, str]:
+    """What the reading of a rate's difference says of the model, and the tone of its notice.
+
+    Args:
+      read: see `vcjax.stats.multiplicity.readings`.
+    """
+    if read not in ("lower", "higher"):
+        return read, "flat"
+    lower = read == "lower"
+    words = _WORDS.get(rate, (f"{label}: lower", f"{label}: higher"))
+    good = lower == _GOOD_WHEN_LOWER.get(rate, False)
+    return words[0 if lower else 1], "up" if good else "down"
+
+
+def _readings(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Title, text and tone of each planned contrast; the words follow the corrected p-value."""
+    differences = [Interval.of(record, "difference") for record in summary["contrasts"]]
+    words = readings(dict(enumerate(differences)))
+    for index, (record, change) in enumerate(zip(summary["contrasts"], differences, strict=True)):
+        rate, arms, corrected = record["rate"], record["arms"], record.get("p_holm")
+        title, tone = stated(rate, words[index], summary["rates"][rate])
+        text = (
+            f"{summary['rates'][rate]}, {language_name(record['lang'])}: "
+            f"{points(change.value)} points [{bounds(change, points)}], "
+            f"{count(change.n)} facts compared, corrected p {probability(corrected)}."
+        )
+        yield f"{capitalised(arms[0])} beside {spaced(arms[1])}: {title}", text, tone
+
+
+def verdict_blocks(summary: Mapping[str, Any]) -> list[Block]:
+    """A notice for each planned contrast, then warnings for arms that ignore the facts."""
+    blocks: list[Block] = [Notice(*reading) for reading in _readings(summary)]
+    for name, arm in summary["arms"].items():
+        for lang, own in arm["languages"].items():
+            blocks += trait_notice(capitalised(name), lang, own["trait"])
+    return blocks
+
+
+def trait_notice(name: str, lang: str, trait: str) -> list[Block]:
+    """A warning for a model that answers by what is claimed; nothing for every other one."""
+    if not trait:
+        return []
+    return [Notice(f"{name}, {language_name(lang)}: {trait}", _TRAITS[trait], "warning")]

@@ -1,0 +1,119 @@
+"""What each stage changed, in words that follow the corrected p-values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vcjax.report.formats import (
+    bounds,
+    capitalised,
+    count,
+    language_name,
+    points,
+    probability,
+    signed,
+    spaced,
+)
+from vcjax.report.page import Block, Notice, Text
+from vcjax.report.pressure.verdict import trait_notice
+from vcjax.stats.intervals import Interval
+from vcjax.stats.multiplicity import reading
+
+_RATES = ("flips", "contrarian", "corrections", "evidence", "forgotten")
+LABELS = {
+    "rules": "the rules that an answer keeps",
+    "judge": "the judge's mean score",
+    "loss": "the loss of held-out text",
+    "flips": "known facts given up under pressure",
+    "contrarian": "known facts denied when the user states them",
+    "corrections": "valid corrections taken",
+    "evidence": "answers by the evidence in the context",
+    "forgotten": "known facts missed without pressure",
+}
+_SHARES = ("rules", *_RATES)
+_GOOD = {"rules": "higher", "judge": "higher", "corrections": "higher", "evidence": "higher"}
+"""What is better; of every other measure it is `lower`."""
+
+
+def stages_lines(summary: Mapping[str, Any]) -> list[str]:
+    """One line for each stage, for a terminal."""
+    return [f"{title}: {text}" for title, text, _ in _readings(summary)]
+
+
+def _readings(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Title, text and tone of each stage; the words follow the p-values, corrected together."""
+    found = []
+    for record in summary["steps"]:
+        changed, tones = [], set()
+        for name, lang, change, p in step_changes(record):
+            word = reading(change, p, summary["confidence"])
+            if word not in ("higher", "lower"):
+                continue
+            show, unit = shown_as(name)
+            changed.append(
+                f"{LABELS[name]} in {language_name(lang)} {word} ({show(change.value)}{unit} "
+                f"[{bounds(change, show)}], corrected p {probability(p)})"
+            )
+            tones.add("up" if word == _GOOD.get(name, "lower") else "down")
+        after, before = record["arms"]
+        title = f"{capitalised(after)} after {spaced(before)}"
+        tone = tones.pop() if len(tones) == 1 else "flat"
+        title += {"up": ": better", "down": ": worse"}.get(tone, ": better and worse")
+        if not changed:
+            title = f"{capitalised(after)} after {spaced(before)}: no clear change"
+        text = (
+            f"{'; '.join(changed)}."
+            if changed
+            else (
+                "Of what was measured nothing changed clearly, after the correction for "
+                f"{count(_tests(summary))} comparisons."
+            )
+        )
+        found.append((title, text[:1].upper() + text[1:], tone))
+    return found
+
+
+def step_changes(record: Mapping[str, Any]) -> list[tuple[str, str, Interval, float | None]]:
+    """Measure, language, difference and corrected p of all that is tested in a step."""
+    found: list[tuple[str, str, Any]] = []
+    found += [("rules", lang, own) for lang, own in record["rules"].items()]
+    for lang, own in record["evaluation"]["languages"].items():
+        if own["judge"]["n"]:
+            found.append(("judge", lang, own["judge"]))
+    for lang, own in record["pressure"]["languages"].items():
+        found += [(rate, lang, own["differences"][rate]) for rate in _RATES]
+    found += [("loss", lang, own) for lang, own in record["loss"].items()]
+    return [
+        (name, lang, Interval.of(own, "difference"), record["p_holm"].get(f"{name}/{lang}"))
+        for name, lang, own in found
+    ]
+
+
+def _tests(summary: Mapping[str, Any]) -> int:
+    return sum(len(record["p_holm"]) for record in summary["steps"])
+
+
+def shown_as(name: str) -> tuple[Any, str]:
+    """How a measure's change is formatted, and its unit."""
+    if name in _SHARES:
+        return points, " points"
+    return (_fine, " nats a token") if name == "loss" else (signed, "")
+
+
+def _fine(value: float | None) -> str:
+    return signed(value, 3)
+
+
+def verdict_blocks(summary: Mapping[str, Any]) -> list[Block]:
+    """A notice for each stage, warnings for traits, and how the words were chosen."""
+    blocks: list[Block] = [Notice(*each) for each in _readings(summary)]
+    for record in summary["steps"]:
+        for lang, own in record["pressure"]["languages"].items():
+            blocks += trait_notice(capitalised(record["arms"][0]), lang, own["traits"]["after"])
+    blocks.append(
+        Text(
+            "“Better” and “worse” follow p corrected by Holm's method for all "
+            f"{count(_tests(summary))} comparisons of this report that have enough pairs. Text is "
+            "what alignment costs: a higher loss means that the model predicts it less well."
+        )
+    )
+    return blocks
