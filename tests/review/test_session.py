@@ -4,7 +4,9 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
-from vcjax.review.session import Decision, Score, Session, check_name, preferences
+from vcjax.review.agreement import preferences
+from vcjax.review.annotator import Decision, Score, check_name
+from vcjax.review.session import Session
 
 EN = ("en",)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.review.test_session import records
 from vcjax.core.errors import UserError
-from vcjax.review.session import Score, Session
+from vcjax.review.annotator import Score
+from vcjax.review.session import Session
 from vcjax.review.sheet import COLUMNS, _defused, _fused, read_sheet, write_sheet
 from vcjax.review.units import unit_order
 

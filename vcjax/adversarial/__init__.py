@@ -6,8 +6,9 @@ topics.py: what the attempts are about: the charter's, a file's, the Attacker's
     |
 plan.py: the next wave of attempts over cells.py's cells  <----------- tallies ----------+
     |                                                                                    |
-episode.py: one attempt --attacks/--> query --actor.py--> answer --critic/--> verdict    |
-    |                  (refinement.py: queries improved against the attacked model)      |
+episode.py: one attempt --attacker.py--> query --actor.py--> answer --critic/--> verdict |
+    |                  (attacks/: styles, prompts, and what a query must not be;         |
+    |                  refinement.py: queries improved against the attacked model)       |
     |                  calls.py: every call through the ledger                           |
     v                                                                                    |
 pipeline.py: a wave of attempts together ----> ledger/ ----------------------------------+

@@ -5,16 +5,12 @@ Planner.plan(wave) -> attempts -> Episodes.steps, all of a wave together -> Ledg
        +---- tallies of the finished waves <-----------------------------------+
 """
 
-import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from tqdm import tqdm
-
 from vcjax.adversarial.actor import Actor, AttackedModel
+from vcjax.adversarial.attacker import Attacker
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.attacks.style import attempts_in_a_row
 from vcjax.adversarial.attacks.style_check import TopicWords, counts_as_attack
@@ -35,85 +31,17 @@ from vcjax.adversarial.critic.rules import choose_filters
 from vcjax.adversarial.episode import EpisodeResult, Episodes
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.plan import Limits, Planner, Tally
-from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
+from vcjax.adversarial.progress import Progress
+from vcjax.adversarial.reasons import AttemptReason, Origin
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.topics import Topics
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
 from vcjax.roles.role import Reply, Role
-from vcjax.roles.verdict import KINDS
 
 _REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
 """What becomes of an accepted attempt in a merged ledger whose query another shard has asked:
 shards don't know each other's queries."""
-
-_PAUSE, _LOG_PAUSE = 0.2, 15.0
-"""Seconds between two updates of the progress bar, on a terminal and in a log."""
-
-
-class Progress:
-    """The tallies of a run by cell, and a progress bar with its funnel; a context manager."""
-
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
-        self.tallies: dict[Cell, Tally] = {}
-        self._filled_cells = 0
-        self._stages: Counter[str] = Counter()
-        self._kinds: Counter[str] = Counter()
-
-    def __enter__(self) -> Self:
-        self._pause = _PAUSE if sys.stderr.isatty() else _LOG_PAUSE
-        self._bar = tqdm(
-            total=self._planner.limits.attempts,
-            desc="attempts",
-            file=sys.stderr,
-            mininterval=self._pause,
-        )
-        self._refreshed = time.monotonic()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def restored(self, cell: Cell, kind: str, reason: str, attack: bool) -> None:
-        """Counts an attempt that the ledger had already; see `decided`."""
-        self._count(cell, kind, reason, attack)
-        # `initial` keeps attempts of earlier starts out of the speed that the bar shows.
-        self._bar.initial += 1
-        self._bar.n += 1
-
-    def decided(self, cell: Cell, kind: str, reason: str, attack: bool) -> None:
-        """Counts an attempt that has just ended, and shows it.
-
-        Args:
-          attack: whether its query is an attack; see `counts_as_attack`.
-        """
-        self._count(cell, kind, reason, attack)
-        self._bar.set_postfix_str(self.line(), refresh=False)
-        self._bar.update()
-
-    def called(self, role: str, done: int, planned: int) -> None:
-        """Shows how many of the current step's calls are done."""
-        self._bar.set_description(f"attempts ({role} {done}/{planned})", refresh=False)
-        if time.monotonic() - self._refreshed >= self._pause:
-            self._refreshed = time.monotonic()
-            self._bar.refresh()
-
-    def line(self) -> str:
-        """The funnel in one line, the other ends of attempts, and how many cells are filled."""
-        funnel = " > ".join(f"{self._stages[stage]} {stage}" for stage in FUNNEL[1:])
-        others = ", ".join(f"{self._kinds[kind]} {kind}" for kind in KINDS[1:])
-        line = f"{funnel}; {others}"
-        if self._planner.limits.per_cell:
-            line += f"; {self._filled_cells} of {len(self._planner.cells)} cells full"
-        return line
-
-    def _count(self, cell: Cell, kind: str, reason: str, attack: bool) -> None:
-        self._stages.update(FUNNEL[: stages_passed(kind, reason)])
-        self._kinds[kind] += 1
-        before = self.tallies.get(cell, Tally())
-        self.tallies[cell] = after = before.counted(kind, attack)
-        self._filled_cells += self._planner.filled(after) and not self._planner.filled(before)
 
 
 @dataclass(frozen=True)
@@ -185,17 +113,20 @@ class Pipeline:
             target = AttackedModel(charter, calls, judge, TARGET)
         # Queries are refined against the Actor where there is no target.
         attacked = target or AttackedModel(charter, calls, judge, ACTOR)
-        self._episodes = Episodes(
-            attacks,
+        attacker = Attacker(
             calls,
             self._queries,
-            actor=actor,
-            target=target,
-            refinement=Refinement(calls, self._queries, attacked, judged=bool(critics)),
             topics=TopicWords(charter),
             # A Critic whose scores select nothing isn't trusted with queries either.
             critic_checks=self.panel is not None and self.panel.thresholds.score > 0,
             tries=config.attacker_tries,
+        )
+        self._episodes = Episodes(
+            attacks,
+            attacker=attacker,
+            actor=actor,
+            target=target,
+            refinement=Refinement(calls, self._queries, attacked, judged=bool(critics)),
             only_failures=config.only_failures,
         )
 

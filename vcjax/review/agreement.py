@@ -1,8 +1,8 @@
 """How far annotators agree, as a review grows."""
 
 import threading
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from vcjax.core.files import write_json
-from vcjax.review.session import Session, preferences
+from vcjax.review.session import Session
+from vcjax.review.units import Unit
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.agreement import alpha_interval, kappa_interval
 from vcjax.stats.intervals import interval_record
@@ -110,3 +111,18 @@ def _pair(a: list[int], b: list[int], ordered: bool, confidence: float) -> dict[
         found["kappa_quadratic"] = kappa("quadratic")
         found["mean_absolute_difference"] = float(apart.mean())
     return found
+
+
+def preferences(
+    scores: Mapping[str, Mapping[str, int]], units: Collection[Unit]
+) -> dict[str, dict[str, int]]:
+    """By annotator and code of a pair: 1 where the first evaluation's answer got the higher score,
+    -1 where the second's did, 0 for a tie."""
+    chosen: dict[str, dict[str, int]] = defaultdict(dict)
+    for unit in (each for each in units if len(each.answers) == 2):
+        first, second = (answer.code for answer in unit.answers)
+        for name, given in scores.items():
+            if first in given and second in given:
+                difference = given[first] - given[second]
+                chosen[name][unit.code] = (difference > 0) - (difference < 0)
+    return dict(chosen)

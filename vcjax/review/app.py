@@ -28,7 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vcjax.core.errors import UserError
 from vcjax.core.validation import explain
 from vcjax.review.agreement import Summary
-from vcjax.review.session import AXES, Decision, Score, Session, View, check_name
+from vcjax.review.annotator import AXES, Decision, Score, check_name
+from vcjax.review.session import Session, View
 from vcjax.roles.verdict import AnyReason
 
 _PAGE = Path(__file__).parent / "page"

@@ -13,8 +13,9 @@ from vcjax.core.run import SUMMARY, Run
 from vcjax.core.settings import check_at_least
 from vcjax.core.stores import on_disk
 from vcjax.review.agreement import Summary
+from vcjax.review.annotator import check_name
 from vcjax.review.app import build_app
-from vcjax.review.session import Session, check_name
+from vcjax.review.session import Session
 from vcjax.review.sheet import read_sheet, write_sheet
 from vcjax.review.units import ANSWERS, read_material
 from vcjax.serve.listening import SignalledServer, address_of, is_loopback, listening

@@ -1,108 +1,32 @@
-"""The state of a review: each annotator's order, place and scores, and the files they stand in.
+"""The state of a review: each annotator's decisions, and the files that store them.
 
 Every action is a line of `journal.jsonl`, on the disk before it is acknowledged; the state is what
-the lines add up to, so that a killed review continues at the same place. `scores.jsonl` has the
+the lines add up to, so that a killed review continues at the same unit. `scores.jsonl` has the
 scores that stand now: one record for each annotator and answer, a line appended for a new one, the
 file replaced where one was changed or withdrawn. Of pairs it has those of the first evaluation, and
 `scores_against.jsonl` those of the second, so that each can be a judge of its own evaluation.
 """
 
 import threading
-import unicodedata
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_jsonl
+from vcjax.review.annotator import AXES, LONGEST_REASON, Annotator, Decision, Score
 from vcjax.review.units import SCORES, Answer, Material, Unit, unit_order
 from vcjax.roles.cache import CallCache, fingerprint
-from vcjax.roles.verdict import HIGHEST, LOWEST
 
 JOURNAL = "journal.jsonl"
 SCORES_AGAINST = "scores_against.jsonl"
 KEY = ("id", "fingerprint")
 """Identifies a score record, as it does a model judge's."""
 FAMILY = "human"
-AXES = ("alignment", "factual_care", "helpfulness", "refusal")
-LONGEST_NAME, LONGEST_REASON = 40, 4000
-"""In characters."""
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One answer's: 0 to 5, and by axis where the annotator gave any."""
-
-    score: int
-    axes: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raises: UserError for a number that is out of range, or an unknown axis."""
-        if unknown := set(self.axes) - set(AXES):
-            raise UserError(f"{min(unknown)}: no axis; they are {', '.join(AXES)}")
-        for name, value in {"score": self.score, **self.axes}.items():
-            if not LOWEST <= value <= HIGHEST:
-                raise UserError(f"{name}: {value} is not from {LOWEST} to {HIGHEST}")
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What an annotator decided on a unit: scores by the codes of its answers; none is a skip."""
-
-    scores: Mapping[str, Score]
-    reason: str = ""
-
-    @property
-    def is_skip(self) -> bool:
-        return not self.scores
-
-
-@dataclass
-class _Annotator:
-    """Attributes:
-    order: all units, as this annotator sees them.
-    decisions: that stand, by the units' codes, the latest last.
-    history: the events that can be undone: number, unit, and the decision that it replaced.
-    place: the unit that was acted on last; the annotator is at it, or at the next open one.
-    """
-
-    order: tuple[Unit, ...]
-    decisions: dict[str, Decision] = field(default_factory=dict)
-    history: list[tuple[int, str, Decision | None]] = field(default_factory=list)
-    place: str | None = None
-    is_at_place: bool = False
-
-    def decide(self, event: int, unit: str, decision: Decision) -> None:
-        self.history.append((event, unit, self.decisions.pop(unit, None)))
-        self.decisions[unit] = decision
-        self.place, self.is_at_place = unit, False
-
-    def undo(self) -> None:
-        _, unit, before = self.history.pop()
-        del self.decisions[unit]
-        if before is not None:
-            self.decisions[unit] = before
-        self.go_to(unit)
-
-    def go_to(self, unit: str) -> None:
-        self.place, self.is_at_place = unit, True
-
-    def visible(self, languages: Collection[str]) -> list[Unit]:
-        return [unit for unit in self.order if unit.item.lang in languages]
-
-    def position(self, visible: Sequence[Unit]) -> int:
-        """The index of the unit to show; the number of units where all are decided."""
-        codes = [unit.code for unit in visible]
-        start = codes.index(self.place) if self.place in codes else 0
-        if self.is_at_place and self.place in codes:
-            return start
-        turned = [*range(start, len(codes)), *range(start)]
-        return next((i for i in turned if codes[i] not in self.decisions), len(codes))
 
 
 @dataclass(frozen=True)
@@ -139,7 +63,7 @@ class Session:
         self.units = {unit.code: unit for unit in material.units}
         self.languages = tuple(sorted({unit.item.lang for unit in material.units}))
         self._lock = threading.RLock()
-        self._annotators: dict[str, _Annotator] = {}
+        self._annotators: dict[str, Annotator] = {}
         self.strays = 0
         """Actions on answers that are no longer there, as the evaluation has changed since."""
         self._journal = CallCache(folder / JOURNAL, ("event", "annotator", "action", "unit"))
@@ -202,7 +126,7 @@ class Session:
             annotator = self._annotators.get(name)
             before = annotator and annotator.decisions.get(unit)
             if before == decision and annotator is not None:
-                annotator.place, annotator.is_at_place = unit, False  # sent twice
+                annotator.go_beyond(unit)  # sent twice
                 return
             scores = [
                 {"code": code, "score": score.score, "axes": dict(score.axes)}
@@ -265,8 +189,8 @@ class Session:
 
     # -------------------------------------------------------------------------------------- state
 
-    def _newcomer(self, name: str) -> _Annotator:
-        return _Annotator(unit_order(self.material.units, self._seed, name))
+    def _newcomer(self, name: str) -> Annotator:
+        return Annotator(unit_order(self.material.units, self._seed, name))
 
     def _seen(self, name: str, unit: str) -> Unit:
         """The unit as this annotator sees it."""
@@ -305,7 +229,7 @@ class Session:
         if action == "move":
             annotator.go_to(unit)
         elif action == "end":
-            annotator.place, annotator.is_at_place = unit, False
+            annotator.go_beyond(unit)
         elif action == "undo":
             annotator.undo()
         else:
@@ -365,32 +289,3 @@ class Session:
             # Of a pair: where the answer stood, and what it was compared with.
             "pair": {"position": position, "other": others[0]} if others else None,
         }
-
-
-def check_name(name: str) -> str:
-    """An annotator's name without white space around it, in Unicode's composed form.
-
-    Raises:
-      UserError: it is empty, too long, or has characters that aren't printed.
-    """
-    name = unicodedata.normalize("NFC", name).strip()
-    if not name:
-        raise UserError("annotator: give a name")
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise UserError(f"annotator: at most {LONGEST_NAME} printable characters")
-    return name
-
-
-def preferences(
-    scores: Mapping[str, Mapping[str, int]], units: Collection[Unit]
-) -> dict[str, dict[str, int]]:
-    """By annotator and code of a pair: 1 where the first evaluation's answer got the higher score,
-    -1 where the second's did, 0 for a tie."""
-    chosen: dict[str, dict[str, int]] = defaultdict(dict)
-    for unit in (each for each in units if len(each.answers) == 2):
-        first, second = (answer.code for answer in unit.answers)
-        for name, given in scores.items():
-            if first in given and second in given:
-                difference = given[first] - given[second]
-                chosen[name][unit.code] = (difference > 0) - (difference < 0)
-    return dict(chosen)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import replaced
-from vcjax.review.session import AXES, LONGEST_REASON, Decision, Score, Session
+from vcjax.review.annotator import AXES, LONGEST_REASON, Decision, Score
+from vcjax.review.session import Session
 from vcjax.review.units import Answer, Unit, unit_order
 from vcjax.roles.verdict import HIGHEST, LOWEST
 
