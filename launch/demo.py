@@ -13,7 +13,8 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The road's workdir.")
 
 def main() -> None:
     from vcjax.report.lines import demo_lines
-    from vcjax.road.demo import DemoConfig, run_demo
+    from vcjax.road.demo.config import DemoConfig
+    from vcjax.road.demo.run import run_demo
 
     summary = run_demo(DemoConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in demo_lines(summary):

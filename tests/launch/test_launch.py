@@ -15,7 +15,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.files import read_json, write_json
 from vcjax.data.importers import read_records
 from vcjax.road.ablation.config import AblationConfig
-from vcjax.road.demo import DemoConfig
+from vcjax.road.demo.config import DemoConfig
 from vcjax.road.evaluate import EvaluationConfig
 from vcjax.train.config import TrainConfig
 

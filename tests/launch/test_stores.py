@@ -6,7 +6,7 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import UserError
 from vcjax.road.ablation.run import ablate
-from vcjax.road.demo import run_demo
+from vcjax.road.demo.run import run_demo
 from vcjax.road.rounds import run_rounds
 
 

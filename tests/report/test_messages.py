@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, nodes
-from tests.report.test_judging import judged
 
+from tests.report.test_judging import judged
 from vcjax.charter.checks import CHECKS
 from vcjax.core.errors import UserError
 from vcjax.evaluation.judging.judge_check import KINDS, PROBLEMS

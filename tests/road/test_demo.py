@@ -11,7 +11,8 @@ from tests.processes import restored
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import content_hash, read_lineage, verify
-from vcjax.road.demo import FOLDERS, DemoConfig, run_demo
+from vcjax.road.demo.config import DemoConfig
+from vcjax.road.demo.run import FOLDERS, run_demo
 from vcjax.train.logging import read_metrics
 from vcjax.weights.load import load_model
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from vcjax.core.errors import UserError
-from vcjax.road.demo import DemoConfig
+from vcjax.road.demo.config import DemoConfig
 
 
 def test_what_is_set_once_is_filled_into_every_stage(road):

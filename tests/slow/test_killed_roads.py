@@ -15,7 +15,8 @@ from tests.slow.test_ablation import done, grown, values
 from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
-from vcjax.road.demo import DemoConfig, run_demo
+from vcjax.road.demo.config import DemoConfig
+from vcjax.road.demo.run import run_demo
 
 CONFIG = """
 import json

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.test_judging import judged
 
 from tests.report.conftest import compared, demo, domains, evaluation
+from tests.report.test_judging import judged
 from tests.slow.browser import Browser, browser
 from vcjax.report import write_demo_report, write_evaluation_report
 from vcjax.report.comparison import write_comparison_report

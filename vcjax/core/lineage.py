@@ -112,6 +112,20 @@ def read_lineage(folder: str | os.PathLike) -> dict[str, Any]:
     return read_json(as_path(folder) / NAME)
 
 
+def stage_lineages(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The lineages of a run's stages, as a report shows them: each with its name as `folder`.
+
+    Args:
+      names: of the stages, whose folders are in `folder`.
+    """
+    return [{**read_lineage(folder / name), "folder": name} for name in names]
+
+
+def stage_parents(folder: Path, names: Iterable[str]) -> list[Parent]:
+    """The folders of a run's stages as parents of the whole."""
+    return [Parent.of(name, folder / name) for name in names]
+
+
 def recorded_files(folder: str | os.PathLike) -> dict[str, str]:
     """The SHA-256 of each file as a folder's lineage has them, by name.
 

@@ -16,7 +16,7 @@ from vcjax.charter.load import charter_parents, load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json, write_text
-from vcjax.core.lineage import Parent, read_lineage
+from vcjax.core.lineage import Parent, stage_lineages, stage_parents
 from vcjax.core.run import CONFIG, SUMMARY, Run, Stage
 from vcjax.core.stores import on_disk
 from vcjax.data.records import Record
@@ -97,16 +97,16 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
             left_out=left_out,
             seconds=run.seconds,
         )
+        names = [each.name for each in stages]
         write_json(folder / SUMMARY, summary)
         write_text(folder / "table.md", ablation_markdown(summary))
         write_ablation_report(
             folder / "report.html",
             summary=summary,
             samples=samples(config, results, folder / QUERIES),
-            lineage=[{**read_lineage(folder / each.name), "folder": each.name} for each in stages],
+            lineage=stage_lineages(folder, names),
         )
-        parents = [Parent.of(stage.name, folder / stage.name) for stage in stages]
-        run.finish([*parents, *charter_parents(config.charter)])
+        run.finish([*stage_parents(folder, names), *charter_parents(config.charter)])
     return summary
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from vcjax.adversarial.pressure.pairs import DATA
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.files import read_jsonl, write_json, write_jsonl, write_text
-from vcjax.core.lineage import Parent, read_lineage
+from vcjax.core.lineage import stage_lineages, stage_parents
 from vcjax.core.run import SUMMARY, Run, Stage
 from vcjax.core.stores import on_disk
 from vcjax.report.pressure.report import pressure_markdown, write_pressure_report
@@ -109,15 +109,15 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
             summary[OUTSIDE] = outside.summary(folders[config.base.name][0], folders)
         if tuned:
             summary[HALF_LIFE] = half_lives(experiment, config, arms)
+        names = [each.name for each in stages]
         write_json(folder / SUMMARY, summary)
         write_text(folder / "table.md", pressure_markdown(summary))
         write_pressure_report(
             folder / "report.html",
             summary=summary,
-            lineage=[{**read_lineage(folder / each.name), "folder": each.name} for each in stages],
+            lineage=stage_lineages(folder, names),
         )
-        parents = [Parent.of(stage.name, folder / stage.name) for stage in stages]
-        run.finish([*parents, *charter_parents(config.charter)])
+        run.finish([*stage_parents(folder, names), *charter_parents(config.charter)])
     return summary
 
 

@@ -16,7 +16,7 @@ from vcjax.charter.load import charter_parents, load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_json, write_text
-from vcjax.core.lineage import Parent, read_lineage
+from vcjax.core.lineage import stage_lineages, stage_parents
 from vcjax.core.run import SUMMARY, Run, Stage
 from vcjax.core.stores import on_disk
 from vcjax.data.importers import Records
@@ -87,15 +87,14 @@ def ablate_stages(config: StagesConfig, workdir: str | Path) -> dict[str, Any]:
         write_json(folder / SUMMARY, summary)
         write_text(folder / "table.md", stages_markdown(summary))
         # A stage that had nothing to do has no folder.
-        folders = [each.name for each in stages if (folder / each.name).is_dir()]
+        names = [each.name for each in stages if (folder / each.name).is_dir()]
         write_stages_report(
             folder / "report.html",
             summary=summary,
             samples=_samples(runs),
-            lineage=[{**read_lineage(folder / name), "folder": name} for name in folders],
+            lineage=stage_lineages(folder, names),
         )
-        parents = [Parent.of(name, folder / name) for name in folders]
-        run.finish([*parents, *charter_parents(config.charter)])
+        run.finish([*stage_parents(folder, names), *charter_parents(config.charter)])
     return summary
 
 

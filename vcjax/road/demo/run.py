@@ -8,41 +8,35 @@ then made of something else, are made anew.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.pressure.pairs import ADVERSARIAL
-from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import GateNotMet
-from vcjax.core.files import read_jsonl, write_json
+from vcjax.core.files import write_json
 from vcjax.core.lineage import NAME as LINEAGE
-from vcjax.core.lineage import Parent, read_lineage
+from vcjax.core.lineage import stage_lineages, stage_parents
 from vcjax.core.run import SUMMARY, Run, Stage
-from vcjax.core.settings import build, fill_sections
 from vcjax.core.stores import on_disk
 from vcjax.data.importers import Records
 from vcjax.evaluation.benchmark import load_benchmark
-from vcjax.evaluation.comparison.differences import compare
-from vcjax.evaluation.run import read_scores
 from vcjax.model.build import abstract, plain_logits
 from vcjax.report import write_demo_report
-from vcjax.road.evaluate import EvaluationConfig, read_samples, run_evaluation
-from vcjax.road.pressure.change import changes
-from vcjax.road.pressure.config import CONVERSATIONS, PressureSettings
-from vcjax.road.pressure.experiment import PAIRS, Experiment, read_preferences
+from vcjax.road.demo.config import EXTENDABLE, TRAINED, DemoConfig
+from vcjax.road.demo.summary import metric_lines, paired_answers, summarise
+from vcjax.road.evaluate import run_evaluation
+from vcjax.road.pressure.config import CONVERSATIONS
+from vcjax.road.pressure.experiment import PAIRS, Experiment
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.text.rendering import render_prompt
-from vcjax.train.config import TrainConfig
 from vcjax.train.data import raw_records
-from vcjax.train.loop import EXTENDABLE as TRAIN_EXTENDABLE
 from vcjax.train.loop import train
 from vcjax.weights.card import model_card
 from vcjax.weights.export import save_model
@@ -50,7 +44,6 @@ from vcjax.weights.load import load_model, open_located
 from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
-TRAINED = ("cpt", "sft", "adversarial")
 FOLDERS = (
     "model",
     "cpt",
@@ -66,89 +59,8 @@ FOLDERS = (
     "export",
 )
 """One folder a stage, in the order of the road."""
-EXTENDABLE = (
-    *(f"{stage}.{name}" for stage in TRAINED for name in TRAIN_EXTENDABLE),
-    *(f"synthesis.{name}" for name in SYNTHESIS_EXTENDABLE),
-)
-
-# -------------------------------------------------------------------------------------------------
-# Settings.
-# -------------------------------------------------------------------------------------------------
-_TRAINING = {
-    **{name: name for name in ("model", "charter", "seed", "on_bad_record", "columns")},
-    **dict.fromkeys(("documents", "conversations", "preferences", "replay"), ""),
-}
-_ROLES = ("attacker", "actor", "critic")
-_FILLED: dict[str, dict[str, str]] = {
-    "cpt": {**_TRAINING, "documents": "documents"},
-    "sft": {**_TRAINING, "conversations": "conversations"},
-    "adversarial": {
-        **_TRAINING,
-        "conversations": "conversations",
-        "replay": "conversations",
-    },
-    "synthesis": {
-        **{name: name for name in ("charter", "seed", "on_bad_record", "questions", "columns")},
-        **dict.fromkeys(_ROLES, "model"),
-        **dict.fromkeys((f"{role}_family" for role in _ROLES), "family"),
-    },
-    "pressure": {name: name for name in ("charter", "seed", "model")},
-    "evaluation": {
-        **{name: name for name in ("charter", "seed", "model")},
-        "judge": "model",
-        **dict.fromkeys(("model_family", "judge_family"), "family"),
-    },
-}
-"""See `fill_sections`."""
 
 
-@dataclass(frozen=True)
-class DemoConfig:
-    """What `launch.demo` takes as `--config.<field>`.
-
-    Attributes:
-      model: the base model, any model reference; it attacks, answers and judges too.
-      family: of the model; a shipped model's is known.
-      charter: name or file.
-      documents, conversations, questions: comma-separated files.
-      seed: of everything.
-      on_bad_record: `error` or `quarantine`.
-      columns: names of columns in these files for ours, as for training.
-      cpt, sft, adversarial: training, but for the fields above, which are filled in.
-      synthesis, evaluation: likewise.
-      pressure: the facts that are taught in the adversarial stage, and measured before and after.
-    """
-
-    model: str
-    family: str
-    charter: str
-    documents: str
-    conversations: str
-    questions: str
-    seed: int
-    on_bad_record: str
-    cpt: TrainConfig
-    sft: TrainConfig
-    adversarial: TrainConfig
-    synthesis: SynthesisConfig
-    evaluation: EvaluationConfig
-    pressure: PressureSettings
-    columns: str = ""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "DemoConfig":
-        """Checks and freezes a configuration; the shared fields are put into every section.
-
-        Raises:
-          UserError: a field that is unknown, missing, of the wrong type or out of its range, or a
-            shared one that is set in a section.
-        """
-        return build(cls, fill_sections(values, _FILLED), "config")
-
-
-# -------------------------------------------------------------------------------------------------
-# The stages.
-# -------------------------------------------------------------------------------------------------
 def run_demo(config: DemoConfig, workdir: str | Path) -> dict[str, Any]:
     """Does all stages; writes `summary.json`, `report.html` and lineage; returns the summary.
 
@@ -165,17 +77,17 @@ def run_demo(config: DemoConfig, workdir: str | Path) -> dict[str, Any]:
     with run.opened() as folder:
         folders = {name: folder / name for name in FOLDERS}
         results = run.do(_stages(config, family, folders))
-        summary = _summarise(config, charter, family, folders, results)
+        summary = summarise(config, charter, family, folders, results)
         summary["seconds"] = run.seconds
         write_json(folder / SUMMARY, summary)
         write_demo_report(
             folder / "report.html",
             summary=summary,
-            metrics={name: _metrics(folders[name]) for name in TRAINED},
-            samples=_samples(folders["before"], folders["after"]),
-            lineage=[{**read_lineage(path), "folder": name} for name, path in folders.items()],
+            metrics={name: metric_lines(folders[name]) for name in TRAINED},
+            samples=paired_answers(folders["before"], folders["after"]),
+            lineage=stage_lineages(folder, FOLDERS),
         )
-        run.finish([Parent.of(name, path) for name, path in folders.items()])
+        run.finish(stage_parents(folder, FOLDERS))
     return summary
 
 
@@ -289,66 +201,3 @@ def _logits(loaded: LoadedModel) -> np.ndarray:
     ids = render_prompt(loaded.require_tokenizer(), question)
     graph, _ = abstract(loaded.config)
     return np.asarray(plain_logits(graph, loaded.params, jnp.asarray([ids])))
-
-
-# -------------------------------------------------------------------------------------------------
-# The summary and what the report shows beside it.
-# -------------------------------------------------------------------------------------------------
-def _summarise(
-    config: DemoConfig,
-    charter: Charter,
-    family: str,
-    folders: Mapping[str, Path],
-    results: Mapping[str, Any],
-) -> dict[str, Any]:
-    before, after = results["before"], results["after"]
-    comparison = compare(
-        read_scores(folders["before"]),
-        read_scores(folders["after"]),
-        held_out=load_benchmark(config.evaluation.benchmark, charter).held_out,
-        seed=config.seed,
-        confidence=before["confidence"],
-    )
-    base = read_lineage(folders["model"])["parents"][0]
-    return {
-        "model": {"reference": config.model, "hash": base["hash"]},
-        "charter": {
-            "name": charter.name,
-            "version": charter.version,
-            "hash": charter.content_hash,
-        },
-        "seed": config.seed,
-        "judge": {"reference": config.model, "family": family},
-        "same_family": after["same_family"],
-        "stages": {name: results[name] for name in TRAINED},
-        "synthesis": results["synthesis"],
-        "evaluation": {"before": before, "after": after, "comparison": comparison},
-        "pressure": _pressure(config, folders),
-        "export_max_abs_diff": results["export"],
-    }
-
-
-def _pressure(config: DemoConfig, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """How often known, held-out facts are given up before and after; see `changes`."""
-    experiment = Experiment(config.pressure, folders["knowledge"].parent)
-    before, after = (read_preferences(folders[f"pressed_{when}"]) for when in ("before", "after"))
-    return changes(experiment, before, after)
-
-
-def _samples(before: Path, after: Path) -> list[dict[str, Any]]:
-    """The answers of two evaluations to the same questions, side by side."""
-    earlier = {sample["id"]: sample for sample in read_samples(before)}
-    pairs = []
-    for later in read_samples(after):
-        first = earlier[later["id"]]
-        pair = {name: later[name] for name in ("id", "lang", "domain", "question")}
-        for side, sample in (("before", first), ("after", later)):
-            pair[side] = sample["answer"]
-            pair[f"score_{side}"] = sample["score"]
-            pair[f"checks_{side}"] = sample["checks"]
-        pairs.append(pair)
-    return pairs
-
-
-def _metrics(folder: Path) -> list[dict[str, Any]]:
-    return [line for _, line in read_jsonl(folder / "metrics.jsonl")]
