@@ -490,7 +490,7 @@ def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, 
         (("modle",), "x", "config.modle: unknown field; did you mean 'model'?"),
         (("documents",), "", "config.documents is empty; name at least one"),
         (("train", "seed"), 1, "config.train.seed: is filled in; set config.seed"),
-        (("train", "steps"), 0, "config.train.steps: must be 1 or more, not 0"),
+        (("train", "steps"), 0, "config.train.steps must be at least 1, not 0"),
         (
             ("synthesis", "benchmark"),
             "x",
@@ -509,7 +509,7 @@ def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, 
         (
             ("arms", "ordinary", "train"),
             {"lora": {"rank": -1}},
-            "config.arms.ordinary.train.lora.rank: must be 0 or more, not -1",
+            "config.arms.ordinary.train.lora.rank must be at least 0, not -1",
         ),
     ],
 )

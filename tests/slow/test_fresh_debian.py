@@ -44,7 +44,7 @@ PART = (
     "plan/test_plan.py",
     "report/test_reports.py",
     "review/test_session.py",
-    "road/test_demo_config.py",
+    "road/demo/test_config.py",
     "roles/test_endpoint.py",
     "serve/test_chat.py",
     "serve/test_server.py",

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.processes import started
 from tests.road.conftest import facts_file, road
-from tests.road.test_demo import KINDS, driven
+from tests.road.demo.test_run import KINDS, driven
 from tests.road.test_pressure import finished, settings, whole
 from tests.scripts import ran
 from tests.slow.test_ablation import done, grown, values

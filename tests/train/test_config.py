@@ -38,7 +38,7 @@ from vcjax.train.config import TrainConfig
         ({"conversations": "a.jsonl"}, "config.conversations: must be ''"),
         ({"dtype": "float16"}, "config.dtype: 'float16' is none of float32, bfloat16"),
         ({"on_bad_record": "skip"}, "config.on_bad_record"),
-        ({"steps": 0}, "config.steps: must be 1 or more, not 0"),
+        ({"steps": 0}, "config.steps must be at least 1, not 0"),
         ({"steps": 1.5}, "config.steps: must be an integer, not 1.5"),
         ({"steps": True}, "config.steps: must be an integer, not True"),
         ({"remat": "al"}, "config.remat: 'al' is none of none, dots"),

@@ -7,7 +7,8 @@ from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.panel import AnswerJudge, Candidate, Case
 from vcjax.charter.floor import FLOOR_LINE
 from vcjax.charter.schema import Charter
-from vcjax.core.errors import UserError, suggest
+from vcjax.core.errors import UserError
+from vcjax.core.settings import check_choice
 from vcjax.roles.role import Message, Reply
 
 ACTOR_MODES = ("direct", "best", "revise")
@@ -25,10 +26,7 @@ _BRIEFLY = {"en": "Answer in two or three sentences.", "zh": "请用两三句话
 
 def check_actor_mode(mode: str, answers: int) -> None:
     """Raises UserError for an unknown mode, or for several answers where one is direct."""
-    if mode not in ACTOR_MODES:
-        known = ", ".join(ACTOR_MODES)
-        hint = suggest(mode, ACTOR_MODES)
-        raise UserError(f"config.actor_mode: {mode!r} is none of {known}{hint}")
+    check_choice("config.actor_mode", mode, ACTOR_MODES)
     if mode == "direct" and answers != 1:
         raise UserError(
             f"config.answers is {answers}, but actor_mode=direct gives one; set answers=1 or "

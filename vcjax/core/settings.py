@@ -1,7 +1,7 @@
 """Configuration is data with a schema: nested dicts become frozen dataclasses."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from vcjax.core.errors import UserError, suggest
@@ -100,6 +100,13 @@ def merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, Mapping) and isinstance(shared.get(field), Mapping)
         found[field] = merged(shared[field], value) if nested else value
     return found
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raises UserError unless `value` is one of `choices`; `name` is how the user names it."""
+    if value not in choices:
+        known = ", ".join(choice or "''" for choice in choices)
+        raise UserError(f"{name}: {value!r} is none of {known}{suggest(str(value), choices)}")
 
 
 def check_at_least(settings: object, least: Mapping[str, int]) -> None:

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from vcjax.core.errors import UserError, suggest
+from vcjax.core.settings import check_choice
 from vcjax.data.columns import TOOLS, known_columns, parse_columns, record_fields, renamed, unread
 from vcjax.data.digests import LabelledAnswers
 from vcjax.data.files import DataFile, Names, find_files
@@ -297,13 +298,6 @@ def read_records(
     quarantined: list[dict[str, Any]] = []
     records.set_aside = quarantined.append
     return Loaded(list(records), quarantined)
-
-
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raises UserError unless `value` is one of `choices`."""
-    if value not in choices:
-        hint = suggest(str(value), choices)
-        raise UserError(f"{name}: {value!r} is none of {', '.join(choices)}{hint}")
 
 
 def _ignore(bad: dict[str, Any]) -> None:

@@ -20,10 +20,11 @@ from typing import Any, Self, TextIO, cast
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json, write_text
 from vcjax.core.markdown import markdown_templates
+from vcjax.core.settings import check_choice
 from vcjax.data.digests import Deduplicated
 from vcjax.data.encode import ENCODERS, encode_all
 from vcjax.data.held_out import HeldOut
-from vcjax.data.importers import ReadCounts, Records, check_choice
+from vcjax.data.importers import ReadCounts, Records
 from vcjax.data.overlap import TraceWriter
 from vcjax.data.packing import PackingCounts, packer_of
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, RowWriter, hash_tokenizer

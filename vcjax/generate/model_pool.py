@@ -15,6 +15,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.core.hardware import GiB
 from vcjax.core.lineage import Parent
+from vcjax.core.settings import check_at_least
 from vcjax.generate import WEIGHT_FORMS
 from vcjax.generate.engine import Engine
 from vcjax.generate.text import TextEngine
@@ -52,9 +53,7 @@ class EngineConfig:
     tensor: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("slots", "tensor"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.{name} must be at least 1, not {getattr(self, name)}")
+        check_at_least(self, {"slots": 1, "tensor": 1})
         if self.dtype:
             check_dtype(self.dtype)
         if self.weights not in WEIGHT_FORMS:

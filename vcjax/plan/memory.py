@@ -15,9 +15,10 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import join_params, split_adapters
 from vcjax.parallel import abstract_mesh, shardings
 from vcjax.plan.setting import Setting, abstract_batch, batch_shapes
-from vcjax.train.config import MeshSettings, TrainConfig
+from vcjax.train.config import TrainConfig
 from vcjax.train.losses import CHUNK, make_loss
 from vcjax.train.offload import HOST, LAYERS
+from vcjax.train.settings import MeshSettings
 
 BESIDE = jnp.bfloat16
 """The dtype of models that are on the same devices and aren't trained."""

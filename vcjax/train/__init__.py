@@ -1,6 +1,6 @@
 """Training: one loop for every stage, from a config to checkpoints and a lineage.
 
-config            what a run is, as data: every mistake is named by its field
+config, settings  what a run is, as data: every mistake is named by its field
   |
   v
 inputs            model, data and charter are opened, checked and read through

@@ -1,21 +1,30 @@
 """The configuration of a training run: data with a schema, every mistake named by its field."""
 
 import dataclasses
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from vcjax.core.errors import UserError, suggest
-from vcjax.core.settings import build
+from vcjax.core.errors import UserError
+from vcjax.core.settings import build, check_at_least, check_choice
 from vcjax.data.columns import check_columns
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.model.attention.packed import BACKENDS
 from vcjax.model.layers import POLICIES
 from vcjax.model.lora import LoraConfig
+from vcjax.train.settings import (
+    GroupSettings,
+    LoraSettings,
+    MeshSettings,
+    PreferenceSettings,
+    ValidationSettings,
+    check_between,
+    check_not_negative,
+    check_positive,
+    refuse,
+)
 
 STAGES = ("cpt", "sft", "adversarial")
 OBJECTIVES = ("next_token", "dpo", "orpo")
@@ -45,106 +54,6 @@ def with_pairs_to_come(training: Mapping[str, Any]) -> dict[str, Any]:
     """
     kind = kind_of(training.get("stage", ""), training.get("objective", ""))
     return {**training, **dict.fromkeys(KINDS, ""), kind: "(pairs)"}
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """`rank` 0 is full fine-tuning; `targets` is a pattern over the names of the projections.
-
-    `dropout` is the share of an adapter's inputs that is left out in training. `base` is the form
-    of the frozen weights: `` (the compute dtype), `int8` or `nf4` (QLoRA, arXiv 2305.14314).
-    """
-
-    rank: int
-    alpha: float
-    targets: str
-    dropout: float
-    base: str
-
-    def __post_init__(self) -> None:
-        _at_least("rank", self.rank, 0)
-        _positive("alpha", self.alpha)
-        _between("dropout", self.dropout, 0, 1)
-        _one_of("base", self.base, ("", "int8", "nf4"))
-        if self.base and not self.rank:
-            _refuse("base", f"{self.base!r} weights can't be trained; set lora.rank above 0")
-
-
-@dataclass(frozen=True)
-class MeshSettings:
-    """Sizes of the mesh axes; one may be -1: whatever is left of the devices."""
-
-    data: int
-    fsdp: int
-    tensor: int
-    sequence: int
-
-
-@dataclass(frozen=True)
-class GroupSettings:
-    """Parameters whose path matches `pattern` (whole path, e.g. `layers.q.kernel`).
-
-    `learning_rate` and `weight_decay` multiply those of the run; a rate of 0 freezes the group.
-    """
-
-    pattern: str
-    learning_rate: float
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            _refuse("pattern", f"{self.pattern!r} is not a pattern: {error}")
-        for field in ("learning_rate", "weight_decay"):
-            _not_negative(field, getattr(self, field))
-
-
-@dataclass(frozen=True)
-class PreferenceSettings:
-    """`beta` of DPO (arXiv 2305.18290) and `odds_weight`, the lambda of ORPO (2403.07691)."""
-
-    beta: float
-    odds_weight: float
-
-    def __post_init__(self) -> None:
-        _positive("beta", self.beta)
-        _positive("odds_weight", self.odds_weight)
-
-
-@dataclass(frozen=True)
-class ValidationSettings:
-    """What is measured while a run trains.
-
-    Attributes:
-      data: held-out records of the run's kind, files or prepared folders; '' is none.
-      every: steps between measurements; 0 is never. There is one before the first step and one
-        after the last, too.
-      batches: the most batches of each language and domain that are measured, always the same.
-      patience: measurements without a lower loss after which the run stops early; 0 is never.
-      prompts: a text file, one prompt a line, answered at each measurement; '' is none.
-      max_tokens: of such an answer.
-      similarity: to a record that is measured on, from 0.7 on, that a record that is trained on
-        must not have; 1 is exact duplicates alone. See `vcjax.data.overlap`.
-    """
-
-    data: str
-    every: int
-    batches: int
-    patience: int
-    prompts: str
-    max_tokens: int
-    similarity: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0.7 <= self.similarity <= 1:
-            _refuse("similarity", f"must be in [0.7, 1], not {self.similarity}")
-        for field, least in (("every", 0), ("batches", 1), ("patience", 0), ("max_tokens", 1)):
-            _at_least(field, getattr(self, field), least)
-        if self.every and not (self.data.strip() or self.prompts.strip()):
-            _refuse("every", "has nothing to measure; name validation.data or .prompts")
-        if self.patience and not (self.every and self.data.strip()):
-            _refuse("patience", "needs validation.data and validation.every")
 
 
 @dataclass(frozen=True)
@@ -266,37 +175,36 @@ class TrainConfig:
         return LoraConfig(**dataclasses.asdict(self.lora))
 
     def __post_init__(self) -> None:
-        _one_of("stage", self.stage, STAGES)
-        _one_of("objective", self.objective, OBJECTIVES)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("dtype", self.dtype, DTYPES)
-        _one_of("attention", self.attention, BACKENDS)
-        _one_of("remat", self.remat, tuple(POLICIES))
-        _one_of("sink", self.sink, SINKS)
-        _one_of("on_bad_record", self.on_bad_record, ("error", "quarantine"))
-        _one_of("tool_turns", self.tool_turns, TOOL_TURNS)
+        check_choice("config.stage", self.stage, STAGES)
+        check_choice("config.objective", self.objective, OBJECTIVES)
+        check_choice("config.schedule", self.schedule, SCHEDULES)
+        check_choice("config.optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("config.dtype", self.dtype, DTYPES)
+        check_choice("config.attention", self.attention, BACKENDS)
+        check_choice("config.remat", self.remat, tuple(POLICIES))
+        check_choice("config.sink", self.sink, SINKS)
+        check_choice("config.on_bad_record", self.on_bad_record, ("error", "quarantine"))
+        check_choice("config.tool_turns", self.tool_turns, TOOL_TURNS)
         check_columns(self.columns)
         self._check_data()
-        for field in ("steps", "batch_size", "microbatches", "checkpoint_every", "keep"):
-            _at_least(field, getattr(self, field), 1)
-        _at_least("length", self.length, 2)
-        for field in ("warmup_steps", "decay_steps", "max_skipped", "keep_best", "seed"):
-            _at_least(field, getattr(self, field), 0)
+        counts = ("steps", "batch_size", "microbatches", "checkpoint_every", "keep")
+        check_at_least(self, {**dict.fromkeys(counts, 1), "length": 2})
+        counts = ("warmup_steps", "decay_steps", "max_skipped", "keep_best", "seed")
+        check_at_least(self, dict.fromkeys(counts, 0))
         for field in ("learning_rate", "replay_weight", "clip_norm"):
-            _positive(field, getattr(self, field))
-        _not_negative("weight_decay", self.weight_decay)
-        _between("b1", self.b1, 0, 1)
-        _between("b2", self.b2, 0, 1)
+            check_positive(field, getattr(self, field))
+        check_not_negative("weight_decay", self.weight_decay)
+        check_between("b1", self.b1, 0, 1)
+        check_between("b2", self.b2, 0, 1)
         if not 0 <= self.final_learning_rate_ratio <= 1:
             ratio = self.final_learning_rate_ratio
-            _refuse("final_learning_rate_ratio", f"must be in [0, 1], not {ratio}")
+            refuse("final_learning_rate_ratio", f"must be in [0, 1], not {ratio}")
         self._check_schedule()
         if self.batch_size % self.microbatches:
             given = f"{self.batch_size} is no multiple of microbatches {self.microbatches}"
-            _refuse("batch_size", given)
+            refuse("batch_size", given)
         if self.keep_best and not (self.validation.every and self.validation.data.strip()):
-            _refuse("keep_best", "needs validation.data and validation.every")
+            refuse("keep_best", "needs validation.data and validation.every")
         try:
             _ = self.adapters
         except UserError as error:
@@ -304,57 +212,25 @@ class TrainConfig:
 
     def _check_data(self) -> None:
         if not self.model.strip():
-            _refuse("model", "is empty; name a model")
+            refuse("model", "is empty; name a model")
         if self.objective != "next_token" and self.stage != "adversarial":
-            _refuse("objective", f"{self.objective!r} is for the adversarial stage")
+            refuse("objective", f"{self.objective!r} is for the adversarial stage")
         what = f"stage {self.stage!r} trains on {self.kind}"
         if self.objective != "next_token":
             what = f"objective {self.objective!r} trains on {self.kind}"
         if not getattr(self, self.kind).strip():
-            _refuse(self.kind, f"is empty; {what}")
+            refuse(self.kind, f"is empty; {what}")
         for unused in KINDS:
             if unused != self.kind and getattr(self, unused).strip():
-                _refuse(unused, f"must be '': {what}; name them there, or in replay")
+                refuse(unused, f"must be '': {what}; name them there, or in replay")
 
     def _check_schedule(self) -> None:
         if self.warmup_steps > self.steps:
-            _refuse("warmup_steps", f"{self.warmup_steps} is longer than the run of {self.steps}")
+            refuse("warmup_steps", f"{self.warmup_steps} is longer than the run of {self.steps}")
         if self.decay_steps and self.schedule != "wsd":
-            _refuse("decay_steps", f"must be 0: schedule {self.schedule!r} has no such phase")
+            refuse("decay_steps", f"must be 0: schedule {self.schedule!r} has no such phase")
         if self.schedule == "wsd" and not self.decay_steps:
-            _refuse("decay_steps", "must be 1 or more: schedule 'wsd' ends with a decay")
+            refuse("decay_steps", "must be 1 or more: schedule 'wsd' ends with a decay")
         if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
             whole = f"{self.decay_steps} after {self.warmup_steps} of warm-up"
-            _refuse("decay_steps", f"{whole} is longer than the run of {self.steps} steps")
-
-
-def _refuse(field: str, reason: str) -> None:
-    """Raises the UserError of a field; `build` adds the name of a nested part."""
-    raise UserError(f"config.{field}: {reason}")
-
-
-def _one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        known = ", ".join(choice or "''" for choice in choices)
-        _refuse(field, f"{value!r} is none of {known}{suggest(value, choices)}")
-
-
-def _at_least(field: str, value: int, least: int) -> None:
-    if value < least:
-        _refuse(field, f"must be {least} or more, not {value}")
-
-
-def _positive(field: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        _refuse(field, f"must be a positive number, not {value}")
-
-
-def _not_negative(field: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        _refuse(field, f"must be 0 or more, not {value}")
-
-
-def _between(field: str, value: float, low: float, high: float) -> None:
-    """`low` is allowed, `high` isn't."""
-    if not low <= value < high:
-        _refuse(field, f"must be in [{low}, {high}), not {value}")
+            refuse("decay_steps", f"{whole} is longer than the run of {self.steps} steps")

@@ -16,14 +16,7 @@ from vcjax.data.files import Names, data_parents, is_prepared, split_paths
 from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import Records
 from vcjax.data.preparation import omissions, prepare
-from vcjax.data.prepared import (
-    NO_DOMAIN,
-    PAIRED,
-    TRAIN,
-    Prepared,
-    hash_tokenizer,
-    open_prepared,
-)
+from vcjax.data.prepared import NO_DOMAIN, PAIRED, TRAIN, Prepared, hash_tokenizer, open_prepared
 from vcjax.parallel import barrier, is_main_process, on_main_process
 from vcjax.text.rendering import Rendered, coloured, legend
 from vcjax.text.tokenizer import Tokenizer

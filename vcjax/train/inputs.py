@@ -14,12 +14,7 @@ from vcjax.core.lineage import Parent
 from vcjax.data.overlap import HeldOutRecords, left_uncompared
 from vcjax.data.prepared import Prepared
 from vcjax.model.attention.packed import choose_backend
-from vcjax.parallel import (
-    ending_together,
-    is_main_process,
-    make_mesh,
-    on_main_process,
-)
+from vcjax.parallel import ending_together, is_main_process, make_mesh, on_main_process
 from vcjax.text.templates import END_OF_TURN, default_template
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
@@ -29,12 +24,7 @@ from vcjax.train.optim import check_groups
 from vcjax.train.samples import FIELD as PROMPTS
 from vcjax.train.samples import check_prompts
 from vcjax.train.sinks import check_sink
-from vcjax.train.validation_data import (
-    FIELD,
-    GroupSource,
-    check_raw_groups,
-    check_validation_data,
-)
+from vcjax.train.validation_data import FIELD, GroupSource, check_raw_groups, check_validation_data
 from vcjax.weights.load import open_model
 from vcjax.weights.model import LoadedModel, StoredModel, write_companions
 from vcjax.weights.resolve import resolve

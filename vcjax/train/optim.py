@@ -22,7 +22,7 @@ from vcjax.core.errors import UserError
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import join_params, split_adapters
-from vcjax.train.config import GroupSettings, TrainConfig
+from vcjax.train.config import TrainConfig
 from vcjax.train.matrices import (
     Path,
     by_matrix,
@@ -31,6 +31,7 @@ from vcjax.train.matrices import (
     matrix_sides,
     path_of,
 )
+from vcjax.train.settings import GroupSettings
 
 Groups = tuple[GroupSettings, ...]
 

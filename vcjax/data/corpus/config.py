@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.lineage import Parent
-from vcjax.core.settings import build, check_at_least
+from vcjax.core.settings import build, check_at_least, check_choice
 from vcjax.data.columns import check_columns
 from vcjax.data.corpus.contamination import Contamination
 from vcjax.data.corpus.duplicates import Duplicates
@@ -23,7 +23,7 @@ from vcjax.data.corpus.selection import Selection
 from vcjax.data.corpus.sensitive import Sensitive
 from vcjax.data.corpus.simplify import Simplify
 from vcjax.data.corpus.step import Pass, ReadsFiles, Step
-from vcjax.data.importers import ON_BAD_RECORD, check_choice
+from vcjax.data.importers import ON_BAD_RECORD
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.data.packing import check_length
 

@@ -31,7 +31,7 @@ def test_what_is_set_once_is_filled_into_every_stage(road):
     ("path", "value", "message"),
     [
         (("cpt", "steps"), "many", "config.cpt.steps: must be an integer, not 'many'"),
-        (("cpt", "steps"), 0, "config.cpt.steps: must be 1 or more, not 0"),
+        (("cpt", "steps"), 0, "config.cpt.steps must be at least 1, not 0"),
         (("sft", "lora"), {"rank": 2}, "config.sft.lora.alpha: this field is missing"),
         (("synthesis", "attempts"), 0, "config.synthesis.attempts must be at least 1, not 0"),
         (("synthesis", "atempts"), 4, "config.synthesis.atempts: unknown field; did you mean"),
