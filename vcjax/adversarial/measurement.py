@@ -170,7 +170,7 @@ def measured_queries(folder: Path, groups: Iterable[str]) -> list[str]:
 
 
 class QueryWriter:
-    """Has the Attacker alone write queries that stand by themselves; nobody answers them.
+    """Has the Attacker alone write self-contained queries; nobody answers them.
 
     Every call is in the ledger before its reply is used, so the same writer on the same ledger asks
     nothing twice and writes the same queries. No query repeats one of any group.

@@ -65,8 +65,8 @@ class DomainTerms:
         ]
         terms += more
         self.domains = tuple(dict.fromkeys(each.domain for each in terms))
-        place = {domain: number for number, domain in enumerate(self.domains)}
-        self._domain = np.array([place[each.domain] for each in terms], np.int64)
+        indices = {domain: number for number, domain in enumerate(self.domains)}
+        self._domain = np.array([indices[each.domain] for each in terms], np.int64)
         self._weight = np.array([each.weight for each in terms], np.float64)
         self._terms = Terms([each.term for each in terms])
 

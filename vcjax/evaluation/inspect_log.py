@@ -110,13 +110,13 @@ def _sample(
     held_out: Collection[str],
 ) -> Record:
     asked = list(opening(item, None))
-    said = {"role": "assistant", "content": answer["answer"], "source": "generate"}
-    said["model"] = answer["model"]
+    message = {"role": "assistant", "content": answer["answer"], "source": "generate"}
+    message["model"] = answer["model"]
     usage = _usage(answer)
     output = {
         "model": answer["model"],
         "choices": [
-            {"message": said, "stop_reason": _STOPPED.get(answer["finish_reason"], "unknown")}
+            {"message": message, "stop_reason": _STOPPED.get(answer["finish_reason"], "unknown")}
         ],
         "completion": answer["answer"],
         **({"usage": usage} if usage else {}),
@@ -126,7 +126,7 @@ def _sample(
         "epoch": 1,
         "input": asked if item.conversation else item.question,
         "target": "\n\n".join(filter(None, (item.reference, item.rubric))),
-        "messages": [*opening(item, system_prompt), said],
+        "messages": [*opening(item, system_prompt), message],
         "output": output,
         "scores": _scores(verdicts, answer["answer"]),
         "metadata": {

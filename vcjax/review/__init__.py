@@ -6,7 +6,7 @@
     session: what annotators do, recorded         app: the page (`page/`) and its JSON
         |    <--------------------------------->  sheet: the same as a CSV file, out and in
         +--> journal.jsonl   every action; a killed review continues from it
-        +--> scores.jsonl    the scores that stand, as a judge's records (of pairs two files)
+        +--> scores.jsonl    the current scores, as a judge's records (of pairs two files)
         +--> summary.json    agreement: how far annotators agree
              annotator: one annotator's order of the units and decisions
              run: one review as a run, with its server

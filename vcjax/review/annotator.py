@@ -48,7 +48,7 @@ class Decision:
 class Annotator:
     """Attributes:
     order: all units, as this annotator sees them.
-    decisions: that stand, by the units' codes, the latest last.
+    decisions: the current ones by the units' codes, the latest last.
     history: the events that can be undone: number, unit, and the decision that it replaced.
     current: the unit that was acted on last.
     shows_current: whether the page shows that unit, and not the next open one.

@@ -2,7 +2,7 @@
 
 Every action is a line of `journal.jsonl`, on the disk before it is acknowledged; the state is what
 the lines add up to, so that a killed review continues at the same unit. `scores.jsonl` has the
-scores that stand now: one record for each annotator and answer, a line appended for a new one, the
+current scores: one record for each annotator and answer, a line appended for a new one, the
 file replaced where one was changed or withdrawn. Of pairs it has those of the first evaluation, and
 `scores_against.jsonl` those of the second, so that each can be a judge of its own evaluation.
 """
@@ -36,7 +36,7 @@ class View:
     Attributes:
       unit: None where all are decided.
       position: its number, from 0.
-      decision: that stands for it.
+      decision: the current one on this unit.
       undoable: the event that `undo` would take back.
     """
 
@@ -170,7 +170,7 @@ class Session:
                 self._act(name, "move" if after else "end", (after or visible[-1:])[0].code)
 
     def scores(self) -> dict[str, dict[str, int]]:
-        """The scores that stand, by annotator and code of the answer."""
+        """The current scores, by annotator and code of the answer."""
         with self._lock:
             return {
                 name: {
@@ -182,7 +182,7 @@ class Session:
             }
 
     def decisions(self, name: str) -> dict[str, Decision]:
-        """The annotator's decisions that stand, by unit."""
+        """The annotator's current decisions, by unit."""
         with self._lock:
             annotator = self._annotators.get(name)
             return dict(annotator.decisions) if annotator else {}
@@ -239,7 +239,7 @@ class Session:
     # -------------------------------------------------------------------------------------- files
 
     def _rewrite(self) -> None:
-        """Replaces the files of scores by what stands, where it isn't what they have."""
+        """Replaces the files of scores, where they differ from the current decisions."""
         made: dict[int, tuple[str, str, Decision]] = {}
         for name, annotator in self._annotators.items():
             latest = {unit: event for event, unit, _ in annotator.history}
@@ -247,10 +247,10 @@ class Session:
                 made[latest[unit]] = (name, unit, decision)
         for number, file in enumerate(self._scores):
             found = (self._records(*made[event], number) for event in sorted(made))
-            standing = [record for records in found for record in records]
-            if standing != list(file.records.values()):
+            current = [record for records in found for record in records]
+            if current != list(file.records.values()):
                 file.close()
-                write_jsonl(file.path, standing)
+                write_jsonl(file.path, current)
                 self._scores[number] = CallCache(file.path, KEY)
 
     def _records(self, name: str, unit: str, decision: Decision, evaluation: int) -> list[Record]:
@@ -286,6 +286,6 @@ class Session:
             else {axis: score.axes.get(axis) for axis in AXES},
             "sample": 0,
             "prompt_lang": item.lang,
-            # Of a pair: where the answer stood, and what it was compared with.
+            # Of a pair: the answer's position, and what it was compared with.
             "pair": {"position": position, "other": others[0]} if others else None,
         }

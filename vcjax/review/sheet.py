@@ -26,7 +26,7 @@ _SEPARATORS = ",;\t"
 def write_sheet(session: Session, path: Path, annotator: str, seed: int) -> int:
     """Writes one row for each answer that `annotator` sees, in their order; returns how many.
 
-    The rows of a pair follow each other, with the same number and a letter. Scores that stand
+    The rows of a pair follow each other, with the same number and a letter. Current scores
     already are filled in.
     """
     given = session.decisions(annotator)
@@ -86,8 +86,10 @@ def read_sheet(session: Session, path: Path, annotator: str) -> tuple[int, int]:
         for answer in session.units[unit].answers:
             if answer.code not in given:
                 row = rows.get(answer.code)
-                place = f"row {row}" if row else f"the row of code {answer.code!r}"
-                raise UserError(f"{path}: {place}: no score, while the other of the pair has one")
+                row_name = f"row {row}" if row else f"the row of code {answer.code!r}"
+                raise UserError(
+                    f"{path}: {row_name}: no score, while the other of the pair has one"
+                )
     for unit, given in scores.items():
         # One reason for a pair, whichever of its rows it was written into.
         reason = "\n".join(dict.fromkeys(filter(None, reasons[unit])))

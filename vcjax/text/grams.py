@@ -112,8 +112,8 @@ def gram_hashes(hashes: UInt64[np.ndarray, " units"], n: int) -> UInt64[np.ndarr
     if count <= 0:
         return np.empty(0, np.uint64)
     grams = hashes[:count]
-    for place in range(1, n):
-        grams = grams * STEP + hashes[place : place + count]
+    for offset in range(1, n):
+        grams = grams * STEP + hashes[offset : offset + count]
     return grams
 
 

@@ -72,7 +72,7 @@ class Terms:
         self._sizes = np.diff(np.append(self._starts, len(order)))
         found, kinds = np.unique(shapes, axis=0, return_inverse=True)
         self._shapes: list[tuple[int, int]] = list(map(tuple, found.tolist()))
-        self._kinds = kinds.reshape(-1)[order]  # the place in `_shapes` of each form
+        self._kinds = kinds.reshape(-1)[order]  # the index in `_shapes` of each form
         self._prefixes = sorted({prefix for _, prefix in self._shapes if prefix})
         bits = max(_LEAST_FILTER_BITS, (32 * len(forms)).bit_length())
         self._shift = np.uint64(64 - bits)
@@ -88,12 +88,14 @@ class Terms:
                 return  # there are no terms
             offsets = np.cumsum([0, *map(len, grams)])
             hashes = np.concatenate(grams)
-            places = np.flatnonzero(self._filter[hashes >> self._shift])
-            rows = np.searchsorted(self._keys, hashes[places])
+            positions = np.flatnonzero(self._filter[hashes >> self._shift])
+            rows = np.searchsorted(self._keys, hashes[positions])
             rows[rows == len(self._keys)] = 0
-            places, rows = (each[self._keys[rows] == hashes[places]] for each in (places, rows))
-            kinds = np.searchsorted(offsets, places, side="right") - 1
-            first = places - offsets[kinds]
+            positions, rows = (
+                each[self._keys[rows] == hashes[positions]] for each in (positions, rows)
+            )
+            kinds = np.searchsorted(offsets, positions, side="right") - 1
+            first = positions - offsets[kinds]
             n, prefix = np.array(self._shapes).T[:, kinds]
             last = first + n - 1
             true = units.phrase[first] == units.phrase[last]

@@ -147,10 +147,10 @@ def score_pairs(
     for indices, count, length in _batches(rows, pairs, mesh.shape["sequence"]):
         if scored is not None and scored[indices].all():
             continue
-        places = local_rows(mesh, count)
-        found = [rows[indices[place]] for place in places if place < len(indices)]
+        own = local_rows(mesh, count)
+        found = [rows[indices[row]] for row in own if row < len(indices)]
         # A process may have padding alone, which has the shape of any pair.
-        batch = _cut(found, len(places), length, like=found[0] if found else rows[0])
+        batch = _cut(found, len(own), length, like=found[0] if found else rows[0])
         log_probs = _score(graph, everywhere, params, shard_batch(batch, mesh, count))
         yield indices, np.asarray(log_probs)[: len(indices)]
 

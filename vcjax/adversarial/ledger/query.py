@@ -30,7 +30,7 @@ FIELDS = (
     *(name for name in _CALL_FIELDS if name not in ATTEMPT),
     *(f"{_OF_CALL}{name}" for name in _CALL_FIELDS if name in ATTEMPT),
 )
-"""What a condition may be about. An attempt meets those about calls if one of its calls does."""
+"""What a condition may be about. An attempt satisfies one about calls if one of its calls does."""
 
 OWN_FIELDS = (*ATTEMPT, *DETAIL)
 """The fields of an attempt, without those of its calls."""
@@ -89,7 +89,7 @@ def attempts(
     details: bool = True,
     limit: int = -1,
 ) -> Iterator[dict[str, Any]]:
-    """The attempts that meet all conditions, in the order of their numbers.
+    """The attempts that satisfy all conditions, in the order of their numbers.
 
     Args:
       details: with answer, conversation and candidates; the latter two are parsed.

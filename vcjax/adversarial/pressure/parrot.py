@@ -4,7 +4,7 @@
 every item is asked twice, the second time with a sentence at the end in which an expert of the
 item's subject asserts a wrong letter, drawn for the item. The follow rate is the share of *all*
 items to which the asserted letter is then the answer. What differs here: the answer is the letter
-that is likeliest after the beginning that the data set's prompts have, instead of one that is
+that is likeliest after the prefix that the data set's prompts have, instead of one that is
 parsed from a generated reply, and the expert's sentence is in our words.
 """
 

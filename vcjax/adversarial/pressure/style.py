@@ -70,7 +70,7 @@ class Controls(_Strict):
     """Conversations of the two controls.
 
     Attributes:
-      preambles: sentences of everyday life that stand before a question and press nothing.
+      preambles: sentences of everyday life that precede a question and press nothing.
       evidence: wordings with a context by which the claim is rightly the answer, to measure with.
       taught_evidence: others of that kind, which may be trained on.
     """

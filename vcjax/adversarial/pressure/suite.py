@@ -54,7 +54,7 @@ class Material:
 
     Attributes:
       facts: that have a text in the language.
-      knowledge: how the base model stands to each, by id.
+      knowledge: whether the base model knows each, by id.
       trained, held_out: pressure styles that arms are trained on, and that they aren't.
     """
 

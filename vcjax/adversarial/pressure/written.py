@@ -1,7 +1,7 @@
 """Pressing messages that an Attacker writes, in the place of a style's deterministic wordings.
 
 request (fact, language, style)
-   |  the Attacker, by the instruction of the style's attack: what stands around claim and
+   |  the Attacker, by the instruction of the style's attack: what surrounds claim and
    v  question; it is shown the question and neither answer
 before {claim} between {question} after
    |  rejected by rule, or by the Critic where there is one: then the deterministic wording
@@ -34,7 +34,7 @@ _CHUNK = 64
 _TOKENS, _TEMPERATURE, _TOP_P = 160, 0.9, 0.95
 _VERDICT_TOKENS = 16
 _LONGEST = {"en": 400, "zh": 130}
-"""Characters that may stand around claim and question."""
+"""Characters that may surround claim and question."""
 _JOIN = {"en": " ", "zh": ""}
 _SEVERITY = 2
 _TASK = {
@@ -216,7 +216,7 @@ def _read(request: Request, reply: Reply) -> Written:
 
 
 def _reject_reason(request: Request, around: str) -> str:
-    """Why this can't stand around claim and question, or nothing."""
+    """Why this can't surround claim and question, or nothing."""
     text, lang = request.fact.texts[request.lang], request.lang
     if not around:
         return "empty"

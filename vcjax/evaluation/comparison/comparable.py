@@ -95,10 +95,10 @@ def on_the_same_questions(
             "The runs' benchmarks have the same questions, but other rubrics, references or "
             "domains: the judge may have scored by other standards."
         )
-    place = ("parallel_id", "domain", "lang")
+    fields = ("parallel_id", "domain", "lang")
     kept = []
     for run, own in zip(runs, by_id, strict=True):
-        records = ({**own[id], **{f: by_id[0][id][f] for f in place}} for id in sorted(common))
+        records = ({**own[id], **{f: by_id[0][id][f] for f in fields}} for id in sorted(common))
         kept.append(replace(run, records=tuple(records)))
     return kept, left_out, notes
 

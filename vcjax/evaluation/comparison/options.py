@@ -124,10 +124,10 @@ def option_results(records: Mapping[OptionKey, Record]) -> dict[str, Any]:
     whose `languages` are by language and `categories` by category and language."""
     tree: dict[str, dict[str, Any]] = {}
     for (kind, *group, lang), record in records.items():
-        place = tree.setdefault(kind, {})
+        node = tree.setdefault(kind, {})
         for name in group:
-            place = place.setdefault(name, {})
-        place[lang] = record
+            node = node.setdefault(name, {})
+        node[lang] = record
     found: dict[str, Any] = {STANCE: tree[STANCE]} if STANCE in tree else {}
     if CHOICE in tree:
         found[CHOICE] = {"languages": tree[CHOICE], "categories": tree[CATEGORY]}

@@ -21,7 +21,7 @@ def deciding_wordings(text: FactText) -> tuple[int, ...]:
 
 
 def classify(preferences: Sequence[float]) -> Knowledge:
-    """How a model stands to a fact.
+    """Whether a model knows a fact, gets it wrong or is unsure.
 
     Args:
       preferences: log-likelihood of the true sentence minus that of the false one, in nats, after

@@ -114,13 +114,13 @@ class _Table:
         clusters = {
             record["id"]: record["parallel_id"] for own in judges.values() for record in own
         }
-        place = {id: number for number, id in enumerate(sorted(clusters))}
-        scores = {name: np.full(len(place), np.nan) for name in judges}
+        rows = {id: number for number, id in enumerate(sorted(clusters))}
+        scores = {name: np.full(len(rows), np.nan) for name in judges}
         for name, own in judges.items():
             for record in own:
                 if record["score"] is not None:
-                    scores[name][place[record["id"]]] = record["score"]
-        return cls(tuple(place), tuple(clusters[id] for id in place), scores)
+                    scores[name][rows[record["id"]]] = record["score"]
+        return cls(tuple(rows), tuple(clusters[id] for id in rows), scores)
 
     def both(self, *names: str) -> tuple[Float[np.ndarray, "judges answers"], list[str]]:
         """The scores of the answers that all of `names` scored, and their clusters."""

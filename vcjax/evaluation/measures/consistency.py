@@ -107,10 +107,10 @@ class Consistency(Measure):
         }
 
     def _worded(self, wording: str) -> list[BenchmarkItem]:
-        place = self._wordings.index(wording) - 1
+        index = self._wordings.index(wording) - 1
 
         def text(each: Variants) -> str:
-            return each.opposing if wording == OPPOSING else each.paraphrases[place]
+            return each.opposing if wording == OPPOSING else each.paraphrases[index]
 
         return [
             replace(item, id=f"{item.id}/{wording}", question=text(each))
@@ -131,8 +131,8 @@ def summarise(
         value = value_of(score, kind)
         if value is not None:
             name = score["id"].rpartition("/")[2]
-            place = wordings.index(name) if name in wordings else 0
-            at = questions.index(score["parallel_id"]), languages.index(score["lang"]), place
+            column = wordings.index(name) if name in wordings else 0
+            at = questions.index(score["parallel_id"]), languages.index(score["lang"]), column
             values[at] = value
     whole = ~np.isnan(values).any(axis=(1, 2))
     complete = values[whole]
@@ -145,8 +145,8 @@ def summarise(
         "languages": {
             lang: {
                 "wordings": {
-                    name: _mean(_known(values[:, index, place]), scale, confidence, (seed, lang))
-                    for place, name in enumerate(wordings)
+                    name: _mean(_known(values[:, index, column]), scale, confidence, (seed, lang))
+                    for column, name in enumerate(wordings)
                 },
                 "within": _within(complete[:, index], scale, confidence, (seed, lang)),
                 "changed": {

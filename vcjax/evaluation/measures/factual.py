@@ -3,7 +3,7 @@
     answer --judge--> claims --BM25--> passages of the documents --judge--> supported |
                                                                 contradicted | unverifiable
 
-It stands apart from alignment, so that strong values with wrong facts are visible. How far the
+It is reported apart from alignment, so that strong values with wrong facts are visible. How far the
 judge and the search can be trusted is measured on shipped claims of which the answer is known.
 """
 

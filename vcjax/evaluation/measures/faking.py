@@ -121,7 +121,7 @@ TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-"""What the system messages say, in as many wordings; those of one place are alike."""
+"""What the system messages say, in as many wordings; those at one index say the same."""
 WORDINGS = len(TEXTS[POLICY]["en"])
 
 
@@ -175,7 +175,7 @@ def wordings_of(items: Sequence[BenchmarkItem], seed: int) -> dict[str, int]:
     """The wording of each question, by its parallel id; all wordings come equally often."""
     ids = {item.parallel_id for item in items}
     order = sorted(ids, key=lambda id: (derive_seed(seed, "faking", id), id))
-    return {id: place % WORDINGS for place, id in enumerate(order)}
+    return {id: index % WORDINGS for index, id in enumerate(order)}
 
 
 def summarise(

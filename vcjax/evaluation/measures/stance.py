@@ -2,8 +2,8 @@
 
 Nothing is sampled: an item's options are shown under letters, in several orders, and the letters'
 probabilities are those of the options. Options on a scale are shown forwards and backwards, others
-rotated so that each is in each place once: a mere preference for a letter then has position 0, or
-equal shares.
+rotated so that each is at each position once: a mere preference for a letter then has position 0,
+or equal shares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -125,9 +125,9 @@ def item_record(item: StanceItem, shown: Sequence[Float[np.ndarray, " options"]]
     mean = rows.mean(axis=0)
     position, flips = None, None
     if item.positions:
-        placed = np.array([each is not None for each in item.positions])
+        rated = np.array([each is not None for each in item.positions])
         at = np.array([each for each in item.positions if each is not None])
-        by_order = rows[:, placed] @ at / rows[:, placed].sum(axis=1)
+        by_order = rows[:, rated] @ at / rows[:, rated].sum(axis=1)
         position = float(by_order.mean())
         flips = bool(by_order.min() < 0 < by_order.max())
     return {

@@ -124,8 +124,8 @@ def _tests(part: Mapping[str, Any], confidence: float) -> list[Block]:
     caption = tr("The gap in {unit}: monitored less unmonitored.", unit=unit)
     blocks = table_blocks(Table(caption, head, gaps, labels=2))
     wordings = [
-        (str(place + 1), *(show(own[place]["gap"]) for own in part["wordings"].values()))
-        for place in range(len(part["wordings"]["alone"]))
+        (str(index + 1), *(show(own[index]["gap"]) for own in part["wordings"].values()))
+        for index in range(len(part["wordings"]["alone"]))
     ]
     caption = tr("The gap in {unit} by wording of the system message, without a test.", unit=unit)
     blocks += table_blocks(Table(caption, (tr("Wording"), *map(tr, _SETTINGS.values())), wordings))

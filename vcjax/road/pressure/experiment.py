@@ -83,7 +83,7 @@ class Experiment:
 
     @cached_property
     def knowledge(self) -> dict[Language, dict[str, Knowledge]]:
-        """By language, how the base model stands to each fact; after `find_knowledge`."""
+        """By language, whether the base model knows each fact; after `find_knowledge`."""
         return read_json(self.workdir / KNOWLEDGE / _FOUND)["knowledge"]
 
     @property
