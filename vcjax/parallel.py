@@ -102,6 +102,8 @@ def sharding(mesh: AnyMesh, axes: tuple[str, ...], shape: tuple[int, ...]) -> Na
     A mesh axis that doesn't divide its dimension is left out: 3 key/value heads on a tensor axis
     of 2 are replicated, which is no error.
     """
+    # Replicating is right for few key/value heads: padding them to the axis would change the
+    # parameters' shapes, and with them checkpoints and exports.
     spec, used = [], set()
     for axis, size in zip(axes, shape, strict=True):
         if axis not in LOGICAL_AXIS_RULES:

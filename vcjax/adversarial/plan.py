@@ -236,6 +236,8 @@ def allocate(
         return {cell: whole + (n < rest) for n, cell in enumerate(cells)}
     random = np.random.default_rng(seed)
     a, b = np.array([known[cell].parameters for cell in cells]).T
+    # A draw for each attempt, not one for the round: one draw would send all attempts to a single
+    # cell, and nothing is learned between the attempts of a round that would correct it.
     for _ in range(attempts - floor * len(cells)):
         shares[cells[int(np.argmax(random.beta(a, b)))]] += 1
     return dict(shares)

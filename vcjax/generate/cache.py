@@ -97,6 +97,7 @@ class PrefixTree:
         return path
 
     def _free_block(self) -> int | None:
+        # Only leaves are replaced: without an inner block those below it could never be found.
         # A replaced block is assigned again at once, so the indices have no gaps.
         if len(self._nodes) < self.capacity:
             return len(self._nodes)

@@ -287,6 +287,10 @@ class Engine:
         table = self.scheduler.table
         top = MAX_TOP_LOGPROBS if table.top_logprobs.any() else 0
         drawn = self._state.sample(table.batch(), top)
+        # The next step is dispatched before the host has seen this one's tokens, so the devices
+        # never wait for detokenizing and constraints. The price is a step too many for a request
+        # that ends here by EOS or a stop string: it writes one position of its own slot, which the
+        # slot's next request overwrites before reading it.
         # The last token of a request need not be run: nothing is drawn after it.
         if any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
             # A copy, since the table moves on before the devices have read it.

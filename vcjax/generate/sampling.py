@@ -95,6 +95,8 @@ def draw(
         return jnp.where(batch.temperature > 0, chosen, greedy)
 
     tokens = jax.lax.cond(batch.any_drawn, drawn, lambda: greedy)
+    # Of the logits as the model gave them: callers compare log-probabilities between requests with
+    # other temperatures and penalties.
     total = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
     top_logits, top_ids = jax.lax.top_k(logits, top)
@@ -161,6 +163,8 @@ def penalise(
       presence: subtracted from the logits of generated tokens (OpenAI's definition, as the next).
       frequency: subtracted once for each time that a token was generated.
     """
+    # Slots without penalties pass here too, as soon as one slot has some. Their values are the
+    # neutral ones, and x / 1, x * 1, x - 0 and x - n * 0 are x in floating point, to the bit.
     generated = counts >> 1
     factor = repetition[:, None]
     repeated = jnp.where(logits > 0, logits / factor, logits * factor)
@@ -271,6 +275,8 @@ def _highest_floor(
 def _uniforms(seeds: UInt[Array, " slots"], steps: Int[Array, " slots"]) -> Float[Array, "slots 2"]:
     """Two numbers from 0 to below 1 for each slot."""
 
+    # A key for each slot and step, not one for the batch: a request draws the same numbers in
+    # whichever slot it is, and whatever runs beside it.
     def of_slot(seed: Array, step: Array) -> Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), step), (2,))
 

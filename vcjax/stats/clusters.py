@@ -68,6 +68,7 @@ def clustered_variance(
       clusters: the number of each value's cluster, from 0 on; at least two clusters.
     """
     n = len(values)
+    # Clusters and not values are independent, so the sum of a cluster's residuals is one term.
     sizes = np.bincount(clusters).astype(np.float64)
     residuals = np.bincount(clusters, weights=values - values.mean())
     share = sizes / n  # a cluster's leverage: its residual is too small by this share

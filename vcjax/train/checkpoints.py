@@ -198,6 +198,9 @@ class Checkpoints(PreservationPolicy):
         local = self._spool.local
         config, parents = read_json(local / "config.json"), read_sources(local, self._home)
         names = [name for name in list_files(folder) if name not in _COMMIT]
+        # The lineage is the last of our files and has the hashes of all others; Orbax's commit
+        # follows. So a committed checkpoint always has its lineage, and a kill at any moment before
+        # leaves a folder that no restart takes for one.
         with ThreadPoolExecutor() as pool:
             hashes = pool.map(hash_file, (folder / name for name in names))
         write_lineage(

@@ -315,6 +315,7 @@ def make_step(
     def step(
         trainable: Params, state: Any, frozen: Params, batch: Batch, count: Array
     ) -> tuple[Params, Any, dict[str, Array]]:
+        # A function of seed and step: a continued run drops what an uninterrupted one would.
         drop_key = None
         if layout.drop_seed is not None:
             drop_key = jax.random.fold_in(jax.random.key(layout.drop_seed), count)

@@ -71,9 +71,12 @@ def dpo_loss(model: Llama, batch: Mapping[str, Array], beta: float) -> Sums:
     Returns:
       The sum and a dict of sums: `count`, the number of pairs, and those of MEANS.
     """
+    # Sums over an answer's tokens, not means: the reward is of the whole answer, in both models.
+    # The reference's were computed once, before the first step: no second model is in memory.
     log_probs, tokens = pair_log_probs(model, batch)
     rewards = beta * (log_probs - batch["reference"])
     margin = rewards[:, 0] - rewards[:, 1]
+    # `log_sigmoid` is finite for every finite margin; log(sigmoid(-104)) is -inf in float32.
     return _summed(-jax.nn.log_sigmoid(margin), margin, log_probs, tokens)
 
 
@@ -137,6 +140,8 @@ def next_tokens(
     segments = batch["segment_ids"]
     # A roll keeps rows as long as they were, and so sharded as they were.
     following = {name: jnp.roll(batch[name], -1, axis=1) for name in batch}
+    # The target decides: `loss_mask` marks tokens that are to be predicted, and the first token of
+    # a segment is predicted by nothing, as the token before it belongs to another text.
     mask = following["loss_mask"] & (following["segment_ids"] == segments)
     return following["tokens"], mask.at[:, -1].set(False)
 

@@ -121,6 +121,9 @@ class Ledger:
             row = self._connection.execute(_FIND_CALL, (attempt, stage)).fetchone()
         if row is None:
             return None
+        # A killed run is continued by doing its attempts again from their first call: calls that
+        # are recorded return at once, so it arrives where it stopped without any state of its own.
+        # That is only right if it asks what it asked then, which the hash of the prompt shows.
         if row["prompt_hash"] != _prompt_hash(ask):
             raise UserError(f"ledger: {attempt}/{stage} was asked with another prompt")
         return Reply(

@@ -146,6 +146,7 @@ def _fused(
 ) -> Array:
     """cuDNN skips what is above the diagonal; it has no segments, so they are given as a mask."""
     mask = _mask(segment_ids, window)[:, None]
+    # `is_causal` repeats what the mask has: cuDNN skips blocks by this flag, never by a mask.
     return jax.nn.dot_product_attention(
         query, key, value, mask=mask, is_causal=True, implementation=implementation
     )

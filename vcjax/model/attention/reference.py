@@ -48,6 +48,8 @@ def packed_mask(
     segment_ids: Int[Array, "batch length"],
 ) -> Bool[Array, "batch length length"]:
     """Causal within a segment, nothing across segments. Order is the order in the row."""
+    # Padding is a segment like any other, 0. Its tokens attend to each other, so that no query's
+    # row is empty, where a kernel's softmax would be NaN: masked in the loss, NaN in the gradient.
     length = segment_ids.shape[1]
     causal = jnp.tril(jnp.ones((length, length), bool))
     return causal & (segment_ids[:, :, None] == segment_ids[:, None, :])
@@ -57,6 +59,9 @@ def cached_mask(
     positions: Int[Array, "batch length"], context: int
 ) -> Bool[Array, "batch length context"]:
     """Slot s of the cache has position s: a query attends to the slots up to its own position."""
+    # This hides what an earlier request left in the slot, too: it lies beyond the position until
+    # the new request overwrites it. A free slot's position is beyond the cache: it sees all of it,
+    # and what it computes is read by nobody.
     return jnp.arange(context)[None, None, :] <= positions[:, :, None]
 
 
