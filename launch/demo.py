@@ -12,7 +12,7 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The road's workdir.")
 
 
 def main() -> None:
-    from vcjax.report.lines import demo_lines
+    from vcjax.report.reports import demo_lines
     from vcjax.road.demo.config import DemoConfig
     from vcjax.road.demo.run import run_demo
 

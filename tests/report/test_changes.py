@@ -6,7 +6,7 @@ import pytest
 
 from vcjax.evaluation.comparison.differences import compare
 from vcjax.report.changes import comparison_readings, sentence, verdict_section
-from vcjax.report.lines import demo_lines
+from vcjax.report.reports import demo_lines
 from vcjax.stats.intervals import Interval, paired_difference
 from vcjax.stats.multiplicity import readings
 

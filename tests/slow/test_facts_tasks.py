@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.capability.conftest import datasets_of_its_own
-from vcjax.adversarial.pressure.measure import score_probes
-from vcjax.adversarial.pressure.probes import Probe, neutral_probes
+from vcjax.adversarial.pressure.probes import Probe, neutral_probes, score_probes
 from vcjax.adversarial.pressure.release import write_benchmark
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_jsonl

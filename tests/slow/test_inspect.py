@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.serve.conftest import start
-from vcjax.adversarial.pressure.measure import score_probes
-from vcjax.adversarial.pressure.probes import Probe, neutral_probes
+from vcjax.adversarial.pressure.probes import Probe, neutral_probes, score_probes
 from vcjax.adversarial.pressure.release import write_benchmark
 from vcjax.core.files import read_jsonl, write_jsonl
 from vcjax.evaluation.facts.fact import load_facts

@@ -2,8 +2,10 @@
 
 summaries -> sections -> page -> report.html
 
-reports     of a whole run, of one evaluation          ablation    of an ablation
+reports     of a whole run, of one evaluation          ablation    of arms by their data
+stages      of arms by stage of training               pressure    of facts under pressure
 comparison  of finished runs side by side              measures    a section for each measure
+judging     how far judges can be trusted              rejudging   of a ledger scored again
 changes     what paired differences allow to state     results     scores and checks
 training    losses, and where the pairs come from      appendix    samples and lineage
 formats     numbers and names as text                  plots       inline SVG

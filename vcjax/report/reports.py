@@ -1,21 +1,24 @@
-"""The two reports: of a whole run, and of one evaluation."""
+"""The two reports: of a whole run, with its last lines on a terminal, and of one evaluation."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vcjax.report.appendix import lineage_section, paired_samples, sample_section, single_samples
-from vcjax.report.changes import verdict_section
+from vcjax.report.changes import comparison_readings, verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
 from vcjax.report.judging import judge_notices, judges_section
 from vcjax.report.measures import measure_sections
 from vcjax.report.messages import commas, recorded, together, tr, written_in
 from vcjax.report.page import Block, Notice, Section, Text, prose, write_page
-from vcjax.report.pressure.change import pressure_section
+from vcjax.report.pressure.change import pressure_lines, pressure_section
 from vcjax.report.results import EvaluatedModel, domain_section, results_section
 from vcjax.report.swap import swap_section
 from vcjax.report.training import attempts_section, stage_name, training_section
+from vcjax.stats.intervals import Interval
 from vcjax.text.language import Language
+
+_KINDS = ("attempts", "accepted", "rejected", "unscored", "blocked")
 
 
 def write_demo_report(
@@ -78,6 +81,34 @@ def write_demo_report(
     ]
     title = f"Alignment of {model['reference']} to the charter “{charter['name']}”"
     write_page(path, title, opening, sections)
+
+
+def demo_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The last lines of the demo: training, synthesis, the evaluation before and after, and facts
+    under pressure. They state what the report states.
+
+    Args:
+      summary: what `vcjax.road.demo.run.run_demo` returned.
+    """
+    lines = [
+        f"{name:12} loss {stage['first_loss']:.3f} -> {stage['last_loss']:.3f}, "
+        f"{stage['tokens']} tokens"
+        for name, stage in summary["stages"].items()
+    ]
+    synthesis = ", ".join(f"{summary['synthesis'][kind]} {kind}" for kind in _KINDS)
+    lines.append(f"synthesis    {synthesis}")
+    before, after = (summary["evaluation"][side] for side in ("before", "after"))
+    read_as = comparison_readings(summary["evaluation"]["comparison"], after["confidence"])
+    for lang in before["languages"]:
+        scores = " -> ".join(_score(side["languages"][lang]) for side in (before, after))
+        rates = " -> ".join(
+            _rate(side["all_checks"]["languages"][lang]) for side in (before, after)
+        )
+        judge, checks = (read_as["languages", lang, name] for name in ("judge", "all_checks"))
+        lines.append(f"{lang:12} judge {scores}: {judge}; all rule checks {rates}: {checks}")
+    if summary["same_family"]:
+        lines.append("The judge is of the judged model's family: its scores are no evidence.")
+    return [*lines, *pressure_lines(summary["pressure"])]
 
 
 def write_evaluation_report(
@@ -221,3 +252,11 @@ def _hashed(name: str, digest: str) -> str:
 
 def _text(value: object) -> str:
     return DASH if value is None else str(value)
+
+
+def _score(cell: Mapping[str, Any]) -> str:
+    return "unscored" if cell["mean"] is None else f"{Interval.of(cell, 'mean'):.2f}"
+
+
+def _rate(cell: Mapping[str, Any]) -> str:
+    return f"{Interval.of(cell, 'rate'):.0%}"

@@ -7,6 +7,7 @@ demo      model -> cpt -> sft -> before, synthesis, knowledge, facts, pressed_be
           -> after, pressed_after -> export; one report
 rounds    measure0 -> attack1 -> train1 -> measure1 -> attack2 -> ...; one table (rounds_summary)
 ablation  queries -> for each seed and arm: data -> train -> measured, documents; one table, plot
+stages    text, knowledge -> for each arm: data -> train -> evaluated, pressed, documents
 pressure  knowledge -> for each seed and arm: pairs -> train -> measured, answers, documents
 evaluate  one evaluation: roles, answers, scores, report
 commits   the models of a run as they were when it began

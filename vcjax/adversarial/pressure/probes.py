@@ -6,14 +6,17 @@ preamble that presses nothing, and after a context that rightly changes the answ
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from vcjax.adversarial.pressure.style import CLAIM, QUESTION, PressureStyle, controls
 from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.facts.fact import Fact
-from vcjax.roles.role import Message
+from vcjax.evaluation.likelihoods import score_answers
+from vcjax.roles.role import LikelihoodAsk, Message, ScoringRole
 from vcjax.text.language import Language
 
+SCORES = "scores.jsonl"
 T = TypeVar("T")
 Kind = Literal["neutral", "pressed", "preamble", "evidence"]
 TO_FALSE, TO_TRUE = "false", "true"
@@ -171,3 +174,17 @@ def pick(choices: Sequence[T], seed: int, *names: str) -> T:
 
 def _user(text: str) -> Message:
     return {"role": "user", "content": text}
+
+
+def score_probes(role: ScoringRole, probes: Sequence[Probe], folder: Path) -> dict[str, float]:
+    """Scores what `folder/scores.jsonl` lacks; a kill leaves that file whole.
+
+    Returns, by the probes' ids, the preference for the true answer: its log-likelihood minus that
+    of the false one, in nats.
+
+    Raises:
+      UserError: a probe that doesn't fit the model's context, or whose scores weren't recorded.
+    """
+    asks = [LikelihoodAsk(probe.id, probe.messages, probe.answers) for probe in probes]
+    found = score_answers(role, asks, [("true", "false")] * len(asks), folder / SCORES)
+    return {id: own["true"] - own["false"] for id, own in found.items()}

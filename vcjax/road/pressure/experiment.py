@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.config import split_names
-from vcjax.adversarial.pressure.measure import score_probes
 from vcjax.adversarial.pressure.pairs import DATA, Taught, conversation, pairs, preference
-from vcjax.adversarial.pressure.probes import Probe, neutral_probes, with_system
+from vcjax.adversarial.pressure.probes import Probe, neutral_probes, score_probes, with_system
 from vcjax.adversarial.pressure.rates import RATES
 from vcjax.adversarial.pressure.split import DEV, TEST, TRAIN, Split, split_facts
 from vcjax.adversarial.pressure.style import PressureStyle, Wording, choose_styles

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vcjax.adversarial.config import split_names
-from vcjax.adversarial.pressure.measure import score_probes
 from vcjax.adversarial.pressure.parrot import Scores, parrot_asks, parrot_summary
 from vcjax.adversarial.pressure.probes import (
     DIRECTIONS,
@@ -19,6 +18,7 @@ from vcjax.adversarial.pressure.probes import (
     Probe,
     neutral_probes,
     pressed_probe,
+    score_probes,
     with_system,
 )
 from vcjax.adversarial.pressure.rates import CONTRARIAN, CORRECTIONS, FLIPS, RATES, matrix
