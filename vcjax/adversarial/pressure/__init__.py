@@ -6,7 +6,7 @@
     split.py   known, wrong and unsure      probes.py   conversations with a true and a false answer
     facts; train, dev and test; topics            |
     and styles that are held out                  v
-          |                                 (`score_probes`: log-likelihoods of both -> scores.jsonl)
+          |                                 (`score_probes`: log-likelihoods of both answers)
           v                                       |
     pairs.py   what each arm trains on            v
                                             rates.py    flips, contrarian answers, corrections taken
