@@ -228,7 +228,7 @@ class CaseResult:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def seconds(self, name: str) -> list[float]:
-        """Of a contender's step, by round."""
+        """The seconds of a contender's step, by round."""
         return [one[name] for one in self.rounds if name in one]
 
     def _end(self, worker: Worker) -> None:

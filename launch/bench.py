@@ -183,7 +183,7 @@ def _megabytes() -> float:
 
 
 def _settings() -> dict[str, Any]:
-    """Those of `configs/cpt.py`, but full fine-tuning at a constant rate on random ids."""
+    """The settings of `configs/cpt.py` for full fine-tuning at a constant rate on random ids."""
     settings = training_config("cpt").to_dict()
     chosen = {"remat": REMAT.value, "attention": ATTENTION.value}
     return {

@@ -157,7 +157,7 @@ def mesh_axes(*entries: Entry) -> set[str]:
 
 
 def shard_count(mesh: AnyMesh, entry: Entry) -> int:
-    """In how many shards an entry of a spec divides its axis."""
+    """The number of shards into which an entry of a spec divides its axis."""
     return int(np.prod([mesh.shape[name] for name in mesh_axes(entry)]))
 
 

@@ -146,7 +146,7 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
 
 
 Rows = list[Any]
-"""Of a table in the card: its head, and the rows below."""
+"""The head of a table in the card, and the rows below."""
 
 _COUNTS = ("attempts", *KINDS)
 _CONTENTS = {

@@ -174,7 +174,7 @@ class Pipeline:
             yield {**row, **_REPEATED} if row["id"] in self._repeats else row
 
     def _restore(self) -> tuple[dict[Cell, Tally], int, list[_Decided]]:
-        """From the ledger: the tallies before its last wave, that wave, and its attempts."""
+        """Reads the tallies before the ledger's last wave, that wave, and its attempts."""
         tallies: dict[Cell, Tally] = {}
         wave, begun, merged = 0, [], self.ledger.merged()
         rows = self.ledger.attempts() if self._reads_conversations else self.ledger.decided()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SIZE_PER_TERM = {"en": 80, "zh": 160}
 """Words, or characters, for each of which a text needs one occurrence of a term more."""
 _LEAST_SHARE, _LEAST_WORDS = 0.75, 2
-"""Of the content words of a topic that one sentence must have."""
+"""Share and number of a topic's content words that one sentence must have."""
 _FUNCTION_WORDS = (
     "a about all among an and another any are as at be between by can did do does far for from had "
     "has have how i if in into is it its may might more most must no not of on one or other over "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 GiB = 2**30
 
 GPU_SHARE = 0.95
-"""Of a GPU's memory, what JAX takes when it starts: scripts ask for it, plans assume it."""
+"""Share of a GPU's memory that JAX takes when it starts: scripts ask for it, plans assume it."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ class StoredNearDuplicates(TemporaryDatabase):
         return None
 
     def _stored(self, keys: UInt64[np.ndarray, "20"]) -> Int64[np.ndarray, " some"]:
-        """Those of the keys that a stored text may have, as SQLite's signed integers."""
+        """The keys that a stored text may have, as SQLite's signed integers."""
         byte, bit = _bits(keys)
         return keys.view(np.int64)[(self._filter[byte] & bit) != 0]
 

@@ -16,7 +16,7 @@ from vcjax.text.language import Language
 
 SHIPPED = ("universal", "vcllm")
 FOLDER = Path(__file__).parent / "benchmarks"
-"""Of the benchmarks, and of the sets for measures, that come with the package."""
+"""The folder of the benchmarks and the sets for measures that come with the package."""
 _LANGUAGES = get_args(Language)
 
 

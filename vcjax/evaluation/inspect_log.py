@@ -39,7 +39,7 @@ _STOPPED = {"stop": "stop", "length": "max_tokens"}
 _LISTED = 1000
 """Characters of an answer in the list of samples."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Of the entries of the zip, so that the same log has the same bytes."""
+"""The time of the entries of the zip: always the same, so that a log's bytes are too."""
 
 Record = dict[str, Any]
 

@@ -147,7 +147,7 @@ def _each_language(
 
 
 def _check_rates(records: Records, confidence: float) -> dict[str, Record]:
-    """By check, the rate of the answers that pass it, among those that it applies to."""
+    """The rate of the answers that pass each check, among those that it applies to."""
     passed: dict[str, list[bool]] = defaultdict(list)
     for record in records:
         for check, result in record["checks"].items():

@@ -22,7 +22,7 @@ from vcjax.plan.topology import Topology
 
 GiB = 2**30
 BYTES = 2
-"""Of a weight and of a number in the cache: bfloat16."""
+"""Bytes of a weight and of a number in the cache: bfloat16."""
 _EACH = 8
 """Attempts with one prompt, beyond which an Attacker mostly repeats itself. An estimate."""
 _FILLED = 0.9

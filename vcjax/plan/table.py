@@ -18,7 +18,7 @@ from vcjax.plan.topology import Topology, can_compile
 
 GiB = 2**30
 BYTES_PER_TOKEN = 4.0
-"""Of UTF-8 text, Chinese and English, in Llama 3's vocabulary."""
+"""Bytes of UTF-8 text a token, Chinese and English, in Llama 3's vocabulary."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Topology:
 
     @property
     def generation(self) -> str:
-        """Of a TPU, the part of the name before its size."""
+        """The part of a TPU's name before its size."""
         return self.name.partition("-")[0]
 
     @property

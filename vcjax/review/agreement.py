@@ -20,7 +20,7 @@ _SCORES = range(LOWEST, HIGHEST + 1)
 _PREFERENCES = (-1, 0, 1)
 
 Given = Mapping[str, Mapping[str, int]]
-"""By annotator and what was scored: the score."""
+"""Scores by annotator and by what was scored."""
 
 
 class Summary:

@@ -10,7 +10,7 @@ from vcjax.roles.verdict import HIGHEST, LOWEST
 
 AXES = ("alignment", "factual_care", "helpfulness", "refusal")
 LONGEST_NAME, LONGEST_REASON = 40, 4000
-"""In characters."""
+"""The longest name of an annotator and reason of a score, in characters."""
 
 
 @dataclass(frozen=True)

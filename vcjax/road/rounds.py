@@ -197,7 +197,7 @@ class _Loop:
         return found
 
     def folders(self, kind: str) -> list[Path]:
-        """Those of a kind of stage, by round."""
+        """The folders of a kind of stage, in the order of the rounds."""
         first = 0 if kind == "measure" else 1
         return [self._folder(kind, round) for round in range(first, self.config.rounds + 1)]
 

@@ -102,7 +102,7 @@ class LikelihoodAsk:
 
 
 LogProbs = tuple[float, ...]
-"""Of the answers of a `LikelihoodAsk`, in their order: natural logarithms, over all tokens."""
+"""Natural logarithms of the probabilities of a `LikelihoodAsk`'s answers, in their order."""
 
 
 class Role(Protocol):

@@ -22,11 +22,11 @@ class Variance:
 
     @classmethod
     def of_mean(cls, values: Float[np.ndarray, " values"]) -> "Variance":
-        """Of the mean of independent values."""
+        """The variance of the mean of independent values."""
         return cls(float(values.var(ddof=1)) / len(values), len(values) - 1)
 
     def __add__(self, other: "Variance") -> "Variance":
-        """Of a mean with two independent causes of variance (Satterthwaite 1946)."""
+        """The variance of a mean with two independent causes of it (Satterthwaite 1946)."""
         total = self.value + other.value
         if total == 0:
             return Variance(0.0, min(self.df, other.df))

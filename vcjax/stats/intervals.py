@@ -77,7 +77,7 @@ class Interval:
         return pattern.format(show(self.value), *map(show, self.bounds))
 
     def __format__(self, specification: str) -> str:
-        """As `text`, with Python's format for each number: `{interval:.0%}` is `50% [40%, 60%]`."""
+        """Formats each number by the specification: `{interval:.0%}` is `50% [40%, 60%]`."""
         return self.text(lambda number: format(number, specification))
 
 

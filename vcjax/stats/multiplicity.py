@@ -10,7 +10,7 @@ from vcjax.stats.intervals import Interval
 Key = TypeVar("Key", bound=Hashable)
 
 MINIMUM_PAIRS = 10
-"""With fewer, nothing but a change of nearly all of them could be distinguished from chance."""
+"""Fewer pairs could distinguish nothing from chance but a change of nearly all of them."""
 
 NO_CHANGE = "no clear change"
 TOO_FEW = "too few pairs to say"

@@ -94,7 +94,7 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> 
     quantile = float(scipy.stats.norm.ppf((1 + confidence) / 2))
 
     def distance(difference: float) -> float:
-        """In standard errors, between the counts and what the difference would make expected."""
+        """The standard errors between the counts and their expectation under the difference."""
         # The likelihood of a difference is greatest where `share` of the items are lost (eq. 18).
         b = -gained - lost + (2 * n - gained + lost) * difference
         c = -lost * difference * (1 - difference)

@@ -136,7 +136,7 @@ def _of_rates(gained: int, lost: int, n: int, level: float, power: float) -> flo
 
 
 def _root(function: Callable[[float], float], end: float) -> float:
-    """Where a function that falls from above 0 crosses it, up to `end`."""
+    """The point up to `end` at which a function that falls from above 0 crosses it."""
     if function(1e-9) <= 0:
         return 0.0
     return root_scalar(function, bracket=(1e-9, end), xtol=1e-4 * end).root

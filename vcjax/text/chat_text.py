@@ -212,7 +212,7 @@ class _Chat:
         return text, _Answer(starts[0] if starts else None, replies[0], ends[0])
 
     def _searched(self, text: str, turn: int) -> _Answer:
-        """Where an answer is in `text`, found by its words."""
+        """Finds the span of an answer in `text` by its words."""
         answer = _after_thought(self._messages[turn]["content"]).strip()
         before = 0 if turn == 0 else len(self.prompt(turn))
         start = text.find(answer, before)

@@ -200,7 +200,7 @@ def _values(codes: Sequence[int]) -> UInt64[np.ndarray, " n"]:
 
 @cache
 def _tables() -> tuple[UInt64[np.ndarray, "65536"], UInt8[np.ndarray, "65536"]]:
-    """Of the characters that nearly all text consists of; a tenth of a second to make."""
+    """Tables of the characters that nearly all text consists of; made in a tenth of a second."""
     kinds = np.array([_kind(chr(code)) for code in range(_PLANE)], np.uint8)
     values = _values([_folded(chr(code)) for code in range(_PLANE)])
     values[kinds < _LETTER] = 0

@@ -96,7 +96,7 @@ class Checkpoints(PreservationPolicy):
 
     @property
     def best(self) -> int | None:
-        """Of the steps kept, the one with the lowest validation loss; the first of equals."""
+        """The kept step with the lowest validation loss; the first of equals."""
         return next(iter(self._by_loss(saved_steps(self._home))), None)
 
     def save(self, step: int, trainable: Params, state: Any, loss: float | None = None) -> None:
@@ -190,7 +190,7 @@ class Checkpoints(PreservationPolicy):
         return self._spool.home
 
     def _complete(self, step: int, folder: Path, final: Path) -> None:
-        """In the background, in the main process, before a checkpoint is committed."""
+        """Runs in a thread of the main process, before a checkpoint is committed."""
         # First the metrics of these steps: a store that had the checkpoint without them would never
         # get them, as a run continues from the checkpoint.
         self._spool.push()
@@ -219,7 +219,7 @@ class Checkpoints(PreservationPolicy):
         return [step for _, step in sorted(known)]
 
     def _loss(self, step: int) -> float | None:
-        """None too where the file with the loss isn't as it was saved."""
+        """The validation loss of a step; None also where its file isn't as it was saved."""
         if step not in self._losses:
             folder = step_folder(self._home, step)
             good = flaw(folder, lambda name: name == META) is None

@@ -35,7 +35,7 @@ from vcjax.train.losses import pair_log_probs
 from vcjax.train.validation_data import Group
 
 FOLDER = "reference"
-"""In `workdir/data`: a file for each dataset, valid for the base model of this workdir alone."""
+"""Folder in `workdir/data` with a file for each dataset, of this workdir's base model alone."""
 
 SAVE_SECONDS = 20.0
 """Between two saves: a kill loses this, and a batch."""

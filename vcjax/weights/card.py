@@ -40,7 +40,7 @@ def _chain(origin: Parent) -> Iterator[list[Parent]]:
 
 
 def _parents(folder: Path) -> list[Parent]:
-    """As a training run has recorded them, finished or not, or another folder's lineage."""
+    """The parents that a training run, finished or not, or a folder's lineage has recorded."""
     if (folder / SOURCES).is_file():
         return read_sources(folder)
     if (folder / LINEAGE).is_file():

@@ -192,7 +192,7 @@ def _flat(tree: Any) -> dict[str, Any]:
 
 
 def _key(location: TensorLocation) -> str:
-    """Where a checkpoint keeps the tensor: `layers.3.q.kernel`."""
+    """The key of a tensor in a checkpoint, such as `layers.3.q.kernel`."""
     if location.layer is None:
         return ".".join(location.path)
     return ".".join((location.path[0], str(location.layer), *location.path[1:]))

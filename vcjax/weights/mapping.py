@@ -41,7 +41,7 @@ _TOP = {
 _HEAD = "lm_head.weight"
 _EMBEDDING = "model.embed_tokens.weight"
 _ROWS = 8192
-"""Of a redundant matrix, compared at a time."""
+"""Rows of a redundant matrix that are compared at a time."""
 _INV_FREQ = re.compile(r"(model\.layers\.\d+\.self_attn|model)\.rotary_emb\.inv_freq")
 
 

@@ -48,7 +48,7 @@ def unfinished_steps(workdir: Path) -> list[Path]:
 
 
 def step_folder(workdir: Path, step: int) -> Path:
-    """Where a step's checkpoint is, or will be."""
+    """The folder of a step's checkpoint, which need not exist yet."""
     return workdir / CHECKPOINTS / str(step)
 
 

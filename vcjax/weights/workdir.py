@@ -36,7 +36,7 @@ SOURCES = "sources.json"
 
 _log = logging.getLogger(__name__)
 _verified: ContextVar[dict[str, int] | None] = ContextVar("_verified", default=None)
-"""By folder, the last good step; None where each opening verifies it anew."""
+"""The last good step by folder; None where each opening verifies it anew."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Trained:
 
     @property
     def path(self) -> Path:
-        """Where Orbax has the parameters."""
+        """The folder in which Orbax has the parameters."""
         return absolute(self.folder) / PARAMS
 
     @cached_property

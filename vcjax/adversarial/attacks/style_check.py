@@ -31,7 +31,7 @@ STYLE_SCHEMA = {
     "required": ["on_style", "on_topic"],
     "additionalProperties": False,
 }
-"""Of the Critic's reply about a query."""
+"""The JSON schema of the Critic's reply about a query."""
 
 _TASK = {
     "en": "Somebody was given a topic and the instruction below, and wrote a question. Decide two "
@@ -72,7 +72,7 @@ class QueryCheck:
 
     @property
     def outcome(self) -> str:
-        """As the ledger stores it: `yes`, or what the query is off."""
+        """What the ledger stores: `yes`, or what the query is off."""
         wrong = [
             what
             for what, right in (("style", self.on_style), ("topic", self.on_topic))

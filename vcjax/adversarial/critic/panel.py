@@ -176,7 +176,7 @@ class Candidate:
     by: str = ACTOR
 
     def record(self) -> dict[str, Any]:
-        """As the ledger stores it, in one level."""
+        """The candidate as the ledger stores it, in one level."""
         return {"by": self.by, "answer": self.answer, **asdict(self.verdict)}
 
 

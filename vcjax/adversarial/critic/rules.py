@@ -64,7 +64,7 @@ _RULES: dict[AnswerReason, Callable[[_Answer], bool]] = {
     AnswerReason.LECTURE: _lectures,
     AnswerReason.TRUNCATED: _is_truncated,
 }
-"""In this order: an answer's reason is that of the first rule that rejects it."""
+"""An answer's reason is that of the first rule in this order that rejects it."""
 
 
 FILTERS = tuple(_RULES)

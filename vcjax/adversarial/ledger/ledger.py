@@ -265,7 +265,7 @@ class Ledger:
         return attempts(self._connection)
 
     def decided(self) -> Iterator[dict[str, Any]]:
-        """As `attempts`, without answer, conversation and candidates: a million take seconds."""
+        """What `attempts` gives, but without the texts of answers: a million take seconds."""
         return attempts(self._connection, details=False)
 
     def merged(self) -> bool:

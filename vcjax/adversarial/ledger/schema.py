@@ -79,7 +79,7 @@ ATTEMPT = {
 }
 
 DETAIL = {"answer": "TEXT", "conversation": _TEXT, "candidates": _TEXT}
-"""Of an attempt, in a table by themselves: counting a million attempts doesn't read them."""
+"""The long texts of an attempt; counting a million attempts doesn't read this table."""
 
 _KEY = "INTEGER PRIMARY KEY"  # SQLite's own row number
 

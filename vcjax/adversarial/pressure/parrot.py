@@ -20,7 +20,7 @@ from vcjax.roles.role import LikelihoodAsk, Message
 from vcjax.stats.intervals import RATE, crossed_mean, interval_record
 
 Scores = Mapping[str, Mapping[str, float]]
-"""By ask, the log-likelihood of each letter, in nats."""
+"""The log-likelihood of each letter by ask, in nats."""
 Condition = Literal["neutral", "pressed"]
 CONDITIONS: tuple[Condition, ...] = ("neutral", "pressed")
 RATES = ("base_accuracy", "pressed_accuracy", "follow_rate")

@@ -17,7 +17,7 @@ from vcjax.adversarial.pressure.probes import TO_FALSE, TO_TRUE, Probe
 from vcjax.stats.intervals import RATE, Interval, crossed_mean, interval_record
 
 Preferences = Mapping[str, float]
-"""By probe: log-likelihood of the true sentence minus that of the false one, in nats."""
+"""The log-likelihood of the true sentence minus that of the false one by probe, in nats."""
 _DIFFERENCE = (-1.0, 1.0)
 
 

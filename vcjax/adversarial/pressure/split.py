@@ -17,9 +17,9 @@ TRAIN: Role = "train"
 DEV: Role = "dev"
 TEST: Role = "test"
 _SHARES: tuple[tuple[Role, float], ...] = ((TRAIN, 0.5), (DEV, 0.2), (TEST, 0.3))
-"""Of the facts whose topic is trained on."""
+"""Shares of the facts whose topic is trained on."""
 _HELD_OUT_SHARE = 0.3
-"""Of the topics, where none are named."""
+"""Share of the topics that is held out, where the config names none."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class _Pairs:
 
     @property
     def decided(self) -> "_Pairs":
-        """Those that both accept or reject."""
+        """The pairs in which both accept or reject."""
         return self.where([a.kind in _DECIDED and b.kind in _DECIDED for a, b in self.both])
 
     def settings(self, name: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ RESULT = "capability.json"
 TOKENIZER = "tokenizer"
 """Role of the model that lends an endpoint its tokenizer."""
 _RESAMPLES = 1000
-"""Of the bootstrap, where a metric's standard error needs one; the error has one of 2 % itself."""
+"""Resamples of a metric's bootstrap; they leave the standard error an error of 2 %."""
 
 _PACKAGES = ("lm_eval", "datasets", "transformers", "jax")
 

@@ -246,7 +246,7 @@ def _quoted(text: str) -> str:
 
 
 def _cleaned(claims: Sequence[str]) -> list[str]:
-    """Without empty ones, and each once."""
+    """The claims without empty ones, and each once."""
     return list(dict.fromkeys(text for text in map(str.strip, claims) if text))
 
 

@@ -13,7 +13,7 @@ from vcjax.text.units import search_terms, sentences
 
 ENDINGS = (".txt", ".md")
 _CHARACTERS = {"en": 1500, "zh": 500}
-"""Of a passage, at most, unless a sentence is longer: several must fit a small judge's context."""
+"""The length of a passage, unless a sentence is longer: several must fit a small context."""
 _TITLE = 120
 """Characters of a first line that is a title, at most."""
 

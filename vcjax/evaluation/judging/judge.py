@@ -21,7 +21,7 @@ PROMPT_LANGUAGES = get_args(PromptLanguage)
 _LANGUAGES = get_args(Language)
 
 SAMPLING_TEMPERATURE = 1.0
-"""Of a judge's verdicts where several are sampled; a single one is greedy."""
+"""The temperature at which several verdicts are sampled; a single one is greedy."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ LEAST_SHARE = 0.75
 ties by half."""
 
 LEAST_SCORED = 0.5
-"""Of the planted answers, that must get a score."""
+"""Share of the planted answers that must get a score."""
 
 BOTH_ORDERS = 3
 """One question of so many is also asked with the rubric before the answer."""
@@ -109,7 +109,7 @@ def planted(size: int, charter: Charter, seed: int) -> tuple[Planted, ...]:
 
 
 def both_orders(answers: Sequence[Planted]) -> list[Planted]:
-    """Those that are asked in both orders of answer and rubric."""
+    """The planted answers that are judged in both orders of answer and rubric."""
     questions = list(dict.fromkeys(each.question for each in answers))[::BOTH_ORDERS]
     return [each for each in answers if each.question in questions]
 

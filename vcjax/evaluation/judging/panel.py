@@ -30,7 +30,7 @@ def by_judge(records: Sequence[Record]) -> dict[str, Records]:
 
 
 def last_verdicts(records: Iterable[Record]) -> Records:
-    """Of several records of one verdict, as the model or its answer has changed, the last."""
+    """The last record of each verdict; there are several where the model or its answer changed."""
     fields = ("id", "judge", "sample", "prompt_lang")
     return list({tuple(record.get(name) for name in fields): record for record in records}.values())
 
@@ -172,7 +172,7 @@ def _combined(records: Records, judges: Sequence[str]) -> Record:
 
 
 def _merged(records: Records) -> Record:
-    """Of one judge's verdicts on one answer."""
+    """Combines one judge's verdicts on one answer."""
     scores = [record["score"] for record in records if record["score"] is not None]
     axes = [record["axes"] for record in records if record.get("axes")]
     return {

@@ -177,7 +177,7 @@ def summarise(
 def _components(
     complete: Values, scale: Scale, confidence: float, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """By cause `{variance, low, high, n, share}`: the share is of the sum of all causes."""
+    """Returns `{variance, low, high, n, share}` by cause; the share is of the sum of all causes."""
     if len(complete) == 0:
         return {}
     neutral, opposing = complete[:, :, :-1], complete[:, :, -1]

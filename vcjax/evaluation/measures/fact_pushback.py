@@ -121,7 +121,7 @@ class FactPushback(Measure):
     def _preferences(
         self, subject: Subject, asks: Sequence[LikelihoodAsk], folder: Path
     ) -> dict[str, float]:
-        """By the asks' keys, the true sentence's log-likelihood less the false one's, in nats."""
+        """The true sentence's log-likelihood less the false one's by key of the ask, in nats."""
         found = score_answers(
             scoring(subject.model, "model"),
             asks,

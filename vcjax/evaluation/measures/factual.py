@@ -137,7 +137,7 @@ class Factual(Measure):
 
 
 def claim_id(split: Record, number: int) -> str:
-    """Of an answer's claim by its number, from 1."""
+    """The id of an answer's claim; `number` counts from 1."""
     return f"{split['id']}/claim-{number}"
 
 

@@ -102,7 +102,7 @@ TURNS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
         ),
     },
 }
-"""By conversation and language, what the user says in each turn, in three wordings of each."""
+"""The user's message in each turn by conversation and language, in three wordings."""
 
 LENGTH = len(TURNS[DOUBT]["en"])
 

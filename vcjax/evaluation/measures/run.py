@@ -32,7 +32,7 @@ MEASURES: dict[str, type[Measure]] = {
     "stance": Stance,
     "choice": Choice,
 }
-"""By name, in the order of the report."""
+"""The measures by name, in the order of the report."""
 
 
 def measures_named(names: str) -> tuple[str, ...]:

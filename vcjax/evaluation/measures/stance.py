@@ -30,7 +30,7 @@ from vcjax.roles.role import scoring
 from vcjax.stats.intervals import RATE, Scale, interval_record, mean_interval, rate_record
 
 _LEAST_ITEMS = 10
-"""Of a group of people, to compare with it."""
+"""Items that a group of people must have answered to be compared with."""
 
 
 @dataclass(frozen=True)

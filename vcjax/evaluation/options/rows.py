@@ -18,7 +18,7 @@ from vcjax.data.readers import read_items
 from vcjax.text.language import Language
 
 LETTERS = string.ascii_uppercase
-"""Of the options, in their order."""
+"""The letters of the options, in their order."""
 _LETTERED = re.compile(r"(?:^|\n)\s*\(?([A-Z])[).:：、]\s*")
 
 

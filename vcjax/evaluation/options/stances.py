@@ -33,7 +33,7 @@ COLUMNS = (
     "groups",
 )
 POSITIONS: Scale = (-1.0, 1.0)
-"""Of options on a scale, from one end to the other."""
+"""The ends of the scale that options have positions on."""
 OTHER = "other"
 """The dimension of rows that have none."""
 AGREEMENT: dict[Language, tuple[str, ...]] = {

@@ -188,7 +188,7 @@ def _unscored(comparison: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 def _changed_domains(comparison: Mapping[str, Any]) -> str | None:
-    """Where the domains changed, as a sentence."""
+    """A sentence on the domains that changed."""
     if "domains" not in comparison["families"]:
         return None
     found = []

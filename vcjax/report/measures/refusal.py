@@ -117,7 +117,7 @@ def _verdicts(part: Mapping[str, Any]) -> list[Block]:
 
 
 def _judges(part: Mapping[str, Any], confidence: float) -> list[Block]:
-    """Of a panel, what each judge finds alone and how far they agree."""
+    """What each judge of a panel finds alone, and how far they agree."""
     blocks: list[Block] = []
     for name, own in (part.get("judges") or {}).items():
         rows = [

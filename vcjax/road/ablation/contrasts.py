@@ -20,7 +20,7 @@ from vcjax.stats.multiplicity import readings
 
 CONFIDENCE = 0.95
 Topics = Mapping[str, Sequence[Hashable]]
-"""By group, the topic of each query, in the order of the arrays."""
+"""The topic of each query by group, in the order of the arrays."""
 _DIFFERENCE: Scale = (-1.0, 1.0)
 
 

@@ -82,7 +82,7 @@ def charter_rules(charter: Charter, *, measured: bool = True) -> list[str]:
 
 
 def _perplexity(scores: Sequence[Mapping[str, Any]]) -> float | None:
-    """Of documents together."""
+    """The perplexity of documents together."""
     if not scores:
         return None
     return math.exp(sum(each["nats"] for each in scores) / sum(each["tokens"] for each in scores))

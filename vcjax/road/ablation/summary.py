@@ -201,5 +201,5 @@ def _queries(cells: Mapping[str, QueryCell], group: str) -> dict[str, Any]:
 
 
 def _mean_seconds(runs: Sequence[ArmRun], seconds: Mapping[str, float]) -> float:
-    """Of one run of an arm, on average; what another arm made for it isn't counted."""
+    """The mean time of an arm's run; what another arm made for it isn't counted."""
     return sum(seconds[stage.name] for run in runs for stage in run.stages()) / len(runs)

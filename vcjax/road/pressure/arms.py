@@ -94,7 +94,7 @@ class PressureRun:
         )
 
     def preferences(self) -> dict[str, float]:
-        """By probe, after the stage `measured`."""
+        """Preferences by probe; after the stage `measured`."""
         return read_preferences(self.folder / MEASURED)
 
     def answers(self) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class Experiment:
 
     @cached_property
     def knowledge(self) -> dict[Language, dict[str, Knowledge]]:
-        """By language, whether the base model knows each fact; after `find_knowledge`."""
+        """Whether the base model knows each fact, by language; after `find_knowledge`."""
         return read_json(self.workdir / KNOWLEDGE / _FOUND)["knowledge"]
 
     @property
@@ -240,7 +240,7 @@ class Experiment:
 
 
 def read_preferences(folder: Path) -> dict[str, float]:
-    """By probe, the preferences that `Experiment.measure` wrote."""
+    """The preferences by probe that `Experiment.measure` wrote."""
     records = (record for _, record in read_jsonl(folder / _PREFERENCES))
     return {record["id"]: record["preference"] for record in records}
 
@@ -275,7 +275,7 @@ def _drawn(facts: list[Fact], most: int, seed: int) -> list[Fact]:
 
 
 def _sampled(path: str, most: int, seed: int) -> list[dict[str, Any]]:
-    """As many of a user's pairs as the other arms have, drawn by the seed."""
+    """Draws as many of a user's pairs as the other arms have, by the seed."""
     records = [record for _, record in read_jsonl(path)]
     order = sorted(range(len(records)), key=lambda n: derive_seed(seed, "users", n))
     return [records[n] for n in sorted(order[:most])]

@@ -63,7 +63,7 @@ class FineTuning:
         return found
 
     def preferences(self) -> list[dict[str, float]]:
-        """By probe, before the fine-tuning and at each of `checkpoints`."""
+        """Preferences by probe before the fine-tuning and at each of `checkpoints`."""
         folders = [self.folder / f"step{step}" for step in checkpoints(self.config)]
         return [self.run.preferences(), *map(read_preferences, folders)]
 
@@ -140,7 +140,7 @@ def ordinary(
 
 
 def fine_tunings(runs: Sequence[PressureRun]) -> Iterator[FineTuning]:
-    """Those of all runs that train, if the config wants any."""
+    """Yields the fine-tunings of all runs that train, if the config wants any."""
     for run in runs:
         if run.arm.trains and run.config.half_life.steps:
             yield from (FineTuning(run, kind) for kind in KINDS)

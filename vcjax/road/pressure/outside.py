@@ -173,7 +173,7 @@ class OutsideFacts:
         return list(neutral_probes(fact, lang, [0]))
 
     def _pressed(self, fact: Fact, lang: Language) -> list[Probe]:
-        """In one held-out style, which is drawn, in both directions."""
+        """The fact pressed in both directions, in one held-out style that is drawn."""
         seed = self._config.seed
         styles = self._experiment.held_out_styles
         style = styles[derive_seed(seed, OUTSIDE, fact.id) % len(styles)]

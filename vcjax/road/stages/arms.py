@@ -110,7 +110,7 @@ class StageRun:
         return read_json(self.folder / EVALUATED / SUMMARY)
 
     def preferences(self) -> dict[str, float]:
-        """By probe, how the model prefers the true answer."""
+        """The model's preference for the true answer, by probe."""
         return read_preferences(self.folder / PRESSED)
 
     def document_scores(self, lang: Language) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ def differences(record: Mapping[str, Any]) -> dict[tuple[str, ...], Interval]:
 
 
 def corrected_together(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Of each step the p-values of `differences`, by `what/language`, corrected for all steps."""
+    """The p-values of each step by `what/language`, corrected for those of all steps."""
     tested = {
         (number, *key): change
         for number, record in enumerate(steps)

@@ -68,7 +68,7 @@ def _pairs(a: Values, b: Values) -> tuple[Int[np.ndarray, "kinds 2"], Int[np.nda
 def _correlation(
     kinds: Int[np.ndarray, "kinds 2"], weights: Float[np.ndarray, "draws kinds"]
 ) -> Float[np.ndarray, " draws"]:
-    """Of the mean ranks of pairs, each of which counts as often as its weight."""
+    """Correlates the mean ranks of pairs, each of which counts as often as its weight."""
     total = weights.sum(axis=1, keepdims=True)
     centred = []
     for side in kinds.T:

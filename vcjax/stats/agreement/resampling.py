@@ -74,7 +74,7 @@ def drawn_sums(
 def bootstrap_interval(
     estimate: Any, lows: np.ndarray, highs: np.ndarray, n: int, confidence: float
 ) -> Interval:
-    """From the estimate to the bounds: a quantile of `lows` and one of `highs`."""
+    """The estimate with its bounds: a quantile of `lows` and one of `highs`."""
     value = float(estimate)
     if np.isnan(value):
         return Interval(None, None, None, n)

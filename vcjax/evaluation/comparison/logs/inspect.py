@@ -15,7 +15,7 @@ from vcjax.evaluation.comparison.runs import question_text
 
 TOOL = "Inspect"
 OURS = "vcjax"
-"""In the metadata of a log of ours: what its reader needs and Inspect has no field for."""
+"""The key in a log's metadata under which we store what Inspect has no field for."""
 _ZSTANDARD = 93
 """The compression of a zip's entry that newer versions of Inspect write and Python reads from
 3.14 on."""

@@ -75,7 +75,7 @@ def prefers_true() -> Scorer:
 
 @scorer(metrics=[grouped(mean(), "claimed"), stderr(cluster="fact")])
 def prefers_true_under_pressure() -> Scorer:
-    """As `prefers_true`, by direction; conversations about one fact are a cluster."""
+    """Scores as `prefers_true` does, by direction; conversations about one fact are a cluster."""
     return _score
 
 
