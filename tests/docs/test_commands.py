@@ -16,7 +16,7 @@ from vcjax.core.settings import build
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.plan.setting import plan_config
 from vcjax.road.ablation.config import AblationConfig
-from vcjax.road.demo import DemoConfig
+from vcjax.road.demo.config import DemoConfig
 from vcjax.road.evaluate import EvaluationConfig
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.rounds import RoundsConfig
