@@ -14,15 +14,7 @@ from vcjax.adversarial.attacker import Attacker
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.attacks.style import attempts_in_a_row
 from vcjax.adversarial.attacks.style_check import TopicWords, counts_as_attack
-from vcjax.adversarial.calls import (
-    ACTOR,
-    CRITIC,
-    TARGET,
-    Call,
-    CallBuilder,
-    Caller,
-    run_together,
-)
+from vcjax.adversarial.calls import ACTOR, CRITIC, TARGET, Call, CallBuilder, Caller, run_together
 from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.forms import FormName
