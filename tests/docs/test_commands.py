@@ -127,7 +127,7 @@ def test_a_command_that_is_wrong_is_found(folder):
     check(f"{run} \\\n    --config.steps=30  # a note")
     for wrong, says in [
         (f"{run} --config.stpes=3", "did you mean"),
-        (f"{run} --config.steps=0", "must be 1 or more"),
+        (f"{run} --config.steps=0", "must be at least 1"),
         (f"{run} --profle", "did you mean"),
         (run.replace("sft.py", "sft.py:8x"), "none of demo"),
         (run.replace("launch.train", "launch.trian"), "there is no launch.trian"),
