@@ -162,9 +162,9 @@ ROWS = [
     ("classifier --labelled={one_domain} --penalty=-1", "--penalty="),
     ("classifier --labelled={two_domains} --out={folder}", "folder: is a folder; name a file"),
     # ---------------------------------------------------------------------------------- training
-    ("train --config.steps=0", "config.steps: must be 1 or more"),
+    ("train --config.steps=0", "config.steps must be at least 1"),
     ("train --config.batch_size=3 --config.microbatches=2", "config.batch_size: 3"),
-    ("train --config.length=1", "config.length: must be 2 or more"),
+    ("train --config.length=1", "config.length must be at least 2"),
     ("train --config.length=5000", "config.length: 5000 is beyond"),
     ("train --config.learning_rate=-1.0", "config.learning_rate"),
     ("train --config.learning_rate=nan", "config.learning_rate"),
