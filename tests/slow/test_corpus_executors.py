@@ -37,15 +37,15 @@ def prepare(tmp_path_factory, tiny_folder):
     folder = tmp_path_factory.mktemp("corpus")
     names = write_inputs(folder, megabytes=2, long=1)
 
-    def run(name: str, environment: dict[str, str], **values):
-        workdir = folder / name
+    def run(executor: str, environment: dict[str, str], name: str = "", **values):
+        workdir = folder / (name or executor) / "corpus"  # a card has the name of its folder
         settings = {
             "documents": names,
             "model": tiny_folder,
             "length": 512,
             "shard_mb": 1,
             "steps": STEPS,
-            "executor": name,
+            "executor": executor,
             **values,
         }
         command = [sys.executable, "-m", "launch.prepare", f"--workdir={workdir}"]
@@ -87,8 +87,11 @@ def test_slurm_gives_the_same_bytes(prepare, slurm, expected):
     assert all("#SBATCH --wait" in path.read_text() for path in submitted)
 
 
-def test_a_mistake_that_a_task_finds_is_one_line(prepare, slurm):
-    done, _ = prepare("slurm", slurm, on_bad_record="error", workers=2)
+def test_a_mistake_that_a_task_finds_is_one_line(prepare, slurm, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n{oops\n')
+    done, _ = prepare(
+        "slurm", slurm, "mistake", documents=tmp_path / "a.jsonl", on_bad_record="error"
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "a.jsonl" in done.stderr.splitlines()[-1]
