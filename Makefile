@@ -53,6 +53,7 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+	$(BIN)/shellcheck --external-sources launch/*.sh .ci/run
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .

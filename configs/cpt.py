@@ -5,7 +5,8 @@
 On two CPU cores: minutes. Expected: the loss falls over the 40 steps (the demonstration's few
 documents are repeated several times); the run shows that the road works, not what a corpus teaches.
 
-Variants `1b`, `8b` and `70b` are for accelerators, with your own model and corpus. `8b` is the
+Variants `1b` and `qlora` (8B, frozen weights in four bits) fit one GPU of 16 GB, `8b` and `70b` are
+for many devices, all with your own model and corpus. `8b` is the
 paper's setting (a Llama-3-8B base in a Chinese variant, 33.7 GB of curated text):
 
     python -m launch.train --config=configs/cpt.py:8b --workdir=runs/cpt \\

@@ -5,7 +5,8 @@
 On two CPU cores: minutes. Expected: the loss falls over the 40 steps. Without `--config.model` it
 starts from the shipped model instead of the result of continued pre-training.
 
-Variants `1b`, `8b` and `70b` are for accelerators, with your own model and data. `8b` is the
+Variants `1b` and `qlora` (8B, frozen weights in four bits) fit one GPU of 16 GB, `8b` and `70b` are
+for many devices, all with your own model and data. `8b` is the
 paper's setting (940 k pairs):
 
     python -m launch.train --config=configs/sft.py:8b --workdir=runs/sft \\

@@ -26,7 +26,8 @@ CONFIG = define_config(None, "The config of a stage: a file in configs/.")
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
-    "v5e-N, v6e-N (chips), v5p-N (TensorCores, two a chip), h100xN, h200xN, a100xN, b200xN, cpu:N.",
+    "v5e-N, v6e-N (chips), v5p-N (TensorCores, two a chip), h100xN, h200xN, a100xN, b200xN, "
+    "l4xN, t4xN, rtx4090xN, cpu:N.",
     required=True,
 )
 BESIDE = flags.DEFINE_list(

@@ -4,13 +4,14 @@ import re
 
 import pytest
 
-from configs import adversarial, sft
+from configs import adversarial, cpt, sft
 from tests.processes import launched
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.model.build import NAMED
+from vcjax.plan.memory import count_memory
 from vcjax.plan.plan import make_plan
-from vcjax.plan.setting import plan_config, read_shape
+from vcjax.plan.setting import plan_config, read_shape, settle
 from vcjax.plan.table import lines
 from vcjax.plan.topology import read_topology
 from vcjax.weights.resolve import resolve
@@ -70,6 +71,24 @@ def test_a_gpu_is_counted_and_not_compiled_for(plan):
     config = plan_config(sft.get_config("8b").to_dict())
     with pytest.raises(UserError, match="can't be compiled for without the GPU"):
         make_plan(NAMED["llama3-8b"], config, read_topology("h200x8"), compile=True)
+
+
+@pytest.mark.parametrize("stage", [cpt, sft, adversarial])
+@pytest.mark.parametrize("variant", ["1b", "qlora"])
+@pytest.mark.parametrize(
+    ("topology", "dtype"), [("t4x1", "float32"), ("rtx3090x1", "bfloat16"), ("l4x1", "bfloat16")]
+)
+def test_the_variants_for_one_gpu_fit_it(stage, variant, topology, dtype):
+    """A T4 has no bfloat16. Its 16 GB and the 24 GB of the others are the boards'."""
+    config = plan_config({**stage.get_config(variant).to_dict(), "dtype": dtype})
+    setting = settle(read_shape(config.model), config, read_topology(topology))
+    assert count_memory(setting).total <= setting.topology.hardware.memory
+
+
+def test_a_plan_of_a_gpu_without_bfloat16_says_what_computes_it(plan):
+    text = "\n".join(lines(plan("t4x1", "1b")))
+    assert "8 TFLOP/s in float32, which also computes bfloat16" in text
+    assert "fits: " in text
 
 
 def test_pairs_are_two_rows_each(plan):

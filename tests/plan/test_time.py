@@ -44,6 +44,8 @@ def test_matmuls_wait_for_the_peak(timed):
     assert took.matmuls == pytest.approx(took.done / 64 / 0.75 / HARDWARE["v5e"].flops)
     low, high = (timed("8b", "h100x8", dtype=d, length=256) for d in ("bfloat16", "float32"))
     assert high.matmuls == pytest.approx(2 * low.matmuls, rel=0.01)
+    low, high = (timed("1b", "t4x1", dtype=d, length=256) for d in ("bfloat16", "float32"))
+    assert high.matmuls == low.matmuls  # it has no units for bfloat16
 
 
 def test_weights_come_over_the_links_once_forward_and_once_backward(laid_out):

@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from vcjax.core.defaults import SIZES
+from vcjax.core.defaults import SHAPES
 from vcjax.core.errors import UserError
 from vcjax.model.build import NAMED
 from vcjax.train.config import TrainConfig
@@ -80,8 +80,8 @@ def test_the_shipped_configs_hold(name):
     if name == "adversarial":  # its pairs come from the run before
         values.conversations = "accepted.jsonl"
     assert TrainConfig.from_dict(values).stage == name
-    for size, model in SIZES.items():
-        scaled = module.get_config(size)
+    for variant, model in SHAPES.items():
+        scaled = module.get_config(variant)
         scaled.documents, scaled.conversations = ("x", "") if name == "cpt" else ("", "x")
         config = TrainConfig.from_dict(scaled)
         assert (config.dtype, config.model) == ("bfloat16", model)

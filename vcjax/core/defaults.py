@@ -7,8 +7,16 @@ from ml_collections import ConfigDict
 
 from vcjax.core.errors import UserError, suggest
 
-SIZES = {"1b": "llama3.2-1b", "8b": "llama3-8b", "70b": "llama3-70b"}
+SHAPES = {
+    "1b": "llama3.2-1b",
+    "qlora": "llama3-8b",
+    "8b": "llama3-8b",
+    "70b": "llama3-70b",
+}
 """Shapes of the variants beside `demo`; the paper's model has that of `8b`."""
+
+ONE_GPU = ("1b", "qlora")
+"""Variants for one GPU of 16 or 24 GB; the others are for many devices."""
 
 
 def training_config(stage: str) -> ConfigDict:
@@ -76,15 +84,21 @@ def training_config(stage: str) -> ConfigDict:
     return config
 
 
-def at_scale(config: ConfigDict, size: str) -> None:
-    """A model of one of SIZES on accelerators: 64 rows of 4,096 tokens a step, in bfloat16.
+def at_scale(config: ConfigDict, variant: str) -> None:
+    """A model of one of SHAPES on accelerators, in bfloat16.
 
-    The model is a shape without weights, which `launch.plan` takes; to train, name a model of that
-    shape, and the data.
+    A step is 64 rows of 4,096 tokens, or on ONE_GPU 16 rows of 2,048 of which it holds one at a
+    time; `qlora` has the frozen weights in four bits. The model is a shape without weights, which
+    `launch.plan` takes; to train, name a model of that shape, and the data.
     """
-    config.model = SIZES[size]
+    config.model = SHAPES[variant]
     config.batch_size = 64
     config.length = 4096
+    if variant in ONE_GPU:
+        config.batch_size = config.microbatches = 16
+        config.length = 2048
+    if variant == "qlora":
+        config.lora.base = "nf4"
     config.warmup_steps = 100
     config.dtype = "bfloat16"
     config.remat = "full"
@@ -111,12 +125,12 @@ def with_variant(
     demo: Callable[[ConfigDict], None],
     scaled: Callable[[ConfigDict], None],
 ) -> ConfigDict:
-    """Applies `demo`, or `at_scale` for one of SIZES and then what its stage changes, `scaled`.
+    """Applies `demo`, or `at_scale` for one of SHAPES and then what its stage changes, `scaled`.
 
     Raises:
       UserError: there is no variant of this name.
     """
-    variants = ("demo", *SIZES)
+    variants = ("demo", *SHAPES)
     if variant not in variants:
         known = ", ".join(variants)
         raise UserError(

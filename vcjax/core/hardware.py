@@ -1,8 +1,8 @@
 """The peak rates and the memory of accelerators, per device as JAX counts them.
 
 Sources: the vendors' data sheets (Cloud TPU system architecture; NVIDIA A100 SXM, H100 SXM, H200
-SXM, B200, L4 and DGX), dense rates without sparsity. A TPU's memory is what its compiler (libtpu
-0.0.42) lets a program have; a GPU's is GPU_SHARE of the board's.
+SXM, B200, L4, T4, GeForce RTX 3090 and 4090 and DGX), dense rates without sparsity. A TPU's memory
+is what its compiler (libtpu 0.0.42) lets a program have; a GPU's is GPU_SHARE of the board's.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ class Hardware:
 
     Attributes:
       kinds: what `jax.Device.device_kind` calls it.
-      flops: of bfloat16 matmuls, FLOP/s.
+      flops: of bfloat16 matmuls, FLOP/s; without such units, of float32's, which compute them.
       memory: bytes that a program can have.
       bandwidth: of that memory, bytes/s.
       interconnect: into a device from the others near it, over all of its links, bytes/s.
       node: devices so connected; 0 is all of them.
       network: into a device from beyond its node, bytes/s.
+      bfloat16: whether it has units for bfloat16 matmuls.
     """
 
     kinds: tuple[str, ...]
@@ -34,12 +35,22 @@ class Hardware:
     interconnect: float
     node: int = 0
     network: float = 0.0
+    bfloat16: bool = True
 
 
 HARDWARE = {
     "v5e": Hardware(("TPU v5 lite", "TPU v5e"), 197e12, int(15.75 * GiB), 819e9, 200e9),
     "v5p": Hardware(("TPU v5", "TPU v5p"), 459e12, int(95.74 * GiB), 2765e9, 600e9),
     "v6e": Hardware(("TPU v6 lite", "TPU v6e"), 918e12, int(31.25 * GiB), 1638e9, 400e9),
+    "t4": Hardware(
+        ("Tesla T4",), 8.1e12, int(GPU_SHARE * 14.7 * GiB), 320e9, 16e9, 8, 6.25e9, bfloat16=False
+    ),
+    "rtx3090": Hardware(
+        ("NVIDIA GeForce RTX 3090",), 71e12, int(GPU_SHARE * 23.6 * GiB), 936e9, 32e9, 8, 1.25e9
+    ),
+    "rtx4090": Hardware(
+        ("NVIDIA GeForce RTX 4090",), 165e12, int(GPU_SHARE * 23.6 * GiB), 1008e9, 32e9, 8, 1.25e9
+    ),
     "l4": Hardware(("NVIDIA L4",), 121e12, int(GPU_SHARE * 22.5 * GiB), 300e9, 32e9, 8, 12.5e9),
     "a100-40gb": Hardware(
         ("NVIDIA A100-SXM4-40GB",), 312e12, int(GPU_SHARE * 40 * GiB), 1555e9, 300e9, 8, 25e9

@@ -182,7 +182,8 @@ def _assumptions(setting: Setting) -> Iterator[str]:
     elif topology.devices > hardware.node:
         links_rate += f", {hardware.network / 1e9:.0f} from beyond its {hardware.node}"
     yield (
-        f"peaks: {hardware.flops / 1e12:.0f} TFLOP/s in bfloat16, memory "
+        f"peaks: {hardware.flops / 1e12:.0f} TFLOP/s in "
+        f"{'bfloat16' if hardware.bfloat16 else 'float32, which also computes bfloat16'}, memory "
         f"{hardware.bandwidth / 1e9:.0f} GB/s, {links_rate}"
     )
     yield (

@@ -76,7 +76,8 @@ def step_time(setting: Setting, state: State, hardware: Hardware) -> StepTime:
     matmuls = list(forward_matmuls(setting.model, setting.config.rows, config.length))
     done = useful + sum(matmul.flops * _again(setting, matmul.name) for matmul in matmuls)
     low = config.dtype == "bfloat16" or setting.topology.platform == "tpu"
-    rate = MATMULS * hardware.flops * (1 if low else FULL_FLOAT32)
+    same = low or not hardware.bfloat16
+    rate = MATMULS * hardware.flops * (1 if same else FULL_FLOAT32)
     # The optimiser reads and writes all that it updates, and each matmul its factors and result.
     moved = 2 * (state.parameters + state.optimizer + state.gradients)
     for matmul in matmuls:
