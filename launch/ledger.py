@@ -24,7 +24,6 @@ The exit code is 3 if the merged ledgers differ in an attempt.
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import Any
 
 from absl import flags
 
+from vcjax.adversarial.export import export_attempts
 from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.ledger.query import (
     OWN_FIELDS,
@@ -43,7 +43,7 @@ from vcjax.adversarial.ledger.query import (
 )
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.core.errors import GateNotMet, UserError, suggest
-from vcjax.core.files import check_writable, write_jsonl
+from vcjax.core.files import check_writable
 from vcjax.core.script import aligned, run
 
 LEDGER = flags.DEFINE_string("ledger", None, "The ledger.sqlite of a run.")
@@ -147,14 +147,9 @@ def _export(operands: list[str]) -> None:
     if Path(OUT.value).is_dir():
         raise UserError(f"--out: {OUT.value} is a folder; name a file in it")
     check_writable(Path(OUT.value).parent)
-    conditions = [Condition.parse(text) for text in WHERE.value]
     with opened_to_read(_ledger()) as connection:
-        rows = attempts(connection, conditions)
-        if CALLS.value:
-            rows = ({**row, **_calls(connection, row["id"])} for row in rows)
-        write_jsonl(OUT.value, rows)
-        (found,) = counts(connection, [], conditions)
-    print(f"{OUT.value}: {found['attempts']:,} attempts")
+        found, card = export_attempts(connection, Path(OUT.value), WHERE.value, calls=CALLS.value)
+    print(f"{OUT.value}: {found:,} attempts; {card} warns of what is in them")
 
 
 def _merge(operands: list[str]) -> None:
@@ -196,11 +191,6 @@ def _rejudge(operands: list[str]) -> None:
     folder, summary = rejudge(_ledger(), new, WORKDIR.value)
     print("\n".join([*rejudging_lines(summary), *aligned(rejudging_rows(summary))]))
     print(f"{folder}/verdicts.jsonl, {folder}/report.html")
-
-
-def _calls(connection: sqlite3.Connection, id: str) -> dict[str, Any]:
-    found = attempt_with_calls(connection, id)
-    return {"calls": [] if found is None else found["calls"]}
 
 
 def _ledger() -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.adversarial.attempts import attempt, call, decide, fill
 from tests.scripts import ran
@@ -65,11 +66,17 @@ def test_an_attempt_is_shown_and_exported_with_every_stage(run, path, tmp_path):
     ]
     out = tmp_path / "out.jsonl"
     told = run("export", f"--ledger={path}", "--where=score=", f"--out={out}", "--calls")
-    assert told == [f"{out}: 1 attempts"]
+    card = tmp_path / "out.README.md"
+    assert told == [f"{out}: 1 attempts; {card} warns of what is in them"]
     (record,) = map(json.loads, out.read_text("utf-8").splitlines())
     assert (record["id"], record["query"]) == (attempt(6).id, "为何？")
     assert record["candidates"] == [{"by": "actor", "answer": "因为。", "kind": "accepted"}]
     assert [each["detail"] for each in record["calls"]] == ["after 9 s"]
+    front, _, text = card.read_text("utf-8").removeprefix("---\n").partition("---\n")
+    assert yaml.safe_load(front)["tags"] == ["not-for-all-audiences"]
+    assert "`out.jsonl`: 1 attempts of a ledger where `score=`" in text
+    assert "may be hateful, false or inciting" in text
+    assert "forbid training other models" in text
 
 
 def test_shards_are_merged_and_a_conflict_is_an_unmet_gate(run, path, tmp_path):

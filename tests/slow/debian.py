@@ -39,7 +39,7 @@ class Debian:
         # each other by the machine's name.
         hosts = f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n"
         (folder / "etc" / "hosts").write_text(hosts)
-        _copy_checkout(folder / SOURCE.lstrip("/"))
+        copy_checkout(folder / SOURCE.lstrip("/"))
 
     def run(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess:
         """Runs a shell's command at SOURCE, in an environment without anything of ours.
@@ -113,8 +113,8 @@ def _named_paths(settings: dict[str, str]) -> list[Path]:
     return sorted({path.parent if path.name == "simple" else path for path in paths})
 
 
-def _copy_checkout(target: Path) -> None:
-    """What git would hand out: no build output, no link to a neighbour."""
+def copy_checkout(target: Path) -> None:
+    """Copies what git would hand out: no build output, no link to a neighbour."""
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():

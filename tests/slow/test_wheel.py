@@ -1,32 +1,54 @@
-"""The wheel, installed as a user installs it, far from the checkout: scripts, configs, a road."""
+"""The sdist and the wheel: the same each time, and installed as a user installs them, far from the
+checkout: scripts, configs, a road."""
 
 import os
-import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
+from email.parser import Parser
+from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT
 from tests.questions import benchmark_items, seed_questions, write_lines
+from tests.slow.debian import copy_checkout
 from tests.tiny import write_charter
+from vcjax import __version__
 
 STAGES = ("cpt", "sft", "adversarial")
+EPOCH = "1767225600"
+"""Seconds, for SOURCE_DATE_EPOCH."""
+
+
+def _build(folder: Path, *, rights: int) -> Path:
+    """Builds the sdist, and the wheel from it, of a copy of the checkout whose files have these
+    rights; returns the folder of both.
+
+    Of a copy: setuptools would leave files of an earlier build in a checkout, and pack them.
+    """
+    source, dist = folder / "source", folder / "dist"
+    copy_checkout(source)
+    for path in source.rglob("*"):
+        path.chmod(rights | (0o111 if path.is_dir() or path.suffix == ".sh" else 0))
+    command = ["-m", "build", "--outdir", str(dist), str(source)]
+    _run([sys.executable, *command], SOURCE_DATE_EPOCH=EPOCH)
+    return dist
 
 
 @pytest.fixture(scope="module")
-def launch(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
+def dist(tmp_path_factory) -> Path:
+    return _build(tmp_path_factory.mktemp("built"), rights=0o644)
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory, dist) -> Callable[..., subprocess.CompletedProcess]:
     """Runs a script with the interpreter of an environment that has the wheel and no checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    source, dist, environment = folder / "source", folder / "dist", folder / "environment"
-    # Of a copy: setuptools would leave files of an earlier build in a checkout, and pack them.
-    for package in ("vcjax", "launch", "configs"):
-        shutil.copytree(ROOT / package, source / package)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
+    environment = folder / "environment"
     pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
-    _run([sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", str(dist), str(source)])
     (wheel,) = dist.glob("vcjax-*.whl")
     _run([sys.executable, "-m", "venv", str(environment)])
     python = str(environment / "bin" / "python")
@@ -54,12 +76,36 @@ def launch(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
     return launch
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], **more: str) -> None:
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=900, cwd="/", env=clean
+        command, capture_output=True, text=True, timeout=900, cwd="/", env=clean | more
     )
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_built_again_later_and_elsewhere_both_have_the_same_bytes(dist, tmp_path):
+    again = _build(tmp_path, rights=0o600)
+    for name in ("vcjax-*.whl", "vcjax-*.tar.gz"):
+        (one,), (other,) = dist.glob(name), again.glob(name)
+        assert one.name == other.name
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def test_the_wheel_has_its_metadata_and_types_and_the_sdist_what_it_is_built_from(dist):
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        assert "vcjax/py.typed" in archive.namelist()
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        described = Parser().parsestr(archive.read(name).decode())
+    assert described["Version"] == __version__
+    assert "Typing :: Typed" in described.get_all("Classifier", [])
+    assert {"cuda12", "cuda13", "tpu"} <= set(described.get_all("Provides-Extra", []))
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"setup.py", "CHANGELOG.md", "requirements/run.txt", "launch/pod.sh"}
+    assert wanted <= names
+    assert not any(name.startswith("tests/") for name in names)
 
 
 def test_every_script_explains_itself(launch):

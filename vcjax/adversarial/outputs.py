@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template
+from jinja2 import Environment
 
 from vcjax.adversarial.attacks.style_check import (
     ATTACKS,
@@ -20,6 +20,7 @@ from vcjax.adversarial.attacks.style_check import (
     UNASKED,
     query_class,
 )
+from vcjax.adversarial.calls import CRITIC
 from vcjax.core.files import replaced
 from vcjax.core.markdown import markdown_templates
 from vcjax.roles.verdict import KINDS
@@ -120,29 +121,45 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
     """
     usage = summary["usage"]
     tokens = sum(row["prompt_tokens"] + row["tokens"] for row in usage)
-    return _template().render(
-        summary,
-        kinds=KINDS,
-        tables={
-            "records": _record_rows(summary),
-            "kinds": [_COUNTS, [summary[name] for name in _COUNTS]],
-            "queries": _query_rows(summary),
-            "reasons": _reason_rows(summary),
-            "languages": _language_rows(summary),
-            "cells": _cell_rows(summary),
-            "attack_success": _success_rows(summary["attack_success"]),
-            "yield_curve": _yield_rows(summary["yield_curve"]),
-            "costs": _cost_rows(usage),
-            "lineage": [
-                ("role", "what", "hash"),
-                *(
-                    (each["role"], f"`{each['reference']}`", f"`{each['hash'][:16]}`")
-                    for each in summary["parents"]
-                ),
-            ],
-        },
-        tokens_per_pair=f"{tokens / max(1, summary['accepted']):,.0f}",
+    return (
+        card_templates()
+        .get_template("card.md.jinja")
+        .render(
+            summary,
+            kinds=KINDS,
+            tables={
+                "records": _record_rows(summary),
+                "kinds": [_COUNTS, [summary[name] for name in _COUNTS]],
+                "queries": _query_rows(summary),
+                "reasons": _reason_rows(summary),
+                "languages": _language_rows(summary),
+                "cells": _cell_rows(summary),
+                "attack_success": _success_rows(summary["attack_success"]),
+                "yield_curve": _yield_rows(summary["yield_curve"]),
+                "costs": _cost_rows(usage),
+                "lineage": [
+                    ("role", "what", "hash"),
+                    *(
+                        (each["role"], f"`{each['reference']}`", f"`{each['hash'][:16]}`")
+                        for each in summary["parents"]
+                    ),
+                ],
+            },
+            writers=writers(usage),
+            tokens_per_pair=f"{tokens / max(1, summary['accepted']):,.0f}",
+        )
     )
+
+
+def writers(usage: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The models that wrote queries and answers, from `Ledger.usage`; a Critic's text is no
+    record's."""
+    named = (
+        f"{row['model']}@{row['revision']}" if row["revision"] else row["model"]
+        for row in usage
+        if row["role"] != CRITIC
+    )
+    return list(dict.fromkeys(named))
 
 
 Rows = list[Any]
@@ -244,10 +261,11 @@ def _cost_rows(usage: Iterable[Mapping[str, Any]]) -> Rows:
 
 
 @cache
-def _template() -> Template:
+def card_templates() -> Environment:
+    """The templates of cards, with the filters that they use."""
     environment = markdown_templates("vcjax.adversarial")
     environment.filters |= {"cell": _cell, "rate": _rate, "interval": _interval}
-    return environment.get_template("card.md.jinja")
+    return environment
 
 
 def _cell(value: Any) -> str:
