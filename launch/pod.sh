@@ -194,8 +194,8 @@ copy_results() {
 
 # shellcheck disable=SC2329 # the traps call it
 stopped() {
-    trap '' INT TERM
-    tell "stopping all hosts; the same command continues"
+    trap '' INT TERM PIPE # whoever reads what is told may be gone
+    tell "stopping all hosts; the same command continues" || true
     stop_everywhere
     exit "$1"
 }

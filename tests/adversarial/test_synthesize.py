@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+import yaml
 from safetensors.numpy import load_file, save_file
 
 from tests.hub_server import TINY, hub_of
@@ -138,7 +139,12 @@ def test_a_critic_of_the_actor_s_family_is_refused_or_stamped(config, tmp_path):
     summary = synthesize(replace(same, allow_same_family=True), tmp_path / "stamped")
     assert next(name for name in summary if name == "same_family")
     assert summary["same_family"] is True
-    assert "not independent evidence" in (tmp_path / "stamped" / "README.md").read_text("utf-8")
+    card = (tmp_path / "stamped" / "README.md").read_text("utf-8")
+    assert "not independent evidence" in card
+    front, _, text = card.removeprefix("---\n").partition("---\n")
+    assert yaml.safe_load(front)["tags"] == ["not-for-all-audiences"]
+    assert "may be hateful, false or inciting" in text
+    assert "were written by `" in text
 
 
 @pytest.mark.parametrize(

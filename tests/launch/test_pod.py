@@ -4,6 +4,7 @@ Two that really train together are in `tests/slow/test_pod.py`.
 """
 
 import subprocess
+import time
 
 import pytest
 
@@ -107,6 +108,22 @@ def test_a_mistake_ends_at_once(two_hosts, python):
     found, _, error = ended(two_hosts.pod(python("exit 2"), *TRAIN))
     assert found == 2
     assert error.count("start ") == 1
+
+
+def test_stopped_it_stops_the_hosts_which_save_first(two_hosts, python):
+    waits = python(
+        'trap "echo saved; exit 143" TERM; touch "$SLICE/waits-$JAX_PROCESS_ID"\n'
+        "while :; do sleep 0.1; done"
+    )
+    process = two_hosts.pod(waits, *TRAIN)
+    while not all((two_hosts.folder / f"waits-{host}").exists() for host in range(2)):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    code, _, error = ended(process)
+    assert code == 143
+    assert "stopping all hosts; the same command continues" in error
+    assert [two_hosts.log(host) for host in range(2)] == ["saved\n"] * 2
 
 
 def test_it_gives_up(two_hosts, python):

@@ -19,7 +19,7 @@ from vcjax.data.records import Document
 from vcjax.weights.load import load_model
 from vcjax.weights.steps import saved_steps
 
-STEPS, EVERY = 300, 25
+STEPS, EVERY = 60, 5
 
 
 def command(workdir: Path, model: Path, documents: Path) -> list[str]:
