@@ -1,6 +1,7 @@
 """Every command of the README and the site: its script, flags, config and fields exist."""
 
 import re
+import subprocess
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,21 @@ def _check(words: list[str], block: Block, folder: Path) -> None:
     elif program.endswith(".sh") or program == "bash":
         script = rest[0] if program == "bash" else program
         assert (ROOT / script).is_file(), where
+        if "--" in rest:
+            _check_hosts(script, rest, where, folder)
     else:
         known = program in OF_SHELL or block.marks.keys() & {"hardware", "outside"}
         assert known, f"{where}: mark the fence with hardware=... or outside=..."
+
+
+def _check_hosts(script: str, rest: list[str], where: str, folder: Path) -> None:
+    """A script that runs launch.train on several hosts: its dry run, and the flags of the run."""
+    at = rest.index("--")
+    asked = [*(word for word in rest[:at] if word != "--dry_run"), "--dry_run", *rest[at:]]
+    shown = subprocess.run([ROOT / script, *asked], capture_output=True, text=True, cwd=folder)
+    assert shown.returncode == 0, f"{where}: {shown.stderr}"
+    assert "launch.train" in shown.stdout, where
+    _check_module(rest[at + 1], rest[at + 2 :], where, folder, whole=True)
 
 
 def _check_module(
@@ -136,6 +149,7 @@ def test_a_command_that_is_wrong_is_found(folder):
         ("make deemo", "make deemo"),
         ("pip install 'vcjax[tpus]'", "no extra 'tpus'"),
         ("kubectl apply -f x", "mark the fence"),
+        ("launch/pod.sh a b -- launch.train --config=configs/sft.py", "--workdir: is missing"),
         (f'ssh HOST "{run} --config.stpes=3"', "did you mean"),
     ]:
         with pytest.raises((AssertionError, ValueError, UserError), match=re.escape(says)):
