@@ -3,19 +3,14 @@
 A part of the tests: a file of each folder, and those that have failed there; with the newest also
 what a release of JAX reaches first. Debian takes two minutes; each of the two takes about two and a
 half to install and two to run on two quiet cores, the newest about four more (by their CPU time).
-The pinned ones are installed by the RUN lines of `.devcontainer/Dockerfile`, which no container
-engine runs here.
 """
 
-import json
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
 from tests.slow.debian import Debian
 
 PART = (
@@ -31,6 +26,7 @@ PART = (
     "data/corpus/test_personal.py",
     "data/test_preparation.py",
     "distributed/test_joining.py",
+    "docs/test_commands.py",
     "evaluation/test_run.py",
     "evaluation/capability/test_caching.py",
     "evaluation/claims/test_passages.py",
@@ -76,7 +72,7 @@ NEAR_JAX = (
     "train/test_preference_losses.py",
 )
 """Folders and files that a release of JAX, Flax, Orbax, Grain or NumPy reaches first."""
-OF_THEIR_OWN = {"external", "parity", "slow", "tpu"}
+OF_THEIR_OWN = {"external", "parity", "site", "slow", "tpu"}
 """Folders that `make test` leaves out, or skips without outside data."""
 
 
@@ -93,29 +89,10 @@ def _assert_green(debian: Debian, python: str, names: Sequence[str]) -> None:
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-1000:]
 
 
-def test_the_container_s_steps_make_the_pinned_packages_green_on_a_fresh_debian(debian):
-    path = "/usr/bin:/bin"
-    for step, text in dockerfile_steps():
-        if step == "ENV":
-            path = f"{text.removeprefix('PATH=').removesuffix('$PATH')}{path}"
-            continue
-        command = f"cp -r {text}" if step == "COPY" else text
-        done = debian.run(f"export PATH={path}; {command}")
-        assert done.returncode == 0, (command, done.stderr[-2000:])
-    created = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
-    done = debian.run(f"export PATH={path}; {created['postCreateCommand']}")
-    assert done.returncode == 0, done.stderr[-2000:]
-    _assert_green(debian, "/opt/vcjax/bin/python", PART)
-
-
-def dockerfile_steps() -> list[tuple[str, str]]:
-    """The instructions of the container's Dockerfile that change its files or its environment."""
-    text = (ROOT / ".devcontainer" / "Dockerfile").read_text()
-    lines = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)).splitlines()
-    steps = [line.partition(" ") for line in lines if line.strip()]
-    known = [(step, rest.strip()) for step, _, rest in steps]
-    assert {step for step, _ in known} == {"FROM", "RUN", "COPY", "ENV"}
-    return [(step, rest) for step, rest in known if step != "FROM"]
+def test_the_pinned_packages_are_green_on_a_fresh_debian(debian):
+    installed = debian.run("make .venv/test")
+    assert installed.returncode == 0, installed.stderr[-2000:]
+    _assert_green(debian, ".venv/bin/python", PART)
 
 
 def test_the_newest_packages_are_green_on_a_fresh_debian(debian):

@@ -34,18 +34,15 @@ def export_attempts(
     (found,) = counts(connection, [], conditions)
     card = path.with_name(f"{path.name.partition('.')[0]}.README.md")
     # The card comes first: the texts are nowhere without it.
-    text = (
-        card_templates()
-        .get_template("export.md.jinja")
-        .render(
-            name=path.name,
-            attempts=found["attempts"],
-            conditions=[f"`{text}`" for text in where],
-            calls=calls,
-            kinds=counts(connection, ["kind", "lang"], conditions),
-            charters=counts(connection, ["charter"], conditions),
-            writers=writers(usage(connection)),
-        )
+    template = card_templates().get_template("export.md.jinja")
+    text = template.render(
+        name=path.name,
+        attempts=found["attempts"],
+        conditions=[f"`{text}`" for text in where],
+        calls=calls,
+        kinds=counts(connection, ["kind", "lang"], conditions),
+        charters=counts(connection, ["charter"], conditions),
+        writers=writers(usage(connection)),
     )
     write_text(card, text)
     rows = attempts(connection, conditions)

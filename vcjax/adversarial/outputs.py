@@ -121,33 +121,30 @@ def dataset_card(summary: Mapping[str, Any]) -> str:
     """
     usage = summary["usage"]
     tokens = sum(row["prompt_tokens"] + row["tokens"] for row in usage)
-    return (
-        card_templates()
-        .get_template("card.md.jinja")
-        .render(
-            summary,
-            kinds=KINDS,
-            tables={
-                "records": _record_rows(summary),
-                "kinds": [_COUNTS, [summary[name] for name in _COUNTS]],
-                "queries": _query_rows(summary),
-                "reasons": _reason_rows(summary),
-                "languages": _language_rows(summary),
-                "cells": _cell_rows(summary),
-                "attack_success": _success_rows(summary["attack_success"]),
-                "yield_curve": _yield_rows(summary["yield_curve"]),
-                "costs": _cost_rows(usage),
-                "lineage": [
-                    ("role", "what", "hash"),
-                    *(
-                        (each["role"], f"`{each['reference']}`", f"`{each['hash'][:16]}`")
-                        for each in summary["parents"]
-                    ),
-                ],
-            },
-            writers=writers(usage),
-            tokens_per_pair=f"{tokens / max(1, summary['accepted']):,.0f}",
-        )
+    template = card_templates().get_template("card.md.jinja")
+    return template.render(
+        summary,
+        kinds=KINDS,
+        tables={
+            "records": _record_rows(summary),
+            "kinds": [_COUNTS, [summary[name] for name in _COUNTS]],
+            "queries": _query_rows(summary),
+            "reasons": _reason_rows(summary),
+            "languages": _language_rows(summary),
+            "cells": _cell_rows(summary),
+            "attack_success": _success_rows(summary["attack_success"]),
+            "yield_curve": _yield_rows(summary["yield_curve"]),
+            "costs": _cost_rows(usage),
+            "lineage": [
+                ("role", "what", "hash"),
+                *(
+                    (each["role"], f"`{each['reference']}`", f"`{each['hash'][:16]}`")
+                    for each in summary["parents"]
+                ),
+            ],
+        },
+        writers=writers(usage),
+        tokens_per_pair=f"{tokens / max(1, summary['accepted']):,.0f}",
     )
 
 

@@ -98,7 +98,7 @@ def at_scale(config: ConfigDict, variant: str) -> None:
         config.batch_size = config.microbatches = 16
         config.length = 2048
     if variant == "qlora":
-        config.lora.base = "nf4"
+        config.update({"lora": {"base": "nf4"}})
     config.warmup_steps = 100
     config.dtype = "bfloat16"
     config.remat = "full"
