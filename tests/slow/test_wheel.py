@@ -2,6 +2,7 @@
 checkout: scripts, configs, a road."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,14 +24,14 @@ EPOCH = "1767225600"
 """Seconds, for SOURCE_DATE_EPOCH."""
 
 
-def _build(folder: Path, *, rights: int) -> Path:
-    """Builds the sdist, and the wheel from it, of a copy of the checkout whose files have these
-    rights; returns the folder of both.
+def _build(checkout: Path, folder: Path, *, rights: int) -> Path:
+    """Builds the sdist, and the wheel from it, of a copy whose files have these rights; returns the
+    folder of both.
 
     Of a copy: setuptools would leave files of an earlier build in a checkout, and pack them.
     """
     source, dist = folder / "source", folder / "dist"
-    copy_checkout(source)
+    shutil.copytree(checkout, source)
     for path in source.rglob("*"):
         path.chmod(rights | (0o111 if path.is_dir() or path.suffix == ".sh" else 0))
     command = ["-m", "build", "--outdir", str(dist), str(source)]
@@ -39,8 +40,15 @@ def _build(folder: Path, *, rights: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory) -> Path:
-    return _build(tmp_path_factory.mktemp("built"), rights=0o644)
+def checkout(tmp_path_factory) -> Path:
+    copy = tmp_path_factory.mktemp("checkout")
+    copy_checkout(copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory, checkout) -> Path:
+    return _build(checkout, tmp_path_factory.mktemp("built"), rights=0o644)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +92,8 @@ def _run(command: list[str], **more: str) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def test_built_again_later_and_elsewhere_both_have_the_same_bytes(dist, tmp_path):
-    again = _build(tmp_path, rights=0o600)
+def test_built_again_later_and_elsewhere_both_have_the_same_bytes(dist, checkout, tmp_path):
+    again = _build(checkout, tmp_path, rights=0o600)
     for name in ("vcjax-*.whl", "vcjax-*.tar.gz"):
         (one,), (other,) = dist.glob(name), again.glob(name)
         assert one.name == other.name
