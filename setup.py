@@ -35,7 +35,7 @@ class ReproducibleSdist(sdist):
             gzip.GzipFile("", "wb", fileobj=raw, mtime=time) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
-            for each in sorted(Path(base_dir).rglob("*")):
+            for each in sorted(Path(str(base_dir)).rglob("*")):
                 archive.add(each, recursive=False, filter=plain)
         return str(path)
 
