@@ -20,6 +20,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 highlight_language = "text"
 nitpicky = True
+smartquotes = False  # a field's '' is two quotes
 
 html_theme = "furo"
 html_static_path = []

@@ -21,11 +21,13 @@ from tests.processes import ROOT
 from vcjax.core.script import parse
 
 
-def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, str]:
+def ran(
+    script: str, arguments: Sequence[str], cache: Path, folder: Path = ROOT
+) -> tuple[int, str, str]:
     """Runs `python -m launch.SCRIPT` to its end; returns exit code, standard output and error.
 
     The script begins as it does in a process of its own: module run as `__main__`, no flag defined
-    or set by another, its own `sys.argv`, and the repository's root as the working directory.
+    or set by another, its own `sys.argv`, and `folder` as the working directory.
     Afterwards flags, environment and JAX's settings are what they were.
     """
     out, error = io.StringIO(), io.StringIO()
@@ -39,7 +41,7 @@ def ran(script: str, arguments: Sequence[str], cache: Path) -> tuple[int, str, s
         redirect_stderr(error),
     ):
         try:
-            os.chdir(ROOT)
+            os.chdir(folder)
             runpy.run_module(f"launch.{script}", run_name="__main__", alter_sys=True)
             raise AssertionError(f"launch.{script} returned without an exit code")
         except SystemExit as end:

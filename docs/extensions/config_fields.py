@@ -69,6 +69,7 @@ def lines(cls: type, references: list[str], path: tuple[str, ...] = ()) -> Itera
             _LOGGER.warning("%s.%s isn't documented", cls.__name__, field.name)
         yield f"`{name}`"
         note = "*Unspecified in the paper.*" if field.name in unspecified else ""
+        text = _with_choices(text, cls)
         what = _TYPES.get(getattr(kind, "__name__", str(kind)), "")
         given = "" if nested else _defaults(field, configs)
         parts = (f"{what}{'; ' if what and given else ''}{given}.", _sentence(text), note)
@@ -76,6 +77,18 @@ def lines(cls: type, references: list[str], path: tuple[str, ...] = ()) -> Itera
         yield ""
         if nested and nested.__name__ not in ("TrainConfig", "SynthesisConfig", "EvaluationConfig"):
             yield from lines(nested, references, (*path, field.name))
+
+
+def _with_choices(text: str, cls: type) -> str:
+    """The text with the values of the constants that it names, `STAGES` or a full path."""
+
+    def values(name: re.Match) -> str:
+        module, _, constant = name[1].rpartition(".")
+        found = getattr(importlib.import_module(module or cls.__module__), constant, ())
+        listed = ", ".join(f"`{value!r}`" if value == "" else f"`{value}`" for value in found)
+        return listed or name[0]
+
+    return re.sub(r"`?\b((?:vcjax\.[a-z_.]+\.)?[A-Z]{4,})\b`?", values, text)
 
 
 def _mentioned(name: str, texts: Mapping[str, str]) -> str:

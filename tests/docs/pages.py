@@ -21,6 +21,7 @@ from tests.processes import ROOT
 
 FENCE = re.compile(r"^( *)```+ *(\w*) *(.*)$")
 MARK = re.compile(r"(hardware|outside)=(.*)|(\w+)=(\S+)")
+COMMENT = re.compile(r"(^|\s)#\s.*$")
 SPAN = re.compile(r"`((?:python -m |make )[^`]+)`")
 
 
@@ -75,7 +76,8 @@ def commands(block: Block) -> list[list[str]]:
         line = line.strip().removeprefix("$ ").removeprefix("!")
         if block.language == "console" and not line.startswith(("$ ", "python", "make")):
             continue  # what the command printed
-        found += _parted(shlex.split(line, comments=True))
+        # shlex takes a `#` within a word, as in URL#NAME, for a comment too; a shell doesn't.
+        found += _parted(shlex.split(COMMENT.sub("", line)))
     return found
 
 
