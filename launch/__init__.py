@@ -27,8 +27,9 @@ def _with_huge_pages() -> None:
         flag == "-m" and name.startswith(("launch.", "vcjax.launch."))
         for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
     )
+    is_help = any(flag.startswith("--help") for flag in sys.orig_argv)  # which allocates little
     has_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
-    if is_script and has_glibc and _TUNABLES not in os.environ:
+    if is_script and not is_help and has_glibc and _TUNABLES not in os.environ:
         environment = {**os.environ, _TUNABLES: "glibc.malloc.hugetlb=1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 

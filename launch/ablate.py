@@ -15,7 +15,15 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config("configs/ablate.py", "The config with the arms and settings.")
+CONFIG = define_config(
+    "configs/ablate.py",
+    "The config with the arms and settings.",
+    classes={
+        "facts": "vcjax.road.pressure.config:PressureConfig",
+        "cpt": "vcjax.road.stages.config:StagesConfig",
+        "": "vcjax.road.ablation.config:AblationConfig",
+    },
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "The ablation's workdir.", required=True)
 
 
@@ -32,7 +40,7 @@ def main() -> None:
     summary = ablate(AblationConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in _lines(summary):
         print(line)
-    print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
+    print(f"look at {WORKDIR.value}/report.html and table.md; more arms or seeds extend the run")
 
 
 def _measure_pressure() -> None:
@@ -43,7 +51,7 @@ def _measure_pressure() -> None:
     config = PressureConfig.from_dict(CONFIG.value.to_dict())
     for line in verdict_lines(measure_pressure(config, WORKDIR.value)):
         print(line)
-    print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
+    print(f"look at {WORKDIR.value}/report.html and table.md; more arms or seeds extend the run")
 
 
 def _ablate_stages() -> None:
@@ -54,7 +62,7 @@ def _ablate_stages() -> None:
     config = StagesConfig.from_dict(CONFIG.value.to_dict())
     for line in stages_lines(ablate_stages(config, WORKDIR.value)):
         print(line)
-    print(f"{WORKDIR.value}/table.md, {WORKDIR.value}/report.html")
+    print(f"look at {WORKDIR.value}/report.html and table.md; more arms or seeds extend the run")
 
 
 _GROUPS = ("held_out", "clean")

@@ -81,6 +81,7 @@ def main() -> None:
     )
     for line in score_lines(measure_capability(config, WORKDIR.value)):
         print(line)
+    print(f"look at {WORKDIR.value}/capability.json")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 python -m launch.chat --model=smollm2-135m-instruct --prompt="Why do people disagree?"
 
-In the terminal /reset starts a new conversation, Ctrl-C stops an answer, and /exit or Ctrl-D exits.
+In the terminal /help lists the commands: /reset starts a new conversation, Ctrl-C stops an answer,
+and /exit or Ctrl-D exits.
 """
 
 import contextlib
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from vcjax.core.errors import UserError
+from vcjax.core.errors import UserError, suggest
 from vcjax.core.script import run
 from vcjax.generate import WEIGHT_FORMS
 from vcjax.weights import DTYPES
@@ -49,6 +51,13 @@ TENSOR = flags.DEFINE_integer(
     "Devices over which the model is sharded, the first of this machine.",
     lower_bound=1,
 )
+
+
+_COMMANDS = ("/help", "/reset", "/exit")
+_COMMAND = re.compile(r"/[a-z]+")
+_HELP = """/reset   begins a new conversation
+/exit    ends the chat, as Ctrl-D does
+Ctrl-C   stops an answer"""
 
 
 def main() -> None:
@@ -87,6 +96,7 @@ def main() -> None:
 def _talk(dialogue: "Dialogue") -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (gives `input` line editing and a history)
+    print(f"{MODEL.value} answers; /help lists the commands")
     while True:
         try:
             prompt = input("> ").strip()
@@ -94,6 +104,10 @@ def _talk(dialogue: "Dialogue") -> None:
                 return
             if prompt == "/reset":
                 dialogue.reset()
+            elif prompt == "/help":
+                print(_HELP)
+            elif _COMMAND.fullmatch(prompt):
+                print(f"{prompt}: no such command{suggest(prompt, _COMMANDS)}; /help lists them")
             elif prompt:
                 with _stopping() as stopped:
                     _answer(dialogue, prompt, stopped)

@@ -68,7 +68,7 @@ def main() -> None:
     comparison = run_comparison(config, WORKDIR.value)
     for line in comparison_lines(comparison):
         print(line)
-    print(f"{WORKDIR.value}/report.html", file=sys.stderr)
+    print(f"look at {WORKDIR.value}/report.html", file=sys.stderr)
     check_gate(bounds, comparison_figures(comparison))
 
 

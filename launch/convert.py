@@ -56,6 +56,8 @@ def main() -> None:
         save_model(model, target, form=TO.value, dtype=DTYPE.value)
         dtype = DTYPE.value or model.stored_dtype
     print(f"{target}: {TO.value}, {dtype}", file=sys.stderr)
+    if TO.value != "peft":
+        print(f"next: python -m launch.chat --model={target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

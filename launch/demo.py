@@ -7,7 +7,9 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config("configs/demo.py", "The config of the road.")
+CONFIG = define_config(
+    "configs/demo.py", "The config of the road.", classes={"": "vcjax.road.demo.config:DemoConfig"}
+)
 WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The road's workdir.")
 
 
@@ -19,7 +21,10 @@ def main() -> None:
     summary = run_demo(DemoConfig.from_dict(CONFIG.value.to_dict()), WORKDIR.value)
     for line in demo_lines(summary):
         print(line)
-    print(f"{WORKDIR.value}/report.html")
+    print(
+        f"look at {WORKDIR.value}/report.html; next: python -m launch.chat "
+        f"--model={WORKDIR.value}/export"
+    )
 
 
 if __name__ == "__main__":

@@ -13,10 +13,14 @@ import sys
 
 from absl import flags
 
-from vcjax.core.script import define_config, run
+from vcjax.core.script import aligned, define_config, run
 from vcjax.core.settings import build
 
-CONFIG = define_config("configs/evaluate.py", "The config of the evaluation.")
+CONFIG = define_config(
+    "configs/evaluate.py",
+    "The config of the evaluation.",
+    classes={"": "vcjax.road.evaluate:EvaluationConfig"},
+)
 GATE = define_config(None, "Bounds, as configs/gates/release.py:evaluation.", "gate")
 INSPECT_LOG = flags.DEFINE_bool("inspect_log", False, "Also write inspect.eval, Inspect's format.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
@@ -24,6 +28,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=Tr
 
 def main() -> None:
     from vcjax.evaluation.gate import check_gate, evaluation_figures, read_bounds
+    from vcjax.report.reports import evaluation_rows
     from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 
     bounds = read_bounds(GATE.value.to_dict()) if GATE.value else []
@@ -32,7 +37,14 @@ def main() -> None:
         WORKDIR.value,
         inspect_log=INSPECT_LOG.value,
     )
-    print(f"{WORKDIR.value}/report.html", file=sys.stderr)
+    print("\n".join(aligned(evaluation_rows(summary))))
+    for problem in summary.get("problems", ()):
+        print(f"  {problem}")
+    print(
+        f"look at {WORKDIR.value}/report.html; next: python -m launch.compare "
+        f"--runs={WORKDIR.value},OTHER --workdir=DIR",
+        file=sys.stderr,
+    )
     check_gate(bounds, {WORKDIR.value: evaluation_figures(summary)})
 
 

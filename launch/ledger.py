@@ -3,7 +3,7 @@
 python -m launch.ledger --ledger=W/ledger.sqlite                     the first attempts
 python -m launch.ledger query --ledger=W/ledger.sqlite --where kind=rejected --where "reason~score"
 python -m launch.ledger query --ledger=W/ledger.sqlite --where lang=zh --by=attack,kind
-python -m launch.ledger show ID --ledger=W/ledger.sqlite             every stage of one attempt
+python -m launch.ledger show ID --ledger=W/ledger.sqlite             one attempt, its prompts too
 python -m launch.ledger export --ledger=W/ledger.sqlite --where outcome=timeout --out=F.jsonl
 python -m launch.ledger merge --into=W/ledger.sqlite A.sqlite B.sqlite
 python -m launch.ledger filters [LABELLED.jsonl]                     how often the filters are right
@@ -137,6 +137,9 @@ def _show(operands: list[str]) -> None:
         _print_block(f"candidate {n}", json.dumps(candidate, ensure_ascii=False, indent=1))
     for call in calls:
         about = (f"{name} {_as_text(name, call[name])}" for name in _ABOUT_CALL if call[name])
+        for message in call["prompt"] or ():
+            title = f"prompt of {call['stage']}, {message['role']}"
+            _print_block(title, message["content"])
         _print_block(f"call {call['stage']}: {', '.join(about)}", call["text"])
 
 

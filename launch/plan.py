@@ -22,7 +22,15 @@ from vcjax.core.script import define_config, run
 if TYPE_CHECKING:
     from vcjax.plan.topology import Topology
 
-CONFIG = define_config(None, "The config of a stage: a file in configs/.")
+CONFIG = define_config(
+    None,
+    "The config of a stage: a file in configs/.",
+    classes={
+        "attacker": "vcjax.adversarial.config:SynthesisConfig",
+        "": "vcjax.train.config:TrainConfig",
+    },
+    example="configs/sft.py:8b",
+)
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,

@@ -9,7 +9,11 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config("configs/prepare.py", "The config of the corpus.")
+CONFIG = define_config(
+    "configs/prepare.py",
+    "The config of the corpus.",
+    classes={"": "vcjax.data.corpus.config:PrepareConfig"},
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the dataset is made.", required=True)
 
 
@@ -40,8 +44,10 @@ def main() -> None:
                 file=sys.stderr,
             )
     print(
-        f"{WORKDIR.value}/README.md has samples of what was removed, {WORKDIR.value}/funnel.svg "
-        "what each step left",
+        f"look at {WORKDIR.value}/README.md (samples of what was removed) and "
+        f"{WORKDIR.value}/funnel.svg (what each step left)\n"
+        f"next: python -m launch.train --config=CONFIG --config.{config.kind}={WORKDIR.value} "
+        "--workdir=DIR",
         file=sys.stderr,
     )
 

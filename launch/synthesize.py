@@ -18,7 +18,12 @@ from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
 
 CONFIG = define_config(
-    "configs/synthesize.py", "The config of the synthesis, or of its rounds with training."
+    "configs/synthesize.py",
+    "The config of the synthesis, or of its rounds with training.",
+    classes={
+        "rounds": "vcjax.road.rounds:RoundsConfig",
+        "": "vcjax.adversarial.config:SynthesisConfig",
+    },
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 PREVIEW = flags.DEFINE_integer(
@@ -43,6 +48,7 @@ def _attack_and_train(values: dict[str, Any]) -> None:
     from vcjax.road.rounds_summary import rounds_markdown
 
     print(rounds_markdown(run_rounds(RoundsConfig.from_dict(values), WORKDIR.value)))
+    print(f"look at {WORKDIR.value}/README.md; more rounds extend the run", file=sys.stderr)
 
 
 def _preview(values: dict[str, Any]) -> None:
@@ -66,6 +72,11 @@ def _attack(values: dict[str, Any]) -> None:
     for kind, reasons in summary["reasons"].items():
         for reason, count in reasons.items():
             print(f"  {count:5}  {kind}: {reason}", file=sys.stderr)
+    print(
+        f"look at {WORKDIR.value}/README.md; next: python -m launch.ledger "
+        f"--ledger={WORKDIR.value}/ledger.sqlite --by=kind,reason",
+        file=sys.stderr,
+    )
     if line := shortfall(summary):
         raise GateNotMet(f"{WORKDIR.value}: {line}")
 

@@ -10,7 +10,12 @@ from absl import flags
 
 from vcjax.core.script import define_config, run
 
-CONFIG = define_config(None, "The config of a stage: a file in configs/.")
+CONFIG = define_config(
+    None,
+    "The config of a stage: a file in configs/.",
+    classes={"": "vcjax.train.config:TrainConfig"},
+    example="configs/sft.py",
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=True)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -41,6 +46,11 @@ def main() -> None:
     summary = train(config, WORKDIR.value, profile=PROFILE.value, show_rows=SHOW_ROWS.value)
     losses = f"loss {summary['first_loss']:.4f} -> {summary['last_loss']:.4f}"
     print(f"{WORKDIR.value}: {summary['steps']} steps, {losses}", file=sys.stderr)
+    print(
+        f"look at {WORKDIR.value}/metrics.jsonl; next: "
+        f"python -m launch.chat --model={WORKDIR.value}",
+        file=sys.stderr,
+    )
 
 
 def _join() -> None:

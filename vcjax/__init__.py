@@ -1,9 +1,13 @@
 """vcjax: align a language model to a written charter, and prove that it worked."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vcjax.api import load
+
+# Else transformers notes in every process that PyTorch is absent, when it is imported.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

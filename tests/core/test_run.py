@@ -149,7 +149,7 @@ def _stages(folder: Path, text: str, done: list[str]) -> list[Stage]:
         return name
 
     return [
-        Stage("first", lambda: make("first")),
+        Stage("first", lambda: make("first"), about="makes it"),
         Stage("second", lambda: make("second"), reads=("first",)),
         Stage("third", lambda: make("third")),
     ]
@@ -163,7 +163,11 @@ def test_stages_are_done_in_order_and_a_changed_one_has_what_it_was_read_by_made
     with run.opened() as folder:
         results = run.do(_stages(folder, "one", done))
     assert results == {name: name for name in ("first", "second", "third")}
-    assert capsys.readouterr().out.splitlines() == ["[1/3] first", "[2/3] second", "[3/3] third"]
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/3] first: makes it",
+        "[2/3] second",
+        "[3/3] third",
+    ]
     (tmp_path / "third" / "mark").touch()
     with run.opened() as folder:
         run.do(_stages(folder, "two", done))

@@ -88,7 +88,13 @@ def terminal(tiny_folder, tmp_path, script_cache, monkeypatch) -> Iterator[Termi
 
 def test_in_the_terminal_ctrl_c_stops_the_answer_and_not_the_program(terminal):
     prompt = "\r\n> "
-    assert terminal.read_until("> ")
+    assert terminal.read_until("/help lists the commands\r\n> ")
+    terminal.type("/help")
+    assert terminal.read_until("/reset   begins a new conversation")
+    assert terminal.read_until(prompt)
+    terminal.type("/rset")
+    assert terminal.read_until("no such command; did you mean '/reset'?")
+    assert terminal.read_until(prompt)
     terminal.type("Why?")
     assert terminal.read_until("Why?\r\n")
     assert terminal.read_until("answer")  # which it says for ever

@@ -12,6 +12,7 @@ import pytest
 from tests.processes import ROOT, launched, started
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.core.config_help import fields_of, summary_of
 from vcjax.core.files import read_json, write_json
 from vcjax.data.importers import read_records
 from vcjax.road.ablation.config import AblationConfig
@@ -85,7 +86,16 @@ def test_the_guard_tells_every_kind_of_mistake_in_the_command(mistake, training)
     assert mistake("train", *training(documnts="x")) == (
         "config.documnts: unknown field; did you mean 'documents'?"
     )
-    assert "'configs/stf.py'" in mistake("train", "--config=configs/stf.py", where)
+    assert mistake("train", "--config=configs/stf.py", where).endswith(
+        "'configs/stf.py'; did you mean 'configs/sft.py'?"
+    )
+    assert mistake("train", "--config=configs/sft.py:8bb", where).endswith("did you mean '8b'?")
+    assert mistake("ablate", "--config=configs/ablate.py:demo", where) == (
+        "--config: configs/ablate.py has no variants; leave ':demo' out"
+    )
+    assert mistake("convert", "--to=checkpont", "--src=x", "--dst=y").endswith(
+        "did you mean 'checkpoint'?"
+    )
     assert mistake("train", "--config=configs/sft.py", where, "extra").startswith(
         "unexpected argument 'extra'"
     )
@@ -138,6 +148,7 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
     code, _, error = ran("train", training(**quarantine), script_cache)
     assert code == 0, error
     assert f"{workdir}: 2 steps, loss " in error
+    assert error.splitlines()[-1].endswith(f"next: python -m launch.chat --model={workdir}")
     (bad,) = [
         json.loads(line)
         for path in workdir.rglob("quarantine*")
@@ -170,7 +181,13 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
 def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
     command = [f"--src={tiny_folder}", f"--dst={tmp_path / 'out'}", "--to=checkpoint"]
     code, _, error = ran("convert", command, script_cache)
-    assert (code, error.strip()) == (0, f"{tmp_path / 'out'}: checkpoint, float32")
+    assert (code, error.splitlines()) == (
+        0,
+        [
+            f"{tmp_path / 'out'}: checkpoint, float32",
+            f"next: python -m launch.chat --model={tmp_path / 'out'}",
+        ],
+    )
     code, out, error = ran("convert", command, script_cache)
     assert (code, error) == (0, "")
     assert "already converted" in out
@@ -190,6 +207,41 @@ def test_help_is_no_mistake_and_waits_for_no_large_library(script, script_cache,
     imported = {line.rpartition("|")[2].strip() for line in error.splitlines()}
     assert "absl.flags" in imported  # the list is one of imports
     assert not imported & SLOW_IMPORTS
+
+
+def test_help_explains_the_fields_of_the_config(script_cache):
+    code, out, _ = ran("train", ["--help"], script_cache)
+    assert code == 0
+    assert "fields of configs/sft.py, with their values:" in out
+    assert "  --config.optimizer='adamw'\n      one of adamw, adafactor, lion, muon.\n" in out
+    assert "  --config.lora.rank=16\n      of the adapters; 0 is full fine-tuning.\n" in out
+    code, out, _ = ran("synthesize", ["--config=configs/rounds.py", "--help"], script_cache)
+    assert code == 0
+    assert "fields of configs/rounds.py" in out
+    assert "--config.train.lora.rank=" in out
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "vcjax.train.config:TrainConfig",
+        "vcjax.adversarial.config:SynthesisConfig",
+        "vcjax.road.evaluate:EvaluationConfig",
+        "vcjax.road.demo.config:DemoConfig",
+        "vcjax.road.rounds:RoundsConfig",
+        "vcjax.road.ablation.config:AblationConfig",
+        "vcjax.road.pressure.config:PressureConfig",
+        "vcjax.road.stages.config:StagesConfig",
+        "vcjax.data.corpus.config:PrepareConfig",
+    ],
+)
+def test_every_field_of_a_config_is_explained(source):
+    module, _, name = source.partition(":")
+    found = fields_of(source)
+    assert {each.name for each in found} == {
+        each.name for each in fields(getattr(importlib.import_module(module), name))
+    }
+    assert [each.name for each in found if not each.text and not summary_of(each.section)] == []
 
 
 def test_a_script_ends_alike_in_a_process_of_its_own(training, script_cache):

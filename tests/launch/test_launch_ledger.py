@@ -1,6 +1,8 @@
 """`launch.ledger` from the command line."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,8 @@ def test_an_attempt_is_shown_and_exported_with_every_stage(run, path, tmp_path):
         "--- call actor/0",
         "--- call critic/0",
     ]
+    prompt = shown.index("--- prompt of actor/0, user")
+    assert shown[prompt + 1] == "    为什么?"
     out = tmp_path / "out.jsonl"
     told = run("export", f"--ledger={path}", "--where=score=", f"--out={out}", "--calls")
     card = tmp_path / "out.README.md"
@@ -88,6 +92,17 @@ def test_shards_are_merged_and_a_conflict_is_an_unmet_gate(run, path, tmp_path):
         f"{attempt(6).id}"
     ]
     assert run("query", f"--ledger={into}", "--count") == ["9"]
+    assert "--- prompt of actor/0, user" in run("show", attempt(8).id, f"--ledger={into}")
+
+
+def test_a_ledger_of_a_version_without_prompts_is_shown_without_them(run, path):
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("prompts", "messages"):
+            connection.execute(f"DROP TABLE {table}")
+    shown = run("show", attempt(1).id, f"--ledger={path}")
+    assert "--- prompt" not in "\n".join(shown)
+    fill(path, range(7, 8))  # which continues it
+    assert "--- prompt of actor/0, user" in run("show", attempt(7).id, f"--ledger={path}")
 
 
 @pytest.mark.parametrize(

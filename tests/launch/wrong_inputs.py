@@ -199,6 +199,10 @@ ROWS = [
     ("synthesize --config.shard=5/4", "config.shard"),
     ("synthesize --config.critic_family=a", "family"),
     ("synthesize --config.actor_family=", "config.actor_family: declare the model family"),
+    (
+        "synthesize --config.actor_family= --config.critic_family=",
+        "config.actor_family, config.critic_family: declare the model families",
+    ),
     ("synthesize --config.critic_family=b,c", "config.critic_family: 2 families for 1 critics"),
     ("synthesize --config.questions={missing}", "no such file"),
     ("synthesize --config.calibration={missing}", "no such file"),

@@ -92,7 +92,7 @@ def _until_killed(config: dict, workdir: str, environment: dict, while_saving: b
     os.environ.update(environment)
     complete = Checkpoints._complete
 
-    class Killed(loop.tqdm):
+    class Killed(loop.Progress):
         def update(self, n: float | None = 1) -> bool | None:
             while self.n == 2 and saved_steps(as_path(workdir)) != [2]:
                 time.sleep(0.05)  # the save goes on in the background
@@ -108,7 +108,7 @@ def _until_killed(config: dict, workdir: str, environment: dict, while_saving: b
     if while_saving:
         Checkpoints._complete = killed
     else:
-        loop.tqdm = Killed
+        loop.Progress = Killed
     train(TrainConfig.from_dict(config), workdir)
 
 

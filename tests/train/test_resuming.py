@@ -21,13 +21,13 @@ from vcjax.core.files import read_json
 from vcjax.train import loop
 from vcjax.train.config import TrainConfig
 
-class Bar(loop.tqdm):
+class Bar(loop.Progress):
     def update(self, n=1):
         if self.n == 2:
             os.kill(os.getpid(), int(sys.argv[3]))
         return super().update(n)
 
-loop.tqdm = Bar
+loop.Progress = Bar
 loop.train(TrainConfig.from_dict(read_json(sys.argv[1])), sys.argv[2])
 """
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import NAME, read_lineage
+from vcjax.core.progress import Progress
 from vcjax.weights import safetensors_file
 from vcjax.weights.checkpoint import Leaf, open_leaves, save_leaves
 from vcjax.weights.export import save_model
@@ -34,7 +34,7 @@ def test_a_file_is_the_library_s_own_byte_for_byte(dtype, tmp_path, monkeypatch)
     tensors = {name: np.ascontiguousarray(a, jnp.dtype(dtype)) for name, a in wide.items()}
     safetensors.numpy.save_file(tensors, tmp_path / "theirs", metadata={"format": "pt"})
     shapes = {name: array.shape for name, array in wide.items()}
-    with tqdm(disable=True) as bar:
+    with Progress(desc="tensors", total=None, disable=True) as bar:
         safetensors_file.write_file(tmp_path / "ours", shapes, dtype, wide.__getitem__, bar)
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
     stored = safetensors_file.read_header(tmp_path / "ours")

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
 from vcjax.adversarial.attacks.style import Attack
-from vcjax.charter.schema import Charter, Subdomain
+from vcjax.charter.parts import Subdomain
+from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.text.language import Language
 

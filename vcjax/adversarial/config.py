@@ -59,6 +59,11 @@ class SynthesisConfig(EngineConfig):
         then the charter's rule checks alone select, and the summary reports it.
       shard: `1/4` is the first of four parts of the plan, each for another process or host,
         in another workdir; see `vcjax.adversarial.cells.Shard`.
+      attacker_tokens, actor_tokens, critic_tokens: bounds of what each role writes.
+      attacker_temperature, actor_temperature, critic_temperature, top_p: how it is sampled;
+        temperature 0 is greedy.
+      seed: of everything that is drawn.
+      on_bad_record: `error` or `quarantine`, of files of questions.
       wave: attempts planned together; a query may repeat none of a finished wave or of an earlier
         attempt of its own wave.
     """

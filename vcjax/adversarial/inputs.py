@@ -20,7 +20,8 @@ from vcjax.adversarial.critic.rules import choose_filters
 from vcjax.adversarial.critic.votes import AcceptThresholds
 from vcjax.adversarial.topics import Topics, read_topics, topic_count
 from vcjax.charter.load import load_charter
-from vcjax.charter.schema import Charter, Subdomain
+from vcjax.charter.parts import Subdomain
+from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import read_records
@@ -28,7 +29,7 @@ from vcjax.data.records import Question
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.roles.endpoint_spec import split_references
 from vcjax.roles.grading import check_families
-from vcjax.roles.references import RoleSpec, family_of
+from vcjax.roles.references import UNDECLARED, RoleSpec, families_of, known_family
 from vcjax.text.language import Language
 
 
@@ -79,7 +80,9 @@ def read_inputs(config: SynthesisConfig) -> Inputs:
         **({TARGET: RoleSpec(config.target, config.target_family)} if config.target else {}),
         **critic_specs(config),
     }
-    families = {name: family_of(spec, f"{name}_family") for name, spec in specs.items()}
+    families = {name: known_family(spec) or UNDECLARED for name, spec in specs.items()}
+    if config.critic:  # without one no family is compared with another
+        families |= families_of({name: spec for name, spec in specs.items() if name != ATTACKER})
     same = [
         check_families(family, families[judged], config.allow_same_family, CRITIC)
         for name, family in families.items()

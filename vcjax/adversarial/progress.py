@@ -1,19 +1,16 @@
 """What a run shows while it goes on: the tallies of its cells, and a bar with the funnel."""
 
-import sys
-import time
 from collections import Counter
 from typing import Self
-
-from tqdm import tqdm
 
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.plan import Planner, Tally
 from vcjax.adversarial.reasons import FUNNEL, stages_passed
+from vcjax.core.progress import Progress as Bar
 from vcjax.roles.verdict import KINDS
 
-_PAUSE, _LOG_PAUSE = 0.2, 15.0
-"""Seconds between two updates of the progress bar, on a terminal and in a log."""
+_PAUSE = 0.2
+"""Seconds between two updates of the progress bar on a terminal."""
 
 
 class Progress:
@@ -27,14 +24,8 @@ class Progress:
         self._kinds: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        self._pause = _PAUSE if sys.stderr.isatty() else _LOG_PAUSE
-        self._bar = tqdm(
-            total=self._planner.limits.attempts,
-            desc="attempts",
-            file=sys.stderr,
-            mininterval=self._pause,
-        )
-        self._refreshed = time.monotonic()
+        attempts = self._planner.limits.attempts
+        self._bar = Bar(total=attempts, desc="attempts", mininterval=_PAUSE)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -60,9 +51,7 @@ class Progress:
     def called(self, role: str, done: int, planned: int) -> None:
         """Shows how many of the current step's calls are done."""
         self._bar.set_description(f"attempts ({role} {done}/{planned})", refresh=False)
-        if time.monotonic() - self._refreshed >= self._pause:
-            self._refreshed = time.monotonic()
-            self._bar.refresh()
+        self._bar.moved()
 
     def line(self) -> str:
         """The funnel in one line, the other ends of attempts, and how many cells are filled."""

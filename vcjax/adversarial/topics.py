@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vcjax.adversarial.calls import ATTACKER, Call, CallBuilder, Caller
 from vcjax.adversarial.cells import AttackSuite, Cell
 from vcjax.adversarial.config import split_names
-from vcjax.charter.schema import Subdomain, Text
+from vcjax.charter.parts import Subdomain, Text
 from vcjax.charter.topics import HeldOutTopics
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl

@@ -8,5 +8,7 @@
     persona, principles,        judge): the rubric      the Attacker asks   decide a property of an
     a line of the floor         and the floor rules     about)              answer: `checks`)
 
-`floor` has the rules that bind every charter.
+`parts` has what `schema` puts together, `floor` the rules that bind every charter, `faults` what
+makes a file no charter, and `review` reports these and what is doubtful (`doubts`) for
+`launch.charter check`.
 """

@@ -37,7 +37,7 @@ def load_charter(reference: str) -> Charter:
       UserError: the file is missing, isn't YAML or isn't a charter; names file and field or line.
     """
     reference = str(reference)
-    data = _read(reference)
+    data = read_charter(reference)
     try:
         return Charter.model_validate(data)
     except ValidationError as failure:
@@ -51,10 +51,10 @@ def charter_parents(reference: str) -> list[Parent]:
       UserError: see `load_charter`.
     """
     reference = str(reference)
-    parents = [Parent.of("charter", _file(reference), reference)]
-    domains = read_mapping(_file(reference), reference, "a charter").get("domains")
+    parents = [Parent.of("charter", charter_file(reference), reference)]
+    domains = read_mapping(charter_file(reference), reference, "a charter").get("domains")
     if isinstance(domains, str):
-        parents.append(Parent.of("charter_domains", _file(domains), domains))
+        parents.append(Parent.of("charter_domains", charter_file(domains), domains))
     return parents
 
 
@@ -67,12 +67,19 @@ def as_shipped_now(parents: Iterable[Parent]) -> list[Parent]:
         if name and parent.role == "charter":
             current += charter_parents(name)
         else:
-            current.append(replace(parent, hash=content_hash(_file(name))) if name else parent)
+            current.append(
+                replace(parent, hash=content_hash(charter_file(name))) if name else parent
+            )
     return current
 
 
-def _read(reference: str) -> dict[str, Any]:
-    path = _file(reference)
+def read_charter(reference: str) -> dict[str, Any]:
+    """The fields of a charter's file, not yet checked, with the domains that it names.
+
+    Raises:
+      UserError: the file is missing, isn't YAML or isn't a mapping.
+    """
+    path = charter_file(reference)
     if not path.suffix and len(path.parts) == 1 and not path.exists():
         raise UserError(
             f"charter {reference!r}: neither a file nor a shipped charter "
@@ -87,8 +94,9 @@ def _read(reference: str) -> dict[str, Any]:
             f"{reference}: domains: {domains!r} is no shipped charter ({', '.join(SHIPPED)})"
             f"{suggest(domains, SHIPPED)}"
         )
-    return {**data, "domains": _read(domains)["domains"]}
+    return {**data, "domains": read_charter(domains)["domains"]}
 
 
-def _file(reference: str) -> Path:
+def charter_file(reference: str) -> Path:
+    """The file of a shipped charter, or the path itself."""
     return _FOLDER / f"{reference}.yaml" if reference in SHIPPED else Path(reference)

@@ -5,146 +5,31 @@ mistake into one line. The validators here raise ValueError; only methods raise 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from vcjax.charter.checks import CHECKS, CheckResult, validate_arguments
+from vcjax.charter.checks import CHECKS, CheckResult
+from vcjax.charter.faults import CharterFaults, Place, faults
 from vcjax.charter.floor import FLOOR_LINE, FLOOR_RULES, FLOOR_VERDICT
+from vcjax.charter.parts import (
+    Domain,
+    Localised,
+    Principle,
+    Score,
+    Strict,
+    Subdomain,
+    Text,
+    Thresholds,
+    Topics,
+)
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text
 from vcjax.text.language import Language
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-# Ids are used in keys ('<principle>/<check>') and in file names.
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Score = Annotated[StrictInt, Field(ge=0, le=5)]
 
-
-class _Strict(BaseModel):
-    """Frozen; unknown fields are errors; a field that is left blank counts as absent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _blank_is_absent(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        # On every level, under any spelling: a user who tries must not believe that it worked.
-        for key in data:
-            if "floor" in str(key).lower():
-                raise ValueError(f"{key}: floor rules bind every charter and can't be changed")
-        return {key: value for key, value in data.items() if value is not None}
-
-
-class Localised(_Strict):
-    """A text in each of the charter's languages."""
-
-    en: Text | None = None
-    zh: Text | None = None
-
-    def get(self, lang: Language) -> str:
-        """The text in `lang`; UserError where there is none."""
-        text = {"en": self.en, "zh": self.zh}.get(lang)
-        if text is None:
-            raise UserError(f"no text in language {lang!r}")
-        return text
-
-
-class Topics(_Strict):
-    """Seed topics by language: what the Attacker writes its questions about."""
-
-    en: tuple[Text, ...] = ()
-    zh: tuple[Text, ...] = ()
-
-    def get(self, lang: Language) -> tuple[str, ...]:
-        """The topics in `lang`; UserError where there are none."""
-        topics = {"en": self.en, "zh": self.zh}.get(lang)
-        if not topics:
-            raise UserError(f"no topics in language {lang!r}")
-        return topics
-
-
-class Subdomain(_Strict):
-    """A field of questions; a held-out one is never trained on, only evaluated.
-
-    Of one that isn't, `held_out_topics` are those of its topics that are kept out of training.
-    `terms` are words and phrases by which a text without a tag is found to be about the subdomain
-    (`refugee*` is any word that begins so); no prompt has them.
-    """
-
-    id: Id
-    name: Localised
-    topics: Topics = Topics()
-    held_out_topics: Topics = Topics()
-    terms: Topics = Topics()
-    held_out: StrictBool = False
-
-    def topics_for(self, lang: Language, *, held_out: bool) -> tuple[str, ...]:
-        """The topics that are for training, or those that are kept out of it; maybe none."""
-        kept = self.topics.get(lang) if self.held_out else getattr(self.held_out_topics, lang)
-        return tuple(topic for topic in self.topics.get(lang) if (topic in kept) == held_out)
-
-
-class Domain(_Strict):
-    """A broad area of subdomains."""
-
-    id: Id
-    name: Localised
-    subdomains: tuple[Subdomain, ...] = ()
-
-
-class CheckUse(_Strict):
-    """A check from the registry with its arguments."""
-
-    name: str
-    args: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _arguments_fit(self) -> "CheckUse":
-        validate_arguments(self.name, self.args)
-        return self
-
-
-class Principle(_Strict):
-    """One commitment, in a short line, and the checks that decide parts of it.
-
-    `domains` are the subdomains it applies to, None for all. The checks of a `measure_only`
-    principle never select data, and no prompt states it: they show what is learnt without being
-    selected or asked for.
-    """
-
-    id: Id
-    text: Localised
-    checks: tuple[CheckUse, ...] = ()
-    domains: tuple[Id, ...] | None = None
-    measure_only: StrictBool = False
-
-
-class Thresholds(_Strict):
-    """The lowest scores, 0 to 5, with which the Critic may accept an answer, aspect by aspect.
-
-    `principle` applies to each of the principles. An answer that is good on the whole, by
-    `accept_score`, may not fail an aspect.
-    """
-
-    principle: Score = 3
-    facts: Score = 3
-    helpfulness: Score = 3
-    fluency: Score = 3
-
-
-class Charter(_Strict):
+class Charter(Strict):
     """A value profile. `unspecified` lists what its source doesn't state (documentation)."""
 
     name: Text
@@ -161,67 +46,25 @@ class Charter(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> "Charter":
-        if not self.domains:
-            raise ValueError("domains: charter has no domains")
-        for i, domain in enumerate(self.domains):
-            if not domain.subdomains:
-                raise ValueError(f"domains[{i}].subdomains: domain {domain.id!r} has no subdomains")
-        _unique("languages", self.languages)
-        _unique("domains", (domain.id for domain in self.domains))
-        _unique("subdomains", (subdomain.id for subdomain in self.subdomains()))
-        _unique("principles", (principle.id for principle in self.principles))
-        for where, text in self._texts():
-            for lang in self.languages:
-                if not getattr(text, lang):
-                    what = "topics" if isinstance(text, Topics) else "text"
-                    raise ValueError(f"{where}: no {what} in {lang!r}, a language of the charter")
-        for i, domain in enumerate(self.domains):
-            for j, subdomain in enumerate(domain.subdomains):
-                self._check_topics(f"domains[{i}].subdomains[{j}].held_out_topics", subdomain)
-        for i, principle in enumerate(self.principles):
-            self._check_principle(f"principles[{i}]", principle)
+        if found := list(faults(self.languages, self.domains, self.principles, self.texts())):
+            raise CharterFaults(found)
         return self
 
-    def _texts(self) -> Iterator[tuple[str, Localised | Topics]]:
-        """Yields every localised text with its path."""
+    def texts(self) -> Iterator[tuple[Place, Localised | Topics]]:
+        """Yields every localised text with its place."""
         yield from (
-            ("description", self.description),
-            ("persona", self.persona),
-            ("rubric", self.rubric),
+            (("description",), self.description),
+            (("persona",), self.persona),
+            (("rubric",), self.rubric),
         )
         for i, principle in enumerate(self.principles):
-            yield f"principles[{i}].text", principle.text
+            yield ("principles", i, "text"), principle.text
         for i, domain in enumerate(self.domains):
-            yield f"domains[{i}].name", domain.name
+            yield ("domains", i, "name"), domain.name
             for j, subdomain in enumerate(domain.subdomains):
-                where = f"domains[{i}].subdomains[{j}]"
-                yield f"{where}.name", subdomain.name
-                yield f"{where}.topics", subdomain.topics
-
-    def _check_topics(self, where: str, subdomain: Subdomain) -> None:
-        for lang in self.languages:
-            topics = subdomain.topics.get(lang)
-            for topic in getattr(subdomain.held_out_topics, lang):
-                if topic not in topics:
-                    raise ValueError(f"{where}: {topic!r} is none of the topics in {lang!r}")
-            if not subdomain.held_out and not subdomain.topics_for(lang, held_out=False):
-                raise ValueError(
-                    f"{where}: no topic in {lang!r} is left to train on; set held_out instead"
-                )
-
-    def _check_principle(self, where: str, principle: Principle) -> None:
-        known = [subdomain.id for subdomain in self.subdomains()]
-        for name in principle.domains or ():
-            if name not in known:
-                hint = suggest(name, known)
-                raise ValueError(f"{where}.domains: unknown subdomain {name!r}{hint}")
-        _unique(f"{where}.checks", (use.name for use in principle.checks))
-        for j, use in enumerate(principle.checks):
-            for argument, value in use.args.items():
-                missing = set(self.languages) - set(value) if isinstance(value, dict) else set()
-                if missing:
-                    at = f"{where}.checks[{j}].args.{argument}"
-                    raise ValueError(f"{at}: no entry for {min(missing)!r}")
+                place = ("domains", i, "subdomains", j)
+                yield (*place, "name"), subdomain.name
+                yield (*place, "topics"), subdomain.topics
 
     def subdomains(self, include_held_out: bool = True) -> tuple[Subdomain, ...]:
         """All subdomains in the file's order."""
@@ -318,11 +161,3 @@ class Charter(_Strict):
                 separators=(",", ":"),
             )
         )
-
-
-def _unique(where: str, names: Iterable[str]) -> None:
-    earlier = set()
-    for name in names:
-        if name in earlier:
-            raise ValueError(f"{where}: {name!r} is there twice")
-        earlier.add(name)

@@ -25,7 +25,8 @@ from vcjax.text.terms import Terms
 from vcjax.text.units import WORD, sentences
 
 if TYPE_CHECKING:
-    from vcjax.charter.schema import Charter, Subdomain
+    from vcjax.charter.parts import Subdomain
+    from vcjax.charter.schema import Charter
 
 _SIZE_PER_TERM = {"en": 80, "zh": 160}
 """Words, or characters, for each of which a text needs one occurrence of a term more."""
@@ -109,7 +110,7 @@ class HeldOutTopics:
             for each in subdomains
             for lang in charter.languages
             for topic in each.topics_for(lang, held_out=True)
-            if len(words := _content(topic.casefold(), lang)) >= _LEAST_WORDS
+            if len(words := content_words(topic.casefold(), lang)) >= _LEAST_WORDS
         ]
         self._order = [each.id for each in subdomains]
 
@@ -128,7 +129,7 @@ class HeldOutTopics:
                 domain not in found
                 and _may_be_about(words, folded)
                 and any(
-                    len(_content(sentence, lang).intersection(words)) >= _least(words)
+                    len(content_words(sentence, lang).intersection(words)) >= _least(words)
                     for sentence in sentences(folded, lang)
                 )
             ):
@@ -152,8 +153,9 @@ def _may_be_about(topic: Sequence[str], text: str) -> bool:
     return True
 
 
-def _content(text: str, lang: Language) -> frozenset[str]:
-    """The words of a text that carry its topic: in Chinese pairs of neighbouring characters."""
+def content_words(text: str, lang: Language) -> frozenset[str]:
+    """The words of a casefolded text that carry its topic: in Chinese pairs of neighbouring
+    characters."""
     if lang == "en":
         return frozenset(
             _stem(word) for word in WORD.findall(text) if word not in _function_words()

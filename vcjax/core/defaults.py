@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
+from runpy import run_path
 
 from ml_collections import ConfigDict
 
@@ -104,6 +106,17 @@ def at_scale(config: ConfigDict, variant: str) -> None:
     config.remat = "full"
     config.checkpoint_every = 500
     config.charter = "vcllm"
+
+
+def configs_folder() -> Path:
+    """The folder of the shipped configs: in an installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    return (package if (package / "configs").is_dir() else package.parent) / "configs"
+
+
+def shipped_config(name: str) -> ConfigDict:
+    """The shipped config `configs/NAME.py`, for a config of one's own to change."""
+    return run_path(str(configs_folder() / f"{name}.py"))["get_config"]()
 
 
 def add_engine_fields(config: ConfigDict) -> None:

@@ -47,11 +47,13 @@ class Stage:
       do: does what isn't done yet, and returns the result.
       reads: the stages whose folders it is made from. Once one of these has changed, what was made
         of it is put aside and the stage done anew.
+      about: what it does, for a person who waits.
     """
 
     name: str
     do: Callable[[], Any]
     reads: tuple[str, ...] = ()
+    about: str = ""
 
 
 class Run:
@@ -194,7 +196,8 @@ class Run:
         folder, results = self._spool.local, {}
         record = _read_stages(folder)
         for number, stage in enumerate(stages, start=1):
-            print(f"[{number}/{len(stages)}] {stage.name}", flush=True)
+            about = f": {stage.about}" if stage.about else ""
+            print(f"[{number}/{len(stages)}] {stage.name}{about}", flush=True)
             # A stage's own config has only the paths of what it reads, which stay the same when the
             # stage before is extended; hence the hashes.
             read = {name: content_hash(folder / name) for name in stage.reads}

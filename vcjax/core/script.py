@@ -13,16 +13,19 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from runpy import run_path
 from types import FrameType
 
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from vcjax.core.config_help import config_lines
+from vcjax.core.defaults import configs_folder
 from vcjax.core.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.core.files import cache_folder
 
@@ -39,12 +42,28 @@ _CONFIGS = ("config", "gate")
 """Flags that name a config file."""
 
 
-def define_config(default: str | None, help: str, name: str = "config") -> flags.FlagHolder:
+_EXPLAINED: dict[str, tuple[str, Mapping[str, str]]] = {}
+"""By config flag, what `--help` explains of it."""
+
+
+def define_config(
+    default: str | None,
+    help: str,
+    name: str = "config",
+    *,
+    classes: Mapping[str, str] | None = None,
+    example: str = "",
+) -> flags.FlagHolder:
     """Defines `--config`, a file whose `get_config` returns the settings; see `_packaged`.
 
     Args:
       name: of the flag, one of _CONFIGS.
+      classes: what the config becomes, as `module:Class`, by a field that only such configs have;
+        '' is any other. `--help` explains its fields.
+      example: the config whose fields `--help` explains, where there is no default.
     """
+    if classes is not None:
+        _EXPLAINED[name] = default or example, classes
     with _explained(sys.argv):  # a default is read here already, with what is given of its fields
         return config_flags.DEFINE_config_file(name, default and _packaged(default), help)
 
@@ -84,6 +103,8 @@ def _explained(arguments: list[str]) -> Iterator[None]:
     try:
         yield
     except SystemExit:  # absl has printed the help that was asked for, and would exit with 1
+        with _explained(arguments):
+            _print_fields(arguments)
         sys.exit(DONE)
     except flags.UnrecognizedFlagError as error:
         _stop(f"unknown flag --{error.flagname}{suggest(error.flagname, flags.FLAGS)}")
@@ -91,17 +112,32 @@ def _explained(arguments: list[str]) -> Iterator[None]:
         _stop(_in_config(error) or _unknown_field(error, arguments))
     except OSError as error:  # its last line names the config file that couldn't be opened
         line = str(error).strip().splitlines()[-1].strip()
+        line += _similar_config(line)
         given = (argument.lstrip("-").partition("=") for argument in arguments)
         named = (name for name, _, path in given if name in _CONFIGS and path and path in line)
         _stop(f"--{next(named, 'config')}: {line}")
     except (flags.Error, TypeError, ValueError) as error:
-        _stop(_one_line(error))
+        _stop(_without_variants(error, arguments) or f"{_one_line(error)}{_similar_value(error)}")
     except UserError as error:
         _stop(str(error))
     except Exception as error:
         if (line := _in_config(error)) is None:
             raise
         _stop(line)
+
+
+def _print_fields(arguments: Sequence[str]) -> None:
+    """The rest of a help text: the fields of the config that is named, or else of the usual one."""
+    for name, (usual, classes) in _EXPLAINED.items():
+        if name not in flags.FLAGS:
+            continue
+        given = (argument.lstrip("-").partition("=") for argument in arguments)
+        named = next((path for flag, _, path in given if flag == name and path), usual)
+        file, _, variant = _packaged(named).partition(":")
+        values = run_path(file)["get_config"](*([variant] if variant else [])).to_dict()
+        fitting = [each for field, each in classes.items() if field in values or not field]
+        print(f"\nfields of {named}, with their values:\n")
+        print("\n".join(config_lines(values, fitting[0], name)))
 
 
 def _guarded(main: Callable[[], None]) -> int:
@@ -138,7 +174,7 @@ def _set_up_libraries() -> None:
     Scripts import them in `main`, after the flags are parsed: nobody waits for JAX to read a help
     text or to learn of a misspelled flag. What JAX compiles is kept for the next run.
     """
-    # It would note on every start that PyTorch is absent.
+    # What it notes about a model's files is for those who load the model with it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "compilation"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -165,8 +201,7 @@ def _packaged(path: str) -> str:
     package, `configs/X.py` beside the package in a checkout.
     """
     file, colon, variant = path.partition(":")
-    package = Path(__file__).parents[1]
-    installed = (package if (package / "configs").is_dir() else package.parent) / file
+    installed = configs_folder().parent / file
     if file.startswith("configs/") and not Path(file).is_file() and installed.is_file():
         return f"{installed}{colon}{variant}"
     return path
@@ -188,6 +223,33 @@ def _in_config(error: Exception) -> str | None:
     if last.filename not in files:
         return None
     return f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
+
+
+def _similar_config(line: str) -> str:
+    """A suggestion for the config file whose name an error quotes."""
+    quoted = re.search(r"'([^']+)'", line)
+    if quoted is None:
+        return ""
+    path = Path(quoted[1])
+    beside = [str(each) for each in path.parent.glob("*.py")]
+    shipped = [f"configs/{each.name}" for each in configs_folder().glob("[!_]*.py")]
+    return suggest(str(path), [*beside, *shipped])
+
+
+def _similar_value(error: Exception) -> str:
+    """A suggestion for a flag's value that is none of those that it may have."""
+    told = re.search(r"flag --\w+=(.*): value should be one of <(.+)>", str(error))
+    return suggest(told[1], told[2].split("|")) if told else ""
+
+
+def _without_variants(error: Exception, arguments: Sequence[str]) -> str | None:
+    """A line about a variant of a config that has none, whose `get_config` takes no argument."""
+    if "get_config() takes 0 positional arguments" not in str(error):
+        return None
+    paths = [path for _, _, path in (argument.partition("=") for argument in arguments)]
+    named = next((path for path in [*paths, *arguments] if ".py:" in path), "")
+    file, _, variant = named.partition(":")
+    return f"--config: {file} has no variants; leave ':{variant}' out"
 
 
 def _unknown_field(error: Exception, arguments: list[str]) -> str:

@@ -105,6 +105,11 @@ def rejoined(path: str, home: str | os.PathLike) -> str:
     return store + os.path.normpath(f"{start.removeprefix(store)}/{path}")
 
 
+def short_name(reference: str) -> str:
+    """How a title names a model: an absolute path by its last part, all else as it is."""
+    return Path(reference).name if Path(reference).is_absolute() else reference
+
+
 def files_below(folder: Path) -> list[str]:
     """Names, relative to `folder`, of all files below it; in no order."""
     if not is_remote(folder):

@@ -1,6 +1,7 @@
 """Pydantic's errors in one line each, for a person who edits a YAML or JSON file."""
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -15,15 +16,22 @@ def explain(failure: ValidationError, model: type[BaseModel]) -> str:
     An unknown field comes first: it explains the field that is missing beside it.
     """
     error = min(failure.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    location = error["loc"]
+    path = path_of(error["loc"])
+    return f"{path}: {describe_in(error, model)}" if path else describe_in(error, model)
+
+
+def path_of(location: Sequence[str | int]) -> str:
+    """How a person names a place in a file: `domains[0].name`."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    path = path.removeprefix(".")
+    return path.removeprefix(".")
+
+
+def describe_in(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """What is wrong with a field of a model."""
+    location = error["loc"]
     if error["type"] == "extra_forbidden":
-        hint = suggest(str(location[-1]), _fields_at(location[:-1], model))
-        return f"{path}: unknown field{hint}"
-    if error["type"] == "missing":
-        return f"{path}: this field is required"
-    return f"{path}: {describe(error)}" if path else describe(error)
+        return f"unknown field{suggest(str(location[-1]), _fields_at(location[:-1], model))}"
+    return "this field is required" if error["type"] == "missing" else describe(error)
 
 
 def describe(error: ErrorDetails) -> str:

@@ -1,5 +1,6 @@
 """Reads the YAML that people write strictly; every error names the file and the line."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,32 @@ def _parse(reference: str, text: str) -> Any:
         raise UserError(f"{reference}:{line}: not YAML ({error.reason})") from None
     except ValueError as error:  # PyYAML's, for a date such as 2026-13-01
         raise UserError(f"{reference}: not YAML ({error})") from None
+
+
+def line_finder(path: Path) -> Callable[[Sequence[str | int]], int]:
+    """A function from a place in a YAML file to its line, counted from 1.
+
+    A place is the names of fields and the numbers in lists that lead to a value. Of one that isn't
+    in the file, the line is that of the last part that is.
+
+    Args:
+      path: of a file that `read_mapping` can read.
+    """
+    root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+
+    def line(place: Sequence[str | int]) -> int:
+        node, mark = root, root.start_mark
+        for part in place:
+            if isinstance(node, yaml.MappingNode):
+                found = next(((key, value) for key, value in node.value if key.value == part), None)
+                if found is None:
+                    break
+                mark, node = found[0].start_mark, found[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                node = node.value[part]
+                mark = node.start_mark
+            else:
+                break
+        return mark.line + 1
+
+    return line

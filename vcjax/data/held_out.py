@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from vcjax.charter.schema import Charter
 from vcjax.charter.topics import HeldOutTopics
 from vcjax.data.records import BenchmarkItem, Document, Message, Question, Record
+
+if TYPE_CHECKING:
+    from vcjax.charter.schema import Charter  # pydantic: `--help` reads the steps of a corpus
 
 
 class HeldOut:
@@ -22,7 +25,7 @@ class HeldOut:
       by_content: how many it has left out for what they are about, by the domain that was found.
     """
 
-    def __init__(self, charter: Charter) -> None:
+    def __init__(self, charter: "Charter") -> None:
         subdomains = charter.subdomains()
         self.domains = frozenset(each.id for each in subdomains if each.held_out)
         self.by_domain: Counter[str] = Counter()

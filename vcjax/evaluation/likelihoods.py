@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from vcjax.core.progress import Progress
 from vcjax.roles.cache import CallCache, fingerprint
 from vcjax.roles.role import LikelihoodAsk, LogProbs, ScoringRole
 
@@ -34,7 +33,7 @@ def score_answers(
     keys = [(ask.key, fingerprint(role.identity, ask.messages, ask.answers)) for ask in asks]
     with (
         CallCache(path, _KEY) as cache,
-        tqdm(total=len(asks), desc="probes", disable=None) as bar,
+        Progress(total=len(asks), desc="probes") as bar,
     ):
         for start in range(0, len(asks), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(asks)))

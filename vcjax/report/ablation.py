@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vcjax.core.stores import short_name
 from vcjax.report.appendix import lineage_section, sample_section
 from vcjax.report.formats import (
     bounds,
@@ -112,7 +113,7 @@ def write_ablation_report(
         ),
         lineage_section(facts, lineage),
     ]
-    title = f"Which rules {summary['model']['reference']} learned, and from what"
+    title = f"Which rules {short_name(summary['model']['reference'])} learned, and from what"
     write_page(path, title, opening, sections)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vcjax.core.stores import short_name
 from vcjax.report.appendix import lineage_section, paired_samples, sample_section, single_samples
 from vcjax.report.changes import comparison_readings, verdict_section
 from vcjax.report.formats import DASH, count, language_name, listed, scientific, short_hash
@@ -79,7 +80,7 @@ def write_demo_report(
         _limits(models, same_family, summary["seed"], trained=True),
         lineage_section(facts, lineage),
     ]
-    title = f"Alignment of {model['reference']} to the charter “{charter['name']}”"
+    title = f"Alignment of {short_name(model['reference'])} to the charter “{charter['name']}”"
     write_page(path, title, opening, sections)
 
 
@@ -109,6 +110,26 @@ def demo_lines(summary: Mapping[str, Any]) -> list[str]:
     if summary["same_family"]:
         lines.append("The judge is of the judged model's family: its scores are no evidence.")
     return [*lines, *pressure_lines(summary["pressure"])]
+
+
+def evaluation_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The table of an evaluation for a terminal, its head first: by language, all questions and
+    their parts.
+
+    Args:
+      summary: what `vcjax.road.evaluate.run_evaluation` returned.
+    """
+    rows = [("", "questions", "unscored", "judge, 0 to 5", "all rule checks kept")]
+    for group, name in (("languages", "all"), ("trained", "trained"), ("held_out", "held out")):
+        for lang, cell in summary[group].items():
+            # Where nothing is held out, the trained part is the whole.
+            if cell["n"] and (group == "languages" or summary["held_out"]):
+                kept = summary["all_checks"][group].get(lang)
+                rate = _rate(kept) if kept else "–"
+                rows.append(
+                    (f"{lang}, {name}", str(cell["n"]), str(cell["unscored"]), _score(cell), rate)
+                )
+    return rows
 
 
 def write_evaluation_report(
@@ -171,7 +192,7 @@ def _evaluation(
     ]
     title = tr(
         "Evaluation of {model} by the charter “{charter}”",
-        model=model["name"],
+        model=short_name(model["name"]),
         charter=charter["name"],
     )
     return title, opening, sections

@@ -30,7 +30,7 @@ from vcjax.generate.model_pool import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.report.messages import check_language
 from vcjax.roles.grading import check_families
-from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles, without_options
+from vcjax.roles.references import RoleSpec, families_of, models_of, open_roles, without_options
 from vcjax.roles.role import scoring
 from vcjax.text.language import Language
 from vcjax.weights.workdir import read_sources, write_sources
@@ -53,6 +53,7 @@ class EvaluationConfig(EngineConfig):
         `scores:FILE` is a judge whose scores are given already, such as people's.
       model_family, judge_family: declared families; a shipped model's is known. Of several judges
         one each, in their order, which may be empty; a file's is `human` unless it is declared.
+      allow_same_family: accept a judge of the model's own family; the report says so.
       judge_samples: verdicts of each judge on each answer; several are sampled, one is greedy.
       judge_language: of the judge's prompt: that of the `item`, the `other` one, or `both`.
       judge_columns: names of the columns of a file of scores, as `score:annotation_1,id:item`; with
@@ -77,6 +78,7 @@ class EvaluationConfig(EngineConfig):
       factual, stance, choice: of the measures of these names.
       persona: ask under the charter's persona instead of the bare question.
       max_tokens, judge_tokens: bounds of an answer and of a verdict.
+      seed: of samples, answers and intervals.
       language: of the report, `en` or `zh`. A finished evaluation gets its report anew.
     """
 
@@ -189,10 +191,10 @@ def run_evaluation(
     model = RoleSpec(config.model, config.model_family)
     # Families are checked before the models are opened, which takes long.
     if panel.specs:
-        family = family_of(model, "model_family")
-        for spec in panel.specs.values():
-            judging = family_of(spec, "judge_family")
-            check_families(judging, family, config.allow_same_family, "judge")
+        families = families_of({"model": model, **panel.specs})
+        for name in panel.specs:
+            allowed = config.allow_same_family
+            check_families(families[name], families["model"], allowed, "judge")
     if (summary := run.finished()) is not None:
         if inspect_log and not is_there(run.workdir / INSPECT_LOG):
             models = [parent["hash"] for parent in read_lineage(run.workdir)["parents"]]

@@ -33,7 +33,7 @@ from vcjax.core.run import CONFIG, SUMMARY, Run
 from vcjax.core.stores import on_disk
 from vcjax.report.rejudging import rejudging_markdown, write_rejudging_report
 from vcjax.roles.grading import check_families
-from vcjax.roles.references import family_of, models_of, open_roles, without_options
+from vcjax.roles.references import families_of, models_of, open_roles, without_options
 from vcjax.roles.verdict import Verdict
 from vcjax.weights.workdir import write_sources
 
@@ -92,7 +92,7 @@ def rejudge(
     config = _config(path, new)
     charter = load_charter(config.charter)
     specs = critic_specs(config)
-    families = {name: family_of(spec, f"{name}_family") for name, spec in specs.items()}
+    families = families_of(specs)
     folder = on_disk(workdir) if workdir else _default_folder(path, config)
     settings = {name: getattr(config, name) for name in (*_SETTINGS, *_OWN)}
     settings |= {"ledger": str(path), "critic": without_options(config.critic)}

@@ -47,6 +47,11 @@ DEFERRED = (
 """May be raised, and then count for the stages of which nothing was made yet: a round that ended at
 a gate, and further rounds."""
 
+_ATTACKS = "attacks the checkpoint and has answers written where it fails"
+_TRAINS = "trains on these answers"
+_MEASURES = "tries the held-out attacks and topics"
+"""What stages do, for a person who waits."""
+
 _SHARED = {name: name for name in ("charter", "seed", "on_bad_record")}
 _FILLED: dict[str, dict[str, str]] = {
     "synthesis": {
@@ -187,12 +192,12 @@ class _Loop:
 
     def stages(self) -> list[Stage]:
         """All of them in their order."""
-        found = [Stage("measure0", partial(self._measure, 0))]
+        found = [Stage("measure0", partial(self._measure, 0), about=_MEASURES)]
         for round in range(1, self.config.rounds + 1):
             found += [
-                Stage(f"attack{round}", partial(self._attack, round)),
-                Stage(f"train{round}", partial(self._train, round)),
-                Stage(f"measure{round}", partial(self._measure, round)),
+                Stage(f"attack{round}", partial(self._attack, round), about=_ATTACKS),
+                Stage(f"train{round}", partial(self._train, round), about=_TRAINS),
+                Stage(f"measure{round}", partial(self._measure, round), about=_MEASURES),
             ]
         return found
 

@@ -14,10 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
+from vcjax.core.progress import Progress
 from vcjax.roles.role import Ask, Reply, Role, writable
 
 Key = tuple[str, ...]
@@ -89,7 +88,7 @@ class CallCache:
     ) -> None:
         """Asks whatever has no record yet, and writes each record as its reply comes.
 
-        A progress bar is on stderr where that is a terminal.
+        Its progress is on stderr.
 
         Args:
           keys: of the records of `asks`; the first part of each is the item's id.
@@ -108,7 +107,7 @@ class CallCache:
                 "run's now: they are asked anew",
                 file=sys.stderr,
             )
-        with tqdm(total=len(asks), initial=cached, desc=label, disable=None) as bar:
+        with Progress(total=len(asks), initial=cached, desc=label) as bar:
 
             def receive(index: int, reply: Reply) -> None:
                 # Half of a surrogate pair, which JSON's "\ud800" makes, can't be written.

@@ -41,6 +41,10 @@ class RoleSpec:
     family: str = ""
 
 
+UNDECLARED = "undeclared"
+"""The family of a model that nobody has declared, where nothing depends on it."""
+
+
 def family_of(spec: RoleSpec, field: str) -> str:
     """The declared family, or the known one of a shipped model or of a run that trained one.
 
@@ -50,6 +54,37 @@ def family_of(spec: RoleSpec, field: str) -> str:
     Raises:
       UserError: it isn't declared and can't be known.
     """
+    if (family := known_family(spec)) is None:
+        raise UserError(f"config.{field}: declare the model family of {spec.model!r}, {_EXAMPLE}")
+    return family
+
+
+def families_of(specs: Mapping[str, RoleSpec]) -> dict[str, str]:
+    """The families of roles by name, where a Critic or judge must be of another one.
+
+    Raises:
+      UserError: some aren't declared and can't be known; it names all of them.
+    """
+    families = {name: known_family(spec) for name, spec in specs.items()}
+    missing = [name for name, family in families.items() if family is None]
+    if missing:
+        fields = ", ".join(dict.fromkeys(f"config.{_field(name)}" for name in missing))
+        models = " and ".join(dict.fromkeys(repr(specs[name].model) for name in missing))
+        what = "model family" if len(missing) == 1 else "model families"
+        raise UserError(f"{fields}: declare the {what} of {models}, {_EXAMPLE}")
+    return {name: family for name, family in families.items() if family is not None}
+
+
+_EXAMPLE = "e.g. 'llama3'"
+
+
+def _field(role: str) -> str:
+    """Where the user declares a role's family; several critics share a field."""
+    return f"{role.rstrip('0123456789')}_family"
+
+
+def known_family(spec: RoleSpec) -> str | None:
+    """The family of a model as far as it is declared or known."""
     if spec.family:
         return spec.family
     reference = split_options(spec.model)[0]
@@ -60,9 +95,7 @@ def family_of(spec: RoleSpec, field: str) -> str:
         if not ((Path(reference) / "checkpoints").is_dir() and config.is_file()):
             break
         reference = split_options(read_json(config)["model"])[0]
-    if reference in SHIPPED:
-        return SHIPPED[reference].family
-    raise UserError(f"config.{field}: declare the model family of {spec.model!r}, e.g. 'llama3'")
+    return SHIPPED[reference].family if reference in SHIPPED else None
 
 
 def without_options(references: str) -> str:
@@ -96,7 +129,7 @@ def open_roles(
     parents: list[Parent] = []
     pool = ModelPool(config)
     for name, spec in specs.items():
-        family = family_of(spec, f"{name}_family")
+        family = known_family(spec) or UNDECLARED
         model = spec.model if workdir is None else as_begun(spec.model, workdir, name)
         # By family too: a role has one, and roles of one model may declare different ones.
         if (model, family) not in opened:

@@ -75,6 +75,9 @@ class TrainConfig:
       microbatches: parts in which a step's rows are computed, one after the other.
       length: tokens a row.
       learning_rate: at its peak, after `warmup_steps` steps of linear growth.
+      warmup_steps: of linear growth, at the beginning.
+      decay_steps: of the schedule `wsd`, at its end; 0 for the others.
+      final_learning_rate_ratio: the last learning rate over that at the peak.
       schedule: from the peak to `learning_rate * final_learning_rate_ratio` at the last step, by
         a `cosine`, a line (`linear`), or flat and then a line over the last `decay_steps` (`wsd`);
         `constant` stays.
@@ -92,7 +95,8 @@ class TrainConfig:
       checkpoint_every: steps between checkpoints; the last step has one too.
       keep: latest checkpoints kept.
       keep_best: checkpoints kept beside them for their validation loss.
-      sink: where metrics go beside the workdir; '' is nowhere.
+      sink: where metrics go beside the workdir, `wandb` or `trackio`; '' is nowhere.
+      seed: of the order of the rows, of adapters and of dropout.
       on_bad_record: `error` or `quarantine`, where raw files are prepared.
       columns: names of columns in raw files for ours, `question:prompt,answer:response`; '' is
         none.

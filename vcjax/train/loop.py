@@ -18,11 +18,11 @@ import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
-from tqdm import tqdm
 
 from vcjax.core.errors import Preempted
 from vcjax.core.files import check_folder_path, read_json, write_json
 from vcjax.core.lineage import hash_files
+from vcjax.core.progress import Progress
 from vcjax.core.run import SUMMARY, Run
 from vcjax.core.seeds import derive_seed
 from vcjax.core.spool import Spool, spooled
@@ -169,7 +169,9 @@ def _train(
         left = 0 if evaluation.stopping.stopped is not None else config.steps - done
         first, last = (done + step for step in PROFILED)
         quiet = not is_main_process()
-        bar = tqdm(total=config.steps, initial=done, unit="step", desc=config.stage, disable=quiet)
+        bar = Progress(
+            total=config.steps, initial=done, unit="steps", desc=config.stage, disable=quiet
+        )
         # The step donates its arguments and reuses their memory, so nothing else may refer to them;
         # nor is the base model read any more.
         del resumed, inputs, model

@@ -21,10 +21,10 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float32, Int
-from tqdm import tqdm
 
 from vcjax.core.errors import Preempted
 from vcjax.core.files import replaced
+from vcjax.core.progress import Progress
 from vcjax.data.packing import Row
 from vcjax.data.prepared import Prepared
 from vcjax.model.build import Params
@@ -100,8 +100,10 @@ def with_reference(
     params = initial() if missing else {}
     for name in missing:
         rows, scores = datasets[name], found[name]
-        options = {"unit": "pair", "desc": FOLDER, "disable": not is_main_process()}
-        with tqdm(total=len(rows), initial=int(scores.scored.sum()), **options) as bar:
+        done, quiet = int(scores.scored.sum()), not is_main_process()
+        with Progress(
+            total=len(rows), initial=done, unit="pairs", desc=FOLDER, disable=quiet
+        ) as bar:
             batches = score_pairs(graph, params, rows, pairs, mesh, scores.scored)
             saved = -math.inf
             for indices, log_probs in batches:

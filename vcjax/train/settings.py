@@ -10,10 +10,15 @@ from vcjax.core.settings import check_at_least, check_choice
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """`rank` 0 is full fine-tuning; `targets` is a pattern over the names of the projections.
+    """Adapters, and the weights under them.
 
-    `dropout` is the share of an adapter's inputs that is left out in training. `base` is the form
-    of the frozen weights: `` (the compute dtype), `int8` or `nf4` (QLoRA, arXiv 2305.14314).
+    Attributes:
+      rank: of the adapters; 0 is full fine-tuning.
+      alpha: the adapters' output is scaled by alpha / rank.
+      targets: a pattern over the names of the projections.
+      dropout: the share of an adapter's inputs that is left out in training.
+      base: the form of the frozen weights: '' (the compute dtype), `int8` or `nf4` (QLoRA, arXiv
+        2305.14314).
     """
 
     rank: int
@@ -33,7 +38,14 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class MeshSettings:
-    """Sizes of the mesh axes; one may be -1: whatever is left of the devices."""
+    """Sizes of the mesh axes; one may be -1: whatever is left of the devices.
+
+    Attributes:
+      data: copies of the model, each with its share of the rows.
+      fsdp: devices that share the parameters, each with its share of the rows.
+      tensor: devices that share every matrix product.
+      sequence: devices that share each row.
+    """
 
     data: int
     fsdp: int
@@ -63,7 +75,12 @@ class GroupSettings:
 
 @dataclass(frozen=True)
 class PreferenceSettings:
-    """`beta` of DPO (arXiv 2305.18290) and `odds_weight`, the lambda of ORPO (2403.07691)."""
+    """Of the objectives on preferences.
+
+    Attributes:
+      beta: of DPO (arXiv 2305.18290).
+      odds_weight: the lambda of ORPO (arXiv 2403.07691).
+    """
 
     beta: float
     odds_weight: float

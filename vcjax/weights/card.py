@@ -10,7 +10,7 @@ from pathlib import Path
 from vcjax.charter.load import load_charter
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, content_hash, read_lineage
-from vcjax.core.stores import as_path
+from vcjax.core.stores import as_path, short_name
 from vcjax.weights.model import AnyModel
 from vcjax.weights.workdir import SOURCES, read_sources
 
@@ -84,7 +84,7 @@ def model_card(
         "tags: [vcjax]",
         "---",
         "",
-        f"# {title or model.origin.reference}",
+        f"# {title or short_name(model.origin.reference)}",
         "",
         aligned,
         "",

@@ -25,10 +25,10 @@ from orbax.checkpoint.type_handlers import (
     create_type_handler_registry,
     get_type_handler,
 )
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
+from vcjax.core.progress import Progress
 from vcjax.core.stores import absolute
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
@@ -92,7 +92,7 @@ def write_params(folder: Path, source: Source, config: LlamaConfig, dtype: str) 
     tree: dict[str, Any] = {}
     sizes = {p: math.prod(p.shape) * jnp.dtype(dtype).itemsize for p in tensor_locations(config)}
     total = sum(sizes.values())
-    with tqdm(total=total, unit="B", unit_scale=True, desc="checkpoint", disable=None) as bar:
+    with Progress(total=total, unit="B", unit_scale=True, desc="checkpoint") as bar:
 
         def make(location: TensorLocation) -> np.ndarray:
             leaf = location.leaf(source.tensor(location.name)).astype(jnp.dtype(dtype), copy=False)

@@ -8,11 +8,10 @@ a run's adapters        -> the format of peft                      + card + line
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from vcjax.core.errors import UserError
 from vcjax.core.files import check_writable, read_json, replaced_folder, write_json
 from vcjax.core.lineage import Parent, write_lineage
+from vcjax.core.progress import Progress
 from vcjax.core.stores import PARTIAL, is_there
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.card import charter_of, model_card
@@ -139,7 +138,7 @@ def _charters(origin: Parent) -> list[Parent]:
 def _write_tensors(path: Path, adapters: StoredModel) -> None:
     source = adapters.source
     shapes = {name: source.shape(name) for name in source.names()}
-    with tqdm(disable=True) as bar:
+    with Progress(desc="adapters", total=None, disable=True) as bar:
         write_file(path, shapes, adapters.stored_dtype, source.tensor, bar)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
+from vcjax.core.progress import Progress
 from vcjax.core.stores import as_path
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.mapping import Bounds, Source, tensor_locations
@@ -113,7 +113,7 @@ def write_weights(
     shards = list(_plan(config, shard_bytes // size))
     total = size * sum(math.prod(shape) for shard in shards for shape in shard.values())
     weight_map = {}
-    with tqdm(total=total, unit="B", unit_scale=True, desc="safetensors", disable=None) as bar:
+    with Progress(total=total, unit="B", unit_scale=True, desc="safetensors") as bar:
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
             file = file if len(shards) > 1 else "model.safetensors"

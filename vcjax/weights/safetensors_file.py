@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
+from vcjax.core.progress import Progress
 from vcjax.core.stores import is_remote, read_range, size_of
 from vcjax.weights.mapping import Bounds
 
@@ -121,7 +121,7 @@ def write_file(
     shapes: Mapping[str, tuple[int, ...]],
     dtype: str,
     tensor: Callable[[str], np.ndarray],
-    bar: tqdm,
+    bar: Progress,
 ) -> None:
     """Writes a file of tensors in one dtype.
 

@@ -88,6 +88,7 @@ def test_a_stage_says_all_there_is_to_know_of_it(path):
         "top_logprobs": 5,
     }
     assert len(stage["prompt_hash"]) == 32
+    assert stage["prompt"] == list(ASK.messages)
     known = {"stage": "critic/0", "text": "四。", "seed": 3, "cost": 0.5, "charter": "hash"}
     known |= {"model": "m", "family": "f", "revision": "", "outcome": "ok", "tokens": 2}
     assert known.items() <= stage.items()

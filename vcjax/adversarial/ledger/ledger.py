@@ -6,11 +6,12 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from vcjax.adversarial.cells import Attempt
+from vcjax.adversarial.ledger.prompts import record_prompt
 from vcjax.adversarial.ledger.query import attempts, spending, usage
 from vcjax.adversarial.ledger.schema import (
     ATTEMPT,
@@ -171,10 +172,10 @@ class Ledger:
             "created": int(time.time()),
         }
         setup = (model, family, reply.model, json.dumps(parameters), self.charter)
-        with readable_errors(self.path):
+        with readable_errors(self.path), self._together():
             values["setup"] = self._setup(setup)
+            record_prompt(self._connection, values["prompt_hash"], ask.messages)
             self._connection.execute(_INSERT_CALL, values)
-        self._sync()
 
     def record_attempt(
         self,
@@ -227,15 +228,13 @@ class Ledger:
                 "conversation": json.dumps(list(conversation), ensure_ascii=False),
                 "candidates": json.dumps(list(candidates), ensure_ascii=False),
             }
-            if self._connection.in_transaction:
-                self._insert(values, details)
-            else:
-                with self.transaction():
-                    self._insert(values, details)
+            with self._together():
+                key = self._connection.execute(_INSERT_ATTEMPT, values).lastrowid
+                self._connection.execute(_INSERT_DETAILS, {"key": key, **details})
 
-    def _insert(self, values: dict[str, Any], details: dict[str, Any]) -> None:
-        key = self._connection.execute(_INSERT_ATTEMPT, values).lastrowid
-        self._connection.execute(_INSERT_DETAILS, {"key": key, **details})
+    def _together(self) -> AbstractContextManager[None]:
+        """A transaction of several rows, or the one that the caller has begun."""
+        return nullcontext() if self._connection.in_transaction else self.transaction()
 
     def _sync(self) -> None:
         """Writes commits through to the disk once a second.

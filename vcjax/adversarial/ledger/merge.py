@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vcjax.adversarial.ledger.prompts import take_prompts
 from vcjax.adversarial.ledger.schema import (
     ATTEMPT,
     CALL,
@@ -109,6 +110,7 @@ def _take_rows(connection: sqlite3.Connection) -> Merged:
     calls = connection.execute(_NEW_CALLS).rowcount
     attempts = connection.execute(_NEW_ATTEMPTS).rowcount
     connection.execute(_NEW_DETAILS)
+    take_prompts(connection)
     (known,) = connection.execute(_KNOWN_ATTEMPTS).fetchone()
     conflicts = [id for (id,) in connection.execute("SELECT id FROM clashes ORDER BY id")]
     for table in ("setup_keys", "clashes"):

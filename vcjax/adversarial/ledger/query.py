@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vcjax.adversarial.ledger.prompts import read_prompt
 from vcjax.adversarial.ledger.schema import ATTEMPT, CALL, DETAIL, SETUP
 from vcjax.core.errors import UserError, suggest
 
@@ -172,7 +173,8 @@ def spending(connection: sqlite3.Connection) -> list[dict[str, Any]]:
 def attempt_with_calls(connection: sqlite3.Connection, id: str) -> dict[str, Any] | None:
     """An attempt with all its fields, and its `calls` in the order in which they were made.
 
-    One that isn't decided yet has its id and calls alone; None where there is neither.
+    One that isn't decided yet has its id and calls alone; None where there is neither. The `prompt`
+    of a call has its messages, or is None in a ledger of an earlier version, which had none.
     """
     condition = Condition("id", "=", id)
     found = next(attempts(connection, [condition]), {"id": id})
@@ -186,6 +188,7 @@ def attempt_with_calls(connection: sqlite3.Connection, id: str) -> dict[str, Any
         call = {name: value for name, value in dict(row).items() if name not in _LINKS}
         for name in ("parameters", "alternatives"):
             call[name] = json.loads(call[name] or "null")
+        call["prompt"] = read_prompt(connection, call["prompt_hash"])
         calls.append(call)
     return {**found, "calls": calls} if calls or len(found) > 1 else None
 

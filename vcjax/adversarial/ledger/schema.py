@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from vcjax.adversarial.ledger.prompts import make_tables
 from vcjax.core.errors import UserError
 from vcjax.core.files import lock_file
 from vcjax.core.stores import on_disk
@@ -150,6 +151,7 @@ def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
         check_version(connection, path)
+        make_tables(connection)
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -25,9 +25,9 @@ from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt16, UInt64
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
+from vcjax.core.progress import Progress
 from vcjax.core.seeds import derive_seed
 from vcjax.data.corpus.document import Document
 from vcjax.data.corpus.step import Decision, Observed
@@ -119,11 +119,10 @@ class Duplicates:
             search = _Search(stored, self._settings, text_of, counts)
             yield from search.exact()
             if self._settings.similarity < 1:
-                bands = tqdm(
-                    range(BANDS), "near-duplicates", unit="band", leave=False, disable=None
-                )
-                for band in bands:
-                    yield from search.near(band)
+                with Progress(total=BANDS, desc="near-duplicates", unit="bands") as bar:
+                    for band in range(BANDS):
+                        yield from search.near(band)
+                        bar.update()
 
 
 class _Stored:

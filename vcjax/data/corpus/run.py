@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, replaced_folder, write_json, write_text
 from vcjax.core.lineage import Parent
+from vcjax.core.progress import Progress
 from vcjax.core.run import Run
 from vcjax.core.stores import is_remote
 from vcjax.data.corpus.card import corpus_card
@@ -208,7 +208,8 @@ class _Corpus:
 
     def _run(self, method: str, todo: Sequence[tuple], count: int, title: str) -> None:
         """Has the executor call a method of a Worker for each of `todo`, of `count` in all."""
-        with tqdm(total=count, initial=count - len(todo), desc=title, unit="shard") as progress:
+        done = count - len(todo)
+        with Progress(total=count, initial=done, desc=title, unit="shards") as progress:
             if todo:
                 self._executor.run(method, todo, progress.update)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CacheHook
-from tqdm import tqdm
 
+from vcjax.core.progress import Progress
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.cache import CallCache, fingerprint
 
@@ -39,7 +39,7 @@ class CachedLM(LM):
         self.lm, self.cache, self.identity, self.seed = lm, cache, identity, seed
         lm.set_cache_hook(_Hook(self.record))
         self._requests: dict[str, Instance] = {}
-        self._bar = tqdm(disable=True)
+        self._bar = Progress(desc="requests", total=None, disable=True)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         return [(logprob, greedy) for logprob, greedy in self._answers("loglikelihood", requests)]
@@ -101,7 +101,7 @@ class CachedLM(LM):
         records = self.cache.records
         cached = sum((key,) in records for key in self._requests)
         total = len(self._requests)
-        with tqdm(total=total, initial=cached, desc=kind, disable=None) as self._bar:
+        with Progress(total=total, initial=cached, desc=kind) as self._bar:
             for chunk in self._chunks(kind):
                 missing = [self._requests[key] for key in chunk if (key,) not in records]
                 if missing:

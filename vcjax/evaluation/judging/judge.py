@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, cast, get_args
 
 from vcjax.charter.schema import Charter
-from vcjax.core.errors import UserError
+from vcjax.core.errors import UserError, suggest
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
 from vcjax.roles.cache import CallCache, Key, Record, fingerprint
@@ -54,7 +54,8 @@ def readings(samples: int = 1, language: PromptLanguage = "item") -> tuple[Readi
     if samples < 1:
         raise UserError(f"judge_samples: {samples} is below 1")
     if language not in PROMPT_LANGUAGES:
-        raise UserError(f"judge_language: {language!r} is none of {', '.join(PROMPT_LANGUAGES)}")
+        known = f"{', '.join(PROMPT_LANGUAGES)}{suggest(language, PROMPT_LANGUAGES)}"
+        raise UserError(f"judge_language: {language!r} is none of {known}")
     others = {"item": (False,), "other": (True,), "both": (False, True)}[language]
     return tuple(Reading(sample, other) for other in others for sample in range(samples))
 

@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_json
 from vcjax.core.lineage import NAME, Parent, read_lineage
+from vcjax.core.progress import Progress
 from vcjax.core.run import Run
 from vcjax.data.files import data_parents
 from vcjax.data.importers import Records
@@ -161,7 +160,7 @@ def _scored(loaded: LoadedModel, documents: Iterable[Document], most: int) -> li
     graph, _ = abstract(loaded.config)
     waiting = iter(documents)
     scores: list[dict[str, Any]] = []
-    with tqdm(desc="documents", disable=None) as bar:
+    with Progress(desc="documents", total=None) as bar:
 
         def scored(index: int, found: Scored) -> None:
             bar.update()

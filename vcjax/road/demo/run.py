@@ -24,7 +24,7 @@ from vcjax.core.files import write_json
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import stage_lineages, stage_parents
 from vcjax.core.run import SUMMARY, Run, Stage
-from vcjax.core.stores import on_disk
+from vcjax.core.stores import on_disk, short_name
 from vcjax.data.importers import Records
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.model.build import abstract, plain_logits
@@ -44,20 +44,22 @@ from vcjax.weights.load import load_model, open_located
 from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
-FOLDERS = (
-    "model",
-    "cpt",
-    "sft",
-    "before",
-    "synthesis",
-    "knowledge",
-    "facts",
-    "pressed_before",
-    "adversarial",
-    "after",
-    "pressed_after",
-    "export",
-)
+_ABOUT = {
+    "model": "converts the base model",
+    "cpt": "continues its pre-training on the documents",
+    "sft": "tunes it on the conversations",
+    "before": "asks the base model the benchmark's questions and judges its answers",
+    "synthesis": "attacks the tuned model and has its answers judged",
+    "knowledge": "finds the facts that the base model knows",
+    "facts": "writes pairs in which a user presses such facts",
+    "pressed_before": "measures which of them the base model gives up under pressure",
+    "adversarial": "trains on the accepted pairs and the pressed facts",
+    "after": "asks the trained model the benchmark's questions and judges its answers",
+    "pressed_after": "measures which facts the trained model gives up under pressure",
+    "export": "writes the trained model as a Hugging Face folder, and reads it back",
+}
+"""What each stage does, for a person who waits."""
+FOLDERS = tuple(_ABOUT)
 """One folder a stage, in the order of the road."""
 
 
@@ -131,7 +133,7 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
     def press(name: str, pressed: str) -> None:
         experiment.measure(pressed, folders[name])
 
-    return [
+    stages = [
         Stage("model", lambda: _convert(config.model, folders["model"])),
         Stage("cpt", lambda: train(cpt, folders["cpt"]), ("model",)),
         Stage("sft", lambda: train(sft, folders["sft"]), ("cpt",)),
@@ -145,6 +147,7 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
         Stage("pressed_after", lambda: press("pressed_after", aligned), ("adversarial",)),
         Stage("export", lambda: _export(config, aligned, folders["export"]), ("adversarial",)),
     ]
+    return [replace(stage, about=_ABOUT[stage.name]) for stage in stages]
 
 
 def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
@@ -189,7 +192,7 @@ def _export(config: DemoConfig, trained: str, folder: Path) -> float:
             f"Base model: `{config.model}`.",
             "Trained by vcjax: continued pre-training, instruction tuning, adversarial tuning.",
         )
-        title = f"{config.model}, aligned to the charter {charter.name}"
+        title = f"{short_name(config.model)}, aligned to the charter {charter.name}"
         card = model_card(loaded, title=title, notes=notes)
         save_model(loaded, folder, form="hf", dtype="float32", card=card)
     reloaded = load_model(str(folder), "float32")

@@ -11,9 +11,9 @@ from typing import Any
 
 import gguf
 import numpy as np
-from tqdm import tqdm
 
 from vcjax.core.errors import UserError
+from vcjax.core.progress import Progress
 from vcjax.model.config import LlamaConfig
 from vcjax.model.rope import FREQUENCIES, RopeConfig
 from vcjax.weights.gguf.names import ARCHITECTURES, gguf_name, is_permuted, permuted
@@ -76,7 +76,7 @@ def write_gguf(folder: Path, model: AnyModel, kind: str) -> None:
     if factors is not None:
         writer.write_tensor_data(factors)
     elements = sum(map(math.prod, shapes.values()))
-    with tqdm(total=elements, unit="weights", unit_scale=True, desc="gguf", disable=None) as bar:
+    with Progress(total=elements, unit="weights", unit_scale=True, desc="gguf") as bar:
         for name, shape in shapes.items():
             array = source.tensor(name)
             if is_permuted(architecture, name):

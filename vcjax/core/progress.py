@@ -1,0 +1,81 @@
+"""How far a long step is: a bar on a terminal, plain lines in a log file."""
+
+import math
+import sys
+import threading
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+LOG_PAUSE = 15.0
+"""Seconds between two lines of a step in a log. A step that is over sooner has none."""
+LONGEST_PAUSE = 60.0
+"""A step of hours has a line a minute."""
+_LINE = (
+    "{desc}: {n_fmt} of {total_fmt}{unit} ({percentage:.0f}%), {elapsed} so far, "
+    "{remaining} left{postfix}"
+)
+_OPEN_LINE = "{desc}: {n_fmt}{unit}, {elapsed} so far{postfix}"
+
+
+class Progress(tqdm):
+    """A bar of tqdm, which in a log is lines instead: what is done, how far, how long it will take.
+
+    A log gets lines also while nothing moves, as when a program is compiled: a thread writes them.
+    """
+
+    def __init__(self, *, desc: str, total: float | None, unit: str = "", **options: Any) -> None:
+        """Args: see tqdm; `unit` is a plural, such as `steps`, or `B` with `unit_scale`."""
+        stream = options.setdefault("file", sys.stderr)
+        self._log = not stream.isatty()
+        self._shown, self._over = False, threading.Event()
+        if self._log:
+            options |= {"delay": LOG_PAUSE, "mininterval": LOG_PAUSE, "miniters": 1}
+        # tqdm writes units without a space before them.
+        unit = f" {unit}" if unit and unit != "B" else unit
+        super().__init__(desc=desc, total=total, unit=unit, **options)
+        if self._log and not self.disable and LOG_PAUSE:
+            threading.Thread(target=self._write_lines, daemon=True).start()
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Draws the bar, or writes a line."""
+        if not self._log:
+            return bool(super().display(msg, pos))
+        if msg is None:
+            self._shown = True
+            self.bar_format = _LINE if self.total else _OPEN_LINE
+            self.fp.write(f"{self}\n")
+            self.fp.flush()
+        return True
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Counts; in a log the pause between two lines grows to LONGEST_PAUSE."""
+        if self._log and not self.disable:
+            self.mininterval = self._pause()
+        return super().update(n)
+
+    def moved(self) -> None:
+        """Redraws a bar whose description has changed, if it is old enough."""
+        if not self._log and time.time() - self.last_print_t >= self.mininterval:
+            self.refresh()
+            self.last_print_t = time.time()
+
+    def close(self) -> None:
+        """Ends the bar; in a log a step that had lines gets a last one."""
+        self._over.set()
+        if self._log and not self.disable:
+            if self._shown and self.last_print_n != self.n:
+                self.display()
+            self.delay = math.inf  # so that tqdm clears nothing
+        super().close()
+
+    def _pause(self) -> float:
+        elapsed = time.time() - self.start_t
+        return min(max(LOG_PAUSE, elapsed / 10), LONGEST_PAUSE) if LOG_PAUSE else 0
+
+    def _write_lines(self) -> None:
+        while not self._over.wait(self._pause()):
+            if time.time() - self.last_print_t >= LOG_PAUSE:
+                self.refresh()
+                self.last_print_t, self.last_print_n = time.time(), self.n
