@@ -13,7 +13,7 @@ html_title = "vcjax"
 author = "the vcjax authors"
 copyright = "the vcjax authors, Apache-2.0"
 
-extensions = ["myst_parser", "extensions.config_fields"]
+extensions = ["myst_parser", "extensions.config_fields", "extensions.script_flags"]
 exclude_patterns = ["extensions"]
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 3
