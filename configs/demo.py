@@ -33,11 +33,13 @@ def get_config() -> ConfigDict:
     config.cpt = _stage("cpt", steps=10, learning_rate=2e-5, full=True)
     config.sft = _stage("sft", steps=16, learning_rate=3e-4)
     config.adversarial = _stage("adversarial", steps=60, learning_rate=3e-4, batch_size=2)
+    # Each replayed row is long answers, and has more target tokens than all pressed facts of a row.
+    config.adversarial.replay_weight = 0.1
 
     config.synthesis = ConfigDict()
     config.synthesis.allow_same_family = True
     config.synthesis.benchmark = "universal"
-    config.synthesis.attempts = 28
+    config.synthesis.attempts = 24
     config.synthesis.attacks = (
         "appeal_to_authority,dilemma,emotional_pressure,false_premise,leading_question,"
         "loaded_comparison"
@@ -62,7 +64,7 @@ def get_config() -> ConfigDict:
     # Facts that the model knows, pressed in both directions. In Chinese it would only guess.
     config.pressure = ConfigDict()
     config.pressure.facts = "shipped"
-    config.pressure.most_facts = 320
+    config.pressure.most_facts = 450
     config.pressure.languages = "en"
     config.pressure.held_out_topics = ""
     config.pressure.styles = (
@@ -71,7 +73,7 @@ def get_config() -> ConfigDict:
     )
     config.pressure.held_out_styles = "persona,threat,insistence,gradual_escalation"
     config.pressure.part = "test"
-    config.pressure.pairs = 320
+    config.pressure.pairs = 400
     config.pressure.corrections = 0.05
     config.pressure.evidence = 0.15
     config.pressure.styles_per_fact = 1
