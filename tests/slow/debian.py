@@ -31,7 +31,10 @@ class Debian:
             pytest.fail(f"{_NEED} ({allowed.stderr.strip()})", pytrace=False)
         self.folder, self._settings = folder, _pip_settings()
         packages = "python3,python3-venv,make,ca-certificates"
-        command = ["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(folder)]
+        # It mounts /proc in the root: in a namespace that ends with it, so that who removes the
+        # folder after a timeout doesn't find this machine's own in it.
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command += ["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(folder)]
         made = subprocess.run([*command, *_mirror()], capture_output=True, text=True, timeout=600)
         if made.returncode:
             pytest.fail(f"debootstrap: {(made.stdout + made.stderr)[-2000:]}", pytrace=False)

@@ -3,14 +3,19 @@
 A part of the tests: a file of each folder, and those that have failed there; with the newest also
 what a release of JAX reaches first. Debian takes two minutes; each of the two takes about two and a
 half to install and two to run on two quiet cores, the newest about four more (by their CPU time).
+The pinned ones are installed by the RUN lines of `.devcontainer/Dockerfile`, which no container
+engine runs here.
 """
 
+import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.processes import ROOT
 from tests.slow.debian import Debian
 
 PART = (
@@ -91,10 +96,29 @@ def _assert_green(debian: Debian, python: str, names: Sequence[str]) -> None:
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-1000:]
 
 
-def test_the_pinned_packages_are_green_on_a_fresh_debian(debian):
-    installed = debian.run("make .venv/test")
-    assert installed.returncode == 0, installed.stderr[-2000:]
-    _assert_green(debian, ".venv/bin/python", PART)
+def test_the_container_s_steps_make_the_pinned_packages_green_on_a_fresh_debian(debian):
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # that of Debian's image
+    for step, text in dockerfile_steps():
+        if step == "ENV":
+            path = f"{text.removeprefix('PATH=').removesuffix('$PATH')}{path}"
+            continue
+        command = f"cp -r {text}" if step == "COPY" else text
+        done = debian.run(f"export PATH={path}; {command}")
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+    created = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    done = debian.run(f"export PATH={path}; {created['postCreateCommand']}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    _assert_green(debian, "/opt/vcjax/bin/python", PART)
+
+
+def dockerfile_steps() -> list[tuple[str, str]]:
+    """The instructions of the container's Dockerfile that change its files or its environment."""
+    text = (ROOT / ".devcontainer" / "Dockerfile").read_text()
+    lines = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)).splitlines()
+    steps = [line.partition(" ") for line in lines if line.strip()]
+    known = [(step, rest.strip()) for step, _, rest in steps]
+    assert {step for step, _ in known} == {"FROM", "RUN", "COPY", "ENV"}
+    return [(step, rest) for step, rest in known if step != "FROM"]
 
 
 def test_the_newest_packages_are_green_on_a_fresh_debian(debian):
