@@ -31,7 +31,6 @@ from typing import Any
 
 from absl import flags
 
-from vcjax.adversarial.export import export_attempts
 from vcjax.adversarial.ledger.merge import merge
 from vcjax.adversarial.ledger.query import (
     OWN_FIELDS,
@@ -144,6 +143,8 @@ def _show(operands: list[str]) -> None:
 
 
 def _export(operands: list[str]) -> None:
+    from vcjax.adversarial.export import export_attempts  # with it JAX, which --help needn't load
+
     _takes("export", operands, 0)
     if not OUT.value:
         raise UserError("--out: name the file to write")
