@@ -26,7 +26,7 @@ external: $(VENV)/test
 	$(BIN)/python -m pytest tests/external
 
 # Tests that take longer or need system packages (chromium, debootstrap), which each test names.
-slow: $(VENV)/test
+slow: $(VENV)/slow
 	$(BIN)/python -m pytest tests/slow -n $(WORKERS) --dist loadfile -o faulthandler_timeout=1200
 
 # Compares live with transformers and PyTorch, in a separate environment.
@@ -73,6 +73,10 @@ $(VENV)/run: $(PINS)/run.txt setup.cfg pyproject.toml
 
 $(VENV)/test: $(VENV)/run $(PINS)/eval.txt $(PINS)/test.txt
 	$(BIN)/python $(INSTALL) -r $(PINS)/eval.txt -r $(PINS)/test.txt
+	touch $@
+
+$(VENV)/slow: $(VENV)/test $(PINS)/slow.txt
+	$(BIN)/python $(INSTALL) -r $(PINS)/slow.txt
 	touch $@
 
 # The type checker reads the packages that the other environments install.

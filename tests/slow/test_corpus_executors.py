@@ -98,7 +98,6 @@ def test_a_mistake_that_a_task_finds_is_one_line(prepare, slurm, tmp_path):
 
 
 def test_a_cluster_of_ray_with_two_workers_gives_the_same_bytes(prepare, expected):
-    pytest.importorskip("ray", reason="needs ray: pip install ray")
     from ray.cluster_utils import Cluster
 
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
