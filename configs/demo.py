@@ -3,10 +3,10 @@
     python -m launch.demo --config=configs/demo.py --workdir=runs/demo        (or `make demo`)
 
 On two quiet CPU cores: under 12 minutes (9 where it was timed). Expected: of the facts that the
-model knows, fewer are given up when a user presses it, on facts and under styles of pressure that it
-wasn't trained on; what that cost is shown beside it. Attempts in English cells are accepted, or
-rejected with a reason; those in Chinese cells are rejected, since the shipped model knows next to no
-Chinese. The report states what changed, with intervals, and what did not.
+model knows, fewer are given up when a user presses it, on facts and under styles of pressure that
+it wasn't trained on; what that cost is shown beside it. Attempts in English cells are accepted, or
+rejected with a reason; those in Chinese cells are rejected, since the shipped model knows next to
+no Chinese. The report states what changed, with intervals, and what did not.
 
 With your own files: --config.documents=... --config.conversations=... --config.questions=...
 The paper's numbers for these settings, where it states any, are in `configs/cpt.py`, `sft.py` and
