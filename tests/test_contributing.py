@@ -10,7 +10,7 @@ import vcjax
 from tests.processes import ROOT
 from vcjax.adversarial.attacks.style import load_attack
 from vcjax.charter import checks
-from vcjax.charter.schema import CheckUse
+from vcjax.charter.parts import CheckUse
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -69,7 +69,9 @@ def imported(path: Path) -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared):
-    of_module = {**metadata.packages_distributions(), "torch": ["torch"], "tunix": ["google-tunix"]}
+    # Those of users' extras and of `make slow`, which `make test` doesn't install.
+    elsewhere = {"torch": ["torch"], "tunix": ["google-tunix"], "ray": ["ray"]}
+    of_module = {**metadata.packages_distributions(), **elsewhere}
     files = [path for name in OURS for path in (ROOT / name).rglob("*.py")]
     # What is in no package is run by other harnesses, which bring what it imports.
     files = [path for path in files if (path.parent / "__init__.py").is_file()]
@@ -82,7 +84,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared)
     }
     wanted = {
         part: {canonicalize_name(requirement.name) for requirement in declared[part]}
-        for part in ("run", "eval", "bench", "corpus", "wandb", "trackio")
+        for part in ("run", "eval", "bench", "corpus", "ray", "wandb", "trackio")
     }
     assert used <= set().union(*wanted.values())
     optional = wanted["wandb"] | wanted["trackio"]
