@@ -226,7 +226,7 @@ while :; do
         $DRY || tell "start $((starts + 1)) on $hosts host(s); logs in $LOGS"
         train_everywhere
         code=0
-        for each in "${CODES[@]}"; do
+        for each in ${CODES[@]+"${CODES[@]}"}; do
             # A host that was lost, or a process that a signal ended, decides: others fail for it.
             if [ "$each" -ge 128 ]; then code=255; elif [ "$code" -lt "$each" ]; then code=$each; fi
         done

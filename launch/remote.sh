@@ -5,7 +5,7 @@ set -euo pipefail
 
 # Prints the comment at the head of the script, which is its help, and exits.
 help() {
-    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
     exit 0
 }
 

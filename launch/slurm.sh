@@ -42,7 +42,9 @@ for number in "$NODES" "$GPUS" "$RESTARTS"; do
     [[ $number =~ ^[0-9]+$ ]] || mistake "'$number' is no number; --nodes, --gpus, --restarts are"
 done
 read_command "$@"
+# The job starts in the checkout.
 [[ $LOGS = /* ]] || LOGS=$PWD/$LOGS
+[[ $PYTHON = /* ]] || PYTHON=$PWD/$PYTHON
 
 job_script() {
     cat <<END

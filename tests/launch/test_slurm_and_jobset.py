@@ -91,6 +91,18 @@ def test_a_dry_run_prints_the_job_that_would_be_submitted(ran, python, tmp_path)
     assert rest == (tmp_path / "job").read_text() + "END\n"
 
 
+def test_a_relative_python_is_that_of_the_folder_it_was_named_in(ran, python, tmp_path):
+    ended = ran("slurm", f"--python={python.name}", *TRAIN, CODE="0")
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("script", ["pod", "slurm", "jobset"])
+def test_help_is_the_comment_at_the_head_alone(ran, script):
+    text = ran(script, "--help").stdout
+    assert f"launch/{script}.sh" in text
+    assert "shellcheck" not in text
+
+
 def test_a_jobset_starts_every_host_with_its_index(ran, tmp_path):
     asked = ("--hosts=16", "--select=cloud.google.com/gke-tpu-topology=8x8")
     fields = '--config.columns=question:"ask",answer:\\reply'

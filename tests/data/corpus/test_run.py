@@ -166,9 +166,11 @@ def test_every_document_is_read_counted_and_in_a_row(make, tmp_path, tiny_folder
 
 
 def test_a_finished_corpus_is_not_made_again(make, tmp_path, capsys):
-    summary, _ = make(write_corpus(tmp_path))
+    summary, folder = make(write_corpus(tmp_path))
+    (folder / run.WORK / "0").mkdir(parents=True)  # as a kill after the end leaves it
     again, _ = make(write_corpus(tmp_path), workers=2, memory_mb=100)
     assert again == json.loads(json.dumps(summary))
+    assert not (folder / run.WORK).exists()
     assert "already finished" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"another config \(steps: '' -> 'shout'\)"):
         make(write_corpus(tmp_path), steps="shout")
@@ -245,6 +247,33 @@ def test_a_killed_reading_keeps_the_shards_that_it_has_finished(make, tmp_path, 
     assert calls[3].name == "00000-00002"
     assert (summary["records"], summary["quarantined"]) == (100, 1)
     assert hashes(folder) == expected
+
+
+def test_two_tasks_at_work_on_one_shard_spoil_nothing(make, tmp_path, monkeypatch):
+    """As on a cluster, where the tasks of a killed run may go on beside those of the next."""
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "two"}\n')
+    config = {"steps": "twelve", "validation": 0.5, "on_bad_record": "quarantine"}
+    expected = hashes(make(tmp_path / "a.jsonl", "x/out", **config)[1])
+    for method in ("_located", "_refined"):
+        before, inner = getattr(Worker, method), []
+
+        def interrupted(self, *arguments, before=before, inner=inner):
+            yielded = before(self, *arguments)
+            yield next(yielded)
+            if not inner:
+                inner.append(None)
+                other = Worker(self._config, self._work)
+                if before.__name__ == "_located":
+                    other.read(0)
+                else:
+                    other.write(*arguments[:2], 0)
+            yield from yielded
+
+        monkeypatch.setattr(Worker, method, interrupted)
+        _, folder = make(tmp_path / "a.jsonl", f"{method}/out", **config)
+        monkeypatch.setattr(Worker, method, before)
+        assert inner
+        assert hashes(folder) == expected, method
 
 
 def test_a_change_of_the_input_is_found_when_a_killed_run_goes_on(make, tmp_path, monkeypatch):
@@ -375,6 +404,7 @@ def test_small_files_share_a_unit_and_whole_forms_are_not_cut(tmp_path):
         ({"validation": 1.0}, "config.validation must be 0 or more and below 1"),
         ({"shard_mb": 0}, "config.shard_mb must be at least 1"),
         ({"length": 1}, "length: 1 is too short"),
+        ({"slurm": {"dry_run": True}}, "config.slurm.dry_run: needs config.executor 'slurm'"),
     ],
 )
 def test_a_mistake_in_the_config_is_one_line(changes, message):

@@ -28,7 +28,6 @@ from vcjax.data.corpus.processes import MB_PER_WORKER
 
 TASKS = "tasks"
 """The folder of datatrove's records and logs, in the one between the rounds."""
-SCRIPT = "launch_script.slurm"
 _SECONDS_BETWEEN = 1.0
 
 

@@ -190,6 +190,10 @@ class PrepareConfig:
         check_choice("config.on_bad_record", self.on_bad_record, ON_BAD_RECORD)
         check_choice("config.tool_turns", self.tool_turns, TOOL_TURNS)
         check_choice("config.executor", self.executor, EXECUTORS)
+        if self.slurm.dry_run and self.executor != "slurm":
+            raise UserError(
+                f"config.slurm.dry_run: needs config.executor 'slurm', not {self.executor!r}"
+            )
         check_columns(self.columns)
         check_length(self.length)
         least = {"samples": 0, "longest": 1, "shard_mb": 1, "workers": 0, "memory_mb": 1}

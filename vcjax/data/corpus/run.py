@@ -87,6 +87,7 @@ def prepare_corpus(
     workdir = Path(workdir)
     run = Run("prepare", workdir, config.to_dict())
     if (summary := run.finished(count="rows")) is not None:
+        shutil.rmtree(workdir / WORK, ignore_errors=True)  # a kill after the end may have left it
         return summary
     files = find_files(config.names)
     with run.opened() as folder:
@@ -258,7 +259,8 @@ class _Corpus:
             total.step(name)
         last = len(self._rounds) - 1
         for number in range(len(self._rounds)):
-            pattern = "*/counts.json" if number == last else "*-*.json"
+            # Not the hidden folders of tasks that were killed.
+            pattern = "[0-9]*/counts.json" if number == last else "*-*.json"
             for path in sorted((self._work / str(number)).glob(pattern)):
                 total.add(Tally.from_json(read_json(path)["tally"], self._config.samples))
             if number < last:

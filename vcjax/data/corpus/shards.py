@@ -6,13 +6,13 @@ Stored          all shards of a round: documents by their number
 """
 
 import json
-import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Self
 
 from vcjax.core.files import replaced
@@ -109,6 +109,11 @@ class ShardPath:
     def evidence(self, step: str) -> Path:
         return self.folder / f"{self.name}.{step}"
 
+    def temporary(self, step: str) -> Path:
+        """A new name for what becomes evidence. On a cluster a task of a killed run may be at work
+        on the same shard, and processes of two machines can have the same id."""
+        return self.evidence(f"{step}.{token_hex(8)}.tmp")
+
 
 class DocumentShard:
     """Writes documents, and the evidence of the passes that come next; a context manager.
@@ -124,8 +129,8 @@ class DocumentShard:
         from array_record.python.array_record_module import ArrayRecordWriter
 
         self._path = path
-        self._temporary = {name: path.evidence(f"{name}.{os.getpid()}.tmp") for name in passes}
-        self._file = path.evidence(f"documents.{os.getpid()}.tmp")
+        self._temporary = {name: path.temporary(name) for name in passes}
+        self._file = path.temporary("documents")
         self._writer = ArrayRecordWriter(str(self._file), _GROUP)
         self._evidence = {name: file.open("wb") for name, file in self._temporary.items()}
         self.count = self.size = 0

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_json, replaced_folder, write_json
+from vcjax.core.files import read_json, write_json
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.document import Document, Removal
 from vcjax.data.corpus.record_texts import RECORD, parts, text_of, with_parts
@@ -104,8 +105,7 @@ class Worker:
         """Reads unit `number` into one or more shards; those that a killed run left are kept."""
         folder, reading = self._work / "0", Reading()
         done = ShardPath(folder, f"{number:05}")
-        bad_path = done.evidence("quarantined")
-        bad_path.unlink(missing_ok=True)
+        bad_path = done.temporary("quarantined")
         shards: list[str] = []
         with Quarantine(bad_path) as bad:
             located = self._located(self._unit(number), reading, bad)
@@ -120,6 +120,8 @@ class Worker:
                 full = read_json(path.counts)["full"]
                 shards.append(path.name)
             deque(located, maxlen=0)  # what was skipped may be all but its end
+        if bad.count:
+            bad_path.replace(done.evidence("quarantined"))
         write_json(done.counts, {"shards": shards, "read": reading.summary()})
 
     def refine(self, round: int, name: str, first: int) -> None:
@@ -136,11 +138,14 @@ class Worker:
 
     def write(self, round: int, name: str, first: int) -> None:
         """Takes a shard through the last round and writes its rows, into a folder."""
-        tally = Tally(self._config.samples)
-        with replaced_folder(self._work / str(round) / name) as folder:
+        home, tally = self._work / str(round), Tally(self._config.samples)
+        with TemporaryDirectory(dir=home, prefix=f".{name}.") as temporary:
+            folder = Path(temporary)
             documents = self._refined(round, name, first, tally)
             counts = write_rows(folder, documents, tally, self._config, self._tokenizer)
             write_json(folder / "counts.json", {**counts, "tally": tally.to_json()})
+            if not (home / name).is_dir():  # a task of a killed run may have made it meanwhile
+                folder.rename(home / name)
 
     @cached_property
     def _tokenizer(self) -> Any:
