@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vcjax.serve.endpoint import JOB
-from vcjax.serve.errors import ApiError
+from vcjax.serve.errors import ApiError, internal_error
 from vcjax.serve.metrics import Metrics
 
 _ID = "x-request-id"
@@ -81,6 +81,12 @@ class Observed:
         with self._metrics.open.track_inprogress():
             try:
                 await self._app(scope, receive, counted)
+            except Exception:
+                # Starlette answers it outside of all middleware, where it would have no id and
+                # not be counted. Raised again, it is written to the server's log.
+                if not status:
+                    await internal_error().response()(scope, receive, counted)
+                raise
             finally:
                 seconds = time.perf_counter() - start
                 self._metrics.seconds.labels(path).observe(seconds)

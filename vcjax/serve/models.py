@@ -154,7 +154,7 @@ class Scorer:
     """Scores prompts between the engine's steps, together with those of other requests.
 
     Beside texts that are being continued it has a share of each step, as many tokens as prompts
-    have in the engine's prefill.
+    have in the engine's prefill; a longer prompt is scored whole.
     """
 
     def __init__(self, service: Service) -> None:

@@ -129,7 +129,7 @@ def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
             Middleware(Observed, metrics=metrics, paths=paths, log=log),
             Middleware(RequireKey, key=config.api_key, free=frozenset({_WITHOUT_KEY})),
         ],
-        exception_handlers={ApiError: _refuse, HTTPException: _refuse, Exception: _refuse},
+        exception_handlers={ApiError: _refuse, HTTPException: _refuse},
     )
 
 
