@@ -104,6 +104,13 @@ def test_a_price_that_is_not_known_is_null_and_not_zero(config, tmp_path):
     assert "unknown" in card
 
 
+def test_the_bill_has_the_calls_from_before_their_price_was_known(config, tmp_path):
+    preview(config(""), tmp_path / "run", 2, lambda text: None)
+    found = preview(config(PRICES), tmp_path / "run", 4, lambda text: None)
+    bill = sum(row["cost"] for row in read_json(tmp_path / "run" / "summary.json")["usage"])
+    assert found["cost"]["so_far"] == pytest.approx(bill)
+
+
 @pytest.mark.parametrize("count", [0, 9])
 def test_a_preview_is_part_of_the_run(config, tmp_path, count):
     with pytest.raises(UserError, match=f"--preview={count}: the run has config.attempts=8"):

@@ -191,7 +191,7 @@ def charge_recorded_calls(roles: Iterable[Role], ledger: Ledger) -> None:
 
 
 def spent_cost(spec: EndpointSpec, row: Mapping[str, Any]) -> float | None:
-    """What a row of `Ledger.spending` has cost; None where that isn't known.
+    """What a row of `Ledger.spending` or `Ledger.usage` has cost; None where that isn't known.
 
     Calls that were made before their price was known have the price of now.
     """

@@ -15,6 +15,7 @@ from vcjax.adversarial.calls import (
     CallBuilder,
     Caller,
     charge_recorded_calls,
+    spent_cost,
 )
 from vcjax.adversarial.cells import Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig, split_names
@@ -203,10 +204,14 @@ def _written_topics(
 
 def _priced(ledger: Ledger, roles: Mapping[str, Role]) -> list[dict[str, Any]]:
     """What was spent, with a cost of null where the price isn't known."""
-    specs = [role.spec for role in roles.values() if isinstance(role, EndpointRole)]
-    priced = {spec.reference for spec in specs if spec.cost(0, 0) is not None}
-    rows = ledger.usage()
-    return [row if row["model"] in priced else row | {"cost": None} for row in rows]
+    specs = {role.model: role.spec for role in roles.values() if isinstance(role, EndpointRole)}
+    priced = []
+    for row in ledger.usage():
+        spec = specs.get(row["model"])
+        cost = None if spec is None else spent_cost(spec, row)
+        own = {name: value for name, value in row.items() if not name.startswith("unpriced_")}
+        priced.append(own | {"cost": cost})
+    return priced
 
 
 def _settings(config: SynthesisConfig, inputs: Inputs) -> dict[str, Any]:

@@ -274,7 +274,7 @@ class Ledger:
 
     def usage(self) -> list[dict[str, Any]]:
         """What was spent, by role and model: `role, model, revision, calls, failed, prompt_tokens,
-        tokens, seconds, cost`."""
+        tokens, seconds, cost`, and the tokens of calls that have no cost, as `spending` has."""
         return usage(self._connection)
 
     def spending(self) -> list[dict[str, Any]]:

@@ -148,7 +148,9 @@ def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     rows = connection.execute(
         "SELECT substr(stage, 1, instr(stage || '/', '/') - 1) AS role, model, revision, "
         "count(*) AS calls, sum(outcome != 'ok') AS failed, sum(calls.prompt_tokens) AS "
-        "prompt_tokens, sum(tokens) AS tokens, total(seconds) AS seconds, total(cost) AS cost "
+        "prompt_tokens, sum(tokens) AS tokens, total(seconds) AS seconds, total(cost) AS cost, "
+        "sum(calls.prompt_tokens * (cost = 0)) AS unpriced_prompt_tokens, "
+        "sum(tokens * (cost = 0)) AS unpriced_tokens "
         "FROM calls JOIN setups ON setups.key = setup GROUP BY role, model, revision "
         "ORDER BY role, model, revision"
     )
