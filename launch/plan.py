@@ -34,8 +34,8 @@ CONFIG = define_config(
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
-    "v5e-N, v6e-N (chips), v5p-N (TensorCores, two a chip), h100xN, h200xN, a100xN, b200xN, "
-    "l4xN, t4xN, rtx4090xN, cpu:N.",
+    "v5e-N, v6e-N (chips), v5p-N (TensorCores, two a chip), h100xN, h200xN, a100xN, "
+    "a100-40gbxN, b200xN, l4xN, t4xN, rtx4090xN, cpu:N.",
     required=True,
 )
 BESIDE = flags.DEFINE_list(

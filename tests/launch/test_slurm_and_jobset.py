@@ -144,3 +144,11 @@ def test_a_mistake_is_one_line(ran, tmp_path, message):
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
     assert not list(tmp_path.glob("applied")) + list(tmp_path.glob("job"))
+
+
+@pytest.mark.parametrize("script", ["pod", "slurm", "jobset"])
+def test_the_help_of_a_script_is_its_head_and_no_more(ran, script):
+    done = ran(script, "--help")
+    assert done.returncode == 0
+    assert f"  launch/{script}.sh " in done.stdout
+    assert "shellcheck" not in done.stdout

@@ -24,8 +24,16 @@ def smaller(road) -> dict[str, list[str]]:
     stages.append("--config.adversarial.length=1024")
     pressure = [f"--config.pressure.{name}={value}" for name, value in road["pressure"].items()]
     sections = {
-        "synthesis": ("attempts", "attacks", "actor_tokens", "critic_tokens"),
-        "evaluation": ("max_tokens", "judge_tokens"),
+        "synthesis": (
+            "attempts",
+            "attacks",
+            "slots",
+            "attacker_tokens",
+            "actor_tokens",
+            "actor_temperature",
+            "critic_tokens",
+        ),
+        "evaluation": ("max_tokens", "judge_tokens", "slots"),
     }
     sizes = [
         f"--config.{section}.{name}={road[section][name]}"
