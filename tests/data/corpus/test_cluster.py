@@ -83,3 +83,14 @@ def test_a_dry_run_prints_what_slurm_would_get(script_cache, tmp_path):
         assert line in out.splitlines()
     assert "launch_pickled_pipeline" in out
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_workdir_with_a_space_is_refused_before_slurm_gets_it(script_cache, tmp_path):
+    (tmp_path / "a.txt").write_text("One.")
+    fields = {"documents": tmp_path / "a.txt", "executor": "slurm", "slurm.dry_run": True}
+    arguments = [f"--config.{name}={value}" for name, value in fields.items()]
+    code, _, err = ran("prepare", [f"--workdir={tmp_path / 'my run'}", *arguments], script_cache)
+    assert code == 2
+    assert "my run" in err
+    assert "has a space" in err
+    assert not (tmp_path / "my run").exists()

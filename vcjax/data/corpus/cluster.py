@@ -102,7 +102,13 @@ class _WaitingSlurm(SlurmPipelineExecutor):
 def slurm_executor(
     config: PrepareConfig, block: ShardBlock, tasks: int, folder: Path
 ) -> SlurmPipelineExecutor:
-    """An array of `tasks` tasks of one core, that `sbatch` waits for."""
+    """An array of `tasks` tasks of one core, that `sbatch` waits for.
+
+    Raises:
+      UserError: the folder's path has a space.
+    """
+    if " " in str(folder):  # datatrove's script has it as it is, in a command
+        raise UserError(f"{folder}: has a space, which a workdir of Slurm's tasks can't have")
     slurm = config.slurm
     gigabytes = max(slurm.memory_gb, -(-MB_PER_WORKER // 1024))
     programs = shlex.quote(str(Path(sys.executable).parent))
