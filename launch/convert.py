@@ -2,7 +2,7 @@
 
 python -m launch.convert --src=smollm2-135m-instruct --dst=out --to=hf
 python -m launch.convert --src=runs/sft --dst=adapters --to=peft
-python -m launch.convert --src=runs/sft --dst=served --to=gguf --dtype=q8_0
+python -m launch.convert --src=runs/sft --dst=served --to=gguf --dtype=float16
 
 The last writes served/model.gguf, for llama.cpp and Ollama.
 """
@@ -31,7 +31,8 @@ DTYPE = flags.DEFINE_enum(
 
 def main() -> None:
     from vcjax.text.chat_settings import split_options
-    from vcjax.weights.export import save_adapters, save_model
+    from vcjax.weights.export import GGUF, save_adapters, save_model
+    from vcjax.weights.gguf.writer import FILE
     from vcjax.weights.load import open_located
     from vcjax.weights.resolve import resolve
 
@@ -57,7 +58,8 @@ def main() -> None:
         dtype = DTYPE.value or model.stored_dtype
     print(f"{target}: {TO.value}, {dtype}", file=sys.stderr)
     if TO.value != "peft":
-        print(f"next: python -m launch.chat --model={target}", file=sys.stderr)
+        reference = target / FILE if TO.value == GGUF else target
+        print(f"next: python -m launch.chat --model={reference}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Models as GGUF files: read back by `gguf`'s reader and by ours."""
 
 import logging
+import re
 from dataclasses import replace
 
 import gguf
@@ -166,6 +167,7 @@ def test_convert_writes_a_file_that_is_a_model(tiny_folder, tmp_path, script_cac
     code, _, error = ran("convert", [*flags, "--to=gguf"], script_cache)
     assert code == 0, error
     assert {each.name for each in out.iterdir()} == {"model.gguf", "README.md", "lineage.json"}
-    assert open_model(str(out / "model.gguf")).config.num_layers == 2
+    (named,) = re.findall(r"next: python -m launch.chat --model=(\S+)", error)
+    assert open_model(named).config.num_layers == 2
     code, printed, _ = ran("convert", [*flags, "--to=gguf"], script_cache)
     assert "already converted" in printed
