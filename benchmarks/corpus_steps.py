@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.drawn_corpus import DrawnCorpus
 from benchmarks.environment import in_subprocess
 from benchmarks.serve import peak_resident
+from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.data.corpus.config import PrepareConfig, split_steps
 from vcjax.data.corpus.document import Document, Removal
@@ -138,7 +139,9 @@ def _encode(config: PrepareConfig, work: Path) -> Measured:
 def _step(name: str, config: PrepareConfig, source: ShardPath, target: ShardPath) -> Measured:
     measured, begun = Measured(), time.perf_counter()
     (step,) = replace(config, steps=name).make_steps()
-    first = next(read_documents(source))
+    first = next(read_documents(source), None)
+    if first is None:
+        raise UserError(f"--source: the steps before {name} removed all documents drawn from it")
     # What is loaded on first use is loaded once for a whole run.
     if isinstance(step, Pass):
         step.observe(first)

@@ -1,18 +1,19 @@
 """The bench of the preparation of a corpus, on some hundred kilobytes."""
 
 import json
+from pathlib import Path
 
 from benchmarks.datatrove import STEPS
 from benchmarks.prepare import ALL, EXPONENT, PEAK, TEXT, PrepareBench, bench_prepare
 from benchmarks.results import prepare_table
 from configs.prepare import get_config
-from tests.benchmarks.test_prepare_bench import write_source
+from vcjax.core.defaults import demo_data
 from vcjax.core.files import read_json
 from vcjax.data.corpus.config import split_steps
 
 
 def test_every_step_and_every_size_is_measured(tiny_folder, tmp_path):
-    source = write_source(tmp_path / "source")
+    source = Path(demo_data("documents.jsonl")).parent  # sentences that pass the filters of quality
     bench = PrepareBench(str(tiny_folder), source, 1.0, 0.2, 2, "")
     section = json.loads(json.dumps(bench_prepare(bench, tmp_path)))
     names = ["read", *split_steps(get_config().to_dict()["steps"]), "encode"]
