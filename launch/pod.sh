@@ -85,7 +85,7 @@ count_hosts() {
 }
 
 wait_until_ready() {
-    local found told=''
+    local found reported=''
     if $DRY; then
         act gcloud compute tpus tpu-vm describe "$NAME" "--zone=$ZONE" "--format=value(state)"
         echo "# that until it is READY"
@@ -94,8 +94,8 @@ wait_until_ready() {
     while found=$(state) && [ "$found" != READY ]; do
         # A name that never was a slice is a mistake; one that was comes back.
         [ -n "$found" ] || [ "$starts" -gt 0 ] || mistake "$NAME in $ZONE: $(tail -1 "$PACK/error")"
-        [ "$found" = "$told" ] || tell "$NAME is ${found:-not there}; waiting until it is READY"
-        told=$found
+        [ "$found" = "$reported" ] || tell "$NAME is ${found:-not there}; waiting until it is READY"
+        reported=$found
         sleep "$WAIT"
     done
 }
@@ -194,7 +194,7 @@ copy_results() {
 
 # shellcheck disable=SC2329 # the traps call it
 stopped() {
-    trap '' INT TERM PIPE # whoever reads what is told may be gone
+    trap '' INT TERM PIPE # whoever reads the messages may be gone
     tell "stopping all hosts; the same command continues" || true
     stop_everywhere
     exit "$1"
@@ -212,7 +212,11 @@ starts=0
 while :; do
     wait_until_ready
     hosts=1
-    $DRY || hosts=$(count_hosts)
+    $DRY || hosts=$(count_hosts) || {
+        tell "the hosts of $NAME can't be counted now; trying again"
+        sleep "$WAIT"
+        continue
+    }
     [[ $WORKDIR == gs://* ]] || tell "--workdir=$WORKDIR must be on a file system of all hosts"
     pack
     code=0

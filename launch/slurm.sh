@@ -7,7 +7,7 @@
 #
 # All nodes mount this checkout, its environment and the workdir (or that is in a bucket). There is
 # one process for each GPU, as JAX wants it on Slurm. Five minutes before its time limit the job is
-# told to save; then, or if it was preempted or lost a node, it is queued again and goes on from its
+# asked to save; then, or if it was preempted or lost a node, it is queued again and goes on from its
 # last checkpoint. What each process prints is in LOGS/JOB-PROCESS.log.
 #
 #   --dry_run         print the job script, and submit nothing

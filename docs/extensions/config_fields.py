@@ -26,7 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 _TYPES = {"int": "an integer", "float": "a number", "str": "a string", "bool": "True or False"}
 _LOGGER = logging.getLogger(__name__)
 _LONGEST = 60
-"""Characters of a default; what is longer is shown by its beginning."""
+"""Characters of a default; of a longer one its prefix is shown."""
 
 
 def field_texts(cls: type) -> dict[str, str]:

@@ -104,6 +104,14 @@ def test_a_host_that_goes_on_without_the_others_is_stopped(two_hosts, python):
     assert "host 1 ended with 143" in error
 
 
+def test_a_request_for_the_hosts_that_fails_is_made_again(two_hosts, python):
+    (two_hosts.folder / "hiccup").touch()
+    code, _, error = ended(two_hosts.pod(python("exit 0"), *TRAIN))
+    assert code == 0, error
+    assert "can't be counted now; trying again" in error
+    assert "start 1 on 2 host(s)" in error
+
+
 def test_a_mistake_ends_at_once(two_hosts, python):
     found, _, error = ended(two_hosts.pod(python("exit 2"), *TRAIN))
     assert found == 2

@@ -1,15 +1,19 @@
 """One role behind several URLs: each ask has its one answer, whoever dies meanwhile."""
 
+import asyncio
 import contextlib
 import time
 from collections import Counter
 
+import httpx2
 import pytest
 
 from tests.roles.failing import GOOD, FailingServer, serving
 from vcjax.core.errors import GateNotMet, UserError
-from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint import EndpointRole, _Service
 from vcjax.roles.endpoint_spec import EndpointSpec, split_references
+from vcjax.roles.replicas import Replicas
+from vcjax.roles.responses import FailedTry
 from vcjax.roles.role import Ask, Reply
 
 QUICK = "backoff=0.01#timeout=5#total=60"
@@ -81,6 +85,21 @@ def test_one_that_failed_is_asked_again_later(servers):
 
     role_of(servers, f"{QUICK}#concurrency=1").ask(asks(60), on_reply)
     assert sum(servers[0].tries.values()) > 5
+
+
+def test_time_spent_waiting_for_a_replica_is_no_failure_of_it(servers):
+    role = role_of(servers[:1], f"{QUICK}#concurrency=1")
+    replicas = Replicas(role.spec.urls, 1)
+
+    async def late() -> None:
+        async with httpx2.AsyncClient() as client:
+            service = _Service(replicas, dict.fromkeys(role.spec.urls, client))
+            await role._try(service, asks(1)[0], time.monotonic())
+
+    with pytest.raises(FailedTry, match="no replica was free in time"):
+        asyncio.run(late())
+    assert not replicas.all[0].failures
+    assert not servers[0].tries
 
 
 def test_one_that_is_overloaded_is_left_alone_for_as_long_as_it_says(servers):

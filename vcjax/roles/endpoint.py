@@ -173,6 +173,9 @@ class EndpointRole:
         tried: list[Replica] = []
         while True:
             async with service.replicas.chosen(tried) as replica:
+                if time.monotonic() >= deadline:
+                    # The time went by while others were waited for: this one hasn't failed.
+                    raise FailedTry(TIMEOUT, "no replica was free in time", retry=False)
                 tried.append(replica)
                 try:
                     client = service.clients[replica.url]
