@@ -81,3 +81,25 @@ def file_size_limit(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def run_two(module: str, arguments: Sequence[str], xla_flags: str) -> None:
+    """Runs a module in two processes, which find each other by the environment; both must end
+    well. Args: `xla_flags` sets the devices of each, see `tests.compilation.with_devices`."""
+    command = [sys.executable, "-m", module, *arguments]
+    with coordinator() as address:
+        given = {"XLA_FLAGS": xla_flags, "JAX_PLATFORMS": "cpu", "PROCESSES": "2"}
+        given["JAX_COORDINATOR_ADDRESS"] = address
+        processes = [
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | given | {"PROCESS": str(index)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in range(2)
+        ]
+        for process in processes:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors

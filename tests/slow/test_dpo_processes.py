@@ -1,14 +1,10 @@
 """Two processes of four devices each compute one device's reference, DPO loss and gradient."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 
 from tests.compilation import with_devices
 from tests.distributed.dpo_once import dpo_once
-from tests.processes import ROOT, coordinator
+from tests.processes import run_two
 from tests.tiny import tiny_tokenizer
 from vcjax.core.defaults import training_config
 from vcjax.core.files import write_json, write_jsonl
@@ -35,27 +31,7 @@ def test_pairs_on_a_mesh_of_two_processes_are_those_of_one_device(tmp_path, tiny
     write_json(tmp_path / "config.json", config)
     alone = dpo_once(tmp_path, "alone", {"fsdp": -1})
 
-    with coordinator() as address:
-        given = {
-            "XLA_FLAGS": with_devices(4),
-            "JAX_PLATFORMS": "cpu",
-            "JAX_COORDINATOR_ADDRESS": address,
-            "PROCESSES": "2",
-        }
-        command = [sys.executable, "-m", "tests.distributed.dpo_once", str(tmp_path), "together"]
-        processes = [
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ | given | {"PROCESS": str(index)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in range(2)
-        ]
-        for process in processes:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
+    run_two("tests.distributed.dpo_once", [str(tmp_path), "together"], with_devices(4))
 
     together = np.load(tmp_path / "together.npz")
     assert set(together) == set(alone)

@@ -1,14 +1,11 @@
 """Two processes of two devices each read a prepared dataset: each of them its own rows alone."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 
 from tests.compilation import with_devices
-from tests.processes import ROOT, coordinator
+from tests.processes import run_two
 from tests.tiny import tiny_tokenizer
 from vcjax.core.files import read_json
 from vcjax.data.loader import Batches
@@ -31,24 +28,8 @@ def test_two_hosts_read_each_row_of_an_epoch_once_and_have_the_batches_of_one(tm
     assert len(part) == ROWS
 
     meshes = [*APART, TOGETHER]
-    with coordinator() as address:
-        command = [sys.executable, "-m", "tests.distributed.rows_read", str(folder), str(BATCH)]
-        command += [str(SEED), json.dumps(meshes), str(tmp_path / "found")]
-        given = {"XLA_FLAGS": with_devices(2), "JAX_PLATFORMS": "cpu"}
-        given["JAX_COORDINATOR_ADDRESS"] = address
-        processes = [
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ | given | {"PROCESS": str(index)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in range(2)
-        ]
-        for process in processes:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
+    arguments = [str(folder), str(BATCH), str(SEED), json.dumps(meshes), str(tmp_path / "found")]
+    run_two("tests.distributed.rows_read", arguments, with_devices(2))
 
     hosts = [read_json(tmp_path / f"found.{process}.json") for process in range(2)]
     alone = Batches([(part, 1.0)], BATCH, SEED)

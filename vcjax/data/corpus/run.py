@@ -93,12 +93,13 @@ def prepare_corpus(
     with run.opened() as folder:
         work = folder / WORK
         work.mkdir(exist_ok=True)
-        parents = [*data_parents(config.kind, config.names), *config.parents()]
+        deciding = config.parents()
+        parents = [*data_parents(config.kind, config.names), *deciding]
         if not (work / TOKENIZER).is_dir():
             with replaced_folder(work / TOKENIZER) as temporary:
                 tokenizer.save(temporary)
         _plan(work, config, files, parents)
-        summary = _Corpus(config, work, folder, executor(config, work)).make(tokenizer)
+        summary = _Corpus(config, work, folder, executor(config, work), deciding).make(tokenizer)
         run.finish([*parents, model])
         shutil.rmtree(work)
     return summary
@@ -122,9 +123,17 @@ def _plan(work: Path, config: PrepareConfig, files: Sequence[Any], parents: list
 class _Corpus:
     """One run in its folders."""
 
-    def __init__(self, config: PrepareConfig, work: Path, folder: Path, executor: Executor) -> None:
+    def __init__(
+        self,
+        config: PrepareConfig,
+        work: Path,
+        folder: Path,
+        executor: Executor,
+        deciding: Sequence[Parent],
+    ) -> None:
+        """Args: `deciding` are the config's `parents`, as they were at the start."""
         self._config, self._work, self._folder = config, work, folder
-        self._executor = executor
+        self._executor, self._deciding = executor, deciding
         self._steps = {step.name: step for step in config.make_steps()}
         self._rounds = rounds_of(self._steps.values())
 
@@ -294,7 +303,7 @@ class _Corpus:
             "charter": config.charter,
             "decided_by": [
                 {"role": each.role, "reference": each.reference, "hash": each.hash}
-                for each in config.parents()
+                for each in self._deciding
             ],
             "tokenizer": hash_tokenizer(tokenizer),
         }
