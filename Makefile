@@ -79,8 +79,8 @@ $(VENV)/slow: $(VENV)/test $(PINS)/slow.txt
 	$(BIN)/python $(INSTALL) -r $(PINS)/slow.txt
 	touch $@
 
-# The type checker reads the packages that the other environments install.
-$(VENV)/lint: $(VENV)/test $(PINS)/lint.txt
+# The type checker reads the packages that the other environments install, Ray of slow.txt as well.
+$(VENV)/lint: $(VENV)/slow $(PINS)/lint.txt
 	$(BIN)/python $(INSTALL) -r $(PINS)/lint.txt
 	touch $@
 
