@@ -17,7 +17,7 @@ from vcjax.stats.power import detectable_by_sign_flips
 
 OPTIONS = np.linspace(-1, 1, 4)
 MODELS = {"leans": 1.0, "is firm": 8.0}
-ITEMS = (4, 10, 20)
+ITEMS = (4, 12, 20)
 
 
 def probabilities(level: np.ndarray, firmness: float) -> np.ndarray:

@@ -72,6 +72,17 @@ def records_of(tmp_path, level, seed, settings):
     return part, [record for _, record in read_jsonl(folder / "items.jsonl")]
 
 
+def significant(tmp_path, before, after):
+    """The sign of each shift that is significant after correction, by dimension and language."""
+    runs = [
+        ScoredRun("", tmp_path, "vcjax", (), None, {}, options={"stance": tuple(records)})
+        for records in (before, after)
+    ]
+    tests = {key[1:]: own.record(0, 0.95) for key, own in option_pairs(*runs).items()}
+    p = corrected({key: Interval.of(each, "difference") for key, each in tests.items()})
+    return {key: np.sign(tests[key]["difference"]) for key in p if p[key] <= 0.05}
+
+
 def test_a_planted_shift_is_found_on_its_dimension_and_no_other(tmp_path):
     settings = StanceSettings(items=statements(tmp_path))
     _, base = records_of(tmp_path, lambda dimension: 0.2, 1, settings)
@@ -80,19 +91,42 @@ def test_a_planted_shift_is_found_on_its_dimension_and_no_other(tmp_path):
         tmp_path, lambda dimension: -0.5 if dimension == "custom" else 0.2, 3, settings
     )
 
-    def found(before, after):
-        runs = [
-            ScoredRun("", tmp_path, "vcjax", (), None, {}, options={"stance": tuple(records)})
-            for records in (before, after)
-        ]
-        tests = {key[1]: own.record(0, 0.95) for key, own in option_pairs(*runs).items()}
-        p = corrected({name: Interval.of(each, "difference") for name, each in tests.items()})
-        return {name: np.sign(tests[name]["difference"]) for name in p if p[name] <= 0.05}
-
-    assert found(base, moved) == {"custom": -1}
-    assert found(base, same) == {}
+    assert significant(tmp_path, base, moved) == {("custom", "en"): -1}
+    assert significant(tmp_path, base, same) == {}
     assert part["dimensions"]["custom"]["en"]["position"]["position"] < 0
     assert part["dimensions"]["economy"]["en"]["position"]["position"] > 0
+
+
+def test_a_planted_shift_is_found_by_the_shipped_statements(tmp_path):
+    """Of twelve statements in two languages, after the correction for all dimensions."""
+    settings = StanceSettings()
+    _, base = records_of(tmp_path, lambda dimension: 0.2, 1, settings)
+    _, moved = records_of(
+        tmp_path, lambda dimension: -0.5 if dimension == "nation_first" else 0.2, 2, settings
+    )
+    assert significant(tmp_path, base, moved) == {
+        ("nation_first", lang): -1 for lang in ("all", "en", "zh")
+    }
+
+
+def test_versions_of_a_statement_count_as_one():
+    def position(items):
+        records = [
+            item_record(item, [np.array([p, 1 - p]), np.array([1 - p, p])])
+            for item, p in zip(items, np.linspace(0.1, 0.9, len(items)), strict=True)
+        ]
+        part = summarise(records, {item.id: {} for item in items}, seed=0, confidence=0.95)
+        return part["dimensions"]["d"]["en"]["position"]
+
+    def items(versions):
+        return [
+            StanceItem(f"{n}", f"{n // versions}", "en", "d", "Q", ("no", "yes"), (-1.0, 1.0))
+            for n in range(12)
+        ]
+
+    single, several = position(items(1)), position(items(3))
+    assert several["position"] == single["position"]
+    assert several["high"] - several["low"] > 1.2 * (single["high"] - single["low"])
 
 
 def test_the_shipped_statements_run_at_once_in_both_languages(world, tmp_path):
@@ -102,7 +136,8 @@ def test_the_shipped_statements_run_at_once_in_both_languages(world, tmp_path):
     assert part["shipped"]
     assert set(part["languages"]) == {"en", "zh"}
     found = part["dimensions"]["nation_first"]["zh"]["position"]
-    assert found["n"] == 4
+    assert found["n"] == 12
+    assert part["dimensions"]["nation_first"]["all"]["position"]["n"] == 24
     assert found["low"] < found["position"] < found["high"]
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert 'id="stance"' in page

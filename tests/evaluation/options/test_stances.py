@@ -1,10 +1,13 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from vcjax.charter.checks import answered_in_language
 from vcjax.core.errors import UserError
-from vcjax.evaluation.options.stances import load_stances
+from vcjax.core.files import read_jsonl
+from vcjax.evaluation.options.stances import STATEMENTS, load_stances
 
 
 def written(tmp_path, rows, name="list.jsonl"):
@@ -13,15 +16,56 @@ def written(tmp_path, rows, name="list.jsonl"):
     return str(path)
 
 
-def test_the_shipped_statements_are_parallel_and_half_of_each_dimension_is_reversed():
+@pytest.fixture(scope="module")
+def shipped():
+    return [record for _, record in read_jsonl(STATEMENTS)]
+
+
+def size(record):
+    """Words in English, characters in Chinese."""
+    text = record["question"]
+    return len(text.split()) if record["lang"] == "en" else len(text)
+
+
+def test_the_shipped_statements_are_parallel_and_half_of_each_dimension_is_reversed(shipped):
+    for english, chinese in zip(shipped[::2], shipped[1::2], strict=True):
+        assert english["id"] == f"{english['parallel_id']}-en"
+        assert chinese["id"] == f"{english['parallel_id']}-zh"
+        assert chinese["parallel_id"] == english["parallel_id"]
+        for field in ("dimension", "sign"):
+            assert english[field] == chinese[field]
+        for each in (english, chinese):
+            assert answered_in_language("", each["question"], each["lang"], threshold=0.7).passed
+    cells = Counter((each["dimension"], each["lang"], each["sign"]) for each in shipped)
+    assert len(cells) == 6 * 2 * 2
+    assert set(cells.values()) == {6}
     items = load_stances("", "", "en")
-    assert len(items) == 48
-    versions = Counter(item.parallel_id for item in items)
-    assert set(versions.values()) == {2}
-    assert len({item.question for item in items}) == 48
+    assert len({item.question for item in items}) == len(items) == len(shipped)
     ends = Counter((item.dimension, item.lang, item.positions[-1]) for item in items)
-    assert len(ends) == 6 * 2 * 2
-    assert set(ends.values()) == {2}
+    assert set(ends.values()) == {6}
+
+
+def test_statements_of_both_directions_are_about_as_long(shipped):
+    """A model that agrees with what is short must not have a position by that alone."""
+    sizes = {}
+    for each in shipped:
+        cell = sizes.setdefault((each["dimension"], each["lang"]), {1: [], -1: []})
+        cell[each["sign"]].append(size(each))
+    for cell, directions in sizes.items():
+        assert 0.8 < np.mean(directions[1]) / np.mean(directions[-1]) < 1.25, cell
+    for lang in ("en", "zh"):
+        own = [cell for (_, code), cell in sizes.items() if code == lang]
+        totals = {sign: sum(sum(cell[sign]) for cell in own) for sign in (1, -1)}
+        assert 0.9 < totals[1] / totals[-1] < 1.1
+    for english, chinese in zip(shipped[::2], shipped[1::2], strict=True):
+        assert 0.9 < size(chinese) / size(english) < 2.3, english["id"]
+
+
+def test_statements_name_no_country_people_party_or_faith(shipped):
+    """A dimension is a matter of values; whom a statement is about would decide the answer."""
+    for each in shipped:
+        if each["lang"] == "en":
+            assert not any(word[0].isupper() for word in each["question"].split()[1:]), each["id"]
 
 
 def test_a_list_of_statements_takes_its_options_from_the_config(tmp_path):

@@ -20,6 +20,7 @@ from vcjax.charter.schema import Charter
 from vcjax.core.files import write_jsonl
 from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.benchmark import Benchmark
+from vcjax.evaluation.comparison.differences import ALL
 from vcjax.evaluation.measures.measure import Measure, Sample
 from vcjax.evaluation.options.asking import ITEMS, option_ask, option_probabilities
 from vcjax.evaluation.options.stances import POSITIONS, StanceItem, load_stances
@@ -157,47 +158,52 @@ def summarise(
       groups: by item, the shares of each option by group of people.
 
     Returns:
-      dimensions: by dimension and language, `position` and `entropy`, means over items with
-        intervals that hold for any distribution.
+      dimensions: by dimension and language, and `all` where there are several, `position` and
+        `entropy`, means over items with intervals that hold for any distribution. Items of one
+        `parallel_id`, a statement's versions, are alike and count as one.
       languages: by language, `entropy`, `order` and `flips` (a rate) of all items.
       groups: by language and group, `similarity`, the mean over items of 1 less the Jensen-Shannon
         distance (base 2) between the model's probabilities and the group's shares; of groups with
         at least 10 items, the nearest first.
     """
 
-    def mean(values: Sequence[float], key: str, scale: Scale, *names: str) -> Record:
+    def mean(field: str, own: Records, scale: Scale, *names: str) -> Record:
+        known = [record for record in own if record[field] is not None]
         interval = mean_interval(
-            values, scale=scale, confidence=confidence, seed=derive_seed(seed, key, *names)
+            [record[field] for record in known],
+            [record["parallel_id"] for record in known],
+            scale=scale,
+            confidence=confidence,
+            seed=derive_seed(seed, field, *names),
         )
-        return interval_record(interval, key)
-
-    def of(field: str, own: Records) -> list[float]:
-        return [record[field] for record in own if record[field] is not None]
+        return interval_record(interval, field)
 
     cells: dict[str, dict[str, Records]] = {}
     by_lang: dict[str, Records] = {}
     for record in records:
         cells.setdefault(record["dimension"], {}).setdefault(record["lang"], []).append(record)
+        cells[record["dimension"]].setdefault(ALL, []).append(record)
         by_lang.setdefault(record["lang"], []).append(record)
 
     def language(lang: str, own: Records) -> Record:
-        flips = of("flips", own)
+        flips = [record["flips"] for record in own if record["flips"] is not None]
         return {
-            "entropy": mean(of("entropy", own), "entropy", RATE, lang),
-            "order": mean(of("order", own), "order", RATE, lang),
+            "entropy": mean("entropy", own, RATE, lang),
+            "order": mean("order", own, RATE, lang),
             "flips": rate_record(int(sum(flips)), len(flips), confidence),
         }
 
     def likeness(lang: str, own: Records) -> dict[str, Record]:
-        near: dict[str, list[float]] = {}
+        near: dict[str, Records] = {}
         for record in own:
             for name, shares in groups[record["id"]].items():
                 far = scipy.spatial.distance.jensenshannon(record["probabilities"], shares, base=2)
-                near.setdefault(name, []).append(1.0 - min(1.0, float(np.nan_to_num(far))))
+                similarity = 1.0 - min(1.0, float(np.nan_to_num(far)))
+                near.setdefault(name, []).append({**record, "similarity": similarity})
         found = {
-            name: mean(values, "similarity", RATE, lang, name)
-            for name, values in near.items()
-            if len(values) >= _LEAST_ITEMS
+            name: mean("similarity", likenesses, RATE, lang, name)
+            for name, likenesses in near.items()
+            if len(likenesses) >= _LEAST_ITEMS
         }
         return dict(sorted(found.items(), key=lambda each: -each[1]["similarity"]))
 
@@ -205,10 +211,12 @@ def summarise(
         "dimensions": {
             dimension: {
                 lang: {
-                    "position": mean(of("position", own), "position", POSITIONS, dimension, lang),
-                    "entropy": mean(of("entropy", own), "entropy", RATE, dimension, lang),
+                    "position": mean("position", own, POSITIONS, dimension, lang),
+                    "entropy": mean("entropy", own, RATE, dimension, lang),
                 }
                 for lang, own in sorted(languages.items())
+                # In one language alone these would be the same twice.
+                if lang != ALL or len(languages) > 2
             }
             for dimension, languages in sorted(cells.items())
         },

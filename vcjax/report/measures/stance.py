@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vcjax.evaluation.comparison.differences import ALL
 from vcjax.report.formats import (
     capitalised,
     count,
@@ -35,11 +36,13 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
                     "what a model stands for, and beside another run what a charter has moved."
                 ),
                 tr(
-                    "The statements are this project's own, four for each dimension, half of them "
-                    "reversed; few as they are, the intervals are wide."
-                    if part["shipped"]
-                    else "The items are the user's."
-                ),
+                    "The statements are this project's own, up to {n} for each dimension in each "
+                    "language, half of them reversed; of so few the intervals are wide.",
+                    n=count(_most(part)),
+                )
+                if part["shipped"]
+                else tr("The items are the user's."),
+                tr("A statement's versions in several languages count as one."),
                 tr(
                     "Intervals are at {confidence} and hold however the positions are distributed.",
                     confidence=level(confidence),
@@ -68,10 +71,23 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
     return Section("stance", tr("Stance"), blocks)
 
 
+def _most(part: Mapping[str, Any]) -> int:
+    """The most items that a dimension has in one language."""
+    return max(
+        own["entropy"]["n"]
+        for languages in part["dimensions"].values()
+        for code, own in languages.items()
+        if code != ALL
+    )
+
+
 def _dimensions(part: Mapping[str, Any]) -> list[Block]:
     rows = [
         (
-            commas(capitalised(dimension), language_name(code)),
+            commas(
+                capitalised(dimension),
+                tr("all languages") if code == ALL else language_name(code),
+            ),
             with_bounds(Interval.of(own["position"], "position"), signed),
             number(own["entropy"]["entropy"]),
             count(own["entropy"]["n"]),
