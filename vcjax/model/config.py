@@ -121,6 +121,8 @@ class LlamaConfig:
             "num_hidden_layers": self.num_layers,
             "num_attention_heads": self.num_heads,
             "num_key_value_heads": self.num_kv_heads,
+            # Also where it is hidden_size / heads: other readers fall back on that, and it is wrong
+            # for models with explicit head sizes, such as Qwen3's.
             "head_dim": self.head_dim,
             "hidden_act": "silu",
             "max_position_embeddings": self.max_position,
@@ -222,6 +224,7 @@ def _windows(raw: Mapping[str, Any], architecture: str, layers: int) -> tuple[in
     qwen = architecture.startswith("Qwen")
     if architecture == "LlamaForCausalLM" or (qwen and not raw.get("use_sliding_window", False)):
         return ()
+    # An explicit null means no window, an absent field transformers' default of 4096.
     if raw.get("sliding_window", 4096) is None:
         return ()
     window = _integer(raw, "sliding_window", 4096)

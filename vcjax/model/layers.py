@@ -121,6 +121,9 @@ class Projection(nnx.Module):
             # Heads and head_dim are one axis here, which is sharded by the rule for heads.
             in_axis, out_axis = next(iter(inputs)), next(iter(outputs))
             self.lora_a = make(uniform, (flat_in, lora.rank), (in_axis, "rank"), nnx.LoRAParam)
+            # B is zero at the start, so that the model is the base's until the first update (Hu et
+            # al., section 4.1). A must not be zero as well: each one's gradient is a product with
+            # the other.
             zeros = jax.nn.initializers.zeros
             self.lora_b = make(zeros, (lora.rank, flat_out), ("rank", out_axis), nnx.LoRAParam)
 

@@ -112,6 +112,7 @@ class Llama(nnx.Module):
 
         drop_keys = None
         if self.dropout and self.drop_key is not None:
+            # With one key for all layers, each of them would leave out the same inputs.
             drop_keys = jax.random.split(self.drop_key, self.config.num_layers)
         if not self.stacked:
             keys = [None] * self.config.num_layers if drop_keys is None else drop_keys
@@ -132,6 +133,8 @@ class Llama(nnx.Module):
             return run(nnx.merge(graph, state), x, window, drop_key), None
 
         # Where there are no windows or keys, None is a tree without leaves: nothing to scan over.
+        # One body for all layers: XLA compiles a layer once, however many there are, and remat has
+        # a boundary at which a layer's input is kept.
         x, _ = jax.lax.scan(rematerialised(step, self.remat), x, (stack, windows, drop_keys))
         return self.norm(x)
 
@@ -156,6 +159,8 @@ class Llama(nnx.Module):
             visible = mask if window is None else windowed(mask, positions, window)
 
             def attention(query, key, value, keys=keys, values=values, visible=visible):
+                # By their own positions, which never change: keys are rotated once, before they are
+                # cached. Scores depend on the difference of two positions alone.
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
                 # Indices on both sides of a slice put their axes first, as NumPy does: what is set
                 # is [batch, length, kv_heads, head_dim], the order that `key` has.

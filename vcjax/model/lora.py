@@ -63,8 +63,12 @@ def drop(
     What is dropped is a function of the layer's `key` and the name of the projection, drawn for
     all rows at once, so that a mesh doesn't change it.
     """
+    # By name and not by the order of calls: q, k and v read the same rows, and must not share a
+    # mask.
     own = jax.random.fold_in(key, PROJECTIONS.index(projection))
     kept = jax.random.bernoulli(own, 1 - rate, rows.shape)
+    # Scaled up, so that the expected input is that without dropout, with which the adapter is
+    # validated, merged and served.
     return jnp.where(kept, rows / (1 - rate), 0)
 
 

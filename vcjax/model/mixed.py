@@ -41,6 +41,7 @@ def _rms_backward(eps: float, kept: tuple[Array, Array, Array], gradient: Array)
     x, weight, scale = kept
     normal, wide = x.astype(jnp.float32) * scale, gradient.astype(jnp.float32)
     d_weight = jnp.sum(wide * normal, axis=range(x.ndim - 1))
+    # By the weight as the forward pass used it, rounded: the gradient is that of what was computed.
     d_normal = wide * weight.astype(x.dtype).astype(jnp.float32)
     # Scaling a row leaves its normalised row as it is (but for eps): no gradient goes that way.
     along = jnp.mean(d_normal * normal, axis=-1, keepdims=True)
@@ -91,6 +92,7 @@ def _swiglu_forward(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]
 def _swiglu_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     gate, up, wide = (array.astype(jnp.float32) for array in (*kept, gradient))
     share = jax.nn.sigmoid(gate)
+    # The derivative of g s(g), where s is the sigmoid and s' = s (1 - s), is s (1 + g (1 - s)).
     d_gate = wide * up * share * (1 + gate * (1 - share))
     return d_gate.astype(kept[0].dtype), (wide * gate * share).astype(kept[1].dtype)
 

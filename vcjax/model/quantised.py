@@ -30,6 +30,8 @@ FORMS = ("int8", "nf4")
 BLOCK = 64
 """Inputs of one output that share a scale in NF4."""
 
+# Seven values below zero, eight above it, and zero itself: with a code for zero, weights that are
+# exactly zero stay so (the paper's reason for an asymmetric type).
 NF4 = np.array(
     [
         -1.0,
@@ -109,8 +111,11 @@ def quantise(kernel: Float[Array, "..."], form: str, inputs: int) -> dict[str, A
         scales = jnp.max(jnp.abs(flat), axis=0, keepdims=True) / 127
         codes = jnp.round(flat / jnp.where(scales == 0, 1, scales)).astype(jnp.int8)
         return {"codes": codes.reshape(kernel.shape), "scales": scales}
+    # Zeros at the end can't raise a block's largest magnitude, and are cut off again.
     padded = jnp.pad(flat, [(0, -len(flat) % BLOCK)] + [(0, 0)] * len(outputs))
     scales = jnp.max(jnp.abs(padded.reshape(-1, BLOCK, *outputs)), axis=1)
+    # The largest magnitude becomes -1 or 1, so that nothing saturates. A block of zeros has the
+    # scale 0 and is divided by 1: its codes stay finite, and any code times 0 is 0 again.
     unit = flat / _spread(jnp.where(scales == 0, 1, scales), len(flat))
     # The index of the nearest value is the number of midpoints below.
     codes = jnp.zeros(flat.shape, jnp.uint8)

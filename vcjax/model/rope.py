@@ -50,6 +50,8 @@ def _default(config: RopeConfig, head_dim: int) -> np.ndarray:
 
 
 def _linear(config: RopeConfig, head_dim: int) -> np.ndarray:
+    # Position interpolation (Chen et al., arXiv 2306.15595): dividing every frequency is dividing
+    # every position, so that a longer text has no angle that pre-training hasn't seen.
     return _default(config, head_dim) / np.float32(config.factor)
 
 
@@ -57,6 +59,10 @@ def _llama3(config: RopeConfig, head_dim: int) -> np.ndarray:
     frequency = _default(config, head_dim)
     wavelength = 2 * math.pi / frequency
     low, high = config.low_freq_factor, config.high_freq_factor
+    # By how many turns a frequency makes within the original context: one with more than `high` of
+    # them measures short distances and is kept; one with fewer than `low` is divided by the factor,
+    # as in position interpolation; in between the two are blended, so that no neighbouring
+    # frequencies jump.
     smooth = (config.original_max_position / wavelength - low) / (high - low)
     blended = (1 - smooth) * frequency / config.factor + smooth * frequency
     is_long = wavelength > config.original_max_position / low
@@ -89,5 +95,7 @@ def rotate(
 ) -> Float[Array, "batch length heads head_dim"]:
     """Rotates queries or keys. The tables are cast to x's dtype first, as transformers does."""
     cos, sin = cos.astype(x.dtype)[:, :, None], sin.astype(x.dtype)[:, :, None]
+    # Halves, not neighbours: the original paper and llama.cpp pair dimensions 2i and 2i + 1. The
+    # wrong pairing raises no error, as all shapes fit; it is found by comparing logits alone.
     first, second = jnp.split(x, 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

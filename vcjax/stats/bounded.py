@@ -6,6 +6,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+# With these the probability beyond a bound, 2.5 %, has a standard error of 0.16 %.
 _DRAWS = 9999
 
 
@@ -58,6 +59,8 @@ class BoundedMean:
         kinds, counts = np.unique(values, return_counts=True)
         if kinds[0] < low or kinds[-1] > high:
             raise ValueError(f"{kinds[0]} to {kinds[-1]} is not within {low} to {high}")
+        # As many independent values as the sample is worth, in the proportions of those that were
+        # observed.
         shares = counts * (size / len(values))
         if set(kinds) <= {low, high}:
             ends = float(shares[kinds == low].sum()), float(shares[kinds == high].sum())

@@ -98,5 +98,7 @@ def effective_size(
     alone = Variance.of_mean(values)
     if variance.value == 0 or alone.value == 0:
         return float(clusters.max() + 1)
+    # Few clusters estimate the variance badly, too, for which an interval pays by Student's
+    # quantile. That of the effective sample is to be as wide: hence the squared ratio.
     ratio = alone.quantile(confidence) / variance.quantile(confidence)
     return min(float(n), n * alone.value / variance.value * ratio**2)

@@ -53,6 +53,8 @@ def variance_components(
     noise = neutral.var(axis=2, ddof=1)
     most = width**2
     # Two values that differ by d have the variance d^2 / 2.
+    # An opposing score minus the mean of w neutral ones varies by noise * (1 + 1 / w) without any
+    # framing, which is subtracted.
     framing = ((opposing - levels) ** 2 - noise * (1 + 1 / wordings)) / 2
     components = {
         "wording": Component(noise.mean(axis=1), (0.0, largest_variance(wordings) * most)),

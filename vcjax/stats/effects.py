@@ -34,6 +34,7 @@ def odds_ratio(gained: int, lost: int, confidence: float = 0.95) -> Interval:
     changed = gained + lost
     if not changed:
         return Interval(None, None, None, 0)
+    # Of the items that changed, those that gained are binomial with the share OR / (1 + OR).
     share = scipy.stats.binomtest(gained, changed).proportion_ci(confidence, method="exact")
     return Interval(
         gained / lost if lost else None,

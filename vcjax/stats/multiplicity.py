@@ -26,6 +26,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")
+    # The smallest of m p-values is multiplied by m; if it is rejected, at most m - 1 null
+    # hypotheses can be true, so that the next one is multiplied by m - 1, and so on. The running
+    # maximum is the stepping down: none is rejected unless all smaller ones are.
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(stepped, 1.0)

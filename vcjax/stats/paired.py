@@ -35,6 +35,8 @@ def sign_flip_test(
     """
     values = np.asarray(differences, np.float64)
     sums = values if clusters is None else np.bincount(np.asarray(clusters), weights=values)
+    # A sum of 0 is 0 with either sign: without it there are fewer assignments to enumerate, and p
+    # is the same.
     sums = sums[sums != 0]
     if not len(sums):
         return 1.0
@@ -46,6 +48,8 @@ def sign_flip_test(
     else:
         bits = np.random.default_rng(seed).integers(0, 2, (_FLIPS, len(sums)), np.int8)
         signs = 1.0 - 2 * bits
+        # The assignment that was observed is one of those that could have been drawn; without it p
+        # could be 0, which no permutation test has shown.
         added = 1
     least = abs(sums.sum()) * (1 - 1e-12)  # sums of the same numbers in another order differ
     extreme = int(np.sum(np.abs(signs @ sums) >= least))
@@ -96,6 +100,7 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> 
     def distance(difference: float) -> float:
         """The standard errors between the counts and their expectation under the difference."""
         # The likelihood of a difference is greatest where `share` of the items are lost (eq. 18).
+        # The root of 2 n x^2 + b x + c: there the log-likelihood's derivative in the share is 0.
         b = -gained - lost + (2 * n - gained + lost) * difference
         c = -lost * difference * (1 - difference)
         share = (sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
@@ -104,6 +109,7 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> 
         return (gained - lost - n * difference) / sqrt(max(variance, 1e-12))
 
     def bound(quantile: float) -> float:
+        # The distance falls as the difference grows, so that each bound is the only root.
         return root_scalar(lambda d: distance(d) - quantile, bracket=(-1.0, 1.0)).root
 
     # If all items changed alike, the estimate is an end of the scale, and a bound.

@@ -61,6 +61,7 @@ def detectable_difference(
         critical = _critical(bound, float(differences.mean()), level)
     if critical is None:
         return None
+    # The observed mean falls short of the true one by this much with the probability 1 - power.
     found = critical + float(scipy.stats.t.ppf(power, variance.df)) * error
     room = max(high - float(first.mean()), float(first.mean()) - low)
     return found if found <= room else None

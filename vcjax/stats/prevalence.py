@@ -46,6 +46,7 @@ def corrected_rate(
     informed = sensitivity.rate + specificity.rate - 1
     if informed <= 0:
         return unknown
+    # Observed is true * sensitivity + (1 - true) * (1 - specificity), solved for the true rate.
     estimate = _clip((observed.rate + specificity.rate - 1) / informed)
     z = float(norm.ppf((1 + confidence) / 2))
     # The interval adds z^2 cases to the sample and two to each measurement, half of them positive
@@ -92,6 +93,9 @@ def corrected_difference(
         return unknown
     bounds = [rate_interval(share.k, share.n, confidence) for share in (sensitivity, specificity)]
     rates = sensitivity.rate, specificity.rate
+    # Sensitivity and specificity come from different cases and are independent, so that the squares
+    # of their distances to a bound add up to that of the sum (method of variance estimates
+    # recovery).
     below = sqrt(
         sum((rate - (each.low or 0)) ** 2 for rate, each in zip(rates, bounds, strict=True))
     )

@@ -47,6 +47,9 @@ def slope_within(
     b = _centred(b, group_of)  # which changes no slope, and loses no digits to a large mean
     slope = float(weights @ b)
     count = int(cluster_of.max()) + 1
+    # A slope is a weighted sum of y. What leaving a cluster out changes is then a weighted sum too,
+    # and the weights alone, a row for each cluster, give both the jackknife's error and its degrees
+    # of freedom.
     changes = np.tile(-weights, (count, 1))  # of the weights, without each of the clusters
     for cluster, change in enumerate(changes):
         kept = cluster_of != cluster

@@ -109,6 +109,8 @@ class Checkpoints(PreservationPolicy):
           OSError: this save, or the one before it, failed for a reason of the machine's, such as a
             full disk. The checkpoints before it are untouched.
         """
+        # One save at a time: an error of the one before it is raised here, not lost, and the host
+        # has the memory for one copy of the arrays.
         self.wait()
         items = {PARAMS: trainable, OPTIMIZER: state}
         self._check_room(step, items)
@@ -144,6 +146,8 @@ class Checkpoints(PreservationPolicy):
             _log.warning("%s; moved to %s, step %d is used instead", reason, aside.name, step)
             if is_main_process():
                 remove_tree(aside)  # an earlier one, reported then
+                # Set aside and not removed, as only its owner knows what it is worth; hidden, so
+                # that neither Orbax nor a later start lists it as a step.
                 step_folder(self._home, bad).rename(aside)
         barrier("checkpoints checked")
         self._manager.reload()  # it has listed the folders that were moved
@@ -171,6 +175,7 @@ class Checkpoints(PreservationPolicy):
     ) -> Sequence[bool]:
         """Orbax's question at each save: which checkpoints stay, the one being saved included."""
         steps = sorted(one.step for one in checkpoints)
+        # Both rules at once: the latest are there to continue from, the best to be used.
         kept = {*steps[-self._keep :], *self._by_loss(steps)[: self._keep_best]}
         return [one.step in kept for one in checkpoints]
 
@@ -230,6 +235,8 @@ class Checkpoints(PreservationPolicy):
         """Before anything is written, so that a disk is not filled in vain."""
         if self._spool.is_remote:
             return
+        # The whole arrays' size, also where several processes share the disk: at worst a save that
+        # would just have fitted is refused, and never is one begun that can't end.
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
         free = shutil.disk_usage(self._home / CHECKPOINTS).free
         if _anywhere(free < needed):

@@ -41,6 +41,8 @@ def row_cross_entropy(
     """
 
     def local(hidden: Array, head: Array, targets: Array, mask: Array) -> Array:
+        # Differentiated by hand below: JAX's own rule for a scan keeps what each turn has computed,
+        # and so the logits of all chunks, which is what chunks are to avoid.
         def part(total: Array, piece: tuple[Array, ...]) -> tuple[Array, None]:
             hidden, targets, mask = piece
             return total + jnp.sum(_losses(head, hidden, targets, mask, mesh)[0], axis=1), None
@@ -52,6 +54,9 @@ def row_cross_entropy(
     devices = _Devices.of(mesh, targets, head)
     tokens, whole = devices.tokens, PartitionSpec()
     losses = devices.run(local, (tokens, whole, tokens, tokens), tokens)
+    # The head is cast once, outside of the scan over chunks, and is whole on each device there: a
+    # chunk that gathered its own copy would send the largest matrix of the model again for a few
+    # tokens.
     return jnp.sum(losses(hidden, head.astype(hidden.dtype), targets, mask), axis=1)
 
 
@@ -254,6 +259,7 @@ def _pieces(chunk: int, *arrays: Array) -> tuple[Array, ...]:
     pieces = []
     for array in arrays:
         width = min(chunk, array.shape[1])
+        # What is added has a mask of False, and so neither loss nor gradient.
         padding = [(0, 0), (0, -array.shape[1] % width)] + [(0, 0)] * (array.ndim - 2)
         split = jnp.pad(array, padding).reshape(len(array), -1, width, *array.shape[2:])
         pieces.append(jnp.moveaxis(split, 1, 0))

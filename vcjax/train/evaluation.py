@@ -168,4 +168,6 @@ def perplexity(loss: float) -> float:
 
 def _add(total: Sums, sums: dict[str, Array]) -> None:
     for name, value in jax.device_get(sums).items():
+        # On the host, where Python's floats are float64: a sum of thousands of batches loses no
+        # digits.
         total[name] += float(value)

@@ -66,6 +66,8 @@ def make_layout(
     if lora:
         trainable, _ = split_adapters(sharded)
         # In the compute dtype, but for quantised kernels, which have dtypes of their own.
+        # Frozen weights aren't updated, so that a float32 master copy, whose low bits collect small
+        # updates, would be memory for nothing.
         low = shapes(model, lora=lora, param_dtype=dtype)
         _, frozen = split_adapters(jax.tree.map(_sharded, low, where))
         drop_seed = derive_seed(config.seed, "dropout") if lora.dropout else None
@@ -141,6 +143,8 @@ def shard_batch(batch: Mapping[str, np.ndarray], mesh: AnyMesh, count: int) -> d
     Args:
       batch: has the rows that `local_rows` names, which with one process are all.
     """
+    # A process has its own rows of the batch and no others, but JAX's indices are those of the
+    # whole.
     here = local_rows(mesh, count)
 
     def sharded(name: str, value: np.ndarray) -> jax.Array:

@@ -111,6 +111,8 @@ def _train(
     inputs = check_inputs(config, workdir)
     mesh, model = inputs.mesh, inputs.model
 
+    # In this order: the folder is locked before anything in `checkpoints` is cleared, and on the
+    # way out the last save is waited for before the lock goes.
     with (
         entered_on_main_process(lambda: run.opened(spool)),
         Checkpoints(workdir, config.keep, config.keep_best, spool) as checkpoints,
@@ -206,6 +208,8 @@ def _train(
                 guard.check(line)
 
                 with clock.paused():
+                    # Before the save: a checkpoint's validation loss decides whether it is among
+                    # the best that are kept.
                     measured = None
                     if evaluation.due(done):
                         measured = evaluation.measure(done, trainable, frozen, log)
@@ -325,6 +329,8 @@ def make_step(
         means, terms, grads = gradients(trainable, frozen, batch, drop_key)
         terms = jnp.maximum(terms, 1).astype(jnp.float32)
         norm, rate = optimizer.norm(grads) / terms, jnp.asarray(schedule(count))
+        # Both, since either may fail alone: a backward pass can overflow under a finite loss, and a
+        # NaN in one gradient would reach every parameter through the global norm.
         finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
 
         def update(trainable: Params, state: Any) -> tuple[Params, Any]:
@@ -386,6 +392,7 @@ def make_gradients(
         if microbatches == 1:
             (total, sums), grads = value_and_grad(trainable, frozen, batch, drop_key)
         else:
+            # Each microbatch drops inputs of its own, as the rows of one large batch would.
             keys = None if drop_key is None else jax.random.split(drop_key, microbatches)
 
             def accumulate(so_far: tuple, piece: tuple) -> tuple[tuple, None]:
@@ -400,12 +407,16 @@ def make_gradients(
 
             split = {name: pieces(name, array) for name, array in batch.items()}
             first = {name: array[0] for name, array in split.items()}
+            # A scan and no Python loop: the activations of one microbatch alone are alive at a
+            # time, which is what microbatches are for.
             shapes = jax.eval_shape(value_and_grad, trainable, frozen, first, drop_key)
             # In the dtypes of the gradients, which are float32 for trained parameters.
             start = optax.tree.zeros_like(shapes)
             ((total, sums), grads), _ = jax.lax.scan(accumulate, start, (split, keys))
         count = sums.pop("count")
         terms = jnp.maximum(count, 1).astype(jnp.float32)  # a batch may have nothing to predict
+        # A mean of the microbatches' means would weigh a token by how few others its microbatch has
+        # to predict, and conversations differ in that by orders of magnitude.
         means = {name: value / terms for name, value in {"loss": total, **sums}.items()}
         return means, count, grads
 

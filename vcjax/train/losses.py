@@ -97,6 +97,8 @@ def orpo_loss(model: Llama, batch: Mapping[str, Array], odds_weight: float) -> S
     means = log_probs / jnp.maximum(tokens, 1)
     odds = log_odds(means)
     margin = odds[:, 0] - odds[:, 1]
+    # The first term is the ordinary loss of the chosen answer: ORPO has no reference model, and
+    # without this term nothing would keep both answers from becoming unlikely.
     losses = -means[:, 0] - odds_weight * jax.nn.log_sigmoid(margin)
     return _summed(losses, margin, log_probs, tokens)
 
@@ -162,6 +164,7 @@ def _summed(losses: Array, margin: Array, log_probs: Array, tokens: Array) -> Su
     measured = margin > 0, margin, log_probs[:, 0], log_probs[:, 1]
 
     def total(values: Array) -> Array:
+        # Selected and not multiplied by the mask: 0 times something that isn't finite is NaN.
         return jnp.sum(jnp.where(pairs, values, 0), dtype=jnp.float32)
 
     sums = {name: total(values) for name, values in zip(MEANS, measured, strict=True)}

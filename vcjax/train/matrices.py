@@ -58,6 +58,8 @@ def by_matrix(inner: optax.GradientTransformation) -> optax.GradientTransformati
     def init(params: Any) -> Any:
         def one(entries: tuple, leaf: Array) -> optax.OptState:
             path = path_of(entries)
+            # Mapped over the layers: one program for all of them, and no layer's statistics in
+            # another's.
             start = jax.vmap(inner.init) if _stacked(path) else inner.init
             return start(_matrix(path, leaf))
 

@@ -149,6 +149,8 @@ def _update_of_part(
         near = jax.tree.map(fetched, stored, state, shardings, is_leaf=is_tree)
         slopes, slices = jax.tree.map(take, gradients), jax.tree.map(take, whole)
         slices, near = change(slopes, state=near, trainable=slices)
+        # Written back in the same turn: what the next one fetches is part of its carry, so that the
+        # device has one slice of the state at a time.
         stored = jax.tree.map(kept, stored, near, shardings, is_leaf=is_tree)
         return jax.tree.map(put, whole, slices), stored
 

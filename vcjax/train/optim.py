@@ -185,6 +185,8 @@ def _decay_and_rates(config: TrainConfig) -> optax.GradientTransformation:
         if path[-1] in DECAYED:
             # Updates point downhill already, so that decay is subtracted from them.
             update = update - config.weight_decay * group.weight_decay * leaf
+        # The group's rate multiplies the decay as well: a group that learns a tenth as fast is
+        # pulled towards zero a tenth as fast, and its parameters settle at the same size.
         return group.learning_rate * update
 
     return optax.stateless(lambda *trees: jax.tree_util.tree_map_with_path(change, *trees))
@@ -204,6 +206,8 @@ def group_of(groups: Groups, path: Path) -> GroupSettings:
 def split_frozen(groups: Groups, tree: Params) -> tuple[Params, Params]:
     """Returns (what is trained, what a learning rate of 0 freezes), each under its path."""
     flat = flatten_dict(tree)
+    # Decided by path, when the step is traced: a frozen group has neither moments nor an update,
+    # where a rate of 0 inside the update would have cost the memory and the time of both.
     trained = {path for path in flat if group_of(groups, path).learning_rate}
     return (
         unflatten_dict({path: leaf for path, leaf in flat.items() if path in trained}),
@@ -228,6 +232,8 @@ def check_groups(config: TrainConfig, model: LlamaConfig) -> None:
         if not matched:
             near = difflib.get_close_matches(group.pattern.replace("\\", ""), names, 3, 0.0)
             raise UserError(f"{where} matches no trained parameter; near are {', '.join(near)}")
+        # The first pattern that matches decides, so a later one may be without effect: a mistake
+        # that would otherwise show in nothing but the result.
         if matched <= decided:
             raise UserError(f"{where} comes too late: earlier patterns decide over all it matches")
         decided |= matched

@@ -168,6 +168,8 @@ def _batches(
     used = on_main_process(
         lambda: [int(np.max(np.sum(row["segment_ids"] != 0, axis=-1))) for row in rows]
     )
+    # From the rows alone, whatever is scored already: a start after a kill forms the same batches,
+    # and so gets the same numbers to the last bit.
     lengths = np.asarray([_cut_length(each, rows.length, multiple) for each in used])
     for length in sorted(set(lengths.tolist()), reverse=True):
         left = np.flatnonzero(lengths == length)

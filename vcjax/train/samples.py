@@ -95,6 +95,7 @@ class Samples:
             stored_dtype=config.dtype,
             origin=Parent("model", config.model, ""),
         )
+        # Temperature 0, the default: what differs between two measurements is then the model.
         sampling = SamplingParams(max_tokens=config.validation.max_tokens)
         return TextEngine(loaded, engine).generate(self._requests, sampling)
 

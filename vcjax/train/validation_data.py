@@ -166,6 +166,8 @@ class _Spread(Sequence[Row]):
 
     def __getitem__(self, index: Any) -> Any:
         # `count` isn't above the number of rows, so that none comes twice.
+        # The same rows at each measurement: drawn anew, the noise of the draw would be in every
+        # difference.
         return self.rows[index * len(self.rows) // self.count]
 
 

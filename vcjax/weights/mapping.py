@@ -146,6 +146,8 @@ class TensorLocation(NamedTuple):
 
     @property
     def _transposed(self) -> bool:
+        # PyTorch's `Linear` stores [out, in] and multiplies by the transpose; here rows of tokens
+        # are multiplied by a kernel as it is, [in, out].
         return self.path[-1] in ("kernel", "head")
 
 
@@ -242,6 +244,8 @@ def check_tensors(source: Source, config: LlamaConfig, where: str) -> None:
             raise UserError(
                 f"{where}: tensor {location.name!r} has shape {found}, the config says {wanted}"
             )
+    # Compared before they are dropped: an `lm_head` that isn't the embedding, in a model that is
+    # declared tied, means a wrong config, and logits that are wrong without any error.
     for name in sorted(redundant):
         if not _agrees(source, config, name):
             raise UserError(f"{where}: {name!r} contradicts the config; it can't be dropped")

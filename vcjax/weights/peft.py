@@ -93,6 +93,7 @@ class MergedSource(Source):
         # its root (Kalajdzievski, arXiv 2312.03732).
         root = len(a) ** 0.5 if self._raw.get("use_rslora") else len(a)
         (top, bottom), (left, right) = bounds
+        # Rows of B and columns of A are all that a box of the product needs.
         delta = b[top:bottom] @ a[:, left:right]
         return part.astype(np.float32) + np.float32(self._raw["lora_alpha"] / root) * delta
 

@@ -27,7 +27,9 @@ from vcjax.weights.mapping import Bounds
 
 NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
+# Bytes of whole rows that are in memory at a time.
 BLOCK_BYTES = 64 * 1024**2
+# From this width on a row's part is worth a read of its own; see `read_part`.
 PIECE_BYTES = 64 * 1024
 
 
@@ -56,6 +58,7 @@ def read_header(path: Path) -> dict[str, Stored]:
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))
     header.pop("__metadata__", None)
+    # Offsets in the header count from its end.
     start = 8 + length
     return {
         name: Stored(path, info["dtype"], tuple(info["shape"]), start + info["data_offsets"][0])
@@ -100,6 +103,7 @@ def read_part(stored: Stored, bounds: Bounds) -> np.ndarray:
     if not columns:
         return _read(stored, first, (last - first,))
     ((start, stop),), width = columns, stored.shape[1]
+    # A matrix is stored row by row, so whole rows are one run of bytes.
     if stop - start == width:
         return _read(stored, first * width, (last - first, width))
     size = _dtype(stored).itemsize

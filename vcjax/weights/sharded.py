@@ -89,6 +89,8 @@ class _LocalShards:
     def __init__(self, like: jax.ShapeDtypeStruct) -> None:
         self.like = like
         shards = like.sharding.addressable_devices_indices_map(like.shape).values()
+        # A set: replicas of one shard on several devices of this process are read once and share a
+        # buffer.
         boxes = {_bounds(index, like.shape) for index in shards}
         self._parts = {
             box: np.empty([stop - start for start, stop in box], like.dtype) for box in boxes
@@ -97,6 +99,8 @@ class _LocalShards:
     @property
     def hull(self) -> Bounds:
         """The smallest box with all parts in it."""
+        # One read for all: a process's shards are neighbours, mostly, and reading each by itself
+        # would seek through every row once for each of them.
         axes = zip(*self._parts, strict=True)
         return tuple((min(a for a, _ in axis), max(b for _, b in axis)) for axis in axes)
 

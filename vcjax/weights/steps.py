@@ -63,6 +63,7 @@ def flaw(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> str
     except UserError as error:
         return str(error)
     with ThreadPoolExecutor() as pool:
+        # In threads, as hashlib releases the GIL: a checkpoint is read at the speed of the disk.
         found = pool.map(_hash_or_error, (folder / name for name in recorded))
         for name, now in zip(recorded, found, strict=True):
             if isinstance(now, OSError):
@@ -83,6 +84,7 @@ def newest_good(
       UserError: there are checkpoints, and not one of them is good.
     """
     flawed: dict[int, str] = {}
+    # The newest first: where nothing is wrong, which is nearly always, one checkpoint is read.
     for step in reversed(saved_steps(workdir)):
         reason = find(step_folder(workdir, step))
         if reason is None:

@@ -163,6 +163,7 @@ class AdaptedSource(Source):
         location = self._locations[name]
         if location.projection is None:
             return self._base.part(name, bounds).astype(np.float32)
+        # Bounds are the tensor's, [outputs, inputs]; kernels and adapters are [inputs, outputs].
         (top, bottom), (left, right) = bounds
         # On the host: an accelerator needn't have room for the whole model in float32.
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -179,6 +180,8 @@ class AdaptedSource(Source):
         form, (rows, (left, right)) = self._lora.base, bounds
         if not form:
             return self._base.part(name, bounds).astype(np.float32).T
+        # Quantised whole, and cut afterwards: a block's scale is the largest magnitude of all its
+        # inputs.
         every = (0, self.shape(name)[1])  # the inputs of an output share scales
         kernel = self._base.part(name, (rows, every)).astype(np.float32).T
         return _restored(kernel, form)[left:right]

@@ -16,6 +16,8 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
+# Half of the square of scores on the diagonal is computed and masked: larger blocks waste more there,
+# smaller ones have more and thinner matmuls.
 BLOCK = 128
 """Queries in a block."""
 
@@ -53,6 +55,9 @@ def tree_attention(
     """
 
     def mask(start: int, end: int) -> Array:
+        # In depth-first order all that continues a token follows it directly, up to `ends`: whether
+        # one token continues another is whether it lies in an interval, which needs no table of
+        # ancestors.
         order = jnp.arange(end)
         visible = (order[start:, None] >= order) & (ends[:, None, :end] >= order[start:, None])
         if window is not None:
@@ -111,12 +116,16 @@ def _backward(kept: tuple, gradient: Array) -> tuple:
     dots = gradient.astype(jnp.float32) * attended.astype(jnp.float32)
     dots = _rows(jnp.sum(dots, axis=-1, keepdims=True), key)
     d_rows = []
+    # Every block of queries adds to the keys before it; in bfloat16 the sum would lose the later
+    # terms.
     d_keys, d_values = (jnp.zeros(array.shape, jnp.float32) for array in (keys, values))
     for start, end in _blocks(query.shape[1]):
         here, above_here = _flat(rows, start, end), _flat(above, start, end)
         norm_here, dot = (_flat(array, start, end).swapaxes(2, 3) for array in (norm, dots))
         visible = _mask(segment_ids, window, start, end, rows.shape[3]).swapaxes(2, 3)
         scores = _matmul("bksh,bkqh->bksq", keys[:, :, :end], here) * query.shape[3] ** -0.5
+        # `norm` is the logarithm of the softmax's denominator, so this is the softmax itself:
+        # neither maximum nor sum over the keys is taken again.
         weights = jnp.where(visible, jnp.exp(scores - norm_here), 0.0)
         d_weights = _matmul("bksh,bkqh->bksq", values[:, :, :end], above_here)
         d_scores = weights * (d_weights - dot) * query.shape[3] ** -0.5

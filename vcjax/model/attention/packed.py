@@ -71,6 +71,9 @@ def _cudnn_needs(
     if mesh is not None:
         if mesh.shape["sequence"] > 1:
             return "whole rows, and mesh.sequence shares each row out"
+        # Key heads that the tensor axis doesn't divide are replicated while query heads are
+        # sharded; cuDNN's call is one operation, which XLA can't partition with the two laid out
+        # apart.
         heads = partition_spec(mesh, ("heads",), (model.num_heads,))
         if heads != partition_spec(mesh, ("kv_heads",), (model.num_kv_heads,)):
             return (

@@ -73,4 +73,6 @@ def windowed(
     """Keeps the last `window` keys of each query, itself included (Mistral, arXiv 2310.06825)."""
     context = mask.shape[-1]
     distance = query_index[:, :, None] - jnp.arange(context)[None, None, :]
+    # The distance is one of indices in the row. Slot s of a cache has position s, and a packed
+    # segment is one run of its row, so that within a text it is the difference of positions.
     return mask & (distance < window)

@@ -112,6 +112,7 @@ def _alpha(
     else:  # how many ratings are between two values, those of the two counted by half
         middle = np.cumsum(totals, axis=-1) - totals / 2
         cost = (middle[..., :, None] - middle[..., None, :]) ** 2
+    # Pairs that chance would make of all ratings; n - 1, as no rating is paired with itself.
     chance = totals[..., :, None] * totals[..., None, :] / (n - 1)[..., None, None]
     return beyond_chance(
         (cost * coincidences).sum(axis=(-2, -1)), (cost * chance).sum(axis=(-2, -1))

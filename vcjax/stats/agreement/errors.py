@@ -58,6 +58,7 @@ def rater_errors(
     if variance == 0:
         return RaterErrors(correlation, np.nan, np.nan, n)
     common = float((covariance.sum() - k * variance) / (k * (k - 1)) / variance)
+    # The variance of the mean of k raters is this many times what independent errors would give.
     inflation = 1 + (k - 1) * common
     effective = float(k / inflation) if inflation > 1e-9 else np.nan
     return RaterErrors(correlation, common, effective, n)

@@ -160,6 +160,7 @@ def fleiss_test(counts: Counts) -> KappaTest:
         return KappaTest(kappa, None, kappa, kappa)
     spread = shares * (1 - shares)
     skew = (spread * (1 - 2 * shares)).sum()
+    # Under chance alone, with the shares of the categories as they were observed.
     variance = 2 * (spread.sum() ** 2 - skew) / (spread.sum() ** 2 * n * raters * (raters - 1))
     return _tested(kappa, None, float(np.sqrt(variance)))
 

@@ -74,6 +74,8 @@ def _correlation(
     for side in kinds.T:
         shares = np.zeros((len(weights), side.max() + 1))
         np.add.at(shares.T, side, weights.T)
+        # Equal values share the mean of their ranks: all that is below them, and half of their own
+        # weight.
         ranks = np.cumsum(shares, axis=1) - shares / 2
         centred.append(ranks[:, side] - total / 2)  # the mean rank is half of the total
     (x, y) = centred

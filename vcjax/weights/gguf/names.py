@@ -68,6 +68,9 @@ def is_permuted(architecture: str, name: str) -> bool:
 
 def permuted(array: np.ndarray, heads: int) -> np.ndarray:
     """Rows from Hugging Face's order to llama.cpp's (`LlamaModel.permute` there)."""
+    # Of a head of 4 rows 0 1 2 3 becomes 0 2 1 3: both rotate the pairs (0, 2) and (1, 3), so that
+    # scores are the same. Biases of q and k go the same way, or a head would be shifted along wrong
+    # dimensions.
     halves = array.reshape(heads, 2, len(array) // heads // 2, *array.shape[1:])
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(array.shape))
 

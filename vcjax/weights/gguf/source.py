@@ -149,6 +149,8 @@ class GGUFSource(Source):
             return data.view(ml_dtypes.bfloat16)
         if kind in FLOATS:
             return data
+        # Rows are cut, never columns: a row is whole blocks of 32 weights, or super-blocks of 256
+        # in the K-quants, whose scales are among the bytes of the block.
         rows = data.reshape(-1, mapped.shape[-1])
         array = np.empty((len(rows), stored.shape[0]), np.float32)
         # By blocks of rows: `gguf` needs twice the memory of what it dequantises.

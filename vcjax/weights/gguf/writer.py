@@ -141,6 +141,7 @@ def _type_of(shape: tuple[int, ...], kind: str) -> gguf.GGMLQuantizationType:
 def _add_info(writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], kind: str) -> None:
     stored = _type_of(shape, kind)
     block, size = gguf.GGML_QUANT_SIZES[stored]
+    # The shape in bytes: from it and the type the writer works out the one in weights.
     of_bytes = (*shape[:-1], shape[-1] // block * size)
     writer.add_tensor_info(
         gguf_name(name), of_bytes, np.dtype(np.uint8), math.prod(of_bytes), raw_dtype=stored
