@@ -16,8 +16,8 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-# Half of the square of scores on the diagonal is computed and masked: larger blocks waste more there,
-# smaller ones have more and thinner matmuls.
+# Half of the square of scores on the diagonal is computed and masked: larger blocks waste more
+# there, smaller ones have more and thinner matmuls.
 BLOCK = 128
 """Queries in a block."""
 
