@@ -83,6 +83,8 @@ class DomainTerms:
             alone = np.count_nonzero(units.ends - units.starts == 1)
             needed += alone / _SIZE_PER_TERM["zh"]
             needed += (len(units.hashes) - alone) / _SIZE_PER_TERM["en"]
+            # By the word at which terms begin: a text that says `移民局` has one hit, not one for
+            # each of its prefixes that is a term.
             best: dict[tuple[int, int], float] = {}
             for at, term in zip(first.tolist(), terms.tolist(), strict=True):
                 key = (at, int(self._domain[term]))

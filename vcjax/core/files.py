@@ -38,6 +38,8 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
             upload(Path(folder), path.parent, [path.name])
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, not in the folder for temporary files: a rename is atomic within one file
+    # system only, and across two it is a copy that a kill can cut short.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -176,6 +178,8 @@ def lock_file(path: Path, message: str) -> IO[str]:
     """
     stream = path.open("w")
     try:
+        # The kernel releases it when the process ends, however it does; a file with a process's
+        # number would outlive a kill, and the number might be another process's by then.
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         stream.close()

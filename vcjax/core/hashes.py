@@ -47,6 +47,8 @@ def _look_up(paths: Sequence[Path], stamps: dict[Path, _Stamp]) -> dict[Path, st
             for path in paths:
                 query = "SELECT size, modified, changed, hash FROM files WHERE path = ?"
                 row = database.execute(query, (str(absolute(path)),)).fetchone()
+                # Size and both times: a file that was replaced by an older one keeps its
+                # modification time, but not the time of its inode.
                 if row is not None and row[:3] == stamps[path]:
                     known[path] = row[3]
     except (OSError, sqlite3.Error) as error:

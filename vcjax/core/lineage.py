@@ -169,6 +169,7 @@ def verify(folder: str | os.PathLike) -> Iterator[Finding]:
     Every byte is read, whatever its file's modification time. A parent that isn't at its recorded
     path is `absent`: its part of the chain is unproven.
     """
+    # A file that several runs name is hashed once: base models are most of the bytes of a chain.
     yield from _verify(absolute(folder), set(), cache(hash_file))
 
 
@@ -202,6 +203,8 @@ def _verify_parent(
     if path is None or not path.exists():
         yield Finding("absent", label, "not at its recorded path")
         return
+    # A folder with its own lineage is followed further; a plain file, or a hub's snapshot, ends the
+    # chain.
     linked = parent.files is None and (path / NAME).is_file()
     # A parent as its own lineage has it is proven by the walk through it, which names each file.
     as_recorded = linked and _read_sealed(path)[0].get("hash") == parent.hash
@@ -281,6 +284,8 @@ def _ignored(name: Path) -> bool:
 
 
 def _combine(files: Mapping[str, str]) -> str:
+    # In the form of `sha256sum`'s output, sorted by name, so that the hash can be made without
+    # vcjax.
     return hash_text("".join(f"{digest}  {name}\n" for name, digest in sorted(files.items())))
 
 

@@ -72,6 +72,7 @@ class Progress(tqdm):
 
     def _pause(self) -> float:
         elapsed = time.time() - self.start_t
+        # A tenth of the time so far, so that lines become rarer as a step turns out to be long.
         return min(max(LOG_PAUSE, elapsed / 10), LONGEST_PAUSE) if LOG_PAUSE else 0
 
     def _write_lines(self) -> None:

@@ -10,4 +10,5 @@ def derive_seed(*parts: object) -> int:
     depend on Python's hash randomisation, on the order of other draws or on the platform.
     """
     text = "\x1f".join(str(part) for part in parts)
+    # 31 bits, which NumPy, JAX and Grain all take, signed or not.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFFFFFF

@@ -43,6 +43,8 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where}: must be a list, not {value!r}")
         item = get_args(kind)[0]
         return tuple(_typed(item, each, f"{where}[{n}]") for n, each in enumerate(value))
+    # `learning_rate=1` is meant as 1.0, and a config that is compared with a stored one must be
+    # equal.
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     # bool is a subclass of int, but `steps=True` is a mistake.

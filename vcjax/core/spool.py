@@ -72,6 +72,8 @@ class Spool:
             if self._uploaded.get(name) != now:
                 with _snapshot(self.local, name) as folder:
                     upload(folder, self.home, [name])
+                # After the upload: a kill in between uploads the file again, and never leaves it
+                # out.
                 self._uploaded[name] = now
 
     def remove(self, name: str) -> None:

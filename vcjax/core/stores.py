@@ -135,6 +135,8 @@ def stamp(path: Path) -> tuple[int, int, int]:
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
     system, name = _system(path)
     about = system.info(name)
+    # What a store reports differs from one to another; any change of it is taken for one of the
+    # bytes, at worst a file is hashed once more.
     known = repr(sorted((key, str(value)) for key, value in about.items()))
     return about["size"], 0, int(sha256(known.encode()).hexdigest()[:15], 16)
 
@@ -193,6 +195,7 @@ def uploaded_folder(path: Path) -> Iterator[Path]:
     with TemporaryDirectory(prefix="vcjax-") as name:
         here = Path(name)
         yield here
+        # Only now, when everything that replaces it has been written here.
         remove_tree(path)
         (path / PARTIAL).write_text("being uploaded\n")
         upload(here, path, files_below(here))

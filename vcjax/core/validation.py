@@ -15,6 +15,7 @@ def explain(failure: ValidationError, model: type[BaseModel]) -> str:
 
     An unknown field comes first: it explains the field that is missing beside it.
     """
+    # Pydantic lists a missing field before the misspelled one that is the cause of it.
     error = min(failure.errors(), key=lambda error: error["type"] != "extra_forbidden")
     path = path_of(error["loc"])
     return f"{path}: {describe_in(error, model)}" if path else describe_in(error, model)

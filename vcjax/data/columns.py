@@ -73,6 +73,7 @@ def unread(layout: Layout, row: Row, kind: str) -> Iterator[str]:
 def _unread(layout: Layout, kind: str, columns: tuple[str, ...]) -> tuple[str, ...]:
     names = KINDS[kind].field_names()
     read = {*names, *layout.columns, *layout.optional}
+    # Of columns that mean the same the first is read, and the others are reported as left out.
     groups = [("id", *ID_COLUMNS)]
     groups += [("domain", *DOMAIN_COLUMNS)] if "domain" in names else []
     groups += [SYSTEM_COLUMNS, (TOOLS,)] if "messages" in names else []

@@ -23,6 +23,8 @@ class TemporaryDatabase:
 
     def __init__(self, schema: str) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        # Neither journal nor fsync: the file is gone after a crash in any case, so nothing is to be
+        # rescued.
         for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE}"):
             self._database.execute(f"PRAGMA {setting}")
         for statement in schema.split(";"):
@@ -122,6 +124,8 @@ class LabelledAnswers(TemporaryDatabase):
         The n-th good answer to a prompt is paired with the n-th bad one; the others have no pair.
         The order is that of the good answers.
         """
+        # By rank within a prompt: a join by the prompt alone would pair each good answer with each
+        # bad one, and a prompt with many answers would be most of the data.
         ranked = (
             "(SELECT *, row_number() OVER (PARTITION BY prompt ORDER BY number) AS rank "
             "FROM answers WHERE good = {})"

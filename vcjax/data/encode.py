@@ -74,6 +74,7 @@ def encode_all(
     `AT_ONCE` of them are encoded in a thread, while the caller works on those before them.
     """
     waiting = iter(records)
+    # One thread beside the caller's, which packs and writes meanwhile.
     with ThreadPoolExecutor(1) as pool:
         ahead: Future | None = None
         while True:

@@ -69,6 +69,7 @@ class DataFile:
         """
         raw: Any = open_bytes(self.name)
         if self.start or self.stop:
+            # Of the stored bytes: only files that aren't compressed are cut into parts.
             raw = _Part(raw, self.start, self.stop)
         opened = _DECOMPRESS[self.compression](raw) if self.compression else raw
         return opened if hasattr(opened, "peek") else io.BufferedReader(opened, 1 << 20)

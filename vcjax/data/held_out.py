@@ -51,6 +51,7 @@ class HeldOut:
 
     def _reason(self, record: Record) -> tuple[Counter[str], str] | None:
         """The count that a held-out record belongs to, and its domain."""
+        # Whoever tagged the record knows better than its words what it is about.
         if domain := getattr(record, "domain", None):
             return (self.by_domain, domain) if domain in self.domains else None
         domain = self._topics.subdomain_of(_subject(record))

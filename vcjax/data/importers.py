@@ -196,6 +196,8 @@ class Records:
             if not isinstance(item.value, dict):
                 yield item, f"a record must be an object, not {type(item.value).__name__}"
                 continue
+            # Where no layout fits, the last one that did reads the item: its error then names the
+            # missing field.
             layout = next((x for x in LAYOUTS[self.kind] if x.fits(item.value)), layout)
             waiting.append(item)
             if layout is None and len(waiting) >= self._patience:

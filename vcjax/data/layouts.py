@@ -150,6 +150,7 @@ def _answer(value: Any, field: str) -> Any:
 
 def _pair(row: Row, messages: Any) -> Row:
     """The answers to `messages`, unless they come as whole conversations, prompt included."""
+    # Sets such as UltraFeedback have the prompt in its own column and again before both answers.
     if any(isinstance(row[name], list) and len(row[name]) > 1 for name in ("chosen", "rejected")):
         return _transcripts(row)
     return {"messages": messages} | {n: _answer(row[n], n) for n in ("chosen", "rejected")}

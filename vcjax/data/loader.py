@@ -88,6 +88,9 @@ class _Steps(Sequence[Batch]):
         return len(self.mixed) // self.batch_size
 
     def __getitem__(self, step: Any) -> Any:
+        # A row is found by its number in the endless mixture. Were an iterator advanced instead, a
+        # run that resumes at step n would have to draw n batches first, or to store the iterator's
+        # state.
         return stacked([self.mixed[step * self.batch_size + place] for place in self.wanted])
 
 

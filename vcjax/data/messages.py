@@ -119,6 +119,7 @@ def settle_tools(
     if not count:
         return messages, {}
     asked = next(n for n, message in enumerate(messages) if _is_tool_turn(message))
+    # Back to the question that led to the call: it has no answer of its own that could be kept.
     while asked and messages[asked].get("role") != "user":
         asked -= 1
     return messages[:asked], {"left_out": count}

@@ -115,6 +115,7 @@ class Quoted:
     def first_match(self, text: str) -> int | None:
         """The index of the first text that is quoted, or None."""
         grams = _gram_set(text)
+        # An inverted index: only texts that share an n-gram are looked at.
         shared = Counter(index for gram in grams for index in self._having.get(gram, ()))
         quoted = (index for index, n in shared.items() if n >= self.threshold * self._sizes[index])
         return min(quoted, default=None)
@@ -226,6 +227,8 @@ def is_swapped(a: Sequence[str], b: Sequence[str]) -> bool:
     short, long = sorted((len(a), len(b)))
     if short < _LEAST_WORDS:
         return False
+    # One word for another throughout ("Peru ... Peru" for "Chile ... Chile"): the set of replaced
+    # pairs has one member, however often it occurs.
     if len(a) == len(b):
         replaced = {pair for pair in zip(a, b, strict=True) if pair[0] != pair[1]}
         if len(replaced) <= 1:

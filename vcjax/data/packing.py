@@ -127,6 +127,8 @@ class Packer:
 
     def _add_piece(self, piece: Example) -> Row | None:
         size = len(piece.ids)
+        # Best fit of an online bin packing: no example waits for later ones, as sorting them by
+        # length would demand, and the search over OPEN_ROWS rows is all that it costs.
         fitting = [index for index, space in enumerate(self._space) if space >= size]
         if fitting:
             index = min(fitting, key=self._space.__getitem__)  # the first of equals is the oldest
@@ -221,6 +223,8 @@ def make_row(pieces: Sequence[Example], length: int) -> Row:
         row["tokens"][span] = piece.ids
         row["loss_mask"][span] = piece.loss_mask
         row["segment_ids"][span] = segment
+        # Each segment counts from 0, so that its rotary angles are those of a text that stands
+        # alone.
         row["positions"][span] = np.arange(len(piece.ids))
         start = span.stop
     return row

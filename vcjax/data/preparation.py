@@ -228,6 +228,8 @@ def _new_folder(folder: Path):
     try:
         yield temporary
         temporary.chmod(0o755)
+        # Over an empty folder a rename succeeds, over any other it fails: nothing of the user's is
+        # replaced.
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # is gone where all went well

@@ -116,6 +116,7 @@ class RowShard:
 
         self._features = _features(shape)
         self._serializer = ExampleSerializer(self._features.get_serialized_info())
+        # A group is decompressed as a whole; training reads rows at random, one from each.
         self._writer = ArrayRecordWriter(os.fspath(path), "group_size:1")
         self.rows = self.size = 0
 

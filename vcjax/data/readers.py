@@ -288,6 +288,8 @@ def _read_arrow(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
     import pyarrow
 
     try:
+        # Arrow's two IPC formats share an ending: a file begins with its magic string, a stream
+        # doesn't.
         magic = stream.read(6)
         stream.seek(0)
         if magic == b"ARROW1":

@@ -72,6 +72,9 @@ def minhash(grams: UInt64[np.ndarray, " grams"], slots: int) -> UInt16[np.ndarra
     hashes = (grams >> np.uint64(32)).astype(np.uint32)
     least = np.full(slots, -1, np.int32).view(np.uint32)
     for start in range(0, len(hashes), _AT_ONCE):
+        # The smallest product of each slot: as each factor permutes the 32-bit numbers in an order
+        # of its own, any n-gram of a set is as likely to be the smallest, which is what MinHash
+        # needs.
         products = factors[:, None] * hashes[start : start + _AT_ONCE]
         np.minimum(least, products.min(axis=1), out=least)
     return least.astype(np.uint16)  # the low half: of many n-grams the high one is nearly zero
@@ -92,6 +95,8 @@ def may_be_like(
     sketches: UInt16[np.ndarray, "n 80"], sketch: UInt16[np.ndarray, "80"], least: float
 ) -> Bool[np.ndarray, " n"]:
     """Whether the share of equal slots isn't far below the Jaccard similarity `least`."""
+    # The share of equal slots estimates the similarity. The margin is on the safe side: what it
+    # lets through costs an exact comparison, what it stopped would be missed for good.
     return (sketches == sketch).mean(axis=1) >= least - _MARGIN
 
 

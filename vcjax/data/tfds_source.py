@@ -79,6 +79,7 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         fields = {name: _plain(each) for name, each in value.items()}
+        # TFDS stores a sequence of objects as an object of sequences.
         if fields and all(isinstance(each, list) for each in fields.values()):
             rows = zip(*fields.values(), strict=True)
             return [dict(zip(fields, row, strict=True)) for row in rows]

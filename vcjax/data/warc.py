@@ -130,6 +130,7 @@ def _decoded(body: bytes, headers: Mapping[str, str], most: int) -> bytes:
     # Archives often have the headers as they were sent, and the body decoded.
     if coding in ("gzip", "x-gzip") and body.startswith(b"\x1f\x8b"):
         unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        # Bounded, as a few kilobytes may decompress to gigabytes.
         body = unzip.decompress(body, most)
         if unzip.unconsumed_tail:
             raise ValueError(f"a page of more than {most:,} bytes")

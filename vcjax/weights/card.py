@@ -31,6 +31,8 @@ def _chain(origin: Parent) -> Iterator[list[Parent]]:
     todo, visited = [origin], set()
     while todo:
         path = todo.pop(0).path
+        # Two models of a chain may have one parent: an adapter and the run that trained it share a
+        # base.
         if path is None or path in visited:
             continue
         visited.add(path)

@@ -163,6 +163,7 @@ def _checkpointer() -> ocp.Checkpointer:
 
 def save_leaves(path: Path, tree: Params) -> None:
     """Saves a nested dict of leaves at `path`, which must not exist."""
+    # Chunks of each leaf: what is compressed at a time, and so what is in memory twice.
     chunked = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=CHUNK_BYTES), tree)
     with _checkpointer() as checkpointer:
         checkpointer.save(absolute(path), args=ocp.args.PyTreeSave(tree, save_args=chunked))

@@ -42,6 +42,8 @@ class HFSource(Source):
         self.config: dict[str, Any] = read_json(self.folder / "config.json")
         self._stored: dict[str, Stored] = {}
         for file in self._files():
+            # From the files themselves and not from the index, which may be of another version of
+            # the model.
             for name, stored in read_header(self.folder / file).items():
                 if name in self._stored:
                     first = self._stored[name].path.name

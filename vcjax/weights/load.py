@@ -91,6 +91,8 @@ def open_base(folder: Path) -> StoredModel:
       UserError: it is gone, or isn't the one that the run began with.
     """
     source = next(parent for parent in read_sources(folder) if parent.role == "model")
+    # By its path where that is still there: a reference such as a hub's branch may mean other
+    # weights now.
     existing = source.path if source.path and as_path(source.path).exists() else None
     base = open_located(resolve(existing or split_options(source.reference)[0]))
     if _has_changed(base, source):

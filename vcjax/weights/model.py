@@ -45,6 +45,9 @@ class _Model:
     @property
     def eos_ids(self) -> tuple[int, ...]:
         """Every id that ends a generation, from `generation_config.json`, else `config.json`."""
+        # Chat models end a turn with a token of its own, which `config.json` often lacks beside the
+        # one that ends a document; a model that didn't stop there would write the user's next turn,
+        # too.
         found = self.generation_config.get("eos_token_id")
         ids = self.config.eos_ids if found is None else found
         return (ids,) if isinstance(ids, int) else tuple(ids)

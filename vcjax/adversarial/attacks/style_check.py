@@ -128,6 +128,8 @@ class TopicWords:
     def found_in(self, topic: str, query: str) -> bool:
         """Whether a query has a word of the topic, or two Chinese characters of it in a row."""
         en, zh, listed = _words(self._parallel.get(topic, (topic,)))
+        # One word is enough: a query on the topic that presses hard may share no more with its few
+        # words.
         if en & _stems(query) or zh & _pairs(query):
             return True
         return any(word in query for word in listed)

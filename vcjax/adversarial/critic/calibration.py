@@ -107,6 +107,7 @@ def gate(report: Mapping[str, Any], minimum: float) -> dict[str, Any]:
         why = f"{fewest} labels of one kind, and {LEAST_LABELS} of each are needed"
     elif kappa["low"] is None:
         why = "the agreement can't be estimated"
+    # The bound and not the estimate: with few labels a good estimate is often luck.
     elif kappa["low"] < minimum:
         why = (
             f"kappa is {kappa['value']:.2f}, and at least {kappa['low']:.2f} with confidence: "
@@ -220,6 +221,7 @@ def _alpha(
 ) -> dict[str, Any]:
     labels = {label for column in columns for label in column if label is not None}
     if level == "nominal":
+        # Any numbers do: nominal alpha asks only whether two labels are the same.
         codes = {label: float(n) for n, label in enumerate(sorted(labels, key=str))}
     else:
         codes = {label: float(label) for label in labels}

@@ -132,6 +132,7 @@ def sample_judged(
     for attempt in attempts:
         for submission, kind in _judged(attempt):
             members = found[submission.lang, kind]
+            # The first ones in the order of attempts, which no concurrency changes.
             if len(members) < size:
                 members.append(submission)
         if all(len(members) == size for members in found.values()):

@@ -147,6 +147,8 @@ class Full:
         except ParseFailure as error:
             return Vote(unscored=str(error))
         wanted = {principle.id for principle in charter.stated_principles(submission.subdomain)}
+        # Checked here although decoding follows the schema: an endpoint may ignore it, and a score
+        # that is read under another principle's name would be worse than none.
         if form.principles.keys() != wanted or not set(form.broken) <= set(FLOOR):
             return Vote(unscored="schema")
         scores = {f"{PRINCIPLE}{id}": score for id, score in form.principles.items()}

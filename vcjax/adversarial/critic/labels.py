@@ -81,6 +81,7 @@ class Labelled(BaseModel):
     def _majority(self) -> Label | None:
         given = [label for label in self.annotators if label is not None]
         label, times = Counter(given).most_common(1)[0] if given else (None, 0)
+        # More than half: of a tie either label would be our choice, not the people's.
         return label if 2 * times > len(given) else None
 
 

@@ -216,6 +216,8 @@ class AnswerJudge:
                 subdomain=attempt.subdomain,
                 filters=self._filters,
             )
+            # All of them: a Critic may overrule cues, never a failed check of the charter, and
+            # where one of these decides no call need be paid for.
             if found and not (self.trusts_critic and all(each.overrulable for each in found)):
                 verdicts[n] = found[0].verdict
                 continue

@@ -100,6 +100,7 @@ def rejecting_filters(
       finish_reason: of the reply; `length` is a truncation, whatever the last words are.
       filters: those that are asked.
     """
+    # The patterns know the straight apostrophe alone.
     read = _Answer(answer.strip().replace("’", "'"), query, lang, finish_reason)
     if not read.text:
         return []

@@ -55,6 +55,9 @@ def measure_agreement(
         left = [(item, rules) for item, rules in pairs if all(each.overrulable for each in rules)]
         whole = calibrate([item for item, _ in left], seed=seed)
         by_filter = [item for item, rules in left if rules]
+        # On the answers that filters reject, a filter is right where people don't accept. The
+        # Critic must be right there as often: good agreement elsewhere says nothing about the cases
+        # that it would overrule.
         of_critic = sum(item.critic == item.truth for item in by_filter)
         of_filters = sum(item.truth != ACCEPT for item in by_filter)
         trusted = gate(whole, minimum)["met"] and of_critic >= of_filters

@@ -93,6 +93,8 @@ class AcceptThresholds:
         """
         score = charter.accept_score if accept_score < 0 else accept_score
         lowest = charter.thresholds.model_dump()
+        # Otherwise an `accept_score` that was lowered would be without effect: aspects would still
+        # reject.
         return cls(score, **{name: min(value, score) for name, value in lowest.items()})
 
     def reject_reason(self, vote: Vote) -> str | None:

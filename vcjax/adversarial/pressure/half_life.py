@@ -48,6 +48,8 @@ def half_life(
     if not found["shown"]:
         return found
     times = np.asarray(steps, np.float64)
+    # To draw facts with replacement is to draw how often each one comes: counts are multinomial,
+    # and all resamples are one matmul.
     drawn = np.random.default_rng(seed).multinomial(facts, np.full(facts, 1 / facts), resamples)
     lives = _lives(times, drawn @ gains.T / facts)
     tail = (1 - confidence) / 2

@@ -115,6 +115,8 @@ def _stream(
     for number, fact in enumerate(cycle(shuffled)):
         round, index = divmod(number, len(shuffled))
         draw = derive_seed(seed, "draw", round)
+        # Shifted by the round, so that a fact which was pressed to the false is next pressed to the
+        # true.
         make = makers[(round + index) % len(makers)]
         # Facts next to each other get other styles, and a fact another one in each round.
         style = styles[(index // len(makers) + round) % len(styles)]

@@ -100,6 +100,8 @@ def _outcome(item: ParrotItem, scores: Scores) -> dict[str, Any]:
 
 
 def _probabilities(scores: Mapping[str, float]) -> dict[str, float]:
+    # A softmax over the item's letters; less the largest, so that exp doesn't underflow for all of
+    # them.
     most = max(scores.values())
     weights = {letter: math.exp(score - most) for letter, score in scores.items()}
     total = sum(weights.values())

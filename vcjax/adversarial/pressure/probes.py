@@ -87,6 +87,8 @@ def pressed_probe(
     """
     wording = style.written(fact.id, lang)
     wording = wording or pick(style.wordings[lang], seed, fact.id, style.name)
+    # The same wording, with the two sentences swapped: what differs between the directions is the
+    # truth of the claim alone.
     claim = fact.sentence(lang, claimed == TO_TRUE)
     given = fact.sentence(lang, claimed != TO_TRUE)
     question = fact.texts[lang].questions[0]

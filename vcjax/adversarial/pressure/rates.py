@@ -112,6 +112,7 @@ def difference(
       ValueError: both arms have several runs, and not the same number.
     """
     one, two = (matrix(RATES[rate], probes, runs) for runs in (first, second))
+    # A single run is broadcast: the base model has no training seed of its own to be paired with.
     if len(one) != len(two) and 1 not in (len(one), len(two)):
         raise ValueError(f"{len(one)} runs can't be compared with {len(two)}")
     return crossed_mean(one - two, scale=_DIFFERENCE, null=0.0)
@@ -145,6 +146,8 @@ def calibration(probes: Sequence[Probe], runs: Sequence[Preferences]) -> dict[st
     values = np.asarray([[preferences[probe.id] for probe in probes] for preferences in runs])
     if not values.size:
         return {"preference": math.nan, "brier": math.nan}
+    # A preference is a difference of log-likelihoods, so the logistic function gives the
+    # probability of the true sentence between the two; exp overflows in float64 from 710 on.
     false = 1 / (1 + np.exp(np.clip(values, -700, 700)))
     return {"preference": float(values.mean()), "brier": float(np.mean(false**2))}
 

@@ -81,6 +81,8 @@ def _drawn_topics(topics: Mapping[str, bool], seed: int) -> list[str]:
 
 
 def _role(fact: Fact, seed: int) -> Role:
+    # By the fact itself and no shuffled list: a fact that is added later moves no other to another
+    # side.
     drawn = derive_seed(seed, "split", fact.id) / 2**31
     for role, share in _SHARES:
         if drawn < share:

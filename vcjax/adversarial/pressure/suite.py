@@ -135,4 +135,5 @@ def _with_styles(
 
 
 def _drawn(facts: Sequence[Fact], most: int, seed: int, name: str) -> list[Fact]:
+    # Those with the smallest hashes: a larger number keeps all that a smaller one has drawn.
     return sorted(facts, key=lambda fact: derive_seed(seed, name, fact.id))[:most]

@@ -108,6 +108,8 @@ def train_classifier(examples: Iterable[tuple[str, str]], penalty: float = 1.0) 
       UserError: fewer than two domains, or too few examples of one to measure it.
     """
     parts: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
+    # Sorted, so that the sums of L-BFGS have their terms in one order; split by a hash, so that a
+    # text that is added moves no other from one side to the other.
     for text, domain in sorted(dict(examples).items()):
         parts[derive_seed("classifier", text) % _TEST == 0].append((text, domain))
     trained, tested = parts
@@ -196,6 +198,7 @@ def _fit(
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = flat[:size].reshape(-1, classes), flat[size:]
         scores = rows @ weights + bias
+        # A softmax is the same after a shift, and exp can't overflow.
         scores -= scores.max(axis=1, keepdims=True)
         logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         error = np.exp(logs) - wanted

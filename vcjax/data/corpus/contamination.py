@@ -166,6 +166,8 @@ class QuotedItems:
         start = 0
         for place, gram in places:
             within[gram] += 1
+            # A sliding window over the places of the item's n-grams, which ascend; each n-gram
+            # counts once in it, however often it is there.
             while places[start][0] < place - stretch:
                 gone = places[start][1]
                 within[gone] -= 1

@@ -183,6 +183,8 @@ class _Stored:
     def _equal(self, stream: BinaryIO, removed: bytearray) -> Iterator["_Groups"]:
         # Which part a key is in depends on the key, so that a group is never divided; a document
         # has one key here, so that no part depends on what another one removes.
+        # An external sort without merging: each part is read from the whole column, and keys that
+        # are equal are always in the same part. It reads more, and never holds more than `memory`.
         parts = 1 + self.count * _BYTES_PER_KEY // self._memory
         for part in range(parts):
             keys, places = [], []
@@ -250,6 +252,7 @@ class _Search:
         self._stored, self._settings = stored, settings
         self._text_of, self._counts = text_of, counts
         self._removed = bytearray(stored.count)
+        # Of the share of equal slots, for a pair that is just at the threshold (a binomial's).
         deviation = (settings.similarity * (1 - settings.similarity) / SLOTS) ** 0.5
         self._unlikely = settings.similarity - _DEVIATIONS * deviation
         self._certain = settings.similarity + _DEVIATIONS * deviation
@@ -285,6 +288,9 @@ class _Search:
                 for index in np.flatnonzero(similarities):
                     self._removed[others[start + index]] = 1
                     yield self._decision(a[index], b[index], similarities[index])
+            # The leader is done with: whoever is left is like none of the leaders so far, and the
+            # first of them leads the next turn. The order of the documents alone decides, so no
+            # number of processes matters.
             keep = ~groups.first
             keep[keep] = ~duplicate
             groups = groups.kept(keep)

@@ -125,6 +125,8 @@ def sample_of(text: str) -> str:
     """The beginning, the middle and the end of a long text, a line each; all of a short one."""
     if len(text) <= 3 * _PART:
         return text
+    # Three parts, as the beginning of a web page is often its menu, in another language than its
+    # text.
     middle = (len(text) - _PART) // 2
     return "\n".join((text[:_PART], text[middle : middle + _PART], text[-_PART:]))
 

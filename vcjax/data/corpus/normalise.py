@@ -101,4 +101,5 @@ def _characters(text: str, settings: NormaliseSettings) -> tuple[str, int]:
         return text, repaired
     if settings.half_width:
         text = _FULL_WIDTH.sub(lambda match: match.group().translate(_HALF), text)
+    # NFC and not NFKC: compatibility forms such as superscripts and units mean something in a text.
     return unicodedata.normalize("NFC", _OTHER_SPACE.sub(" ", text)), repaired

@@ -55,6 +55,7 @@ _NUMBER = re.compile(
     re.ASCII,
 )
 _ID_BEFORE = re.compile(r"(?:身[份分][证證]|[证證]件|\bID)[^0-9\n]{0,12}$")
+# ISO 7064, MOD 11-2: a digit weighs 2^i modulo 11, i places before the check character.
 _ID_WEIGHTS = [pow(2, 17 - place, 11) for place in range(17)]
 _ID_CHECKS = "10X98765432"
 

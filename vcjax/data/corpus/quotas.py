@@ -77,6 +77,8 @@ class Quotas:
             buckets[domain][place >> (_BITS - _BUCKET_BITS)] += size
         totals = {domain: int(sizes.sum()) for domain, sizes in buckets.items()}
         quotas = quotas_of(totals, self._settings.characters, self._settings.share)
+        # The bucket in which the running total passes the quota; all below it stay, all above it
+        # go, and its own documents are sorted by their full hashes.
         ends = {
             domain: int(np.searchsorted(np.cumsum(sizes), quotas[domain], side="right"))
             for domain, sizes in buckets.items()

@@ -122,6 +122,8 @@ class Grams:
         """A hash of each n-gram: a polynomial in _BASE of its units', from those of its halves."""
         if n not in self._known:
             half = n // 2
+            # Doubling: an n-gram's hash from those of its halves, so that all sizes take a few
+            # passes.
             right = self._of(n - half)[half:]
             factor = np.uint64(pow(int(_BASE), n - half, 1 << 64))
             self._known[n] = self._of(half)[: len(right)] * factor + right

@@ -61,6 +61,8 @@ def write_rows(
             shards[split] = stack.enter_context(shard)
             traces[split] = stack.enter_context(TraceWriter(folder / split))
         for record, examples in encode_all(kind, tokenizer, records()):
+            # Results come in the order of the records, but in blocks: the queue has their documents
+            # until then.
             document = waiting.popleft()
             tally.step(ENCODE).got(document)
             if isinstance(examples, UserError):

@@ -208,6 +208,8 @@ class _Corpus:
                     left[taken] = False
                 observed, did = _Observations(stored, name, left), Counter[str]()
                 found = cast(Pass, self._steps[name]).decide(observed, stored.text, did)
+                # A decision and the mark that its pass is done are one transaction: after a kill a
+                # pass has decided about all documents or about none.
                 database.execute("BEGIN")
                 database.executemany(
                     "INSERT INTO decisions VALUES (?, ?, ?, ?)",

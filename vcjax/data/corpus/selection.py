@@ -93,6 +93,7 @@ class Selection:
         if document.domain is not None:
             counts["domain stated by the record"] += 1
             return document
+        # Terms before the classifier: they are cheap, and a person can see why they fitted.
         scores = self._terms.scores(document.text)
         # Of equal scores the first in the charter's order.
         domain = max(scores, key=scores.__getitem__, default=None)

@@ -76,6 +76,8 @@ def _parts(file: DataFile, size: int, part: int) -> Iterator[DataFile]:
         while block := stream.read(_BLOCK):
             at = 0
             while position + len(block) >= start + part:
+                # A line that ends exactly at the limit belongs to the part before it, hence one
+                # byte less.
                 end = block.find(b"\n", max(0, start + part - 1 - position))
                 if end < 0:
                     break

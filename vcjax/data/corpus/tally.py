@@ -50,6 +50,8 @@ class StepTally:
             "detail": removal.detail,
             "text": document.text[:_SHOWN],
         }
+        # A sample by hash: shards keep their own smallest, and the smallest of these are those of
+        # the whole, in whatever order the shards are added.
         key = hashlib.sha256(f"{document.id} {document.file} {document.line}".encode()).hexdigest()
         samples = self.samples.setdefault(removal.reason, {})
         samples[key] = sample

@@ -122,6 +122,7 @@ class Worker:
             deque(located, maxlen=0)  # what was skipped may be all but its end
         if bad.count:
             bad_path.replace(done.evidence("quarantined"))
+        # The last file of the unit: where it is, nothing of the unit is read again.
         write_json(done.counts, {"shards": shards, "read": reading.summary()})
 
     def refine(self, round: int, name: str, first: int) -> None:
@@ -219,6 +220,8 @@ class Worker:
         decided = read_decisions(self._work / str(round - 1), first, _count(source))
         for number, document in enumerate(read_documents(source), start=first):
             step, decision = decided.get(number, ("", None))
+            # As if the passes had run one after the other: a document that one of them took out was
+            # never seen by those after it, so that the funnel's figures add up.
             for each in passes:
                 tally.step(each).got(document)
                 if each == step:

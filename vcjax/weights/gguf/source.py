@@ -82,6 +82,7 @@ class GGUFSource(Source):
             "rope_scaling": rope_scaling(
                 self._metadata, self.architecture, self._rope_theta, self._head_dim, factors
             ),
+            # llama.cpp's converter leaves the head out where it is the embedding.
             "tie_word_embeddings": "output.weight" not in self._tensors,
             "torch_dtype": self._dtype(),
         }

@@ -245,6 +245,7 @@ def _sentencepiece(
     ]
     if prefix:
         spaces.insert(0, normalizers.Prepend("▁"))
+        # Takes back the space that the normaliser puts before a text.
         decoding.append(decoders.Strip(content=" ", left=1))
     tokenizer.normalizer = normalizers.Sequence(spaces)
     tokenizer.decoder = decoders.Sequence(decoding)
