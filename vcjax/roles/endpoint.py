@@ -245,7 +245,7 @@ class Account:
 
     Attributes:
       tokens: of prompts and replies together.
-      cost: in the currency of the endpoint's prices.
+      cost: in the currency of the endpoint's prices, as far as it is known.
     """
 
     def __init__(self, spec: EndpointSpec) -> None:
@@ -259,13 +259,13 @@ class Account:
         self.tokens += tokens
         self.cost += cost
 
-    def cost_of(self, reply: Reply) -> float:
-        """The cost of a reply, as far as it is known; see `Reply.cost`."""
-        return self._spec.cost(reply.prompt_tokens, reply.tokens) or 0.0
+    def cost_of(self, reply: Reply) -> float | None:
+        """The cost of a reply; None where its price isn't known."""
+        return self._spec.cost(reply.prompt_tokens, reply.tokens)
 
     def record(self, reply: Reply) -> None:
         """Counts a reply's cost, and whether it is one."""
-        self.charge(reply.prompt_tokens + reply.tokens, reply.cost)
+        self.charge(reply.prompt_tokens + reply.tokens, reply.cost or 0.0)
         # A rejected request doesn't mean that the endpoint is down, unless none has ever been
         # accepted: then it is a mistake that all requests of the run have in common.
         always_rejected = reply.outcome == BAD_REQUEST and not self._answered

@@ -26,7 +26,7 @@ class _RecordedReply(BaseModel):
     outcome: str = OK
     detail: str = ""
     seconds: float = 0.0
-    cost: float = 0.0
+    cost: float | None = None
     model: str = ""
 
 

@@ -63,8 +63,7 @@ class Reply:
       detail: more about a failure, e.g. the endpoint's error message.
       seconds: of an endpoint, from the first try to the end of the last; of a local model, which
         answers many at once, since the reply before, so that they add up to the time spent.
-      cost: in the currency of the endpoint's prices; 0 where those aren't known. Whoever reports
-        costs asks `EndpointSpec.cost`, which doesn't take that for nothing.
+      cost: in the currency of the endpoint's prices; None where those aren't known.
       model: the content hash of local weights, or the model that the endpoint reports.
     """
 
@@ -76,7 +75,7 @@ class Reply:
     outcome: str = OK
     detail: str = ""
     seconds: float = field(default=0.0, compare=False)
-    cost: float = 0.0
+    cost: float | None = None
     model: str = ""
 
     @classmethod

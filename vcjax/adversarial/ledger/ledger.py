@@ -20,6 +20,7 @@ from vcjax.adversarial.ledger.schema import (
     DETAIL,
     PATIENCE,
     SETUP,
+    TOTAL_COST,
     insert_statement,
     open_to_write,
     readable_errors,
@@ -37,7 +38,7 @@ _FIND_CALL = (
 _FIND_SETUP = f"SELECT key FROM setups WHERE ({', '.join(SETUP)}) = ({', '.join('?' * len(SETUP))})"
 _SPENT = (
     "SELECT count(*) AS call_count, coalesce(sum(prompt_tokens), 0) AS prompt_tokens, "
-    "coalesce(sum(tokens), 0) AS tokens, total(seconds) AS seconds, total(cost) AS cost "
+    f"coalesce(sum(tokens), 0) AS tokens, total(seconds) AS seconds, {TOTAL_COST} AS cost "
     "FROM calls WHERE attempt = ?"
 )
 

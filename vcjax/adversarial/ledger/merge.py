@@ -16,6 +16,7 @@ from vcjax.adversarial.ledger.schema import (
     open_to_write,
     read_only,
     readable_errors,
+    upgrade,
 )
 from vcjax.core.errors import UserError
 
@@ -48,7 +49,7 @@ def merge(
 
     What is there already is left alone, so that a merge can be repeated, or continued after a kill;
     a source is added whole or, after an error, not at all. Sources are only read, also while a run
-    writes to them.
+    writes to them, after an `upgrade` of those of an earlier version.
 
     Args:
       on_source: called with each source before it is read.
@@ -69,6 +70,7 @@ def merge(
     with lock, closing(connection):
         for path in paths:
             on_source(path)
+            upgrade(path)
             with readable_errors(path):
                 _take(connection, path, merged)
     return merged

@@ -149,8 +149,8 @@ def usage(connection: sqlite3.Connection) -> list[dict[str, Any]]:
         "SELECT substr(stage, 1, instr(stage || '/', '/') - 1) AS role, model, revision, "
         "count(*) AS calls, sum(outcome != 'ok') AS failed, sum(calls.prompt_tokens) AS "
         "prompt_tokens, sum(tokens) AS tokens, total(seconds) AS seconds, total(cost) AS cost, "
-        "sum(calls.prompt_tokens * (cost = 0)) AS unpriced_prompt_tokens, "
-        "sum(tokens * (cost = 0)) AS unpriced_tokens "
+        "sum(calls.prompt_tokens * (cost IS NULL)) AS unpriced_prompt_tokens, "
+        "sum(tokens * (cost IS NULL)) AS unpriced_tokens "
         "FROM calls JOIN setups ON setups.key = setup GROUP BY role, model, revision "
         "ORDER BY role, model, revision"
     )
@@ -164,8 +164,8 @@ def spending(connection: sqlite3.Connection) -> list[dict[str, Any]]:
         "SELECT substr(stage, 1, instr(stage || '/', '/') - 1) AS role, model, "
         "attempt IN (SELECT id FROM attempts) AS of_attempt, count(*) AS calls, "
         "sum(prompt_tokens) AS prompt_tokens, sum(tokens) AS tokens, total(cost) AS cost, "
-        "sum(prompt_tokens * (cost = 0)) AS unpriced_prompt_tokens, "
-        "sum(tokens * (cost = 0)) AS unpriced_tokens "
+        "sum(prompt_tokens * (cost IS NULL)) AS unpriced_prompt_tokens, "
+        "sum(tokens * (cost IS NULL)) AS unpriced_tokens "
         "FROM calls JOIN setups ON setups.key = setup GROUP BY role, model, of_attempt "
         "ORDER BY role, model, of_attempt"
     )

@@ -4,7 +4,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -13,9 +13,12 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import lock_file
 from vcjax.core.stores import on_disk
 
-VERSION = 2
-"""Of the tables, stored in `user_version`. A ledger of another version isn't read: version 1 didn't
-tell a query that is an attack from others, nor was what the Attacker wrote asked as a whole."""
+VERSION = 3
+"""Of the tables, stored in `user_version`. A ledger of version 2, in which a cost that wasn't known
+was 0, is brought up to this one by whoever opens it. One of another version isn't read: version 1
+didn't tell a query that is an attack from others, nor was what the Attacker wrote asked as a whole.
+"""
+_UPGRADED = 2
 
 _APPLICATION = 0x76636A78  # "vcjx", in SQLite's `application_id`: a database of ours
 PATIENCE = 30.0
@@ -48,7 +51,7 @@ CALL = {
     "prompt_tokens": _INTEGER,
     "tokens": _INTEGER,
     "seconds": _REAL,
-    "cost": _REAL,  # in the endpoint's currency
+    "cost": "REAL",  # in the endpoint's currency; NULL: the price isn't known
     "created": _INTEGER,  # seconds since 1970
 }
 
@@ -74,7 +77,7 @@ ATTEMPT = {
     "prompt_tokens": _INTEGER,
     "tokens": _INTEGER,
     "seconds": _REAL,
-    "cost": _REAL,
+    "cost": "REAL",  # of all calls; NULL: that of one isn't known
     "charter": _TEXT,
     "created": _INTEGER,
 }
@@ -84,19 +87,50 @@ DETAIL = {"answer": "TEXT", "conversation": _TEXT, "candidates": _TEXT}
 
 _KEY = "INTEGER PRIMARY KEY"  # SQLite's own row number
 
+TOTAL_COST = "CASE WHEN count(cost) = count(*) THEN total(cost) END"
+"""What several calls have cost together: NULL where the price of one isn't known."""
+
 
 def _table(name: str, columns: Mapping[str, str], constraint: str = "", key: str = _KEY) -> str:
     parts = [f"key {key}", *(f"{column} {kind}" for column, kind in columns.items())]
     return f"CREATE TABLE {name} ({', '.join([*parts, constraint] if constraint else parts)})"
 
 
+_ONE_CALL_A_STAGE = "UNIQUE (attempt, stage)"
+_INDEX = "CREATE INDEX attempts_by_number ON attempts (number)"
 _TABLES = (
     _table("setups", SETUP, f"UNIQUE ({', '.join(SETUP)})"),
-    _table("calls", CALL, "UNIQUE (attempt, stage)"),
+    _table("calls", CALL, _ONE_CALL_A_STAGE),
     _table("attempts", ATTEMPT),
-    "CREATE INDEX attempts_by_number ON attempts (number)",
+    _INDEX,
     _table("details", DETAIL, key=f"{_KEY} REFERENCES attempts"),
 )
+
+
+def _copied(table: str, columns: Mapping[str, str], constraint: str = "") -> tuple[str, ...]:
+    """Statements that make a table anew with the columns of now: SQLite can't change one's."""
+    names = ", ".join(("key", *columns))
+    return (
+        _table(f"new_{table}", columns, constraint),
+        f"INSERT INTO new_{table} ({names}) SELECT {names} FROM {table}",
+        f"DROP TABLE {table}",
+        f"ALTER TABLE new_{table} RENAME TO {table}",
+    )
+
+
+_UPGRADE = (
+    *_copied("calls", CALL, _ONE_CALL_A_STAGE),
+    *_copied("attempts", ATTEMPT),
+    _INDEX,
+    # A cost of 0 was either that of nothing, such as a failed call, or of tokens without a known
+    # price. It is the former where the call has no tokens and the model had a price, which is to be
+    # seen from the cost of another of its calls.
+    "UPDATE calls SET cost = NULL WHERE cost = 0 AND (prompt_tokens + tokens > 0 OR "
+    "(SELECT model FROM setups WHERE setups.key = setup) NOT IN (SELECT model FROM setups "
+    "JOIN calls AS priced ON priced.setup = setups.key WHERE priced.cost > 0))",
+    f"UPDATE attempts SET cost = (SELECT {TOTAL_COST} FROM calls WHERE attempt = id)",
+)
+"""From version 2 to 3. Without its outer transaction a kill would leave half of it."""
 
 
 def open_to_write(path: Path, patience: float = PATIENCE) -> tuple[sqlite3.Connection, IO[str]]:
@@ -150,12 +184,45 @@ def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif _is_earlier(connection):
+            for statement in _UPGRADE:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
         check_version(connection, path)
         make_tables(connection)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _is_earlier(connection: sqlite3.Connection) -> bool:
+    """Whether a database is a ledger of the version that is brought up to this one."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return (application, version) == (_APPLICATION, _UPGRADED)
+
+
+def upgrade(path: Path) -> None:
+    """Brings a ledger of version 2 up to this one; does nothing with any other file.
+
+    Raises:
+      UserError: a run of an older vcjax has it, or it can't be written to.
+    """
+    if not path.is_file():
+        return
+    with readable_errors(path):
+        with closing(sqlite3.connect(read_only(path), uri=True, timeout=PATIENCE)) as connection:
+            if not _is_earlier(connection):
+                return
+        if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+            raise UserError(
+                f"{path}: a ledger of version {_UPGRADED}, which is brought up to version "
+                f"{VERSION} where it can be written to; copy it to such a folder"
+            )
+        connection, lock = open_to_write(path)
+        with lock, closing(connection):
+            pass
 
 
 def check_version(connection: sqlite3.Connection, path: Path, database: str = "main") -> None:
@@ -175,7 +242,7 @@ def check_version(connection: sqlite3.Connection, path: Path, database: str = "m
 
 @contextmanager
 def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
-    """A ledger that is only read, also while a run writes to it.
+    """A ledger that is only read, also while a run writes to it; see `upgrade`.
 
     Raises:
       UserError: there is none, or it is no ledger of this version.
@@ -183,6 +250,7 @@ def opened_to_read(path: str | os.PathLike) -> Iterator[sqlite3.Connection]:
     path = on_disk(path)
     if not path.is_file():
         raise UserError(f"{path}: no such ledger")
+    upgrade(path)
     with readable_errors(path):
         connection = sqlite3.connect(read_only(path), uri=True, timeout=PATIENCE)
         try:
