@@ -81,7 +81,10 @@ def main() -> None:
     )
     for line in score_lines(measure_capability(config, WORKDIR.value)):
         print(line)
-    print(f"look at {WORKDIR.value}/capability.json")
+    print(
+        f"look at {WORKDIR.value}/capability.json; next, to compare: python -m "
+        f"{__package__}.capability --model=OTHER --tasks={','.join(TASKS.value)} --workdir=DIR"
+    )
 
 
 if __name__ == "__main__":

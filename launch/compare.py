@@ -68,7 +68,8 @@ def main() -> None:
     comparison = run_comparison(config, WORKDIR.value)
     for line in comparison_lines(comparison):
         print(line)
-    print(f"look at {WORKDIR.value}/report.html", file=sys.stderr)
+    following = "" if bounds else "; next: the same command with --gate=configs/gates/release.py"
+    print(f"look at {WORKDIR.value}/report.html{following}", file=sys.stderr)
     check_gate(bounds, comparison_figures(comparison))
 
 

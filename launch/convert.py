@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{target}: {TO.value}, {dtype}", file=sys.stderr)
     if TO.value != "peft":
         reference = target / FILE if TO.value == GGUF else target
-        print(f"next: python -m launch.chat --model={reference}", file=sys.stderr)
+        print(f"next: python -m {__package__}.chat --model={reference}", file=sys.stderr)
 
 
 if __name__ == "__main__":

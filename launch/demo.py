@@ -22,7 +22,7 @@ def main() -> None:
     for line in demo_lines(summary):
         print(line)
     print(
-        f"look at {WORKDIR.value}/report.html; next: python -m launch.chat "
+        f"look at {WORKDIR.value}/report.html; next: python -m {__package__}.chat "
         f"--model={WORKDIR.value}/export"
     )
 

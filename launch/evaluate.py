@@ -41,7 +41,7 @@ def main() -> None:
     for problem in summary.get("problems", ()):
         print(f"  {problem}")
     print(
-        f"look at {WORKDIR.value}/report.html; next: python -m launch.compare "
+        f"look at {WORKDIR.value}/report.html; next: python -m {__package__}.compare "
         f"--runs={WORKDIR.value},OTHER --workdir=DIR",
         file=sys.stderr,
     )

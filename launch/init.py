@@ -2,7 +2,7 @@
 
 python -m launch.init mine
 
-The folder must be new or empty. Its README.md has the commands.
+The folder must be new, or empty but for hidden files. Its README.md has the commands.
 """
 
 from vcjax.core.errors import UserError

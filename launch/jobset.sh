@@ -55,6 +55,9 @@ in_json() {
     local argument text=''
     for argument in "$@"; do
         argument=${argument//\\/\\\\}
+        argument=${argument//$'\n'/\\n}
+        argument=${argument//$'\r'/\\r}
+        argument=${argument//$'\t'/\\t}
         text+="${text:+, }\"${argument//\"/\\\"}\""
     done
     echo "[$text]"

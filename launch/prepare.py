@@ -16,6 +16,13 @@ CONFIG = define_config(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the dataset is made.", required=True)
 
+_TRAINING = {
+    "documents": "configs/cpt.py",
+    "conversations": "configs/sft.py",
+    "preferences": "configs/adversarial.py --config.objective=dpo",
+}
+"""The config that trains on each kind of records."""
+
 
 def main() -> None:
     from vcjax.data.corpus.config import PrepareConfig
@@ -46,8 +53,8 @@ def main() -> None:
     print(
         f"look at {WORKDIR.value}/README.md (samples of what was removed) and "
         f"{WORKDIR.value}/funnel.svg (what each step left)\n"
-        f"next: python -m launch.train --config=CONFIG --config.{config.kind}={WORKDIR.value} "
-        "--workdir=DIR",
+        f"next: python -m {__package__}.train --config={_TRAINING[config.kind]} "
+        f"--config.{config.kind}={WORKDIR.value} --workdir=DIR",
         file=sys.stderr,
     )
 

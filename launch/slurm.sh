@@ -5,10 +5,11 @@
 #       --workdir=/shared/sft --config.model=/shared/base \
 #       --config.conversations=/shared/conversations.jsonl
 #
-# All nodes mount this checkout, its environment and the workdir (or that is in a bucket). There is
-# one process for each GPU, as JAX wants it on Slurm. Five minutes before its time limit the job is
-# asked to save; then, or if it was preempted or lost a node, it is queued again and goes on from its
-# last checkpoint. What each process prints is in LOGS/JOB-PROCESS.log.
+# All nodes mount this checkout, its environment and the workdir (or that is in a bucket). A relative
+# --workdir is in the current folder; what the config names is found from the checkout. There is one
+# process for each GPU, as JAX wants it on Slurm. Five minutes before its time limit the job is asked
+# to save; then, or if it was preempted or lost a node, it is queued again and goes on from its last
+# checkpoint. What each process prints is in LOGS/JOB-PROCESS.log.
 #
 #   --dry_run         print the job script, and submit nothing
 #   --gpus=N          GPUs of a node (default: 8)
@@ -45,6 +46,12 @@ read_command "$@"
 # The job starts in the checkout.
 [[ $LOGS = /* ]] || LOGS=$PWD/$LOGS
 [[ $PYTHON = /* ]] || PYTHON=$PWD/$PYTHON
+for index in "${!TRAIN[@]}"; do
+    case ${TRAIN[index]} in
+        --workdir=/* | --workdir=*://*) ;;
+        --workdir=*) TRAIN[index]=--workdir=$PWD/${TRAIN[index]#*=} ;;
+    esac
+done
 
 job_script() {
     cat <<END

@@ -73,7 +73,7 @@ def _attack(values: dict[str, Any]) -> None:
         for reason, count in reasons.items():
             print(f"  {count:5}  {kind}: {reason}", file=sys.stderr)
     print(
-        f"look at {WORKDIR.value}/README.md; next: python -m launch.ledger "
+        f"look at {WORKDIR.value}/README.md; next: python -m {__package__}.ledger "
         f"--ledger={WORKDIR.value}/ledger.sqlite --by=kind,reason",
         file=sys.stderr,
     )

@@ -48,7 +48,7 @@ def main() -> None:
     print(f"{WORKDIR.value}: {summary['steps']} steps, {losses}", file=sys.stderr)
     print(
         f"look at {WORKDIR.value}/metrics.jsonl; next: "
-        f"python -m launch.chat --model={WORKDIR.value}",
+        f"python -m {__package__}.chat --model={WORKDIR.value}",
         file=sys.stderr,
     )
 

@@ -1,11 +1,14 @@
 """`launch.charter` and `launch.init` from the command line."""
 
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from runpy import run_path
 
 import pytest
 
+from tests.processes import ROOT
 from tests.scripts import ran
 from vcjax.charter.load import load_charter
 from vcjax.charter.review import review_charter
@@ -13,6 +16,7 @@ from vcjax.data.importers import read_records
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.road.demo.config import DemoConfig
 from vcjax.road.evaluate import EvaluationConfig
+from vcjax.road.starter import write_starter
 from vcjax.train.config import TrainConfig
 
 
@@ -96,3 +100,58 @@ def test_a_folder_with_anything_in_it_is_refused(started, script_cache):
         assert error.startswith(f"error: {folder}: ")
         assert error.count("\n") == 1
     assert sorted(started.rglob("*")) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vcjax.road.starter import write_starter
+
+changes = {"open", "os.mkdir", "os.rename", "os.chmod", "os.remove", "os.rmdir"}
+
+def start(folder, last):
+    if os.fork() == 0:
+        left = last
+        def kill(event, arguments):
+            nonlocal left
+            if event in changes and str(arguments[0]).startswith(str(folder)):
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(kill)
+        write_starter(folder, "python -m launch")
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.wait()[1])
+
+folder, last = Path(sys.argv[1]), 1
+while start(folder / str(last) / "mine", last) == -signal.SIGKILL:
+    last += 1
+"""
+"""Starts `write_starter` in processes that are killed before their first, second, ... change of a
+file, each in a folder named after it, until one isn't killed."""
+
+
+def test_a_kill_leaves_whole_files_and_the_same_call_writes_the_rest(started, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed")]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    *killed, last = sorted((tmp_path / "killed").iterdir(), key=lambda each: int(each.name))
+    assert len(killed) > 15
+    expected = _contents(last / "mine")
+    assert {*expected} == {*_contents(started)}
+    for each in killed:
+        folder = each / "mine"
+        texts = {name: text.replace(str(last), str(each)) for name, text in expected.items()}
+        for name, text in _contents(folder).items():
+            assert text == texts[name], name
+        write_starter(folder, "python -m launch")
+        assert _contents(folder) == texts
+        assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """The text of each file by its path, hidden folders left out."""
+    return {
+        str(path.relative_to(folder)): path.read_text("utf-8")
+        for path in folder.rglob("*")
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
+    }

@@ -96,16 +96,17 @@ def test_a_relative_python_is_that_of_the_folder_it_was_named_in(ran, python, tm
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("script", ["pod", "slurm", "jobset"])
-def test_help_is_the_comment_at_the_head_alone(ran, script):
-    text = ran(script, "--help").stdout
-    assert f"launch/{script}.sh" in text
-    assert "shellcheck" not in text
+def test_a_relative_workdir_is_that_of_the_folder_it_was_named_in(ran, python, tmp_path):
+    command = ("--", "launch.train", "--config=configs/sft.py:8b", "--workdir=runs/my run")
+    ended = ran("slurm", f"--python={python}", *command, CODE="0")
+    assert ended.returncode == 0, ended.stderr
+    seen = (tmp_path / "seen").read_text().splitlines()
+    assert [line.partition(" --workdir=")[2] for line in seen] == [f"{tmp_path}/runs/my run"] * 2
 
 
 def test_a_jobset_starts_every_host_with_its_index(ran, tmp_path):
     asked = ("--hosts=16", "--select=cloud.google.com/gke-tpu-topology=8x8")
-    fields = '--config.columns=question:"ask",answer:\\reply'
+    fields = '--config.columns=question:"ask",answer:\\reply\nand\ta\\nother\r'
     ended = ran("jobset", *JOBSET, *asked, *TRAIN, fields)
     assert ended.returncode == 0, ended.stderr
     applied = (tmp_path / "applied").read_text()

@@ -1,5 +1,6 @@
 """What scripts say in a terminal and in a log file beside their results."""
 
+import ast
 import subprocess
 import sys
 
@@ -61,6 +62,19 @@ def test_all_families_that_are_missing_are_told_at_once():
 def test_a_title_names_a_folder_and_not_the_way_to_it():
     assert short_name("/data/models/mine") == "mine"
     assert short_name("org/model") == "org/model"
+
+
+def test_the_next_command_is_one_of_the_package_that_the_script_is_in():
+    for path in (ROOT / "launch").glob("[!_]*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        texts = [
+            each
+            for part in tree.body[1:]
+            for each in ast.walk(part)
+            if isinstance(each, ast.Constant)
+        ]
+        assert ast.get_docstring(tree), path
+        assert not [each.lineno for each in texts if "-m launch." in str(each.value)], path
 
 
 def test_importing_what_reads_models_says_nothing():

@@ -69,7 +69,9 @@ def test_a_killed_run_continues_where_it_was(tiny_folder, tmp_path, script_cache
     config = CapabilityConfig(str(tiny_folder), ("colours",), task_path=str(folder))
     whole = measure_capability(config, tmp_path / "whole")
     assert read_json(answers.parent / "capability.json") == whole
-    assert out.splitlines()[:-1] == score_lines(whole)
+    *lines, last = out.splitlines()
+    assert lines == score_lines(whole)
+    assert "next, to compare: python -m launch.capability --model=OTHER --tasks=colours " in last
     again = [dict(record) for _, record in read_jsonl(answers)]
     assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]
 

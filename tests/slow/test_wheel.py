@@ -132,6 +132,7 @@ def test_every_script_explains_itself(launch):
 def test_a_model_is_converted(launch, tiny_folder, tmp_path):
     made = launch("convert", f"--src={tiny_folder}", f"--dst={tmp_path}/c", "--to=checkpoint")
     assert made.returncode == 0, made.stderr
+    assert f"next: python -m vcjax.launch.chat --model={tmp_path}/c\n" in made.stderr
     back = launch("convert", f"--src={tmp_path}/c", f"--dst={tmp_path}/hf", "--to=hf")
     assert back.returncode == 0, back.stderr
     assert (tmp_path / "hf" / "model.safetensors").is_file()

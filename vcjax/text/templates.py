@@ -64,6 +64,9 @@ END_OF_TURN = ("<|eot_id|>", "<|im_end|>")
 _CONTROL_TOKEN = re.compile(r"<\|\w+\|>")
 # Vocabulary -> the templates that were checked against it.
 _checked: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Template, missing tokens and size of the vocabulary of what was warned of: a road reads the same
+# tokenizer from the folder of every stage.
+_told: set[tuple[str, tuple[str, ...], int]] = set()
 
 # Templates that print today's date get this one: a rendering must not depend on the day. It is the
 # date on which Llama 3.1 and later templates fall back.
@@ -96,15 +99,17 @@ def control_tokens(template: str) -> tuple[str, ...]:
 
 
 def warn_of_missing_tokens(tokenizer: Tokenizer, template: str) -> None:
-    """Logs, once per tokenizer and template, which control tokens will be ordinary text."""
+    """Logs which control tokens will be ordinary text, once for all copies of a tokenizer."""
     vocabulary = tokenizer.backend.backend_tokenizer
     templates = _checked.setdefault(vocabulary, set())
     if template in templates:
         return
     templates.add(template)
     added = {token.content for token in tokenizer.backend.added_tokens_decoder.values()}
-    missing = [token for token in control_tokens(template) if token not in added]
-    if missing:
+    missing = tuple(token for token in control_tokens(template) if token not in added)
+    found = (template, missing, vocabulary.get_vocab_size())
+    if missing and found not in _told:
+        _told.add(found)
         _log.warning(
             "%s: the chat template's %s are not in the vocabulary; they are encoded as text",
             tokenizer.backend.name_or_path or "tokenizer",
