@@ -1,7 +1,10 @@
+import copy
 import logging
 
 from tests.chats import sample, trained
+from vcjax.text import templates
 from vcjax.text.templates import CHATML, LLAMA3, control_tokens, default_template
+from vcjax.text.tokenizer import Tokenizer
 
 TURNS = [{"role": "user", "content": "free"}, {"role": "assistant", "content": "equal"}]
 
@@ -17,11 +20,13 @@ def test_the_control_tokens_that_each_template_needs():
     assert control_tokens(CHATML) == ("<|im_start|>", "<|im_end|>")
 
 
-def test_tokens_missing_from_the_vocabulary_are_text_with_one_warning(plain, caplog):
+def test_tokens_missing_from_the_vocabulary_are_text_with_one_warning(plain, caplog, monkeypatch):
+    monkeypatch.setattr(templates, "_told", set())  # another test may have been told
     with caplog.at_level(logging.WARNING, logger="vcjax"):
         rendered = sample(plain, TURNS)
         sample(plain, TURNS)
         sample(plain.with_template(CHATML), TURNS)
+        sample(Tokenizer(copy.deepcopy(plain.backend)), TURNS)  # as read from another folder
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "<|im_start|>, <|im_end|> are not in the vocabulary" in caplog.text
     assert trained(plain, rendered) == "equal<|im_end|>"
