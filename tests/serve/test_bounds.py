@@ -1,12 +1,14 @@
 """What one request may cost the others, in one process: bodies, memory, and defaults of a model."""
 
 import asyncio
+import contextlib
 import gc
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -14,11 +16,13 @@ from starlette.applications import Starlette
 from tests.serve.crowd import CHAT
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
+from vcjax.generate.requests import Event, Request, SamplingParams, Scored
+from vcjax.generate.scoring import score
 from vcjax.generate.service import Busy
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.endpoint import Gate
-from vcjax.serve.models import Loaded, Models
+from vcjax.serve.models import STEP_TOKENS, Loaded, Models, Scorer
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
 from vcjax.serve.server import build_app
 
@@ -71,7 +75,79 @@ def app(loaded, tiny_folder) -> Starlette:
     return build_app(config, models, Gate(8))
 
 
-async def ask(app: Starlette, body: Any) -> tuple[int, bytes]:
+class Counted(Scorer):
+    """Counts the prompts that are scored apart from their continuation."""
+
+    prompts = 0
+
+    async def score(self, prompts: Any, top: int) -> Any:
+        self.prompts += len(prompts)
+        return await super().score(prompts, top)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/completions", {"prompt": ["Why?", "No."], "echo": True, "logprobs": 2, "n": 2}),
+        ("/v1/completions", {"prompt": "Why?", "prompt_logprobs": 1}),
+        (CHAT, {"messages": ASKED["messages"], "prompt_logprobs": 1}),
+    ],
+    ids=["echo", "completion", "chat"],
+)
+def test_a_prompt_that_is_continued_is_not_scored_apart(app, loaded, path, asked, stream):
+    if stream and "prompt_logprobs" in asked:
+        pytest.skip("prompt_logprobs have no stream")
+    before, loaded.scorer = loaded.scorer, Counted(loaded.service)
+    try:
+        body = {"max_tokens": 2, "stream": stream, **asked}
+        status, content = asyncio.run(ask(app, body, path))
+        assert status == 200, content
+        assert loaded.scorer.prompts == 0
+    finally:
+        loaded.scorer = before
+
+
+def test_a_long_prompt_is_scored_in_chunks_between_the_tokens_of_others(loaded):
+    engine, seen = loaded.service.engine, 0
+    long = tuple(150 + n % 500 for n in range(STEP_TOKENS + 700))
+
+    async def beside() -> tuple[int, Scored]:
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+        def on_event(event: Event) -> None:
+            nonlocal seen
+            seen += 1
+            loop.call_soon_threadsafe(begun.set)
+
+        state = loaded.service.submit(Request((1, 2), SamplingParams(3000)), on_event)
+        await begun.wait()
+        before = seen
+        (scored,) = await loaded.scorer.score([long], 1)
+        tokens = seen - before
+        loaded.service.cancel(state)
+        return tokens, scored
+
+    tokens, scored = asyncio.run(beside())
+    # 64 tokens of prompts are run between two steps (`loaded`), and each step draws a token.
+    assert tokens >= len(long) // 64 - 1
+    (expected,) = score(engine.graph, engine.params, [(long, 1)], top=1)
+    np.testing.assert_allclose(scored.logprobs, expected.logprobs, atol=1e-4)
+
+
+def test_a_long_prompt_whose_client_has_gone_frees_its_slot(loaded):
+    async def leave() -> None:
+        long = tuple(150 + n % 500 for n in range(STEP_TOKENS + 700))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await loaded.scorer.score([long] * 2, 1)
+        while not loaded.service.engine.is_idle:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(leave())
+
+
+async def ask(app: Starlette, body: Any, path: str = CHAT) -> tuple[int, bytes]:
     """The status and the body of the response."""
     asked = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
     sent: list[Any] = []
@@ -88,7 +164,7 @@ async def ask(app: Starlette, body: Any) -> tuple[int, bytes]:
     scope = {
         "type": "http",
         "method": "POST",
-        "path": CHAT,
+        "path": path,
         "headers": headers,
         "query_string": b"",
     }

@@ -14,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from vcjax.generate import programs
 from vcjax.generate.layout import ModelLayout
+from vcjax.generate.requests import Scored
 from vcjax.generate.sampling import Drawn, SamplingBatch
+from vcjax.generate.scoring import computed_top, scored_of
 from vcjax.model.build import Params
 from vcjax.parallel import replica_count
 
@@ -202,15 +204,15 @@ class DecodeState:
         start: int,
         slot: int,
         max_chunk: int,
-    ) -> None:
+    ) -> Float[Array, "padded d"]:
         """Runs the next chunk of a prompt, which is padded to `max_chunk` tokens or a smaller power
-        of two."""
+        of two, and returns its hidden states."""
         # Numbers are passed as arrays, sizes as static arguments: each size is compiled once, and
         # there are few.
         size = min(_power_of_two(len(chunk), MIN_CHUNK), max_chunk)
         tokens = np.zeros((1, size), np.int32)
         tokens[0, : len(chunk)] = chunk
-        self._cache, self._logits = programs.prefill(
+        self._cache, self._logits, hidden = programs.prefill(
             self._layout.graph,
             self._layout.mesh,
             params,
@@ -222,6 +224,33 @@ class DecodeState:
             slot=np.int32(slot),
             window=self.window(start + len(chunk)),
         )
+        return hidden
+
+    def score(
+        self,
+        params: Params,
+        hidden: Float[Array, "padded d"],
+        targets: Int[np.ndarray, " number"],
+        top: int,
+    ) -> Scored:
+        """Scores the tokens after those of a chunk, of which the last may have none.
+
+        Args:
+          hidden: from `prefill`.
+          top: number of most likely tokens that are returned for each.
+        """
+        vocab_size, number = self._layout.config.vocab_size, len(targets)
+        padded = np.zeros((len(hidden),), np.int32)
+        padded[:number] = targets
+        results = programs.score_chunk(
+            self._layout.graph,
+            params,
+            hidden,
+            padded,
+            np.int32(number),
+            top=computed_top(top, vocab_size),
+        )
+        return scored_of([np.asarray(each) for each in results], 0, number, top)
 
     def count_prompt(self, prompt: Int[np.ndarray, " length"], slot: int) -> None:
         """Sets a slot's token counts to those of its prompt."""

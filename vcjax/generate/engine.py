@@ -254,21 +254,32 @@ class Engine:
 
     def _prefill_chunk(self, state: RequestState) -> int:
         """Runs the next chunk of a prompt and returns the number of its tokens."""
-        slot, prompt = state.slot, state.request.prompt
+        request, slot, prompt = state.request, state.slot, state.request.prompt
         assert slot is not None
         if not state.prefilled:
             self._requests += 1
             self._prompt_tokens += len(prompt)
-            if blocks := self._prefixes.find(prompt):
+            # A prompt that is scored is run whole: the pool has no scores.
+            is_scored = request.prompt_top is not None
+            if blocks := [] if is_scored else self._prefixes.find(prompt):
                 self._state.load_prefix(slot, blocks)
                 state.prefilled = state.pooled = len(blocks) * BLOCK
                 self._pooled_tokens += state.pooled
         start = state.prefilled
         chunk = np.asarray(prompt[start : start + self._max_chunk], np.int32)
-        self._state.prefill(self.params, chunk, start=start, slot=slot, max_chunk=self._max_chunk)
+        hidden = self._state.prefill(
+            self.params, chunk, start=start, slot=slot, max_chunk=self._max_chunk
+        )
+        if request.prompt_top is not None:
+            targets = np.asarray(prompt[start + 1 : start + len(chunk) + 1], np.int32)
+            scored = self._state.score(self.params, hidden, targets, request.prompt_top)
+            state.scored.append(scored)
         state.prefilled += len(chunk)
-        if state.is_decoding:
-            self._start_decoding(state.request, slot)
+        if state.is_decoding and request.is_scored_only:
+            end = Event(state.index, None, 0.0, "length", prompt=state.prompt_scores())
+            self.scheduler.finish(state, end)
+        elif state.is_decoding:
+            self._start_decoding(request, slot)
         return len(chunk)
 
     def _start_decoding(self, request: Request, slot: int) -> None:

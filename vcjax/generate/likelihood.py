@@ -6,7 +6,8 @@ from typing import Any
 from flax import nnx
 
 from vcjax.core.errors import UserError
-from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
+from vcjax.generate.requests import Scored
+from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.generate.text import Context
 from vcjax.model.build import Params
 from vcjax.text.rendering import render_prompt

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from vcjax.generate.sampling import Drawn, SamplingBatch, count, draw
+from vcjax.generate.scoring import score_targets
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache
@@ -42,8 +43,11 @@ def prefill(
     number: Int[Array, ""],
     slot: Int[Array, ""],
     window: int,
-) -> tuple[Cache, Float[Array, "slots vocab"]]:
+) -> tuple[Cache, Float[Array, "slots vocab"], Float[Array, "length d"]]:
     """Runs the next chunk of a slot's prompt; the slot's logits become those after it.
+
+    The hidden states are returned as well, for the scores of the prompt. They are of every prompt,
+    as another program for those that are scored would differ in the last bits.
 
     Args:
       start: number of tokens of the prompt that are in the cache.
@@ -65,7 +69,27 @@ def prefill(
         lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (slot, 0, 0, 0)), cache, row
     )
     logits = jax.lax.dynamic_update_slice(logits, model.logits(last)[:, 0], (slot, 0))
-    return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
+    cache, logits = _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
+    return cache, logits, hidden[0]
+
+
+@partial(jax.jit, static_argnames=("graph", "top"))
+def score_chunk(
+    graph: Any,
+    params: Params,
+    hidden: Float[Array, "length d"],
+    targets: Int[Array, " length"],
+    count: Int[Array, ""],
+    top: int,
+) -> tuple[Array, ...]:
+    """Scores the token after each of a chunk's; see `vcjax.generate.scoring.score_targets`.
+
+    Args:
+      hidden: of the chunk, from `prefill`.
+      count: number of `targets` that are real.
+    """
+    model = nnx.merge(graph, params)
+    return score_targets(model, hidden, jnp.arange(len(targets)), targets, count, top)
 
 
 @partial(jax.jit, static_argnames=("graph", "mesh"), donate_argnames=("cache", "logits"))

@@ -141,6 +141,9 @@ class Request:
       eos_ids: each of these ends the continuation and isn't part of it.
       constraint: fresh state of a constraint; this request uses it up.
       stopping: may end the continuation from `min_tokens` tokens on; used up as well.
+      prompt_top: number of most likely tokens that are reported beside each token of the prompt;
+        None reports no scores of the prompt.
+      is_scored_only: the request ends with its prompt; nothing is drawn.
 
     Raises:
       UserError: an empty prompt, or a seed that doesn't fit in 32 bits.
@@ -151,6 +154,8 @@ class Request:
     eos_ids: tuple[int, ...] = ()
     constraint: TokenConstraint | None = None
     stopping: StoppingCriterion | None = None
+    prompt_top: int | None = None
+    is_scored_only: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompt:
@@ -160,7 +165,7 @@ class Request:
 
     def check(self, model: LlamaConfig) -> None:
         """Raises a UserError if the request doesn't fit the model's context or vocabulary."""
-        new_tokens = self.sampling.max_tokens
+        new_tokens = 0 if self.is_scored_only else self.sampling.max_tokens
         if len(self.prompt) + new_tokens > model.max_position:
             raise UserError(
                 f"a prompt of {len(self.prompt)} tokens and {new_tokens} new ones don't fit the "
@@ -185,6 +190,23 @@ Alternatives = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
+class Scored:
+    """A model's scores of tokens that were given, the last ones of a sequence.
+
+    Attributes:
+      logprobs: natural log-probability of each, given all tokens before it.
+      greedy: whether each is the most likely one at its position.
+      ranks: how many tokens are at least as likely at its position, itself included.
+      top: the most likely tokens at the position of each; empty where none were requested.
+    """
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+    ranks: tuple[int, ...]
+    top: tuple[Alternatives, ...] = ()
+
+
+@dataclass(frozen=True)
 class Event:
     """One token of one request, or its end.
 
@@ -195,6 +217,8 @@ class Event:
       finish_reason: None while the request continues, then `stop`, `length`, `cancelled` or
         `error` (its constraint can't be continued, or `cause` was raised on its behalf).
       eos: the EOS id that ended the request.
+      prompt: with the first event alone, the scores of the prompt's tokens but the first, if the
+        request asks for them.
     """
 
     index: int
@@ -204,6 +228,7 @@ class Event:
     top: Alternatives = ()
     eos: int | None = None
     cause: BaseException | None = None
+    prompt: Scored | None = None
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from vcjax.generate.requests import MAX_BIASES, Alternatives, ConstraintError, Event, Request
+from vcjax.generate.requests import (
+    MAX_BIASES,
+    Alternatives,
+    ConstraintError,
+    Event,
+    Request,
+    Scored,
+)
 from vcjax.generate.sampling import SamplingBatch
 
 _ALL_ALLOWED = 0xFFFFFFFF
@@ -36,6 +44,7 @@ class RequestState:
       slot: None while it waits and after its end.
       prefilled: number of tokens of the prompt that are in the cache; `pooled` of them came from
         the pool of prefixes.
+      scored: the scores of the prompt's chunks so far, if the request asks for them.
       generated: number of tokens of the continuation so far.
     """
 
@@ -45,6 +54,7 @@ class RequestState:
     slot: int | None = None
     prefilled: int = 0
     pooled: int = 0
+    scored: list[Scored] = field(default_factory=list)
     generated: int = 0
     finished: bool = False
 
@@ -61,8 +71,9 @@ class RequestState:
     def advance(self, token: int, logprob: float, top: Alternatives) -> Event:
         """Appends a drawn token and returns its event, with the finish reason if it is the end."""
         request, sampling = self.request, self.request.sampling
+        prompt = None if self.generated else self.prompt_scores()
         if token in request.eos_ids:
-            return Event(self.index, None, logprob, "stop", top, eos=token)
+            return Event(self.index, None, logprob, "stop", top, eos=token, prompt=prompt)
         self.generated += 1
         reason = None
         try:
@@ -75,7 +86,15 @@ class RequestState:
             reason = "stop" if self.generated >= sampling.min_tokens else reason
         if reason is None and self.generated == sampling.max_tokens:
             reason = "length"
-        return Event(self.index, token, logprob, reason, top)
+        return Event(self.index, token, logprob, reason, top, prompt=prompt)
+
+    def prompt_scores(self) -> Scored | None:
+        """The scores of the whole prompt, if the request asks for them."""
+        if self.request.prompt_top is None:
+            return None
+        chunks, self.scored = self.scored, []
+        names = ("logprobs", "greedy", "ranks", "top")
+        return Scored(*(tuple(chain(*(getattr(each, n) for each in chunks))) for n in names))
 
 
 class Scheduler:

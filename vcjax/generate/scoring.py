@@ -11,7 +11,6 @@ There are few lengths and few numbers of rows, so that the number of shapes is b
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.core.errors import UserError
-from vcjax.generate.requests import Alternatives
+from vcjax.generate.requests import Scored
 from vcjax.generate.token_trees import CHUNK, Batch, Sequences, batches, power_of_two, shared_rows
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
@@ -30,23 +29,6 @@ from vcjax.model.config import LlamaConfig
 TOKEN_BUDGET = 2048
 """Tokens of a batch, padding included."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model's scores of the tokens `ids[start:]` of a sequence.
-
-    Attributes:
-      logprobs: natural log-probability of each, given all tokens before it.
-      greedy: whether each is the most likely one at its position.
-      ranks: how many tokens are at least as likely at its position, itself included.
-      top: the most likely tokens at the position of each; empty where none were requested.
-    """
-
-    logprobs: tuple[float, ...]
-    greedy: tuple[bool, ...]
-    ranks: tuple[int, ...]
-    top: tuple[Alternatives, ...] = ()
 
 
 def score(
@@ -77,8 +59,7 @@ def score(
     for index, (ids, start) in enumerate(sequences):
         _check(index, ids, start, config)
     wanted = min(top, config.vocab_size)
-    # A power of two, as each number is another program.
-    computed = min(power_of_two(wanted), config.vocab_size) if wanted else 0
+    computed = computed_top(wanted, config.vocab_size)
     rows = shared_rows(sequences, config.max_position, token_budget)
     is_tree = any(len(row.paths) > 1 for row in rows)
     results: dict[int, Scored] = {}
@@ -156,6 +137,24 @@ def score_batch(
     # In a row of one path all ends are the same one, so they are its segment.
     hidden = model(tokens, positions, ends, is_tree=is_tree)
     hidden = hidden.reshape(-1, hidden.shape[-1])
+    return score_targets(model, hidden, indices, targets, count, top)
+
+
+def score_targets(
+    model: Any,
+    hidden: Float[Array, "tokens d"],
+    indices: Int[Array, " room"],
+    targets: Int[Array, " room"],
+    count: Int[Array, ""],
+    top: int,
+) -> tuple[
+    Float[Array, " room"],
+    Bool[Array, " room"],
+    Int[Array, " room"],
+    Int[Array, "room top"],
+    Float[Array, "room top"],
+]:
+    """The results of `score_batch`, of hidden states; for use inside a compiled program."""
     room = len(indices)
     chunk = min(CHUNK, room)
 
@@ -187,21 +186,31 @@ def score_batch(
     return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, step, results)
 
 
+def computed_top(wanted: int, vocab_size: int) -> int:
+    """The number of alternatives that programs compute: a power of two, as each number is another
+    program."""
+    return min(power_of_two(wanted), vocab_size) if wanted else 0
+
+
 def _read(batch: Batch, results: tuple[Array, ...], top: int) -> Iterator[tuple[int, Scored]]:
-    logprobs, greedy, ranks, ids, best = (np.asarray(each) for each in results)
+    arrays = [np.asarray(each) for each in results]
     done = 0
     for path in batch.paths:
         end = done + len(path.targets)
-        alternatives = tuple(
-            tuple(zip(ids[n, :top].tolist(), best[n, :top].tolist(), strict=True))
-            for n in range(done, end if top else done)
-        )
-        own = slice(done, end)
-        scored = Scored(
-            tuple(logprobs[own].tolist()),
-            tuple(greedy[own].tolist()),
-            tuple(ranks[own].tolist()),
-            alternatives,
-        )
-        yield path.index, scored
+        yield path.index, scored_of(arrays, done, end, top)
         done = end
+
+
+def scored_of(results: Sequence[np.ndarray], start: int, end: int, top: int) -> Scored:
+    """The results of `score_targets` from `start` to `end`, with `top` alternatives each."""
+    logprobs, greedy, ranks, ids, best = (each[start:end] for each in results)
+    alternatives = tuple(
+        tuple(zip(some_ids, some, strict=True))
+        for some_ids, some in zip(ids[:, :top].tolist(), best[:, :top].tolist(), strict=True)
+    )
+    return Scored(
+        tuple(logprobs.tolist()),
+        tuple(greedy.tolist()),
+        tuple(ranks.tolist()),
+        alternatives if top else (),
+    )

@@ -1,5 +1,6 @@
 """The answer to one HTTP request: its choices, as one object or piece by piece in a stream."""
 
+import asyncio
 import json
 import time
 import uuid
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from starlette.types import Send
 
-from vcjax.generate.requests import Event
+from vcjax.generate.requests import Event, Scored
 from vcjax.serve.continuations import Submission, Update
 from vcjax.serve.errors import ApiError, internal_error, unavailable
 from vcjax.serve.models import Loaded
@@ -56,7 +57,11 @@ class Format(Protocol):
     """Of the ids of answers."""
 
     async def prepare(self) -> None:
-        """Computes what must be known before the first chunk."""
+        """Scores prompts after which nothing is generated."""
+        ...
+
+    def take_scores(self, index: int, scores: Scored) -> None:
+        """Receives the scores of a choice's prompt, before its opening; takes long."""
         ...
 
     def whole(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -108,6 +113,9 @@ class Job:
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         """The answer as one object."""
+        for index, choice in enumerate(choices):
+            if choice.events and (scores := choice.events[0].prompt) is not None:
+                self.format.take_scores(index, scores)
         written = [self.format.whole(index, choice) for index, choice in enumerate(choices)]
         more = self.format.beside_choices()
         return {**self._head(self.format.kind), "choices": written, "usage": self.usage(), **more}
@@ -181,6 +189,7 @@ class StreamedAnswer:
 
     def __init__(self, job: Job, out: EventStream) -> None:
         self._job, self._out = job, out
+        self._opened: set[int] = set()
         self._closed: set[int] = set()
 
     async def send(self, updates: Sequence[Update]) -> None:
@@ -189,11 +198,11 @@ class StreamedAnswer:
         Raises:
           ApiError: a choice was cancelled or failed.
         """
-        await self._open()
         by_index = attrgetter("index")
         # Sorting is stable: a choice's tokens stay in order.
         for index, group in groupby(sorted(updates, key=by_index), by_index):
             own = list(group)
+            await self._open(index, own[0].event.prompt)
             text, events = "".join(each.text for each in own), [each.event for each in own]
             reason = events[-1].finish_reason
             check_finish_reason(reason)
@@ -204,21 +213,23 @@ class StreamedAnswer:
 
     async def end(self) -> None:
         """Ends the stream; a choice that is still open was cut off."""
-        await self._open()
         for index in range(self._job.count):
             if index not in self._closed:
+                await self._open(index, None)
                 await self._close(index, "length")
         if self._job.include_usage:
             await self._out.write(self._job.usage_chunk())
         await self._out.end()
 
-    async def _open(self) -> None:
+    async def _open(self, index: int, scores: Scored | None) -> None:
         # With the first tokens and not before: until then a failure can have its own status.
-        if self._out.started:
+        if index in self._opened:
             return
-        for index in range(self._job.count):
-            if (piece := self._job.format.opening(index)) is not None:
-                await self._out.write(self._job.chunk(piece))
+        self._opened.add(index)
+        if scores is not None:
+            await asyncio.to_thread(self._job.format.take_scores, index, scores)
+        if (piece := self._job.format.opening(index)) is not None:
+            await self._out.write(self._job.chunk(piece))
 
     async def _close(self, index: int, reason: str) -> None:
         await self._out.write(self._job.chunk(self._job.format.closing(index, reason)))

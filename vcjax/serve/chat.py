@@ -1,18 +1,17 @@
 """`/v1/chat/completions`."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.generate.likelihood import encode_answers
-from vcjax.generate.requests import Event
+from vcjax.generate.requests import Event, Scored
 from vcjax.generate.text import encode_prompt
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import max_new_tokens, submissions
 from vcjax.serve.models import Loaded, Served
-from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompts
+from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from vcjax.serve.protocol import MIN_LOGPROB, ChatRequest
 from vcjax.text.tokenizer import Tokenizer
 
@@ -47,7 +46,9 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
     return Job(
         name=served.name,
         loaded=loaded,
-        submissions=submissions(loaded, [tuple(ids)], [limit], body, body.top_logprobs or 0),
+        submissions=submissions(
+            loaded, [tuple(ids)], [limit], body, body.top_logprobs or 0, body.prompt_logprobs
+        ),
         count=body.n,
         choices_each=body.n,
         format=ChatFormat(loaded, body, ids),
@@ -84,19 +85,18 @@ class ChatFormat:
 
     def __init__(self, loaded: Loaded, body: ChatRequest, ids: Sequence[int]) -> None:
         """Args: `ids` are those of the prompt."""
-        self._loaded, self._text, self._ids = loaded, loaded.text, ids
+        self._text, self._ids = loaded.text, ids
         self._has_logprobs, self._wanted = body.logprobs, body.prompt_logprobs
         self._prompt_logprobs: PromptLogprobs = []
 
     async def prepare(self) -> None:
-        """Scores the prompt, if `prompt_logprobs` are requested."""
-        if self._wanted is None:
-            return
-        (scored,) = await scored_prompts(self._loaded, [self._ids], self._wanted)
-        tokenizer = self._text.tokenizer
-        self._prompt_logprobs = await asyncio.to_thread(
-            prompt_logprobs, tokenizer, self._ids, scored, self._wanted
-        )
+        pass
+
+    def take_scores(self, index: int, scores: Scored) -> None:
+        if self._wanted is not None:
+            self._prompt_logprobs = prompt_logprobs(
+                self._text.tokenizer, self._ids, scores, self._wanted
+            )
 
     def beside_choices(self) -> dict[str, Any]:
         return {} if self._wanted is None else {"prompt_logprobs": self._prompt_logprobs}

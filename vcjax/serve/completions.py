@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from vcjax.generate.detokenizer import Detokenizer
-from vcjax.generate.requests import Alternatives, Event
-from vcjax.generate.scoring import Scored
+from vcjax.generate.requests import Alternatives, Event, Scored
 from vcjax.generate.text import TextEngine, encode_prompt
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import check_room, max_new_tokens, submissions
 from vcjax.serve.errors import ApiError
 from vcjax.serve.models import Loaded, Served
-from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs, scored_prompts
+from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from vcjax.serve.protocol import MIN_LOGPROB, CompletionRequest
 
 DEFAULT_TOKENS = 16
@@ -62,18 +61,27 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
     ids = [prompt.ids for prompt in prompts]
     # `max_tokens` 0 with `echo` is how evaluation harnesses ask for the scores of a prompt.
     is_scored_only = wanted == 0 and body.echo
-    submitted = [] if is_scored_only else submissions(loaded, ids, limits, body, body.logprobs or 0)
+    top = _prompt_top(body)
+    submitted = (
+        [] if is_scored_only else submissions(loaded, ids, limits, body, body.logprobs or 0, top)
+    )
     return Job(
         name=served.name,
         loaded=loaded,
         submissions=submitted,
         count=len(prompts) * body.n,
         choices_each=body.n,
-        format=CompletionFormat(loaded, body, prompts),
+        format=CompletionFormat(loaded, body, prompts, top if is_scored_only else None),
         stream=body.stream,
         include_usage=body.include_usage,
         prompt_tokens=sum(map(len, ids)),
     )
+
+
+def _prompt_top(body: CompletionRequest) -> int | None:
+    """The number of alternatives for each token of the prompts; None where they have no scores."""
+    wanted = [body.prompt_logprobs, body.logprobs if body.echo else None]
+    return max((each for each in wanted if each is not None), default=None)
 
 
 class CompletionFormat:
@@ -81,30 +89,39 @@ class CompletionFormat:
 
     kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
 
-    def __init__(self, loaded: Loaded, body: CompletionRequest, prompts: Sequence[_Prompt]) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        body: CompletionRequest,
+        prompts: Sequence[_Prompt],
+        scored_top: int | None,
+    ) -> None:
+        """Args: `scored_top` is the number of alternatives where prompts are only scored."""
+        self._scored_top = scored_top
         self._loaded, self._body, self._prompts = loaded, body, prompts
         self._prompt_logprobs: list[dict[str, Any] | None] = [None] * len(prompts)
         self._given_logprobs: dict[int, PromptLogprobs] = {}
         self._logprobs: dict[int, TextLogprobs] = {}
 
     async def prepare(self) -> None:
-        """Scores the prompts, if they are echoed with log-probabilities or `prompt_logprobs`."""
-        echoed = self._body.logprobs if self._body.echo else None
-        wanted = self._body.prompt_logprobs
-        if echoed is None and wanted is None:
+        if self._scored_top is None:
             return
-        prompts, top = [prompt.ids for prompt in self._prompts], max(echoed or 0, wanted or 0, 1)
-        scores = await scored_prompts(self._loaded, prompts, top)
-        for number, (ids, scored) in enumerate(zip(prompts, scores, strict=True)):
-            if echoed is not None:
-                logprobs = TextLogprobs(self._loaded.text, echoed)
-                entries = prompt_entries(ids, scored)
-                self._prompt_logprobs[number] = await asyncio.to_thread(logprobs.add, entries)
-            if wanted is not None:
-                tokenizer = self._loaded.text.tokenizer
-                self._given_logprobs[number] = await asyncio.to_thread(
-                    prompt_logprobs, tokenizer, ids, scored, wanted
-                )
+        prompts = [prompt.ids for prompt in self._prompts]
+        some = [ids for ids in prompts if len(ids) > 1]
+        scores = iter(await self._loaded.scorer.score(some, self._scored_top))
+        for number, ids in enumerate(prompts):
+            scored = next(scores) if len(ids) > 1 else Scored((), (), ())
+            await asyncio.to_thread(self.take_scores, number * self._body.n, scored)
+
+    def take_scores(self, index: int, scores: Scored) -> None:
+        number, text = index // self._body.n, self._loaded.text
+        ids, wanted = self._prompts[number].ids, self._body.prompt_logprobs
+        if self._body.echo and self._body.logprobs is not None:
+            logprobs = TextLogprobs(text, self._body.logprobs)
+            self._prompt_logprobs[number] = logprobs.add(prompt_entries(ids, scores))
+        if wanted is not None:
+            given = prompt_logprobs(text.tokenizer, ids, scores, wanted)
+            self._given_logprobs[number] = given
 
     def beside_choices(self) -> dict[str, Any]:
         return {}
@@ -202,13 +219,10 @@ class TextLogprobs:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
 
 
-def prompt_entries(ids: Sequence[int], scored: Scored | None) -> list[Entry]:
-    """Entries of a prompt; `scored` is of all its tokens but the first, None if there are none."""
-    entries: list[Entry] = [(ids[0], None, ())]
-    if scored is not None:
-        tops = scored.top or [()] * len(scored.logprobs)
-        entries += zip(ids[1:], scored.logprobs, tops, strict=True)
-    return entries
+def prompt_entries(ids: Sequence[int], scored: Scored) -> list[Entry]:
+    """Entries of a prompt; `scored` is of all its tokens but the first."""
+    tops = scored.top or [()] * len(scored.logprobs)
+    return [(ids[0], None, ()), *zip(ids[1:], scored.logprobs, tops, strict=True)]
 
 
 def event_entries(events: Iterable[Event]) -> list[Entry]:

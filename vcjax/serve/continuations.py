@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -162,6 +163,7 @@ def submissions(
     limits: Sequence[int],
     body: ChatRequest | CompletionRequest,
     top_logprobs: int,
+    prompt_top: int | None,
 ) -> list[Submission]:
     """`body.n` requests to the engine for each prompt, one prompt after the other.
 
@@ -169,6 +171,8 @@ def submissions(
 
     Args:
       limits: most new tokens of each prompt.
+      prompt_top: number of alternatives for each token of a prompt, whose scores come with the
+        first of its choices; None: no scores.
 
     Raises:
       ApiError: more choices than fit in slots and queue.
@@ -181,11 +185,13 @@ def submissions(
     seed = body.chosen_seed()
     made: list[Submission] = []
     for prompt, limit in zip(prompts, limits, strict=True):
-        for _ in range(body.n):
+        for choice in range(body.n):
             number = derive_seed(seed, len(made))
             sampling = body.sampling(limit, number, top_logprobs, loaded.text.sampling_defaults)
             request = loaded.text.request(
                 prompt, sampling, stop_ids=body.stop_token_ids, ignore_eos=body.ignore_eos
             )
+            if choice == 0:  # the prompt is scored once
+                request = replace(request, prompt_top=prompt_top)
             made.append(Submission(*loaded.text.detokenized(request)))
     return made

@@ -13,9 +13,10 @@ from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.generate.model_pool import ModelPool
-from vcjax.generate.requests import SamplingParams
-from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
-from vcjax.generate.service import Busy, Service
+from vcjax.generate.requests import Event, Request, SamplingParams, Scored
+from vcjax.generate.scheduler import RequestState
+from vcjax.generate.scoring import TOKEN_BUDGET, score
+from vcjax.generate.service import Busy, Closed, Service
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.errors import ApiError, unavailable
@@ -154,7 +155,8 @@ class Scorer:
     """Scores prompts between the engine's steps, together with those of other requests.
 
     Beside texts that are being continued it has a share of each step, as many tokens as prompts
-    have in the engine's prefill; a longer prompt is scored whole.
+    have in the engine's prefill. A longer prompt is one of those: it is scored as it is prefilled,
+    in chunks, in a slot of its own.
     """
 
     def __init__(self, service: Service) -> None:
@@ -176,10 +178,37 @@ class Scorer:
         if len(self._queries) + len(prompts) > room:
             raise Busy(f"{len(self._queries)} prompts are waiting; try again later")
         queries = [_Query(ids, top) for ids in prompts]
-        # Queued before the call, which runs in the engine's thread and takes what waits by then.
-        self._queries.extend(queries)
-        self._service.share(self._run)
-        return await asyncio.gather(*(asyncio.wrap_future(query.future) for query in queries))
+        prefilled: list[RequestState] = []
+        try:
+            for query in queries:
+                if len(query.ids) > STEP_TOKENS:
+                    prefilled.append(self._prefill(query))
+            # Queued before the call, which runs in the engine's thread and takes what waits by
+            # then.
+            self._queries.extend(query for query in queries if len(query.ids) <= STEP_TOKENS)
+            self._service.share(self._run)
+            return await asyncio.gather(*(asyncio.wrap_future(query.future) for query in queries))
+        finally:
+            for state in prefilled:
+                if not state.finished:
+                    self._service.cancel(state)
+
+    def _prefill(self, query: _Query) -> RequestState:
+        request = Request(
+            tuple(query.ids), SamplingParams(1), prompt_top=query.top, is_scored_only=True
+        )
+
+        def on_end(event: Event) -> None:
+            if not query.future.set_running_or_notify_cancel():  # the client has disconnected
+                return
+            if event.prompt is not None:
+                query.future.set_result(event.prompt)
+            elif event.finish_reason == "cancelled":
+                query.future.set_exception(Closed("the server is shutting down"))
+            else:
+                query.future.set_exception(event.cause or RuntimeError("the engine has failed"))
+
+        return self._service.submit(request, on_end)
 
     def _run(self, is_alone: bool) -> bool:
         """Scores some of what waits, in the engine's thread; returns whether more waits."""

@@ -12,31 +12,15 @@ Source: vLLM's OpenAI-compatible server (`entrypoints/openai`, versions 0.6 to 0
 from collections.abc import Sequence
 from typing import Any
 
-from vcjax.generate.scoring import Scored
-from vcjax.serve.models import Loaded
+from vcjax.generate.requests import Scored
 from vcjax.serve.protocol import MIN_LOGPROB
 from vcjax.text.tokenizer import Tokenizer
 
 PromptLogprobs = list[dict[str, dict[str, Any]] | None]
 
 
-async def scored_prompts(
-    loaded: Loaded, prompts: Sequence[Sequence[int]], top: int
-) -> list[Scored | None]:
-    """Scores all tokens of each prompt but the first; None for a prompt of one token.
-
-    Args:
-      top: number of likeliest tokens that are returned for each position.
-
-    Raises:
-      Busy, Closed: as `Scorer.score`.
-    """
-    scores = iter(await loaded.scorer.score([ids for ids in prompts if len(ids) > 1], top))
-    return [next(scores) if len(ids) > 1 else None for ids in prompts]
-
-
 def prompt_logprobs(
-    tokenizer: Tokenizer, ids: Sequence[int], scored: Scored | None, count: int
+    tokenizer: Tokenizer, ids: Sequence[int], scored: Scored, count: int
 ) -> PromptLogprobs:
     """The list of one prompt.
 
@@ -45,8 +29,6 @@ def prompt_logprobs(
       count: number of the likeliest tokens beside each one.
     """
     positions: PromptLogprobs = [None]
-    if scored is None:
-        return positions
     tops = scored.top or [()] * len(scored.ranks)
     for token, logprob, rank, top in zip(ids[1:], scored.logprobs, scored.ranks, tops, strict=True):
         ranked = [(token, logprob, rank)]

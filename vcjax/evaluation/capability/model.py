@@ -19,8 +19,8 @@ from vcjax.core.lineage import Parent
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.likelihood import encode_pair, prefix_id
 from vcjax.generate.model_pool import EngineConfig
-from vcjax.generate.requests import Request, Result, SamplingParams
-from vcjax.generate.scoring import TOKEN_BUDGET, Scored, score
+from vcjax.generate.requests import Request, Result, SamplingParams, Scored
+from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.generate.text import TextEngine
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec

@@ -21,7 +21,8 @@ from vcjax.data.importers import Records
 from vcjax.data.near_duplicates import Quoted
 from vcjax.data.records import Document
 from vcjax.generate.likelihood import prefix_id
-from vcjax.generate.scoring import Scored, score
+from vcjax.generate.requests import Scored
+from vcjax.generate.scoring import score
 from vcjax.model.build import abstract
 from vcjax.road.ablation.config import AblationConfig
 from vcjax.text.chat_settings import split_options
