@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.tiny import CONTEXT, EOS_IDS
+from tests.tiny import EOS_IDS
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.scoring import score
@@ -70,8 +70,10 @@ def test_the_continuation_is_bit_for_bit_that_without_scores(tiny, requests):
     assert engine().generate(scored) == engine().generate(requests)
 
 
-def test_a_prompt_that_is_only_scored_may_fill_the_context_and_draws_nothing(chunked):
-    full, short = prompt(1, CONTEXT), prompt(2, 90)
+def test_a_prompt_that_is_only_scored_may_fill_the_context_and_draws_nothing(tiny):
+    config = replace(tiny.config, max_position=200)
+    chunked = Engine(config, tiny.params, slots=2, part=64, step_tokens=64)
+    full, short = prompt(1, 200), prompt(2, 90)
     before = chunked.stats()
     asked = [
         Request(ids, SamplingParams(1), prompt_top=TOP, is_scored_only=True)
