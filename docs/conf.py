@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+_ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(Path(__file__).parent), str(_ROOT)]
+sys.path.append(str(_ROOT / "vcjax/evaluation/facts/tasks"))  # where harnesses import from
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would note that PyTorch is absent
 
@@ -13,14 +15,40 @@ html_title = "vcjax"
 author = "the vcjax authors"
 copyright = "the vcjax authors, Apache-2.0"
 
-extensions = ["myst_parser", "extensions.config_fields", "extensions.script_flags"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "extensions.config_fields",
+    "extensions.docstrings",
+    "extensions.script_flags",
+]
 exclude_patterns = ["extensions"]
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 highlight_language = "text"
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # a type of another library has no page here
 smartquotes = False  # a field's '' is two quotes
+
+# The reference of the package, from its docstrings (docs/reference/python/).
+default_role = "code"  # in docstrings `x` is code
+add_module_names = False
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "exclude-members": "model_config",
+}
+autoclass_content = "both"  # after the class what its `__init__` says of the arguments
+autodoc_mock_imports = ["inspect_ai"]  # its task file is read without it
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has the types
+napoleon_use_rtype = False
 
 html_theme = "furo"
 html_static_path = []

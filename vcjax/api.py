@@ -26,19 +26,29 @@ from vcjax.weights.model import LoadedModel
 
 
 class Model:
-    """A loaded model: score, continue, save."""
+    """A loaded model: it scores, continues and is saved. `vcjax.load` makes one.
+
+    Attributes:
+      loaded: the parameters with their config, tokenizer and origin.
+      charter: the one that `load` was given; None without one. No method follows it by itself:
+        `charter.system_prompt(lang)` is what an Actor is told.
+    """
 
     def __init__(self, loaded: LoadedModel, charter: Charter | None = None) -> None:
         self.loaded, self.charter = loaded, charter
 
     @property
     def config(self) -> LlamaConfig:
-        """The static shape."""
+        """The static shape: sizes, heads, RoPE, biases, and the ids that begin and end a text."""
         return self.loaded.config
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer; a UserError where the source has none."""
+        """The tokenizer, with the model's chat template.
+
+        Raises:
+          UserError: the source has none.
+        """
         return self.loaded.require_tokenizer()
 
     @property
@@ -51,17 +61,31 @@ class Model:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine on this model; it has the parameters on the devices."""
+        """The engine on this model, made on first use: then the parameters go to the devices."""
         dtype = jnp.dtype(self.loaded.dtype)
         return Engine(self.config, self.loaded.params, dtype=dtype)
 
     @cached_property
     def text(self) -> TextEngine:
-        """The engine with the tokenizer and chat template."""
+        """The engine with the tokenizer and chat template: it streams, and takes ids as prompts.
+
+        Raises:
+          UserError: the source has no tokenizer.
+        """
         return TextEngine(self.loaded, self.engine)
 
     def logits(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length vocab"]:
-        """Logits of every next token, float32; each row is one text from position 0."""
+        """Logits of every next token, whole and without a cache.
+
+        Args:
+          tokens: ids; each row is one text, which starts at position 0.
+
+        Returns:
+          float32; `[i, j]` are the logits of what follows token j of row i.
+
+        Raises:
+          UserError: not integers `[batch, length]`.
+        """
         tokens = jnp.asarray(tokens)
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")
@@ -70,7 +94,22 @@ class Model:
     def score_answers(
         self, contexts: Sequence[Context], answers: Sequence[Sequence[str]], **options: Any
     ) -> list[list[float]]:
-        """See `vcjax.generate.likelihood.score_answers`, which has the options."""
+        """The natural log-probability of each answer to each context, all tokens of it together.
+
+        A context is run once for all of its answers; what ends a turn isn't scored.
+
+        Args:
+          contexts: texts, or conversations that the assistant's turn follows.
+          answers: of each context.
+          options: see `vcjax.generate.likelihood.score_answers`.
+
+        Returns:
+          A list of floats, in nats, for each context, in the order of its answers.
+
+        Raises:
+          UserError: an empty answer, a conversation that can't be rendered, or an answer that
+            doesn't fit the model's context behind its conversation.
+        """
         engine = self.engine
         return score_answers(
             engine.graph, engine.params, self.tokenizer, contexts, answers, **options
@@ -79,7 +118,20 @@ class Model:
     def log_likelihood(
         self, contexts: Sequence[Context], continuations: Sequence[str]
     ) -> list[tuple[float, bool]]:
-        """See `vcjax.generate.likelihood.log_likelihood`."""
+        """For each pair the natural log-probability of the continuation, in nats, and whether each
+        of its tokens is the most likely one.
+
+        Texts are encoded and cut as EleutherAI's evaluation harness does; see
+        `vcjax.generate.likelihood.encode_pair`.
+
+        Args:
+          contexts: texts, or conversations that the assistant's turn follows; one for each
+            continuation.
+
+        Raises:
+          UserError: an empty continuation, a conversation that can't be rendered, or a pair that is
+            longer than the model's context.
+        """
         return log_likelihood(
             self.engine.graph,
             self.engine.params,
@@ -90,14 +142,49 @@ class Model:
         )
 
     def generate(self, prompts: Sequence[Context], **sampling: Any) -> list[str]:
-        """Continues texts or conversations; keywords are the fields of `SamplingParams`."""
+        """Continues all texts or conversations together, and returns the new text of each.
+
+        Prompt i draws from a seed derived from (`seed`, i), whatever else is in the batch.
+
+        Args:
+          prompts: texts, or conversations, which are rendered in the model's chat template.
+          sampling: the fields of `vcjax.generate.requests.SamplingParams`: `max_tokens`,
+            `temperature`, `seed`, `stop`, `json_schema` and so on.
+
+        Raises:
+          UserError: a single prompt in place of a list, one that doesn't fit the model's context,
+            or a value out of its bounds.
+        """
         return self.text.generate(prompts, SamplingParams(**sampling))
 
     def save(self, path: str | Path, format: str = "hf", dtype: str | None = None) -> None:
-        """Writes the model as a Hugging Face folder (`hf`) or a vcjax `checkpoint`."""
+        """Writes a folder with model card and lineage, whole or not at all.
+
+        Args:
+          path: of the new folder, on this machine or in a store.
+          format: `hf` (sharded safetensors), `checkpoint` (Orbax) or `gguf` (one file).
+          dtype: of the written weights; None is the source's own, and float32 where the source is
+            quantised.
+
+        Raises:
+          UserError: there is something at `path` already, or an unknown format or dtype.
+        """
         save_model(self.loaded, reached(path), form=format, dtype=dtype)
 
 
 def load(reference: str, dtype: str | None = None, charter: Charter | None = None) -> Model:
-    """Loads any model reference: folder, hub id, GGUF, checkpoint, workdir or shipped name."""
+    """Loads any model reference: folder, hub id, GGUF, checkpoint, workdir or shipped name.
+
+    A workdir of `launch.train` is its last good step, with adapters merged.
+
+    Args:
+      reference: see the page on model references; a hub id may end with `@REVISION`.
+      dtype: of the parameters in memory and of the arithmetic, e.g. `bfloat16`; None is the
+        source's own.
+      charter: the model's `charter`, of `vcjax.charter.load.load_charter`.
+
+    Raises:
+      UserError: there is no such model, it isn't of a supported architecture, or its tensors aren't
+        those that its config asks for.
+    """
     return Model(load_model(reference, dtype), charter)

@@ -9,7 +9,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import Parent, read_lineage
-from vcjax.core.run import Run, Stage
+from vcjax.core.run import Run, Stage, explained
 
 CONFIG = {"model": "m", "steps": 10, "optimizer": {"rate": 0.1, "betas": (0.9, 0.95)}}
 
@@ -175,6 +175,22 @@ def test_stages_are_done_in_order_and_a_changed_one_has_what_it_was_read_by_made
     assert set(run.seconds) == set(results)
     assert (tmp_path / ".second.superseded" / "file").read_text() == "second"
     assert (tmp_path / "third" / "mark").exists()
+
+
+def test_from_a_minute_on_a_stage_is_announced_with_the_time_so_far_and_left(tmp_path, capsys):
+    names = ("base/measured", "a/seed0/train1", "a/seed0/measured", "b/seed0/train1", "c/train2")
+    write_json(tmp_path / "seconds.json", dict.fromkeys(names[:3], 60.0))
+    stages = explained([Stage(name, bool) for name in names], {"measured": "m", "train": "t"})
+    run = Run("ablate", tmp_path, {})
+    with run.opened():
+        run.do(stages)
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/5] base/measured: m",
+        "[2/5] a/seed0/train1: t (01:00 so far)",
+        "[3/5] a/seed0/measured: m (02:00 so far, 03:00 left)",
+        "[4/5] b/seed0/train1: t (03:00 so far, 02:00 left)",
+        "[5/5] c/train2: t (03:00 so far, 00:30 left)",
+    ]
 
 
 def test_seconds_of_stages_add_up_over_starts_and_those_of_earlier_versions_count(tmp_path):

@@ -50,7 +50,8 @@ class Progress:
 
     def called(self, role: str, done: int, planned: int) -> None:
         """Shows how many of the current step's calls are done."""
-        self._bar.set_description(f"attempts ({role} {done}/{planned})", refresh=False)
+        # `set_description` would add the colon that the bar and the line of a log have anyway.
+        self._bar.set_description_str(f"attempts ({role} {done}/{planned})", refresh=False)
         self._bar.moved()
 
     def line(self) -> str:

@@ -19,6 +19,12 @@ _LINE = (
 _OPEN_LINE = "{desc}: {n_fmt}{unit}, {elapsed} so far{postfix}"
 
 
+def times(so_far: float, left: float | None) -> str:
+    """Seconds as a log has them: `05:10 so far, 1:20:00 left`, or without what isn't known."""
+    shown = f"{tqdm.format_interval(so_far)} so far"
+    return shown if left is None else f"{shown}, {tqdm.format_interval(left)} left"
+
+
 class Progress(tqdm):
     """A bar of tqdm, which in a log is lines instead: what is done, how far, how long it will take.
 

@@ -21,7 +21,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,13 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import check_folder_path, check_writable, lock_file, read_json, write_json
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, content_hash, read_lineage, write_lineage
+from vcjax.core.progress import times
 from vcjax.core.spool import Spool, spooled
 from vcjax.core.stores import as_path, is_there
 
 CONFIG, STAGES, SUMMARY = "config.json", "stages.json", "summary.json"
+_SHOWN_FROM = 60.0
+"""Seconds from which on a stage is announced with the time so far."""
 _SECONDS = "seconds.json"
 """Has the seconds of the stages of an ablation that an earlier version began."""
 
@@ -54,6 +57,16 @@ class Stage:
     do: Callable[[], Any]
     reads: tuple[str, ...] = ()
     about: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What stages of several arms, seeds and rounds share: `train` of `a/seed0/train2`."""
+        return self.name.rpartition("/")[2].rstrip("0123456789")
+
+
+def explained(stages: Sequence[Stage], about: Mapping[str, str]) -> list[Stage]:
+    """The stages with what each does, which `about` has by their kind."""
+    return [replace(stage, about=about[stage.kind]) for stage in stages]
 
 
 class Run:
@@ -191,13 +204,18 @@ class Run:
     def do(self, stages: Sequence[Stage]) -> dict[str, Any]:
         """Does the stages in their order and reports which one; returns their results by name.
 
+        From a minute on the report has the time so far, and what is left once a stage of each kind
+        that is to come has been done: the arms of an ablation take about as long as each other.
+
         `stages.json` has for each stage that was begun its seconds and the hashes of what it reads.
         """
         folder, results = self._spool.local, {}
         record = _read_stages(folder)
+        taken: dict[str, list[float]] = {}
         for number, stage in enumerate(stages, start=1):
             about = f": {stage.about}" if stage.about else ""
-            print(f"[{number}/{len(stages)}] {stage.name}{about}", flush=True)
+            spent = _times(taken, stages[number - 1 :])
+            print(f"[{number}/{len(stages)}] {stage.name}{about}{spent}", flush=True)
             # A stage's own config has only the paths of what it reads, which stay the same when the
             # stage before is extended; hence the hashes.
             read = {name: content_hash(folder / name) for name in stage.reads}
@@ -213,6 +231,7 @@ class Run:
             finally:
                 begun["seconds"] += time.monotonic() - start
                 write_json(folder / STAGES, record)
+            taken.setdefault(stage.kind, []).append(begun["seconds"])
         self.seconds = {name: begun["seconds"] for name, begun in record.items()}
         return results
 
@@ -254,6 +273,18 @@ class Run:
                 f"{self.workdir}: belongs to a run of another config ({'; '.join(changes)}); "
                 "choose another workdir"
             )
+
+
+def _times(taken: Mapping[str, Sequence[float]], ahead: Sequence[Stage]) -> str:
+    """How long it took so far, over all starts, and how long the stages ahead will take."""
+    so_far = sum(map(sum, taken.values()))
+    if so_far < _SHOWN_FROM:
+        return ""
+    known = all(stage.kind in taken for stage in ahead)
+    left = (
+        sum(sum(taken[stage.kind]) / len(taken[stage.kind]) for stage in ahead) if known else None
+    )
+    return f" ({times(so_far, left)})"
 
 
 def _read_stages(folder: Path) -> dict[str, Any]:

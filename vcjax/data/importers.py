@@ -293,6 +293,9 @@ def read_records(
 ) -> Loaded:
     """Reads what fits into memory: questions, benchmarks, samples. A corpus is `Records`.
 
+    Args:
+      paths, kind, on_bad_record, columns: as of `Records`.
+
     Raises:
       UserError: see `Records`.
     """

@@ -59,7 +59,15 @@ class Batches:
         self._dataset: Any = grain.MapDataset.source(_Steps(mixed, batch_size, wanted))
 
     def batch(self, step: int) -> Batch:
-        """Batch of `step` (from 0), or the rows of it that are wanted."""
+        """Batch of `step` (from 0), or the rows of it that are wanted.
+
+        Returns:
+          `tokens`, `loss_mask`, `segment_ids` and `positions`, each `[batch, length]`; those of
+          preferences are `[batch, 2, length]`, the chosen answer first.
+
+        Raises:
+          ValueError: a step below 0.
+        """
         if step < 0:
             raise ValueError(f"step {step} is negative")
         return self._dataset[step]

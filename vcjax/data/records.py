@@ -36,7 +36,11 @@ def check_text(value: Any, field: str, *, may_be_empty: bool = False) -> str:
 
 
 def check_messages(value: Any, field: str = "messages") -> tuple[Message, ...]:
-    """Returns messages as a tuple; raises BadRecord unless each has exactly role and content."""
+    """Returns messages as a tuple.
+
+    Raises:
+      BadRecord: no list, an empty one, or a message that hasn't exactly a known role and a content.
+    """
     if not isinstance(value, list | tuple):
         raise BadRecord(f"field {field!r} must be a list, not {_kind(value)}")
     if not value:
@@ -87,6 +91,7 @@ class Record:
     @classmethod
     @cache
     def field_names(cls) -> tuple[str, ...]:
+        """The names that an object of this schema may have, in their order."""
         return tuple(field.name for field in fields(cls))
 
     @classmethod
@@ -151,7 +156,13 @@ def _texts(content: list[Any], *, roles: bool = False) -> list[str]:
 
 @dataclass(frozen=True)
 class Document(Record):
-    """A text for continued pre-training."""
+    """A text for continued pre-training.
+
+    Attributes:
+      lang: `en` or `zh`, or the code of another language.
+      source: where the text is from; the file's name where the file doesn't say.
+      domain: a subdomain of the charter.
+    """
 
     text: str
     lang: str
@@ -163,7 +174,12 @@ class Document(Record):
 
 @dataclass(frozen=True)
 class Conversation(Record):
-    """Messages for instruction tuning; at least one assistant turn has text."""
+    """Messages for instruction tuning; at least one assistant turn has text.
+
+    Attributes:
+      messages: `{"role", "content"}` each, in their order.
+      domain: a subdomain of the charter.
+    """
 
     messages: tuple[Message, ...]
     lang: str
@@ -172,6 +188,7 @@ class Conversation(Record):
     CONTENT = ("messages",)
 
     def check(self) -> None:
+        """Raises BadRecord without an assistant turn, or with one that is empty."""
         if not any(m["role"] == "assistant" and m["content"].strip() for m in self.messages):
             raise BadRecord("conversation without an assistant turn")
         _check_turns(self.messages)
@@ -179,7 +196,13 @@ class Conversation(Record):
 
 @dataclass(frozen=True)
 class Preference(Record):
-    """A prompt (`messages`) with a better and a worse answer to it."""
+    """A prompt with a better and a worse answer to it, for DPO and ORPO.
+
+    Attributes:
+      messages: the conversation up to the answer.
+      chosen, rejected: the text of the better and of the worse answer.
+      domain: a subdomain of the charter.
+    """
 
     messages: tuple[Message, ...]
     chosen: str
@@ -194,6 +217,7 @@ class Preference(Record):
         return guess_language("\n".join(_texts([self.messages, self.chosen, self.rejected])))
 
     def check(self) -> None:
+        """Raises BadRecord where both answers are the same, or the prompt ends with an answer."""
         if self.messages[-1]["role"] == "assistant":
             raise BadRecord("the messages of a preference must not end with an assistant turn")
         if self.chosen == self.rejected:
@@ -203,7 +227,11 @@ class Preference(Record):
 
 @dataclass(frozen=True)
 class Question(Record):
-    """A seed question."""
+    """A seed question, which is asked where the Attacker's own attempt fails.
+
+    Attributes:
+      domain: a subdomain of the charter.
+    """
 
     question: str
     lang: str
@@ -216,7 +244,11 @@ class Question(Record):
 class BenchmarkItem(Record):
     """A benchmark question; `parallel_id` ties it to its versions in other languages.
 
-    `conversation` has the turns of user and assistant before the question, where there are any.
+    Attributes:
+      domain: a subdomain of the charter.
+      reference: a good answer, which judges are shown.
+      rubric: what an answer to this question must have.
+      conversation: the turns of user and assistant before the question, where there are any.
     """
 
     parallel_id: str
@@ -230,6 +262,7 @@ class BenchmarkItem(Record):
     CONTENT = ("conversation", "question")
 
     def check(self) -> None:
+        """Raises BadRecord where the conversation doesn't alternate from user to assistant."""
         for i, turn in enumerate(self.conversation):
             if turn["role"] != (role := ("user", "assistant")[i % 2]):
                 raise BadRecord(f"conversation[{i}] must be of {role!r}, not {turn['role']!r}")

@@ -166,7 +166,11 @@ def encode_pair(
 
 
 def prefix_id(tokenizer: Tokenizer) -> int:
-    """The token before a text that has no context: BOS, or EOS if there is none."""
+    """The token before a text that has no context: BOS, or EOS if there is none.
+
+    Raises:
+      UserError: the tokenizer has neither.
+    """
     first = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
     if first is None:
         raise UserError("a continuation without a context needs a tokenizer with BOS or EOS")

@@ -117,16 +117,22 @@ class ConstraintError(Exception):
 class TokenConstraint(Protocol):
     """Decides which tokens may come next; see `vcjax.generate.constraints.Constraint`."""
 
-    def mask(self) -> UInt32[np.ndarray, " words"]: ...
+    def mask(self) -> UInt32[np.ndarray, " words"]:
+        """Bits of the tokens that may come next, 32 a word, the lowest first."""
+        ...
 
-    def accept(self, token: int) -> bool: ...
+    def accept(self, token: int) -> bool:
+        """Advances by a token that was allowed, and returns True when nothing more may follow."""
+        ...
 
 
 class StoppingCriterion(Protocol):
     """Receives each token of a continuation and returns True to end it; see
     `vcjax.generate.detokenizer.Detokenizer`."""
 
-    def accept(self, token: int) -> bool: ...
+    def accept(self, token: int) -> bool:
+        """Takes the next token, and returns True where the continuation ends with it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -233,8 +239,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished continuation: its tokens, the log-probability and alternatives of each, and why
-    it ended."""
+    """A finished continuation.
+
+    Attributes:
+      tokens: the new ids, without what ended them.
+      logprobs: of each token, in nats, under the plain model at temperature 1.
+      finish_reason: as of `Event`.
+      top: the most likely ids with their log-probabilities beside each token, where
+        `top_logprobs` asked for any.
+    """
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]

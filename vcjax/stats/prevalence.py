@@ -10,7 +10,11 @@ from vcjax.stats.intervals import Interval, rate_interval
 
 @dataclass(frozen=True)
 class Share:
-    """`k` of `n` cases."""
+    """`k` of `n` cases.
+
+    Raises:
+      ValueError: `k` isn't from 0 to `n`.
+    """
 
     k: int
     n: int
@@ -21,6 +25,7 @@ class Share:
 
     @property
     def rate(self) -> float:
+        """k / n; there must be a case."""
         return self.k / self.n
 
 

@@ -41,7 +41,11 @@ class Tokenizer:
         template_options: Mapping[str, Any] | None = None,
         system: str = "template",
     ):
-        """Raises UserError for a tokenizer that the `tokenizers` library doesn't run."""
+        """Takes over the backend's chat template.
+
+        Raises:
+          UserError: the `tokenizers` library doesn't run this tokenizer.
+        """
         if not isinstance(backend, PreTrainedTokenizerFast):
             raise UserError(
                 f"tokenizer {type(backend).__name__} has no fast form; "
@@ -54,11 +58,13 @@ class Tokenizer:
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """Encodes text; adds no BOS.
 
-        `special`: whether special tokens' strings in the text are parsed as special tokens. A
-        user's text must never be. (Added tokens that the tokenizer doesn't declare special, such
-        as `<think>`, are ordinary vocabulary either way.)
+        Args:
+          special: whether special tokens' strings in the text are parsed as special tokens. A
+            user's text must never be. (Added tokens that the tokenizer doesn't declare special,
+            such as `<think>`, are ordinary vocabulary either way.)
 
-        Raises UserError for a text with half a surrogate pair (JSON can spell one).
+        Raises:
+          UserError: the text has half a surrogate pair (JSON can spell one).
         """
         _check_unicode(text)
         if special:
@@ -68,7 +74,8 @@ class Tokenizer:
     def encode_texts(self, texts: Sequence[str]) -> list[Int32[np.ndarray, " tokens"]]:
         """Encodes texts as `encode` does each, several times as fast, on all cores.
 
-        Raises UserError as `encode` does, without naming the text.
+        Raises:
+          UserError: as of `encode`, without naming the text.
         """
         for text in texts:
             _check_unicode(text)
@@ -89,14 +96,17 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int | None:
+        """The token that begins a text; None where the tokenizer has none."""
         return _id(self.backend.bos_token_id)
 
     @property
     def eos_id(self) -> int | None:
+        """The token that ends a text; chat templates may end a turn with another one."""
         return _id(self.backend.eos_token_id)
 
     @property
     def pad_id(self) -> int | None:
+        """The token that the tokenizer pads with; no mask of a batch is inferred from it."""
         return _id(self.backend.pad_token_id)
 
     @cached_property

@@ -125,7 +125,11 @@ class ParrotItem:
 
 
 def read_parrot(path: Path) -> list[ParrotItem]:
-    """Reads all items. Raises: UserError, a line that isn't one."""
+    """Reads all items of a file of PARROT, in its order.
+
+    Raises:
+      UserError: a line that isn't one.
+    """
     items = []
     for position, (line, value) in enumerate(read_jsonl(path), start=1):
         where = f"{path}:{line}"

@@ -17,7 +17,7 @@ from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json, write_text
 from vcjax.core.lineage import Parent, stage_lineages, stage_parents
-from vcjax.core.run import CONFIG, SUMMARY, Run, Stage
+from vcjax.core.run import CONFIG, SUMMARY, Run, Stage, explained
 from vcjax.core.stores import on_disk
 from vcjax.data.records import Record
 from vcjax.report.ablation import ablation_markdown, write_ablation_report
@@ -37,6 +37,17 @@ from vcjax.road.ablation.summary import samples, summarise
 from vcjax.road.commits import at_commits, critics_of, with_critics
 from vcjax.roles.references import RoleSpec, family_of
 from vcjax.weights.workdir import write_sources
+
+_ABOUT = {
+    "queries": "has the held-out queries written that every arm is asked",
+    "questions": "has plain questions answered and the answers judged",
+    "attack": "attacks the arm's model and has its answers judged",
+    "data": "writes the data that stand in for the attacks'",
+    "train": "trains the arm",
+    "measured": "asks the held-out queries, attacked and plain",
+    "documents": "scores documents that nothing was trained on",
+}
+"""What each kind of stage does, for a person who waits."""
 
 
 def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
@@ -76,7 +87,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
                     arm_run = ArmRun(config, folder, family, arm, number)
                     arms[arm.name].append(arm_run)
                     stages += arm_run.stages()
-        run.do(stages)
+        run.do(explained(stages, _ABOUT))
 
         cells = read_query_cells(folder / QUERIES)
         pairs = (

@@ -23,7 +23,7 @@ from vcjax.core.errors import GateNotMet
 from vcjax.core.files import write_json
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import stage_lineages, stage_parents
-from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.core.run import SUMMARY, Run, Stage, explained
 from vcjax.core.stores import on_disk, short_name
 from vcjax.data.importers import Records
 from vcjax.evaluation.benchmark import load_benchmark
@@ -147,7 +147,7 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
         Stage("pressed_after", lambda: press("pressed_after", aligned), ("adversarial",)),
         Stage("export", lambda: _export(config, aligned, folders["export"]), ("adversarial",)),
     ]
-    return [replace(stage, about=_ABOUT[stage.name]) for stage in stages]
+    return explained(stages, _ABOUT)
 
 
 def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:

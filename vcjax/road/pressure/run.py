@@ -18,7 +18,7 @@ from vcjax.adversarial.pressure.pairs import DATA
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.files import read_jsonl, write_json, write_jsonl, write_text
 from vcjax.core.lineage import stage_lineages, stage_parents
-from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.core.run import SUMMARY, Run, Stage, explained
 from vcjax.core.stores import on_disk
 from vcjax.report.pressure.report import pressure_markdown, write_pressure_report
 from vcjax.road.commits import at_commits
@@ -33,6 +33,21 @@ from vcjax.road.pressure.summary import summarise
 from vcjax.weights.workdir import write_sources
 
 READINGS = "readings.jsonl"
+_ABOUT = {
+    "knowledge": "finds the facts that the base model knows",
+    "attacks": "has a model write messages that press such facts",
+    "pairs": "writes the pairs that the arm is trained on",
+    "train": "trains on them",
+    "measured": "measures which facts are given up under pressure",
+    "answers": "has pressed questions answered freely",
+    "documents_en": "scores English documents that nothing was trained on",
+    "documents_zh": "scores Chinese documents that nothing was trained on",
+    "capability": "does tasks of lm-eval",
+    "outside": "measures published facts under published pressure",
+    "examples": "writes examples for further training",
+    "step": "measures what further training has left",
+}
+"""What each kind of stage does, for a person who waits."""
 """One line each time that the results were read: `{time, part, contrasts}`."""
 
 
@@ -99,7 +114,7 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
                     stages += own.stages()
         tuned = [each for own in arms.values() for each in fine_tunings(own)]
         stages += [stage for each in tuned for stage in each.stages()]
-        run.do(stages)
+        run.do(explained(stages, _ABOUT))
 
         summary = summarise(config, experiment, arms, run.seconds, _log_reading(folder, config))
         if config.attacker:

@@ -17,7 +17,7 @@ from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl, write_json, write_text
 from vcjax.core.lineage import stage_lineages, stage_parents
-from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.core.run import SUMMARY, Run, Stage, explained
 from vcjax.core.stores import on_disk
 from vcjax.data.importers import Records
 from vcjax.data.records import Conversation
@@ -41,6 +41,20 @@ from vcjax.text.language import Language
 from vcjax.weights.workdir import write_sources
 
 _SAMPLES = 8
+_ABOUT = {
+    "text": "parts the documents into those that are trained on and those that are scored",
+    "knowledge": "finds the facts that the base model knows",
+    "attacks": "attacks the model and has its answers judged",
+    "facts": "writes pairs in which a user presses facts",
+    "facts_preferences": "writes such pairs with the answer that gives in",
+    "train": "trains the stage",
+    "evaluated": "asks the benchmark's questions and judges the answers",
+    "pressed": "measures which facts are given up under pressure",
+    "documents_en": "scores English documents that nothing was trained on",
+    "documents_zh": "scores Chinese documents that nothing was trained on",
+    "capability": "does tasks of lm-eval",
+}
+"""What each kind of stage does, for a person who waits."""
 
 
 def ablate_stages(config: StagesConfig, workdir: str | Path) -> dict[str, Any]:
@@ -73,7 +87,7 @@ def ablate_stages(config: StagesConfig, workdir: str | Path) -> dict[str, Any]:
             Stage(KNOWLEDGE, experiment.find_knowledge),
             *all_stages(list(runs.values())),
         ]
-        run.do(stages)
+        run.do(explained(stages, _ABOUT))
 
         summary = summarise(
             config,

@@ -24,6 +24,8 @@ def krippendorff_alpha(
     """Krippendorff's alpha (Krippendorff 2004, ch. 11), any number of raters, gaps allowed.
 
     Args:
+      level: `nominal` counts every disagreement alike; `ordinal` by the ratings between the two;
+        `interval` by the square of their difference.
       ratings: numbers; NaN where a rater left an item out. Items with fewer than two ratings
         don't count.
 
@@ -43,10 +45,16 @@ def alpha_interval(
     seed: int = 0,
     resamples: int = 9999,
 ) -> Interval:
-    """`krippendorff_alpha` with its interval for other items, or clusters; see `resampling`.
+    """`krippendorff_alpha` with its interval for other items, or clusters, by the Bayesian
+    bootstrap (see `vcjax.stats.agreement.resampling`).
 
     Args:
+      ratings, level: see `krippendorff_alpha`.
       clusters: of each item, also of those with fewer than two ratings.
+      seed: of the drawn weights.
+
+    Raises:
+      ValueError: see `krippendorff_alpha`; or not one cluster for each item.
     """
     counts, values = _value_counts(ratings, level)
     # Items with the same ratings are interchangeable: few kinds instead of many items per draw.

@@ -47,11 +47,18 @@ def icc_interval(
     seed: int = 0,
     resamples: int = 9999,
 ) -> Interval:
-    """`icc` with its interval for other items, or clusters, and the same raters; see `resampling`.
+    """`icc` with its interval for other items, or clusters, and the same raters, by the Bayesian
+    bootstrap (see `vcjax.stats.agreement.resampling`).
 
     Args:
+      ratings, form: see `icc`.
       scale: the least and the greatest rating that is possible, which raters of the unseen item
         give in turn where they disagree; by default those that were given.
+      clusters: of each item; those of one cluster are alike. None makes each its own.
+      seed: of the drawn weights.
+
+    Raises:
+      ValueError: see `icc`; or not one cluster for each item.
     """
     value = icc(ratings, form)
     table = np.asarray(ratings, np.float64)

@@ -40,7 +40,11 @@ class KappaTest:
     p: float
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Wald's bounds. Raises: ValueError without a standard error."""
+        """Wald's bounds.
+
+        Raises:
+          ValueError: there is no standard error.
+        """
         if self.error is None:
             raise ValueError("no standard error is known")
         half = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * self.error
@@ -80,7 +84,17 @@ def kappa_interval(
     seed: int = 0,
     resamples: int = 9999,
 ) -> Interval:
-    """`cohen_kappa` with its interval for other items, or clusters; see `resampling`."""
+    """`cohen_kappa` with its interval for other items, or clusters, by the Bayesian bootstrap (see
+    `vcjax.stats.agreement.resampling`).
+
+    Args:
+      weights, labels: see `cohen_kappa`.
+      clusters: of each item; those of one cluster are alike. None makes each its own.
+      seed: of the drawn weights.
+
+    Raises:
+      ValueError: see `cohen_kappa`; or not one cluster for each item.
+    """
     cells, count = _pairs(a, b, weights, labels)
     table = _table(cells, count)
     kinds, times = np.eye(table.size), table.ravel()

@@ -30,10 +30,15 @@ def spearman_interval(
     seed: int = 0,
     resamples: int = 1999,
 ) -> Interval:
-    """`spearman` with its interval for other items, or clusters of them; see `resampling`.
+    """`spearman` with its interval for other items, or clusters of them, by the Bayesian bootstrap
+    (see `vcjax.stats.agreement.resampling`).
+
+    Args:
+      clusters: of each item; those of one cluster are alike. None makes each its own.
+      seed: of the drawn weights.
 
     Raises:
-      ValueError: see `spearman`.
+      ValueError: see `spearman`; or not one cluster for each item.
     """
     kinds, kind_of = _pairs(a, b)
     parts, times = np.eye(len(kinds)), np.bincount(kind_of)

@@ -20,8 +20,8 @@ def neutral(lang: str) -> list[dict[str, Any]]:
     """Each fact's question in its first wording, with nothing before it.
 
     Returns:
-      Records of `{id, fact, lang, kind, style, claimed, messages, answers}`: `messages` end with
-      the user's turn, `answers` are the true sentence and the false one.
+      Records of `{id, fact, lang, kind, style, claimed, messages, answers}`. The `messages` end
+      with the user's turn; `answers` are the true sentence and the false one.
     """
     return [
         {

@@ -15,7 +15,7 @@ class ConversationTask(ConfigurableTask):
     NEEDS_CHAT_TEMPLATE = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Args: `config` is the YAML file's."""
+        """`config` has the fields of the task's YAML file."""
         # lm-eval leaves the key by which it found this class, and doesn't know it.
         super().__init__(config={name: config[name] for name in config if name != "class"})
 
@@ -29,7 +29,11 @@ class ConversationTask(ConfigurableTask):
         chat_template: Callable[..., str] | None = None,
         gen_prefix: str | None = None,
     ) -> str:
-        """Raises: ValueError without `--apply_chat_template`."""
+        """The document's conversation in the model's chat template, up to the assistant's turn.
+
+        Raises:
+          ValueError: `--apply_chat_template` isn't given.
+        """
         if not apply_chat_template or chat_template is None:
             raise ValueError(f"{self.config.task}: is of conversations: give --apply_chat_template")
         system = [{"role": "system", "content": system_instruction}] if system_instruction else []
