@@ -18,7 +18,6 @@ copyright = "the vcjax authors, Apache-2.0"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "extensions.config_fields",
     "extensions.docstrings",
     "extensions.script_flags",
@@ -45,10 +44,6 @@ autodoc_mock_imports = ["inspect_ai"]  # its task file is read without it
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-napoleon_numpy_docstring = False
-napoleon_use_ivar = True
-napoleon_attr_annotations = False  # the signature has the types
-napoleon_use_rtype = False
 
 html_theme = "furo"
 html_static_path = []

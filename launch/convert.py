@@ -57,9 +57,11 @@ def main() -> None:
         save_model(model, target, form=TO.value, dtype=DTYPE.value)
         dtype = DTYPE.value or model.stored_dtype
     print(f"{target}: {TO.value}, {dtype}", file=sys.stderr)
-    if TO.value != "peft":
-        reference = target / FILE if TO.value == GGUF else target
-        print(f"next: python -m {__package__}.chat --model={reference}", file=sys.stderr)
+    reference = target / FILE if TO.value == GGUF else target
+    print(
+        f"look at {target}/README.md; next: python -m {__package__}.chat --model={reference}",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How `make docs` reads the package's docstrings, which are text for people, as reStructuredText.
 
-The sections of a docstring (`Args:`, `Raises:`) are napoleon's work, to whom the lines are given
-after this. A name in backticks links to where it is documented, if it is on a page of the site.
+Sections (`Args:`, `Raises:`) are read by napoleon, which is called here: as an extension it would
+take what comes before a colon in the first line of a property's docstring for its type. A name in
+backticks links to where it is documented, if it is on a page of the site.
 """
 
 import inspect
@@ -12,19 +13,24 @@ from itertools import takewhile
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.util.inspect import stringify_signature
 
 _NAME = re.compile(r"(?<![:`])`([A-Za-z_][\w.]*)`(?!`)")
 _FIELDS = re.compile(r"^( +)(\w+(?:, \w+)+)(: .*)$")
 _ARRAY = "jaxlib._jax.Array"
+_SECTIONS = Config(
+    napoleon_attr_annotations=False,  # the signature has the types
+    napoleon_use_ivar=True,
+    napoleon_use_rtype=False,
+)
 
 
 def readable(what: str, text: list[str]) -> list[str]:
-    """The lines of a docstring for napoleon; `what` is autodoc's kind of the object."""
+    """The lines of a docstring as reStructuredText; `what` is autodoc's kind of the object."""
     lines = _literal_drawings(text) if what == "module" else _fields_apart(text)
     text = [_NAME.sub(r":py:obj:`\1`", line) for line in lines]
-    # Of an attribute napoleon would read what comes before the first line's colon as a type.
-    return ["", *text] if what in ("attribute", "data", "property") else text
+    return GoogleDocstring(text, _SECTIONS).lines()
 
 
 def _literal_drawings(text: list[str]) -> Iterator[str]:
@@ -84,6 +90,6 @@ def _process_signature(
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("autodoc-process-docstring", _process_docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", _process_docstring)
     app.connect("autodoc-process-signature", _process_signature)
     return {"parallel_read_safe": True, "version": "1"}

@@ -185,7 +185,8 @@ def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
         0,
         [
             f"{tmp_path / 'out'}: checkpoint, float32",
-            f"next: python -m launch.chat --model={tmp_path / 'out'}",
+            f"look at {tmp_path / 'out'}/README.md; next: python -m launch.chat "
+            f"--model={tmp_path / 'out'}",
         ],
     )
     code, out, error = ran("convert", command, script_cache)

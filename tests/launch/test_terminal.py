@@ -1,6 +1,8 @@
 """What scripts say in a terminal and in a log file beside their results."""
 
 import ast
+import os
+import signal
 import subprocess
 import sys
 
@@ -81,3 +83,12 @@ def test_importing_what_reads_models_says_nothing():
     command = [sys.executable, "-c", "import vcjax.text.tokenizer"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout + ended.stderr == ""
+
+
+def test_a_reader_who_has_enough_ends_a_script_without_a_word():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "launch.charter", "check", "universal", "--show_prompts"]
+    ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")

@@ -7,6 +7,7 @@ sys.argv -> flags and config file -> main() -> exit code
 """
 
 import errno
+import io
 import logging
 import os
 import re
@@ -75,6 +76,9 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
       operands: `main` takes a list of the arguments that are no flags, and flags may follow them.
     """
     flags.FLAGS.set_gnu_getopt(True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # In a log that both streams go to, results would come after what is said last.
+        sys.stdout.reconfigure(line_buffering=True)
 
     def start(rest: list[str]) -> None:
         sys.exit(_guarded(partial(main, rest[1:]) if operands else main))
@@ -146,6 +150,7 @@ def _guarded(main: Callable[[], None]) -> int:
     _set_up_libraries()
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
@@ -158,6 +163,10 @@ def _guarded(main: Callable[[], None]) -> int:
     except Preempted as error:
         print(error, file=sys.stderr)
         return 128 + error.number
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno is None:
             raise
@@ -166,6 +175,17 @@ def _guarded(main: Callable[[], None]) -> int:
         print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed, as after `| head`; what is left is then dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Else Python would try again when it exits, and print that it failed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _set_up_libraries() -> None:

@@ -21,7 +21,7 @@ from vcjax.data.tfds_source import PREFIX, opened, size_of_split
 TEXT = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".warc", ".wet")
 FORMATS = (*TEXT, ".parquet", ".arrow")
 TFDS = "tfds"
-"""The format of `tfds:NAME`, which is no file."""
+"""The format of a `tfds:NAME[@SPLIT]`, which is no file."""
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 Names = str | os.PathLike | Sequence[str | os.PathLike]
 

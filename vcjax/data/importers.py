@@ -3,6 +3,8 @@
 names -> files.find_files -> readers.read_items -> layouts (which?) -> columns.record_fields
                                                                              |
 Record <------------ records.KINDS[kind].from_dict <------------ messages.settle_tools
+
+Nothing is kept: a corpus is read anew in each pass over it.
 """
 
 import hashlib

@@ -20,6 +20,7 @@ from typing import Any, Self, TextIO, cast
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json, write_text
 from vcjax.core.markdown import markdown_templates
+from vcjax.core.progress import Progress
 from vcjax.core.settings import check_choice
 from vcjax.data.digests import Deduplicated
 from vcjax.data.encode import ENCODERS, encode_all
@@ -73,6 +74,7 @@ def prepare(
             RowWriter(temporary, packer.shape) as writer,
             Quarantine(temporary / "quarantined.jsonl") as bad,
             TraceWriter(temporary) as traces,
+            Progress(desc=f"prepares {kind}", total=None, unit="encoded") as bar,
         ):
             for each in quarantined:
                 bad.add(each)
@@ -83,6 +85,7 @@ def prepare(
             trained = records if held_out is None else held_out.without(records)
             unique = Deduplicated(trained, traces.add)
             for record, examples in encode_all(kind, tokenizer, unique):
+                bar.update()
                 if isinstance(examples, UserError):
                     if on_bad_record == "error":
                         raise UserError(f"record {record.id!r}: {examples}")

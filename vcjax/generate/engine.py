@@ -80,18 +80,20 @@ class Engine:
         part: int = 512,
         step_tokens: int | None = None,
     ) -> None:
-        """Args:
-        params: the model's, stacked or not; see `vcjax.generate.layout`.
-        slots: requests that decode together.
-        dtype: of the computation and of the cache; the parameters are cast to it.
-        weights: '' or 'int8', how the kernels of the projections are stored.
-        lora: of adapters in `params` that stay unmerged.
-        mesh: to shard model and cache over: slots over `data`, heads over `tensor`.
-        prefix_tokens: tokens of prompts' prefixes that the pool keeps; 0 keeps none.
-        part: most tokens of a prompt that are run together, a chunk of its prefill.
-        step_tokens: tokens of prompts that are run between two steps of decoding, at least one
-          chunk; None runs every prompt that has a slot, which is best for the throughput and bad
-          for the latency of the requests that decode.
+        """Puts the parameters on the devices; a program is compiled when it is first run.
+
+        Args:
+          params: the model's, stacked or not; see `vcjax.generate.layout`.
+          slots: requests that decode together.
+          dtype: of the computation and of the cache; the parameters are cast to it.
+          weights: '' or 'int8', how the kernels of the projections are stored.
+          lora: of adapters in `params` that stay unmerged.
+          mesh: to shard model and cache over: slots over `data`, heads over `tensor`.
+          prefix_tokens: tokens of prompts' prefixes that the pool keeps; 0 keeps none.
+          part: most tokens of a prompt that are run together, a chunk of its prefill.
+          step_tokens: tokens of prompts that are run between two steps of decoding, at least one
+            chunk; None runs every prompt that has a slot, which is best for the throughput and bad
+            for the latency of the requests that decode.
         """
         self.config, self.slots = config, slots
         self.dtype, self.weights = jnp.dtype(dtype), weights

@@ -159,9 +159,11 @@ class Dialogue:
         system: str = "",
         on_forget: Callable[[], None] = lambda: None,
     ) -> None:
-        """Args:
-        system: the system message, which is never forgotten; empty is none.
-        on_forget: called once, when the model no longer gets the oldest exchanges.
+        """Begins a conversation.
+
+        Args:
+          system: the system message, which is never forgotten; empty is none.
+          on_forget: called once, when the model no longer gets the oldest exchanges.
         """
         self._text, self._sampling, self._system = text, sampling, system
         self._on_forget = on_forget
