@@ -26,7 +26,9 @@ def _modules() -> list[Path]:
     return [ROOT / file if (ROOT / file).is_file() else TASKS / file for file in files]
 
 
-def _public(tree: ast.Module | ast.ClassDef, of: str = "") -> Iterator[tuple[str, ast.AST]]:
+def _public(
+    tree: ast.Module | ast.ClassDef, of: str = ""
+) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
     """Functions and classes without a leading underscore, and those of the classes."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import traceback
@@ -179,13 +180,13 @@ def _guarded(main: Callable[[], None]) -> int:
 
 def _reader_is_gone() -> bool:
     """Whether nobody reads what is printed, as after `| head`; what is left is then dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Else Python would try again when it exits, and print that it failed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
+        return False
+    # Else Python would try again when it exits, and print that it failed.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _set_up_libraries() -> None:

@@ -1,8 +1,8 @@
 """Data files -> records: items by a layout to records, and what is done with a bad one.
 
-names -> files.find_files -> readers.read_items -> layouts (which?) -> columns.record_fields
-                                                                             |
-Record <------------ records.KINDS[kind].from_dict <------------ messages.settle_tools
+    names -> files.find_files -> readers.read_items -> layouts (which?) -> columns.record_fields
+                                                                                 |
+    Record <------------ records.KINDS[kind].from_dict <------------ messages.settle_tools
 
 Nothing is kept: a corpus is read anew in each pass over it.
 """
