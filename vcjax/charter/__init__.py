@@ -8,7 +8,7 @@
     persona, principles,        judge): the rubric      the Attacker asks   decide a property of an
     a line of the floor         and the floor rules     about)              answer: `checks`)
 
-`parts` has what `schema` puts together, `floor` the rules that bind every charter, `faults` what
-makes a file no charter, and `review` reports these and what is doubtful (`doubts`) for
+`parts` has what `schema` puts together, and checks that it fits; `floor` the rules that bind every
+charter. `review` reports what is wrong with a file, and what is doubtful, for
 `launch.charter check`.
 """

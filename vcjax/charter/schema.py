@@ -5,13 +5,12 @@ mistake into one line. The validators here raise ValueError; only methods raise 
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
 from vcjax.charter.checks import CHECKS, CheckResult
-from vcjax.charter.faults import CharterFaults, Place, faults
 from vcjax.charter.floor import FLOOR_LINE, FLOOR_RULES, FLOOR_VERDICT
 from vcjax.charter.parts import (
     Domain,
@@ -26,7 +25,29 @@ from vcjax.charter.parts import (
 )
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import hash_text
+from vcjax.core.validation import path_of
 from vcjax.text.language import Language
+
+Location = tuple[str | int, ...]
+"""Of a value in a charter's file: names of fields and numbers in lists."""
+
+
+class Problem(NamedTuple):
+    """What is wrong, and where."""
+
+    location: Location
+    message: str
+
+    def __str__(self) -> str:
+        return f"{path_of(self.location)}: {self.message}"
+
+
+class CharterProblems(ValueError):
+    """All problems of a charter; its text is the first one."""
+
+    def __init__(self, found: Sequence[Problem]) -> None:
+        super().__init__(str(found[0]))
+        self.problems = tuple(found)
 
 
 class Charter(Strict):
@@ -46,12 +67,14 @@ class Charter(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> "Charter":
-        if found := list(faults(self.languages, self.domains, self.principles, self.texts())):
-            raise CharterFaults(found)
+        if found := list(
+            find_problems(self.languages, self.domains, self.principles, self.texts())
+        ):
+            raise CharterProblems(found)
         return self
 
-    def texts(self) -> Iterator[tuple[Place, Localised | Topics]]:
-        """Yields every localised text with its place."""
+    def texts(self) -> Iterator[tuple[Location, Localised | Topics]]:
+        """Yields every localised text with its location."""
         yield from (
             (("description",), self.description),
             (("persona",), self.persona),
@@ -62,9 +85,9 @@ class Charter(Strict):
         for i, domain in enumerate(self.domains):
             yield ("domains", i, "name"), domain.name
             for j, subdomain in enumerate(domain.subdomains):
-                place = ("domains", i, "subdomains", j)
-                yield (*place, "name"), subdomain.name
-                yield (*place, "topics"), subdomain.topics
+                location = ("domains", i, "subdomains", j)
+                yield (*location, "name"), subdomain.name
+                yield (*location, "topics"), subdomain.topics
 
     def subdomains(self, include_held_out: bool = True) -> tuple[Subdomain, ...]:
         """All subdomains in the file's order."""
@@ -161,3 +184,79 @@ class Charter(Strict):
                 separators=(",", ":"),
             )
         )
+
+
+# --- parts that don't fit together, though each is valid alone -----------------------------------
+
+
+def find_problems(
+    languages: Sequence[Language],
+    domains: Sequence[Domain],
+    principles: Sequence[Principle],
+    texts: Iterable[tuple[Location, Localised | Topics]],
+) -> Iterator[Problem]:
+    """Yields what doesn't fit together in a charter, which is refused if there is anything.
+
+    Args:
+      texts: all texts of the charter with their locations.
+    """
+    if not domains:
+        yield Problem(("domains",), "charter has no domains")
+    for i, domain in enumerate(domains):
+        if not domain.subdomains:
+            yield Problem(("domains", i, "subdomains"), f"domain {domain.id!r} has no subdomains")
+    known = [subdomain.id for domain in domains for subdomain in domain.subdomains]
+    yield from _repeated(("languages",), languages)
+    yield from _repeated(("domains",), (domain.id for domain in domains))
+    yield from _repeated(("subdomains",), known)
+    yield from _repeated(("principles",), (principle.id for principle in principles))
+    for location, text in texts:
+        for lang in languages:
+            if not getattr(text, lang):
+                what = "topics" if location[-1] == "topics" else "text"
+                yield Problem(location, f"no {what} in {lang!r}, a language of the charter")
+    for i, domain in enumerate(domains):
+        for j, subdomain in enumerate(domain.subdomains):
+            location = ("domains", i, "subdomains", j, "held_out_topics")
+            yield from _topic_problems(location, subdomain, languages)
+    for i, principle in enumerate(principles):
+        yield from _principle_problems(("principles", i), principle, known, languages)
+
+
+def _topic_problems(
+    location: Location, subdomain: Subdomain, languages: Sequence[Language]
+) -> Iterator[Problem]:
+    for lang in languages:
+        topics = getattr(subdomain.topics, lang)
+        for topic in getattr(subdomain.held_out_topics, lang):
+            if topic not in topics:
+                yield Problem(location, f"{topic!r} is none of the topics in {lang!r}")
+        # Without any topics it has a problem already.
+        if topics and not subdomain.held_out and not subdomain.topics_for(lang, held_out=False):
+            yield Problem(
+                location, f"no topic in {lang!r} is left to train on; set held_out instead"
+            )
+
+
+def _principle_problems(
+    location: Location, principle: Principle, known: Sequence[str], languages: Sequence[Language]
+) -> Iterator[Problem]:
+    for name in principle.domains or ():
+        if name not in known:
+            hint = suggest(name, known)
+            yield Problem((*location, "domains"), f"unknown subdomain {name!r}{hint}")
+    yield from _repeated((*location, "checks"), (use.name for use in principle.checks))
+    for j, use in enumerate(principle.checks):
+        for argument, value in use.args.items():
+            missing = set(languages) - set(value) if isinstance(value, dict) else set()
+            if missing:
+                at = (*location, "checks", j, "args", argument)
+                yield Problem(at, f"no entry for {min(missing)!r}")
+
+
+def _repeated(location: Location, names: Iterable[str]) -> Iterator[Problem]:
+    earlier = set()
+    for name in names:
+        if name in earlier:
+            yield Problem(location, f"{name!r} is there twice")
+        earlier.add(name)

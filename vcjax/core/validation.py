@@ -22,7 +22,7 @@ def explain(failure: ValidationError, model: type[BaseModel]) -> str:
 
 
 def path_of(location: Sequence[str | int]) -> str:
-    """How a person names a place in a file: `domains[0].name`."""
+    """How a person names a location in a file: `domains[0].name`."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return path.removeprefix(".")
 

@@ -65,19 +65,19 @@ def _parse(reference: str, text: str) -> Any:
 
 
 def line_finder(path: Path) -> Callable[[Sequence[str | int]], int]:
-    """A function from a place in a YAML file to its line, counted from 1.
+    """A function from a location in a YAML file to its line, counted from 1.
 
-    A place is the names of fields and the numbers in lists that lead to a value. Of one that isn't
-    in the file, the line is that of the last part that is.
+    A location is the names of fields and the indices in lists that lead to a value. Of one that
+    isn't in the file, the line is that of the last part that is.
 
     Args:
       path: of a file that `read_mapping` can read.
     """
     root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
 
-    def line(place: Sequence[str | int]) -> int:
+    def line(location: Sequence[str | int]) -> int:
         node, mark = root, root.start_mark
-        for part in place:
+        for part in location:
             if isinstance(node, yaml.MappingNode):
                 found = next(((key, value) for key, value in node.value if key.value == part), None)
                 if found is None:

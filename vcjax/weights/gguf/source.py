@@ -15,9 +15,15 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from vcjax.core.errors import UserError, suggest
+from vcjax.weights.gguf.conventions import (
+    ARCHITECTURES,
+    ROPE_FACTORS,
+    hf_name,
+    is_permuted,
+    rope_scaling,
+    unpermuted,
+)
 from vcjax.weights.gguf.metadata import open_gguf
-from vcjax.weights.gguf.names import ARCHITECTURES, hf_name, is_permuted, unpermuted
-from vcjax.weights.gguf.rope import ROPE_FACTORS, rope_scaling
 from vcjax.weights.gguf.tokenizer import build_tokenizer
 from vcjax.weights.mapping import Source
 

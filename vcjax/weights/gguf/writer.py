@@ -15,9 +15,14 @@ import numpy as np
 from vcjax.core.errors import UserError
 from vcjax.core.progress import Progress
 from vcjax.model.config import LlamaConfig
-from vcjax.model.rope import FREQUENCIES, RopeConfig
-from vcjax.weights.gguf.names import ARCHITECTURES, gguf_name, is_permuted, permuted
-from vcjax.weights.gguf.rope import ROPE_FACTORS
+from vcjax.weights.gguf.conventions import (
+    ARCHITECTURES,
+    ROPE_FACTORS,
+    gguf_name,
+    is_permuted,
+    permuted,
+    rope_factors,
+)
 from vcjax.weights.gguf.vocabulary import vocabulary_metadata
 from vcjax.weights.mapping import tensor_locations
 from vcjax.weights.model import AnyModel
@@ -65,7 +70,7 @@ def write_gguf(folder: Path, model: AnyModel, kind: str) -> None:
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     _add_vocabulary(writer, vocabulary)
     shapes = {each.name: each.tensor_shape for each in tensor_locations(config)}
-    factors = _rope_factors(config.rope, config.head_dim)
+    factors = rope_factors(config.rope, config.head_dim)
     if factors is not None:
         writer.add_tensor_info(ROPE_FACTORS, factors.shape, factors.dtype, factors.nbytes)
     for name, shape in shapes.items():
@@ -119,14 +124,6 @@ def _add_vocabulary(writer: gguf.GGUFWriter, metadata: dict[str, Any]) -> None:
             writer.add_string(key, value)
         else:
             writer.add_array(key, value)
-
-
-def _rope_factors(rope: RopeConfig, head_dim: int) -> np.ndarray | None:
-    """The tensor by which Llama 3.1's scaling is stored: what each frequency is divided by."""
-    if rope.rope_type != "llama3":
-        return None
-    plain = FREQUENCIES["default"](rope, head_dim)
-    return (plain / FREQUENCIES["llama3"](rope, head_dim)).astype(np.float32)
 
 
 def _type_of(shape: tuple[int, ...], kind: str) -> gguf.GGMLQuantizationType:

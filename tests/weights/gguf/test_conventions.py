@@ -1,4 +1,4 @@
-"""RoPE scaling recovered from what llama.cpp's converter writes."""
+"""What differs in GGUF files: RoPE scaling is recovered from what llama.cpp's converter writes."""
 
 import math
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vcjax.core.errors import UserError
+from vcjax.weights.gguf.conventions import rope_scaling
 from vcjax.weights.gguf.metadata import Metadata
-from vcjax.weights.gguf.rope import rope_scaling
 
 
 def divisors(head_dim, factor, low=1.0, high=4.0, context=8192, theta=500_000.0):
