@@ -27,7 +27,7 @@ _TRAINING = {
 def main() -> None:
     from vcjax.data.corpus.config import PrepareConfig
     from vcjax.data.corpus.executors import executor_for, first_script
-    from vcjax.data.corpus.funnel import step_table
+    from vcjax.data.corpus.report import step_table
     from vcjax.data.corpus.run import prepare_corpus
     from vcjax.data.preparation import omissions
     from vcjax.data.prepared import TRAIN, VALIDATION

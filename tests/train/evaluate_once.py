@@ -11,13 +11,12 @@ from pathlib import Path
 from vcjax.core.files import read_json
 from vcjax.parallel import make_mesh
 from vcjax.train.config import TrainConfig
-from vcjax.train.evaluation import Evaluation, ValidationLoss
+from vcjax.train.evaluation import Evaluation, Samples, ValidationLoss
 from vcjax.train.inputs import check_validation, write_model_files
 from vcjax.train.layout import make_layout, shard_params
 from vcjax.train.logging import Log
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer
-from vcjax.train.samples import Samples
 from vcjax.train.validation_data import prepare_groups
 from vcjax.weights.load import load_model
 

@@ -27,6 +27,11 @@ class Preempted(Exception):
         self.number = number
 
 
+def one_line(error: BaseException) -> str:
+    """A library's message, of however many lines, as the end of ours."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def suggest(name: str, options: Iterable[str]) -> str:
     """Returns `"; did you mean 'X'?"` for the closest of `options`, or an empty string."""
     close = difflib.get_close_matches(name, list(options), n=1)

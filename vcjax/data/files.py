@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from vcjax.core.errors import UserError, suggest
+from vcjax.core.errors import UserError, one_line, suggest
 from vcjax.core.files import hash_stream
 from vcjax.core.lineage import Parent
 from vcjax.data.tfds_source import PREFIX, opened, size_of_split
@@ -180,7 +180,7 @@ def open_bytes(name: str) -> BinaryIO:
     except IsADirectoryError:
         raise UserError(f"{name}: is a folder") from None
     except OSError as error:
-        raise UserError(f"{name}: can't be opened ({_one_line(error)})") from None
+        raise UserError(f"{name}: can't be opened ({one_line(error)})") from None
 
 
 def size_of(name: str) -> int:
@@ -219,7 +219,7 @@ def _find_remote(path: str) -> list[DataFile]:
             found = [system.unstrip_protocol(name) for name in sorted(system.find(inner))]
             return _in_folder(path, [name for name in found if not _hidden(name, path)])
     except OSError as error:
-        raise UserError(f"{path}: can't be listed ({_one_line(error)})") from None
+        raise UserError(f"{path}: can't be listed ({one_line(error)})") from None
     return [_data_file(path)]
 
 
@@ -279,8 +279,4 @@ def _system(name: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(name)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{name}: this store can't be opened ({_one_line(error)})") from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name}: this store can't be opened ({one_line(error)})") from None

@@ -1,6 +1,6 @@
 """Means of values in clusters, whose members are alike: variance and effective number of values."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,13 @@ class Variance:
         return float(scipy.stats.t.ppf((1 + confidence) / 2, self.df))
 
 
+def numbered(names: Iterable[Hashable]) -> Int[np.ndarray, " names"]:
+    """A number for each name, from 0 on in the order in which they first come; equal names have
+    the same."""
+    number_of: dict[Hashable, int] = {}
+    return np.array([number_of.setdefault(name, len(number_of)) for name in names], int)
+
+
 def cluster_numbers(clusters: Sequence[Hashable] | None, n: int) -> Int[np.ndarray, " values"]:
     """The number of each value's cluster, from 0 on, in the order in which they first come.
 
@@ -47,9 +54,7 @@ def cluster_numbers(clusters: Sequence[Hashable] | None, n: int) -> Int[np.ndarr
     Raises:
       ValueError: not one cluster for each value.
     """
-    number_of: dict[Hashable, int] = {}
-    named = range(n) if clusters is None else clusters
-    numbers = np.array([number_of.setdefault(name, len(number_of)) for name in named], int)
+    numbers = numbered(range(n) if clusters is None else clusters)
     if len(numbers) != n:
         raise ValueError(f"{n} values, but {len(numbers)} clusters")
     return numbers

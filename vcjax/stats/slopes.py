@@ -6,6 +6,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float, Int
 
+from vcjax.stats.clusters import numbered
 from vcjax.stats.intervals import Interval
 
 Values = Sequence[float] | Float[np.ndarray, " items"]
@@ -40,7 +41,7 @@ def slope_within(
     names = list(range(len(a))) if clusters is None else list(clusters)
     if not len(a) == len(b) == len(groups) == len(names):
         raise ValueError("a value needs an x, a y, a group and a cluster")
-    group_of, cluster_of = _numbers(groups), _numbers(names)
+    group_of, cluster_of = numbered(groups), numbered(names)
     weights, n = _weights(a, group_of), len(a)
     if weights is None:
         return Interval(n=n)
@@ -85,8 +86,3 @@ def _centred(
 ) -> Float[np.ndarray, " items"]:
     means = np.bincount(groups, values) / np.maximum(np.bincount(groups), 1)
     return values - means[groups]
-
-
-def _numbers(names: Sequence[Hashable]) -> Int[np.ndarray, " items"]:
-    number_of: dict[Hashable, int] = {}
-    return np.array([number_of.setdefault(name, len(number_of)) for name in names], int)

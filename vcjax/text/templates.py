@@ -21,7 +21,7 @@ import jinja2.runtime
 # Private, but transformers gives its sandbox and its extensions in no other way.
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
-from vcjax.core.errors import UserError
+from vcjax.core.errors import UserError, one_line
 from vcjax.text.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class ChatTemplate:
         try:
             self._template = _compiled(source)
         except _FAILURES as error:
-            raise UserError(f"chat template: not a Jinja template: {_one_line(error)}") from error
+            raise UserError(f"chat template: not a Jinja template: {one_line(error)}") from error
 
     def render(
         self,
@@ -163,7 +163,7 @@ class ChatTemplate:
                     "puts the system message into the first question"
                 )
             raise UserError(
-                f"chat template: it fails on ({roles}): {_one_line(error)}{hint}"
+                f"chat template: it fails on ({roles}): {one_line(error)}{hint}"
             ) from error
 
 
@@ -204,7 +204,3 @@ def _few(messages: Sequence[Message]) -> Sequence[Message]:
     if len(messages) <= 8:
         return messages
     return [*messages[:4], {"role": f"... {len(messages) - 6} more ..."}, *messages[-2:]]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -12,7 +12,7 @@ inputs            model, data and charter are opened, checked and read through
 loop              a step: losses (cross_entropy) -> gradients -> optim -> parameters
   |                              (matrices: what Muon and Adafactor take; offload: a part at a time)
   |
-  +-- evaluation, samples        validation losses and sampled answers, every few steps
+  +-- evaluation                 validation losses and sampled answers, every few steps
   +-- stopping                   early stopping, skipped updates, signals
   +-- logging (sinks)            metrics.jsonl, TensorBoard, wandb, trackio
   +-- throughput                 speeds, and a profile of a few steps

@@ -19,10 +19,9 @@ from vcjax.text.templates import END_OF_TURN, default_template
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.train.config import TrainConfig
 from vcjax.train.data import Source, check_sources, held_out_by
+from vcjax.train.evaluation import PROMPTS, check_prompts
 from vcjax.train.offload import check_offload
 from vcjax.train.optim import check_groups
-from vcjax.train.samples import FIELD as PROMPTS
-from vcjax.train.samples import check_prompts
 from vcjax.train.sinks import check_sink
 from vcjax.train.validation_data import FIELD, GroupSource, check_raw_groups, check_validation_data
 from vcjax.weights.load import open_model

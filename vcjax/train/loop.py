@@ -40,7 +40,7 @@ from vcjax.parallel import (
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
 from vcjax.train.data import DATA, prepare_sources, print_rows
-from vcjax.train.evaluation import Evaluation, ValidationLoss
+from vcjax.train.evaluation import Evaluation, Samples, ValidationLoss
 from vcjax.train.inputs import Inputs, check_inputs, write_model_files
 from vcjax.train.layout import (
     Layout,
@@ -57,7 +57,6 @@ from vcjax.train.offload import is_offloaded, update_by_parts
 from vcjax.train.optim import Optimizer, make_optimizer, make_schedule
 from vcjax.train.reference import FOLDER as REFERENCE
 from vcjax.train.reference import add_references
-from vcjax.train.samples import Samples
 from vcjax.train.stopping import SkipGuard, stop_requests
 from vcjax.train.throughput import Clock, peak_flops, profiled, run_flops, speeds
 from vcjax.train.validation_data import prepare_groups

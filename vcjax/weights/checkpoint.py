@@ -32,7 +32,7 @@ from vcjax.core.progress import Progress
 from vcjax.core.stores import absolute
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
-from vcjax.weights.mapping import Source, TensorLocation, tensor_locations
+from vcjax.weights.mapping import Source, TensorLocation, WholeSource, tensor_locations
 from vcjax.weights.resolve import CHECKPOINT_MARK
 
 PARAMS = "params"
@@ -43,7 +43,7 @@ Read = Callable[[], np.ndarray]
 CHUNK_BYTES = 16 * 1024**2
 
 
-class CheckpointSource(Source):
+class CheckpointSource(WholeSource):
     """A checkpoint's parameters as tensors, each read when it is asked for."""
 
     def __init__(self, folder: Path, config: LlamaConfig) -> None:
@@ -52,6 +52,7 @@ class CheckpointSource(Source):
         Raises:
           UserError: the parameters are incomplete or corrupt, or not those that `config` describes.
         """
+        super().__init__(config)
         self._path = folder / PARAMS
         if not self._path.is_dir():
             raise UserError(f"{folder}: no {PARAMS}/: the checkpoint is incomplete")
@@ -59,14 +60,7 @@ class CheckpointSource(Source):
             found, self._leaves = open_leaves(self._path)
         except (ValueError, OSError) as error:
             raise self._corrupt(error) from None
-        self._locations = {each.name: each for each in tensor_locations(config)}
         _check(folder, found, {_key(each): each.shape for each in self._locations.values()})
-
-    def names(self) -> list[str]:
-        return list(self._locations)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor in its stored dtype.

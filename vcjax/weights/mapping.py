@@ -198,11 +198,10 @@ def import_params(source: Source, config: LlamaConfig, dtype: Any, where: str) -
     return tree
 
 
-class ParamsSource(Source):
-    """A stacked parameter tree in memory as a source; the reverse of `import_params`."""
+class WholeSource(Source):
+    """A source of exactly the tensors that a config describes, neither more nor fewer."""
 
-    def __init__(self, params: Params, config: LlamaConfig) -> None:
-        self._params = params
+    def __init__(self, config: LlamaConfig) -> None:
         self._locations = {each.name: each for each in tensor_locations(config)}
 
     def names(self) -> list[str]:
@@ -210,6 +209,14 @@ class ParamsSource(Source):
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._locations[name].tensor_shape
+
+
+class ParamsSource(WholeSource):
+    """A stacked parameter tree in memory as a source; the reverse of `import_params`."""
+
+    def __init__(self, params: Params, config: LlamaConfig) -> None:
+        super().__init__(config)
+        self._params = params
 
     def tensor(self, name: str) -> np.ndarray:
         """One tensor in the dtype of the parameters."""

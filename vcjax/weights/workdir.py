@@ -26,7 +26,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LEAVES, LoraConfig, merge_lora, split_adapters
 from vcjax.model.quantised import dequantise, quantise
 from vcjax.text.chat_settings import split_options
-from vcjax.weights.mapping import Bounds, ParamsSource, Source, StackedSource, tensor_locations
+from vcjax.weights.mapping import Bounds, ParamsSource, Source, StackedSource, WholeSource
 from vcjax.weights.model import origin_of
 from vcjax.weights.resolve import Located
 from vcjax.weights.steps import META, PARAMS, check_tree, flaw, newest_good, step_folder
@@ -101,18 +101,12 @@ def read_trained(located: Located) -> Trained:
     )
 
 
-class TrainedSource(StackedSource):
+class TrainedSource(WholeSource, StackedSource):
     """The parameters of a run that trained all of them."""
 
     def __init__(self, trained: Trained) -> None:
+        super().__init__(trained.config)
         self._trained = trained
-        self._shapes = {each.name: each.tensor_shape for each in tensor_locations(trained.config)}
-
-    def names(self) -> list[str]:
-        return list(self._shapes)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._shapes[name]
 
     def tensor(self, name: str) -> np.ndarray:
         """One tensor, float32; the first one reads them all."""
@@ -132,7 +126,7 @@ class TrainedSource(StackedSource):
         return ParamsSource(self._trained.params, self._trained.config)
 
 
-class AdaptedSource(Source):
+class AdaptedSource(WholeSource):
     """A base with a run's adapters merged into it, float32; only the adapters are in memory.
 
     A base that was quantised (`lora.base`) is quantised again; see `vcjax.weights.load`.
@@ -144,15 +138,9 @@ class AdaptedSource(Source):
         Args:
           base: tensors of the model that the run began with.
         """
+        super().__init__(trained.config)
         assert trained.lora is not None
         self._base, self._lora, self._layers = base, trained.lora, trained.params["layers"]
-        self._locations = {each.name: each for each in tensor_locations(trained.config)}
-
-    def names(self) -> list[str]:
-        return list(self._locations)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._locations[name].tensor_shape
 
     def tensor(self, name: str) -> np.ndarray:
         """Reads one tensor, adapted."""

@@ -3,15 +3,13 @@
     pipeline = [JsonlReader(folder), StepBlock("normalise"), StepBlock("quality"), JsonlWriter(out)]
     LocalPipelineExecutor(pipeline, tasks=8).run()
 
-`StepBlock` is for pipelines of one's own: it counts in datatrove's statistics what `launch.prepare`
-has in its summary. `ShardBlock` is what `launch.prepare` itself has done on a cluster. Passes,
-which need all documents, have no block of the first kind.
+They are for pipelines of one's own: a block counts in datatrove's statistics what `launch.prepare`
+has in its summary. Passes, which need all documents, have no block.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from datatrove.data import Document as TroveDocument
@@ -20,11 +18,9 @@ from datatrove.pipeline.writers.disk_base import DiskWriter
 from datatrove.utils.typeshelper import StatHints
 
 from vcjax.core.errors import UserError
-from vcjax.core.files import write_text
 from vcjax.core.settings import build
-from vcjax.data.corpus.config import STEPS, PrepareConfig, split_steps
+from vcjax.data.corpus.config import STEPS, split_steps
 from vcjax.data.corpus.document import Document, Removal
-from vcjax.data.corpus.worker import Worker
 
 _DEFAULTS: dict[str, Any] = {"source": "", "lang": "und", "domain": None}
 """Fields of our documents that a datatrove document has in its metadata, or not at all."""
@@ -91,31 +87,3 @@ def _update(document: TroveDocument, outcome: Document) -> None:
     for name, default in _DEFAULTS.items():
         if (value := getattr(outcome, name)) != default:
             document.metadata[name] = value
-
-
-class ShardBlock(PipelineStep):
-    """Has a `Worker` do its work on one shard, which is that of the task's rank."""
-
-    type, name = "SHARD", "work on a shard"
-
-    def __init__(
-        self, config: PrepareConfig, work: Path, method: str, todo: Sequence[tuple], errors: Path
-    ) -> None:
-        """Args:
-        work: the folder between the rounds, which all machines have under this path.
-        method: of the Worker.
-        todo: the arguments of each call.
-        errors: a folder that gets, by rank, what is wrong with the input.
-        """
-        super().__init__()
-        self._config, self._work, self._method = config, work, method
-        self._todo, self._errors = list(todo), errors
-
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[TroveDocument]:
-        try:
-            with self.track_time():
-                getattr(Worker(self._config, self._work), self._method)(*self._todo[rank])
-        except UserError as error:
-            write_text(self._errors / f"{rank:05}", str(error))
-            raise
-        yield from data or ()

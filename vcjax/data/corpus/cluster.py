@@ -16,15 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from datatrove.executor.base import PipelineExecutor
 from datatrove.executor.ray import RayPipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
+from datatrove.pipeline.base import PipelineStep
 
 from vcjax.core.errors import UserError
-from vcjax.data.corpus.blocks import ShardBlock
+from vcjax.core.files import write_text
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.processes import MB_PER_WORKER
+from vcjax.data.corpus.worker import Worker
 
 TASKS = "tasks"
 """The folder of datatrove's records and logs, in the one between the rounds."""
@@ -61,6 +64,34 @@ class Cluster:
     def _raise_user_error(self, errors: Path) -> None:
         for path in sorted(errors.glob("[0-9]*")):
             raise UserError(path.read_text())
+
+
+class ShardBlock(PipelineStep):
+    """Has a `Worker` do its work on one shard, which is that of the task's rank."""
+
+    type, name = "SHARD", "work on a shard"
+
+    def __init__(
+        self, config: PrepareConfig, work: Path, method: str, todo: Sequence[tuple], errors: Path
+    ) -> None:
+        """Args:
+        work: the folder between the rounds, which all machines have under this path.
+        method: of the Worker.
+        todo: the arguments of each call.
+        errors: a folder that gets, by rank, what is wrong with the input.
+        """
+        super().__init__()
+        self._config, self._work, self._method = config, work, method
+        self._todo, self._errors = list(todo), errors
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        try:
+            with self.track_time():
+                getattr(Worker(self._config, self._work), self._method)(*self._todo[rank])
+        except UserError as error:
+            write_text(self._errors / f"{rank:05}", str(error))
+            raise
+        yield from data or ()
 
 
 @contextmanager

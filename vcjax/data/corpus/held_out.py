@@ -12,8 +12,7 @@ from typing import ClassVar
 
 from vcjax.charter.topics import HeldOutTopics
 from vcjax.core.lineage import Parent
-from vcjax.data.corpus.document import Document, Removal
-from vcjax.data.corpus.record_texts import subject_of
+from vcjax.data.corpus.document import Document, Removal, subject_of
 from vcjax.data.corpus.selection import DOMAIN_BY
 
 

@@ -9,8 +9,7 @@ from typing import Any, cast
 
 from vcjax.core.errors import UserError
 from vcjax.data.corpus.config import PrepareConfig
-from vcjax.data.corpus.document import Document, Removal
-from vcjax.data.corpus.record_texts import to_record
+from vcjax.data.corpus.document import Document, Removal, to_record
 from vcjax.data.corpus.tally import Tally
 from vcjax.data.digests import fingerprint
 from vcjax.data.encode import encode_all

@@ -29,10 +29,9 @@ from vcjax.core.lineage import Parent
 from vcjax.core.progress import Progress
 from vcjax.core.run import Run
 from vcjax.core.stores import is_remote
-from vcjax.data.corpus.card import corpus_card
 from vcjax.data.corpus.config import PrepareConfig
-from vcjax.data.corpus.funnel import write_funnel
 from vcjax.data.corpus.processes import Executor, LocalProcesses
+from vcjax.data.corpus.report import corpus_card, write_funnel
 from vcjax.data.corpus.rows import ENCODE, ROWS
 from vcjax.data.corpus.shards import ShardPath, Stored, concatenate, plan_units
 from vcjax.data.corpus.step import Observed, Pass

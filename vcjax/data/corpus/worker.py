@@ -21,8 +21,7 @@ from typing import Any, cast
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.data.corpus.config import PrepareConfig
-from vcjax.data.corpus.document import Document, Removal
-from vcjax.data.corpus.record_texts import RECORD, parts, text_of, with_parts
+from vcjax.data.corpus.document import RECORD, Document, Removal, parts, text_of, with_parts
 from vcjax.data.corpus.rows import HASH, HASH_DIGITS, write_rows
 from vcjax.data.corpus.shards import DocumentShard, ShardPath, Unit, read_documents
 from vcjax.data.corpus.step import Decision, Pass, Step

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from vcjax.stats.clusters import numbered
 from vcjax.stats.intervals import Interval
 
 _BLOCK = 1024
@@ -36,11 +37,10 @@ def cluster_kinds(
     Raises:
       ValueError: not one cluster for each item.
     """
-    number_of: dict[Hashable, int] = {}
-    numbers = np.array([number_of.setdefault(name, len(number_of)) for name in clusters], int)
+    numbers = numbered(clusters)
     if len(numbers) != len(values):
         raise ValueError(f"{len(values)} items, but {len(numbers)} clusters")
-    sums = np.zeros((len(number_of), values.shape[1]))
+    sums = np.zeros((numbers.max(initial=-1) + 1, values.shape[1]))
     np.add.at(sums, numbers, values)
     return np.unique(sums, axis=0, return_counts=True)
 

@@ -1,12 +1,17 @@
-"""The funnel: how much of a corpus each step left, as a plot."""
+"""What a person reads about a corpus: what each step left, as a table and a plot, and its card.
+
+All of it is made from `summary.json` alone.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vcjax.core.files import replaced
+from vcjax.core.markdown import markdown_templates
 
-_ROW = 0.42  # inches between rows
+_ROW = 0.42  # inches between rows of the plot
+_LONGEST = 120  # characters of a removed text in a table of the card
 
 
 def funnel_rows(summary: Mapping[str, Any]) -> list[tuple[str, int, int]]:
@@ -61,8 +66,8 @@ def write_funnel(path: Path, summary: Mapping[str, Any]) -> None:
         columns, (("documents", "#2f6f9f", -0.2), ("characters", "#d08a2e", 0.2)), strict=True
     ):
         shares = [count / max(1, left[0]) for count in left]
-        places = [at + offset for at in range(len(rows))]
-        bars = axes.barh(places, shares, 0.38, color=colour, label=label)
+        heights = [row + offset for row in range(len(rows))]
+        bars = axes.barh(heights, shares, 0.38, color=colour, label=label)
         axes.bar_label(bars, [f"{count:,}" for count in left], padding=3, fontsize=8)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.invert_yaxis()
@@ -78,3 +83,22 @@ def write_funnel(path: Path, summary: Mapping[str, Any]) -> None:
         replaced(path) as file,
     ):
         figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def corpus_card(name: str, summary: Mapping[str, Any]) -> str:
+    """The card in Markdown.
+
+    Args:
+      summary: of a run; the card has nothing from elsewhere.
+    """
+    environment = markdown_templates("vcjax.data")
+    environment.filters["cell"] = _cell
+    template = environment.get_template("corpus.md.jinja")
+    values = {"validation": None, **summary}
+    return template.render(name=name, funnel=funnel_rows(summary), train=summary, **values)
+
+
+def _cell(text: str) -> str:
+    """A text that may stand in a cell of a table."""
+    line = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
