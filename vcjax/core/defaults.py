@@ -89,7 +89,7 @@ def training_config(stage: str) -> ConfigDict:
 def at_scale(config: ConfigDict, variant: str) -> None:
     """A model of one of SHAPES on accelerators, in bfloat16.
 
-    A step is 64 rows of 4,096 tokens, or on ONE_GPU 16 rows of 2,048 of which it holds one at a
+    A step is 64 rows of 4,096 tokens, or on ONE_GPU 16 rows of 2,048 of which it has one at a
     time; `qlora` has the frozen weights in four bits. The model is a shape without weights, which
     `launch.plan` takes; to train, name a model of that shape, and the data.
     """

@@ -259,8 +259,8 @@ def _similar_config(line: str) -> str:
 
 def _similar_value(error: Exception) -> str:
     """A suggestion for a flag's value that is none of those that it may have."""
-    told = re.search(r"flag --\w+=(.*): value should be one of <(.+)>", str(error))
-    return suggest(told[1], told[2].split("|")) if told else ""
+    listed = re.search(r"flag --\w+=(.*): value should be one of <(.+)>", str(error))
+    return suggest(listed[1], listed[2].split("|")) if listed else ""
 
 
 def _without_variants(error: Exception, arguments: Sequence[str]) -> str | None:

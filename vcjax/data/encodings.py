@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 _ENOUGH = 1000  # lines with bytes beyond ASCII, by which an encoding is decided
 _LEAST_SHARE = 0.5  # of these lines, which fit it
 _LEAST_CHINESE = 0.5  # of a line's characters beyond ASCII, for GB 18030
-_LEAST_ZEROS = 0.01  # of the bytes at even, or at odd places; Chinese prose has its line ends
+_LEAST_ZEROS = 0.01  # of the bytes at even, or at odd offsets; Chinese prose has its line ends
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _MARKS = ((codecs.BOM_UTF8, UTF8), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 

@@ -36,7 +36,7 @@ class HeldOut:
     def _topics(self) -> HeldOutTopics:
         return HeldOutTopics(self._charter)
 
-    def holds(self, record: Record) -> bool:
+    def is_held_out(self, record: Record) -> bool:
         """Whether a record must not be trained on."""
         return self._reason(record) is not None
 

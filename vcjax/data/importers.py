@@ -64,7 +64,7 @@ class ReadCounts:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A record and its place.
+    """A record and its position.
 
     Attributes:
       file, line: name of the file; number of the item in it.
@@ -132,7 +132,7 @@ class Records:
         return (each.record for each in self.located())
 
     def located(self) -> Iterator["Located"]:
-        """Reads the files in their order; yields each record with its place.
+        """Reads the files in their order; yields each record with its position.
 
         Raises:
           UserError: a file that is unreadable, a layout that fits no known one, a bad record (in

@@ -38,7 +38,7 @@ class Batches:
         """Builds the mixture; reads no row.
 
         Args:
-          rows: those of each batch that are read, as places in it (see
+          rows: those of each batch that are read, as indices in it (see
             `vcjax.train.layout.local_rows`); the others are no part of what is returned. None is
             all of them.
 
@@ -99,7 +99,7 @@ class _Steps(Sequence[Batch]):
         # A row is found by its number in the endless mixture. Were an iterator advanced instead, a
         # run that resumes at step n would have to draw n batches first, or to store the iterator's
         # state.
-        return stacked([self.mixed[step * self.batch_size + place] for place in self.wanted])
+        return stacked([self.mixed[step * self.batch_size + index] for index in self.wanted])
 
 
 def in_order(
@@ -112,13 +112,13 @@ def in_order(
     Args:
       wanted: see `Batches`.
     """
-    places = range(batch_size) if wanted is None else wanted
+    indices = range(batch_size) if wanted is None else wanted
     for first in range(0, len(rows), batch_size):
         count = min(batch_size, len(rows) - first)
-        found = [rows[first + place] for place in places if place < count]
+        found = [rows[first + index] for index in indices if index < count]
         # A host may have no row of the last batch; what is padded has the shape of any row.
         padding = {name: np.zeros_like(value) for name, value in (found or [rows[0]])[0].items()}
-        yield count, stacked(found + [padding] * (len(places) - len(found)))
+        yield count, stacked(found + [padding] * (len(indices) - len(found)))
 
 
 def stacked(rows: Sequence[Row]) -> Batch:

@@ -242,7 +242,7 @@ def _read_source(source: Source, held_out: HeldOutRecords, config: TrainConfig) 
     # Raw records are read though there may be nothing to compare: a bad one ends the run now, not
     # when it prepares them.
     for record in source.raw or ():
-        if not held_out.count or (untrained is not None and untrained.holds(record)):
+        if not held_out.count or (untrained is not None and untrained.is_held_out(record)):
             continue
         if (what := held_out.find(record)) is not None:
             found, first = found + 1, first or f" ({what})"

@@ -56,16 +56,16 @@ class Classifier:
 
     def probabilities(self, text: str) -> Float[np.ndarray, " classes"]:
         """The probability of each class."""
-        places, values = features(text)
-        scores = values @ self.weights[places].astype(np.float64) + self.bias
+        indices, values = features(text)
+        scores = values @ self.weights[indices].astype(np.float64) + self.bias
         scores = np.exp(scores - scores.max())
         return scores / scores.sum()
 
     def best(self, text: str) -> tuple[str, float]:
         """The most probable class and its probability."""
         probabilities = self.probabilities(text)
-        place = int(probabilities.argmax())
-        return self.classes[place], float(probabilities[place])
+        index = int(probabilities.argmax())
+        return self.classes[index], float(probabilities[index])
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes one safetensors file, whole or not at all."""
@@ -120,8 +120,8 @@ def train_classifier(examples: Iterable[tuple[str, str]], penalty: float = 1.0) 
     if missing := {domain for _, domain in tested} - set(classes):
         raise UserError(f"labelled examples: too few of {min(missing)!r} to train on")
     rows = _rows([text for text, _ in trained])
-    place = {domain: number for number, domain in enumerate(classes)}
-    labels = np.array([place[domain] for _, domain in trained])
+    index_of = {domain: number for number, domain in enumerate(classes)}
+    labels = np.array([index_of[domain] for _, domain in trained])
     weights, bias = _fit(rows, labels, len(classes), penalty)
     fitted = Classifier(classes, weights, bias, {})
     return Classifier(classes, weights, bias, measure(fitted, tested))
@@ -153,9 +153,9 @@ def features(text: str) -> tuple[Int64[np.ndarray, " n"], Float[np.ndarray, " n"
     often they occur, scaled to a Euclidean norm of one."""
     grams = [gram_hashes(units.hashes, n) for units in units_of(text[:_LONGEST]) for n in (1, 2)]
     hashes = mixed(np.concatenate(grams)) if grams else np.empty(0, np.uint64)
-    places, counts = np.unique(hashes >> np.uint64(64 - _BITS), return_counts=True)
+    indices, counts = np.unique(hashes >> np.uint64(64 - _BITS), return_counts=True)
     values = np.log1p(counts)
-    return places.astype(np.int64), values / max(1e-9, float(np.linalg.norm(values)))
+    return indices.astype(np.int64), values / max(1e-9, float(np.linalg.norm(values)))
 
 
 def read_labelled(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -177,10 +177,10 @@ def _rows(texts: Sequence[str]) -> "scipy.sparse.csr_array":
     from scipy.sparse import csr_array
 
     found = [features(text) for text in texts]
-    ends = np.cumsum([0, *(len(places) for places, _ in found)])
-    places = np.concatenate([places for places, _ in found])
+    ends = np.cumsum([0, *(len(indices) for indices, _ in found)])
+    indices = np.concatenate([indices for indices, _ in found])
     values = np.concatenate([values for _, values in found])
-    return csr_array((values, places, ends), shape=(len(texts), 1 << _BITS))
+    return csr_array((values, indices, ends), shape=(len(texts), 1 << _BITS))
 
 
 def _fit(

@@ -123,14 +123,14 @@ class QuotedItems:
         self._lengths: list[int] = []  # of each, in units
         owners: dict[int, list[int]] = defaultdict(list)
         found = list(items)
-        for place, hashes, _ in units_of_each([item.text for item in found]):
+        for number, hashes, _ in units_of_each([item.text for item in found]):
             if len(hashes) < _LEAST_UNITS:
                 continue
             grams = set(gram_hashes(hashes, _N).tolist())
             for gram in grams:
                 owners[gram].append(len(self._items))
-            self._items.append(found[place])
-            needed = max(share, found[place].least) * len(grams)
+            self._items.append(found[number])
+            needed = max(share, found[number].least) * len(grams)
             self._needed.append(max(needed, min(len(grams), _LEAST_GRAMS)))
             self._lengths.append(len(hashes))
         self._owners = dict(owners)
@@ -150,26 +150,26 @@ class QuotedItems:
     def _in_block(self, hashes: UInt64[np.ndarray, " units"]) -> Iterator[int]:
         """The items that are quoted in a block."""
         grams = gram_hashes(hashes, _N)
-        places: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for place in np.flatnonzero(self._filter[grams >> self._shift]).tolist():
-            gram = int(grams[place])
+        positions: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for position in np.flatnonzero(self._filter[grams >> self._shift]).tolist():
+            gram = int(grams[position])
             for index in self._owners.get(gram, ()):
-                places[index].append((place, gram))
-        for index, several in places.items():
+                positions[index].append((position, gram))
+        for index, several in positions.items():
             if len(several) >= self._needed[index] and self._is_near(index, several):
                 yield index
 
-    def _is_near(self, index: int, places: list[tuple[int, int]]) -> bool:
+    def _is_near(self, index: int, positions: list[tuple[int, int]]) -> bool:
         """Whether one stretch has enough of an item's n-grams, each counted once."""
         stretch = _STRETCH * self._lengths[index]
         within: Counter[int] = Counter()
         start = 0
-        for place, gram in places:
+        for position, gram in positions:
             within[gram] += 1
-            # A sliding window over the places of the item's n-grams, which ascend; each n-gram
+            # A sliding window over the positions of the item's n-grams, which ascend; each n-gram
             # counts once in it, however often it is there.
-            while places[start][0] < place - stretch:
-                gone = places[start][1]
+            while positions[start][0] < position - stretch:
+                gone = positions[start][1]
                 within[gone] -= 1
                 if not within[gone]:
                     del within[gone]

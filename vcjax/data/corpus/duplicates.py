@@ -166,10 +166,10 @@ class _Stored:
         for stream in (self._rows, self._digests, *self._keys):
             stream.flush()
 
-    def rows(self, places: Int64[np.ndarray, " n"]) -> np.ndarray:
-        """The rows of some documents, by their place among all."""
+    def rows(self, indices: Int64[np.ndarray, " n"]) -> np.ndarray:
+        """The rows of some documents, by their index among all."""
         size, handle = self._row.itemsize, self._rows.fileno()
-        parts = [os.pread(handle, size, place * size) for place in places.tolist()]
+        parts = [os.pread(handle, size, index * size) for index in indices.tolist()]
         return np.frombuffer(b"".join(parts), self._row)
 
     def equal_digests(self, removed: bytearray) -> Iterator["_Groups"]:
@@ -184,10 +184,10 @@ class _Stored:
         # Which part a key is in depends on the key, so that a group is never divided; a document
         # has one key here, so that no part depends on what another one removes.
         # An external sort without merging: each part is read from the whole column, and keys that
-        # are equal are always in the same part. It reads more, and never holds more than `memory`.
+        # are equal are always in the same part. It reads more, and stays within `memory`.
         parts = 1 + self.count * _BYTES_PER_KEY // self._memory
         for part in range(parts):
-            keys, places = [], []
+            keys, indices = [], []
             for start in range(0, self.count, self._memory // _BYTES_PER_KEY):
                 stop = min(self.count, start + self._memory // _BYTES_PER_KEY)
                 stream.seek(8 * start)
@@ -195,9 +195,9 @@ class _Stored:
                 gone = np.frombuffer(removed, np.bool_)[start:stop]
                 mine = (block != 0) & ~gone & (block % np.uint64(parts) == part)
                 keys.append(block[mine])
-                places.append(np.flatnonzero(mine) + start)
+                indices.append(np.flatnonzero(mine) + start)
             if keys:
-                yield _Groups.of_equal(np.concatenate(keys), np.concatenate(places))
+                yield _Groups.of_equal(np.concatenate(keys), np.concatenate(indices))
 
 
 @dataclass(frozen=True)
@@ -205,19 +205,19 @@ class _Groups:
     """Documents in groups of two and more, each in ascending order.
 
     Attributes:
-      places: of the documents, group after group.
+      indices: of the documents, group after group.
       groups: the number of the group of each.
     """
 
-    places: Int64[np.ndarray, " n"]
+    indices: Int64[np.ndarray, " n"]
     groups: Int64[np.ndarray, " n"]
 
     @classmethod
-    def of_equal(cls, keys: UInt64[np.ndarray, " n"], places: Int64[np.ndarray, " n"]) -> Self:
+    def of_equal(cls, keys: UInt64[np.ndarray, " n"], indices: Int64[np.ndarray, " n"]) -> Self:
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         new = np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)]
-        return cls(places[order], np.cumsum(new)).kept(np.ones(len(keys), np.bool_))
+        return cls(indices[order], np.cumsum(new)).kept(np.ones(len(keys), np.bool_))
 
     @property
     def first(self) -> Bool[np.ndarray, " n"]:
@@ -227,16 +227,16 @@ class _Groups:
     def pairs(self) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]:
         """The first of the group of each document that isn't the first, and that document."""
         first = self.first
-        leaders = self.places[np.flatnonzero(first)[np.cumsum(first) - 1]]
-        return leaders[~first], self.places[~first]
+        leaders = self.indices[np.flatnonzero(first)[np.cumsum(first) - 1]]
+        return leaders[~first], self.indices[~first]
 
     def kept(self, keep: Bool[np.ndarray, " n"]) -> Self:
         """Those to keep, without groups of one."""
-        places, groups = self.places[keep], self.groups[keep]
+        indices, groups = self.indices[keep], self.groups[keep]
         same = groups[1:] == groups[:-1]
         several = np.concatenate([[False], same]) | np.concatenate([same, [False]])
         several = several[: len(groups)]
-        return type(self)(places[several], groups[several])
+        return type(self)(indices[several], groups[several])
 
 
 class _Search:
@@ -294,7 +294,7 @@ class _Search:
             keep = ~groups.first
             keep[keep] = ~duplicate
             groups = groups.kept(keep)
-        self._counts["comparisons left out in large groups"] += len(groups.places)
+        self._counts["comparisons left out in large groups"] += len(groups.indices)
 
     def _decision(self, first: Any, other: Any, similarity: float) -> Decision:
         exact = first["evidence"]["digest"] == other["evidence"]["digest"]

@@ -56,7 +56,7 @@ _NUMBER = re.compile(
 )
 _ID_BEFORE = re.compile(r"(?:身[份分][证證]|[证證]件|\bID)[^0-9\n]{0,12}$")
 # ISO 7064, MOD 11-2: a digit weighs 2^i modulo 11, i places before the check character.
-_ID_WEIGHTS = [pow(2, 17 - place, 11) for place in range(17)]
+_ID_WEIGHTS = [pow(2, 17 - position, 11) for position in range(17)]
 _ID_CHECKS = "10X98765432"
 
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
@@ -165,13 +165,13 @@ def _found(text: str, settings: PersonalSettings) -> Iterator[tuple[Kind, int, i
 
 def _numbers(text: str) -> Iterator[re.Match[str]]:
     for stretch in _DIGITS.finditer(text):
-        place = stretch.start()
+        position = stretch.start()
         # A unit, or the X of an ID number, follows the last digit.
-        while match := _NUMBER.search(text, place, stretch.end() + _BEFORE):
+        while match := _NUMBER.search(text, position, stretch.end() + _BEFORE):
             if match.start() >= stretch.end():
                 break
             yield match
-            place = match.end()
+            position = match.end()
 
 
 def _id_check(match: re.Match[str]) -> Literal["right", "wrong", "none"]:

@@ -228,11 +228,11 @@ def _by_words(text: str, found: Sequence[str], rules: EnglishRules) -> Checked:
     ends = len(_SENTENCE_END[rules.LANG].findall(text))
     yield "few sentences", ends, ends < rules.least_sentences
     if rules.no_placeholder:
-        place = text.lower().find("lorem ipsum")
-        yield "placeholder text", place, place >= 0
+        position = text.lower().find("lorem ipsum")
+        yield "placeholder text", position, position >= 0
     if rules.no_braces:
-        place = text.find("{")
-        yield "curly brackets", place, place >= 0
+        position = text.find("{")
+        yield "curly brackets", position, position >= 0
 
 
 def _by_lines(text: str, found: Sequence[str], rules: EnglishRules) -> Checked:

@@ -56,10 +56,10 @@ class Quotas:
         self._settings = settings
 
     def observe(self, document: Document) -> bytes:
-        """The document's place in the draw, its length and its domain."""
-        place = derive_seed(self._settings.seed, "quota", document.id)
+        """The document's number in the draw, its length and its domain."""
+        drawn = derive_seed(self._settings.seed, "quota", document.id)
         domain = document.domain or NONE
-        return _EVIDENCE.pack(place, len(document.text)) + domain.encode()
+        return _EVIDENCE.pack(drawn, len(document.text)) + domain.encode()
 
     def decide(
         self, observed: Iterable[Observed], text_of: Callable[[int], str], counts: Counter[str]
@@ -71,10 +71,10 @@ class Quotas:
         """
         buckets: dict[str, Int64[np.ndarray, " buckets"]] = {}
         for each in observed:
-            place, size, domain = _unpacked(each)
+            drawn, size, domain = _unpacked(each)
             if domain not in buckets:
                 buckets[domain] = np.zeros(1 << _BUCKET_BITS, np.int64)
-            buckets[domain][place >> (_BITS - _BUCKET_BITS)] += size
+            buckets[domain][drawn >> (_BITS - _BUCKET_BITS)] += size
         totals = {domain: int(sizes.sum()) for domain, sizes in buckets.items()}
         quotas = quotas_of(totals, self._settings.characters, self._settings.share)
         # The bucket in which the running total passes the quota; all below it stay, all above it
@@ -86,10 +86,10 @@ class Quotas:
         left = {domain: quotas[domain] - buckets[domain][: ends[domain]].sum() for domain in ends}
         undecided: dict[str, list[tuple[int, int, int]]] = {domain: [] for domain in ends}
         for each in observed:
-            place, size, domain = _unpacked(each)
-            bucket = place >> (_BITS - _BUCKET_BITS)
+            drawn, size, domain = _unpacked(each)
+            bucket = drawn >> (_BITS - _BUCKET_BITS)
             if bucket == ends[domain]:
-                undecided[domain].append((place, each.number, size))
+                undecided[domain].append((drawn, each.number, size))
             elif bucket > ends[domain]:
                 yield _above(each.number, domain)
         for domain, several in undecided.items():
@@ -135,8 +135,8 @@ def quotas_of(totals: dict[str, int], characters: int, share: float) -> dict[str
 
 
 def _unpacked(each: Observed) -> tuple[int, int, str]:
-    place, size = _EVIDENCE.unpack_from(each.evidence)
-    return place, size, each.evidence[_EVIDENCE.size :].decode()
+    drawn, size = _EVIDENCE.unpack_from(each.evidence)
+    return drawn, size, each.evidence[_EVIDENCE.size :].decode()
 
 
 def _above(number: int, domain: str) -> Decision:

@@ -1,4 +1,4 @@
-"""How much of a text is said twice: lines, paragraphs and n-grams, as shares of its characters.
+"""How much of a text is repeated: lines, paragraphs and n-grams, as shares of its characters.
 
 The measures are those of Rae et al., "Scaling Language Models: Methods, Analysis & Insights from
 Training Gopher" (2021), table A1. Of an n-gram that occurs again the repeats count, not the first
@@ -13,7 +13,7 @@ from jaxtyping import Int32, Int64, UInt64
 from vcjax.text.language import Language
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth, "Sorting and searching", 6.4)
-_BASE = np.uint64(0xD1B54A32D192ED03)  # odd, so that each place of an n-gram counts
+_BASE = np.uint64(0xD1B54A32D192ED03)  # odd: none of its powers is 0 modulo 2^64
 
 
 def duplicate_shares(parts: Sequence[str]) -> tuple[float, float]:
@@ -74,8 +74,8 @@ class Grams:
             starts = np.concatenate([[0], ends + 1, [len(ordered)]])
             counts = starts[1:] - starts[:-1]
             most = int(counts.max())
-            places = order[starts[:-1][counts == most]].tolist()
-            size = max(int(self._sizes[place : place + n].sum()) for place in places)
+            positions = order[starts[:-1][counts == most]].tolist()
+            size = max(int(self._sizes[position : position + n].sum()) for position in positions)
             if (share := most * self._width(size, n)) > limit:
                 return n, share
         return None
@@ -96,8 +96,8 @@ class Grams:
                 continue
             again = self._again(self._of(n))
             covered = np.zeros(len(self._sizes), bool)
-            for place in range(n):
-                covered[again + place] = True
+            for offset in range(n):
+                covered[again + offset] = True
             share = int(self._sizes[covered].sum()) / self._characters
             if share > limit:
                 return n, share
@@ -109,7 +109,7 @@ class Grams:
 
     @staticmethod
     def _again(hashes: UInt64[np.ndarray, " grams"]) -> Int64[np.ndarray, " again"]:
-        """The places of n-grams that occurred before."""
+        """The positions of n-grams that occurred before."""
         ordered = np.sort(hashes)
         # Most texts repeat little; where nothing is, the order isn't needed.
         if not (ordered[1:] == ordered[:-1]).any():

@@ -71,7 +71,7 @@ class SensitiveTerms:
                 if not isinstance(terms, list) or not all(isinstance(t, str) and t for t in terms):
                     raise UserError(f"{path}: {kind}.{lang}: must be a list of terms")
                 self._kinds[lang] |= dict.fromkeys((t.casefold() for t in terms), kind)
-        # The longest first, so that a term isn't hidden by its beginning.
+        # The longest first, so that a term isn't hidden by its prefix.
         chinese = sorted(self._kinds["zh"], key=lambda term: (-len(term), term))
         self._chinese = re.compile("|".join(map(re.escape, chinese)) or "(?!)")
 

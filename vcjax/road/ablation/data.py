@@ -58,7 +58,7 @@ def ordinary_conversations(config: AblationConfig, arm: Arm) -> Iterator[Convers
         if (
             isinstance(record, Conversation)
             and record.lang == config.language
-            and not held_out.holds(record)
+            and not held_out.is_held_out(record)
         ):
             found = True
             yield record
