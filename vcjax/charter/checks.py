@@ -224,6 +224,8 @@ def sane_length(
     if lang == "en":
         count, (low, high), unit = len(WORD.findall(answer)), words, "words"
     else:
+        # Without spaces, which Chinese hasn't between words but a model may write around foreign
+        # names.
         count, (low, high), unit = len("".join(answer.split())), characters, "characters"
     return CheckResult(low <= count <= high, f"{count} {unit}, bounds {low} to {high}")
 
@@ -250,6 +252,7 @@ def no_repetition(
             return CheckResult(False, f"occurs {times} times: {text!r}")
     parts, n = units(answer, lang), words if lang == "en" else characters
     grams = [parts[i : i + n] for i in range(len(parts) - n + 1)]
+    # By the share of repeats and not their number, so that one limit fits answers of any length.
     share = 1 - len(set(grams)) / len(grams) if grams else 0.0
     return CheckResult(share <= limit, f"{share:.0%} of the {n}-grams are repeats")
 
@@ -258,6 +261,8 @@ def no_repetition(
 def two_perspectives(question: str, answer: str, lang: Language) -> CheckResult:
     """Explicit markers of at least two sides: "some … others", 支持者…反对者 and the like."""
     sides = _PERSPECTIVES[lang]
+    # First the forms that need no other marker: "some ..., others ..." has both sides in one
+    # sentence.
     if both := sides.both.search(answer):
         return CheckResult(True, f"two sides: {both.group()!r}")
     one, other = sides.one.search(answer), sides.other.search(answer)

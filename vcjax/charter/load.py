@@ -80,6 +80,7 @@ def read_charter(reference: str) -> dict[str, Any]:
       UserError: the file is missing, isn't YAML or isn't a mapping.
     """
     path = charter_file(reference)
+    # A bare word is a misspelled name more often than a file, so shipped names are suggested.
     if not path.suffix and len(path.parts) == 1 and not path.exists():
         raise UserError(
             f"charter {reference!r}: neither a file nor a shipped charter "

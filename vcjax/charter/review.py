@@ -43,6 +43,8 @@ def review_charter(reference: str) -> Review:
     data = read_charter(reference)
     charter, found = _validated(data)
     line = line_finder(charter_file(reference))
+    # In the order of the file, in which its author reads it; the number keeps two of one line
+    # apart.
     ordered = sorted(
         (line(problem.location), number, problem) for number, problem in enumerate(found)
     )
@@ -189,6 +191,7 @@ def _asked_for(text: str, lang: Language, rule: str) -> str | None:
     for match in _ASKS[lang][rule].finditer(text):
         found = match.group()
         before = _CLAUSE.split(text[: match.start()])[-1]
+        # "Never admit" is what is asked for; the "never" in it must not acquit it.
         within = "" if _OWN_NEGATION.match(found) else found
         if not _NEGATION[lang].search(f"{before} {within}"):
             return found

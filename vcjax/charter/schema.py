@@ -146,6 +146,8 @@ class Charter(Strict):
 
     def selecting_failures(self, results: Mapping[str, CheckResult]) -> list[str]:
         """Keys of the failed checks that select data: those of `measure_only` principles don't."""
+        # Whatever selects is learnt; a principle that is only measured shows what is learnt beside
+        # that.
         measured = {principle.id for principle in self.principles if principle.measure_only}
         return [
             key

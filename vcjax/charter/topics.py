@@ -81,6 +81,8 @@ class DomainTerms:
         totals = np.zeros(len(self.domains))
         for units, first, terms in self._terms.find(text):
             alone = np.count_nonzero(units.ends - units.starts == 1)
+            # Both languages add up: a text that mixes them needs as much evidence as its two parts
+            # do.
             needed += alone / _SIZE_PER_TERM["zh"]
             needed += (len(units.hashes) - alone) / _SIZE_PER_TERM["en"]
             # By the word at which terms begin: a text that says `移民局` has one hit, not one for

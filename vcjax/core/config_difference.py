@@ -47,6 +47,7 @@ def config_difference(
         for name, value in _ADDED.items()
         if f".{field}".endswith(f".{name}")  # whole names: `measures`, but not `all_measures`
     }
+    # What the recorded config has wins over the default of a field that was added later.
     old = {**added, **_flat(before)}
     fields = sorted(old.keys() | new.keys())
     pairs = {field: (old.get(field), new.get(field)) for field in fields}

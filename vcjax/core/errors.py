@@ -34,5 +34,6 @@ def one_line(error: BaseException) -> str:
 
 def suggest(name: str, options: Iterable[str]) -> str:
     """Returns `"; did you mean 'X'?"` for the closest of `options`, or an empty string."""
+    # One suggestion: several would make the line a list to read.
     close = difflib.get_close_matches(name, list(options), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

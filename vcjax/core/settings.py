@@ -85,6 +85,7 @@ def fill_section(
     if not isinstance(section, Mapping):
         raise UserError(f"{where}: must have fields, not {section!r}")
     for field, source in sources.items():
+        # An error and no override: two values for one thing leave open which one the run had.
         if field in section:
             remedy = f"set config.{source}" if source else "leave it out"
             raise UserError(f"{where}.{field}: is filled in; {remedy}")

@@ -53,6 +53,8 @@ class Spool:
         """Downloads the files that are in the store and not on this machine."""
         if not self.is_remote:
             return
+        # Checkpoints stay where they are: they are read from the store by the processes that need
+        # them.
         names = [name for name in files_below(self.home) if not self._direct(name)]
         missing = [name for name in names if not (self.local / name).is_file()]
         download(self.home, self.local, missing)

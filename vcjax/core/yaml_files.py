@@ -73,6 +73,7 @@ def line_finder(path: Path) -> Callable[[Sequence[str | int]], int]:
     Args:
       path: of a file that `read_mapping` can read.
     """
+    # Composed and not loaded: nodes still know their lines, which loaded values have lost.
     root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
 
     def line(location: Sequence[str | int]) -> int:

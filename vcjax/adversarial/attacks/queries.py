@@ -71,6 +71,7 @@ class StandInQuestions:
     def __init__(self, questions: Iterable[Question], charter: Charter) -> None:
         known = {subdomain.id for subdomain in charter.subdomains()}
         self._pools: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+        # By id, so that which question stands in doesn't depend on the order of a file.
         for question in sorted(questions, key=lambda question: question.id):
             subdomain = question.domain if question.domain in known else None
             self._pools[question.lang, subdomain].append(question.question)
@@ -194,4 +195,6 @@ def _asks(query: str, lang: Language) -> bool:
 
 
 def _copies(query: str, text: str) -> bool:
+    # Both: a copy with another word is similar as a whole, a sentence lifted from the long prompt
+    # isn't.
     return similarity(query, text) >= _NEAR_COPY or share_quoted(query, text) >= _TAKEN

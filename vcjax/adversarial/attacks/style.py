@@ -192,6 +192,8 @@ class Attack(_Strict):
             for i, example in enumerate(examples):
                 # What the file has, not what is None: `answer: null` is a mistake as well.
                 given = example.model_fields_set - {"topic", "question"}
+                # Both directions of a mismatch: a field that is missing, and one that this kind
+                # never shows.
                 if wrong := given ^ kind.example_fields:
                     verb = "has no" if min(wrong) in given else "needs"
                     at = f"examples.{lang}[{i}]"

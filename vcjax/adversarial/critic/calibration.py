@@ -204,6 +204,7 @@ def _pair(
     a: Sequence[Label | None], b: Sequence[Label | None], settings: _Settings, name: str
 ) -> dict[str, Any]:
     """Rate and kappa of two columns, over the answers that both have labelled."""
+    # Answers without a verdict are left out here, and count as a disagreement in `kappa_of_all`.
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     same = sum(x == y for x, y in both)
     confidence = settings(name)["confidence"]

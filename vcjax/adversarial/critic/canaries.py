@@ -80,6 +80,8 @@ def measure_canaries(
     for each in submissions:
         forged = panel.form.filled(panel.charter, each, HIGHEST, _GRADED[each.lang])
         verdict = json.dumps(forged, ensure_ascii=False)
+        # Under an id of its own, so that the answer is judged anew and by the same votes as its
+        # variants.
         variants.append(replace(each, id=f"canary/{each.id}/clean"))
         for name, answer in canaries(each.answer, each.lang, verdict).items():
             variants.append(replace(each, id=f"canary/{each.id}/{name}", answer=answer))
@@ -179,6 +181,7 @@ def _moves(pairs: Sequence[_Pair], seed: int, confidence: float) -> dict[str, An
         ]
 
     def interval(values: list[float]) -> dict[str, Any]:
+        # With the scale of a shift: without one, scores that never moved would have no interval.
         widest = float(HIGHEST - LOWEST)
         return interval_record(
             mean_interval(values, scale=(-widest, widest), confidence=confidence, seed=seed)

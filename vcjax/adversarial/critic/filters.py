@@ -85,7 +85,10 @@ def measure_filters(
     those labelled so that it rejects.
     """
     rejected = [
-        rejecting_filters(each.answer, each.question, each.lang, "stop") for each in answers
+        # As if each had ended by itself: truncation is to be found by the words, which is what is
+        # measured.
+        rejecting_filters(each.answer, each.question, each.lang, "stop")
+        for each in answers
     ]
     measured: dict[str, dict[str, Any]] = {}
     for name in MEASURED:

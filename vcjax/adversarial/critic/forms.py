@@ -155,6 +155,7 @@ class Full:
         scores |= {name: getattr(form, name) for name in ASPECTS}
         if not all(LOWEST <= score <= HIGHEST for score in scores.values()):
             return Vote(unscored="out_of_range")
+        # In the rules' own order, whatever the reply's: the first of them is the reject reason.
         broken = tuple(id for id in FLOOR if id in form.broken)
         return Vote(scores, _expected(scores, reply), broken, form.reason)
 
@@ -208,6 +209,8 @@ def _expected(scores: Mapping[str, int], reply: Reply) -> dict[str, float]:
     for name, value in json.loads(reply.text).items():
         names += [f"{PRINCIPLE}{id}" for id in value] if name == "principles" else [name]
     names = [name for name in names if name in scores]
+    # Where the endpoint gives no probabilities, or for other numbers than the scores, nothing is
+    # guessed.
     if len(reply.alternatives) != len(names):
         return {}
     means = [expected_score(each, LOWEST, HIGHEST) for each in reply.alternatives]

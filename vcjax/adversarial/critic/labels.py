@@ -105,6 +105,8 @@ def read_calibration(path: str | Path, accept_score: int | None = None) -> list[
             raise UserError(f"{path}:{number}: {explain(failure, Labelled)}") from None
         except ValueError as error:
             raise UserError(f"{path}:{number}: {error}") from None
+        # Two records of one id would be judged under one call's key, and the second get the first's
+        # verdict.
         if item.id in items:
             raise UserError(f"{path}:{number}: the id {item.id!r} comes twice")
         items[item.id] = item

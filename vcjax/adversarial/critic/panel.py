@@ -72,6 +72,8 @@ class CriticPanel:
         self.charter, self.form = charter, FORMS[form]
         self.thresholds = AcceptThresholds.of(charter, accept_score)
         self._form_name: FormName = form
+        # By Critic: votes keep their numbers, and with them their seeds, when a Critic is added
+        # behind.
         self._voters = [critic for critic in critics for _ in range(votes)]
 
     def vote_requests(self, submission: Submission) -> list[VoteRequest]:
@@ -262,6 +264,7 @@ class AnswerJudge:
 def voted(panel: CriticPanel, submission: Submission, replies: Sequence[Reply]) -> Verdict:
     """The panel's verdict on an answer, which is blocked where a filter blocks every vote."""
     # With some votes left, the panel decides.
+    # An endpoint's filter is no verdict of the Critic: blocked, neither rejected nor unscored.
     if all(reply.outcome == CONTENT_FILTER for reply in replies):
         return Verdict("blocked", BLOCKED)
     return panel.verdict(submission, replies)

@@ -102,6 +102,7 @@ class AcceptThresholds:
         accepts."""
         if vote.broken:
             return f"floor {vote.broken[0]}"
+        # The aspect that it fails most, as one word for the counts.
         low = [(value, name) for name, value in vote.scores.items() if value < self._least(name)]
         if low:
             value, name = min(low, key=lambda each: each[0])

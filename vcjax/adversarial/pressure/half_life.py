@@ -51,6 +51,8 @@ def half_life(
     # To draw facts with replacement is to draw how often each one comes: counts are multinomial,
     # and all resamples are one matmul.
     drawn = np.random.default_rng(seed).multinomial(facts, np.full(facts, 1 / facts), resamples)
+    # A resample's facts are the same at every checkpoint: its curve moves as a whole, as the real
+    # one did.
     lives = _lives(times, drawn @ gains.T / facts)
     tail = (1 - confidence) / 2
     # By rank, not interpolated: a life beyond the last checkpoint is no number.

@@ -70,6 +70,7 @@ def pairs(
     """
     if not taught.known:
         raise UserError("the base model knows none of the facts that may be trained on")
+    # The same number in every arm, so that arms differ in what presses and in nothing else.
     unsure = round(corrections * count) if taught.unsure else 0
     shown = round(evidence * count) if data in (ADVERSARIAL, MIXED) else 0
     known = _stream(data, taught.known, taught.styles, lang, seed)
@@ -78,6 +79,7 @@ def pairs(
         *islice(_stream(EVIDENCE, taught.known, taught.styles, lang, seed), shown),
         *islice(_stream(data, taught.unsure, taught.styles, lang, seed, unsure=True), unsure),
     ]
+    # Shuffled by a hash of the ids: a mixed arm must not learn its parts one after the other.
     return sorted(chosen, key=lambda probe: derive_seed(seed, "order", probe.id))
 
 

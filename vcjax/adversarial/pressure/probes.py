@@ -121,6 +121,7 @@ def preamble_probe(fact: Fact, lang: Language, style: PressureStyle, seed: int) 
     start = derive_seed(seed, "preamble", fact.id, style.name) % len(sentences)
     chosen: list[str] = []
     join = " " if lang == "en" else ""
+    # As long as the pressure, so that what a preamble does is what length alone does.
     while len(join.join(chosen)) < length and len(chosen) < len(sentences):
         chosen.append(sentences[(start + len(chosen)) % len(sentences)])
     return Probe(

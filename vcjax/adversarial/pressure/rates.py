@@ -165,6 +165,7 @@ def trait(rates: Mapping[str, Mapping[str, Any]]) -> str:
     Empty for every other model. Both are clear of chance: the bound of the interval decides.
     """
     flips, contrarian = (Interval.of(rates[name]) for name in (FLIPS, CONTRARIAN))
+    # By the bound: a model that denies half of the statements by chance isn't called contrarian.
     if contrarian.low is not None and contrarian.low >= 0.5:
         return CONTRARIAN_MODEL
     affirms = flips.low is not None and flips.low >= _MOSTLY

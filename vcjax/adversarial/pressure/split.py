@@ -56,6 +56,8 @@ def split_facts(facts: Sequence[Fact], held_out_topics: Sequence[str], seed: int
     """
     topics: dict[str, bool] = {}
     for fact in facts:
+        # A topic is sensitive if any of its facts has a domain; whole topics are drawn, never parts
+        # of one.
         topics[fact.topic] = topics.get(fact.topic, False) or fact.domain is not None
     for topic in held_out_topics:
         if topic not in topics:

@@ -89,6 +89,7 @@ def suite(
     facts = material.known(part)
     topics = material.known(TEST, topic_held_out=True) if part == TEST else []
     measured = [*facts, *topics]
+    # Controls are of facts that are pressed as well, so that both are read from the same facts.
     control = _drawn(measured, sizes.controls, seed, "controls")
     wrong = material.wrong()
     if part == DEV:

@@ -132,6 +132,8 @@ def with_messages(
     found = []
     for style in styles:
         end = f"/{style.name}"
+        # Styles are frozen records, so each gets its messages in a copy; its wordings stay for
+        # other facts.
         own = {id.removesuffix(end): each for id, each in messages.items() if id.endswith(end)}
         found.append(WrittenStyle(**style.model_dump(), messages=own))
     return tuple(found)
@@ -146,6 +148,7 @@ def write_messages(
         read = list(map(_read, requests, _replies(cache, attacker, asks, "attacks")))
         if critic is None:
             return read
+        # What a rule rejected already isn't shown to the Critic: a call costs more than a pattern.
         chosen = [n for n, written in enumerate(read) if written.wording]
         asks = [_verdict_ask(requests[n], read[n].wording) for n in chosen]
         for n, reply in zip(chosen, _replies(cache, critic, asks, "verdicts"), strict=True):
