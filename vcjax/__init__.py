@@ -1,6 +1,7 @@
 """vcjax: align a language model to a written charter, and prove that it worked."""
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,6 +9,8 @@ if TYPE_CHECKING:
 
 # Else transformers notes in every process that PyTorch is absent, when it is imported.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+# In a notebook without ipywidgets tqdm notes, when transformers imports it, that bars are plain.
+warnings.filterwarnings("ignore", "IProgress not found")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
