@@ -23,7 +23,7 @@ MISTAKES = [
         "temprature",
         "temprature: this server has no such field; did you mean 't",
     ),
-    ({"tools": [{}]}, "tools", "tools come with tool_choice='none' alone"),
+    ({"tools": [{}]}, "tools[0].type", "tools[0].type: this field is missing"),
     ({"modalities": ["audio"]}, "modalities", "modalities: this server has no such field"),
     ({"best_of": 2}, "best_of", "best_of must be n, 1: this server chooses no answers"),
     ({"ignore_eos": True, "regex": "a"}, "ignore_eos", "ignore_eos: the end of a text with a con"),

@@ -12,7 +12,9 @@
                              v
     requests.Event for each token  -->  requests.Result  -->  text
 
-Given texts are scored without the engine's cache by `scoring.score` and, as texts, by `likelihood`.
+Given texts are scored without the engine's cache by `scoring.score` and, as texts, by `likelihood`;
+a prompt that is continued is scored by its own prefill, if its request asks for that.
+`tool_grammar` is the constraint of an answer that calls tools.
 `model_pool.EngineConfig` has the settings that the engines of every run share, and
 `model_pool.ModelPool` keeps several models loaded under one bound of memory.
 """

@@ -116,6 +116,14 @@ class Constraints:
         escaped = ["".join(f"\\x{{{ord(c):x}}}" for c in choice) for choice in choices]
         return self._start("choices", llguidance.LLMatcher.grammar_from_regex("|".join(escaped)))
 
+    def grammar(self, grammar: str) -> Constraint:
+        """What a grammar describes; see `vcjax.generate.tool_grammar`.
+
+        Raises:
+          UserError: it can't be compiled, such as for a schema of a tool's parameters.
+        """
+        return self._start("tools", grammar)
+
     def token_bytes(self, token: int) -> bytes:
         """The bytes of a token, which may be a part of a character; the name of a special token."""
         return self._tokenizer.decode_bytes([token])

@@ -24,7 +24,7 @@ MAX_TOP_LOGPROBS = 20
 _MAX_TOP_K = 2**31 - 1
 _MAX_TEMPERATURE = 10_000
 _REPETITION_PENALTIES = (0.001, 1000)
-_CONSTRAINTS = ("json_schema", "regex", "choices")
+_CONSTRAINTS = ("json_schema", "regex", "choices", "grammar")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class SamplingParams:
       seed: of the draws. The engine takes 32 bits; the text layer derives them from any integer.
       stop: strings that end the text and aren't part of it; see
         `vcjax.generate.detokenizer.Detokenizer`.
-      json_schema, regex, choices: what the text must match; one of them at most.
+      json_schema, regex, choices, grammar: what the text must match; one of them at most. A
+        grammar is in `llguidance`'s form of Lark.
       top_logprobs: number of most likely tokens that are reported beside each one.
 
     Raises:
@@ -65,6 +66,7 @@ class SamplingParams:
     json_schema: dict[str, Any] | None = None
     regex: str | None = None
     choices: tuple[str, ...] | None = None
+    grammar: str | None = None
     top_logprobs: int = 0
 
     def __post_init__(self) -> None:

@@ -126,6 +126,8 @@ class TextEngine:
             return self.constraints.json(sampling.json_schema)
         if sampling.regex is not None:
             return self.constraints.regex(sampling.regex)
+        if sampling.grammar is not None:
+            return self.constraints.grammar(sampling.grammar)
         if sampling.choices is not None:
             return self.constraints.choices(list(sampling.choices))
         return None

@@ -4,10 +4,11 @@ HTTP request                                   server.serve: middleware; listeni
      |  endpoint.Endpoint: admission, body, time limit, disconnects
      v
 protocol.ChatRequest | CompletionRequest       errors.api_error: every failure as OpenAI's JSON
-     |  chat.chat_job | completions.completion_job
+     |  (messages)  chat.chat_job | completions.completion_job
      v
 answers.Job: submissions and a format
      |  continuations.Continuations: event loop <-> the engine's thread (models.Models)
      v
-one JSON object, or answers.EventStream        metrics.Metrics: counts for Prometheus
+one JSON object, or answers.EventStream        calls: tools in answers
+                                               metrics.Metrics: counts for Prometheus
 """

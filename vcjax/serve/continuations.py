@@ -164,6 +164,7 @@ def submissions(
     body: ChatRequest | CompletionRequest,
     top_logprobs: int,
     prompt_top: int | None,
+    grammar: str | None = None,
 ) -> list[Submission]:
     """`body.n` requests to the engine for each prompt, one prompt after the other.
 
@@ -173,6 +174,7 @@ def submissions(
       limits: most new tokens of each prompt.
       prompt_top: number of alternatives for each token of a prompt, whose scores come with the
         first of its choices; None: no scores.
+      grammar: that the texts must match.
 
     Raises:
       ApiError: more choices than fit in slots and queue.
@@ -188,6 +190,8 @@ def submissions(
         for choice in range(body.n):
             number = derive_seed(seed, len(made))
             sampling = body.sampling(limit, number, top_logprobs, loaded.text.sampling_defaults)
+            if grammar is not None:
+                sampling = replace(sampling, grammar=grammar)
             request = loaded.text.request(
                 prompt, sampling, stop_ids=body.stop_token_ids, ignore_eos=body.ignore_eos
             )

@@ -5,20 +5,21 @@ The types are checked here, the bounds of sampling settings by `SamplingParams`.
 
 import secrets
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from vcjax.core.errors import UserError
 from vcjax.generate.requests import MAX_BIASES, MAX_TOP_LOGPROBS, SamplingParams
+from vcjax.serve.messages import (
+    MAX_TOOLS,
+    Body,
+    ChatMessage,
+    ChosenTool,
+    Tool,
+    ToolChoice,
+    check_tools,
+)
 
 MAX_CHOICES = 128
 MAX_PROMPTS = MAX_MESSAGES = 2048
@@ -43,30 +44,6 @@ _SAMPLING_FIELDS = (
 _DEFAULTS = {"temperature": 1.0}
 """Where OpenAI's API has another default than `SamplingParams`."""
 TokenId = Annotated[int, Field(ge=0)]
-
-
-class _Body(BaseModel):
-    """Unknown fields are errors. A null field is absent: clients write all that they have."""
-
-    # Strict: pydantic would otherwise take true for 1 and "5" for 5. Every list below fails fast,
-    # as an error for each of a million elements would be made with the interpreter's lock held.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        given = {key: value for key, value in data.items() if value is not None}
-        names = _names(cls)
-        # One of the unknown ones is enough for an error, as of the elements of a list.
-        unknown = next((key for key in given if key not in names), None)
-        return {key: given[key] for key in given if key in names or key == unknown}
-
-
-@lru_cache
-def _names(body: type[BaseModel]) -> frozenset[str]:
-    return frozenset(field.alias or name for name, field in body.model_fields.items())
 
 
 def _biases_by_id(value: Any) -> Any:
@@ -101,7 +78,7 @@ def _is_prompt_of_ids(value: Any) -> bool:
     )
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """Attributes: `include_usage` adds a last chunk with the counts of tokens. Nothing is ever
     added to the chunks to hide their length, so `include_obfuscation` changes nothing."""
 
@@ -109,47 +86,7 @@ class StreamOptions(_Body):
     include_obfuscation: bool = False
 
 
-class TextPart(_Body):
-    """A part of a message."""
-
-    type: Literal["text"]
-    text: str
-
-
-def _parts(value: Any) -> Any:
-    if isinstance(value, str):
-        return [{"type": "text", "text": value}]
-    if not isinstance(value, list):
-        raise ValueError("must be a text or a list of text parts")
-    return value
-
-
-class ChatMessage(_Body):
-    """One turn. `developer` is OpenAI's newer name for `system`.
-
-    `name` is accepted and changes nothing: chat templates have no place for it.
-    """
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[list[TextPart], Field(fail_fast=True), BeforeValidator(_parts)]
-    name: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_empty(cls, data: Any) -> Any:
-        """An answer without a text has the content null, as servers write it."""
-        is_answer = isinstance(data, dict) and data.get("role") == "assistant"
-        if is_answer and "content" in data and data["content"] is None:
-            return {**data, "content": ""}
-        return data
-
-    def plain(self) -> dict[str, str]:
-        """The message for the chat template."""
-        role = "system" if self.role == "developer" else self.role
-        return {"role": role, "content": "".join(part.text for part in self.content)}
-
-
-class JsonSchema(_Body):
+class JsonSchema(Body):
     """A named schema. It is always enforced, so `strict` changes nothing."""
 
     name: str
@@ -158,7 +95,7 @@ class JsonSchema(_Body):
     strict: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     """Which format the text must have."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -173,7 +110,7 @@ class ResponseFormat(_Body):
         return {"type": "object"} if self.type == "json_object" else None
 
 
-class _Generation(_Body):
+class _Generation(Body):
     """The fields of both kinds of requests.
 
     Absent sampling settings are those of the model's `generation_config.json`, and otherwise
@@ -190,7 +127,9 @@ class _Generation(_Body):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     seed: int | None = None
-    stop: Annotated[list[str], Field(fail_fast=True), BeforeValidator(_as_list)] = []
+    stop: Annotated[list[str], Field(fail_fast=True), BeforeValidator(_as_list)] = Field(
+        default_factory=list
+    )
     temperature: FiniteFloat | None = None
     top_p: FiniteFloat | None = None
     presence_penalty: FiniteFloat | None = None
@@ -209,7 +148,9 @@ class _Generation(_Body):
     min_tokens: int | None = None
     regex: str | None = None
     choices: Annotated[list[str], Field(fail_fast=True)] | None = None
-    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_TOKENS, fail_fast=True)] = []
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_TOKENS, fail_fast=True)] = (
+        Field(default_factory=list)
+    )
     ignore_eos: bool = False
     best_of: int | None = None
     prompt_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
@@ -262,8 +203,8 @@ class ChatRequest(_Generation):
 
     `add_generation_prompt` false with `continue_final_message` true, both vLLM's, leaves the last
     turn, the assistant's, open: its text is the end of the prompt. Its `chat_template_kwargs` are
-    variables of the chat template, beside the model's own. `tools` come with `tool_choice` none
-    alone, and change nothing then, nor does `parallel_tool_calls`.
+    variables of the chat template, beside the model's own. `tools` change nothing where
+    `tool_choice` is none; without it, it is auto. `parallel_tool_calls` allows several calls.
     """
 
     messages: Annotated[
@@ -272,10 +213,12 @@ class ChatRequest(_Generation):
     max_completion_tokens: int | None = None
     add_generation_prompt: bool = True
     continue_final_message: bool = False
-    chat_template_kwargs: dict[str, Any] = {}
-    tools: list[Any] | None = None
-    tool_choice: Literal["none"] | None = None
-    parallel_tool_calls: bool | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS, fail_fast=True)] = Field(
+        default_factory=list
+    )
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
@@ -291,9 +234,33 @@ class ChatRequest(_Generation):
             )
         if self.continue_final_message and self.messages[-1].role != "assistant":
             raise UserError("continue_final_message: the last message isn't the assistant's")
-        if self.tools and self.tool_choice is None:
-            raise UserError("tools come with tool_choice='none' alone")
+        check_tools(self.tools, self.tool_choice)
+        if self.continue_final_message and (self.offered or self.has_calls):
+            raise UserError("continue_final_message: not beside tools and their calls")
+        is_held = any(each is not None for each in (self.response_format, self.regex, self.choices))
+        if self.required and is_held:
+            raise UserError(
+                "tool_choice: a call that is required can't match response_format, regex or choices"
+            )
         return self
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether there are calls of tools, or their results, among the messages."""
+        return any(message.role == "tool" or message.tool_calls for message in self.messages)
+
+    @property
+    def offered(self) -> list[Tool]:
+        """The tools that the answer may call."""
+        return [] if self.tool_choice == "none" else self.tools
+
+    @property
+    def required(self) -> list[Tool]:
+        """The tools of which the answer must call one; empty where it needn't."""
+        if isinstance(self.tool_choice, ChosenTool):
+            name = self.tool_choice.function.name
+            return [tool for tool in self.tools if tool.function.name == name]
+        return self.tools if self.tool_choice == "required" else []
 
 
 class CompletionRequest(_Generation):

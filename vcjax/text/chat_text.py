@@ -13,8 +13,10 @@ answers, and each of those has a rendering of its own, of the conversation that 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.text.marks import Marks, Span, any_of
@@ -40,13 +42,18 @@ class ChatText:
     inert: tuple[Span, ...]
 
 
-def prompt_text(tokenizer: Tokenizer, messages: Sequence[Message]) -> ChatText:
+def prompt_text(
+    tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+) -> ChatText:
     """The prompt for the next answer, rendered once; no span is the assistant's.
+
+    Args:
+      tools: that the answer may call, as OpenAI's API has them.
 
     Raises:
       UserError: the template fails on the messages.
     """
-    chat = _Chat(tokenizer, messages)
+    chat = _Chat(tokenizer, messages, tools)
     return chat.reveal(chat.prompt(len(messages)), [])
 
 
@@ -107,16 +114,28 @@ class _Chat:
     """A conversation in its template. Texts are as the template sees them, with marks for the
     special tokens in contents, until `reveal` puts these back."""
 
-    def __init__(self, tokenizer: Tokenizer, messages: Sequence[Message]):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+    ):
         source = tokenizer.chat_template or default_template(tokenizer)
         warn_of_missing_tokens(tokenizer, source)
         variables = {**tokenizer.backend.special_tokens_map, **tokenizer.template_options}
-        self._template = ChatTemplate(source, variables)
         self._has_markers = _GENERATION_MARKER.search(source) is not None
         if tokenizer.system == "first_user":
             messages = system_in_first_question(messages)
-        self._marks = Marks(tokenizer.special_tokens, source, messages)
-        self._messages = [_with_content(m, self._marks.hide(m["content"])) for m in messages]
+        given = [{**message, "role": ""} for message in messages]  # roles aren't a user's text
+        self._marks = Marks(tokenizer.special_tokens, source, [*_texts([*given, *tools])])
+        hidden = partial(_mapped, self._marks.hide)
+        self._messages = [
+            {name: value if name == "role" else hidden(value) for name, value in message.items()}
+            for message in messages
+        ]
+        self._template = ChatTemplate(
+            source, {**variables, **({"tools": hidden(list(tools))} if tools else {})}
+        )
         eos = [] if tokenizer.eos_id is None else [str(tokenizer.backend.eos_token)]
         self._ends = (*END_OF_TURN, *eos)
         self._special = any_of({*self._ends, *tokenizer.special_tokens})
@@ -268,6 +287,28 @@ def system_in_first_question(messages: Sequence[Message]) -> list[Message]:
     if not rest or rest[0]["role"] != "user":
         return [{"role": "user", "content": system}, *rest]
     return [_with_content(rest[0], f"{system}\n\n{rest[0]['content']}"), *rest[1:]]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in what JSON may have, the names of fields among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield name
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def _mapped(function: Callable[[str], str], value: Any) -> Any:
+    """The same with each of its `_texts` replaced."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {function(name): _mapped(function, each) for name, each in value.items()}
+    return [_mapped(function, each) for each in value] if isinstance(value, list) else value
 
 
 def _with_content(message: Message, content: str) -> Message:

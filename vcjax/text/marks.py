@@ -34,10 +34,9 @@ class Marks:
       generation_start, generation_end: of what a template's `{% generation %}` block encloses.
     """
 
-    def __init__(
-        self, special: Mapping[str, int], template: str, messages: Sequence[Mapping[str, str]]
-    ):
-        contents = "\0".join(message["content"] for message in messages)
+    def __init__(self, special: Mapping[str, int], template: str, texts: Sequence[str]):
+        """Args: `texts` are all that the template is given."""
+        contents = "\0".join(texts)
         self._mark = new_mark(contents, template)
         names = ("start", "reply", "end", "generation_start", "generation_end")
         self.start, self.reply, self.end, self.generation_start, self.generation_end = map(

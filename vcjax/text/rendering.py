@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.text.chat_text import ChatText, Span, last_turn_text, prompt_text, training_texts
@@ -44,6 +45,27 @@ def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[in
     """
     _check(messages)
     return _rendered(tokenizer, prompt_text(tokenizer, messages)).ids
+
+
+def render_tool_prompt(
+    tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+) -> tuple[int, ...]:
+    """The ids of `render_prompt` where the next answer may call tools, or earlier ones did.
+
+    Args:
+        messages: an answer may have `tool_calls`, `{"id", "type", "function": {"name",
+            "arguments"}}` each with arguments as an object, and a message of the role `tool` has
+            the `tool_call_id` of the call whose result it is.
+        tools: as OpenAI's API has them. Strings of special tokens are text in them, too.
+
+    Raises:
+        UserError: as `render_prompt`; or what is nested too deeply.
+    """
+    _check(messages, more=("tool_calls", "tool_call_id"))
+    try:
+        return _rendered(tokenizer, prompt_text(tokenizer, messages, tools)).ids
+    except RecursionError:
+        raise UserError("messages: tools or their calls are nested too deeply") from None
 
 
 def render_samples(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[Rendered]:
@@ -150,14 +172,14 @@ def _inside(position: int, spans: tuple[Span, ...]) -> bool:
     return i >= 0 and position < spans[i][1]
 
 
-def _check(messages: Sequence[Message]) -> None:
+def _check(messages: Sequence[Message], more: tuple[str, ...] = ()) -> None:
     if not messages:
         raise UserError("messages: empty; a conversation has at least one message")
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping):
             raise UserError(f"messages[{i}]: not an object with role and content")
         for key in message:
-            if key not in ("role", "content"):
+            if key not in ("role", "content", *more):
                 hint = suggest(str(key), ("role", "content"))
                 raise UserError(f"messages[{i}]: unknown field {key!r}{hint}")
         role, content = message.get("role"), message.get("content")

@@ -84,7 +84,9 @@ _FAILURES = (
     ValueError,
 )
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
+"""Texts: role and content. In a prompt also an answer's `tool_calls` and a result's
+`tool_call_id`; see `vcjax.text.rendering.render_tool_prompt`."""
 
 
 def default_template(tokenizer: Tokenizer) -> str:
