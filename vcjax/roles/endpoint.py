@@ -6,20 +6,20 @@ cost and whether the endpoint is alive.
 """
 
 import asyncio
-import queue
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeVar
+from typing import Any
 
 import httpx2
 import tenacity
 
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.seeds import derive_seed
+from vcjax.roles.asking import Emit, End, Order, ask_all
+from vcjax.roles.background import Background, Feed
 from vcjax.roles.endpoint_spec import EndpointSpec, is_local
 from vcjax.roles.replicas import LONGEST_WAIT, Replica, Replicas
 from vcjax.roles.responses import (
@@ -34,12 +34,8 @@ from vcjax.roles.responses import (
 )
 from vcjax.roles.role import Ask, Reply
 
-T = TypeVar("T")
-Emit = Callable[[tuple[int, Reply]], None]
-
 _LONGEST_BODY = 2**25
 _CHECK_SECONDS = 10.0
-_END = object()
 
 
 class EndpointRole:
@@ -93,16 +89,15 @@ class EndpointRole:
           GateNotMet: the budget is spent, or the endpoint is gone. `on_reply` got every reply until
             then, so that a later run can continue from there.
         """
-        replies: dict[int, Reply] = {}
-        with _Background[tuple[int, Reply]](lambda emit: self._answer_all(asks, emit)) as emitted:
-            for index, reply in emitted:
-                replies[index] = reply
-                if on_reply is not None:
-                    on_reply(index, reply)
-        return [replies[index] for index in range(len(asks))]
+        return ask_all(self, asks, on_reply)
 
-    async def _answer_all(self, asks: Sequence[Ask], emit: Emit) -> None:
-        waiting, errors = iter(enumerate(asks)), []
+    def asking(self, emit: Emit) -> "EndpointAsking":
+        """Takes asks at any time; see `StreamingRole`. It raises, by `emit`, what `ask` does."""
+        return EndpointAsking(self, emit)
+
+    async def answer_all(self, feed: Feed[tuple[int, Ask]], emit: Emit) -> None:
+        """Answers what is fed until the feed is closed; an error closes it. Raises: see `ask`."""
+        errors: list[Exception] = []
         spec = self.spec
         limits = httpx2.Limits(max_connections=spec.concurrency)
         # The timeouts are ours: httpx2's are of single reads, of which a slow response has many.
@@ -113,10 +108,7 @@ class EndpointRole:
                 client = httpx2.AsyncClient(trust_env=not is_local(url), **options)
                 clients[url] = await stack.enter_async_context(client)
             service = _Service(Replicas(spec.urls, spec.concurrency), clients)
-            workers = (
-                self._work(service, waiting, emit, errors)
-                for _ in range(spec.concurrency * len(spec.urls))
-            )
+            workers = (self._work(service, feed, emit, errors) for _ in range(spec.slots))
             await asyncio.gather(*workers)
         if errors:
             raise errors[0]
@@ -124,16 +116,14 @@ class EndpointRole:
     async def _work(
         self,
         service: "_Service",
-        waiting: Iterator[tuple[int, Ask]],
+        feed: Feed[tuple[int, Ask]],
         emit: Emit,
         errors: list[Exception],
     ) -> None:
-        """Answers asks until none is waiting, or a worker has an error that ends the run."""
+        """Answers asks until the feed is closed, or a worker has an error that ends the run."""
         try:
-            while not errors:
-                index, ask = next(waiting, (-1, None))
-                if ask is None:
-                    return
+            while (fed := await feed.next()) is not None:
+                index, ask = fed
                 # Before each ask, as other workers spend of the same budget meanwhile.
                 self.account.check_budget()
                 reply = await self._answer(service, ask)
@@ -143,6 +133,7 @@ class EndpointRole:
                 self.account.check_health(reply)
         except (UserError, GateNotMet) as error:
             errors.append(error)
+            feed.close()
 
     async def _answer(self, service: "_Service", ask: Ask) -> Reply:
         start = time.monotonic()
@@ -294,53 +285,27 @@ class Account:
             )
 
 
-class _Background(Generic[T]):
-    """Runs a coroutine in the event loop of a thread; iterating gives what it emits.
+class EndpointAsking:
+    """The asks that are under way at an endpoint; see `Asking`."""
 
-    So a caller needs no event loop, and may have one of its own, as a notebook does. Iteration
-    happens in the caller's thread; it ends when the coroutine does, and raises what that raised.
-    Leaving the `with` block by an exception cancels the coroutine.
-    """
+    def __init__(self, role: EndpointRole, emit: Emit) -> None:
+        self.slots = role.spec.slots
+        self._feed: Feed[tuple[int, Ask]] = Feed()
+        self._background = Background(
+            lambda: role.answer_all(self._feed, emit), lambda error: emit(End(error))
+        )
 
-    def __init__(self, work: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]]) -> None:
-        """Args: `work` is called with the function that emits."""
-        self._work = work
-        self._emitted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._error: BaseException | None = None
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def add(self, index: int, ask: Ask, order: Order) -> None:
+        self._background.call(self._feed.put, order, (index, ask))
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._started.wait()  # else there may be no task yet that could be cancelled
-        return self
+    def work(self) -> bool:
+        return False
 
-    def __iter__(self) -> Iterator[T]:
-        while (emitted := self._emitted.get()) is not _END:
-            yield emitted
-        if self._error is not None:
-            raise self._error
+    def stop(self) -> None:
+        self._background.call(self._feed.close)
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if kind is not None:
-            with suppress(RuntimeError):  # the loop may have been closed a moment ago
-                self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._emitted.put(_END)
-
-    async def _main(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._loop, self._task = asyncio.get_running_loop(), task
-        self._started.set()
-        await self._work(self._emitted.put)
+    def cancel(self) -> None:
+        self._background.cancel()
 
 
 def _request(model: str, ask: Ask) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class EndpointSpec:
         """The name in records: the URLs and the model, without options."""
         return f"{','.join(self.urls)}#{self.model}"
 
+    @property
+    def slots(self) -> int:
+        """Number of asks in flight at all replicas together."""
+        return self.concurrency * len(self.urls)
+
     def cost(self, prompt_tokens: int, tokens: int) -> float | None:
         """What prompts and replies cost; None where a price isn't known."""
         if self.prompt_price is None or self.price is None:

@@ -1,12 +1,15 @@
 """A role played by a model on the local engine."""
 
+import heapq
 import time
 from collections.abc import Callable, Sequence
 
 from vcjax.generate.likelihood import score_answers
 from vcjax.generate.model_pool import ModelPool
-from vcjax.generate.requests import Request, Result, SamplingParams
+from vcjax.generate.requests import Event, Request, Result, SamplingParams
+from vcjax.generate.scheduler import RequestState
 from vcjax.generate.text import TextEngine, encode_prompt
+from vcjax.roles.asking import Emit, End, Order, ask_all
 from vcjax.roles.role import (
     TOO_LONG,
     Alternatives,
@@ -34,7 +37,8 @@ class LocalRole:
           UserError: no such model, or one that doesn't fit the pool.
         """
         self.family, self._pool, self._reference = family, pool, reference
-        self.origin = pool.get(reference).origin
+        loaded = pool.get(reference)
+        self.origin, self.slots = loaded.origin, loaded.text.engine.slots
 
     @property
     def model(self) -> str:
@@ -56,35 +60,11 @@ class LocalRole:
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
     ) -> list[Reply]:
         """Answers all asks in one batch; see `Role.ask`. Those that are too long fail at once."""
-        text = self.text
-        replies: dict[int, Reply] = {}
-        requests: dict[int, Request] = {}
-        last_finish = time.monotonic()
+        return ask_all(self, asks, on_reply)
 
-        def record(index: int, reply: Reply) -> None:
-            replies[index] = reply
-            if on_reply is not None:
-                on_reply(index, reply)
-
-        def on_finish(position: int, result: Result) -> None:
-            nonlocal last_finish
-            index, now = indices[position], time.monotonic()
-            # Since the last one finished: all decode together, and each one's own span would count
-            # the same seconds many times.
-            seconds, last_finish = now - last_finish, now
-            record(index, self._reply(text, asks[index], requests[index], result, seconds))
-
-        # The engine rejects a whole batch in which one request doesn't fit, so these are left out.
-        context = text.engine.config.max_position
-        for index, ask in enumerate(asks):
-            length = len(encode_prompt(text.tokenizer, ask.messages))
-            if length + ask.max_tokens > context:
-                record(index, self._too_long(ask, length, context))
-            else:
-                requests[index] = text.request(ask.messages, _sampling(ask))
-        indices = list(requests)
-        text.engine.generate(list(requests.values()), on_finish)
-        return [replies[index] for index in range(len(asks))]
+    def asking(self, emit: Emit) -> "LocalAsking":
+        """Takes asks at any time; see `StreamingRole`."""
+        return LocalAsking(self, emit)
 
     def log_likelihoods(
         self,
@@ -113,17 +93,92 @@ class LocalRole:
         )
         return [tuple(totals) for totals in scores]
 
-    def _too_long(self, ask: Ask, length: int, context: int) -> Reply:
-        detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"
-        return Reply.failed(TOO_LONG, detail, prompt_tokens=length, model=self.origin.hash)
 
-    def _reply(
-        self, text: TextEngine, ask: Ask, request: Request, result: Result, seconds: float
-    ) -> Reply:
+class LocalAsking:
+    """The asks that are under way on a local engine; see `Asking`. A piece of its work is one step
+    of the engine, which the asks that wait join as slots come free."""
+
+    def __init__(self, role: LocalRole, emit: Emit) -> None:
+        self._role, self._emit = role, emit
+        self.slots = role.slots
+        self._waiting: list[tuple[Order, int, Ask]] = []
+        self._open: dict[int, RequestState] = {}
+        self._causes: list[BaseException] = []
+        self._text: TextEngine | None = None
+        self._last_finish = 0.0
+        self._stopped = False
+
+    def add(self, index: int, ask: Ask, order: Order) -> None:
+        heapq.heappush(self._waiting, (order, index, ask))
+
+    def work(self) -> bool:
+        if not (self._waiting or self._open):
+            return False
+        if self._text is None:
+            # Not kept while nothing is under way: the pool may release it for another model.
+            self._text, self._last_finish = self._role.text, time.monotonic()
+        engine = self._text.engine
+        while self._waiting and len(self._open) < engine.slots:
+            _, index, ask = heapq.heappop(self._waiting)
+            self._begin(self._text, index, ask)
+        if self._open:
+            engine.step()
+        if self._causes:
+            raise self._causes[0]
+        if not self._open:
+            self._text = None
+        return True
+
+    def stop(self) -> None:
+        self.cancel()
+        if not self._stopped:
+            self._stopped = True
+            self._emit(End())
+
+    def cancel(self) -> None:
+        self._waiting.clear()
+        if self._text is not None:
+            for state in self._open.values():
+                self._text.engine.scheduler.cancel(state)
+        self._open.clear()
+        self._text = None
+
+    def _begin(self, text: TextEngine, index: int, ask: Ask) -> None:
+        # The engine rejects a request that doesn't fit, so this one isn't given to it.
+        context = text.engine.config.max_position
+        length = len(encode_prompt(text.tokenizer, ask.messages))
+        if length + ask.max_tokens > context:
+            detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"
+            known = {"prompt_tokens": length, "model": self._role.origin.hash}
+            self._emit((index, Reply.failed(TOO_LONG, detail, **known)))
+            return
+        request = text.request(ask.messages, _sampling(ask))
+        made: list[Event] = []
+
+        def on_event(event: Event) -> None:
+            if event.token is not None:
+                made.append(event)
+            if event.cause is not None:
+                # Not here, where the engine would take it for the end of this request alone.
+                self._causes.append(event.cause)
+            elif event.finish_reason not in (None, "cancelled"):
+                del self._open[index]
+                result = Result.of(made, event.finish_reason)
+                self._emit((index, self._reply(text, ask, request, result)))
+
+        state = RequestState(index, request, on_event)
+        self._open[index] = state
+        text.engine.scheduler.enqueue(state)
+
+    def _reply(self, text: TextEngine, ask: Ask, request: Request, result: Result) -> Reply:
+        # Since the last one finished: all decode together, and each one's own span would count the
+        # same seconds many times.
+        now = time.monotonic()
+        seconds, self._last_finish = now - self._last_finish, now
         known = {
             "prompt_tokens": len(request.prompt),
             "tokens": len(result.tokens),
-            "model": self.origin.hash,
+            "model": self._role.origin.hash,
             "seconds": seconds,
         }
         if result.finish_reason not in ("stop", "length"):
