@@ -100,8 +100,8 @@ class Attacker:
         """The query of the attempt before this one, framed for the other side."""
         first_id = f"{attempt.cell.id}.{attempt.index - 1}"
         for _ in range(self._tries):
-            # Both attempts are in one wave and advance together, one call each step. The first
-            # framing takes at most as many calls as there are tries, so it is there after these.
+            # Both attempts are in one wave and open in turns, one call each step. The first framing
+            # takes at most as many calls as there are tries, so it is there after these.
             yield []
         first = self._first_framings.pop(first_id, "")
         if not first:

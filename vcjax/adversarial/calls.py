@@ -1,13 +1,14 @@
 """Calls to roles: how each is sampled, and its record in the ledger before the reply is used."""
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.core.seeds import derive_seed
+from vcjax.roles.asking import AskQueue, Order
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.role import CONTENT_FILTER, OK, Ask, Message, Reply, Role
@@ -38,9 +39,20 @@ class Call:
         return self.attempt, self.stage
 
 
-Steps = Generator[list[Call], list[Reply], T]
+@dataclass(frozen=True)
+class Opened:
+    """An attempt has decided what it asks first, or asks nothing: an empty text.
+
+    From there on it depends on no other attempt, and no other one on its replies.
+    """
+
+    text: str
+
+
+Steps = Generator[list[Call] | Opened, list[Reply], T]
 """What an attempt does: it yields the calls that it needs next, is sent their replies, and returns
-its result. Without calls it waits until the others have taken a step."""
+its result. Without calls it waits until the others of its wave have taken a step. Once it yields
+`Opened` it goes on at its own pace; see `vcjax.adversarial.waves`."""
 
 
 class CallBuilder:
@@ -103,76 +115,99 @@ class Caller:
         self,
         roles: Mapping[str, Role],
         ledger: Ledger,
-        on_call: Callable[[str, int, int], None] = lambda role, done, planned: None,
+        on_call: Callable[[str, int], None] = lambda role, under_way: None,
         on_ask: Callable[[Call], None] = lambda call: None,
     ) -> None:
         """Args:
-        on_call: called after each call with its role, and how many of the role's calls are done
-          and planned in this step.
+        on_call: called after each call with its role, and how many calls are under way.
         on_ask: called with each call before it is made or looked up.
         """
-        self._roles, self._ledger = roles, ledger
-        self._on_call, self._on_ask = on_call, on_ask
+        self.roles, self.ledger = roles, ledger
+        self.on_call, self.on_ask = on_call, on_ask
+
+    def opened(self) -> "CallQueue":
+        """A queue of calls, as a context manager."""
+        return CallQueue(self)
 
     def ask(self, calls: Sequence[Call]) -> list[Reply]:
         """Replies to calls in their order; calls of one key are one call.
 
-        Roles that are the same model are asked together, different ones one after the other.
+        Roles are asked side by side, local models one after the other.
         """
-        replies: dict[tuple[str, str], Reply] = {}
-        unanswered: dict[tuple[str, str], Call] = {}
-        for call in calls:
-            if call.key in replies or call.key in unanswered:
-                continue
-            self._on_ask(call)
-            reply = self._ledger.reply(call.attempt, call.stage, call.ask)
-            if reply is None:
-                unanswered[call.key] = call
-            else:
-                replies[call.key] = reply
-        # A local model decodes all of its calls as one batch, whichever roles it plays.
-        for role in {id(role): role for role in self._roles.values()}.values():
-            own = [call for call in unanswered.values() if self._roles[call.role] is role]
-            for call, reply in zip(own, self._ask_one(role, own), strict=True):
-                replies[call.key] = reply
-        return [replies[call.key] for call in calls]
-
-    def _ask_one(self, role: Role, calls: Sequence[Call]) -> list[Reply]:
-        planned, done = Counter(call.role for call in calls), Counter[str]()
-
-        def record(index: int, reply: Reply) -> None:
-            call = calls[index]
-            self._ledger.record_call(
-                call.attempt, call.stage, call.ask, reply, model=role.model, family=role.family
-            )
-            done[call.role] += 1
-            self._on_call(call.role, done[call.role], planned[call.role])
-
-        return role.ask([call.ask for call in calls], record) if calls else []
+        replies: dict[int, Reply] = {}
+        with self.opened() as queue:
+            for index, call in enumerate(calls):
+                queue.add(index, call)
+            while len(replies) < len(calls):
+                index, reply = queue.next()
+                replies[index] = reply
+            queue.finish()
+        return [replies[index] for index in range(len(calls))]
 
 
-def run_together(
-    scripts: Sequence[Steps[T]], ask: Callable[[Sequence[Call]], list[Reply]]
-) -> list[T]:
-    """Runs all scripts, a step of each at a time, in their order; returns their results.
+class CallQueue:
+    """Calls that are under way, to which more may be added; see `Caller.opened`."""
 
-    A step may depend on what earlier scripts did in the same round and all did in rounds before,
-    whatever the order in which replies came.
-    """
-    results: dict[int, T] = {}
-    replies: dict[int, list[Reply] | None] = dict.fromkeys(range(len(scripts)))
-    while replies:
-        wanted: dict[int, list[Call]] = {}
-        for index, given in replies.items():
-            try:
-                script = scripts[index]
-                wanted[index] = next(script) if given is None else script.send(given)
-            except StopIteration as end:
-                results[index] = end.value
-        # One ask for the calls of all scripts, so that they fill the engine's batch.
-        flat = iter(ask([call for calls in wanted.values() for call in calls]))
-        replies = {index: [next(flat) for _ in calls] for index, calls in wanted.items()}
-    return [results[index] for index in range(len(scripts))]
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._asked = AskQueue(self._received)
+        self._tokens: dict[tuple[str, str], list[Any]] = {}
+        self._ready: deque[tuple[Any, Reply]] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the roles could answer more calls at a time than are under way."""
+        return self._asked.open < self._asked.slots
+
+    @property
+    def slots(self) -> int:
+        """How many calls the roles that were asked so far answer at a time."""
+        return self._asked.slots
+
+    def add(self, token: Any, call: Call, order: Order = ()) -> None:
+        """Has a call made, unless the ledger has it; those that are the lowest in order first.
+
+        Args:
+          token: by which `next` names it.
+        """
+        if call.key in self._tokens:
+            self._tokens[call.key].append(token)
+            return
+        self._caller.on_ask(call)
+        reply = self._caller.ledger.reply(call.attempt, call.stage, call.ask)
+        if reply is not None:
+            self._ready.append((token, reply))
+            return
+        self._tokens[call.key] = [token]
+        self._asked.add(self._caller.roles[call.role], call, call.ask, order)
+
+    def next(self) -> tuple[Any, Reply]:
+        """The token of a call and its reply, which is in the ledger; waits for one.
+
+        Raises: see `AskQueue.wait`.
+        """
+        while not self._ready:
+            self._asked.wait()
+        return self._ready.popleft()
+
+    def finish(self) -> None:
+        """See `AskQueue.finish`."""
+        self._asked.finish()
+
+    def _received(self, call: Call, reply: Reply) -> None:
+        role = self._caller.roles[call.role]
+        self._caller.ledger.record_call(
+            call.attempt, call.stage, call.ask, reply, model=role.model, family=role.family
+        )
+        self._ready += [(token, reply) for token in self._tokens.pop(call.key)]
+        self._caller.on_call(call.role, self._asked.open)
+
+    def __enter__(self) -> Self:
+        self._asked.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._asked.__exit__(*exception)
 
 
 def charge_recorded_calls(roles: Iterable[Role], ledger: Ledger) -> None:

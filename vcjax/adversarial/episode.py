@@ -14,7 +14,7 @@ from vcjax.adversarial.actor import Actor, AttackedModel
 from vcjax.adversarial.attacker import Attacker, Opening
 from vcjax.adversarial.attacks.style import Attack, Kind
 from vcjax.adversarial.attacks.style_check import QueryCheck
-from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET, Steps
+from vcjax.adversarial.calls import ACTOR, ATTACKER, TARGET, Opened, Steps
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.panel import Candidate, best_verdict
 from vcjax.adversarial.reasons import AttemptReason, Origin, QueryReason
@@ -57,11 +57,6 @@ class EpisodeResult:
             "style_checked": self.check and self.check.outcome,
             "checked_by": self.check and self.check.by,
         }
-
-    @property
-    def opening(self) -> str:
-        """The query that was asked first."""
-        return self.conversation[0]["content"] if self.conversation else ""
 
 
 class Episodes:
@@ -110,6 +105,7 @@ class Episodes:
         opening = yield from self._attacker.first_query(attempt, attack)
         if opening.end is not None:
             return _unasked(opening)
+        yield Opened(opening.text)
         opening = yield from self._attacker.checked(attempt, attack, opening)
         conversation: tuple[Message, ...] = (_user(opening.text),)
         for turn in range(attempt.turns - 1):
@@ -134,6 +130,7 @@ class Episodes:
         if opening.end is not None:
             return _unasked(opening)
         refined = yield from self._refinement.refine(attempt, attack, opening.text)
+        yield Opened(refined.query)
         if refined.query != opening.text:
             # The Attacker's own by now, whatever it was refined from.
             opening = replace(opening, text=refined.query, source=ATTACKER)
@@ -149,6 +146,7 @@ class Episodes:
         """The answers to the first query alone."""
         if opening.end is not None:
             return _unasked(opening)
+        yield Opened(opening.text)
         opening = yield from self._attacker.checked(attempt, attack, opening)
         return (yield from self._turn(attempt, opening, (_user(opening.text),), 0))
 

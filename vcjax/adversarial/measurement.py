@@ -20,9 +20,9 @@ from vcjax.adversarial.calls import (
     TARGET,
     CallBuilder,
     Caller,
+    Opened,
     Steps,
     failed_call,
-    run_together,
 )
 from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig
@@ -33,6 +33,7 @@ from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.pipeline import Pipeline, plan_attempts
 from vcjax.adversarial.plan import Limits, Tally
 from vcjax.adversarial.summary import AttackSuccess, attack_outcome
+from vcjax.adversarial.waves import run_waves
 from vcjax.charter.load import charter_parents
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
@@ -209,16 +210,25 @@ class QueryWriter:
         planner = plan_attempts(self._config, self._suite, group, limits)
         tallies: dict[Cell, Tally] = {}
         written: list[tuple[Attempt, str]] = []
-        wave = 0
-        while planned := planner.plan(wave, tallies):
-            texts = run_together([self._steps(attempt) for attempt in planned], self._caller.ask)
-            self._queries.finish_wave(texts)
+        wave, planned = 0, list[Attempt]()
+
+        def begin() -> list[Steps[str]] | None:
+            nonlocal planned
+            if planned:
+                return None  # whose attempts are next depends on how these end
+            planned = planner.plan(wave, tallies)
+            return [self._steps(attempt) for attempt in planned] or None
+
+        def end(texts: list[str]) -> None:
+            nonlocal wave, planned
             for attempt, text in zip(planned, texts, strict=True):
                 kind = "accepted" if text else "rejected"
                 tallies[attempt.cell] = tallies.get(attempt.cell, Tally()).counted(kind)
                 if text:
                     written.append((attempt, text))
-            wave += 1
+            wave, planned = wave + 1, []
+
+        run_waves(self._caller, begin, on_opened=self._queries.finish_wave, on_decided=end)
         return written
 
     def _steps(self, attempt: Attempt) -> Steps[str]:
@@ -234,4 +244,5 @@ class QueryWriter:
         ):
             return ""
         self._queries.take(text)
+        yield Opened(text)
         return text

@@ -1,10 +1,13 @@
 """Attacker -> Actor -> Critic in waves, until every cell has its pairs or the budget is spent.
 
-Planner.plan(wave) -> attempts -> Episodes.steps, all of a wave together -> Ledger
-       ^                                                                       |
-       +---- tallies of the finished waves <-----------------------------------+
+Planner.plan(wave) -> attempts -> Episodes.steps, of several waves side by side -> Ledger
+       ^                                                                             |
+       +---- where cells have quotas: tallies of the decided waves <-----------------+
+
+`vcjax.adversarial.waves` has what depends on what, and how far attempts run ahead.
 """
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -14,7 +17,7 @@ from vcjax.adversarial.attacker import Attacker
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.attacks.style import attempts_in_a_row
 from vcjax.adversarial.attacks.style_check import TopicWords, counts_as_attack
-from vcjax.adversarial.calls import ACTOR, CRITIC, TARGET, Call, CallBuilder, Caller, run_together
+from vcjax.adversarial.calls import ACTOR, CRITIC, TARGET, Call, CallBuilder, Caller, Steps
 from vcjax.adversarial.cells import AttackSuite, Attempt, Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.forms import FormName
@@ -27,6 +30,7 @@ from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.reasons import AttemptReason, Origin
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.topics import Topics
+from vcjax.adversarial.waves import run_waves
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
 from vcjax.roles.role import Reply, Role
@@ -43,6 +47,51 @@ class _Decided:
     cell: Cell
     kind: str
     attack: bool
+
+
+class _Waves:
+    """The waves of a run: which is next, and which are under way."""
+
+    def __init__(
+        self, planner: Planner, tallies: dict[Cell, Tally], number: int, begun: list[_Decided]
+    ) -> None:
+        """Args:
+        tallies: of the waves before the first one.
+        number: of the first wave.
+        begun: attempts that it has already, if the run had smaller limits before. It is completed
+          under its own number, since a plan depends on whole waves.
+        """
+        self._planner, self._tallies = planner, tallies
+        self._number, self._begun = number, begun
+        self._under_way: deque[list[Attempt]] = deque()
+        self._undecided: Counter[Cell] = Counter()
+
+    @property
+    def first(self) -> list[Attempt]:
+        """The attempts of the first wave under way."""
+        return self._under_way[0]
+
+    def begin(self) -> list[Attempt] | None:
+        """The attempts of the next wave; None if there is none, or none yet."""
+        if self._under_way and self._planner.limits.per_cell:
+            return None  # which attempts it makes depends on how these end
+        begun, self._begun = self._begun, []
+        cells = [each.cell for each in begun]
+        planned = self._planner.plan(self._number, self._tallies, cells, self._undecided)
+        _count(self._tallies, begun)
+        if not planned and not begun:
+            return None
+        self._number += 1
+        if not planned:
+            return self.begin()
+        self._under_way.append(planned)
+        self._undecided.update(each.cell for each in planned)
+        return planned
+
+    def end(self, decided: Sequence[_Decided]) -> None:
+        """Ends the first wave under way."""
+        self._undecided.subtract(each.cell for each in self._under_way.popleft())
+        _count(self._tallies, decided)
 
 
 class Pipeline:
@@ -131,15 +180,18 @@ class Pipeline:
 
     def run(self) -> None:
         """Runs what the ledger doesn't have yet."""
-        # The last wave may be incomplete, if the run had smaller limits before. It is completed
-        # under its own number first, since a plan depends on whole waves.
-        tallies, wave, begun = self._restore()
-        while True:
-            planned = self.planner.plan(wave, tallies, [each.cell for each in begun])
-            if not planned and not begun:
-                break
-            _count(tallies, [*begun, *self._run_wave(planned)])
-            wave, begun = wave + 1, []
+        waves = _Waves(self.planner, *self._restore())
+
+        def begin() -> list[Steps[EpisodeResult]] | None:
+            planned = waves.begin()
+            return None if planned is None else [self._episodes.steps(each) for each in planned]
+
+        run_waves(
+            self._caller,
+            begin,
+            on_opened=self._queries.finish_wave,
+            on_decided=lambda results: waves.end(self._decide(waves.first, results)),
+        )
 
     def trust_critic(self) -> None:
         """From now on the Critics are asked about what filters reject, and decide it."""
@@ -186,14 +238,13 @@ class Pipeline:
             self.progress.restored(Cell.of(row), row["kind"], row["reason"], attack)
         return tallies, wave, begun
 
-    def _run_wave(self, planned: list[Attempt]) -> list[_Decided]:
-        scripts = [self._episodes.steps(attempt) for attempt in planned]
-        results = run_together(scripts, self._caller.ask)
+    def _decide(
+        self, planned: Sequence[Attempt], results: Sequence[EpisodeResult]
+    ) -> list[_Decided]:
         # Together: a wave recorded in part would be completed by a plan of other tallies.
         with self.ledger.transaction():
             for attempt, result in zip(planned, results, strict=True):
                 self._record(attempt, result)
-        self._queries.finish_wave(result.opening for result in results)
         decided = []
         for attempt, result in zip(planned, results, strict=True):
             attack = counts_as_attack(result.record())

@@ -1,4 +1,5 @@
-"""Which attempts a wave makes: a pure function of the results of the waves before it.
+"""Which attempts a wave makes: a pure function of the results of the waves before it, where cells
+have quotas, and else of nothing but the seed.
 
 So kills, concurrency and the order in which replies come change nothing: the same ledger is
 continued with the same wave. The report of what was missed, and the allocation of a closed loop's
@@ -9,6 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -86,7 +88,11 @@ class Planner:
         }
 
     def plan(
-        self, wave: int, tallies: Mapping[Cell, Tally], begun: Sequence[Cell] = ()
+        self,
+        wave: int,
+        tallies: Mapping[Cell, Tally],
+        begun: Sequence[Cell] = (),
+        undecided: Mapping[Cell, int] = MappingProxyType({}),
     ) -> list[Attempt]:
         """The attempts of a wave; an empty list ends the run.
 
@@ -95,17 +101,17 @@ class Planner:
         a topic are never in different waves, so a wave may exceed its size by what completes them.
 
         Args:
-          tallies: of all waves before this one.
+          tallies: of all waves before this one that are decided.
           begun: cells of this wave's attempts that were made under smaller limits; the plan
             continues after them.
+          undecided: attempts of each cell in the waves before this one that aren't decided. There
+            are none where cells have quotas: those depend on how attempts end.
         """
         planned = Counter(begun)
         done = {cell: tallies.get(cell, Tally()) for cell in self.cells}
-        first = sum(tally.attempts for tally in done.values()) + len(begun)
-        waiting = [
-            (done[cell].attempts + planned[cell], rank, cell)
-            for rank, cell in enumerate(self.cells)
-        ]
+        made = {cell: done[cell].attempts + undecided.get(cell, 0) for cell in self.cells}
+        first = sum(made.values()) + len(begun)
+        waiting = [(made[cell] + planned[cell], rank, cell) for rank, cell in enumerate(self.cells)]
         heapq.heapify(waiting)
         attempts: list[Attempt] = []
         while waiting and len(begun) + len(attempts) < self.limits.wave:

@@ -48,10 +48,10 @@ class Progress:
         self._bar.set_postfix_str(self.line(), refresh=False)
         self._bar.update()
 
-    def called(self, role: str, done: int, planned: int) -> None:
-        """Shows how many of the current step's calls are done."""
+    def called(self, role: str, under_way: int) -> None:
+        """Shows who has just answered a call, and how many calls are under way."""
         # `set_description` would add the colon that the bar and the line of a log have anyway.
-        self._bar.set_description_str(f"attempts ({role} {done}/{planned})", refresh=False)
+        self._bar.set_description_str(f"attempts ({role}, {under_way} calls open)", refresh=False)
         self._bar.moved()
 
     def line(self) -> str:

@@ -8,7 +8,7 @@ A role that can take an ask while others are under way is a `StreamingRole`.
 """
 
 import queue
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -76,7 +76,7 @@ class AskQueue:
         self._on_reply = on_reply
         self._emitted: queue.SimpleQueue[tuple[int, Reply] | End] = queue.SimpleQueue()
         self._askings: dict[int, Asking] = {}  # by the identity of the role
-        self._tokens: dict[int, Hashable] = {}
+        self._tokens: dict[int, Any] = {}
         self._working: Asking | None = None
         self._added = self._ended = self._received = 0
         self._error: BaseException | None = None
@@ -91,7 +91,7 @@ class AskQueue:
         """How many asks the roles answer at a time, those together that were asked so far."""
         return sum(asking.slots for asking in self._askings.values())
 
-    def add(self, role: Role, token: Hashable, ask: Ask, order: Order = ()) -> None:
+    def add(self, role: Role, token: Any, ask: Ask, order: Order = ()) -> None:
         """Has a role answer an ask, of those that wait for it the lowest in order first."""
         if self._error is not None:
             return  # the replies that are still to come are the last

@@ -83,7 +83,8 @@ class StandInQuestions:
 
 
 class Queries:
-    """The queries of finished waves and of the wave that is being run, which none may repeat."""
+    """The queries of the waves that have opened and of the one that is opening, which none may
+    repeat."""
 
     def __init__(self, stand_ins: StandInQuestions, excluded: Iterable[str] = ()) -> None:
         """Args: `excluded` are further texts that no query may repeat, e.g. the benchmark's."""
@@ -95,13 +96,13 @@ class Queries:
         self._excluded = Quoted(excluded)
 
     def finish_wave(self, texts: Iterable[str]) -> None:
-        """Adds the queries of a decided wave, and forgets what that wave only considered."""
+        """Adds the queries that a wave has opened with, and forgets what it only considered."""
         for text in filter(None, texts):
             self._past.add(text)
         self._wave = NearDuplicates(swaps=True)
 
     def asked(self, text: str) -> bool:
-        """Whether a finished wave has asked this."""
+        """Whether a wave that has opened has asked this."""
         return self._past.first_match(text) is not None
 
     def take(self, text: str) -> None:

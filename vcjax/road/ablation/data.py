@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.actor import Actor
-from vcjax.adversarial.calls import ACTOR, CallBuilder, Caller, run_together
+from vcjax.adversarial.calls import ACTOR, CallBuilder, Caller
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.adversarial.critic.panel import AnswerJudge
@@ -20,6 +20,7 @@ from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.run import synthesize
+from vcjax.adversarial.waves import run_together
 from vcjax.charter.load import charter_parents, load_charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_jsonl
@@ -211,7 +212,7 @@ def write_unselected(
                 missing = wanted - len(records)
                 some, waiting = waiting[:missing], waiting[missing:]
                 scripts = [actor.answer(attempt, [_user(query)], 0) for attempt, query in some]
-                answered = run_together(scripts, caller.ask)
+                answered = run_together(scripts, caller)
                 for (attempt, query), candidates in zip(some, answered, strict=True):
                     if candidates[0].answer.strip():
                         records.append(_conversation(attempt, query, candidates[0].answer))
