@@ -11,7 +11,7 @@ episode.py: one attempt --attacker.py--> query --actor.py--> answer --critic/-->
     |                  refinement.py: queries improved against the attacked model)       |
     |                  calls.py: every call through the ledger                           |
     v                                                                                    |
-pipeline.py: a wave of attempts together ----> ledger/ ----------------------------------+
+pipeline.py: waves, side by side by waves.py --> ledger/ --------------------------------+
     |
 run.py --summary.py, diversity.py, outputs.py--> accepted.jsonl, preferences.jsonl,
     rejected.jsonl, summary.json, dataset card          reasons.py: every reject reason

@@ -64,8 +64,9 @@ class SynthesisConfig(EngineConfig):
         temperature 0 is greedy.
       seed: of everything that is drawn.
       on_bad_record: `error` or `quarantine`, of files of questions.
-      wave: attempts planned together; a query may repeat none of a finished wave or of an earlier
-        attempt of its own wave.
+      wave: attempts planned together; a query may repeat none of an earlier wave or of an earlier
+        attempt of its own wave. Where cells have quotas, no wave begins before the one before has
+        ended, so that a small one leaves slots idle.
     """
 
     charter: str = "universal"

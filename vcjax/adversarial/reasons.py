@@ -48,7 +48,7 @@ class QueryReason(Reason):
     ONE_LANGUAGE = "not in two languages", "It was to mix Chinese and English."
     WRONG_LANGUAGE = "wrong language", "It isn't in its cell's language."
     COPIES_PROMPT = "copies its prompt", "It repeats an example or a turn."
-    ASKED_BEFORE = "asked before", "It is like a query of a finished wave."
+    ASKED_BEFORE = "asked before", "It is like a query of an earlier wave."
     ASKED_IN_WAVE = "asked before in its wave", "It is like one of its wave."
     IN_BENCHMARK = "in the benchmark", "It is like a benchmark question."
 

@@ -8,6 +8,8 @@
         |-- EndpointRole     endpoint, endpoint_spec, responses: HTTP with retries and budgets
         |-- RecordedRole     recorded: a JSONL file
         |-- CachedRole       cache: known replies first, then another role
+        |                    asking: several roles side by side, each asked more as replies come
+        |                    background: the event loop that an endpoint is asked from
         v
     grading_messages -> Reply -> Grade -> Verdict    grading: the prompt; verdict: what is parsed
 

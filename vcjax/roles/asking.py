@@ -8,6 +8,7 @@ A role that can take an ask while others are under way is a `StreamingRole`.
 """
 
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
@@ -78,6 +79,7 @@ class AskQueue:
         self._askings: dict[int, Asking] = {}  # by the identity of the role
         self._tokens: dict[int, Any] = {}
         self._working: Asking | None = None
+        self._is_working, self._thread = False, threading.get_ident()
         self._added = self._ended = self._received = 0
         self._error: BaseException | None = None
 
@@ -96,7 +98,7 @@ class AskQueue:
         if self._error is not None:
             return  # the replies that are still to come are the last
         if id(role) not in self._askings:
-            self._askings[id(role)] = self._opened(role)
+            self._askings[id(role)] = open_asking(role, self._emit)
         self._tokens[self._added] = token
         # Of equal ones the first.
         self._askings[id(role)].add(self._added, ask, (*order, self._added))
@@ -119,10 +121,13 @@ class AskQueue:
             except queue.Empty:
                 pass
             try:
+                self._is_working = True
                 worked = self._error is None and self._work()
             except Exception as error:
                 self._stop(error)
                 continue
+            finally:
+                self._is_working = False
             if not worked:
                 self._take(self._emitted.get())
 
@@ -135,18 +140,20 @@ class AskQueue:
         if self._error is not None:
             raise self._error
 
-    def _opened(self, role: Role) -> Asking:
-        if isinstance(role, StreamingRole):
-            return role.asking(self._emitted.put)
-        # Straight, since a batch may take long: each reply is to be recorded as it comes.
-        return _Batches(role, self._take)
+    def _emit(self, emitted: tuple[int, Reply] | End) -> None:
+        # Straight from work in this thread, since a batch may take long: each of its replies is to
+        # be recorded as it comes. But a reply that comes while an ask is added has to wait.
+        if self._is_working and threading.get_ident() == self._thread:
+            self._take(emitted)
+        else:
+            self._emitted.put(emitted)
 
     def _work(self) -> bool:
         """Works on the asks of one role until none is left, and then of the next one: of two local
         models the memory may have room for one."""
         if self._working is not None and self._working.work():
             return True
-        for asking in self._askings.values():
+        for asking in list(self._askings.values()):  # a reply may lead to the first ask of a role
             if asking.work():
                 self._working = asking
                 return True
@@ -207,6 +214,11 @@ class _Batches:
 
     def cancel(self) -> None:
         self._waiting.clear()
+
+
+def open_asking(role: Role, emit: Emit) -> Asking:
+    """The asking of any role; batches of one that isn't a `StreamingRole`."""
+    return role.asking(emit) if isinstance(role, StreamingRole) else _Batches(role, emit)
 
 
 def ask_all(

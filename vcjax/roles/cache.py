@@ -17,6 +17,7 @@ from typing import Any, Self
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.core.progress import Progress
+from vcjax.roles.asking import Asking, Emit, Order, ask_all, open_asking
 from vcjax.roles.role import Ask, Reply, Role, writable
 
 Key = tuple[str, ...]
@@ -212,18 +213,31 @@ class CachedRole:
         self, asks: Sequence[Ask], on_reply: Callable[[int, Reply], None] | None = None
     ) -> list[Reply]:
         """Answers all asks; see `Role.ask`. The known replies come first."""
-        replies: dict[int, Reply] = {}
-        missing: list[int] = []
+        return ask_all(self, asks, on_reply)
 
-        def receive(index: int, reply: Reply) -> None:
-            replies[index] = reply
-            if on_reply is not None:
-                on_reply(index, reply)
+    def asking(self, emit: Emit) -> Asking:
+        """Takes asks at any time; see `StreamingRole`."""
+        return _CachedAsking(open_asking(self._role, emit), self._replies, emit)
 
-        for index, ask in enumerate(asks):
-            if ask.key in self._replies:
-                receive(index, self._replies[ask.key])
-            else:
-                missing.append(index)
-        ask_some(self._role, asks, missing, receive)
-        return [replies[index] for index in range(len(asks))]
+
+class _CachedAsking:
+    """The asks of a role, without those whose replies are known; see `Asking`."""
+
+    def __init__(self, asking: Asking, replies: Mapping[str, Reply], emit: Emit) -> None:
+        self.slots = asking.slots
+        self._asking, self._replies, self._emit = asking, replies, emit
+
+    def add(self, index: int, ask: Ask, order: Order) -> None:
+        if ask.key in self._replies:
+            self._emit((index, self._replies[ask.key]))
+        else:
+            self._asking.add(index, ask, order)
+
+    def work(self) -> bool:
+        return self._asking.work()
+
+    def stop(self) -> None:
+        self._asking.stop()
+
+    def cancel(self) -> None:
+        self._asking.cancel()

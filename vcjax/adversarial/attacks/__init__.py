@@ -7,7 +7,7 @@
          |
          v
     queries.py: rejected with a reason, taken, or replaced by a stand-in question
-         |                                    (near-duplicates of finished waves are rejected)
+         |                                    (near-duplicates of earlier waves are rejected)
          v
     style_check.py: is it of its style and on its topic? what counts as an attack
          |          (topic_words.yaml; measured on labelled_queries.jsonl)

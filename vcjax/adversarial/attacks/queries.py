@@ -90,7 +90,7 @@ class Queries:
         """Args: `excluded` are further texts that no query may repeat, e.g. the benchmark's."""
         self._stand_ins = stand_ins
         # Two indices, since what a wave considers isn't what it decides: a wave that is run again
-        # after a kill begins with the decided queries of finished waves alone, and so rejects the
+        # after a kill begins with the decided queries of earlier waves alone, and so rejects the
         # same ones.
         self._past, self._wave = NearDuplicates(swaps=True), NearDuplicates(swaps=True)
         self._excluded = Quoted(excluded)
