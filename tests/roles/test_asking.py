@@ -41,7 +41,8 @@ class Plain:
         self.batches.append([ask.key for ask in asks])
         replies = [Reply(f"to {ask.key}", "stop", 1, 1) for ask in asks]
         for index, reply in enumerate(replies):
-            on_reply(index, reply)
+            if on_reply is not None:
+                on_reply(index, reply)
         return replies
 
 
