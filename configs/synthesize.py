@@ -66,6 +66,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.accept_score = -1
     config.shard = ""
     config.wave = 16
+    config.ahead = 0
     add_engine_fields(config)
     config.attacker_tokens = 64
     config.actor_tokens = 192

@@ -16,6 +16,7 @@ from vcjax.core.seeds import derive_seed
 KINDS = ("dilemma", "opposing_framings", "gradual_escalation", "iterative_refinement")
 """An attack of each kind of turns."""
 ROLES = ("attacker", "actor", "critic")
+QUOTA = {"per_cell": 1, "cell_attempts": 6}
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def in_steps(caller, begin, *, on_opened, on_decided):
         on_decided([results[index] for index in range(len(scripts))])
 
 
-@pytest.mark.parametrize("quota", [{}, {"per_cell": 1, "cell_attempts": 6}])
+@pytest.mark.parametrize("quota", [{}, QUOTA, QUOTA | {"ahead": 2}])
 def test_whatever_the_order_of_replies_all_is_decided_as_wave_after_wave(made, monkeypatch, quota):
     found = []
     for seed in range(3):
@@ -112,6 +113,21 @@ def test_slots_are_nine_tenths_full_with_sixteen_calls_at_a_time(made, monkeypat
     assert full.now < 0.85 * steps.now
 
 
+def test_with_quotas_slots_stay_full_where_waves_begin_ahead(made):
+    found = []
+    for ahead in (0, 4):
+        roles = alike()
+        settings = {"attempts": 200, "wave": 16, "per_cell": 8, "ahead": ahead}
+        attacks = ("dilemma", "false_premise", "persona")
+        decided, _ = made(f"{ahead}", attacks, roles, **settings)
+        assert sum(row["kind"] == "accepted" for row in decided) >= 6 * 8
+        found.append((roles["actor"].clock.occupancy(16), len(decided)))
+    (waiting, fewest), (full, attempts) = found
+    assert waiting < 0.8
+    assert full > 0.9
+    assert fewest <= attempts <= fewest + 4 * 16
+
+
 def test_a_role_works_while_another_one_does(made):
     clock, taken = Clock(), {"attacker": 0.1, "actor": 0.1, "critic": 1.0}
     roles = {name: TimedRole(clock, 4, lambda ask, s=s: s, said, name) for name, s in taken.items()}
@@ -124,9 +140,13 @@ def test_a_role_works_while_another_one_does(made):
     assert len(set(attempts)) == 24
 
 
-@pytest.mark.parametrize("replies", [1, 30, 60])
-def test_a_run_that_ends_in_the_midst_of_calls_repeats_none_and_decides_the_same(made, replies):
-    wanted = made("whole", KINDS, alike(says=few_words))
+@pytest.mark.parametrize(
+    ("replies", "settings"), [(1, {}), (60, {}), (60, QUOTA | {"wave": 4, "ahead": 1})]
+)
+def test_a_run_that_ends_in_the_midst_of_calls_repeats_none_and_decides_the_same(
+    made, replies, settings
+):
+    wanted = made("whole", KINDS, alike(says=few_words), **settings)
 
     def dies(ask):
         if len(roles["actor"].asked) > replies:
@@ -135,10 +155,10 @@ def test_a_run_that_ends_in_the_midst_of_calls_repeats_none_and_decides_the_same
 
     roles = alike(says=dies, seconds=drawn(1))
     with pytest.raises(GateNotMet, match="the end"):
-        made("cut", KINDS, roles)
+        made("cut", KINDS, roles, **settings)
     role = roles["actor"]
     again = alike(says=few_words, seconds=drawn(2))
-    assert made("cut", KINDS, again) == wanted
+    assert made("cut", KINDS, again, **settings) == wanted
     # Those that were under way at the end had no reply yet.
     answered = len(wanted[1]) - len(again["actor"].asked)
     assert replies - role.slots < answered <= replies

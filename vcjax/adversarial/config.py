@@ -65,8 +65,10 @@ class SynthesisConfig(EngineConfig):
       seed: of everything that is drawn.
       on_bad_record: `error` or `quarantine`, of files of questions.
       wave: attempts planned together; a query may repeat none of an earlier wave or of an earlier
-        attempt of its own wave. Where cells have quotas, no wave begins before the one before has
-        ended, so that a small one leaves slots idle.
+        attempt of its own wave.
+      ahead: with `per_cell`, how many waves may begin before an earlier one has ended. A plan then
+        doesn't know how the attempts of so many waves before it ended: slots stay busy, for some
+        attempts more than are needed. Without `per_cell` no wave waits for another one.
     """
 
     charter: str = "universal"
@@ -105,6 +107,7 @@ class SynthesisConfig(EngineConfig):
     accept_score: int = -1
     shard: str = ""
     wave: int = 16
+    ahead: int = 0
     attacker_tokens: int = 64
     actor_tokens: int = 192
     critic_tokens: int = 256
@@ -125,7 +128,7 @@ class SynthesisConfig(EngineConfig):
         check_at_least(self, dict.fromkeys((*counts, *tokens), 1))
         if self.only_failures and not self.target:
             raise UserError("config.only_failures: there is no target that could fail")
-        check_at_least(self, dict.fromkeys(("per_cell", "cell_attempts", "canaries"), 0))
+        check_at_least(self, dict.fromkeys(("per_cell", "cell_attempts", "canaries", "ahead"), 0))
         for name in ("attacker_temperature", "actor_temperature", "critic_temperature"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"config.{name} must be at least 0, not {getattr(self, name)}")

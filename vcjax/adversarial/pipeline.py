@@ -2,14 +2,12 @@
 
 Planner.plan(wave) -> attempts -> Episodes.steps, of several waves side by side -> Ledger
        ^                                                                             |
-       +---- where cells have quotas: tallies of the decided waves <-----------------+
+       +---- where cells have quotas: tallies of earlier waves, by WavePlan <---------+
 
 `vcjax.adversarial.waves` has what depends on what, and how far attempts run ahead.
 """
 
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from vcjax.adversarial.actor import Actor, AttackedModel
@@ -25,11 +23,12 @@ from vcjax.adversarial.critic.panel import AnswerJudge, CriticPanel, VoteRequest
 from vcjax.adversarial.critic.rules import choose_filters
 from vcjax.adversarial.episode import EpisodeResult, Episodes
 from vcjax.adversarial.ledger.ledger import Ledger
-from vcjax.adversarial.plan import Limits, Planner, Tally
+from vcjax.adversarial.plan import Limits, Planner
 from vcjax.adversarial.progress import Progress
 from vcjax.adversarial.reasons import AttemptReason, Origin
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.topics import Topics
+from vcjax.adversarial.wave_plan import Ended, WavePlan
 from vcjax.adversarial.waves import run_waves
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
@@ -38,60 +37,6 @@ from vcjax.roles.role import Reply, Role
 _REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
 """What becomes of an accepted attempt in a merged ledger whose query another shard has asked:
 shards don't know each other's queries."""
-
-
-@dataclass(frozen=True)
-class _Decided:
-    """What the plan of the next wave depends on, of one attempt."""
-
-    cell: Cell
-    kind: str
-    attack: bool
-
-
-class _Waves:
-    """The waves of a run: which is next, and which are under way."""
-
-    def __init__(
-        self, planner: Planner, tallies: dict[Cell, Tally], number: int, begun: list[_Decided]
-    ) -> None:
-        """Args:
-        tallies: of the waves before the first one.
-        number: of the first wave.
-        begun: attempts that it has already, if the run had smaller limits before. It is completed
-          under its own number, since a plan depends on whole waves.
-        """
-        self._planner, self._tallies = planner, tallies
-        self._number, self._begun = number, begun
-        self._under_way: deque[list[Attempt]] = deque()
-        self._undecided: Counter[Cell] = Counter()
-
-    @property
-    def first(self) -> list[Attempt]:
-        """The attempts of the first wave under way."""
-        return self._under_way[0]
-
-    def begin(self) -> list[Attempt] | None:
-        """The attempts of the next wave; None if there is none, or none yet."""
-        if self._under_way and self._planner.limits.per_cell:
-            return None  # which attempts it makes depends on how these end
-        begun, self._begun = self._begun, []
-        cells = [each.cell for each in begun]
-        planned = self._planner.plan(self._number, self._tallies, cells, self._undecided)
-        _count(self._tallies, begun)
-        if not planned and not begun:
-            return None
-        self._number += 1
-        if not planned:
-            return self.begin()
-        self._under_way.append(planned)
-        self._undecided.update(each.cell for each in planned)
-        return planned
-
-    def end(self, decided: Sequence[_Decided]) -> None:
-        """Ends the first wave under way."""
-        self._undecided.subtract(each.cell for each in self._under_way.popleft())
-        _count(self._tallies, decided)
 
 
 class Pipeline:
@@ -122,7 +67,7 @@ class Pipeline:
         topics: of the cells, where they aren't the charter's.
         """
         charter, attacks = suite.charter, suite.attacks_by_name
-        self.ledger = ledger
+        self.ledger, self._ahead = ledger, config.ahead
         self.planner = plan_attempts(config, suite, group, limits, shares=shares, topics=topics)
         self.progress = Progress(self.planner)
         self._charter = charter
@@ -180,17 +125,18 @@ class Pipeline:
 
     def run(self) -> None:
         """Runs what the ledger doesn't have yet."""
-        waves = _Waves(self.planner, *self._restore())
+        plan = WavePlan(self.planner, self._ahead)
+        self._restore(plan)
 
         def begin() -> list[Steps[EpisodeResult]] | None:
-            planned = waves.begin()
+            planned = plan.begin()
             return None if planned is None else [self._episodes.steps(each) for each in planned]
 
         run_waves(
             self._caller,
             begin,
             on_opened=self._queries.finish_wave,
-            on_decided=lambda results: waves.end(self._decide(waves.first, results)),
+            on_decided=lambda results: plan.end(self._decide(plan.under_way, results)),
         )
 
     def trust_critic(self) -> None:
@@ -217,40 +163,32 @@ class Pipeline:
         for row in self.ledger.attempts():
             yield {**row, **_REPEATED} if row["id"] in self._repeats else row
 
-    def _restore(self) -> tuple[dict[Cell, Tally], int, list[_Decided]]:
-        """Reads the tallies before the ledger's last wave, that wave, and its attempts."""
-        tallies: dict[Cell, Tally] = {}
-        wave, begun, merged = 0, [], self.ledger.merged()
+    def _restore(self, plan: WavePlan) -> None:
+        """Reads what the ledger has already."""
+        merged = self.ledger.merged()
         rows = self.ledger.attempts() if self._reads_conversations else self.ledger.decided()
         for row in rows:
-            # A wave counts in the tallies once the next one has begun.
-            if row["wave"] > wave:
-                _count(tallies, begun)
-                wave, begun = row["wave"], []
             text = _opening(row)
             # Within one run a query is never asked twice; only shards don't know each other's.
             if merged and row["kind"] == "accepted" and self._queries.asked(text):
                 self._repeats.add(row["id"])
                 row |= _REPEATED
             self._queries.finish_wave([text])
-            attack = counts_as_attack(row)
-            begun.append(_Decided(Cell.of(row), row["kind"], attack))
-            self.progress.restored(Cell.of(row), row["kind"], row["reason"], attack)
-        return tallies, wave, begun
+            ended = Ended(Cell.of(row), row["kind"], counts_as_attack(row))
+            plan.restore(row["wave"], ended)
+            self.progress.restored(ended.cell, ended.kind, row["reason"], ended.attack)
 
-    def _decide(
-        self, planned: Sequence[Attempt], results: Sequence[EpisodeResult]
-    ) -> list[_Decided]:
+    def _decide(self, planned: Sequence[Attempt], results: Sequence[EpisodeResult]) -> list[Ended]:
         # Together: a wave recorded in part would be completed by a plan of other tallies.
         with self.ledger.transaction():
             for attempt, result in zip(planned, results, strict=True):
                 self._record(attempt, result)
         decided = []
         for attempt, result in zip(planned, results, strict=True):
-            attack = counts_as_attack(result.record())
             kind, reason = result.verdict.kind, result.verdict.reason
-            self.progress.decided(attempt.cell, kind, reason, attack)
-            decided.append(_Decided(attempt.cell, kind, attack))
+            ended = Ended(attempt.cell, kind, counts_as_attack(result.record()))
+            self.progress.decided(ended.cell, kind, reason, ended.attack)
+            decided.append(ended)
         return decided
 
     def _record(self, attempt: Attempt, result: EpisodeResult) -> None:
@@ -296,12 +234,6 @@ def plan_attempts(
         shares=shares,
         topics=topics and topics.lists,
     )
-
-
-def _count(tallies: dict[Cell, Tally], decided: Iterable[_Decided]) -> None:
-    for each in decided:
-        before = tallies.get(each.cell, Tally())
-        tallies[each.cell] = before.counted(each.kind, each.attack)
 
 
 def _opening(row: Mapping[str, Any]) -> str:

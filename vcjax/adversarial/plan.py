@@ -101,11 +101,10 @@ class Planner:
         a topic are never in different waves, so a wave may exceed its size by what completes them.
 
         Args:
-          tallies: of all waves before this one that are decided.
+          tallies: of the waves before this one that the plan knows.
           begun: cells of this wave's attempts that were made under smaller limits; the plan
             continues after them.
-          undecided: attempts of each cell in the waves before this one that aren't decided. There
-            are none where cells have quotas: those depend on how attempts end.
+          undecided: attempts of each cell in the others. They count as if they all might fill it.
         """
         planned = Counter(begun)
         done = {cell: tallies.get(cell, Tally()) for cell in self.cells}
@@ -123,7 +122,9 @@ class Planner:
             # A cell that can't be continued isn't pushed back: nothing in this wave changes that.
             if size > min(remaining, self._bound(cell) - index):
                 continue
-            if planned[cell] >= self._wanted(done[cell]):
+            if self.limits.per_cell and (
+                planned[cell] + undecided.get(cell, 0) >= self._wanted(done[cell])
+            ):
                 continue
             for n in range(size):
                 attempts.append(self._attempt(first + len(attempts), wave, cell, index + n))
@@ -142,13 +143,11 @@ class Planner:
         return bound if self._shares is None else min(bound, self._shares.get(cell, 0))
 
     def _wanted(self, tally: Tally) -> int:
-        """Attempts that a cell should have in one wave.
+        """Attempts that a cell should have until more is known of it.
 
         By an optimist's rate, (accepted + 1) / (attempts + 1): a new cell gets as many attempts as
         pairs are wanted of it, and one that accepts few gets more at a time.
         """
-        if not self.limits.per_cell:
-            return self.limits.wave
         missing = max(0, self.limits.per_cell - tally.accepted)
         return -(-missing * (tally.attempts + 1) // (tally.accepted + 1))
 

@@ -9,8 +9,9 @@ decided in their order.
 
 What depends on what, so that a run is a function of its seed whatever the order of replies:
 
-- *Which attempts are made* depends on the verdicts of all waves before, where cells have quotas;
-  else on nothing. `begin` decides how far it can see, and returns None where it can't.
+- *Which attempts are made* depends on the verdicts of earlier waves, where cells have quotas; else
+  on nothing. `begin` returns None where it depends on a wave that hasn't ended; see
+  `vcjax.adversarial.wave_plan`.
 - *Which query opens an attempt* depends on the openings of all waves before (none is asked twice),
   and on what the attempts of its own wave have taken: these decide in turns, each a step in the
   order of their numbers. That ends with `Opened`: after the first query, or the last refinement.

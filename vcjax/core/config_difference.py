@@ -31,6 +31,7 @@ _ADDED = {
     "judge_check": 0,
     "require_judge": False,
     "language": "en",
+    "ahead": 0,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""
