@@ -24,7 +24,7 @@ def made(charter, tmp_path):
     """A function that runs attacks on timed roles; returns what was decided and called."""
 
     def run(name, attacks, roles, **settings):
-        settings = {"attempts": 32, "wave": 8, "attacker_tries": 2} | settings
+        settings = {"attempts": 24, "wave": 8, "attacker_tries": 2} | settings
         path = tmp_path / f"{name}.sqlite"
         run = timed_pipeline(charter, choose_attacks(attacks), path, roles, **settings)
         with run.ledger, run:
@@ -82,7 +82,7 @@ def in_steps(caller, begin, *, on_opened, on_decided):
 @pytest.mark.parametrize("quota", [{}, QUOTA, QUOTA | {"ahead": 2}])
 def test_whatever_the_order_of_replies_all_is_decided_as_wave_after_wave(made, monkeypatch, quota):
     found = []
-    for seed in range(3):
+    for seed in range(2):
         roles = {
             name: TimedRole(Clock(), 3 + 5 * seed, drawn(seed), few_words, name) for name in ROLES
         }
@@ -91,41 +91,30 @@ def test_whatever_the_order_of_replies_all_is_decided_as_wave_after_wave(made, m
         found.append(made(f"{seed}", KINDS, roles, **quota))
     monkeypatch.setattr(pipelines, "run_waves", in_steps)
     wanted = made("steps", KINDS, alike(says=few_words), **quota)
-    assert found == [wanted] * 3
+    assert found == [wanted] * 2
     faults = {row["attacker_fault"] for row in wanted[0]}
     assert {"asked before", "not a question", None} <= faults
     assert quota or "asked before in its wave" in faults
     assert {row["kind"] for row in wanted[0]} == {"accepted", "rejected"}
 
 
-def test_slots_are_nine_tenths_full_with_sixteen_calls_at_a_time(made, monkeypatch):
-    settings = {"attempts": 160, "wave": 16, "attacker_tries": 1}
+def test_nine_tenths_of_the_time_of_sixteen_slots_is_used(made):
+    roles = alike()
     attacks = ("dilemma", "false_premise", "persona")
-    roles = alike()
-    wanted = made("full", attacks, roles, **settings)
-    full = roles["actor"].clock
-    monkeypatch.setattr(pipelines, "run_waves", in_steps)
-    roles = alike()
-    assert made("steps", attacks, roles, **settings) == wanted
-    steps = roles["actor"].clock
-    assert len(full.spans) == len(steps.spans) > 600
-    assert full.occupancy(16) > 0.9
-    assert full.now < 0.85 * steps.now
+    made("full", attacks, roles, attempts=128, wave=16, attacker_tries=1)
+    assert len(roles["actor"].asked) > 500
+    assert roles["actor"].clock.occupancy(16) > 0.9
 
 
-def test_with_quotas_slots_stay_full_where_waves_begin_ahead(made):
-    found = []
-    for ahead in (0, 4):
+def test_with_quotas_slots_are_as_full_where_waves_begin_ahead(made):
+    occupancy = {}
+    for ahead in (0, 6):
         roles = alike()
-        settings = {"attempts": 200, "wave": 16, "per_cell": 8, "ahead": ahead}
-        attacks = ("dilemma", "false_premise", "persona")
-        decided, _ = made(f"{ahead}", attacks, roles, **settings)
-        assert sum(row["kind"] == "accepted" for row in decided) >= 6 * 8
-        found.append((roles["actor"].clock.occupancy(16), len(decided)))
-    (waiting, fewest), (full, attempts) = found
-    assert waiting < 0.8
-    assert full > 0.9
-    assert fewest <= attempts <= fewest + 4 * 16
+        settings = {"attempts": 64, "wave": 8, "per_cell": 9, "ahead": ahead, "attacker_tries": 1}
+        made(f"{ahead}", ("dilemma", "persona"), roles, **settings)
+        occupancy[ahead] = roles["actor"].clock.occupancy(16)
+    assert occupancy[0] < 0.65
+    assert occupancy[6] > 0.8
 
 
 def test_a_role_works_while_another_one_does(made):
@@ -140,9 +129,7 @@ def test_a_role_works_while_another_one_does(made):
     assert len(set(attempts)) == 24
 
 
-@pytest.mark.parametrize(
-    ("replies", "settings"), [(1, {}), (60, {}), (60, QUOTA | {"wave": 4, "ahead": 1})]
-)
+@pytest.mark.parametrize(("replies", "settings"), [(40, {}), (40, QUOTA | {"wave": 4, "ahead": 1})])
 def test_a_run_that_ends_in_the_midst_of_calls_repeats_none_and_decides_the_same(
     made, replies, settings
 ):
