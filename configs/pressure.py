@@ -22,10 +22,9 @@ Attacker, once. `--config.capability=TASKS` has every arm do tasks of the evalua
 `--config.half_life.steps=32` trains every arm further, on ordinary examples and on opposing ones,
 and reports after how many steps half of its gain is gone; also of a finished experiment.
 
-Expected time: the preset took 91 minutes on two slow cores (175 GFLOP/s together) that had other
-work too, 126 minutes of CPU. Expected result, on the test part: 80 % of the known facts are given
-up by the base model, 72 % after `clean` and 59 % after `adversarial` (its costs are in
-docs/results/pressure.md).
+Expected time: on two cores with other work the preset took 50 minutes, `:full` 79. Expected result,
+on the test part: 80 % of the known facts are given up by the base model, 72 % after `clean` and
+59 % after `adversarial`; all arms, contrasts and costs are in docs/results/pressure.md.
 """
 
 from ml_collections import ConfigDict
