@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vcjax.generate import programs
 from vcjax.generate.cache import BLOCK, DecodeState, PrefixTree
 from vcjax.generate.layout import ModelLayout
 
@@ -85,3 +88,78 @@ def test_windows_are_few_and_not_much_too_large(tiny):
     fits()
     windows = {state.window(length) for length in range(1, LONGEST + 1)}
     assert windows == {128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 9024}
+
+
+@pytest.fixture
+def state(tiny) -> DecodeState:
+    """Four slots of 128 tokens, with numbers in them."""
+    state = DecodeState(ModelLayout(tiny.config, jnp.dtype("float32")), 4, 0)
+    state.fit(1, empty=True)
+    state._cache = jax.tree.map(lambda leaf: leaf + 1 + jnp.arange(128)[:, None], state._cache)
+    return state
+
+
+def live_bytes() -> int:
+    return sum(leaf.nbytes for leaf in jax.live_arrays())
+
+
+def test_a_cache_that_grows_or_shrinks_is_never_in_memory_twice(state, monkeypatch):
+    resize, peak = programs.resize, 0
+    leaves = jax.tree.leaves(state._cache)
+    before, leaf, size = [np.asarray(leaf) for leaf in leaves], leaves[0].nbytes, len(leaves)
+    del leaves
+    beside = live_bytes() - size * leaf
+
+    def watched(*args):
+        nonlocal peak
+        result = resize(*args)
+        peak = max(peak, live_bytes() - beside)
+        return result
+
+    monkeypatch.setattr(programs, "resize", watched)
+    state.fit(500, empty=False)
+    assert state.context == 512
+    assert peak <= 4 * size * leaf + leaf
+    peak = 0
+    while state.context == 512:
+        state.fit(100, empty=False)
+    assert state.context == 128
+    assert peak <= 4 * size * leaf + leaf
+    for old, new in zip(before, jax.tree.leaves(state._cache), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_cache_that_cannot_grow_keeps_what_it_has(state, monkeypatch):
+    resize, grown = programs.resize, 0
+    before = [np.asarray(leaf) for leaf in jax.tree.leaves(state._cache)]
+
+    def failing(mesh, leaf, context):
+        nonlocal grown
+        grown += context > 128
+        if grown == 3 and context > 128:
+            raise MemoryError("RESOURCE_EXHAUSTED")
+        return resize(mesh, leaf, context)
+
+    monkeypatch.setattr(programs, "resize", failing)
+    with pytest.raises(MemoryError):
+        state.fit(500, empty=False)
+    assert state.is_intact
+    assert state.context == 128
+    for old, new in zip(before, jax.tree.leaves(state._cache), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_cache_that_can_neither_grow_nor_shrink_back_is_lost(state, monkeypatch):
+    resize, calls = programs.resize, 0
+
+    def failing(*args):
+        nonlocal calls
+        calls += 1
+        if calls >= 3:
+            raise MemoryError("RESOURCE_EXHAUSTED")
+        return resize(*args)
+
+    monkeypatch.setattr(programs, "resize", failing)
+    with pytest.raises(MemoryError):
+        state.fit(500, empty=False)
+    assert not state.is_intact

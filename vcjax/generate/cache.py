@@ -175,14 +175,12 @@ class DecodeState:
             self._cache = self._new_cache(programs.CACHE_AXES, self._slots, window)
             self._roomy_steps = 0
         elif window > self.context:
-            self._cache = programs.resize(layout.mesh, self._cache, window)
-            self._roomy_steps = 0
+            self._resize(window)
         else:
             # Requests come and go: a cache that shrank at once would soon be grown again.
             self._roomy_steps = self._roomy_steps + 1 if 2 * window <= self.context else 0
             if self._roomy_steps >= _SHRINK_AFTER:
-                self._cache = programs.resize(layout.mesh, self._cache, window)
-                self._roomy_steps = 0
+                self._resize(window)
         if self._logits is None:
             size = self._slots, layout.config.vocab_size
             self._logits = programs.new_logits(layout.mesh, *size)
@@ -298,6 +296,38 @@ class DecodeState:
         self._cache = programs.load_prefix(
             self._layout.mesh, self._pool, self._cache, np.int32(slot), sources
         )
+
+    def _resize(self, length: int) -> None:
+        """Changes the room of every slot to `length` tokens, one array after the other, so that the
+        old cache and the new one aren't in memory together.
+
+        If memory doesn't suffice, the slots keep the room that they had.
+        """
+        mesh, before = self._layout.mesh, self.context
+        leaves, tree = jax.tree.flatten(self._cache)
+
+        def change(number: int, size: int) -> None:
+            old = leaves[number]
+            # Waited for, as the old one's memory isn't free before.
+            leaves[number] = jax.block_until_ready(programs.resize(mesh, old, size))
+            old.delete()
+
+        try:
+            for number in range(len(leaves)):
+                change(number, length)
+        except BaseException:
+            try:
+                for number, leaf in enumerate(leaves):
+                    if leaf.shape[2] != before:
+                        change(number, before)
+            except BaseException:
+                for leaf in leaves:  # of several lengths they are no cache; see `is_intact`
+                    leaf.delete()
+                raise
+            raise
+        finally:
+            self._cache = jax.tree.unflatten(tree, leaves)
+        self._roomy_steps = 0
 
     def _padded(self, blocks: Sequence[int], padding: int) -> Int[np.ndarray, " blocks"]:
         """Block indices for a whole window: programs are compiled for few lengths."""

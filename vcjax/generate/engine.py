@@ -223,7 +223,8 @@ class Engine:
             try:
                 self._state.fit(longest.next_length, empty=is_empty)
             except Exception as error:  # such as out of memory
-                if longest.next_length <= self._state.context:  # not about its length
+                is_long = longest.next_length > self._state.context
+                if not (is_long and self._state.is_intact):
                     raise
                 self.scheduler.fail(longest, error)
             else:

@@ -180,18 +180,17 @@ def load_prefix(
     return _constrain(mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
 
 
-# The cache isn't donated here: XLA reuses memory for results of the same shape alone.
+# It isn't donated: XLA reuses memory for results of the same shape alone.
 @partial(jax.jit, static_argnames=("mesh", "context"))
-def resize(mesh: AnyMesh | None, cache: Cache, context: int) -> Cache:
-    """The cache with room for `context` tokens in each slot, more or fewer than before."""
-
-    def resized(whole: Array) -> Array:
-        more = context - whole.shape[2]
-        if more <= 0:
-            return whole[:, :, :context]
-        return jnp.pad(whole, ((0, 0), (0, 0), (0, more), (0, 0)))
-
-    return _constrain(mesh, CACHE_AXES, jax.tree.map(resized, cache))
+def resize(
+    mesh: AnyMesh | None, whole: Float[Array, "slots kv_heads length head_dim"], context: int
+) -> Float[Array, "slots kv_heads context head_dim"]:
+    """An array of the cache with room for `context` tokens in each slot, more or fewer than
+    before."""
+    more = context - whole.shape[2]
+    if more <= 0:
+        return _constrain(mesh, CACHE_AXES, whole[:, :, :context])
+    return _constrain(mesh, CACHE_AXES, jnp.pad(whole, ((0, 0), (0, 0), (0, more), (0, 0))))
 
 
 @partial(jax.jit, static_argnames=("config", "mesh", "axes", "rows", "length", "dtype"))
