@@ -40,10 +40,24 @@ WEIGHTS = flags.DEFINE_enum(
 TENSOR = flags.DEFINE_integer(
     "tensor",
     1,
-    "Devices over which the model is sharded, the first of this machine.",
+    "Devices over which each copy of the model is sharded.",
     lower_bound=1,
 )
-SLOTS = flags.DEFINE_integer("slots", 16, "Sequences that decode together.", lower_bound=1)
+REPLICAS = flags.DEFINE_integer(
+    "replicas",
+    0,
+    "Copies of the model, with devices of their own; 0: as many as this machine has devices for.",
+    lower_bound=0,
+)
+SLOTS = flags.DEFINE_integer(
+    "slots", 0, "Sequences that decode together; 0: as many as the memory holds.", lower_bound=0
+)
+CONTEXT = flags.DEFINE_integer(
+    "context",
+    0,
+    "Tokens of the longest sequence; 0: as many as the memory holds in every slot.",
+    lower_bound=0,
+)
 SEED = flags.DEFINE_integer(
     "seed", 1234, "Seed of the few-shot examples and of sampling.", lower_bound=0
 )
@@ -76,7 +90,9 @@ def main() -> None:
         dtype=DTYPE.value or "",
         weights=WEIGHTS.value,
         slots=SLOTS.value,
+        context=CONTEXT.value,
         tensor=TENSOR.value,
+        replicas=REPLICAS.value,
         seed=SEED.value,
     )
     for line in score_lines(measure_capability(config, WORKDIR.value)):

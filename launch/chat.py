@@ -62,7 +62,7 @@ Ctrl-C   stops an answer"""
 
 def main() -> None:
     from vcjax.charter.load import load_charter
-    from vcjax.generate.model_pool import EngineConfig
+    from vcjax.generate.engine_config import EngineConfig
     from vcjax.generate.requests import SamplingParams
     from vcjax.generate.text import Dialogue, TextEngine
     from vcjax.weights.load import load_model
@@ -79,7 +79,7 @@ def main() -> None:
         stop=tuple(STOP.value),
         seed=SEED.value,
     )
-    config = EngineConfig(slots=1, weights=WEIGHTS.value, tensor=TENSOR.value)
+    config = EngineConfig(slots=1, replicas=1, weights=WEIGHTS.value, tensor=TENSOR.value)
     loaded = load_model(MODEL.value, DTYPE.value)
     text = TextEngine(loaded, config.engine(loaded))
     dialogue = Dialogue(text, sampling, system, _note_forgetting)

@@ -81,7 +81,7 @@ def _synthesis(topology: "Topology") -> None:
     config = CONFIG.value.to_dict()
     measured = read_measured(Path(MEASURED.value))
     shares = plan_synthesis(config, measured, ACCEPTED.value, topology)
-    for line in synthesis_lines(shares, measured, ACCEPTED.value, config["slots"], topology):
+    for line in synthesis_lines(shares, measured, ACCEPTED.value, config, topology):
         print(line)
 
 

@@ -22,7 +22,15 @@ MODEL = flags.DEFINE_list(
 NAME = flags.DEFINE_list("name", "", "Model names in requests; default: the model references.")
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0: all addresses.")
 PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0: any free one.", lower_bound=0)
-SLOTS = flags.DEFINE_integer("slots", 16, "Requests that decode together.")
+SLOTS = flags.DEFINE_integer(
+    "slots", 0, "Requests that decode together; 0: as many as the memory holds."
+)
+CONTEXT = flags.DEFINE_integer(
+    "context",
+    0,
+    "Tokens of the longest sequence that is served, prompt and answer; 0: as many as the memory "
+    "holds in every slot.",
+)
 MAX_WAITING = flags.DEFINE_integer("max_waiting", 256, "Most requests in the queue.")
 MAX_BODY_MB = flags.DEFINE_float("max_body_mb", 4.0, "Most megabytes of a request's body.")
 MAX_TOKENS = flags.DEFINE_integer(
@@ -39,8 +47,15 @@ WEIGHTS = flags.DEFINE_enum(
 TENSOR = flags.DEFINE_integer(
     "tensor",
     1,
-    "Devices over which each model is sharded, the first of this machine.",
+    "Devices over which each copy of a model is sharded.",
     lower_bound=1,
+)
+REPLICAS = flags.DEFINE_integer(
+    "replicas",
+    0,
+    "Copies of each model, with devices of their own and one queue; 0: as many as this machine has "
+    "devices for.",
+    lower_bound=0,
 )
 CHARTER = flags.DEFINE_string(
     "charter", None, "The charter whose persona is the system message of conversations without one."
@@ -64,6 +79,7 @@ def main() -> None:
             host=HOST.value,
             port=PORT.value,
             slots=SLOTS.value,
+            context=CONTEXT.value,
             max_waiting=MAX_WAITING.value,
             max_body_mb=MAX_BODY_MB.value,
             max_tokens=MAX_TOKENS.value,
@@ -72,6 +88,7 @@ def main() -> None:
             dtype=DTYPE.value or "",
             weights=WEIGHTS.value,
             tensor=TENSOR.value,
+            replicas=REPLICAS.value,
             access_log=ACCESS_LOG.value,
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
         )

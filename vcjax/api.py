@@ -14,6 +14,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.lineage import NAME, read_lineage
 from vcjax.core.stores import as_path, reached
 from vcjax.generate.engine import Engine
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.likelihood import log_likelihood, score_answers
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import Context, TextEngine
@@ -62,8 +63,7 @@ class Model:
     @cached_property
     def engine(self) -> Engine:
         """The engine on this model, made on first use: then the parameters go to the devices."""
-        dtype = jnp.dtype(self.loaded.dtype)
-        return Engine(self.config, self.loaded.params, dtype=dtype)
+        return EngineConfig(replicas=1).engine(self.loaded).engines[0]
 
     @cached_property
     def text(self) -> TextEngine:
@@ -138,7 +138,7 @@ class Model:
             self.tokenizer,
             contexts,
             continuations,
-            max_position=self.config.max_position,
+            max_position=self.engine.context,
         )
 
     def generate(self, prompts: Sequence[Context], **sampling: Any) -> list[str]:

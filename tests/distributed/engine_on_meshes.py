@@ -14,7 +14,7 @@ from tests.tiny import tiny_model
 from vcjax.generate import programs
 from vcjax.generate.cache import DecodeState
 from vcjax.generate.engine import Engine
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.model.build import initialise
 from vcjax.parallel import make_mesh
@@ -74,7 +74,8 @@ def main() -> None:
             {
                 **told(engine),
                 "held": kernel.addressable_shards[0].data.size / kernel.size,
-                "planned": engine.planned_bytes(engine._state.context) / _used(engine._state),
+                "planned": engine._state.planned_bytes(engine._state.context)
+                / _used(engine._state),
                 "compiled": programs.decode._cache_size() - before,
             }
         )

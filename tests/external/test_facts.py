@@ -12,7 +12,7 @@ from vcjax.adversarial.pressure.style import shipped_styles
 from vcjax.evaluation.facts.fact import left_out, load_facts
 from vcjax.evaluation.facts.importers import comparable, read_parrot
 from vcjax.evaluation.likelihoods import score_answers
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.references import RoleSpec, open_roles
 from vcjax.roles.role import scoring
 

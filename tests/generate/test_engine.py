@@ -1,5 +1,7 @@
 """The engine: a request's output doesn't depend on other requests."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -147,7 +149,7 @@ def test_a_request_that_makes_no_sense_is_refused(changes, message):
 
 
 def test_a_request_beyond_the_context_is_refused_with_the_numbers(engine):
-    Request((1,) * (CONTEXT - 6), SamplingParams(6)).check(engine.config)
+    Request((1,) * (CONTEXT - 6), SamplingParams(6)).check(engine.config, CONTEXT)
     with pytest.raises(UserError, match=f"4000 tokens and 97 new ones.*context of {CONTEXT}"):
         engine.generate([Request((1,) * 4000, SamplingParams(97))])
 
@@ -156,3 +158,16 @@ def test_a_token_outside_the_vocabulary_is_refused(engine, tiny):
     size = tiny.config.vocab_size
     with pytest.raises(UserError, match=f"token {size} isn't in the model's vocabulary of {size}"):
         engine.generate([Request((1, size), SamplingParams(1))])
+
+
+def test_the_context_that_is_served_bounds_the_cache(tiny):
+    bounded = Engine(tiny.config, tiny.params, slots=2, context=200, prefix_tokens=0)
+    fits = Request(tuple(range(100, 290)), SamplingParams(10))
+    (result,) = bounded.generate([fits])
+    assert result.finish_reason == "length"
+    assert bounded._state.context == 224  # whole blocks
+    assert bounded.planned_bytes == bounded._state.planned_bytes(224)
+    with pytest.raises(
+        UserError, match=f"190 tokens and 11 new ones don't fit the context of 200 .*is {CONTEXT}"
+    ):
+        bounded.generate([replace(fits, sampling=SamplingParams(11))])

@@ -1,6 +1,7 @@
 """The model pool: one memory plan for all models, one copy of a base that adapters share."""
 
 import re
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +9,21 @@ import numpy as np
 import pytest
 
 from tests.adapted import write_run
+from tests.tiny import CONTEXT
 from vcjax.core.errors import UserError
+from vcjax.generate import model_pool
+from vcjax.generate.cache import state_bytes
 from vcjax.generate.engine import Engine
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import TextEngine
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.load import load_model
 
 PROMPTS = ["Why?", "为什么？"]
-SMALL = {"config": EngineConfig(slots=2, dtype="float32"), "prefix_tokens": 64, "context": 128}
+CONFIG = EngineConfig(slots=2, context=128, dtype="float32")
+SMALL = {"config": CONFIG, "prefix_tokens": 64}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def test_an_adapter_alone_loads_its_base(adapted):
 
 
 def test_an_adapter_is_merged_into_weights_that_are_quantised(adapted):
-    quantised = SMALL | {"config": EngineConfig(slots=2, weights="int8")}
+    quantised = SMALL | {"config": replace(CONFIG, dtype="", weights="int8")}
     text = ModelPool(**quantised).get(adapted[0]).text
     assert "lora_a" not in text.engine.params["layers"][0]["q"]
     assert len(text.generate(PROMPTS, SamplingParams(4))) == 2
@@ -94,9 +100,44 @@ def test_the_least_recently_asked_model_makes_room_but_not_one_that_answers(
     assert [one.reference for one in keeping.plan()] == names[:1]
 
 
+def test_a_model_is_unloaded_before_another_is_loaded(tiny_folder, tmp_path, monkeypatch):
+    write_run(tmp_path / "full", tiny_folder, None)
+    names, live = [str(tiny_folder), str(tmp_path / "full")], []
+    pool = ModelPool(**SMALL)
+    weights = size(pool.get(names[0]).text.engine.params)
+    pool.get(names[0]).text.generate(PROMPTS, SamplingParams(4))
+    pool.memory = int(1.5 * sum(one.weights + one.state for one in pool.plan()))
+    before = size(jax.live_arrays())
+    read = model_pool.load_located
+
+    def watched(located, dtype, on_open):
+        def opened(stored):
+            on_open(stored)
+            live.append(size(jax.live_arrays()))
+
+        return read(located, dtype, opened)
+
+    monkeypatch.setattr(model_pool, "load_located", watched)
+    pool.get(names[1])
+    assert before - live[0] > weights  # and its cache
+
+
+def test_models_that_are_planned_together_share_the_memory(tiny, tiny_folder, capsys):
+    config = EngineConfig(slots=2, dtype="float32")
+    layout = config.layout(tiny.config, "float32")
+    each = layout.nbytes + state_bytes(layout, 2, 2500)
+    alone, half = (ModelPool(config, models=n, memory=2 * each) for n in (1, 2))
+    whole, part = (pool.get(str(tiny_folder)).text.engine for pool in (alone, half))
+    assert (part.context, whole.context) == (2528, CONTEXT)
+    planned = half.plan()[0]
+    assert planned.weights + planned.state <= each
+    said = f"{tiny_folder}: 2 slots of {part.context:,} tokens; "
+    assert said in capsys.readouterr().err
+
+
 def test_the_plan_is_what_the_engine_takes(tiny_folder):
     pool = ModelPool(**SMALL)
-    engine = pool.get(str(tiny_folder)).text.engine
+    (engine,) = pool.get(str(tiny_folder)).text.engine.engines
     engine.generate(
         [pool.get(str(tiny_folder)).text.request("x" * 60, SamplingParams(20)) for _ in range(2)]
     )
@@ -111,7 +152,8 @@ def test_the_plan_is_what_the_engine_takes(tiny_folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"slots": 0}, "config.slots must be at least 1, not 0"),
+        ({"slots": -1}, "config.slots must be at least 0, not -1"),
+        ({"context": -1}, "config.context must be at least 0, not -1"),
         ({"tensor": -1}, "config.tensor must be at least 1, not -1"),
         ({"dtype": "float8"}, "dtype 'float8' is not supported"),
         ({"weights": "int4"}, "config.weights must be one of '', 'int8', not 'int4'"),
@@ -123,12 +165,17 @@ def test_an_engine_config_is_checked(changes, message):
 
 
 def test_devices_that_are_not_there_are_an_error():
-    assert len(EngineConfig().devices()) == 1
+    assert EngineConfig().devices() == [jax.local_devices()[:1]]
     with pytest.raises(UserError, match=r"tensor=64: this machine has \d+ device"):
         EngineConfig(tensor=64).devices()
+    with pytest.raises(UserError, match=r"replicas=64, tensor=1: this machine has \d+ device"):
+        EngineConfig(replicas=64).devices()
 
 
 def test_an_engine_has_the_settings_of_its_config(tiny_folder):
     loaded = load_model(str(tiny_folder), "bfloat16")
-    engine = EngineConfig(slots=3, weights="int8").engine(loaded, part=32)
-    assert (engine.slots, engine.dtype, engine.weights) == (3, jnp.bfloat16, "int8")
+    engine = EngineConfig(slots=3, context=96, weights="int8").engine(loaded, part=32)
+    assert (engine.slots, engine.context) == (3, 96)
+    assert (engine.dtype, engine.weights) == (jnp.bfloat16, "int8")
+    assert engine.engines == (engine,)
+    assert engine.engines[0].layout.nbytes == size(engine.params)

@@ -215,7 +215,7 @@ ROWS = [
     ("synthesize --config.critic_form=long", "critic_form"),
     ("synthesize --config.weights=int3", "config.weights"),
     ("synthesize --config.dtype=float8", "dtype 'float8'"),
-    ("synthesize --config.slots=0", "config.slots"),
+    ("synthesize --config.slots=-1", "config.slots"),
     ("synthesize --config.tensor=64", "tensor=64"),
     ("synthesize --config.top_p=2.0", "top_p"),
     ("synthesize --config.actor_temperature=-1.0", "actor_temperature"),
@@ -274,7 +274,7 @@ ROWS = [
     ("serve --host=999.1.1.1", "--host=999.1.1.1"),
     ("serve --max_body_mb=0", "max_body_mb must be above 0"),
     ("serve --timeout_s=nan", "timeout_s"),
-    ("serve --slots=0", "slots must be at least 1"),
+    ("serve --slots=-1", "slots must be at least 0"),
     ("serve --api_key_env=NO_SUCH_VARIABLE", "--api_key_env: the environment has no"),
     # ------------------------------------------------------------------------- capability, bench
     ("capability --tasks=", "tasks"),

@@ -6,9 +6,11 @@ from configs.synthesize import get_config
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
+from vcjax.core.hardware import HARDWARE
+from vcjax.generate.cache import PREFIX_TOKENS
 from vcjax.model.build import NAMED
 from vcjax.model.flops import parameters
-from vcjax.plan.synthesis import plan_synthesis, read_measured
+from vcjax.plan.synthesis import Share, plan_synthesis, read_measured
 from vcjax.plan.topology import read_topology
 
 
@@ -63,13 +65,32 @@ def test_a_run_whose_last_half_gave_nothing_plans_nothing(summary):
         read_measured(summary)
 
 
-def test_a_model_lies_on_as_many_devices_as_it_needs_and_the_rest_hold_copies(summary):
-    shares = plan_synthesis(config(), read_measured(summary), 64_000, read_topology("h100x8"))
-    assert [share.devices for share in shares] == [1, 1, 2]
+def test_every_device_has_an_engine_and_more_share_a_copy_where_a_model_needs_them(summary):
+    def planned(**chosen) -> list[Share]:
+        measured, topology = read_measured(summary), read_topology("h100x8")
+        return plan_synthesis({**config(), **chosen}, measured, 64_000, topology)
+
+    small = planned(slots=16, context=4096, critic="llama3.2-1b")
+    assert [share.devices for share in small] == [1, 1, 1]
     # Memory bounds the writing: 16 rows a copy while 16 GB of weights are read.
     weights = 2 * parameters(NAMED["llama3-8b"])
     most = 8 * 16 / (weights / (0.8 * 3350e9))
-    assert 0.8 * most < shares[1].written_rate < most
+    assert 0.8 * most < small[1].written_rate < most
+    assert [share.devices for share in planned()] == [4, 4, 4]
+    assert [share.devices for share in planned(tensor=8)] == [8, 8, 8]
+
+
+def test_the_cache_is_counted_as_a_run_plans_it(summary):
+    measured, topology = read_measured(summary), read_topology("h100x8")
+    alone = {**config(), "critic": "llama3-8b"}
+    (share, *_) = plan_synthesis({**alone, "slots": 16, "context": 8192}, measured, 1, topology)
+    weights = 2 * parameters(NAMED["llama3-8b"])
+    cache = (16 * 8192 + PREFIX_TOKENS) * 2 * 2 * 32 * 8 * 128
+    logits = 8 * 16 * 128_256
+    assert share.memory == weights + cache + logits
+    (share, *_) = plan_synthesis(alone, measured, 1, topology)
+    assert share.room.slots > 64
+    assert 0.8 < share.memory / (0.9 * HARDWARE["h100"].memory) <= 1
 
 
 def test_hours_grow_with_the_pairs_and_shrink_with_the_devices(summary):
@@ -107,6 +128,8 @@ def test_the_script_plans_a_synthesis_config(summary, tmp_path, script_cache):
     assert "1,360 different ones to the Attacker, each 471 times" in out
     assert "25.0% of 40 measured attempts, 10.0% of their last half" in out
     assert "device hours" in out
+    assert "2 of each model, on 4 device(s) each, one queue" in out
+    assert "needs --config.tensor=4" in out
     code, _, error = ran("plan", arguments[:-1], script_cache)
     assert (code, error.splitlines()[-1][:17]) == (2, "error: --measured")
     write_json(tmp_path / "none.json", {"attempts": 0, "accepted": 0, "usage": []})

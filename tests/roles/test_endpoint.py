@@ -13,7 +13,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.recorded import RecordedRole

@@ -9,7 +9,8 @@ import vcjax
 from tests.tiny import CONTEXT
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import content_hash
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import SamplingParams
 from vcjax.roles.cache import CachedRole
 from vcjax.roles.local import LocalRole

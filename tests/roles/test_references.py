@@ -7,7 +7,7 @@ import pytest
 from tests.hub_server import Repo, client_of, files_of, hub_server
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles
 from vcjax.weights.workdir import write_sources
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.serve.servers import KEY
 from tests.tiny import CONTEXT
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.local import LocalRole

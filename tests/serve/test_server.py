@@ -91,7 +91,7 @@ def test_a_mistake_ends_in_one_line(tiny_folder, script_cache, flags, line):
         ({"models": ()}, "model: name one model"),
         ({"names": ("a",)}, "name: 1 names for 2 models"),
         ({"models": ("a", "a")}, "name: models need names that differ"),
-        ({"slots": 0}, "slots must be at least 1, not 0"),
+        ({"slots": -1}, "slots must be at least 0, not -1"),
         ({"timeout_s": 0.0}, "timeout_s must be above 0"),
         ({"dtype": "float8"}, "dtype 'float8' is not supported"),
     ],

@@ -13,7 +13,8 @@ from vcjax.core.files import read_jsonl, write_jsonl
 from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability
 from vcjax.evaluation.capability.tasks import load_tasks
 from vcjax.evaluation.facts.fact import FOLDER, load_facts
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.roles.local import LocalRole
 
 __all__ = ["datasets_of_its_own"]  # a fixture

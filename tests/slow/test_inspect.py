@@ -12,7 +12,8 @@ from vcjax.adversarial.pressure.probes import Probe, neutral_probes, score_probe
 from vcjax.adversarial.pressure.release import write_benchmark
 from vcjax.core.files import read_jsonl, write_jsonl
 from vcjax.evaluation.facts.fact import load_facts
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.roles.local import LocalRole
 
 __all__ = ["start"]  # a fixture

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vcjax.core.errors import UserError
 from vcjax.core.settings import check_at_least
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 
 
 @dataclass(frozen=True)

@@ -120,11 +120,13 @@ def shipped_config(name: str) -> ConfigDict:
 
 
 def add_engine_fields(config: ConfigDict) -> None:
-    """Adds the fields of `vcjax.generate.model_pool.EngineConfig`."""
-    config.slots = 16
+    """Adds the fields of `vcjax.generate.engine_config.EngineConfig`."""
+    config.slots = 0
+    config.context = 0
     config.dtype = "float32"
     config.weights = ""
     config.tensor = 1
+    config.replicas = 0
 
 
 def demo_data(name: str) -> str:

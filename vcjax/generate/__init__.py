@@ -3,7 +3,7 @@
     prompts (texts, conversations, ids)          SamplingParams
           |  text.TextEngine: chat template, constraint, detokenizer
           v
-    requests.Request  -->  engine.Engine          service.Service: an engine in its own thread
+    requests.Request  -->  engine.Engine          service.Service: engines in their own threads
       scheduler.Scheduler    |  waiting -> running in a slot -> finished
       cache.DecodeState      |  KV cache, logits, token counts, pool of prefix blocks
       layout.ModelLayout     |  the parameters: unstacked, cast, quantised, sharded
@@ -15,7 +15,8 @@
 Given texts are scored without the engine's cache by `scoring.score` and, as texts, by `likelihood`;
 a prompt that is continued is scored by its own prefill, if its request asks for that.
 `tool_grammar` is the constraint of an answer that calls tools.
-`model_pool.EngineConfig` has the settings that the engines of every run share, and
+`engine_config.EngineConfig` has the settings that the engines of every run share, `room` works out
+slots and context from the memory, `fleet.Fleet` is an engine on each device, and
 `model_pool.ModelPool` keeps several models loaded under one bound of memory.
 """
 

@@ -26,6 +26,8 @@ from vcjax.parallel import replica_count
 
 BLOCK = 32
 """Tokens of a prefix block."""
+PREFIX_TOKENS = 4096
+"""Tokens of prompts' prefixes that an engine keeps, where nobody says."""
 MIN_WINDOW = 128
 MIN_CHUNK = 32
 _SHRINK_AFTER = 64
@@ -124,10 +126,16 @@ class DecodeState:
     Every step reads the whole cache, so it is kept as short as the longest slot allows.
     """
 
-    def __init__(self, layout: ModelLayout, slots: int, pool_blocks: int) -> None:
+    def __init__(
+        self, layout: ModelLayout, slots: int, pool_blocks: int, context: int | None = None
+    ) -> None:
+        """Args:
+        pool_blocks: blocks of prefixes in the pool.
+        context: tokens of the longest sequence; None is the model's maximum.
+        """
         self._layout, self._slots, self._pool_blocks = layout, slots, pool_blocks
         # Whole blocks, so that a window can be copied from the pool.
-        self._max_context = -(-layout.config.max_position // BLOCK) * BLOCK
+        self._max_context = -(-(context or layout.config.max_position) // BLOCK) * BLOCK
         self.release()
 
     def release(self) -> None:
@@ -140,17 +148,8 @@ class DecodeState:
 
     def planned_bytes(self, context: int) -> int:
         """Bytes on all devices together with `context` tokens in every slot and a full pool."""
-        slots = self._cache_bytes(programs.CACHE_AXES, self._slots, self.window(context))
-        pool = self._cache_bytes(programs.BLOCK_AXES, self._pool_blocks, BLOCK)
-        logits_and_counts = 2 * 4 * self._slots * self._layout.config.vocab_size
-        return slots + pool + logits_and_counts
-
-    def _cache_bytes(self, axes: tuple[str, ...], rows: int, length: int) -> int:
-        config, mesh = self._layout.config, self._layout.mesh
-        shape = rows, config.num_kv_heads, length, config.head_dim
-        leaf = math.prod(shape) * self._layout.dtype.itemsize
-        copies = 1 if mesh is None else replica_count(mesh, axes, shape)
-        return 2 * config.num_layers * leaf * copies
+        window = self.window(context)
+        return state_bytes(self._layout, self._slots, window, self._pool_blocks * BLOCK)
 
     @property
     def is_intact(self) -> bool:
@@ -188,7 +187,7 @@ class DecodeState:
 
     def window(self, length: int) -> int:
         """The smallest window with room for `length` tokens: 128, 256, and from there on powers of
-        two and the middles between them, up to the model's context."""
+        two and the middles between them, up to the longest sequence's."""
         window = _power_of_two(length, MIN_WINDOW)
         if window > 2 * MIN_WINDOW and length <= 3 * window // 4:
             window = 3 * window // 4
@@ -344,6 +343,28 @@ class DecodeState:
             length=length,
             dtype=self._layout.dtype,
         )
+
+
+def state_bytes(
+    layout: ModelLayout, slots: int, context: int, prefix_tokens: int = PREFIX_TOKENS
+) -> int:
+    """Bytes of an engine's memory beside the parameters, on all its devices together.
+
+    Args:
+      context: tokens that each slot has room for.
+      prefix_tokens: of the pool.
+    """
+    config, mesh = layout.config, layout.mesh
+
+    def cached(axes: tuple[str, ...], rows: int, length: int) -> int:
+        shape = rows, config.num_kv_heads, length, config.head_dim
+        copies = 1 if mesh is None else replica_count(mesh, axes, shape)
+        return 2 * config.num_layers * math.prod(shape) * layout.dtype.itemsize * copies
+
+    length = -(-context // BLOCK) * BLOCK
+    pool = cached(programs.BLOCK_AXES, prefix_tokens // BLOCK, BLOCK)
+    logits_and_counts = 2 * 4 * slots * config.vocab_size
+    return cached(programs.CACHE_AXES, slots, length) + pool + logits_and_counts
 
 
 def _power_of_two(length: int, least: int) -> int:

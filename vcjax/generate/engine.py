@@ -21,14 +21,14 @@ prefill).
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from vcjax.generate.cache import BLOCK, DecodeState, PrefixTree
+from vcjax.generate.cache import BLOCK, PREFIX_TOKENS, DecodeState, PrefixTree
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import (
     MAX_TOP_LOGPROBS,
@@ -62,6 +62,13 @@ class EngineStats:
     pooled_tokens: int
     new_tokens: int
 
+    @classmethod
+    def total(cls, each: Sequence["EngineStats"], waiting: int = 0) -> "EngineStats":
+        """Of several engines together, with `waiting` requests before them."""
+        names = [field.name for field in fields(cls)]
+        sums = {name: sum(getattr(one, name) for one in each) for name in names}
+        return cls(**{**sums, "waiting": sums["waiting"] + waiting})
+
 
 class Engine:
     """Continues token ids with one model. For one thread; see `vcjax.generate.service`."""
@@ -72,11 +79,12 @@ class Engine:
         params: Params,
         *,
         slots: int = 16,
+        context: int | None = None,
         dtype: Any = jnp.float32,
         weights: str = "",
         lora: LoraConfig | None = None,
         mesh: Mesh | None = None,
-        prefix_tokens: int = 4096,
+        prefix_tokens: int = PREFIX_TOKENS,
         part: int = 512,
         step_tokens: int | None = None,
     ) -> None:
@@ -85,6 +93,8 @@ class Engine:
         Args:
           params: the model's, stacked or not; see `vcjax.generate.layout`.
           slots: requests that decode together.
+          context: tokens of the longest sequence, prompt and continuation, which bounds the cache;
+            None is the model's maximum.
           dtype: of the computation and of the cache; the parameters are cast to it.
           weights: '' or 'int8', how the kernels of the projections are stored.
           lora: of adapters in `params` that stay unmerged.
@@ -102,7 +112,8 @@ class Engine:
         self.scheduler = Scheduler(slots, config.vocab_size)
         self._max_chunk, self._step_tokens = part, step_tokens
         self._prefixes = PrefixTree(prefix_tokens // BLOCK)
-        self._state = DecodeState(self.layout, slots, self._prefixes.capacity)
+        self.context = min(context or config.max_position, config.max_position)
+        self._state = DecodeState(self.layout, slots, self._prefixes.capacity, self.context)
         self._steps = self._requests = 0
         self._prompt_tokens = self._pooled_tokens = self._new_tokens = 0
 
@@ -126,13 +137,24 @@ class Engine:
         self._state.release()
 
     @property
+    def engines(self) -> tuple["Engine", ...]:
+        """Itself; a `Fleet` has several."""
+        return (self,)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no request waits or runs."""
         return self.scheduler.is_idle
 
-    def planned_bytes(self, context: int) -> int:
-        """Bytes beside the parameters, with `context` tokens in every slot."""
-        return self._state.planned_bytes(min(context, self.config.max_position))
+    @property
+    def planned_bytes(self) -> int:
+        """Bytes beside the parameters on all devices together, with the longest sequence in every
+        slot."""
+        return self._state.planned_bytes(self.context)
+
+    def check(self, request: Request) -> None:
+        """Raises a UserError if the request doesn't fit the model or the context."""
+        request.check(self.config, self.context)
 
     def stats(self) -> EngineStats:
         """Load and counts; any thread may ask."""
@@ -154,17 +176,7 @@ class Engine:
     ) -> list[Result]:
         """Continues all requests and returns their results in the same order; `on_result` gets each
         as it finishes."""
-        made: list[list[Event]] = [[] for _ in requests]
-        results: dict[int, Result] = {}
-        for event in self.events(requests):
-            if event.token is not None:
-                made[event.index].append(event)
-            if event.finish_reason is not None:
-                result = Result.of(made[event.index], event.finish_reason)
-                results[event.index] = result
-                if on_result is not None:
-                    on_result(event.index, result)
-        return [results[index] for index in range(len(requests))]
+        return Result.all(self.events(requests), len(requests), on_result)
 
     def events(self, requests: Sequence[Request]) -> Iterator[Event]:
         """Yields the tokens of all requests as they are made, interleaved.
@@ -176,7 +188,7 @@ class Engine:
           UserError: a request that doesn't fit the model.
         """
         for request in requests:
-            request.check(self.config)
+            self.check(request)
         events: deque[Event] = deque()
         states = [RequestState(i, request, events.append) for i, request in enumerate(requests)]
         for state in states:
@@ -196,6 +208,14 @@ class Engine:
     def stream(self, request: Request) -> Iterator[Event]:
         """Yields one request's tokens as they are made."""
         return self.events([request])
+
+    def enqueue(self, state: RequestState) -> None:
+        """Lets a request wait for a slot; `step` then calls its `on_event`."""
+        self.scheduler.enqueue(state)
+
+    def cancel(self, state: RequestState) -> None:
+        """Ends a request, whether it waits or runs; does nothing after its end."""
+        self.scheduler.cancel(state)
 
     def step(self) -> bool:
         """Prefills prompts in free slots, then decodes one token in every slot.

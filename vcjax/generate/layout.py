@@ -1,5 +1,6 @@
 """How a model's parameters are laid out for the engine: unstacked, cast, quantised, sharded."""
 
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,12 +11,12 @@ from flax import nnx
 
 from vcjax.core.errors import UserError
 from vcjax.generate import WEIGHT_FORMS
-from vcjax.model.build import Params, abstract, logical_axes
+from vcjax.model.build import Params, abstract, logical_axes, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
 from vcjax.model.lora import LoraConfig
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import AnyMesh, shardings
+from vcjax.parallel import AnyMesh, replica_count, shardings
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,20 @@ class ModelLayout:
     def shapes(self) -> Params:
         """Shapes and dtypes of what `apply` returns."""
         return nnx.to_pure_dict(self._abstract[1])
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of what `apply` returns, on all devices together."""
+        options = {**self._options, "stacked": True}  # as many bytes, and made faster
+        parameters = shapes(self.config, **options)
+        sizes = jax.tree.map(lambda leaf: leaf.size * leaf.dtype.itemsize, parameters)
+        if (mesh := self.mesh) is not None:
+            axes = logical_axes(self.config, **options)
+            copies = jax.tree.map(
+                lambda leaf, names: replica_count(mesh, names, leaf.shape), parameters, axes
+            )
+            sizes = jax.tree.map(operator.mul, sizes, copies)
+        return sum(jax.tree.leaves(sizes))
 
     def apply(self, params: Params) -> Params:
         """Lays parameters out. Leaves that are already as they must be are shared, not copied.

@@ -6,7 +6,7 @@ from typing import Any
 from flax import nnx
 
 from vcjax.core.errors import UserError
-from vcjax.generate.requests import Scored
+from vcjax.generate.requests import Scored, describe_context
 from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.generate.text import Context
 from vcjax.model.build import Params
@@ -22,6 +22,7 @@ def score_answers(
     answers: Sequence[Sequence[str]],
     *,
     names: Sequence[str] = (),
+    context: int | None = None,
     token_budget: int = TOKEN_BUDGET,
     on_scored: Callable[[int, list[float]], None] | None = None,
 ) -> list[list[float]]:
@@ -35,6 +36,7 @@ def score_answers(
       contexts: conversations, which are rendered in the chat template up to the assistant's turn,
         or texts; see `encode_answers`.
       names: of the contexts, in errors; `context 0` and so on by default.
+      context: tokens of the longest sequence that is scored; None is the model's maximum.
       token_budget: see `vcjax.generate.scoring.score`.
       on_scored: called with the index of a context and the log-probabilities of its answers once
         all of them are known, in any order of contexts: for progress, and to record what a killed
@@ -43,26 +45,26 @@ def score_answers(
 
     Raises:
       UserError: no answers to a context, an empty answer, a conversation that can't be rendered, or
-        an answer that doesn't fit the model's context behind its conversation.
+        an answer that doesn't fit the context behind its conversation.
     """
     names = names or [f"context {index}" for index in range(len(contexts))]
-    # The last token of an answer is only predicted, so it takes no position.
-    room = nnx.merge(graph, params).config.max_position + 1
+    model = nnx.merge(graph, params).config
+    room = context or model.max_position
     sequences: list[tuple[list[int], int]] = []
     owners: list[int] = []
     ends = [0]
-    for index, (name, context, own) in enumerate(zip(names, contexts, answers, strict=True)):
+    for index, (name, asked, own) in enumerate(zip(names, contexts, answers, strict=True)):
         if not own:
             raise UserError(f"{name}: no answers; give at least one")
         try:
-            sequences += encode_answers(tokenizer, context, own)
+            sequences += encode_answers(tokenizer, asked, own)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         longest = max(len(ids) for ids, _ in sequences[ends[-1] :])
-        if longest > room:
+        if longest > room + 1:  # the last token is only predicted, so it takes no position
             raise UserError(
-                f"{name}: {longest} tokens with the longest answer don't fit the model's context "
-                f"of {room - 1}"
+                f"{name}: {longest} tokens with the longest answer don't fit "
+                f"{describe_context(room, model)}"
             )
         owners += [index] * len(own)
         ends.append(len(sequences))

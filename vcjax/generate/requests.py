@@ -5,7 +5,7 @@ and the server read it, and it checks every bound.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -171,13 +171,17 @@ class Request:
         if not 0 <= self.sampling.seed < 2**32:
             raise UserError(f"seed must be at least 0 and below 2**32, not {self.sampling.seed}")
 
-    def check(self, model: LlamaConfig) -> None:
-        """Raises a UserError if the request doesn't fit the model's context or vocabulary."""
+    def check(self, model: LlamaConfig, context: int) -> None:
+        """Raises a UserError if the request doesn't fit the model's vocabulary or the context.
+
+        Args:
+          context: tokens of the longest sequence that is served.
+        """
         new_tokens = 0 if self.is_scored_only else self.sampling.max_tokens
-        if len(self.prompt) + new_tokens > model.max_position:
+        if len(self.prompt) + new_tokens > context:
             raise UserError(
-                f"a prompt of {len(self.prompt)} tokens and {new_tokens} new ones don't fit the "
-                f"model's context of {model.max_position}"
+                f"a prompt of {len(self.prompt)} tokens and {new_tokens} new ones don't fit "
+                f"{describe_context(context, model)}"
             )
         # On the devices an index beyond the vocabulary is not an error.
         for token in (min(self.prompt), max(self.prompt)):
@@ -191,6 +195,13 @@ class Request:
                 raise UserError(
                     f"logit_bias: token {token} isn't in the vocabulary of {model.vocab_size}"
                 )
+
+
+def describe_context(context: int, model: LlamaConfig) -> str:
+    """The longest sequence that is served, for errors: the model's own context, or a bound."""
+    if context == model.max_position:
+        return f"the model's context of {context}"
+    return f"the context of {context} that is served; the model's is {model.max_position}"
 
 
 Alternatives = tuple[tuple[int, float], ...]
@@ -265,3 +276,23 @@ class Result:
             finish_reason,
             tuple(event.top for event in events),
         )
+
+    @classmethod
+    def all(
+        cls,
+        events: Iterable[Event],
+        count: int,
+        on_result: Callable[[int, "Result"], None] | None = None,
+    ) -> list["Result"]:
+        """The results of `count` requests from their events, interleaved; `on_result` gets each as
+        it finishes."""
+        made: list[list[Event]] = [[] for _ in range(count)]
+        results: dict[int, Result] = {}
+        for event in events:
+            if event.token is not None:
+                made[event.index].append(event)
+            if event.finish_reason is not None:
+                result = results[event.index] = cls.of(made[event.index], event.finish_reason)
+                if on_result is not None:
+                    on_result(event.index, result)
+        return [results[index] for index in range(count)]

@@ -1,7 +1,9 @@
-"""An engine in its own thread, for callers that come and go at any time, such as a server's.
+"""Engines of one model in threads of their own, behind one queue, for callers that come and go at
+any time, such as a server's.
 
-Whatever touches the engine runs in that thread, between two steps; other threads queue
-calls for it.
+    submit --> waiting --- the least loaded engine with a free slot ---> engine's thread --> events
+
+Whatever touches an engine runs in its thread, between two steps; other threads queue calls for it.
 """
 
 import threading
@@ -9,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Protocol
 
 from vcjax.generate.engine import Engine, EngineStats
 from vcjax.generate.requests import Event, Request, SamplingParams
@@ -23,21 +26,45 @@ class Closed(Exception):
     """The service accepts no more requests."""
 
 
+class Engines(Protocol):
+    """An `Engine`, or a `Fleet` of them."""
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Of one model and of equal settings, so that a request may go to any of them."""
+        ...
+
+
+class _Worker:
+    """An engine, and what waits for its thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.calls: deque[Callable[[], None]] = deque()
+        self.shared: deque[Callable[[bool], bool]] = deque()
+        self.open = 0  # requests that the engine has
+        self.warm: Future[None] = Future()
+
+
 class Service:
     """Accepts requests from any thread. A context manager: leaving it closes the service."""
 
-    def __init__(self, engine: Engine, *, max_waiting: int = 256) -> None:
-        """Starts the thread, which first compiles the programs of a short request."""
-        self.engine, self.max_waiting = engine, max_waiting
-        # `_changed` guards what every thread may touch: `_calls`, `_shared`, `_open`, `_closing`.
-        self._calls: deque[Callable[[], None]] = deque()
-        self._shared: deque[Callable[[bool], bool]] = deque()
+    def __init__(self, engine: Engines, *, max_waiting: int = 256) -> None:
+        """Starts a thread for each engine, which first compiles the programs of a short request."""
+        self._workers = [_Worker(each) for each in engine.engines]
+        self.slots = sum(each.slots for each in engine.engines)
+        self.max_waiting = max_waiting
+        # `_changed` guards what every thread may touch: what follows, and the workers' attributes.
         self._changed = threading.Condition()
-        self._open: set[RequestState] = set()
+        self._waiting: deque[RequestState] = deque()
+        self._open: dict[RequestState, _Worker | None] = {}  # None: it waits
         self._closing, self._errors = False, 0
-        self._warm: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(worker,), name="engine", daemon=True)
+            for worker in self._workers
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> "Service":
         return self
@@ -46,13 +73,25 @@ class Service:
         self.close(drain=False)
 
     @property
+    def engine(self) -> Engine:
+        """The first engine, which the work of `share` may use."""
+        return self._workers[0].engine
+
+    @property
     def ready(self) -> bool:
         """Whether the first compilation is done."""
-        return self._warm.done() and self._warm.exception() is None
+        warm = [worker.warm for worker in self._workers]
+        return all(each.done() and each.exception() is None for each in warm)
 
     def wait_ready(self) -> None:
         """Waits for the first compilation, and raises what it raised."""
-        self._warm.result()
+        for worker in self._workers:
+            worker.warm.result()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is open."""
+        return not self._open
 
     @property
     def errors(self) -> int:
@@ -60,43 +99,51 @@ class Service:
         return self._errors
 
     def stats(self) -> EngineStats:
-        """The engine's counts, up to a step old."""
-        return self.engine.stats()
+        """The engines' counts together, up to a step old."""
+        engines = [worker.engine.stats() for worker in self._workers]
+        return EngineStats.total(engines, waiting=len(self._waiting))
 
-    def submit(self, request: Request, on_event: Callable[[Event], None]) -> RequestState:
-        """Queues a request; `on_event` is called in the engine's thread, so it must be short.
+    def submit(
+        self, request: Request, on_event: Callable[[Event], None], index: int = 0
+    ) -> RequestState:
+        """Queues a request; `on_event` is called in an engine's thread, so it must be short.
 
         If it raises, the request ends with the finish reason `error`.
+
+        Args:
+          index: of the request's events.
 
         Raises:
           UserError: it doesn't fit the model.
           Busy: the queue is full.
           Closed: the service is closing.
         """
-        request.check(self.engine.config)
-        state = RequestState(0, request, on_event)
+        self.engine.check(request)
+        state = RequestState(index, request, on_event)
         with self._changed:
             if self._closing:
                 raise Closed("the server is shutting down")
             # Open requests beyond the slots are those that wait.
-            if len(self._open) >= self.engine.slots + self.max_waiting:
+            if len(self._open) >= self.slots + self.max_waiting:
                 raise Busy(f"{self.max_waiting} requests are waiting; try again later")
             state.on_event = lambda event: self._report(state, on_event, event)
-            self._open.add(state)
-            self._call(lambda: self.engine.scheduler.enqueue(state))
+            self._open[state] = None
+            self._waiting.append(state)
+            self._dispatch()
         return state
 
     def cancel(self, state: RequestState) -> None:
         """Ends a request and frees its slot; does nothing after its end."""
         with self._changed:
-            self._call(lambda: self.engine.scheduler.cancel(state))
+            self._cancel(state)
 
     def share(self, work: Callable[[bool], bool]) -> None:
-        """Has long work done in pieces, such as the scoring of texts, one piece between two steps.
+        """Has long work done in pieces, such as the scoring of texts, one piece between two steps
+        of `engine`.
 
         Args:
           work: does a piece and returns whether there is another one; it must not raise. It is told
-            whether it is alone, as no request is open: otherwise the piece must be short.
+            whether it is alone, as the engine has no request: otherwise the piece must be short.
 
         Raises:
           Closed: the service is closing.
@@ -104,11 +151,11 @@ class Service:
         with self._changed:
             if self._closing:
                 raise Closed("the server is shutting down")
-            self._shared.append(work)
-            self._changed.notify()
+            self._workers[0].shared.append(work)
+            self._changed.notify_all()
 
     def close(self, *, drain: bool) -> None:
-        """Accepts no more requests and ends the thread.
+        """Accepts no more requests and ends the threads.
 
         Args:
           drain: finish the open requests first; otherwise they are cancelled.
@@ -117,20 +164,45 @@ class Service:
             # What is queued already still runs: a request is never lost without its last event.
             self._closing = True
             if not drain:
-                for state in self._open:
-                    self._call(lambda state=state: self.engine.scheduler.cancel(state))
-            self._changed.notify()
-        self._thread.join()
+                for state in list(self._open):
+                    self._cancel(state)
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _call(self, function: Callable[[], None]) -> None:
-        """Queues a call for the engine's thread. The caller has `_changed`."""
-        self._calls.append(function)
-        self._changed.notify()
+    # What follows, up to `_report`, is called by who has `_changed`.
+
+    def _dispatch(self) -> None:
+        """Gives waiting requests to engines with free slots, each to the least loaded."""
+        while self._waiting:
+            worker = min(self._workers, key=lambda worker: worker.open)
+            if worker.open >= worker.engine.slots:
+                return
+            state = self._waiting.popleft()
+            self._open[state] = worker
+            worker.open += 1
+            self._call(worker, lambda state=state, to=worker: to.engine.scheduler.enqueue(state))
+
+    def _cancel(self, state: RequestState) -> None:
+        worker = self._open.get(state)
+        if worker is None and state in self._waiting:
+            self._waiting.remove(state)
+            worker = self._workers[0]  # where its last event is reported
+        if worker is not None:
+            self._call(worker, lambda: worker.engine.scheduler.cancel(state))
+
+    def _call(self, worker: _Worker, function: Callable[[], None]) -> None:
+        worker.calls.append(function)
+        self._changed.notify_all()
 
     def _report(self, state: RequestState, on_event: Callable[[Event], None], event: Event) -> None:
+        worker = self._open[state]
         if event.finish_reason is not None:
             with self._changed:
-                self._open.discard(state)
+                del self._open[state]
+                if worker is not None:
+                    worker.open -= 1
+                self._dispatch()
             # The callback has the state, and the state the callback: apart, both are freed at once,
             # and not when the garbage collector comes by.
             state.on_event = _nothing
@@ -139,48 +211,49 @@ class Service:
         try:
             on_event(event)
         except BaseException as error:  # one caller's, which must not affect the others
-            if state.finished:
+            if state.finished or worker is None:
                 self._count(error)
             else:
-                self.engine.scheduler.fail(state, error)
+                worker.engine.scheduler.fail(state, error)
 
     def _count(self, error: BaseException) -> None:
         traceback.print_exception(error)
         self._errors += 1
 
-    def _run(self) -> None:
+    def _run(self, worker: _Worker) -> None:
         try:
             # Two tokens, since the last one of a request is drawn but not run.
-            self.engine.generate([Request((0,), SamplingParams(2))])
+            worker.engine.generate([Request((0,), SamplingParams(2))])
         except BaseException as error:
-            self._warm.set_exception(error)
+            worker.warm.set_exception(error)
             return
-        self._warm.set_result(None)
+        worker.warm.set_result(None)
         more = False
         while True:
             with self._changed:
-                while not (self._calls or self._shared or more or self._closing):
+                while not (worker.calls or worker.shared or more or self._closing):
                     self._changed.wait()
-                calls = list(self._calls)
-                self._calls.clear()
-                work = self._shared.popleft() if self._shared else None
+                calls = list(worker.calls)
+                worker.calls.clear()
+                work = worker.shared.popleft() if worker.shared else None
             # Without the lock: they may take seconds, and others submit meanwhile.
             for call in calls:
                 call()
-            if work is not None and work(self.engine.is_idle):
+            if work is not None and work(worker.engine.is_idle):
                 with self._changed:
-                    self._shared.append(work)
-            more = self._step()
+                    worker.shared.append(work)
+            more = self._step(worker.engine)
             with self._changed:
-                if self._closing and not (more or self._calls or self._shared):
+                # Nothing waits for a slot here: it would have been given to this engine.
+                if self._closing and not (more or worker.calls or worker.shared):
                     return
 
-    def _step(self) -> bool:
+    def _step(self, engine: Engine) -> bool:
         try:
-            return self.engine.step()
+            return engine.step()
         except BaseException as error:  # e.g. out of memory: all open requests end
             self._count(error)
-            self.engine.release()
+            engine.release()
             return False
 
 

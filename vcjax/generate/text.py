@@ -9,7 +9,8 @@ from vcjax.core.seeds import derive_seed
 from vcjax.generate.constraints import Constraint, Constraints
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.engine import Engine
-from vcjax.generate.requests import Request, Result, SamplingParams
+from vcjax.generate.fleet import Fleet
+from vcjax.generate.requests import Request, Result, SamplingParams, describe_context
 from vcjax.text.rendering import render_prompt
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.model import LoadedModel
@@ -23,7 +24,7 @@ Prompt = Context | Sequence[int]
 class TextEngine:
     """An engine with its model's tokenizer and chat template."""
 
-    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
+    def __init__(self, loaded: LoadedModel, engine: Engine | Fleet) -> None:
         """`engine` runs the parameters of `loaded`."""
         self.tokenizer = loaded.require_tokenizer()
         self.engine, self.eos_ids = engine, loaded.eos_ids
@@ -56,7 +57,7 @@ class TextEngine:
             stopping=self._detokenizer(sampling) if sampling.stop else None,
         )
         # Before the constraint, which takes the longest to make.
-        request.check(self.engine.config)
+        self.engine.check(request)
         return replace(request, constraint=self._constraint(sampling))
 
     @property
@@ -200,18 +201,18 @@ class Dialogue:
     def _fitting(self) -> list[dict[str, str]]:
         """The messages, without as many of the oldest exchanges as don't fit."""
         system = [{"role": "system", "content": self._system}] if self._system else []
-        context, new = self._text.engine.config.max_position, self._sampling.max_tokens
+        engine, new = self._text.engine, self._sampling.max_tokens
         tokens = 0
         for start in range(0, len(self._turns), 2):
             messages = [*system, *self._turns[start:]]
             tokens = len(encode_prompt(self._text.tokenizer, messages))
-            if tokens + new <= context:
+            if tokens + new <= engine.context:
                 del self._turns[:start]
                 if start and not self._forgot:
                     self._forgot = True
                     self._on_forget()
                 return messages
         raise UserError(
-            f"the prompt: {tokens} tokens and {new} new ones don't fit the model's context of "
-            f"{context}"
+            f"the prompt: {tokens} tokens and {new} new ones don't fit "
+            f"{describe_context(engine.context, engine.config)}"
         )

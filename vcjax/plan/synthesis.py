@@ -8,25 +8,28 @@ role reads and writes the tokens on the named hardware is a roofline of operatio
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
+from vcjax.core.hardware import GiB, Hardware
+from vcjax.generate.cache import state_bytes
+from vcjax.generate.layout import ModelLayout
+from vcjax.generate.room import SPARE, Room, least_bytes, plan_room
 from vcjax.model.config import LlamaConfig
 from vcjax.model.flops import parameters
+from vcjax.parallel import abstract_mesh
 from vcjax.plan.setting import read_shape
 from vcjax.plan.time import MATMULS, MEMORY
 from vcjax.plan.topology import Topology
 
-GiB = 2**30
-BYTES = 2
-"""Bytes of a weight and of a number in the cache: bfloat16."""
 _EACH = 8
 """Attempts with one prompt, beyond which an Attacker mostly repeats itself. An estimate."""
-_FILLED = 0.9
-"""Share of a device's memory that weights and cache may take."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Share:
 
     Attributes:
       devices: over which one copy of its model is sharded; the others have further copies.
+      room: slots of each copy's engine, and its longest sequence.
+      memory: bytes of a copy's weights and of its cache with the longest sequence in every slot.
       written_rate: tokens a second that all copies write together.
       hours: on all devices, for the planned pairs.
     """
@@ -52,6 +57,8 @@ class Share:
     spent: Spent
     model: str
     devices: int
+    room: Room
+    memory: int
     written_rate: float
     hours: float
 
@@ -136,19 +143,30 @@ def plan_synthesis(
 ) -> list[Share]:
     """Each role's share of a run of `accepted` pairs; roles take turns on all devices.
 
+    As a run does, the plan has a copy of each model on every `tensor` devices, which the models
+    share. Where `config.tensor` isn't enough, it is planned with the next power of two that is.
+
     Raises:
       UserError: a role that no model plays, hardware without known peaks, or a model that doesn't
         fit all of it.
     """
     attempts = measured.attempts_for(accepted)
+    roles = [(_model(config, one.role), one) for one in measured.spent]
+    models = len({model for model, _ in roles})
+    planned = [_Planned.of(model, one.role, config, topology, models) for model, one in roles]
+    devices = max(each.devices for each in planned)
     return [
-        _share(_model(config, one.role), config["slots"], one, attempts, topology)
-        for one in measured.spent
+        _share(each.on(devices), one, attempts)
+        for each, (_, one) in zip(planned, roles, strict=True)
     ]
 
 
 def synthesis_lines(
-    shares: Sequence[Share], measured: Measured, accepted: int, slots: int, topology: Topology
+    shares: Sequence[Share],
+    measured: Measured,
+    accepted: int,
+    config: Mapping[str, Any],
+    topology: Topology,
 ) -> Iterator[str]:
     """The plan as text."""
     total = sum(share.hours for share in shares)
@@ -167,23 +185,36 @@ def synthesis_lines(
         )
     yield (
         f"{'role':<12}{'model':<24}{'calls':>8}{'read':>10}{'written':>10}"
-        f"{'devices':>9}{'tokens/s':>12}{'hours':>10}"
+        f"{'slots':>7}{'context':>9}{'GiB':>8}{'tokens/s':>12}{'hours':>10}"
     )
     for share in shares:
         spent = share.spent
         yield (
             f"{spent.role:<12}{share.model:<24}{spent.calls:>8.1f}{spent.read:>10,.0f}"
-            f"{spent.written:>10,.0f}{share.devices:>9}{share.written_rate:>12,.0f}"
+            f"{spent.written:>10,.0f}{share.room.slots:>7}{share.room.context:>9,}"
+            f"{share.memory / GiB:>8.2f}{share.written_rate:>12,.0f}"
             f"{share.hours:>10.2f}"
         )
     yield f"{'in all':<12}{total:.2f} h, {total * topology.devices:,.1f} device hours"
+    devices = shares[0].devices
+    needed = "" if devices == config["tensor"] else f"; needs --config.tensor={devices}"
     yield (
-        "calls, tokens read and written are for each attempt, as measured; devices: those of one "
-        "copy of a model, tokens/s are written by all copies"
+        f"{'copies':<12}{topology.devices // devices} of each model, on {devices} device(s) each, "
+        f"one queue before their engines{needed}"
+    )
+    if (node := topology.hardware.node if topology.hardware else 0) and topology.devices > node:
+        yield (
+            f"{'hosts':<12}{topology.devices // node} of {node} devices: a run has one host's, so "
+            "each host makes a shard (config.shard)"
+        )
+    yield (
+        "calls, tokens read and written are for each attempt, as measured; slots, context (the "
+        "longest sequence) and GiB (weights, and the cache when every slot has one) are a copy's; "
+        "tokens/s are written by all copies"
     )
     yield (
-        f"assumed: bfloat16, {slots} rows a copy, {MATMULS:.0%} of the peak in matmuls and "
-        f"{MEMORY:.0%} in memory; no prefix is reused, links within a copy cost nothing"
+        f"assumed: bfloat16, {MATMULS:.0%} of the peak in matmuls and {MEMORY:.0%} in memory; no "
+        "prefix is reused, links within a copy cost nothing, models are loaded once"
     )
 
 
@@ -192,36 +223,96 @@ def _model(config: Mapping[str, Any], role: str) -> str:
     return str(config.get(role) or config["actor"])
 
 
-def _share(reference: str, slots: int, spent: Spent, attempts: float, topology: Topology) -> Share:
-    if topology.hardware is None:
-        raise UserError(f"--topology: no table has the peaks of {topology.name}")
-    if reference.startswith(("http://", "https://", "endpoint:", "recorded:")):
-        raise UserError(
-            f"config.{spent.role}: {reference} isn't run on the hardware; name a model or its shape"
-        )
-    shape, hardware = read_shape(reference), topology.hardware
-    context = min(shape.max_position, round((spent.read + spent.written) / spent.calls))
-    weights = parameters(shape) * BYTES
-    cache = slots * context * _cache_bytes(shape)
-    devices = 1
-    while (weights + cache) / devices > _FILLED * hardware.memory:
-        devices *= 2
-        if devices > topology.devices:
+@dataclass(frozen=True)
+class _Planned:
+    """A model on the devices that one copy of it has.
+
+    Attributes:
+      models: how many share the devices.
+    """
+
+    reference: str
+    shape: LlamaConfig
+    config: Mapping[str, Any]
+    topology: Topology
+    hardware: Hardware
+    models: int
+    devices: int
+
+    @classmethod
+    def of(
+        cls, reference: str, role: str, config: Mapping[str, Any], topology: Topology, models: int
+    ) -> "_Planned":
+        """On `config.tensor` devices, or on as many as the model needs.
+
+        Raises:
+          UserError: it can't be planned, or doesn't fit all devices.
+        """
+        if topology.hardware is None:
+            raise UserError(f"--topology: no table has the peaks of {topology.name}")
+        if reference.startswith(("http://", "https://", "endpoint:", "recorded:")):
             raise UserError(
-                f"config.{spent.role}: {reference} and its cache of {slots} x {context} tokens "
-                f"take {(weights + cache) / GiB:.1f} GiB, more than {topology.name} has"
+                f"config.{role}: {reference} isn't run on the hardware; name a model or its shape"
             )
-    copies = topology.devices // devices
-    flops = MATMULS * devices * hardware.flops
-    bandwidth = MEMORY * devices * hardware.bandwidth
+        shape, hardware = read_shape(reference), topology.hardware
+        planned = cls(reference, shape, config, topology, hardware, models, config["tensor"])
+        while planned.least > planned.memory:
+            if 2 * planned.devices > topology.devices:
+                raise UserError(
+                    f"config.{role}: {reference} and the least of its cache take "
+                    f"{planned.least / GiB:.1f} GiB, more than {topology.name} has"
+                )
+            planned = planned.on(2 * planned.devices)
+        return planned
+
+    def on(self, devices: int) -> "_Planned":
+        """On more devices."""
+        return replace(self, devices=devices)
+
+    @cached_property
+    def layout(self) -> ModelLayout:
+        """The parameters over the devices of a copy."""
+        mesh = abstract_mesh(
+            {"tensor": self.devices}, self.devices, self.hardware.kinds[0], self.topology.platform
+        )
+        return ModelLayout(self.shape, jnp.dtype("bfloat16"), self.config["weights"], mesh=mesh)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that models may take of a copy's devices."""
+        return int(self.devices * self.hardware.memory * (1 - SPARE))
+
+    @cached_property
+    def least(self) -> int:
+        """Bytes of a copy with the engine that it gets where it is larger than its share."""
+        return least_bytes(self.layout, self.config["slots"], self.config["context"])
+
+    @cached_property
+    def room(self) -> Room:
+        """What the engine of each copy has."""
+        share = max(self.memory // self.models, self.least)
+        return plan_room(
+            self.layout,
+            share - self.layout.nbytes,
+            slots=self.config["slots"],
+            context=self.config["context"],
+        )
+
+
+def _share(planned: _Planned, spent: Spent, attempts: float) -> Share:
+    shape, hardware, slots = planned.shape, planned.hardware, planned.room.slots
+    context = min(planned.room.context, round((spent.read + spent.written) / spent.calls))
+    copies = planned.topology.devices // planned.devices
+    flops = MATMULS * planned.devices * hardware.flops
+    bandwidth = MEMORY * planned.devices * hardware.bandwidth
     # Decoding reads all weights and the whole cache for each token that it adds to every slot.
-    step = max(2 * parameters(shape) * slots / flops, (weights + cache) / bandwidth)
+    weights = planned.layout.nbytes
+    cached = state_bytes(planned.layout, slots, context, prefix_tokens=0)
+    step = max(2 * parameters(shape) * slots / flops, (weights + cached) / bandwidth)
     rate = copies * slots / step
     read = 2 * parameters(shape) * spent.read / flops / copies
     seconds = attempts * (spent.written / rate + read)
-    return Share(spent, reference, devices, rate, seconds / 3600)
-
-
-def _cache_bytes(shape: LlamaConfig) -> int:
-    """Bytes of the cache for one token."""
-    return 2 * BYTES * shape.num_layers * shape.num_kv_heads * shape.head_dim
+    memory = weights + state_bytes(planned.layout, slots, planned.room.context)
+    return Share(
+        spent, planned.reference, planned.devices, planned.room, memory, rate, seconds / 3600
+    )

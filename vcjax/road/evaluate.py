@@ -26,7 +26,7 @@ from vcjax.evaluation.measures.run import measure, measures_named, open_measures
 from vcjax.evaluation.measures.stance import StanceSettings
 from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
 from vcjax.evaluation.swap import Answered, Source, swap
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.report import write_evaluation_report
 from vcjax.report.messages import check_language
 from vcjax.roles.grading import check_families

@@ -74,7 +74,7 @@ class LocalRole:
         """Scores all answers, each conversation run once; see `ScoringRole.log_likelihoods`.
 
         Raises:
-          UserError: an answer that is empty or doesn't fit the model's context.
+          UserError: an answer that is empty or doesn't fit the context.
         """
         text = self.text
 
@@ -89,6 +89,7 @@ class LocalRole:
             [ask.messages for ask in asks],
             [ask.answers for ask in asks],
             names=[repr(ask.key) for ask in asks],
+            context=text.engine.context,
             on_scored=received,
         )
         return [tuple(totals) for totals in scores]
@@ -139,13 +140,13 @@ class LocalAsking:
         self._waiting.clear()
         if self._text is not None:
             for state in self._open.values():
-                self._text.engine.scheduler.cancel(state)
+                self._text.engine.cancel(state)
         self._open.clear()
         self._text = None
 
     def _begin(self, text: TextEngine, index: int, ask: Ask) -> None:
         # The engine rejects a request that doesn't fit, so this one isn't given to it.
-        context = text.engine.config.max_position
+        context = text.engine.context
         length = len(encode_prompt(text.tokenizer, ask.messages))
         if length + ask.max_tokens > context:
             detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"
@@ -168,7 +169,7 @@ class LocalAsking:
 
         state = RequestState(index, request, on_event)
         self._open[index] = state
-        text.engine.scheduler.enqueue(state)
+        text.engine.enqueue(state)
 
     def _reply(self, text: TextEngine, ask: Ask, request: Request, result: Result) -> Reply:
         # Since the last one finished: all decode together, and each one's own span would count the

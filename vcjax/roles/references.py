@@ -10,7 +10,8 @@ from pathlib import Path
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json
 from vcjax.core.lineage import Parent
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint, split_references
 from vcjax.roles.local import LocalRole
@@ -127,7 +128,8 @@ def open_roles(
     roles: dict[str, Role] = {}
     opened: dict[tuple[str, str], Role] = {}
     parents: list[Parent] = []
-    pool = ModelPool(config)
+    local = {spec.model for spec in specs.values() if not _is_remote(spec.model)}
+    pool = ModelPool(config, models=max(1, len(local)))
     for name, spec in specs.items():
         family = known_family(spec) or UNDECLARED
         model = spec.model if workdir is None else as_begun(spec.model, workdir, name)
@@ -147,6 +149,11 @@ def models_of(roles: Mapping[str, Role]) -> list[Parent]:
         for name, role in roles.items()
         if isinstance(role, LocalRole)
     ]
+
+
+def _is_remote(model: str) -> bool:
+    """Whether no model is loaded here for it."""
+    return model.startswith(RECORDED) or is_endpoint(model)
 
 
 def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, list[Parent]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vcjax.core.errors import UserError
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ServeConfig(EngineConfig):
       max_waiting: requests that may wait beyond those in slots; further ones are refused with 429.
       max_body_mb: most of a request's body, in 2**20 bytes.
       max_tokens: most new tokens of an answer, and the limit of a chat that gives none; 0 is the
-        rest of the model's context.
+        rest of the context.
       timeout_s: seconds that one HTTP request may take, waiting included.
       api_key: that clients must send as `Authorization: Bearer`; empty requires none.
       persona: system message of conversations that have none; empty adds none.

@@ -127,11 +127,12 @@ def max_new_tokens(
     Args:
       wanted: the request's own limit.
       prompt: number of tokens of the prompt.
+      context: tokens of the longest sequence that is served.
       server_limit: 0 is none.
       param: the field that has the prompt.
 
     Raises:
-      ApiError: more than the server allows, or than fit in the model's context.
+      ApiError: more than the server allows, or than fit in the context.
     """
     if wanted is not None and server_limit and wanted > server_limit:
         message = f"max_tokens: this server gives at most {server_limit} tokens, not {wanted}"
@@ -140,8 +141,8 @@ def max_new_tokens(
     needed = 1 if wanted is None else wanted
     if needed > room:
         message = (
-            f"{param}: a prompt of {prompt} tokens and {needed} new ones don't fit the model's "
-            f"context of {context}"
+            f"{param}: a prompt of {prompt} tokens and {needed} new ones don't fit the context of "
+            f"{context} that is served"
         )
         raise ApiError(400, message, param=param, code="context_length_exceeded")
     if wanted is not None:
@@ -151,7 +152,7 @@ def max_new_tokens(
 
 def check_room(loaded: Loaded, choices: int) -> None:
     """Raises an ApiError if a request has more choices than fit in slots and queue."""
-    room = loaded.service.engine.slots + loaded.service.max_waiting
+    room = loaded.service.slots + loaded.service.max_waiting
     if choices > room:
         message = f"n: {choices} choices; this server takes at most {room} together"
         raise ApiError(400, message, param="n", code="invalid_value")

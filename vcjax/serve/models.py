@@ -37,7 +37,7 @@ class Loaded:
         # with the interpreter's lock held.
         with suppress(UserError):  # a tokenizer that allows no constraints
             _ = text.constraints
-        self.context, self.vocab_size = shape.max_position, shape.vocab_size
+        self.context, self.vocab_size = text.engine.context, shape.vocab_size
         self.service = Service(text.engine, max_waiting=max_waiting)
         self.scorer = Scorer(self.service)
 
@@ -105,7 +105,8 @@ class Models:
         def work() -> None:
             try:
                 # `keep`: a model that is served must not make room for another.
-                pool = ModelPool(config, keep=True, step_tokens=STEP_TOKENS)
+                models = len(set(config.models))
+                pool = ModelPool(config, models=models, keep=True, step_tokens=STEP_TOKENS)
                 for served in self.all:
                     text = pool.get(served.reference).text
                     served.loaded = Loaded(text, config.max_waiting)
@@ -138,6 +139,11 @@ class Models:
         names = ", ".join(served.name for served in self.all)
         message = f"model: there is no {name!r} here (there are: {names})"
         raise ApiError(404, message, param="model", code="model_not_found")
+
+    @property
+    def room(self) -> int:
+        """Requests that the models take together, in slots and queues: those that are loaded."""
+        return sum(service.slots + service.max_waiting for service in self.services())
 
     def services(self) -> Sequence[Service]:
         """The services of the models that are loaded."""
@@ -174,7 +180,7 @@ class Scorer:
           Busy: as many prompts wait as requests may.
           Closed: the service is closing.
         """
-        room = self._service.engine.slots + self._service.max_waiting
+        room = self._service.slots + self._service.max_waiting
         if len(self._queries) + len(prompts) > room:
             raise Busy(f"{len(self._queries)} prompts are waiting; try again later")
         queries = [_Query(ids, top) for ids in prompts]

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from vcjax.generate.room import USUAL_SLOTS
 from vcjax.serve.chat import chat_job
 from vcjax.serve.completions import completion_job
 from vcjax.serve.config import ServeConfig
@@ -46,7 +47,8 @@ def serve(config: ServeConfig) -> bool:
         address = address_of(listener)
         if not config.api_key and not is_loopback(listener):
             _log(f"warning: {address} can be reached from other machines, and asks for no API key")
-        gate = Gate(len(models.all) * (config.slots + config.max_waiting))
+        # Until the models are loaded, as nobody knows how many slots they will have.
+        gate = Gate(len(models.all) * (USUAL_SLOTS + config.max_waiting))
         # Longer than a request may take: by then each is finished or has its 504.
         app, grace = build_app(config, models, gate), int(config.timeout_s) + 5
         server = SignalledServer(app, grace, gate.close)
@@ -55,6 +57,7 @@ def serve(config: ServeConfig) -> bool:
             if models.failure is not None:
                 server.should_exit = True
             else:
+                gate.limit = models.room
                 _log(f"serving {', '.join(config.model_names)} at {address}/v1")
 
         with server.ending_on_signals():

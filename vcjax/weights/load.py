@@ -8,6 +8,7 @@ A workdir's adapters are merged into the base that the run had: a base that was 
 weights. The adapters were trained on top of those; the original weights would not fit them as well.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,19 @@ def load_model(reference: str, dtype: str | None = None) -> LoadedModel:
     return load_located(resolve(reference), dtype)
 
 
-def load_located(located: Located, dtype: str | None = None) -> LoadedModel:
-    """Loads what `resolve` found."""
+def load_located(
+    located: Located,
+    dtype: str | None = None,
+    on_open: Callable[[StoredModel], None] = lambda stored: None,
+) -> LoadedModel:
+    """Loads what `resolve` found.
+
+    Args:
+      on_open: called with the opened model before its weights are in memory, such as to make room.
+    """
     # `import_params` checks the tensors as it reads them, so `open_located` needn't do so first.
     stored = _open(located)
+    on_open(stored)
     dtype = check_dtype(dtype or stored.stored_dtype)
     params = import_params(stored.source, stored.config, jax.numpy.dtype(dtype), str(located.path))
     return LoadedModel(

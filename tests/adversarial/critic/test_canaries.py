@@ -9,7 +9,8 @@ from vcjax.adversarial.critic.panel import CriticPanel
 from vcjax.adversarial.critic.votes import Submission
 from vcjax.charter.load import load_charter
 from vcjax.core.seeds import derive_seed
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.roles.local import LocalRole
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Ask

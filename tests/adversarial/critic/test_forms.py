@@ -10,7 +10,8 @@ from vcjax.adversarial.critic.forms import ASPECTS, FLOOR, FORMS, REASON_CHARACT
 from vcjax.adversarial.critic.votes import Submission
 from vcjax.charter.floor import FLOOR_RULES
 from vcjax.charter.load import SHIPPED, load_charter
-from vcjax.generate.model_pool import EngineConfig, ModelPool
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
 from vcjax.roles.local import LocalRole
 from vcjax.roles.role import Ask, Reply, number_alternatives
 from vcjax.roles.verdict import HIGHEST, LOWEST

@@ -17,8 +17,8 @@ from requests import RequestException
 from vcjax.core.errors import GateNotMet, UserError, suggest
 from vcjax.core.lineage import Parent
 from vcjax.generate.detokenizer import Detokenizer
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.likelihood import encode_pair, prefix_id
-from vcjax.generate.model_pool import EngineConfig
 from vcjax.generate.requests import Request, Result, SamplingParams, Scored
 from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.generate.text import TextEngine
@@ -61,16 +61,20 @@ class VcjaxLM(LM):
         pretrained: str | LoadedModel,
         *,
         dtype: str | None = None,
-        slots: int = 16,
+        slots: int = 0,
+        context: int = 0,
         weights: str = "",
         tensor: int = 1,
+        replicas: int = 0,
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         """Args: `pretrained` is any model reference, or a loaded one; the others are those of
         `load_model`, `EngineConfig` and `score`."""
         super().__init__()
         loaded = load_model(pretrained, dtype) if isinstance(pretrained, str) else pretrained
-        config = EngineConfig(slots=slots, weights=weights, tensor=tensor)
+        config = EngineConfig(
+            slots=slots, context=context, weights=weights, tensor=tensor, replicas=replicas
+        )
         self.text = TextEngine(loaded, config.engine(loaded))
         self.origin, self.token_budget = loaded.origin, token_budget
 
@@ -177,7 +181,7 @@ class VcjaxLM(LM):
 
     @property
     def _context(self) -> int:
-        return self.text.engine.config.max_position
+        return self.text.engine.context
 
     def _score(self, sequences: Sequence[tuple[list[int], int]]) -> list[Scored]:
         engine = self.text.engine

@@ -23,7 +23,7 @@ from vcjax.core.stores import on_disk
 from vcjax.evaluation.capability.caching import REQUEST_KEY, CachedLM
 from vcjax.evaluation.capability.model import VcjaxLM, open_endpoint, unanswered
 from vcjax.evaluation.capability.tasks import check_rendering, load_tasks, local_data
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.references import template_parents

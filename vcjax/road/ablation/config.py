@@ -7,7 +7,7 @@ from typing import Any, cast
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.text.language import Language
 from vcjax.train.config import RECORDS, TrainConfig, with_pairs_to_come
 

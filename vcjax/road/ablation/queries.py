@@ -22,6 +22,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, read_jsonl, write_json, write_jsonl
 from vcjax.core.run import Run
 from vcjax.data.records import BenchmarkItem
+from vcjax.generate.room import USUAL_SLOTS
 from vcjax.road.ablation.config import AblationConfig
 from vcjax.roles.references import RoleSpec, models_of, open_roles, without_options
 from vcjax.weights.workdir import write_sources
@@ -93,7 +94,7 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     if run.is_finished():
         return
     roles, parents = open_roles({ATTACKER: attacker}, config, folder)
-    sampling = replace(config.synthesis, seed=config.seed, wave=config.slots)
+    sampling = replace(config.synthesis, seed=config.seed, wave=config.slots or USUAL_SLOTS)
     with run.opened():
         write_sources(folder, models_of(roles))
         suite = _suite(config)

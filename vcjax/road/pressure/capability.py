@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from vcjax.adversarial.config import split_names
 from vcjax.core.errors import UserError
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 
 CAPABILITY, RESULT = "capability", "capability.json"
 

@@ -11,7 +11,7 @@ from vcjax.adversarial.pressure.split import DEV, TEST
 from vcjax.core.defaults import demo_data
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
-from vcjax.generate.model_pool import EngineConfig
+from vcjax.generate.engine_config import EngineConfig
 from vcjax.text.language import Language
 from vcjax.train.config import RECORDS, TrainConfig, with_pairs_to_come
 

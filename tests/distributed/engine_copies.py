@@ -1,0 +1,65 @@
+r"""Prints, as JSON, what an engine on each of 8 virtual devices does beside one engine alone.
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 \
+        python -m tests.distributed.engine_copies BASE ADAPTERS
+
+BASE is a model, and ADAPTERS a run that trained adapters of it.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.model_pool import ModelPool
+from vcjax.generate.requests import Request, SamplingParams
+from vcjax.weights.load import load_model
+
+SLOTS = 2
+
+
+def requests() -> list[Request]:
+    """More than all slots together, none with another's beginning."""
+    rng = np.random.default_rng(0)
+    return [
+        Request(
+            tuple(rng.integers(100, 700, 5 + n).tolist()),
+            SamplingParams(6 + n % 5, temperature=float(n % 2), seed=n),
+        )
+        for n in range(24)
+    ]
+
+
+def pooled(base: str, adapters: str) -> dict:
+    """Whether adapters share their base's arrays on each device."""
+    pool = ModelPool(EngineConfig(slots=SLOTS, context=128, dtype="float32", replicas=2))
+    first, second = (pool.get(each).text.engine.engines for each in (base, adapters))
+    pairs = zip(first, second, strict=True)
+    plan = pool.plan()
+    return {
+        "shared": [one.params["embedding"] is other.params["embedding"] for one, other in pairs],
+        "share_of_weights": plan[1].weights / plan[0].weights,
+    }
+
+
+def main(base: str, adapters: str) -> None:
+    loaded = load_model(base)
+    alone = EngineConfig(slots=SLOTS, replicas=1).engine(loaded, prefix_tokens=0)
+    fleet = EngineConfig(slots=SLOTS).engine(loaded, prefix_tokens=0)
+    expected, results = alone.generate(requests()), fleet.generate(requests())
+    report = {
+        "alone": len(alone.engines),
+        "devices": len({engine.params["embedding"].device for engine in fleet.engines}),
+        "equal": [one == other for one, other in zip(results, expected, strict=True)],
+        "requests": [engine.stats().requests for engine in fleet.engines],
+    }
+    fleet.release()
+    report["pooled"] = pooled(base, adapters)
+    report["local"] = jax.local_device_count()
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,92 @@
+"""Several engines behind one queue: each request gets what one engine gives it, and all are asked.
+
+On devices of their own: `tests/slow/test_engine_copies.py`.
+"""
+
+from collections.abc import Iterator
+from queue import SimpleQueue
+
+import numpy as np
+import pytest
+
+from vcjax.core.errors import UserError
+from vcjax.generate.engine import Engine
+from vcjax.generate.fleet import Fleet
+from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.service import Service
+
+
+@pytest.fixture
+def fleet(tiny) -> Iterator[Fleet]:
+    """Three engines of two slots on one device, without pools, which would cut prompts apart."""
+    made = [Engine(tiny.config, tiny.params, slots=2, prefix_tokens=0) for _ in range(3)]
+    fleet = Fleet(made)
+    yield fleet
+    fleet.release()
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[Request]:
+    """More than all slots together."""
+    rng = np.random.default_rng(0)
+    return [
+        Request(
+            tuple(rng.integers(100, 700, 5 + n).tolist()),
+            SamplingParams(6 + n % 5, temperature=float(n % 2), seed=n),
+        )
+        for n in range(14)
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny, requests) -> list:
+    return Engine(tiny.config, tiny.params, slots=2, prefix_tokens=0).generate(requests)
+
+
+def test_each_request_gets_what_one_engine_gives_it_to_the_bit(fleet, requests, alone):
+    finished: dict = {}
+    assert fleet.generate(requests, finished.__setitem__) == alone
+    assert finished == dict(enumerate(alone))
+    assert fleet.generate([]) == []
+    assert fleet.stats().slots == fleet.slots == 6
+    with pytest.raises(UserError, match="don't fit"):
+        fleet.generate([*requests, Request((1,) * 4096, SamplingParams(1))])
+
+
+def test_the_least_loaded_engine_is_given_the_next_request(fleet, requests, alone):
+    with Service(fleet) as service:
+        service.wait_ready()
+        before = [engine.stats().requests for engine in fleet.engines]
+        events: SimpleQueue = SimpleQueue()
+        with service._changed:  # no engine has finished one before the last has come
+            states = [service.submit(one, events.put, n) for n, one in enumerate(requests)]
+            assert [worker.open for worker in service._workers] == [2, 2, 2]
+            assert service.stats().waiting >= len(requests) - 6
+            service.cancel(states[-1])  # it waits: no engine has it
+        made: list[list[int]] = [[] for _ in requests]
+        reasons = dict.fromkeys(range(len(requests)))
+        while None in reasons.values():
+            event = events.get(timeout=60)
+            made[event.index] += [] if event.token is None else [event.token]
+            reasons[event.index] = event.finish_reason
+        assert service.is_idle
+        counts = [engine.stats().requests for engine in fleet.engines]
+    assert reasons.pop(len(requests) - 1) == "cancelled"
+    assert set(reasons.values()) == {"length"}
+    assert made[:-1] == [list(result.tokens) for result in alone[:-1]]
+    assert min(now - then for now, then in zip(counts, before, strict=True)) >= 2
+
+
+def test_a_caller_that_leaves_or_fails_leaves_the_engines_idle(fleet, requests, alone):
+    class Breaks:
+        def accept(self, token: int) -> bool:
+            raise MemoryError("stop")
+
+    assert next(fleet.events(requests)).index in range(len(requests))
+    assert fleet.is_idle
+    assert all(engine.is_idle for engine in fleet.engines)
+    with pytest.raises(MemoryError, match="stop"):
+        fleet.generate([*requests, Request((5,), SamplingParams(4), stopping=Breaks())])
+    assert fleet.is_idle
+    fleet.release()
+    assert fleet.generate(requests[:2]) == alone[:2]

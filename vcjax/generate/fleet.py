@@ -1,0 +1,154 @@
+"""Engines of one model, each on devices of its own, behind one queue: data parallel generation.
+
+A request's tokens don't depend on what else its engine runs, nor on which engine it is: the last
+bits of the logits may, where requests share prefixes, as each engine has a pool of its own.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from vcjax.generate.engine import Engine, EngineStats
+from vcjax.generate.requests import Event, Request, Result
+from vcjax.generate.scheduler import RequestState
+from vcjax.generate.service import Service
+from vcjax.model.build import Params
+
+
+class Fleet:
+    """Several engines, called as one; see `Engine`. For one thread: the engines have their own."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        """`engines` are of one model and of equal settings, each on other devices."""
+        first = engines[0]
+        self.engines = tuple(engines)
+        self.config, self.context = first.config, first.context
+        self.dtype, self.weights = first.dtype, first.weights
+        self.slots = sum(engine.slots for engine in engines)
+        self._service: Service | None = None
+        # By the caller's state of a request, which `step` reports to, that of the service.
+        self._asked: dict[RequestState, RequestState] = {}
+        self._told: SimpleQueue[tuple[RequestState, Event]] = SimpleQueue()
+        self._untold: deque[tuple[RequestState, Event]] = deque()
+
+    @property
+    def graph(self) -> Any:
+        """The static graph of the model that runs `params`."""
+        return self.engines[0].graph
+
+    @property
+    def params(self) -> Params:
+        """The first engine's parameters, such as for scoring texts."""
+        return self.engines[0].params
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or runs."""
+        return not self._asked
+
+    @property
+    def planned_bytes(self) -> int:
+        """Bytes beside the parameters on all devices, with the longest sequence in every slot."""
+        return sum(engine.planned_bytes for engine in self.engines)
+
+    def check(self, request: Request) -> None:
+        """Raises a UserError if the request doesn't fit the model or the context."""
+        self.engines[0].check(request)
+
+    def stats(self) -> EngineStats:
+        """Load and counts of all engines."""
+        if self._service is not None:
+            return self._service.stats()
+        return EngineStats.total([engine.stats() for engine in self.engines])
+
+    def release(self) -> None:
+        """Ends the engines' threads, and frees the devices' memory beside the parameters."""
+        if self._service is not None:
+            self._service.close(drain=False)
+            self._service = None
+        self._asked.clear()
+        self._untold.clear()
+        self._told = SimpleQueue()
+        for engine in self.engines:
+            engine.release()
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        on_result: Callable[[int, Result], None] | None = None,
+    ) -> list[Result]:
+        """Continues all requests and returns their results in the same order; `on_result` gets each
+        as it finishes."""
+        return Result.all(self.events(requests), len(requests), on_result)
+
+    def events(self, requests: Sequence[Request]) -> Iterator[Event]:
+        """Yields the tokens of all requests as they are made, interleaved; see `Engine.events`."""
+        for request in requests:
+            self.check(request)
+        events: deque[Event] = deque()
+        states = [RequestState(n, request, events.append) for n, request in enumerate(requests)]
+        for state in states:
+            self.enqueue(state)
+        try:
+            while not all(state.finished for state in states):
+                self.step()
+                while events:
+                    event = events.popleft()
+                    if event.cause is not None:
+                        raise event.cause
+                    yield event
+        finally:
+            for state in states:
+                self.cancel(state)
+
+    def enqueue(self, state: RequestState) -> None:
+        """Lets a request wait for a slot of any engine; `step` then calls its `on_event`."""
+        if self._service is None:
+            self._service = Service(self, max_waiting=sys.maxsize)
+            self._service.wait_ready()
+        told = self._told
+        self._asked[state] = self._service.submit(
+            state.request, lambda event: told.put((state, event)), state.index
+        )
+
+    def cancel(self, state: RequestState) -> None:
+        """Ends a request, whether it waits or runs; does nothing after its end."""
+        if state.finished or self._service is None:
+            return
+        self._service.cancel(self._asked[state])
+        ended = False
+        others: deque[tuple[RequestState, Event]] = deque()
+        while not ended:  # until its engine has let go of it
+            of, event = self._untold.popleft() if self._untold else self._told.get()
+            if of is state:
+                ended = event.finish_reason is not None
+            else:
+                others.append((of, event))
+        self._untold.extendleft(reversed(others))
+        self._deliver(state, Event(state.index, None, 0.0, "cancelled"))
+
+    def step(self) -> bool:
+        """Waits until the engines have made a token, and reports what they have made.
+
+        Returns:
+          Whether there is more to do.
+        """
+        if self._asked and not self._untold:
+            self._untold.append(self._told.get())
+        while not self._told.empty():
+            self._untold.append(self._told.get())
+        while self._untold:
+            self._deliver(*self._untold.popleft())
+        return bool(self._asked)
+
+    def _deliver(self, state: RequestState, event: Event) -> None:
+        if event.finish_reason is not None:
+            state.finished = True
+            del self._asked[state]
+        state.on_event(event)
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Yields one request's tokens as they are made."""
+        return self.events([request])
