@@ -1,0 +1,139 @@
+"""Requests from the API's fields and from random bytes: none is a fault, and none cuts a stream.
+
+`VCJAX_FUZZ=10000` sends so many; a number is the same request each time.
+"""
+
+import json
+import os
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.serve.conftest import server
+from tests.serve.crowd import CHAT
+from vcjax.serve.protocol import ChatRequest, CompletionRequest
+
+__all__ = ["server"]  # a fixture
+
+COUNT = int(os.environ.get("VCJAX_FUZZ", "400"))
+TEXT = "/v1/completions"
+FAULTS = 'vcjax_faults_total{model="tiny"}'
+BODIES = {
+    CHAT: (ChatRequest, {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 3}),
+    TEXT: (CompletionRequest, {"prompt": "Why?", "max_tokens": 3}),
+}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+KNOWN: dict[str, list[Any]] = {
+    "model": ["tiny", "", "other"],
+    "messages": [
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "A"}, {"type": "text", "text": ""}],
+            }
+        ],
+        [{"role": "tool", "tool_call_id": "1", "content": "x"}],
+        [{"role": "assistant", "content": None, "tool_calls": [CALL]}],
+        [{"role": role, "content": "\ud83d\ude00<|im_end|>"} for role in ("system", "user")],
+    ],
+    "prompt": ["", ["a", "b"], [5, 6], [[5], [6, 7]], [[]], "x" * 3000, [0] * 600],
+    "n": [1, 2, 5, 128],
+    "stop": ["e", ["a", "b"], [""], ["x" * 2000] * 16],
+    "logit_bias": [{"5": 100, "6": -100}, {str(n): -100 for n in range(300)}],
+    "response_format": [
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"name": "a", "schema": {"enum": [1, "b"]}}},
+        {"type": "json_schema", "json_schema": {"name": "a", "schema": {"$ref": "#"}}},
+    ],
+    "regex": ["[0-9]{3}", "(", "(a{1000}){1000}", "(?=a)"],
+    "choices": [["a", "b"], [], ["\n"]],
+    "tools": [[TOOL], [TOOL, TOOL], []],
+    "tool_choice": ["none", "auto", "required", {"type": "function", "function": {"name": "f"}}],
+    "stream_options": [{"include_usage": True}],
+    "chat_template_kwargs": [{"enable_thinking": False}, {"messages": 1}, {"a": []}],
+    "stop_token_ids": [[1], [700], [10**9]],
+}
+STRINGS = ("", "a", "\x00", "\ufffe", "é" * 500, "<|im_end|>", "9" * 400, "\u202e", "{}", "None")
+NUMBERS = (0, 1, -1, 2, 20, 2**31, 2**63, 2**64, 10**400, 0.5, -0.5, 1e-300, 1e308)
+
+
+def value(rng: random.Random, depth: int = 0) -> Any:
+    """Anything that JSON may have."""
+    kind = rng.randrange(7 if depth < 4 else 5)
+    if kind < 2:
+        return rng.choice(NUMBERS)
+    if kind == 2:
+        return rng.choice(STRINGS)
+    if kind < 5:
+        return rng.choice((True, False, None))
+    few = range(rng.randrange(4))
+    if kind == 5:
+        return [value(rng, depth + 1) for _ in few]
+    return {rng.choice(STRINGS): value(rng, depth + 1) for _ in few}
+
+
+def asked(number: int) -> tuple[str, bytes]:
+    """The path and the body of a request."""
+    rng = random.Random(number)
+    path = rng.choice((CHAT, TEXT))
+    body_class, base = BODIES[path]
+    if number % 10 == 0:
+        return path, rng.randbytes(rng.randrange(2000))
+    body = {"model": "tiny", **base}
+    for name in rng.sample(sorted(body_class.model_fields), rng.choice((1, 1, 1, 2, 3))):
+        given = KNOWN.get(name)
+        body[name] = rng.choice(given) if given and rng.random() < 0.8 else value(rng)
+    if rng.random() < 0.05:
+        body[rng.choice(STRINGS)] = value(rng)
+    # Long answers are no mistakes, and would only take long.
+    if not isinstance(body.get("n", 1), int) or body.get("n", 1) not in range(6):
+        body["max_tokens"] = 1
+    for name in ("max_tokens", "max_completion_tokens"):
+        limit = body.get(name)
+        if isinstance(limit, int | float) and limit > 100 and limit < 10_000:
+            body[name] = 4
+    content = json.dumps(body).encode()
+    if number % 10 == 1:  # broken somewhere
+        at = rng.randrange(len(content))
+        content = content[:at] + rng.randbytes(rng.randrange(4)) + content[at + rng.randrange(9) :]
+    return path, content
+
+
+def test_no_request_is_a_fault_and_none_changes_its_neighbours(server):
+    long = {"model": "tiny", "messages": [{"role": "user", "content": "Why?"}], "stream": True}
+    long |= {"max_tokens": 2500, "min_tokens": 2500}
+    streams: dict[tuple[str, int], list[Any]] = {}
+
+    def stream(name: str, seed: int) -> None:
+        events = server.send(CHAT, long | {"seed": seed}).content.decode().split("\n\n")
+        assert events[-2] == "data: [DONE]"
+        chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
+        text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+        streams[name, seed] = [text, chunks[-1]["choices"][0]["finish_reason"]]
+
+    def check(number: int) -> int:
+        path, content = asked(number)
+        response = server.send(path, content)
+        assert response.status in (200, 400, 404, 429), (number, response.status, content[:300])
+        if response.status != 200:
+            assert response.error["message"], number
+        elif response.content.startswith(b"data: "):
+            assert response.content.endswith(b"data: [DONE]\n\n"), number
+        else:
+            assert response.json["choices"], number
+        return response.status
+
+    stream("alone", 0)
+    before = server.metric(FAULTS)
+    threads = [threading.Thread(target=stream, args=("beside", 0)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with ThreadPoolExecutor(16) as clients:
+        outcomes = list(clients.map(check, range(COUNT)))
+    for thread in threads:
+        thread.join()
+    assert streams["beside", 0] == streams["alone", 0]
+    assert server.metric(FAULTS) == before
+    assert {200, 400} <= set(outcomes)
