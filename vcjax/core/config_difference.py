@@ -32,9 +32,15 @@ _ADDED = {
     "require_judge": False,
     "language": "en",
     "ahead": 0,
+    "context": 0,
+    "replicas": 0,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""
+
+_CHANGED = {"slots": (16, 0)}
+"""Defaults of earlier versions and of now, of fields where both make a run of the same results: 0
+slots are 16 on CPUs, and a text is decoded alike beside any number of others."""
 
 
 def config_difference(
@@ -50,6 +56,10 @@ def config_difference(
     }
     # What the recorded config has wins over the default of a field that was added later.
     old = {**added, **_flat(before)}
+    for field, value in old.items():
+        default = _CHANGED.get(field.rpartition(".")[2])
+        if default == (value, new.get(field)):
+            old[field] = default[1]
     fields = sorted(old.keys() | new.keys())
     pairs = {field: (old.get(field), new.get(field)) for field in fields}
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
