@@ -62,6 +62,7 @@ CHARTER = flags.DEFINE_string("charter", "", "rejudge: the charter; that of the 
 SAME_FAMILY = flags.DEFINE_bool(
     "allow_same_family", False, "rejudge: accept a Critic of the family of a model that it judges."
 )
+LANGUAGE = flags.DEFINE_string("language", "en", "rejudge: of the report, en or zh.")
 WORKDIR = flags.DEFINE_string("workdir", None, "rejudge: the folder to write.")
 INTO = flags.DEFINE_string("into", None, "merge: the ledger to add to; created if absent.")
 
@@ -191,6 +192,7 @@ def _rejudge(operands: list[str]) -> None:
         critic_form=CRITIC_FORM.value,
         charter=CHARTER.value,
         allow_same_family=SAME_FAMILY.value,
+        language=LANGUAGE.value,
     )
     folder, summary = rejudge(_ledger(), new, WORKDIR.value)
     print("\n".join([*rejudging_lines(summary), *aligned(rejudging_rows(summary))]))

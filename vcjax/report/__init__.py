@@ -10,7 +10,7 @@ changes     what paired differences allow to state     results     scores and ch
 training    losses, and where the pairs come from      appendix    samples and lineage
 formats     numbers and names as text                  plots       inline SVG
 page        blocks, and their templates (`templates/`: blocks, prose, tables)
-messages    sentences in the reader's language (`catalogues/`), for one evaluation and comparisons
+messages    sentences in the reader's language (`catalogues/`)
 
 Every function takes summaries as their runs have written them, so that a report can be made again.
 """

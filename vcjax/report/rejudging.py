@@ -15,7 +15,9 @@ from vcjax.report.formats import (
     percent,
     points,
     signed,
+    with_bounds,
 )
+from vcjax.report.messages import commas, message, together, tr, written_in
 from vcjax.report.page import (
     Block,
     Figure,
@@ -29,9 +31,15 @@ from vcjax.report.page import (
 )
 from vcjax.report.plots import Row, interval_plot
 from vcjax.stats.intervals import Interval
+from vcjax.text.language import Language
 
 _MOST_REASONS = 12
-_BANDS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"))
+_BANDS = (
+    (0.8, message("at least almost perfect")),
+    (0.6, message("at least substantial")),
+    (0.4, message("at least moderate")),
+    (0.2, message("at least fair")),
+)
 """Landis and Koch's words for the lower bound of a kappa (1977, Biometrics 33: 159-174)."""
 
 
@@ -40,39 +48,55 @@ def write_rejudging_report(
     *,
     summary: Mapping[str, Any],
     lineage: Sequence[dict[str, Any]] = (),
+    language: Language = "en",
 ) -> None:
     """Writes the report.
 
     Args:
       summary: what `vcjax.road.rejudge.rejudge` returned.
       lineage: see `appendix.lineage_section`.
+      language: that the report is written in.
     """
+    with written_in(language):
+        write_page(path, *_report(summary, lineage))
+
+
+def _report(
+    summary: Mapping[str, Any], lineage: Sequence[dict[str, Any]]
+) -> tuple[str, list[Block], list[Section]]:
+    """Title, opening and sections."""
     old, new = listed(summary["critics"]["ledger"]), summary["critics"]["new"]
     title, *lines = rejudging_lines(summary)
     opening: list[Block] = [
-        Notice(title, " ".join(lines)),
+        Notice(title, together(*lines)),
         *([prose("critic", same_family=True, accept_score=None)] if summary["same_family"] else []),
         Text(
-            f"{new} judged again what {old} had judged: {count(summary['answers'])} answers to "
-            f"{count(summary['queries'])} queries under the charter "
-            f"“{summary['charter']['name']}”. No answer was asked again. The answers to one query "
-            "are alike, so that intervals are by query."
+            tr(
+                "{new} judged again what {old} had judged: {answers} answers to {queries} queries "
+                "under the charter “{charter}”. No answer was asked again. The answers to one "
+                "query are alike, so that intervals are by query.",
+                new=new,
+                old=old,
+                answers=count(summary["answers"]),
+                queries=count(summary["queries"]),
+                charter=summary["charter"]["name"],
+            )
         ),
     ]
     facts = [
-        ("Ledger", summary["ledger"]),
-        ("Critic of the ledger", old),
-        ("New Critic", f"{new}; form {summary['form']}"),
-        ("Charter", f"{summary['charter']['name']} {summary['charter']['version']}"),
-        ("Seed", str(summary["seed"])),
+        (tr("Ledger"), summary["ledger"]),
+        (tr("Critic of the ledger"), old),
+        (tr("New Critic"), tr("{critic}; form {form}", critic=new, form=summary["form"])),
+        (tr("Charter"), f"{summary['charter']['name']} {summary['charter']['version']}"),
+        (tr("Seed"), str(summary["seed"])),
     ]
     sections = [
-        Section("agreement", "Agreement", [_figure(summary), _agreement(summary)]),
-        Section("decisions", "Decisions", [_decisions(summary)]),
-        Section("reasons", "Reasons", [_reasons(summary)]),
+        Section("agreement", tr("Agreement"), [_figure(summary), _agreement(summary)]),
+        Section("decisions", tr("Decisions"), [_decisions(summary)]),
+        Section("reasons", tr("Reasons"), [_reasons(summary)]),
         lineage_section(facts, lineage),
     ]
-    write_page(path, f"Another Critic: {new} beside {old}", opening, sections)
+    return tr("Another Critic: {new} beside {old}", new=new, old=old), opening, sections
 
 
 def rejudging_markdown(summary: Mapping[str, Any]) -> str:
@@ -86,19 +110,31 @@ def rejudging_lines(summary: Mapping[str, Any]) -> list[str]:
     kappa, same = Interval.of(found["kappa"]), Interval.of(found["same"])
     change = Interval.of(summary["accepted"]["difference"])
     lines = [
-        f"The Critics decide {percent(same.value)} of {count(same.n)} answers alike "
-        f"({_stated(kappa)}).",
-        f"Answers accepted: {percent(summary['accepted']['ledger']['value'])} by the ledger's, "
-        f"{percent(summary['accepted']['new']['value'])} by the new one "
-        f"({change.text(points, '{} points [{} to {}]')}).",
-        f"Of {count(exported['n'])} pairs that were trained on, the new one accepts "
-        f"{Interval.of(exported, 'rate').text(percent, '{} [{} to {}]')}.",
+        tr(
+            "The Critics decide {same} of {n} answers alike ({kappa}).",
+            same=percent(same.value),
+            n=count(same.n),
+            kappa=_stated(kappa),
+        ),
+        tr(
+            "Answers accepted: {old} by the ledger's, {new} by the new one; the difference is "
+            "{change} in percentage points.",
+            old=percent(summary["accepted"]["ledger"]["value"]),
+            new=percent(summary["accepted"]["new"]["value"]),
+            change=with_bounds(change, points),
+        ),
+        tr(
+            "Of {n} pairs that were trained on, the new one accepts {share}.",
+            n=count(exported["n"]),
+            share=with_bounds(Interval.of(exported, "rate"), percent),
+        ),
     ]
     undecided = summary["answers"] - same.n
     if undecided:
-        lines.append(f"{count(undecided)} answers had no decision of one of them or of both.")
+        text = tr("{n} answers had no decision of one of them or of both.", n=count(undecided))
+        lines.append(text)
     if summary["same_family"]:
-        lines.append("The new Critic is of the family of a model that it judges.")
+        lines.append(tr("The new Critic is of the family of a model that it judges."))
     return lines
 
 
@@ -110,20 +146,20 @@ def rejudging_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _stated(kappa: Interval) -> str:
     if kappa.value is None or kappa.low is None:
-        return "kappa can't be estimated: one of them decides all alike"
+        return tr("kappa can't be estimated: one of them decides all alike")
     low = kappa.low
-    word = next((word for least, word in _BANDS if low >= least), None)
-    shown = f"at least {word}" if word else "not shown to be more than slight"
-    return f"kappa {_interval(kappa)}: {shown}"
+    none = message("not shown to be more than slight")
+    band = next((band for least, band in _BANDS if low >= least), none)
+    return tr("kappa {kappa}: {band}", kappa=_interval(kappa), band=tr(band))
 
 
 def _agreement(summary: Mapping[str, Any]) -> Table:
     accepted, found = summary["accepted"], summary["agreement"]
     rows = [
         (
-            "Accepted",
+            tr("Accepted"),
             *(percent(accepted[side]["value"]) for side in ("ledger", "new")),
-            Interval.of(accepted["difference"]).text(points, "{} [{} to {}]"),
+            with_bounds(Interval.of(accepted["difference"]), points),
             _interval(Interval.of(found["kappa"])),
             DASH,
             count(found["kappa"]["n"]),
@@ -135,7 +171,7 @@ def _agreement(summary: Mapping[str, Any]) -> Table:
     ]
     rows += [
         (
-            f"Accepted, {language_name(lang)}",
+            commas(tr("Accepted"), language_name(lang)),
             DASH,
             DASH,
             DASH,
@@ -146,12 +182,20 @@ def _agreement(summary: Mapping[str, Any]) -> Table:
         for lang, own in summary["languages"].items()
         if len(summary["languages"]) > 1
     ]
-    caption = (
+    caption = tr(
         "What both Critics decided or scored, with 95% intervals by query. The difference is the "
         "new one less the ledger's, in points. Kappa is Cohen's, of scores with quadratic weights; "
         "ICC is the absolute agreement of single scores."
     )
-    head = ("", "Ledger", "New", "Difference", "Kappa", "ICC", "Answers")
+    head = (
+        "",
+        tr("Ledger"),
+        tr("New"),
+        tr("Difference"),
+        tr("Kappa"),
+        tr("ICC"),
+        tr("Answers"),
+    )
     return Table(caption, head, rows)
 
 
@@ -159,7 +203,7 @@ def _score_row(label: str, own: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         label,
         *(number(mean) for mean in own["means"]),
-        Interval.of(own["difference"], "value").text(signed, "{} [{} to {}]"),
+        with_bounds(Interval.of(own["difference"], "value"), signed),
         _interval(Interval.of(own["kappa"])) if "kappa" in own else DASH,
         _interval(Interval.of(own["icc"])),
         count(own["n"]),
@@ -167,7 +211,7 @@ def _score_row(label: str, own: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _interval(interval: Interval) -> str:
-    return interval.text(number, "{} [{} to {}]")
+    return with_bounds(interval, number)
 
 
 def _decisions(summary: Mapping[str, Any]) -> Table:
@@ -176,8 +220,8 @@ def _decisions(summary: Mapping[str, Any]) -> Table:
         (capitalised(old), *(count(found[kind]) for kind in kinds))
         for old, found in summary["decisions"].items()
     ]
-    caption = "Answers by the ledger's decision (rows) and the new Critic's (columns)."
-    return Table(caption, ("Ledger", *kinds), rows)
+    caption = tr("Answers by the ledger's decision (rows) and the new Critic's (columns).")
+    return Table(caption, (tr("Ledger"), *map(capitalised, kinds)), rows)
 
 
 def _reasons(summary: Mapping[str, Any]) -> Table:
@@ -196,19 +240,23 @@ def _reasons(summary: Mapping[str, Any]) -> Table:
         )
         for old, found in list(reasons.items())[:_MOST_REASONS]
     ]
-    caption = (
+    caption = tr(
         "Why: the ledger's reason in rows, the new Critic's in columns. A rejection's reason is "
         "the aspect with the lowest score, a floor rule, or the score of the whole."
     )
     if len(reasons) > _MOST_REASONS:
-        caption += f" The {_MOST_REASONS} commonest reasons of {len(reasons)} are shown."
-    return Table(caption, ("Ledger", *map(capitalised, columns), "Other"), rows)
+        shown = tr(
+            "The {n} commonest reasons of {total} are shown.", n=_MOST_REASONS, total=len(reasons)
+        )
+        caption = together(caption, shown)
+    return Table(caption, (tr("Ledger"), *map(capitalised, columns), tr("Other")), rows)
 
 
 def _figure(summary: Mapping[str, Any]) -> Figure:
-    rows = [Row("Accept or reject", [Interval.of(summary["agreement"]["kappa"])])]
+    decision = tr("Accept or reject")
+    rows = [Row(decision, [Interval.of(summary["agreement"]["kappa"])])]
     rows += [
-        Row(f"Accept or reject, {language_name(lang)}", [Interval.of(own["agreement"]["kappa"])])
+        Row(commas(decision, language_name(lang)), [Interval.of(own["agreement"]["kappa"])])
         for lang, own in summary["languages"].items()
         if len(summary["languages"]) > 1
     ]
@@ -216,8 +264,9 @@ def _figure(summary: Mapping[str, Any]) -> Figure:
         Row(capitalised(name), [Interval.of(own["kappa"])])
         for name, own in summary["criteria"].items()
     ]
-    rows.append(Row("Whole score, ICC", [Interval.of(summary["score"]["icc"])]))
-    title = "Agreement of the two Critics beyond chance"
+    rows.append(Row(tr("Whole score, ICC"), [Interval.of(summary["score"]["icc"])]))
+    title = tr("Agreement of the two Critics beyond chance")
     low = min([0.0, *(each.intervals[0].low or 0.0 for each in rows)])
     svg = interval_plot("rejudged", title, ["after"], rows, low=-1.0 if low < 0 else 0.0, high=1.0)
-    return Figure(f"{title}: 1 is whole agreement, 0 is what chance alone gives.", svg)
+    caption = tr("{title}: 1 is whole agreement, 0 is what chance alone gives.", title=title)
+    return Figure(caption, svg)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vcjax.adversarial.calls import CallBuilder
 from vcjax.adversarial.config import SynthesisConfig
@@ -31,10 +31,12 @@ from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import Parent, read_lineage
 from vcjax.core.run import CONFIG, SUMMARY, Run
 from vcjax.core.stores import on_disk
+from vcjax.report.messages import check_language
 from vcjax.report.rejudging import rejudging_markdown, write_rejudging_report
 from vcjax.roles.grading import check_families
 from vcjax.roles.references import families_of, models_of, open_roles, without_options
 from vcjax.roles.verdict import Verdict
+from vcjax.text.language import Language
 from vcjax.weights.workdir import write_sources
 
 VERDICTS = "verdicts.jsonl"
@@ -52,6 +54,7 @@ class NewCritic:
       charter: name or file; empty is that of the ledger's run.
       allow_same_family: accept a Critic of the family of a model that it judges; the report says
         so.
+      language: of the report, `en` or `zh`. A finished run gets its report anew.
     """
 
     critic: str
@@ -59,6 +62,10 @@ class NewCritic:
     critic_form: str = ""
     charter: str = ""
     allow_same_family: bool = False
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        check_language(self.language, "--language")
 
 
 def rejudge(
@@ -97,8 +104,9 @@ def rejudge(
     settings = {name: getattr(config, name) for name in (*_SETTINGS, *_OWN)}
     settings |= {"ledger": str(path), "critic": without_options(config.critic)}
     settings |= {"families": families, "allow_same_family": config.allow_same_family}
+    settings["language"] = new.language
     renewing = ["ledger", *specs]
-    run = Run("rejudge", folder, settings, seed=config.seed, renewing=renewing)
+    run = Run("rejudge", folder, settings, seed=config.seed, free=["language"], renewing=renewing)
     if (summary := run.finished(count="answers")) is not None:
         return folder, summary
     thresholds = AcceptThresholds.of(charter, config.accept_score)
@@ -132,7 +140,12 @@ def rejudge(
         }
         write_json(folder / SUMMARY, summary)
         write_text(folder / "table.md", rejudging_markdown(summary))
-        write_rejudging_report(folder / "report.html", summary=summary, lineage=_lineage(path))
+        write_rejudging_report(
+            folder / "report.html",
+            summary=summary,
+            lineage=_lineage(path),
+            language=cast(Language, new.language),
+        )
         run.finish([parent, *parents, *charter_parents(config.charter)])
     return folder, summary
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.questions import write_lines
+from tests.report.bilingual import assert_translated, both
 from tests.scripts import ran
 from vcjax.adversarial.ledger.query import attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
@@ -16,8 +17,10 @@ from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
+from vcjax.report.rejudging import write_rejudging_report
 from vcjax.road.rejudge import NewCritic, rejudge
 
+FILES = r"/\S+\.(?:jsonl|sqlite)|recorded:\S+|\b(?:ledger\.sqlite|small|simple)\b"
 ANSWER = "Some people like it as it is, and others would rather change it for good reasons."
 
 
@@ -73,6 +76,20 @@ def test_both_decisions_are_beside_each_other_and_the_ledger_is_untouched(ledger
     assert "Whole score" in (folder / "table.md").read_text("utf-8")
     assert {each.status for each in verify(folder)} <= {"ok"}
     assert read_json(folder / "summary.json") == summary
+
+
+def test_the_report_is_also_in_chinese_and_is_rewritten_by_the_same_command(
+    ledger, critic, tmp_path
+):
+    folder, summary = rejudge(ledger, critic)
+    assert_translated(*both(tmp_path, write_rejudging_report, summary=summary), FILES)
+    asked = (folder / "votes.jsonl").read_bytes()
+    assert rejudge(ledger, replace(critic, language="zh"))[1] == summary
+    page = (folder / "report.html").read_text("utf-8")
+    assert "两个评判者对 7 个回答中的 71% 作出相同裁决" in page
+    assert (folder / "votes.jsonl").read_bytes() == asked
+    with pytest.raises(UserError, match="--language: no report is written in 'cn'"):
+        replace(critic, language="cn")
 
 
 def test_a_stopped_run_asks_only_what_is_missing_and_ends_alike(
