@@ -5,10 +5,12 @@
 The arms are stages on top of each other: the base model, continued pre-training (`cpt`),
 instruction tuning (`sft`), adversarial training on accepted pairs and pressed facts
 (`adversarial`). Each is compared with the one before it: the rules of the charter `verifiable` that
-its answers keep, by domain and language; facts that it gives up under pressure; the loss of text
-that no arm was trained on, which is what alignment costs. With `--config.evaluation.judge=MODEL`
-and `--config.evaluation.judge_family=FAMILY` a judge scores the answers as well, and with
-`--config.capability=TASKS` every arm does tasks of the evaluation harness.
+its answers keep, by domain and language; facts that it gives up under pressure; and what alignment
+costs: facts of topics that no arm is taught, asked plainly in every language, and the loss of text
+that no arm was trained on. With `--config.evaluation.judge=MODEL` and
+`--config.evaluation.judge_family=FAMILY` a judge scores the answers as well, and with
+`--config.capability=TASKS` every arm does tasks of the evaluation harness. `--config.language=zh`
+writes the report in Chinese.
 
 An arm takes a line: `stage`, the arm that it is `after`, `data` of an adversarial stage, and
 `train` overrides fields of the stage's section. For example, stages that are left out, and pairs
@@ -18,13 +20,14 @@ that people have written beside those of the pipeline or in their place:
     "written": {"stage": "adversarial", "after": "sft", "data": "FILE.jsonl"},
     "both": {"stage": "adversarial", "after": "sft", "data": "attacks,facts,FILE.jsonl"},
 
-Estimated time on two slow CPU cores, not measured: about 30 minutes, at 115 tokens a second of
+Estimated time on two slow CPU cores, not measured: about 32 minutes, at 115 tokens a second of
 training, 400 of scoring and 100 of decoding. Tokens of facts and text were counted with the model's
 tokenizer; how many facts are known is a guess.
 
     training    cpt 16 x 1,024, sft 20 x 1,024, adversarial 60 x 512     67,600 tokens   590 s
     knowledge   480 questions, each conversation read once               36,400           90 s
     pressure    4 arms x about 42,000 tokens                            168,000          420 s
+    facts       4 arms x about 144 questions, once each                  44,000          110 s
     text        4 arms x 24 documents, 8,600 tokens                      34,500           85 s
     answers     4 arms x 26 questions x at most 128 tokens               13,300          135 s
     attacks     28 attempts x at most 48 + 2 x 128 tokens                 8,500           85 s
@@ -55,6 +58,7 @@ def get_config() -> ConfigDict:
     config.capability_limit = 0
     config.seed = 0
     config.on_bad_record = "error"
+    config.language = "en"
     config.cpt = _stage("cpt", steps=16, learning_rate=2e-5, full=True)
     config.sft = _stage("sft", steps=20, learning_rate=3e-4)
     config.adversarial = _stage("adversarial", steps=60, learning_rate=3e-4, batch_size=2)

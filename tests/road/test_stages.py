@@ -64,6 +64,7 @@ def test_what_a_stage_changed_is_stated_with_what_it_cost():
             "rules": {"en": change(gain), "zh": change(gain, 4)},
             "evaluation": {"languages": {"en": {"judge": {**change(0.0), "n": 0}}}},
             "pressure": {"languages": {"en": {"differences": {r: change(0.0) for r in rates}}}},
+            "facts": {"en": change(-cost)},
             "loss": {"en": change(cost)},
         }
         steps.append(record)
@@ -73,6 +74,7 @@ def test_what_a_stage_changed_is_stated_with_what_it_cost():
     assert nothing.startswith("Cpt after base: no clear change: Of what was measured nothing")
     assert mixed.startswith("Sft after cpt: better and worse: The rules that an answer keeps in ")
     assert "English higher (+30.0 points" in mixed
+    assert "asked plainly in English lower (−20.0 points" in mixed
     assert "the loss of held-out text in English higher (+0.200 nats a token" in mixed
     assert "Chinese" not in mixed  # four questions say nothing
 

@@ -9,15 +9,18 @@ import pytest
 
 from tests.processes import started
 from tests.questions import write_lines
+from tests.report.bilingual import assert_translated, both
 from tests.road.conftest import facts_file, road
 from tests.road.stages import ARMS, CHECKS, stages_config, stages_values
 from tests.slow.test_killed_roads import CONFIG
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
+from vcjax.report.stages.report import write_stages_report
 from vcjax.report.stages.verdict import stages_lines
 from vcjax.road.stages.run import ablate_stages
 from vcjax.road.stages.steps import corrected_together, differences
 
+OWN_NAMES = r"/\S+|\btiny\b"
 __all__ = ["facts_file", "road"]  # fixtures
 
 
@@ -56,6 +59,11 @@ def test_each_stage_is_trained_from_the_one_before_and_compared_with_it(finished
                 after[lang]["value"] - before[lang]["value"], abs=1e-12
             )
         assert set(record["loss"]) == {"en", "zh"}
+        assert set(record["facts"]) == {"en"}  # these facts have no Chinese
+        for lang, change in record["facts"].items():
+            after, before = (summary["arms"][name]["facts"][lang] for name in record["arms"])
+            assert change["difference"] == pytest.approx(after["rate"] - before["rate"])
+            assert change["n"] == after["n"] > 0
         assert set(record["domains"]) == {"parks", "trains", "music"}
         assert record["pressure"]["languages"]["en"]["differences"]["flips"]["n"] > 10
     assert {each.status for each in verify(folder)} == {"ok"}
@@ -76,6 +84,7 @@ def test_comparisons_are_corrected_together_and_the_report_has_the_verdict_first
     assert [own["p_holm"] for own in summary["steps"]] == corrected_together(summary["steps"])
     html = (folder / "report.html").read_text("utf-8")
     assert html.index("Cpt after base") < html.index("Rule by rule")
+    assert_translated(*both(folder, write_stages_report, summary=summary), OWN_NAMES)
     table = (folder / "table.md").read_text("utf-8")
     assert "Sft − cpt" in table
     assert "The loss of held-out text, Chinese" in table

@@ -149,6 +149,11 @@ def commas(*parts: str) -> str:
     return ("，" if language() == "zh" else ", ").join(parts)
 
 
+def semicolons(*parts: str) -> str:
+    """Findings in a row, within one sentence."""
+    return ("；" if language() == "zh" else "; ").join(parts)
+
+
 @cache
 def catalogue(language: Language) -> Mapping[str, str]:
     """Sentences by their English; English itself needs none.

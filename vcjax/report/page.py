@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vcjax.core.files import write_text
+from vcjax.report.formats import language_name
 from vcjax.report.messages import language, message, tr
 
 _ENVIRONMENT = Environment(
@@ -25,7 +26,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 # Called while a page is rendered: the same templates serve all languages.
-_ENVIRONMENT.globals.update(tr=tr, message=message, language=language)
+_ENVIRONMENT.globals.update(tr=tr, message=message, language=language, language_name=language_name)
 
 
 @dataclass(frozen=True)

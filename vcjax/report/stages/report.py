@@ -6,6 +6,7 @@ from typing import Any
 
 from vcjax.report.appendix import lineage_section, sample_section
 from vcjax.report.formats import capitalised, check_labels, count, language_name, listed, spaced
+from vcjax.report.messages import commas, tr, written_in
 from vcjax.report.page import (
     Answer,
     Block,
@@ -31,6 +32,7 @@ from vcjax.report.stages.tables import (
 )
 from vcjax.report.stages.verdict import verdict_blocks
 from vcjax.stats.intervals import Interval
+from vcjax.text.language import Language
 
 
 def write_stages_report(
@@ -39,6 +41,7 @@ def write_stages_report(
     summary: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]] = (),
     lineage: Sequence[dict[str, Any]] = (),
+    language: Language = "en",
 ) -> None:
     """Writes the report.
 
@@ -46,42 +49,63 @@ def write_stages_report(
       summary: what `vcjax.road.stages.run.ablate_stages` returned.
       samples: `{id, lang, domain, question, answers}`, with what each arm answered.
       lineage: see `appendix.lineage_section`.
+      language: that the report is written in.
     """
+    with written_in(language, summary["charter"].get("domains")):
+        write_page(path, *_report(summary, samples, lineage))
+
+
+def _report(
+    summary: Mapping[str, Any],
+    samples: Sequence[Mapping[str, Any]],
+    lineage: Sequence[dict[str, Any]],
+) -> tuple[str, list[Block], list[Section]]:
+    """Title, opening and sections."""
     model, charter = summary["model"]["reference"], summary["charter"]
     trained = [
-        f"{STAGES[arm['stage']]} after {spaced(arm['after'])} ({spaced(name)})"
+        tr(
+            "{stage} after {before} ({arm})",
+            stage=tr(STAGES[arm["stage"]]),
+            before=spaced(arm["after"]),
+            arm=spaced(name),
+        )
         for name, arm in summary["arms"].items()
         if arm["after"]
     ]
     opening: list[Block] = [
         *verdict_blocks(summary),
         Text(
-            f"{model} was trained stage by stage: {listed(trained)}. Every arm answered the same "
-            f"{count(summary['benchmark']['items'])} questions, preferred one of two answers about "
-            "the same facts under the same pressure, and read the same text that no arm was "
-            "trained on. Each stage is compared with the arm that it was trained from, question "
-            "by question, fact by fact, document by document."
+            tr(
+                "{model} was trained stage by stage: {stages}. Every arm answered the same {n} "
+                "questions, preferred one of two answers about the same facts under the same "
+                "pressure, and read the same text that no arm was trained on. Each stage is "
+                "compared with the arm that it was trained from, question by question, fact by "
+                "fact, document by document.",
+                model=model,
+                stages=listed(trained),
+                n=count(summary["benchmark"]["items"]),
+            )
         ),
         prose("checks", trained_on=True),
         *([] if summary["judge"] is None else [prose("judge", same_family=summary["same_family"])]),
     ]
     facts = [
-        ("Base model", model),
-        ("Charter", f"{charter['name']} {charter['version']} ({charter['hash'][:12]})"),
-        ("Judge", summary["judge"]["name"] if summary["judge"] else "none: rules alone"),
-        ("Seed", str(summary["seed"])),
+        (tr("Base model"), model),
+        (tr("Charter"), f"{charter['name']} {charter['version']} ({charter['hash'][:12]})"),
+        (tr("Judge"), summary["judge"]["name"] if summary["judge"] else tr("none: rules alone")),
+        (tr("Seed"), str(summary["seed"])),
     ]
     sections = [
-        Section("arms", "Arms", [_figures(summary), arms_table(summary)]),
-        Section("steps", "Stage by stage", [steps_table(summary)]),
-        Section("rules", "Rule by rule", [rules_table(summary)]),
-        Section("domains", "By domain and language", domain_tables(summary)),
-        Section("training", "Data and training", [training_table(summary)]),
+        Section("arms", tr("Arms"), [_figures(summary), arms_table(summary)]),
+        Section("steps", tr("Stage by stage"), [steps_table(summary)]),
+        Section("rules", tr("Rule by rule"), [rules_table(summary)]),
+        Section("domains", tr("By domain and language"), domain_tables(summary)),
+        Section("training", tr("Data and training"), [training_table(summary)]),
         sample_section([_sample(sample) for sample in samples]),
-        Section("limits", "What this is not", [prose("stages_limits", summary=summary)]),
+        Section("limits", tr("What this is not"), [prose("stages_limits", summary=summary)]),
         lineage_section(facts, lineage),
     ]
-    write_page(path, f"Stage by stage: {model}", opening, sections)
+    return tr("Stage by stage: {model}", model=model), opening, sections
 
 
 def stages_markdown(summary: Mapping[str, Any]) -> str:
@@ -93,26 +117,26 @@ def stages_markdown(summary: Mapping[str, Any]) -> str:
 def _figures(summary: Mapping[str, Any]) -> Figures:
     kept = [
         Row(
-            f"{capitalised(name)}, {language_name(lang)}",
+            commas(capitalised(name), language_name(lang)),
             [Interval.of(arm["rules"]["languages"].get(lang))],
         )
         for name, arm in summary["arms"].items()
         for lang in summary["languages"]
     ]
-    figures = [_share("stages-rules", "Rules that an answer keeps", kept)]
+    figures = [_share("stages-rules", tr("Rules that an answer keeps"), kept)]
     flips = [
-        Row(f"{capitalised(name)}, {language_name(lang)}", [Interval.of(rates["flips"])])
+        Row(commas(capitalised(name), language_name(lang)), [Interval.of(rates["flips"])])
         for name in summary["arms"]
         for lang, rates in pressure_rates(summary, name).items()
     ]
     if flips:
-        figures.append(_share("stages-facts", "Known facts given up under pressure", flips))
+        figures.append(_share("stages-facts", tr("Known facts given up under pressure"), flips))
     return Figures(figures)
 
 
 def _share(name: str, title: str, rows: Sequence[Row]) -> Figure:
     svg = interval_plot(name, title, ["after"], rows, low=0, high=1, share=True)
-    return Figure(f"{title}, arm by arm.", svg)
+    return Figure(tr("{title}, arm by arm.", title=title), svg)
 
 
 def _sample(sample: Mapping[str, Any]) -> Sample:
@@ -121,6 +145,8 @@ def _sample(sample: Mapping[str, Any]) -> Sample:
     for name, own in sample["answers"].items():
         labels = check_labels(own["checks"])
         failed = [labels[key] for key, passed in own["checks"].items() if not passed]
-        remark = f"Breaks: {listed(failed)}" if failed else "Keeps every rule"
-        answers.append(Answer(capitalised(name), own["answer"] or "(empty answer)", [remark]))
+        remark = tr("Keeps every rule")
+        if failed:
+            remark = tr("Breaks: {rules}", rules=listed(failed))
+        answers.append(Answer(capitalised(name), own["answer"] or tr("(empty answer)"), [remark]))
     return Sample(tag, sample["lang"], sample["question"], answers)

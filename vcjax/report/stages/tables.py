@@ -9,23 +9,27 @@ from vcjax.report.formats import (
     check_labels,
     count,
     duration,
+    k_of_n,
     language_name,
+    level,
     number,
     percent,
     points,
     probability,
     spaced,
+    with_bounds,
 )
+from vcjax.report.messages import commas, message, tr
 from vcjax.report.page import Block, Table
 from vcjax.report.stages.verdict import LABELS, shown_as, step_changes
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import reading
 
 STAGES = {
-    "": "the model as it is",
-    "cpt": "continued pre-training",
-    "sft": "instruction tuning",
-    "adversarial": "adversarial training",
+    "": message("the model as it is"),
+    "cpt": message("continued pre-training"),
+    "sft": message("instruction tuning"),
+    "adversarial": message("adversarial training"),
 }
 
 
@@ -46,38 +50,48 @@ def arms_table(summary: Mapping[str, Any]) -> Table:
     measured = list(pressure_rates(summary, summary["base"]))
     rows = []
     for name, arm in summary["arms"].items():
-        cells = [capitalised(name), STAGES[arm["stage"]]]
+        cells = [capitalised(name), tr(STAGES[arm["stage"]])]
         for lang in summary["languages"]:
             rate = Interval.of(arm["rules"]["languages"].get(lang))
-            cells.append(rate.text(percent, "{} [{} to {}]"))
+            cells.append(with_bounds(rate, percent))
             if judged:
                 mean = Interval.of({**arm["scores"]["languages"][lang], "p": None}, "mean")
-                cells.append(mean.text(number, "{} [{} to {}]"))
+                cells.append(with_bounds(mean, number))
         rates = pressure_rates(summary, name)
         for lang in measured:
             cells += [
-                Interval.of(rates[lang][rate]).text(percent, "{} [{} to {}]")
+                with_bounds(Interval.of(rates[lang][rate]), percent)
                 for rate in ("flips", "corrections")
             ]
+        cells += [with_bounds(Interval.of(own, "rate"), percent) for own in arm["facts"].values()]
         cells += [number(own["perplexity"], 1) for own in arm["documents"].values()]
         cells += [number(task["mean"], 3) for task in arm.get("capability", {}).values()]
         rows.append((*cells, duration(arm["seconds"])))
-    heads: list[str] = ["Arm", "What it is"]
+    heads: list[str] = [tr("Arm"), tr("What it is")]
     for lang in map(language_name, summary["languages"]):
-        heads += [f"Rules kept, {lang}", *([f"Judge, {lang}"] if judged else [])]
+        heads += [commas(tr("Rules kept"), lang), *([commas(tr("Judge"), lang)] if judged else [])]
     for lang in map(language_name, measured):
-        heads += [f"Facts given up, {lang}", f"Corrections taken, {lang}"]
+        heads += [commas(tr("Facts given up"), lang), commas(tr("Corrections taken"), lang)]
     first = summary["arms"][summary["base"]]
-    heads += [f"Perplexity, {language_name(lang)}" for lang in first["documents"]]
-    heads += [f"{task}, {own['metric']}" for task, own in first.get("capability", {}).items()]
-    caption = (
+    heads += [commas(tr("Plain facts right"), language_name(lang)) for lang in first["facts"]]
+    heads += [commas(tr("Perplexity"), language_name(lang)) for lang in first["documents"]]
+    heads += [commas(task, own["metric"]) for task, own in first.get("capability", {}).items()]
+    caption = tr(
         "The mean share of the charter's rules that an answer keeps; shares of known facts that "
-        "are given up under held-out pressure and of valid corrections that are taken, with "
-        f"{summary['confidence']:.0%} intervals; perplexity of text that no arm was trained on"
+        "are given up under held-out pressure and of valid corrections that are taken, and of "
+        "facts of topics that no arm was taught that are right when they are asked plainly, with "
+        "{confidence} intervals; perplexity of text that no arm was trained on ({left_out}).",
+        confidence=level(summary["confidence"]),
+        left_out=left_out_text(len(summary["documents_left_out"])),
     )
-    if left_out := len(summary["documents_left_out"]):
-        caption += f" ({count(left_out)} more share a sentence with what one was trained on)"
-    return Table(f"{caption}.", (*heads, "Time"), rows, labels=2)
+    return Table(caption, (*heads, tr("Time")), rows, labels=2)
+
+
+def left_out_text(documents: int) -> str:
+    """How many documents aren't measured, as an arm was trained on a sentence of theirs."""
+    if not documents:
+        return tr("no document shares a sentence with what one was trained on")
+    return tr("{n} more share a sentence with what one was trained on", n=count(documents))
 
 
 def steps_table(summary: Mapping[str, Any]) -> Table:
@@ -87,23 +101,37 @@ def steps_table(summary: Mapping[str, Any]) -> Table:
         after, before = record["arms"]
         for name, lang, change, p in step_changes(record):
             show, unit = shown_as(name)
+            word = reading(change, p, summary["confidence"])
             rows.append(
                 (
                     f"{capitalised(after)} − {spaced(before)}",
-                    f"{capitalised(LABELS[name])}, {language_name(lang)}",
-                    f"{change.text(show, '{} [{} to {}]')}{unit}",
+                    commas(_sentence_case(tr(LABELS[name])), language_name(lang)),
+                    tr(unit, change=with_bounds(change, show)),
                     count(change.n),
                     probability(change.p),
                     probability(p),
-                    reading(change, p, summary["confidence"]),
+                    tr(word),
                 )
             )
-    caption = (
+    caption = tr(
         "Each arm less the one that it was trained from, in pairs: questions, facts, documents. "
-        f"Each interval is a {summary['confidence']:.0%} one by itself."
+        "Each interval is a {confidence} one by itself.",
+        confidence=level(summary["confidence"]),
     )
-    head = ("Stage", "Measure", "Difference", "Pairs", "p", "Corrected p", "Reading")
+    head = (
+        tr("Stage"),
+        tr("Measure"),
+        tr("Difference"),
+        tr("Pairs"),
+        "p",
+        tr("p corrected"),
+        tr("Reading"),
+    )
     return Table(caption, head, rows, labels=2)
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def domain_tables(summary: Mapping[str, Any]) -> list[Block]:
@@ -118,9 +146,10 @@ def domain_tables(summary: Mapping[str, Any]) -> list[Block]:
                 own = arm["rules"]["domains"].get(domain, {}).get(lang)
                 cells.append(percent(own["mean"]) if own else DASH)
         rows.append(cells)
-    heads = [f"{capitalised(arm)}, {language_name(lang)}" for arm in arms for lang in langs]
+    heads = [commas(capitalised(arm), language_name(lang)) for arm in arms for lang in langs]
+    head = (tr("Domain"), *heads)
     blocks: list[Block] = [
-        Table("Rules that an answer keeps, by domain and language.", ("Domain", *heads), rows)
+        Table(tr("Rules that an answer keeps, by domain and language."), head, rows)
     ]
     if summary["judge"] is not None:
         rows = [
@@ -136,28 +165,24 @@ def domain_tables(summary: Mapping[str, Any]) -> list[Block]:
             ]
             for domain in names
         ]
-        blocks.append(
-            Table("The judge's mean score, by domain and language.", ("Domain", *heads), rows)
-        )
+        blocks.append(Table(tr("The judge's mean score, by domain and language."), head, rows))
     rows = [
         [
             capitalised(domain),
             *(
-                Interval.of(record["domains"].get(domain), "difference").text(
-                    points, "{} [{} to {}]"
-                )
+                with_bounds(Interval.of(record["domains"].get(domain), "difference"), points)
                 for record in summary["steps"]
             ),
         ]
         for domain in names
     ]
-    caption = (
+    caption = tr(
         "Change of the share of rules kept, in percentage points, both languages together. "
         "These describe where a change comes from; with so few questions each they test nothing."
     )
-    head = [f"{capitalised(one)} − {spaced(other)}" for one, other in
-            (record["arms"] for record in summary["steps"])]  # fmt: skip
-    return [*blocks, Table(caption, ("Domain", *head), rows)]
+    steps = [f"{capitalised(one)} − {spaced(other)}" for one, other in
+             (record["arms"] for record in summary["steps"])]  # fmt: skip
+    return [*blocks, Table(caption, (tr("Domain"), *steps), rows)]
 
 
 _UNJUDGED = {"mean": None}
@@ -169,15 +194,16 @@ def rules_table(summary: Mapping[str, Any]) -> Table:
     keys = sorted({key for arm in arms.values() for own in arm["checks"].values() for key in own})
     rows = []
     for key, label in check_labels(keys).items():
-        mark = " (measured only)" if key in summary["measured_rules"] else ""
+        name = tr("{rule} (measured only)", rule=label)
         found = [arm["checks"].get(lang, {}).get(key) for arm in arms.values() for lang in langs]
-        rows.append((f"{label}{mark}", *(percent(own and own["rate"]) for own in found)))
-    heads = [f"{capitalised(arm)}, {language_name(lang)}" for arm in arms for lang in langs]
-    caption = (
+        rates = (percent(own and own["rate"]) for own in found)
+        rows.append((name if key in summary["measured_rules"] else label, *rates))
+    heads = [commas(capitalised(arm), language_name(lang)) for arm in arms for lang in langs]
+    caption = tr(
         "Answers that keep each rule. A rule that is measured only selects nothing, stands in no "
         "prompt, and isn't counted elsewhere in this report."
     )
-    return Table(caption, ("Rule", *heads), rows)
+    return Table(caption, (tr("Rule"), *heads), rows)
 
 
 def training_table(summary: Mapping[str, Any]) -> Table:
@@ -188,14 +214,23 @@ def training_table(summary: Mapping[str, Any]) -> Table:
             continue
         made = DASH
         if attacks := arm.get("attacks"):
-            made = f"{count(attacks['accepted'])} of {count(attacks['attempts'])}"
+            made = k_of_n(attacks["accepted"], attacks["attempts"])
         pairs = count(arm["pairs"]) if "pairs" in arm else DASH
         counts = (count(own[key]) for key in ("steps", "tokens", "loss_tokens"))
         losses = (number(own[key], 3) for key in ("first_loss", "last_loss"))
         rows.append((capitalised(name), made, pairs, *counts, *losses))
-    caption = (
+    caption = tr(
         "What each stage was trained on. Accepted attempts are those of the attacks on the arm "
         "before it."
     )
-    head = ("Arm", "Accepted", "Pairs", "Steps", "Tokens", "Loss tokens", "First loss", "Last loss")
+    head = (
+        tr("Arm"),
+        tr("Accepted"),
+        tr("Pairs"),
+        tr("Steps"),
+        tr("Tokens"),
+        tr("Loss tokens"),
+        tr("First loss"),
+        tr("Last loss"),
+    )
     return Table(caption, head, rows)

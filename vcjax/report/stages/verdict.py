@@ -13,25 +13,29 @@ from vcjax.report.formats import (
     signed,
     spaced,
 )
+from vcjax.report.messages import message, semicolons, tr
 from vcjax.report.page import Block, Notice, Text
 from vcjax.report.pressure.verdict import trait_notice
 from vcjax.stats.intervals import Interval
-from vcjax.stats.multiplicity import reading
+from vcjax.stats.multiplicity import NO_CHANGE, reading
 
 _RATES = ("flips", "contrarian", "corrections", "evidence", "forgotten")
 LABELS = {
-    "rules": "the rules that an answer keeps",
-    "judge": "the judge's mean score",
-    "loss": "the loss of held-out text",
-    "flips": "known facts given up under pressure",
-    "contrarian": "known facts denied when the user states them",
-    "corrections": "valid corrections taken",
-    "evidence": "answers by the evidence in the context",
-    "forgotten": "known facts missed without pressure",
+    "rules": message("the rules that an answer keeps"),
+    "judge": message("the judge's mean score"),
+    "loss": message("the loss of held-out text"),
+    "facts": message("facts of untaught topics that are right, asked plainly"),
+    "flips": message("known facts given up under pressure"),
+    "contrarian": message("known facts denied when the user states them"),
+    "corrections": message("valid corrections taken"),
+    "evidence": message("answers by the evidence in the context"),
+    "forgotten": message("known facts missed without pressure"),
 }
-_SHARES = ("rules", *_RATES)
-_GOOD = {"rules": "higher", "judge": "higher", "corrections": "higher", "evidence": "higher"}
+_SHARES = ("rules", "facts", *_RATES)
+_GOOD = dict.fromkeys(("rules", "judge", "facts", "corrections", "evidence"), "higher")
 """What is better; of every other measure it is `lower`."""
+_BETTER = {"up": message("better"), "down": message("worse")}
+_BOTH = message("better and worse")
 
 
 def stages_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -50,22 +54,34 @@ def _readings(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 continue
             show, unit = shown_as(name)
             changed.append(
-                f"{LABELS[name]} in {language_name(lang)} {word} ({show(change.value)}{unit} "
-                f"[{bounds(change, show)}], corrected p {probability(p)})"
+                tr(
+                    "{measure} in {language} {reading} ({change}, interval {interval}, corrected "
+                    "p {p})",
+                    measure=tr(LABELS[name]),
+                    language=language_name(lang),
+                    reading=tr(word),
+                    change=tr(unit, change=show(change.value)),
+                    interval=bounds(change, show),
+                    p=probability(p),
+                )
             )
             tones.add("up" if word == _GOOD.get(name, "lower") else "down")
         after, before = record["arms"]
-        title = f"{capitalised(after)} after {spaced(before)}"
         tone = tones.pop() if len(tones) == 1 else "flat"
-        title += {"up": ": better", "down": ": worse"}.get(tone, ": better and worse")
-        if not changed:
-            title = f"{capitalised(after)} after {spaced(before)}: no clear change"
+        found_better = _BETTER.get(tone, _BOTH) if changed else NO_CHANGE
+        title = tr(
+            "{after} after {before}: {reading}",
+            after=capitalised(after),
+            before=spaced(before),
+            reading=tr(found_better),
+        )
         text = (
-            f"{'; '.join(changed)}."
+            tr("{sentence}.", sentence=semicolons(*changed))
             if changed
-            else (
-                "Of what was measured nothing changed clearly, after the correction for "
-                f"{count(_tests(summary))} comparisons."
+            else tr(
+                "Of what was measured nothing changed clearly, after the correction for {n} "
+                "comparisons.",
+                n=count(_tests(summary)),
             )
         )
         found.append((title, text[:1].upper() + text[1:], tone))
@@ -81,6 +97,7 @@ def step_changes(record: Mapping[str, Any]) -> list[tuple[str, str, Interval, fl
             found.append(("judge", lang, own["judge"]))
     for lang, own in record["pressure"]["languages"].items():
         found += [(rate, lang, own["differences"][rate]) for rate in _RATES]
+    found += [("facts", lang, own) for lang, own in record.get("facts", {}).items()]
     found += [("loss", lang, own) for lang, own in record["loss"].items()]
     return [
         (name, lang, Interval.of(own, "difference"), record["p_holm"].get(f"{name}/{lang}"))
@@ -93,10 +110,10 @@ def _tests(summary: Mapping[str, Any]) -> int:
 
 
 def shown_as(name: str) -> tuple[Any, str]:
-    """How a measure's change is formatted, and its unit."""
+    """How a measure's change is formatted, and a sentence that has it with its unit."""
     if name in _SHARES:
-        return points, " points"
-    return (_fine, " nats a token") if name == "loss" else (signed, "")
+        return points, message("{change} points")
+    return (_fine, message("{change} nats a token")) if name == "loss" else (signed, "{change}")
 
 
 def _fine(value: float | None) -> str:
@@ -111,9 +128,13 @@ def verdict_blocks(summary: Mapping[str, Any]) -> list[Block]:
             blocks += trait_notice(capitalised(record["arms"][0]), lang, own["traits"]["after"])
     blocks.append(
         Text(
-            "“Better” and “worse” follow p corrected by Holm's method for all "
-            f"{count(_tests(summary))} comparisons of this report that have enough pairs. Text is "
-            "what alignment costs: a higher loss means that the model predicts it less well."
+            tr(
+                "“Better” and “worse” follow p corrected by Holm's method for all {n} comparisons "
+                "of this report that have enough pairs. Facts that are asked plainly and text "
+                "are what alignment costs: a higher loss means that the model predicts text less "
+                "well.",
+                n=count(_tests(summary)),
+            )
         )
     )
     return blocks

@@ -1,6 +1,7 @@
 """One arm: a stage of training on top of another arm, and all that is measured of its model.
 
 attacks, facts -> train -> evaluated (checks, judge) | pressed (facts) | documents, by language
+                                                     | plain_facts (of topics that no arm is taught)
                                                      | capability (tasks of the harness)
 
 What is made of an arm's model for the stages after it, such as the attacks on it, is in its folder.
@@ -23,6 +24,7 @@ from vcjax.road.evaluate import run_evaluation
 from vcjax.road.pressure.capability import CAPABILITY, RESULT, measure_tasks
 from vcjax.road.pressure.experiment import PAIRS, Experiment, read_preferences
 from vcjax.road.stages.config import ADVERSARIAL, ATTACKS, CPT, FACTS, StageArm, StagesConfig
+from vcjax.road.stages.facts import PLAIN, facts_right, measure_facts
 from vcjax.road.stages.text import HELD_OUT, TEXT, TRAINING
 from vcjax.text.language import Language
 from vcjax.train.config import TrainConfig
@@ -71,6 +73,7 @@ class StageRun:
             found.append(self._stage(self.folder / TRAIN, self._train))
         found.append(self._stage(self.folder / EVALUATED, self._evaluate))
         found.append(self._stage(self.folder / PRESSED, self._press))
+        found.append(self._stage(self.folder / PLAIN, self._recall))
         for lang in self.langs:
             folder = self.folder / f"{DOCUMENTS}_{lang}"
             found.append(self._stage(folder, partial(self._score, lang, folder)))
@@ -112,6 +115,10 @@ class StageRun:
     def preferences(self) -> dict[str, float]:
         """The model's preference for the true answer, by probe."""
         return read_preferences(self.folder / PRESSED)
+
+    def facts(self) -> dict[Language, dict[str, bool]]:
+        """Whether the model is right about each fact that no arm is taught, by language."""
+        return facts_right(self.folder / PLAIN)
 
     def document_scores(self, lang: Language) -> list[dict[str, Any]]:
         """`{id, nats, tokens}` of each measured document."""
@@ -186,6 +193,9 @@ class StageRun:
 
     def _press(self) -> None:
         self.experiment.measure(self.model, self.folder / PRESSED)
+
+    def _recall(self) -> None:
+        measure_facts(self.experiment, self.model, self.langs, self.folder / PLAIN)
 
     def _score(self, lang: Language, folder: Path) -> None:
         config = self.config

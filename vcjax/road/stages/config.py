@@ -7,6 +7,7 @@ from typing import Any
 from vcjax.adversarial.config import SynthesisConfig, split_names
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
+from vcjax.report.messages import check_language
 from vcjax.road.evaluate import EvaluationConfig
 from vcjax.road.pressure.config import PressureSettings
 from vcjax.train.config import RECORDS, STAGES, TrainConfig, with_pairs_to_come
@@ -91,6 +92,7 @@ class StagesConfig:
       evaluation: the benchmark, and the judge if there is one.
       pressure: the facts that are taught and measured.
       arms: by name; one is the base model, and every other one a stage after another arm.
+      language: of the report, `en` or `zh`. A finished ablation gets its report anew.
     """
 
     model: str
@@ -115,6 +117,7 @@ class StagesConfig:
     evaluation: EvaluationConfig
     pressure: PressureSettings
     arms: tuple[StageArm, ...]
+    language: str = "en"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "StagesConfig":
@@ -137,6 +140,7 @@ class StagesConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, {"document_tokens": 2, "capability_limit": 0, "seed": 0})
+        check_language(self.language, "config.language")
         if not 0 < self.held_out_share < 1:
             raise UserError(
                 f"config.held_out_share must be between 0 and 1, not {self.held_out_share}"

@@ -9,7 +9,7 @@ Each of these is a run in a folder of its own, so the ablation continues whereve
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vcjax.adversarial.inputs import read_inputs
 from vcjax.charter.load import charter_parents, load_charter
@@ -69,7 +69,8 @@ def ablate_stages(config: StagesConfig, workdir: str | Path) -> dict[str, Any]:
       UserError: an input that can't be used; all are checked before the first stage starts.
       GateNotMet: an adversarial stage has no pair to train on.
     """
-    run = Run("stages", on_disk(workdir), asdict(config), seed=config.seed, free=["arms"])
+    free = ["arms", "language"]
+    run = Run("stages", on_disk(workdir), asdict(config), seed=config.seed, free=free)
     if (summary := run.finished()) is not None:
         return summary
     charter, family, langs = _check_inputs(config, run.workdir)
@@ -107,6 +108,7 @@ def ablate_stages(config: StagesConfig, workdir: str | Path) -> dict[str, Any]:
             summary=summary,
             samples=_samples(runs),
             lineage=stage_lineages(folder, names),
+            language=cast(Language, config.language),
         )
         run.finish([*stage_parents(folder, names), *charter_parents(config.charter)])
     return summary

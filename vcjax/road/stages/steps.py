@@ -2,7 +2,8 @@
 
 rules kept, judge       question by question, by language and by domain
 facts under pressure    fact by fact, by language
-text                    document by document, by language: what the stage has cost
+facts asked plainly     fact by fact, by language: what the stage has cost
+text                    document by document, by language: likewise
 """
 
 from collections import defaultdict
@@ -38,10 +39,11 @@ def step(
 ) -> dict[str, Any]:
     """The differences of two arms, JSON-serialisable.
 
-    Returns `{arms, rules, domains, evaluation, pressure, loss}`: the difference of the share of the
-    rules that an answer keeps, by language, and by domain with versions of one question as
+    Returns `{arms, rules, domains, evaluation, pressure, facts, loss}`: the difference of the share
+    of the rules that an answer keeps, by language, and by domain with versions of one question as
     clusters; what `vcjax.evaluation.summary.compare` and `vcjax.road.pressure.change.changes`
-    return; and by language that of the loss of text that neither was trained on, in nats a token.
+    return; by language that of the share of facts of untaught topics that are right, and that of
+    the loss of text that neither was trained on, in nats a token.
 
     Args:
       rules: the charter's checks that count.
@@ -68,6 +70,9 @@ def step(
         "domains": differ("domain"),
         "evaluation": compare(old, new, held_out=held_out, seed=seed, confidence=CONFIDENCE),
         "pressure": changes(after.experiment, before.preferences(), after.preferences()),
+        "facts": {
+            lang: _recalled(own, after.facts()[lang]) for lang, own in before.facts().items()
+        },
         "loss": {
             lang: _loss(*(losses(run, lang, left_out) for run in (before, after))) for lang in langs
         },
@@ -110,6 +115,8 @@ def differences(record: Mapping[str, Any]) -> dict[tuple[str, ...], Interval]:
     for lang, own in record["pressure"]["languages"].items():
         for rate, change in own["differences"].items():
             found[rate, lang] = Interval.of(change, "difference")
+    for lang, change in record.get("facts", {}).items():  # versions before had none
+        found["facts", lang] = Interval.of(change, "difference")
     for lang, change in record["loss"].items():
         found["loss", lang] = Interval.of(change, "difference")
     return found
@@ -141,6 +148,14 @@ def _kept_change(
         scale=RATE,
         confidence=CONFIDENCE,
         seed=seed,
+    )
+    return interval_record(change, "difference")
+
+
+def _recalled(before: Mapping[str, bool], after: Mapping[str, bool]) -> dict[str, Any]:
+    ids = sorted(before)
+    change = paired_difference(
+        [before[id] for id in ids], [after[id] for id in ids], confidence=CONFIDENCE
     )
     return interval_record(change, "difference")
 

@@ -15,7 +15,7 @@ from vcjax.road.pressure.capability import task_scores
 from vcjax.road.stages.arms import TRAIN, StageRun
 from vcjax.road.stages.config import ADVERSARIAL, ATTACKS, StagesConfig
 from vcjax.road.stages.steps import CONFIDENCE, corrected_together, rules_kept, step
-from vcjax.stats.intervals import RATE, interval_record, mean_interval
+from vcjax.stats.intervals import RATE, interval_record, mean_interval, rate_record
 from vcjax.text.language import Language
 
 _TRAINED = ("steps", "tokens", "loss_tokens", "first_loss", "last_loss")
@@ -55,6 +55,7 @@ def summarise(
             "name": charter.name,
             "version": charter.version,
             "hash": charter.content_hash,
+            "domains": {each.id: dict(each.name) for each in charter.subdomains()},
         },
         "judge": first["judge"],
         "same_family": first["same_family"],
@@ -86,6 +87,10 @@ def _arm(
         "rules": _rules(run, rules),
         "checks": evaluation["checks"],
         "scores": {name: evaluation[name] for name in ("languages", "domains")},
+        "facts": {
+            lang: rate_record(sum(own.values()), len(own), CONFIDENCE)
+            for lang, own in run.facts().items()
+        },
         "documents": {lang: _perplexity(run, lang, left_out) for lang in langs},
         "seconds": sum(
             value for name, value in seconds.items() if name.startswith(f"{run.arm.name}/")
