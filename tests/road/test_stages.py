@@ -71,8 +71,8 @@ def test_what_a_stage_changed_is_stated_with_what_it_cost():
     for record, p in zip(steps, corrected_together(steps), strict=True):
         record["p_holm"] = p
     nothing, mixed = stages_lines({"steps": steps, "confidence": 0.95})
-    assert nothing.startswith("Cpt after base: no clear change: Of what was measured nothing")
-    assert mixed.startswith("Sft after cpt: better and worse: The rules that an answer keeps in ")
+    assert nothing.startswith("CPT after base: no clear change: Of what was measured nothing")
+    assert mixed.startswith("SFT after CPT: better and worse: The rules that an answer keeps in ")
     assert "English higher (+30.0 points" in mixed
     assert "asked plainly in English lower (−20.0 points" in mixed
     assert "the loss of held-out text in English higher (+0.200 nats a token" in mixed

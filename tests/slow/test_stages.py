@@ -83,10 +83,10 @@ def test_comparisons_are_corrected_together_and_the_report_has_the_verdict_first
     assert min(found) == pytest.approx(min(1.0, smallest * len(tested)))
     assert [own["p_holm"] for own in summary["steps"]] == corrected_together(summary["steps"])
     html = (folder / "report.html").read_text("utf-8")
-    assert html.index("Cpt after base") < html.index("Rule by rule")
+    assert html.index("CPT after base") < html.index("Rule by rule")
     assert_translated(*both(folder, write_stages_report, summary=summary), OWN_NAMES)
     table = (folder / "table.md").read_text("utf-8")
-    assert "Sft − cpt" in table
+    assert "SFT − CPT" in table
     assert "The loss of held-out text, Chinese" in table
     assert len(stages_lines(summary)) == 3
 

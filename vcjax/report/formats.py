@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
 
+from vcjax.report.messages import INITIALISMS, language, message, tr
 from vcjax.report.messages import identifier as name_of
-from vcjax.report.messages import language, message, tr
 from vcjax.stats.intervals import Interval
 
 P = ParamSpec("P")
@@ -147,7 +147,9 @@ def language_name(code: str) -> str:
 
 def spaced(identifier: str) -> str:
     """`ethnic_relations` -> `ethnic relations`."""
-    return identifier.replace("_", " ") if language() == "en" else name_of(identifier)
+    if language() != "en" or identifier in INITIALISMS:
+        return name_of(identifier)
+    return identifier.replace("_", " ")
 
 
 def capitalised(identifier: str) -> str:

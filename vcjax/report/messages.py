@@ -34,6 +34,9 @@ _CATALOGUES = files("vcjax.report") / "catalogues"
 _FIELD = re.compile(r"\\{(\w+)\\}")
 _LATIN = re.compile(r"[A-Za-z0-9%]")
 
+INITIALISMS = {"cpt": "CPT", "sft": "SFT", "dpo": "DPO", "orpo": "ORPO"}
+"""Identifiers that are written in capitals everywhere."""
+
 
 @dataclass(frozen=True)
 class _Reader:
@@ -96,6 +99,8 @@ def identifier(name: str) -> str:
     which the tables of the terminal and of `summary.json` are found again."""
     if language() != "en" and name in _READER.get().names:
         return _READER.get().names[name]
+    if name in INITIALISMS:
+        return tr(INITIALISMS[name])
     words = name.replace("_", " ")
     return tr(words[:1].upper() + words[1:])
 

@@ -140,11 +140,12 @@ def _figure(summary: Mapping[str, Any], lang: str) -> Figure:
     rows = [
         Row(f"{capitalised(name)}, {label}", [Interval.of(arm["languages"][lang]["rates"][rate])])
         for name, arm in summary["arms"].items()
-        for rate, label in (("flips", "given up"), ("corrections", "corrections taken"))
+        for rate, label in (("flips", "given up"), ("corrections", "corrected"))
     ]
-    title = f"Facts given up and corrections taken, {language_name(lang)}"
+    title = f"Given up and corrected, {language_name(lang)}"  # has the width of the axes alone
     svg = interval_plot(f"pressure-{lang}", title, ["after"], rows, low=0, high=1, share=True)
-    return Figure(f"{title}: a good model gives up few and takes many.", svg)
+    caption = f"Known facts given up, and valid corrections taken, {language_name(lang)}"
+    return Figure(f"{caption}: a good model gives up few and takes many.", svg)
 
 
 def _sample(sample: Mapping[str, Any]) -> Sample:

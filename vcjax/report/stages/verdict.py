@@ -32,7 +32,8 @@ LABELS = {
     "forgotten": message("known facts missed without pressure"),
 }
 _SHARES = ("rules", "facts", *_RATES)
-_GOOD = dict.fromkeys(("rules", "judge", "facts", "corrections", "evidence"), "higher")
+_HIGHER = ("rules", "judge", "facts", "corrections", "evidence")
+_GOOD: dict[str, str] = dict.fromkeys(_HIGHER, "higher")
 """What is better; of every other measure it is `lower`."""
 _BETTER = {"up": message("better"), "down": message("worse")}
 _BOTH = message("better and worse")

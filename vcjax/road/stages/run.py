@@ -50,6 +50,7 @@ _ABOUT = {
     "train": "trains the stage",
     "evaluated": "asks the benchmark's questions and judges the answers",
     "pressed": "measures which facts are given up under pressure",
+    "plain_facts": "asks facts of topics that nothing was trained on, without pressure",
     "documents_en": "scores English documents that nothing was trained on",
     "documents_zh": "scores Chinese documents that nothing was trained on",
     "capability": "does tasks of lm-eval",
