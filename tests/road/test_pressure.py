@@ -14,6 +14,7 @@ from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.facts.fact import Fact, load_facts
+from vcjax.report.formats import capitalised
 from vcjax.report.pressure.verdict import verdict_lines
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment
@@ -160,7 +161,7 @@ def test_the_report_has_the_verdict_first_and_every_arm(finished) -> None:
     assert html.index("Adversarial beside clean") < html.index("What each arm does")
     table = (folder / "table.md").read_text()
     for text in (html, table):
-        assert all(name.capitalize() in text for name in ARMS)
+        assert all(capitalised(name) in text for name in ARMS)
     assert all(len(each["answers"]) == len(ARMS) for each in summary["answers"])
     assert len(summary["answers"]) == 2
     assert {each.status for each in verify(folder)} == {"ok"}

@@ -37,7 +37,9 @@ def test_a_signal_in_the_first_moment_of_loading_ends_it_without_a_crash(start):
         server = start()
         server.process.send_signal(number)
         assert server.process.wait(60) == 0
-        assert len(server.lines) <= 3  # what it listens at, the signal, and the end of the stream
+        # What it listens at, the signal, perhaps what the model has room for, the stream's end.
+        lines = [line for line in server.lines if "slots of" not in line]
+        assert len(lines) <= 3
 
 
 def test_a_request_beyond_the_time_limit_is_refused(start):

@@ -60,7 +60,7 @@ PART = (
     "text/test_rendering.py",
     "train/test_step.py",
     "weights/test_round_trips.py",
-    "weights/gguf/test_rope.py",
+    "weights/gguf/test_conventions.py",
     "test_parallel.py",
 )
 NEAR_JAX = (

@@ -118,7 +118,8 @@ def test_adapters_go_out_in_the_dtype_that_is_asked_for(run, tmp_path):
 def test_convert_writes_them(run, tiny_folder, tmp_path, script_cache):
     command = [f"--src={run[0]}", f"--dst={tmp_path / 'out'}", "--to=peft"]
     code, _, error = ran("convert", command, script_cache)
-    assert (code, error.strip()) == (0, f"{tmp_path / 'out'}: peft, float32")
+    assert code == 0
+    assert error.startswith(f"{tmp_path / 'out'}: peft, float32\nlook at ")
     command = [f"--src={tiny_folder}", f"--dst={tmp_path / 'no'}", "--to=peft"]
     code, _, error = ran("convert", command, script_cache)
     assert code == 2

@@ -57,9 +57,8 @@ def config_difference(
     # What the recorded config has wins over the default of a field that was added later.
     old = {**added, **_flat(before)}
     for field, value in old.items():
-        default = _CHANGED.get(field.rpartition(".")[2])
-        if default == (value, new.get(field)):
-            old[field] = default[1]
+        if _CHANGED.get(field.rpartition(".")[2]) == (value, new.get(field)):
+            old[field] = new[field]
     fields = sorted(old.keys() | new.keys())
     pairs = {field: (old.get(field), new.get(field)) for field in fields}
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
