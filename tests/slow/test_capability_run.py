@@ -134,3 +134,9 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     (line,) = error.splitlines()
     assert line.startswith("error: tasks: no task 'colour'; close to it: colours")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_checkout_is_not_complained_of(config, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    measure_capability(replace(config, tasks=("colours",)), tmp_path / "run")
+    assert "fatal" not in capfd.readouterr().err

@@ -30,8 +30,8 @@ class Fleet:
         self._service: Service | None = None
         # By the caller's state of a request, which `step` reports to, that of the service.
         self._asked: dict[RequestState, RequestState] = {}
-        self._told: SimpleQueue[tuple[RequestState, Event]] = SimpleQueue()
-        self._untold: deque[tuple[RequestState, Event]] = deque()
+        self._emitted: SimpleQueue[tuple[RequestState, Event]] = SimpleQueue()
+        self._undelivered: deque[tuple[RequestState, Event]] = deque()
 
     @property
     def graph(self) -> Any:
@@ -69,8 +69,8 @@ class Fleet:
             self._service.close(drain=False)
             self._service = None
         self._asked.clear()
-        self._untold.clear()
-        self._told = SimpleQueue()
+        self._undelivered.clear()
+        self._emitted = SimpleQueue()
         for engine in self.engines:
             engine.release()
 
@@ -108,9 +108,9 @@ class Fleet:
         if self._service is None:
             self._service = Service(self, max_waiting=sys.maxsize)
             self._service.wait_ready()
-        told = self._told
+        emitted = self._emitted
         self._asked[state] = self._service.submit(
-            state.request, lambda event: told.put((state, event)), state.index
+            state.request, lambda event: emitted.put((state, event)), state.index
         )
 
     def cancel(self, state: RequestState) -> None:
@@ -121,12 +121,12 @@ class Fleet:
         ended = False
         others: deque[tuple[RequestState, Event]] = deque()
         while not ended:  # until its engine has let go of it
-            of, event = self._untold.popleft() if self._untold else self._told.get()
+            of, event = self._undelivered.popleft() if self._undelivered else self._emitted.get()
             if of is state:
                 ended = event.finish_reason is not None
             else:
                 others.append((of, event))
-        self._untold.extendleft(reversed(others))
+        self._undelivered.extendleft(reversed(others))
         self._deliver(state, Event(state.index, None, 0.0, "cancelled"))
 
     def step(self) -> bool:
@@ -135,12 +135,12 @@ class Fleet:
         Returns:
           Whether there is more to do.
         """
-        if self._asked and not self._untold:
-            self._untold.append(self._told.get())
-        while not self._told.empty():
-            self._untold.append(self._told.get())
-        while self._untold:
-            self._deliver(*self._untold.popleft())
+        if self._asked and not self._undelivered:
+            self._undelivered.append(self._emitted.get())
+        while not self._emitted.empty():
+            self._undelivered.append(self._emitted.get())
+        while self._undelivered:
+            self._deliver(*self._undelivered.popleft())
         return bool(self._asked)
 
     def _deliver(self, state: RequestState, event: Event) -> None:

@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lm_eval import evaluator
 from lm_eval.api.group import Group
 from lm_eval.api.model import LM
 from lm_eval.api.task import Task
-from lm_eval.evaluator import simple_evaluate
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_json, write_json
@@ -137,9 +137,12 @@ def _open_model(config: CapabilityConfig, workdir: Path) -> tuple[LM, dict[str, 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:
     # To resample, the harness would fork processes, in which JAX's threads are gone.
     os.environ["DISABLE_MULTIPROC"] = "1"
+    # It would have git look for a commit where the user is, which needn't be a checkout, and print
+    # what git has to complain of.
+    evaluator.get_git_commit_hash = lambda: None
     limit, loaded = config.limit, list[Any](tasks)
     with redirect_stdout(sys.stderr):  # it prints what it does
-        results = simple_evaluate(
+        results = evaluator.simple_evaluate(
             model=lm,
             tasks=loaded,
             num_fewshot=config.num_fewshot,
