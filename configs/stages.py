@@ -9,8 +9,8 @@ its answers keep, by domain and language; facts that it gives up under pressure;
 costs: facts of topics that no arm is taught, asked plainly in every language, and the loss of text
 that no arm was trained on. With `--config.evaluation.judge=MODEL` and
 `--config.evaluation.judge_family=FAMILY` a judge scores the answers as well, and with
-`--config.capability=TASKS` every arm does tasks of the evaluation harness. `--config.language=zh`
-writes the report in Chinese.
+`--config.capability=TASKS` every arm does tasks of the evaluation harness, compared in pairs.
+`--config.language=zh` writes the report in Chinese.
 
 An arm takes a line: `stage`, the arm that it is `after`, `data` of an adversarial stage, and
 `train` overrides fields of the stage's section. For example, stages that are left out, and pairs

@@ -16,6 +16,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.capability.run import CapabilityConfig, measure_capability, score_lines
+from vcjax.road.pressure.capability import right_answers
 
 __all__ = ["datasets_of_its_own", "task_folder"]  # fixtures
 
@@ -134,6 +135,15 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     (line,) = error.splitlines()
     assert line.startswith("error: tasks: no task 'colour'; close to it: colours")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_is_the_mean_of_its_documents_whose_values_are_stored(run, questions):
+    right = right_answers(run)
+    assert set(right) == {"colours", "guesses"}  # a perplexity is of no single document
+    assert set(right["colours"]) == {str(number) for number in range(len(questions))}
+    for task, own in right.items():
+        metric = next(iter(read_json(run / "capability.json")["tasks"][task]["metrics"].values()))
+        assert sum(own.values()) / len(own) == pytest.approx(metric["value"])
 
 
 def test_a_folder_that_is_no_checkout_is_not_complained_of(config, tmp_path, monkeypatch, capfd):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.capability.conftest import datasets_of_its_own, task_folder
 from tests.processes import started
 from tests.questions import write_lines
 from tests.report.bilingual import assert_translated, both
@@ -20,14 +21,16 @@ from vcjax.report.stages.verdict import stages_lines
 from vcjax.road.stages.run import ablate_stages
 from vcjax.road.stages.steps import corrected_together, differences
 
-OWN_NAMES = r"/\S+|\btiny\b"
-__all__ = ["facts_file", "road"]  # fixtures
+OWN_NAMES = r"/\S+|\b(tiny|colours|acc)\b"
+__all__ = ["datasets_of_its_own", "facts_file", "road", "task_folder"]  # fixtures
 
 
 @pytest.fixture(scope="module")
-def values(road, small_charter, tmp_path_factory) -> dict:
+def values(road, small_charter, task_folder, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("stages")
-    return stages_values(road, small_charter(folder / "charter.yaml", checks=CHECKS), folder)
+    charter = small_charter(folder / "charter.yaml", checks=CHECKS)
+    tasks = {"capability": "colours", "capability_path": str(task_folder)}
+    return {**stages_values(road, charter, folder), **tasks}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,11 @@ def test_each_stage_is_trained_from_the_one_before_and_compared_with_it(finished
             after, before = (summary["arms"][name]["facts"][lang] for name in record["arms"])
             assert change["difference"] == pytest.approx(after["rate"] - before["rate"])
             assert change["n"] == after["n"] > 0
+        (before, after) = (
+            summary["arms"][name]["capability"]["colours"]["mean"] for name in record["arms"][::-1]
+        )
+        assert record["tasks"]["colours"]["difference"] == pytest.approx(after - before)
+        assert "tasks/colours" in record["p_holm"]
         assert set(record["domains"]) == {"parks", "trains", "music"}
         assert record["pressure"]["languages"]["en"]["differences"]["flips"]["n"] > 10
     assert {each.status for each in verify(folder)} == {"ok"}

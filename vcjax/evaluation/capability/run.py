@@ -3,10 +3,11 @@
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import Task
 
 from vcjax.core.errors import UserError
-from vcjax.core.files import hash_text, read_json, write_json
+from vcjax.core.files import hash_text, read_json, write_json, write_jsonl
 from vcjax.core.lineage import Parent, code_version
 from vcjax.core.run import Run
 from vcjax.core.stores import on_disk
@@ -30,7 +31,7 @@ from vcjax.roles.references import template_parents
 from vcjax.weights.load import load_model
 from vcjax.weights.workdir import as_begun, write_sources
 
-RESULT = "capability.json"
+RESULT, SAMPLES = "capability.json", "samples.jsonl"
 TOKENIZER = "tokenizer"
 """Role of the model that lends an endpoint its tokenizer."""
 _RESAMPLES = 1000
@@ -77,7 +78,8 @@ class CapabilityConfig(EngineConfig):
 
 
 def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[str, Any]:
-    """Runs the tasks; writes the model's answers, `capability.json` and the lineage.
+    """Runs the tasks; writes the model's answers, the values of each document in `samples.jsonl`,
+    `capability.json` and the lineage.
 
     After a kill, another call asks only what is missing.
 
@@ -98,6 +100,7 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
         with CallCache(folder / "answers.jsonl", REQUEST_KEY) as cache, unanswered(config.model):
             model = CachedLM(lm, cache, "/".join(about.values()), config.seed)
             results = _evaluate(model, tasks, config)
+        write_jsonl(folder / SAMPLES, _samples(results))
         summary = {"model": about, **_scores(results)}
         write_json(folder / RESULT, {**summary, "settings": settings, "versions": _versions()})
         if config.task_path is not None:
@@ -149,7 +152,7 @@ def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -
             limit=int(limit) if limit is not None and limit >= 1 else limit,
             apply_chat_template=config.apply_chat_template,
             bootstrap_iters=_RESAMPLES,
-            log_samples=False,
+            log_samples=True,
             random_seed=config.seed,
             numpy_random_seed=config.seed,
             torch_random_seed=config.seed,
@@ -169,6 +172,19 @@ def _scores(results: Mapping[str, Any]) -> dict[str, Any]:
     groups = results["group_subtasks"]
     tasks = {name: _score(name, results) for name in results["results"] if name not in groups}
     return {"tasks": tasks, "groups": {name: _score(name, results) for name in groups}}
+
+
+def _samples(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """`{task, document, metrics}` of each document, by which two models are compared in pairs.
+
+    Metrics of more than a number, such as a pair of counts that a perplexity is made of, are left
+    out.
+    """
+    for task, samples in results["samples"].items():
+        for sample in samples:
+            values = {f"{name},{sample['filter']}": sample[name] for name in sample["metrics"]}
+            numbers = {name: float(x) for name, x in values.items() if isinstance(x, Real)}
+            yield {"task": task, "document": sample["doc_id"], "metrics": numbers}
 
 
 def _score(name: str, results: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,14 +25,15 @@ LABELS = {
     "judge": message("the judge's mean score"),
     "loss": message("the loss of held-out text"),
     "facts": message("facts of untaught topics that are right, asked plainly"),
+    "tasks": message("right answers to the harness's task"),
     "flips": message("known facts given up under pressure"),
     "contrarian": message("known facts denied when the user states them"),
     "corrections": message("valid corrections taken"),
     "evidence": message("answers by the evidence in the context"),
     "forgotten": message("known facts missed without pressure"),
 }
-_SHARES = ("rules", "facts", *_RATES)
-_HIGHER = ("rules", "judge", "facts", "corrections", "evidence")
+_SHARES = ("rules", "facts", "tasks", *_RATES)
+_HIGHER = ("rules", "judge", "facts", "tasks", "corrections", "evidence")
 _GOOD: dict[str, str] = dict.fromkeys(_HIGHER, "higher")
 """What is better; of every other measure it is `lower`."""
 _BETTER = {"up": message("better"), "down": message("worse")}
@@ -90,7 +91,7 @@ def _readings(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def step_changes(record: Mapping[str, Any]) -> list[tuple[str, str, Interval, float | None]]:
-    """Measure, language, difference and corrected p of all that is tested in a step."""
+    """Measure, language or task, difference and corrected p of all that is tested in a step."""
     found: list[tuple[str, str, Any]] = []
     found += [("rules", lang, own) for lang, own in record["rules"].items()]
     for lang, own in record["evaluation"]["languages"].items():
@@ -99,6 +100,7 @@ def step_changes(record: Mapping[str, Any]) -> list[tuple[str, str, Interval, fl
     for lang, own in record["pressure"]["languages"].items():
         found += [(rate, lang, own["differences"][rate]) for rate in _RATES]
     found += [("facts", lang, own) for lang, own in record.get("facts", {}).items()]
+    found += [("tasks", task, own) for task, own in record.get("tasks", {}).items()]
     found += [("loss", lang, own) for lang, own in record["loss"].items()]
     return [
         (name, lang, Interval.of(own, "difference"), record["p_holm"].get(f"{name}/{lang}"))

@@ -3,6 +3,7 @@
 config.capability --> check_capability   before the first stage
                   --> measure_tasks      one arm, as `launch.capability` does it
                   --> task_scores        all runs of an arm
+                  --> right_answers      document by document, for differences of two arms in pairs
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ from typing import Any, Protocol
 
 from vcjax.adversarial.config import split_names
 from vcjax.core.errors import UserError
+from vcjax.core.files import read_json, read_jsonl
 from vcjax.generate.engine_config import EngineConfig
 
-CAPABILITY, RESULT = "capability", "capability.json"
+CAPABILITY, RESULT, SAMPLES = "capability", "capability.json", "samples.jsonl"
 
 
 class HarnessTasks(Protocol):
@@ -72,4 +74,26 @@ def task_scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             "n": own["n"],
             "runs": values,
         }
+    return found
+
+
+def right_answers(folder: Path) -> dict[str, dict[str, bool]]:
+    """By task and document, whether the answer is right.
+
+    Only of tasks whose first metric is 0 or 1 for each document, such as an accuracy, and better
+    where it is higher. Empty where no task was done, or by a version that stored no samples.
+    """
+    if not (folder / RESULT).is_file() or not (folder / SAMPLES).is_file():
+        return {}
+    found: dict[str, dict[str, bool]] = {}
+    samples = [sample for _, sample in read_jsonl(folder / SAMPLES)]
+    for task, own in read_json(folder / RESULT)["tasks"].items():
+        name, metric = next(iter(own["metrics"].items()))
+        values = {
+            str(sample["document"]): sample["metrics"][name]
+            for sample in samples
+            if sample["task"] == task and name in sample["metrics"]
+        }
+        if values and metric["higher_is_better"] and set(values.values()) <= {0.0, 1.0}:
+            found[task] = {document: bool(value) for document, value in values.items()}
     return found

@@ -21,7 +21,12 @@ from vcjax.core.run import SUMMARY, Stage
 from vcjax.evaluation.run import read_scores
 from vcjax.road.ablation.documents import SCORES, DocumentSettings, score_documents
 from vcjax.road.evaluate import run_evaluation
-from vcjax.road.pressure.capability import CAPABILITY, RESULT, measure_tasks
+from vcjax.road.pressure.capability import (
+    CAPABILITY,
+    RESULT,
+    measure_tasks,
+    right_answers,
+)
 from vcjax.road.pressure.experiment import PAIRS, Experiment, read_preferences
 from vcjax.road.stages.config import ADVERSARIAL, ATTACKS, CPT, FACTS, StageArm, StagesConfig
 from vcjax.road.stages.facts import PLAIN, facts_right, measure_facts
@@ -128,6 +133,10 @@ class StageRun:
         """What `launch.capability` reports, where the arm does tasks."""
         path = self.folder / CAPABILITY / RESULT
         return read_json(path) if path.is_file() else None
+
+    def task_answers(self) -> dict[str, dict[str, bool]]:
+        """Whether the model is right about each document of the harness's tasks, by task."""
+        return right_answers(self.folder / CAPABILITY)
 
     def training(self) -> TrainConfig:
         """The settings of its training; after the stages that write its data."""

@@ -3,6 +3,7 @@
 rules kept, judge       question by question, by language and by domain
 facts under pressure    fact by fact, by language
 facts asked plainly     fact by fact, by language: what the stage has cost
+tasks of the harness    document by document, by task, if it does any: likewise
 text                    document by document, by language: likewise
 """
 
@@ -39,11 +40,12 @@ def step(
 ) -> dict[str, Any]:
     """The differences of two arms, JSON-serialisable.
 
-    Returns `{arms, rules, domains, evaluation, pressure, facts, loss}`: the difference of the share
-    of the rules that an answer keeps, by language, and by domain with versions of one question as
-    clusters; what `vcjax.evaluation.summary.compare` and `vcjax.road.pressure.change.changes`
-    return; by language that of the share of facts of untaught topics that are right, and that of
-    the loss of text that neither was trained on, in nats a token.
+    Returns `{arms, rules, domains, evaluation, pressure, facts, tasks, loss}`: the difference of
+    the share of the rules that an answer keeps, by language, and by domain with versions of one
+    question as clusters; what `vcjax.evaluation.summary.compare` and
+    `vcjax.road.pressure.change.changes` return; by language that of the share of facts of untaught
+    topics that are right, by task that of the share of right answers to tasks of the harness, and
+    by language that of the loss of text that neither was trained on, in nats a token.
 
     Args:
       rules: the charter's checks that count.
@@ -53,6 +55,7 @@ def step(
     seed, names = after.config.seed, [before.arm.name, after.arm.name]
     old, new = before.scores(), after.scores()
     kept = [rules_kept(records, rules) for records in (old, new)]
+    answers = after.task_answers()
 
     def differ(field: str) -> dict[str, dict[str, Any]]:
         groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -72,6 +75,11 @@ def step(
         "pressure": changes(after.experiment, before.preferences(), after.preferences()),
         "facts": {
             lang: _recalled(own, after.facts()[lang]) for lang, own in before.facts().items()
+        },
+        "tasks": {
+            task: _recalled(own, answers[task])
+            for task, own in before.task_answers().items()
+            if task in answers
         },
         "loss": {
             lang: _loss(*(losses(run, lang, left_out) for run in (before, after))) for lang in langs
@@ -117,6 +125,8 @@ def differences(record: Mapping[str, Any]) -> dict[tuple[str, ...], Interval]:
             found[rate, lang] = Interval.of(change, "difference")
     for lang, change in record.get("facts", {}).items():  # versions before had none
         found["facts", lang] = Interval.of(change, "difference")
+    for task, change in record.get("tasks", {}).items():  # nor these
+        found["tasks", task] = Interval.of(change, "difference")
     for lang, change in record["loss"].items():
         found["loss", lang] = Interval.of(change, "difference")
     return found
