@@ -257,7 +257,7 @@ class Engine:
         try:
             yield
         except ConstraintError:
-            self.scheduler.fail(state)
+            self.scheduler.fail(state, is_stuck=True)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic in a library written in Rust is no Exception
@@ -361,5 +361,5 @@ class Engine:
             try:
                 self.scheduler.table.advance(slot, state.request, state.generated)
             except ConstraintError:
-                return replace(event, finish_reason="error")
+                return replace(event, finish_reason="error", is_stuck=True)
         return event

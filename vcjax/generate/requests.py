@@ -236,6 +236,8 @@ class Event:
       finish_reason: None while the request continues, then `stop`, `length`, `cancelled` or
         `error` (its constraint can't be continued, or `cause` was raised on its behalf).
       eos: the EOS id that ended the request.
+      is_stuck: whether it failed because its constraint can't be continued, which is the request's
+        own doing: the constraint allows no token, or takes more work than `llguidance` allows.
       prompt: with the first event alone, the scores of the prompt's tokens but the first, if the
         request asks for them.
     """
@@ -247,6 +249,7 @@ class Event:
     top: Alternatives = ()
     eos: int | None = None
     cause: BaseException | None = None
+    is_stuck: bool = False
     prompt: Scored | None = None
 
 

@@ -86,7 +86,8 @@ class RequestState:
             reason = "stop" if self.generated >= sampling.min_tokens else reason
         if reason is None and self.generated == sampling.max_tokens:
             reason = "length"
-        return Event(self.index, token, logprob, reason, top, prompt=prompt)
+        is_stuck = reason == "error"
+        return Event(self.index, token, logprob, reason, top, is_stuck=is_stuck, prompt=prompt)
 
     def prompt_scores(self) -> Scored | None:
         """The scores of the whole prompt, if the request asks for them."""
@@ -143,10 +144,13 @@ class Scheduler:
                 self.waiting.remove(state)
             self.finish(state, Event(state.index, None, 0.0, "cancelled"))
 
-    def fail(self, state: RequestState, cause: BaseException | None = None) -> None:
+    def fail(
+        self, state: RequestState, cause: BaseException | None = None, *, is_stuck: bool = False
+    ) -> None:
         """Ends a request with the finish reason `error`; does nothing after its end."""
         if not state.finished:
-            self.finish(state, Event(state.index, None, 0.0, "error", cause=cause))
+            event = Event(state.index, None, 0.0, "error", cause=cause, is_stuck=is_stuck)
+            self.finish(state, event)
 
     def fail_all(self) -> None:
         """Ends every request with the finish reason `error`."""

@@ -17,6 +17,10 @@ from vcjax.serve.continuations import Submission, Update
 from vcjax.serve.errors import ApiError, internal_error, unavailable
 from vcjax.serve.models import Loaded
 
+_STUCK = (
+    "what constrains the text (regex, choices, JSON schema or tools) can't be continued: it allows "
+    "no further token, or takes too much work; make it simpler"
+)
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -38,11 +42,13 @@ class Choice:
         self.finish_reason = update.event.finish_reason
 
 
-def check_finish_reason(finish_reason: str | None) -> None:
+def check_end(event: Event) -> None:
     """Raises an ApiError if a continuation was cancelled or failed."""
-    if finish_reason == "cancelled":  # not by its client, who would not be here
+    if event.finish_reason == "cancelled":  # not by its client, who would not be here
         raise unavailable("the server is shutting down", "shutting_down")
-    if finish_reason == "error":
+    if event.is_stuck:
+        raise ApiError(400, _STUCK, code="invalid_value")
+    if event.finish_reason == "error":
         raise internal_error()
 
 
@@ -205,7 +211,7 @@ class StreamedAnswer:
             await self._open(index, own[0].event.prompt)
             text, events = "".join(each.text for each in own), [each.event for each in own]
             reason = events[-1].finish_reason
-            check_finish_reason(reason)
+            check_end(events[-1])
             if (piece := self._job.format.piece(index, text, events)) is not None:
                 await self._out.write(self._job.chunk(piece))
             if reason is not None:

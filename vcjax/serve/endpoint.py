@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from vcjax.core.errors import UserError
 from vcjax.generate.service import Busy, Closed
-from vcjax.serve.answers import Choice, EventStream, Job, StreamedAnswer, check_finish_reason
+from vcjax.serve.answers import Choice, EventStream, Job, StreamedAnswer, check_end
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.continuations import Continuations, Update
 from vcjax.serve.errors import ApiError, api_error, timed_out
@@ -119,7 +119,8 @@ class Endpoint:
                 for update in updates:
                     choices[update.index].add(update)
         for choice in choices:
-            check_finish_reason(choice.finish_reason)
+            if choice.events:
+                check_end(choice.events[-1])
             choice.finish_reason = choice.finish_reason or "length"  # prompts that are only scored
         return await asyncio.to_thread(job.whole, choices)
 
