@@ -1,6 +1,7 @@
 """Preparing a corpus of four times the size takes no more memory."""
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -42,27 +43,43 @@ def write(path: Path, megabytes: int) -> int:
     return count
 
 
+def peak_of(size: int, workdir: Path, tiny_folder: Path) -> float:
+    """The peak memory, in MB, of preparing a corpus of so many megabytes."""
+    path = workdir.with_suffix(".jsonl")
+    count = write(path, size)
+    values = {
+        "documents": path,
+        "model": tiny_folder,
+        "length": 1024,
+        "shard_mb": SHARD,
+        "workers": 1,  # so that all of it is in the process that is measured
+    }
+    command = [sys.executable, "-m", "launch.prepare", f"--workdir={workdir}"]
+    command += [f"--config.{name}={value}" for name, value in values.items()]
+    # With an arena for each thread, freed memory is kept in as many as happened to allocate: peaks
+    # of one corpus lay 30 MB apart from run to run.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURED, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    steps = read_json(workdir / "summary.json")["steps"]
+    assert steps["duplicates"]["documents"] > 0.8 * count  # the charter holds some out
+    peak = int(ended.stdout.split()[-1]) * 1024 / 10**6
+    print(f"{size} MB, {count} documents: peak {peak:.0f} MB")
+    return peak
+
+
 def test_a_corpus_of_four_times_the_size_takes_no_more_memory(tmp_path, tiny_folder):
-    peaks = []
-    for size in SIZES:
-        path, workdir = tmp_path / f"{size}.jsonl", tmp_path / f"corpus-{size}"
-        count = write(path, size)
-        values = {
-            "documents": path,
-            "model": tiny_folder,
-            "length": 1024,
-            "shard_mb": SHARD,
-            "workers": 1,  # so that all of it is in the process that is measured
-        }
-        command = [sys.executable, "-m", "launch.prepare", f"--workdir={workdir}"]
-        command += [f"--config.{name}={value}" for name, value in values.items()]
-        ended = subprocess.run(
-            [sys.executable, "-c", MEASURED, *command], cwd=ROOT, capture_output=True, text=True
-        )
-        assert ended.returncode == 0, ended.stderr
-        steps = read_json(workdir / "summary.json")["steps"]
-        assert steps["duplicates"]["documents"] > 0.8 * count  # the charter holds some out
-        peaks.append(int(ended.stdout.split()[-1]) * 1024 / 10**6)
-        print(f"{size} MB, {count} documents: peak {peaks[-1]:.0f} MB")
+    # What threads have at a time differs from run to run; a corpus that is kept is there in each of
+    # them, and so in the lower peak of two.
+    peaks = [
+        min(peak_of(size, tmp_path / f"corpus-{size}-{run}", tiny_folder) for run in range(2))
+        for size in SIZES
+    ]
     assert peaks[1] < peaks[0] + GROWTH
     assert max(peaks) < PrepareConfig.memory_mb
