@@ -85,22 +85,23 @@ class Counted(Scorer):
         return await super().score(prompts, top)
 
 
-@pytest.mark.parametrize("stream", [False, True])
+ECHOED = {"prompt": ["Why?", "No."], "echo": True, "logprobs": 2, "n": 2}
+
+
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
-        ("/v1/completions", {"prompt": ["Why?", "No."], "echo": True, "logprobs": 2, "n": 2}),
+        ("/v1/completions", ECHOED),
+        ("/v1/completions", ECHOED | {"stream": True}),
         ("/v1/completions", {"prompt": "Why?", "prompt_logprobs": 1}),
         (CHAT, {"messages": ASKED["messages"], "prompt_logprobs": 1}),
     ],
-    ids=["echo", "completion", "chat"],
+    ids=["echo", "stream", "completion", "chat"],
 )
-def test_a_prompt_that_is_continued_is_not_scored_apart(app, loaded, path, asked, stream):
-    if stream and "prompt_logprobs" in asked:
-        pytest.skip("prompt_logprobs have no stream")
+def test_a_prompt_that_is_continued_is_not_scored_apart(app, loaded, path, asked):
     before, loaded.scorer = loaded.scorer, Counted(loaded.service)
     try:
-        body = {"max_tokens": 2, "stream": stream, **asked}
+        body = {"max_tokens": 2, **asked}
         status, content = asyncio.run(ask(app, body, path))
         assert status == 200, content
         assert loaded.scorer.prompts == 0
