@@ -20,15 +20,15 @@ from vcjax.weights.load import load_model
 SLOTS = 2
 
 
-def requests() -> list[Request]:
-    """More than all slots together, none with another's beginning."""
+def requests(number: int = 24) -> list[Request]:
+    """Requests of several lengths and temperatures; no prompt is a prefix of another."""
     rng = np.random.default_rng(0)
     return [
         Request(
             tuple(rng.integers(100, 700, 5 + n).tolist()),
             SamplingParams(6 + n % 5, temperature=float(n % 2), seed=n),
         )
-        for n in range(24)
+        for n in range(number)
     ]
 
 

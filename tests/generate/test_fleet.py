@@ -6,9 +6,9 @@ On devices of their own: `tests/slow/test_engine_copies.py`.
 from collections.abc import Iterator
 from queue import SimpleQueue
 
-import numpy as np
 import pytest
 
+from tests.distributed.engine_copies import requests as drawn_requests
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
 from vcjax.generate.fleet import Fleet
@@ -28,14 +28,7 @@ def fleet(tiny) -> Iterator[Fleet]:
 @pytest.fixture(scope="module")
 def requests() -> list[Request]:
     """More than all slots together."""
-    rng = np.random.default_rng(0)
-    return [
-        Request(
-            tuple(rng.integers(100, 700, 5 + n).tolist()),
-            SamplingParams(6 + n % 5, temperature=float(n % 2), seed=n),
-        )
-        for n in range(14)
-    ]
+    return drawn_requests(14)
 
 
 @pytest.fixture(scope="module")

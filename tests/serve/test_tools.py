@@ -1,4 +1,4 @@
-"""Tools through OpenAI's own client, on a tiny model whose template has a place for them."""
+"""Tools through OpenAI's own client, on a tiny model whose template supports them."""
 
 import asyncio
 import json

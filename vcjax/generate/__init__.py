@@ -15,6 +15,7 @@
 Given texts are scored without the engine's cache by `scoring.score` and, as texts, by `likelihood`;
 a prompt that is continued is scored by its own prefill, if its request asks for that.
 `tool_grammar` is the constraint of an answer that calls tools.
+`generator.Generator` is what an engine and a fleet have in common.
 `engine_config.EngineConfig` has the settings that the engines of every run share, `room` works out
 slots and context from the memory, `fleet.Fleet` is an engine on each device, and
 `model_pool.ModelPool` keeps several models loaded under one bound of memory.

@@ -18,8 +18,7 @@ Sources: Yu et al., Orca, OSDI 2022 (continuous batching); Agrawal et al., arXiv
 prefill).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -29,6 +28,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vcjax.generate.cache import BLOCK, PREFIX_TOKENS, DecodeState, PrefixTree
+from vcjax.generate.generator import Generator
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import (
     MAX_TOP_LOGPROBS,
@@ -36,7 +36,6 @@ from vcjax.generate.requests import (
     ConstraintError,
     Event,
     Request,
-    Result,
 )
 from vcjax.generate.scheduler import RequestState, Scheduler
 from vcjax.model.build import Params
@@ -70,7 +69,7 @@ class EngineStats:
         return cls(**{**sums, "waiting": sums["waiting"] + waiting})
 
 
-class Engine:
+class Engine(Generator):
     """Continues token ids with one model. For one thread; see `vcjax.generate.service`."""
 
     def __init__(
@@ -168,46 +167,6 @@ class Engine:
             pooled_tokens=self._pooled_tokens,
             new_tokens=self._new_tokens,
         )
-
-    def generate(
-        self,
-        requests: Sequence[Request],
-        on_result: Callable[[int, Result], None] | None = None,
-    ) -> list[Result]:
-        """Continues all requests and returns their results in the same order; `on_result` gets each
-        as it finishes."""
-        return Result.all(self.events(requests), len(requests), on_result)
-
-    def events(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Yields the tokens of all requests as they are made, interleaved.
-
-        Requests that are open when the caller closes the iterator are cancelled. An exception on
-        behalf of one request is raised here, as they have one caller.
-
-        Raises:
-          UserError: a request that doesn't fit the model.
-        """
-        for request in requests:
-            self.check(request)
-        events: deque[Event] = deque()
-        states = [RequestState(i, request, events.append) for i, request in enumerate(requests)]
-        for state in states:
-            self.scheduler.enqueue(state)
-        try:
-            while not all(state.finished for state in states):
-                self.step()
-                while events:
-                    event = events.popleft()
-                    if event.cause is not None:
-                        raise event.cause
-                    yield event
-        finally:
-            for state in states:
-                self.scheduler.cancel(state)
-
-    def stream(self, request: Request) -> Iterator[Event]:
-        """Yields one request's tokens as they are made."""
-        return self.events([request])
 
     def enqueue(self, state: RequestState) -> None:
         """Lets a request wait for a slot; `step` then calls its `on_event`."""

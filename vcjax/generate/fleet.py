@@ -6,18 +6,19 @@ bits of the logits may, where requests share prefixes, as each engine has a pool
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
 from vcjax.generate.engine import Engine, EngineStats
-from vcjax.generate.requests import Event, Request, Result
+from vcjax.generate.generator import Generator
+from vcjax.generate.requests import Event, Request
 from vcjax.generate.scheduler import RequestState
 from vcjax.generate.service import Service
 from vcjax.model.build import Params
 
 
-class Fleet:
+class Fleet(Generator):
     """Several engines, called as one; see `Engine`. For one thread: the engines have their own."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
@@ -74,35 +75,6 @@ class Fleet:
         for engine in self.engines:
             engine.release()
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        on_result: Callable[[int, Result], None] | None = None,
-    ) -> list[Result]:
-        """Continues all requests and returns their results in the same order; `on_result` gets each
-        as it finishes."""
-        return Result.all(self.events(requests), len(requests), on_result)
-
-    def events(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Yields the tokens of all requests as they are made, interleaved; see `Engine.events`."""
-        for request in requests:
-            self.check(request)
-        events: deque[Event] = deque()
-        states = [RequestState(n, request, events.append) for n, request in enumerate(requests)]
-        for state in states:
-            self.enqueue(state)
-        try:
-            while not all(state.finished for state in states):
-                self.step()
-                while events:
-                    event = events.popleft()
-                    if event.cause is not None:
-                        raise event.cause
-                    yield event
-        finally:
-            for state in states:
-                self.cancel(state)
-
     def enqueue(self, state: RequestState) -> None:
         """Lets a request wait for a slot of any engine; `step` then calls its `on_event`."""
         if self._service is None:
@@ -148,7 +120,3 @@ class Fleet:
             state.finished = True
             del self._asked[state]
         state.on_event(event)
-
-    def stream(self, request: Request) -> Iterator[Event]:
-        """Yields one request's tokens as they are made."""
-        return self.events([request])
