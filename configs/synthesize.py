@@ -22,6 +22,7 @@ Those in the charter and in the attacks are therefore ours.
 
 from ml_collections import ConfigDict
 
+from vcjax.adversarial.reasons import FILTERS
 from vcjax.core.defaults import add_engine_fields, demo_data
 from vcjax.core.errors import UserError, suggest
 
@@ -56,7 +57,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.actor_mode = "best"
     config.answers = 2
     config.brief = False
-    config.filters = "refusal,off-language,echo,repetitive,lecture,truncated"
+    config.filters = ",".join(FILTERS)
     config.critic_form = "full"
     config.critic_votes = 1
     config.calibration = ""

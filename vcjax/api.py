@@ -15,10 +15,11 @@ from vcjax.core.lineage import NAME, read_lineage
 from vcjax.core.stores import as_path, reached
 from vcjax.generate.engine import Engine
 from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.layout import ModelLayout
 from vcjax.generate.likelihood import log_likelihood, score_answers
 from vcjax.generate.requests import SamplingParams
 from vcjax.generate.text import Context, TextEngine
-from vcjax.model.build import plain_logits
+from vcjax.model.build import Params, plain_logits
 from vcjax.model.config import LlamaConfig
 from vcjax.text.tokenizer import Tokenizer
 from vcjax.weights.export import save_model
@@ -32,7 +33,7 @@ class Model:
     Attributes:
       loaded: the parameters with their config, tokenizer and origin.
       charter: the one that `load` was given; None without one. No method follows it by itself:
-        `charter.system_prompt(lang)` is what an Actor is told.
+        `charter.system_prompt(lang)` is what an Actor is given.
     """
 
     def __init__(self, loaded: LoadedModel, charter: Charter | None = None) -> None:
@@ -61,9 +62,26 @@ class Model:
         return {"reference": origin.reference, "hash": origin.hash, "parents": []}
 
     @cached_property
+    def params(self) -> Params:
+        """The parameters on the device, layer by layer, put there on first use; `graph` runs them.
+
+        The engine shares them: scoring needs neither it nor the memory of its cache.
+        """
+        return self._layout.apply(self.loaded.params)
+
+    @property
+    def graph(self) -> Any:
+        """The static graph of the model that runs `params`."""
+        return self._layout.graph
+
+    @cached_property
+    def _layout(self) -> ModelLayout:
+        return ModelLayout(self.config, jnp.dtype(self.loaded.dtype))
+
+    @cached_property
     def engine(self) -> Engine:
-        """The engine on this model, made on first use: then the parameters go to the devices."""
-        return EngineConfig(replicas=1).engine(self.loaded).engines[0]
+        """The engine on this model, made on first use."""
+        return EngineConfig(replicas=1).engine(self.loaded, params=[self.params]).engines[0]
 
     @cached_property
     def text(self) -> TextEngine:
@@ -89,7 +107,7 @@ class Model:
         tokens = jnp.asarray(tokens)
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")
-        return plain_logits(self.engine.graph, self.engine.params, tokens)
+        return plain_logits(self.graph, self.params, tokens)
 
     def score_answers(
         self, contexts: Sequence[Context], answers: Sequence[Sequence[str]], **options: Any
@@ -110,10 +128,7 @@ class Model:
           UserError: an empty answer, a conversation that can't be rendered, or an answer that
             doesn't fit the model's context behind its conversation.
         """
-        engine = self.engine
-        return score_answers(
-            engine.graph, engine.params, self.tokenizer, contexts, answers, **options
-        )
+        return score_answers(self.graph, self.params, self.tokenizer, contexts, answers, **options)
 
     def log_likelihood(
         self, contexts: Sequence[Context], continuations: Sequence[str]
@@ -133,12 +148,12 @@ class Model:
             longer than the model's context.
         """
         return log_likelihood(
-            self.engine.graph,
-            self.engine.params,
+            self.graph,
+            self.params,
             self.tokenizer,
             contexts,
             continuations,
-            max_position=self.engine.context,
+            max_position=self.config.max_position,
         )
 
     def generate(self, prompts: Sequence[Context], **sampling: Any) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from vcjax.adversarial.reasons import FILTERS
 from vcjax.core.errors import UserError
 from vcjax.core.settings import check_at_least
 from vcjax.generate.engine_config import EngineConfig
@@ -97,7 +98,7 @@ class SynthesisConfig(EngineConfig):
     actor_mode: str = "best"
     answers: int = 2
     brief: bool = False
-    filters: str = "refusal,off-language,echo,repetitive,lecture,truncated"
+    filters: str = ",".join(FILTERS)
     critic_form: str = "full"
     critic_votes: int = 1
     calibration: str = ""

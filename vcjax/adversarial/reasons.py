@@ -2,7 +2,8 @@
 
 The rules return members of this table, and the ledger stores their names, by which `launch.ledger`,
 the dataset card and the report count attempts; the report adds their help. A new reason is one
-member here and one rule that returns it.
+member here and one rule that returns it; of an answer, `critic/rules.py` has the rules, and the
+configs' default switches it on.
 """
 
 from enum import StrEnum
@@ -73,6 +74,12 @@ class AnswerReason(Reason):
     TRUNCATED = "truncated", "The answer is cut off."
 
 
+FILTERS = tuple(reason for reason in AnswerReason if reason is not AnswerReason.EMPTY)
+"""The rules that a config may switch off, in the order in which they are asked: how often they are
+right is measured in `critic/filters.py`. An answer without text is rejected whatever a config
+has."""
+
+
 NO_STAND_IN = ", and no seed question is left"
 """Ends the reason of an attempt whose query was rejected and had no substitute."""
 
@@ -99,7 +106,7 @@ def reject_reason(text: str) -> Reason:
 
 
 def stages_passed(kind: str, reason: str) -> int:
-    """How many stages of `FUNNEL` an attempt passed, by where its reason says that it ended."""
+    """How many stages of `FUNNEL` an attempt passed, by the origin in its reason."""
     if kind == "accepted":
         return len(FUNNEL)
     return _STAGES_PASSED.get(Origin(reason.partition(":")[0]), 2)

@@ -18,7 +18,7 @@ QUERY, ANSWER = "<query>", "<answer>"
 
 
 class RolePrompt(NamedTuple):
-    """The messages of one ask to a role; `title` says whose."""
+    """The messages of one ask to a role; `title` names the role."""
 
     title: str
     messages: Sequence[Message]

@@ -14,9 +14,8 @@ from vcjax.adversarial.attacks.style_check import (
 )
 from vcjax.adversarial.calls import ACTOR, TARGET
 from vcjax.adversarial.cells import Cell
-from vcjax.adversarial.critic.rules import FILTERS
 from vcjax.adversarial.diversity import SampledDiversity
-from vcjax.adversarial.reasons import FUNNEL, AttemptReason, Origin, stages_passed
+from vcjax.adversarial.reasons import FILTERS, FUNNEL, AttemptReason, Origin, stages_passed
 from vcjax.roles.verdict import KINDS
 from vcjax.stats.intervals import rate_record
 

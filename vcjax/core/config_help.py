@@ -25,7 +25,7 @@ class Field:
     """A field of a class of settings.
 
     Attributes:
-      text: what its class says of it, or '' where it says nothing.
+      text: its description in the docstring of its class, '' where there is none.
       section: the class of its own fields, as `module:Class`, or ''.
     """
 
@@ -61,7 +61,7 @@ def fields_of(source: str) -> tuple[Field, ...]:
 
 
 def summary_of(source: str) -> str:
-    """What the docstring of a class says beside its attributes."""
+    """The docstring of a class without its attributes."""
     module, _, name = source.partition(":")
     found = _find(module, name)
     text = (ast.get_docstring(found[1]) or "") if found else ""

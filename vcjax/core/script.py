@@ -78,7 +78,7 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
     """
     flags.FLAGS.set_gnu_getopt(True)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # In a log that both streams go to, results would come after what is said last.
+        # In a log that both streams go to, results would come after the last messages.
         sys.stdout.reconfigure(line_buffering=True)
 
     def start(rest: list[str]) -> None:

@@ -160,7 +160,7 @@ class Document(Record):
 
     Attributes:
       lang: `en` or `zh`, or the code of another language.
-      source: where the text is from; the file's name where the file doesn't say.
+      source: where the text is from; the file's name where the file gives none.
       domain: a subdomain of the charter.
     """
 

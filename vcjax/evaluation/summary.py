@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from vcjax.core.seeds import derive_seed
-from vcjax.evaluation.judging.effects import length_slope
+from vcjax.evaluation.judging.length import length_slope
 from vcjax.evaluation.judging.panel import (
     axis_means,
     by_judge,
@@ -52,7 +52,7 @@ def summarise(
         neither.
       axes: by language, the means of `verdict.AXES`; None where they weren't asked for.
       judges: by judge, `judging.panel.judge_summary` of its own verdicts, and under `length` how
-        its score rises with the answer's length (`judging.effects.length_slope`).
+        its score rises with the answer's length (`judging.length.length_slope`).
       agreement: of judges with each other, with people and with themselves, where there are several
         verdicts on an answer; see `judging.reliability.agreement`.
 

@@ -43,7 +43,7 @@ class MeshSettings:
     Attributes:
       data: copies of the model, each with its share of the rows.
       fsdp: devices that share the parameters, each with its share of the rows.
-      tensor: devices that share every matrix product.
+      tensor: devices that share every matmul.
       sequence: devices that share each row.
     """
 

@@ -5,7 +5,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
 from vcjax.evaluation.measures.choice import ChoiceSettings, load_choices
-from vcjax.evaluation.options.asking import option_ask
+from vcjax.evaluation.options.letters import option_ask
 from vcjax.road.evaluate import run_evaluation
 
 

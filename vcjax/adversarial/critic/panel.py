@@ -9,9 +9,9 @@ from typing import Any, get_args
 from vcjax.adversarial.calls import ACTOR, CallBuilder, Steps
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.critic.forms import FORMS, FormName
-from vcjax.adversarial.critic.rules import FILTERS, rule_verdicts
+from vcjax.adversarial.critic.rules import rule_verdicts
 from vcjax.adversarial.critic.votes import AcceptThresholds, Submission, Vote, vote_verdict
-from vcjax.adversarial.reasons import AnswerReason, Origin
+from vcjax.adversarial.reasons import FILTERS, AnswerReason, Origin
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.roles.role import CONTENT_FILTER, Message, Reply

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from vcjax.adversarial.calls import ACTOR, failed_call
-from vcjax.adversarial.reasons import AnswerReason, Origin
+from vcjax.adversarial.reasons import FILTERS, AnswerReason, Origin
 from vcjax.charter.checks import no_repetition
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
@@ -64,11 +64,7 @@ _RULES: dict[AnswerReason, Callable[[_Answer], bool]] = {
     AnswerReason.LECTURE: _lectures,
     AnswerReason.TRUNCATED: _is_truncated,
 }
-"""An answer's reason is that of the first rule in this order that rejects it."""
-
-
-FILTERS = tuple(_RULES)
-"""The rules that a config may switch off: how often they are right is measured in `filters.py`."""
+"""Each of FILTERS; an answer's reason is that of the first of them that rejects it."""
 
 
 def choose_filters(names: Iterable[str]) -> tuple[AnswerReason, ...]:

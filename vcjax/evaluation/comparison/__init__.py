@@ -6,8 +6,8 @@
                              differences: of two runs, with intervals and effect sizes;
                                  |        options: their stances and their multiple choice
                                  v
-    tables: the paper's   <- analysis: all runs with the first; corrected, and what could have been
-                                 |     found
+                             analysis: all runs with the first; corrected, what could have been
+                                 |     found, and the paper's table in shape
                                  v
                              gate: bounds on the ends of intervals
 

@@ -33,7 +33,6 @@ from vcjax.evaluation.comparison.options import (
     option_results,
 )
 from vcjax.evaluation.comparison.runs import Record, ScoredRun
-from vcjax.evaluation.comparison.tables import PUBLISHED, score_table
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import corrected, readings
 from vcjax.stats.power import detectable_difference
@@ -41,6 +40,14 @@ from vcjax.stats.power import detectable_difference
 FAMILIES = ("languages", "domains", STANCE, CHOICE)
 MEASURES = ("judge", "all_checks")
 POWER = 0.8
+PUBLISHED = {
+    "name": "VC-LLM, as published",
+    "source": "arXiv 2601.13137",
+    "questions": 174,
+    "languages": {"zh": {"total": 836, "mean": 4.80}, "en": {"total": 799, "mean": 4.59}},
+}
+"""The paper's own totals: of other questions, another judge and another rubric than ours, so that
+they stand beside our numbers and are never compared with them."""
 Key = tuple[str, ...]
 """The run, its domain if any, the language or `all`, and the measure; or the run, and what
 `options.option_pairs` names."""
@@ -65,7 +72,7 @@ def compare_runs(
         difference that would have been found with probability POWER at the level of the family's
         strictest test. Of runs that both have measured them, also `stance` and `choice`, see
         `options.option_results`.
-      table: see `tables.score_table`; `published` has the paper's numbers, which are of other
+      table: see `score_table`; `published` has the paper's numbers, which are of other
         questions.
       judge_errors: `{threshold, comparisons}`, the latter by run what
         `judge_errors.corrected_differences` returns; None without `errors`.
@@ -160,6 +167,37 @@ def compare_runs(
     }
 
 
+def score_table(runs: Mapping[str, Sequence[Record]], measure: str) -> dict[str, Any]:
+    """The paper's table in shape: by language, the total and the mean of each run, in all and by
+    domain.
+
+    Only questions count that every run has a value of, so that totals are of the same questions.
+
+    Args:
+      runs: records by the run's name, of the same questions in the same order.
+      measure: `judge`, or `all_checks` for the number of answers that pass every check.
+
+    Returns:
+      `{measure, languages: {lang: {n, runs: {name: {total, mean}}, domains: {domain: {n, runs}}}}}`
+    """
+    rows = []
+    for records in zip(*runs.values(), strict=True):
+        values = [_value_of(record, measure) for record in records]
+        if None not in values:
+            known = {field: records[0][field] for field in ("lang", "domain")}
+            rows.append({**known, "values": dict(zip(runs, values, strict=True))})
+    languages = {
+        lang: {
+            **_totals(own, list(runs)),
+            "domains": {
+                domain: _totals(each, list(runs)) for domain, each in split(own, "domain").items()
+            },
+        }
+        for lang, own in split(rows, "lang").items()
+    }
+    return {"measure": measure, "languages": languages}
+
+
 def _has(runs: Sequence[ScoredRun], measure: str) -> bool:
     if measure == "judge":
         return all(run.judged for run in runs)
@@ -246,3 +284,16 @@ def _about(run: ScoredRun, left_out: int) -> dict[str, Any]:
         "scored": sum(record["score"] is not None for record in run.records),
         "problems": list(run.problems),
     }
+
+
+def _value_of(record: Record, measure: str) -> float | None:
+    if measure == "judge":
+        return record["score"]
+    checks = record["checks"]
+    return None if checks is None else all(checks.values())
+
+
+def _totals(rows: Sequence[Record], runs: Sequence[str]) -> dict[str, Any]:
+    totals = {name: sum(row["values"][name] for row in rows) for name in runs}
+    cells = {name: {"total": total, "mean": total / len(rows)} for name, total in totals.items()}
+    return {"n": len(rows), "runs": cells}

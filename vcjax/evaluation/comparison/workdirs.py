@@ -12,7 +12,7 @@ from vcjax.evaluation.comparison.differences import SCALE
 from vcjax.evaluation.comparison.options import OPTION_MEASURES
 from vcjax.evaluation.comparison.runs import Record, ScoredRun, cleaned, question_text
 from vcjax.evaluation.judging.panel import combine, last_verdicts
-from vcjax.evaluation.options.asking import ITEMS
+from vcjax.evaluation.options.letters import ITEMS
 
 TOOL = "vcjax"
 _OF_SCORES = ("judge", "score", "unscored", "checks")

@@ -17,8 +17,8 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_jsonl
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
-from vcjax.evaluation.judging.effects import doublings
 from vcjax.evaluation.judging.judge import Reading, ask_key, judge
+from vcjax.evaluation.judging.length import doublings
 from vcjax.evaluation.judging.panel import SCALE
 from vcjax.roles.cache import CallCache, Record
 from vcjax.roles.recorded import RecordedRole

@@ -218,7 +218,7 @@ def _check_row(
 
 
 def _of_label(where: str, value: Any, labels: Mapping[str, float | None]) -> Any:
-    """What a score says by the labels; a number that is no label stays as it is."""
+    """The label of a score; a number that has none stays as it is."""
     text = "" if value is None else str(value).strip()
     if text in labels:
         return labels[text]

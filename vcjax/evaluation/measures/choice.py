@@ -18,7 +18,7 @@ from vcjax.core.files import read_json, write_jsonl
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.measures.measure import Measure, Sample
-from vcjax.evaluation.options.asking import ITEMS, option_ask, option_probabilities
+from vcjax.evaluation.options.letters import ITEMS, option_ask, option_probabilities
 from vcjax.evaluation.options.rows import LETTERS, as_index, parse_mapping, read_rows
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, Records

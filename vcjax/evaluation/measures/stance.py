@@ -22,7 +22,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.comparison.differences import ALL
 from vcjax.evaluation.measures.measure import Measure, Sample
-from vcjax.evaluation.options.asking import ITEMS, option_ask, option_probabilities
+from vcjax.evaluation.options.letters import ITEMS, option_ask, option_probabilities
 from vcjax.evaluation.options.stances import POSITIONS, StanceItem, load_stances
 from vcjax.evaluation.run import Subject
 from vcjax.evaluation.summary import Record, Records

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from vcjax.adversarial.pressure.pairs import ADVERSARIAL as PRESSED_BOTH_WAYS
+from vcjax.adversarial.pressure.probes import neutral_probes, score_probes
 from vcjax.adversarial.run import synthesize
 from vcjax.core.errors import GateNotMet
-from vcjax.core.files import read_json
-from vcjax.core.run import SUMMARY, Stage
+from vcjax.core.files import read_json, write_json
+from vcjax.core.lineage import Parent
+from vcjax.core.run import SUMMARY, Run, Stage
+from vcjax.evaluation.facts.fact import fact_paths, facts_hash, in_language
 from vcjax.evaluation.run import read_scores
 from vcjax.road.ablation.documents import SCORES, DocumentSettings, score_documents
 from vcjax.road.evaluate import run_evaluation
@@ -27,15 +30,18 @@ from vcjax.road.pressure.capability import (
     measure_tasks,
     right_answers,
 )
-from vcjax.road.pressure.experiment import PAIRS, Experiment, read_preferences
+from vcjax.road.pressure.experiment import MODEL, PAIRS, Experiment, read_preferences
 from vcjax.road.stages.config import ADVERSARIAL, ATTACKS, CPT, FACTS, StageArm, StagesConfig
-from vcjax.road.stages.facts import PLAIN, facts_right, measure_facts
 from vcjax.road.stages.text import HELD_OUT, TEXT, TRAINING
+from vcjax.roles.references import RoleSpec, models_of, open_roles
+from vcjax.roles.role import scoring
 from vcjax.text.language import Language
 from vcjax.train.config import TrainConfig
 from vcjax.train.loop import train
+from vcjax.weights.workdir import write_sources
 
 EVALUATED, PRESSED, DOCUMENTS, TRAIN = "evaluated", "pressed", "documents", "train"
+PLAIN, _RIGHT = "plain_facts", "right.json"
 
 
 class StageRun:
@@ -123,7 +129,7 @@ class StageRun:
 
     def facts(self) -> dict[Language, dict[str, bool]]:
         """Whether the model is right about each fact that no arm is taught, by language."""
-        return facts_right(self.folder / PLAIN)
+        return read_json(self.folder / PLAIN / _RIGHT)
 
     def document_scores(self, lang: Language) -> list[dict[str, Any]]:
         """`{id, nats, tokens}` of each measured document."""
@@ -235,3 +241,39 @@ def all_stages(runs: Sequence[StageRun]) -> Iterator[Stage]:
             if stage.name not in seen:
                 seen.add(stage.name)
                 yield stage
+
+
+def measure_facts(
+    experiment: Experiment, model: str, langs: Sequence[Language], folder: Path
+) -> None:
+    """Writes, by language and fact, whether a model prefers the true sentence of facts of topics
+    that no arm is taught: what it can do beside what it is trained for.
+
+    They are asked plainly, whether the base model knows them or not, and the log-likelihoods of a
+    true and a false sentence are compared. So every arm's capability is measured without the
+    evaluation harness; `config.capability` names tasks of the harness beside it.
+    """
+    topics = experiment.split.held_out_topics
+    facts = [fact for fact in experiment.facts if fact.topic in topics]
+    settings = {"model": model, "languages": list(langs), "facts": facts_hash(facts)}
+    run = Run(PLAIN, folder, settings)
+    if run.is_finished():
+        return
+    probes = {
+        lang: [probe for fact in own for probe in neutral_probes(fact, lang, (0,))]
+        for lang in langs
+        if (own := in_language(facts, lang))
+    }
+    # Nobody judges here, so the model's family doesn't matter.
+    roles, parents = open_roles({MODEL: RoleSpec(model, MODEL)}, experiment.config, folder)
+    with run.opened():
+        write_sources(folder, models_of(roles))
+        flat = [probe for own in probes.values() for probe in own]
+        preferences = score_probes(scoring(roles[MODEL], MODEL), flat, folder)
+        right = {
+            lang: {probe.fact: bool(preferences[probe.id] > 0) for probe in own}
+            for lang, own in probes.items()
+        }
+        write_json(folder / _RIGHT, right)
+        paths = fact_paths(experiment.config.facts)
+        run.finish([*parents, *(Parent.of("facts", path) for path in paths)])

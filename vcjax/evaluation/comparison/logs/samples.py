@@ -73,7 +73,7 @@ class Log:
       tool: what wrote it.
       samples: in its order.
       about: see `ScoredRun.about`.
-      defaults: what holds where the user doesn't say, such as the tool's own verdict as metric; the
+      defaults: values where the user gives none, such as the tool's own verdict as metric; the
         scale is that of this metric.
       problems: what is wrong with it.
       judge: who gave the scores of the default metric, where that is known.
