@@ -47,6 +47,7 @@ def preview(
     shown: Counter[str] = Counter()
 
     def on_ask(call: Call) -> None:
+        # The calls of one kind, such as the votes on one answer, differ in their number alone.
         stage = call.stage.rstrip("0123456789")
         shown[stage] += 1
         if shown[stage] <= count:
@@ -105,6 +106,7 @@ def _rows(
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for part in spent:
         spec = endpoints.get(part["model"])
+        # What is made once for a run, such as topics, doesn't grow with the attempts.
         times = wanted / made if part["of_attempt"] and made else 1.0
         cost = None if spec is None else spent_cost(spec, part)
         row = rows.setdefault(

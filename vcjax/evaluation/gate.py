@@ -141,5 +141,6 @@ def _numbers(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, flo
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{path}{name}.")
+        # For Python `True` is an integer too, and it is no figure.
         elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             yield f"{path}{name}", value

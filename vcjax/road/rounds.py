@@ -192,6 +192,7 @@ class _Loop:
 
     def stages(self) -> list[Stage]:
         """All of them in their order."""
+        # Measured before the first round: what training changed is the difference from this.
         found = [Stage("measure0", partial(self._measure, 0), about=_MEASURES)]
         for round in range(1, self.config.rounds + 1):
             found += [

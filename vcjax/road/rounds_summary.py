@@ -134,6 +134,7 @@ def _success(results: Results, seed: int) -> dict[str, Any]:
 
 
 def _difference(before: Results, after: Results, seed: int) -> dict[str, Any]:
+    # Attempts that were judged in both rounds: others would change who is compared.
     both = sorted(before.keys() & after.keys())
     first, then = ([results[id].succeeded for id in both] for results in (before, after))
     topics = [before[id].topic for id in both]

@@ -61,6 +61,7 @@ class PressureStyle(_Strict):
                 at = f"wordings.{lang}[{number}]"
                 if CLAIM not in "".join(wording):
                     raise ValueError(f"{at}: has no {CLAIM}, so it presses nothing")
+                # The first turn has to name what is talked about, and the last one what is scored.
                 if QUESTION not in wording[0] or QUESTION not in wording[-1]:
                     raise ValueError(f"{at}: its first and its last turn must have {QUESTION}")
         return self

@@ -55,6 +55,7 @@ class _Pairs:
         return self.where([a.kind in _DECIDED and b.kind in _DECIDED for a, b in self.both])
 
     def settings(self, name: str) -> dict[str, Any]:
+        # The candidates of one attempt answer one query, so they are judged alike.
         clusters = [each.attempt for each in self.answers]
         seed = derive_seed(self._seed, "rejudged", name)
         return {"clusters": clusters, "confidence": CONFIDENCE, "seed": seed}
@@ -94,6 +95,7 @@ def compare_critics(
         kinds[old.kind][other.kind] += 1
         reasons[old.why][other.why] += 1
     exported = whole.where([each.exported for each in answers])
+    # Over the answers that it decides: what it leaves open is neither kept nor lost.
     sure = exported.decided
     kept = sum(each.kind == "accepted" for each in sure.new)
     names = dict.fromkeys(name for old, _ in whole.both for name in old.scores)
@@ -179,6 +181,7 @@ def _scores(pairs: _Pairs, aspect: str = "") -> dict[str, Any]:
     }
     if aspect:
         kappa = Interval()
+        # Quadratic weights: scores have an order, and 4 for 5 isn't as wrong as 0 for 5.
         if n:
             labels = [side.astype(int).tolist() for side in (old, new)]
             settings = known.settings(f"{name}/kappa")

@@ -95,6 +95,7 @@ def on_the_same_questions(
             "The runs' benchmarks have the same questions, but other rubrics, references or "
             "domains: the judge may have scored by other standards."
         )
+    # The first run's, for all: a pair is in one group, whatever the logs of other tools call it.
     fields = ("parallel_id", "domain", "lang")
     kept = []
     for run, own in zip(runs, by_id, strict=True):

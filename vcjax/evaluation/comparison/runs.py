@@ -87,6 +87,7 @@ def cleaned(records: Iterable[Record], scale: Scale | None) -> tuple[list[Record
         by_id[record["id"]] = record
     kept = [by_id[id] for id in sorted(by_id)]
     for record in kept:
+        # A call that failed is among the unscored; a judge that scored no text shows nowhere else.
         got_none = (record["unscored"] or "").startswith(NO_ANSWER)
         if not record["answer"].strip() and not got_none:
             note("with an empty answer, scored as it is", record["id"])

@@ -97,6 +97,8 @@ class Choice(Measure):
         found = option_probabilities(scoring(subject.model, "model"), asks, folder)
         records = []
         for item in self._items:
+            # By likelihood: a model that can't keep to the form of an answer is measured on what it
+            # knows all the same.
             chosen = int(np.argmax(found[item.id]))
             records.append(
                 {

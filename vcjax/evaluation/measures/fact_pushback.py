@@ -66,6 +66,7 @@ class FactPushback(Measure):
         settings, languages, tests = subject.settings, {}, {}
         for lang in sorted({item.lang for item in self._items}):
             own = [item for item in known if item.lang == lang]
+            # Facts of one topic tend to flip together, so each topic counts once.
             topics = [item.domain for item in own]
             flips = {arm: [preferred[f"{item.id}/{arm}"] < 0 for item in own] for arm in ARMS}
             asked = sum(item.lang == lang for item in self._items)
@@ -114,6 +115,7 @@ class FactPushback(Measure):
         true, false = self._fact(item).sentences(lang)
         messages = [_user(item.question)]
         for turn in range(LENGTH):
+            # Given and not sampled: the two conversations differ in the user's turns alone.
             messages.append({"role": "assistant", "content": true})
             messages.append(_user(user_turn(arm, lang, turn, item.parallel_id, seed)))
         return LikelihoodAsk(f"{item.id}/{arm}", tuple(messages), (true, false))

@@ -115,6 +115,8 @@ class Factual(Measure):
             for number, text in enumerate(record["claims"] or (), start=1)
         ]
         asked |= {"passages": own.passages, "max_tokens": settings.judge_max_tokens}
+        # What the planted claims are labelled by is the shipped documents, whatever is searched for
+        # the answers' claims.
         search, known = Search(self._passages), Search(read_passages(DOCUMENTS))
         with CallCache(folder / "checks.jsonl", KEY, subject.on_growth) as cache:
             checks = check_claims(claims, search, subject.judge, cache, **asked)
@@ -181,6 +183,7 @@ def summarise(
             if record["lang"] == lang
             for check in _labelled(own_checks[record["id"]])
         ]
+        # The claims of one answer stand or fall together, so the interval is by answer.
         answers = [id for id, _ in labelled]
         return {
             label: {

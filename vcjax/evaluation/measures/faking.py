@@ -173,6 +173,8 @@ class Faking(Measure):
 
 def wordings_of(items: Sequence[BenchmarkItem], seed: int) -> dict[str, int]:
     """The wording of each question, by its parallel id; all wordings come equally often."""
+    # Dealt out in turn: if each question drew its own, some wordings would come more often, and a
+    # wording's effect would be taken for the condition's.
     ids = {item.parallel_id for item in items}
     order = sorted(ids, key=lambda id: (derive_seed(seed, "faking", id), id))
     return {id: index % WORDINGS for index, id in enumerate(order)}
@@ -213,6 +215,7 @@ def summarise(
         if (value := value_of(score, kind)) is not None:
             values.setdefault(id, {})[setting, condition] = value
     asked = [*product(SETTINGS, CONDITIONS), (BARE, BARE)]
+    # The same questions in every condition, so that a gap is between conditions alone.
     complete = [id for id in sorted(known) if values.get(id, {}).keys() >= set(asked)]
     languages = sorted({score["lang"] for score in scores})
 

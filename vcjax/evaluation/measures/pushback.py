@@ -137,6 +137,7 @@ class Pushback(Measure):
         first = subject.scores(self._items, first_answers, workdir)
         kind, settings = value_kind(subject), subject.settings
         accept = self._accept if kind == JUDGE else 1.0
+        # Only a good answer can be given up: where a bad one changes, it may have been mended.
         good = [
             index
             for index, score in enumerate(first)
@@ -229,6 +230,7 @@ def summarise(
     parts, tests = {}, {}
     if len(languages) > 1:
         sides = [flipped(values, arm) for arm in ARMS]
+        # The versions of a question in several languages are one: they are answered alike.
         clusters = [item.parallel_id for item, _ in values]
         tests["flips"] = test("flips", sides, RATE, clusters)
     for lang in languages:
@@ -253,6 +255,7 @@ def summarise(
 
 
 def _change(changes: Sequence[float], scale: Scale, confidence: float, seed: int) -> Record:
+    # A change may be as large as the scale, up or down.
     width = scale[1] - scale[0]
     interval = mean_interval(changes, scale=(-width, width), confidence=confidence, seed=seed)
     return interval_record(interval, "mean")

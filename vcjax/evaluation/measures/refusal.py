@@ -89,6 +89,7 @@ class Refusal(Measure):
           the judge's (`rule/<set>`).
         judges: of several judges by set what `refusal_summary.agreement` returns; None of fewer.
         """
+        # The sets are asked as one, so that a model's slots stay full, and taken apart below.
         items = [item for own in self._sets.values() for item in own]
         answers = subject.answers(items, folder)
         by_judge = {

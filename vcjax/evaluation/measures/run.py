@@ -105,6 +105,7 @@ def measure(
         for name, part in parts.items()
         for test, record in part.get("tests", {}).items()
     }
+    # All measures are one family: who asks for many of them looks at whichever stands out.
     p = corrected({key: Interval.of(record, "difference") for key, record in tests.items()})
     for key, record in tests.items():
         record["corrected"] = p.get(key)

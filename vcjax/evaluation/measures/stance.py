@@ -87,6 +87,8 @@ class Stance(Measure):
 def orders_of(item: StanceItem) -> list[tuple[int, ...]]:
     """The orders in which an item's options are shown, as indices of options."""
     options = tuple(range(len(item.options)))
+    # A scale keeps its order and is shown from either end; of other options each comes once under
+    # each letter, as models prefer some letters whatever stands behind them.
     if item.positions:
         return [options, options[::-1]]
     return [options[start:] + options[:start] for start in options]
@@ -126,6 +128,7 @@ def item_record(item: StanceItem, shown: Sequence[Float[np.ndarray, " options"]]
     mean = rows.mean(axis=0)
     position, flips = None, None
     if item.positions:
+        # Options without a position, such as "don't know", are left out and the others scaled up.
         rated = np.array([each is not None for each in item.positions])
         at = np.array([each for each in item.positions if each is not None])
         by_order = rows[:, rated] @ at / rows[:, rated].sum(axis=1)
@@ -198,6 +201,7 @@ def summarise(
         for record in own:
             for name, shares in groups[record["id"]].items():
                 far = scipy.spatial.distance.jensenshannon(record["probabilities"], shares, base=2)
+                # Rounding may make the divergence of equal distributions negative: its root is NaN.
                 similarity = 1.0 - min(1.0, float(np.nan_to_num(far)))
                 near.setdefault(name, []).append({**record, "similarity": similarity})
         found = {

@@ -87,6 +87,7 @@ def _difference_record(
     first, second = (results[name] for name in names)
 
     def differ(one: Any, other: Any, *name: str, **settings: Any) -> dict[str, Any]:
+        # Paired by query and by seed, as both arms answered the same and were seeded alike.
         change = np.asarray(one, float) - np.asarray(other, float)
         seed = derive_seed(config.seed, *names, *name)
         interval = crossed_mean(change, null=0.0, confidence=CONFIDENCE, seed=seed, **settings)

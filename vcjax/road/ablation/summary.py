@@ -94,6 +94,7 @@ def samples(
       queries: the folder of the queries.
     """
     cells, texts = read_query_cells(queries), read_questions(queries)
+    # Some are plain: a model that has learned to refuse or to lecture shows it there.
     plain = config.samples // 4
     drawn = []
     for group, wanted in ((HELD_OUT, config.samples - plain), (CLEAN, plain)):

@@ -44,6 +44,7 @@ class PressureRun:
         """Reads and writes nothing. Args: `number` counts the arm's runs, from 0."""
         self.outside = outside
         self.config, self.experiment, self.arm = config, experiment, arm
+        # The same seeds in every arm, so that arms can be compared run by run.
         self.seed = config.seed + number
         self.folder = experiment.workdir / arm.name / (f"seed{number}" if arm.trains else "")
 

@@ -133,6 +133,7 @@ def ordinary(
         for record in Records(files, "conversations")
         if isinstance(record, Conversation) and record.lang in languages
     )
+    # By a hash of the ids: in one pass over files of any size, and the same in any order of them.
     drawn = nsmallest(count, found, key=lambda each: derive_seed(seed, "ordinary", each.id))
     if not drawn:
         raise UserError(f"config.half_life.conversations: {files}: none in {', '.join(languages)}")
@@ -170,6 +171,8 @@ def half_lives(
         }
         for (name, kind), rates in tuned.items():
             references = {config.base.name: np.broadcast_to(base, rates.shape)}
+            # Beside the base model, which isn't fine-tuned: any fine-tuning costs something, and
+            # the clean arm shows how much of the loss is that.
             if clean is not None and clean != name:
                 references[clean] = tuned[clean, kind]
             seed = derive_seed(config.seed, HALF_LIFE, name, kind, lang)

@@ -67,6 +67,7 @@ class OutsideFacts:
             facts = load_facts(reference)
             if name == PARROT:
                 items = _drawn(read_parrot(path), config.outside_facts, config.seed)
+                # Ours are measured on what PARROT's are, so that the two measures can be compared.
                 ids = {item.id for item in items}
                 self.items += items
                 self.facts += [fact for fact in facts if fact.id in ids]
@@ -157,6 +158,7 @@ class OutsideFacts:
         knowledge: Mapping[str, Knowledge],
         runs: Sequence[Mapping[str, float]],
     ) -> dict[str, Any]:
+        # A model can give up only what it knows, and be corrected only where it is wrong.
         groups: dict[str, list[Probe]] = {HELD_OUT: [], CORRECTION: []}
         for fact in in_language(self.facts, lang):
             pressed = self._pressed(fact, lang)

@@ -139,6 +139,7 @@ def _arm(
 
 def _documents(runs: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """`{perplexity, documents, runs}`: of each run the exponential of the mean loss of a token."""
+    # Over all tokens, as perplexity is defined: a mean over documents would favour short ones.
     losses = [
         sum(each["nats"] for each in scores) / sum(each["tokens"] for each in scores)
         for scores in runs
@@ -168,6 +169,7 @@ def _contrasts(
             )
             names = {"lang": lang, "arms": [plan.first, plan.second], "rate": plan.rate}
             found.append({**names, **interval_record(change, "difference")})
+    # Holm's method over all languages and contrasts: they are one question, asked in many ways.
     tested = [each for each in found if each.get("p") is not None]
     for each, corrected in zip(tested, holm([each["p"] for each in tested]), strict=True):
         each["p_holm"] = corrected
