@@ -158,6 +158,7 @@ def swap(subject: Answered, source: Source, benchmark: Benchmark, folder: Path) 
     (folder / BEFORE).mkdir(exist_ok=True)
     old = first.scores(items, answers, folder / BEFORE)
     new = subject.scores(items, answers, folder)
+    # Without checks, which are compared as shares below: each charter has its own.
     bare = [[{**each, "checks": None} for each in side] for side in (old, new)]
     found = compare(
         bare[0], bare[1], seed=derive_seed(settings.seed, "swap"), confidence=settings.confidence

@@ -170,6 +170,7 @@ def run_evaluation(
         seed=config.seed,
         sections={name: getattr(config, name) for name in _SECTIONS},
     )
+    # Files of scores and the number of planted answers are checked before a model is opened.
     panel = read_panel(config.judge, config.judge_family, config.judge_columns, config.judge_labels)
     planted(config.judge_check, charter, config.seed)  # checks the number
     for name, each in measures.items():

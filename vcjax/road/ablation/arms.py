@@ -136,6 +136,7 @@ class ArmRun:
 
     def training(self, round: int) -> TrainConfig:
         """On the pairs of the round, with those of the rounds before as replay."""
+        # Earlier rounds are replayed, or what they taught would be forgotten for the last one's.
         files = [str(self.pairs(n)) for n in range(1, round + 1)]
         return replace(
             self.arm.train,

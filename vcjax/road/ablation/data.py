@@ -102,6 +102,8 @@ def next_conversations(
     Args:
       attacks: see `write_ordinary`.
     """
+    # As many in each round as its attacks gave: arms then differ in what they are taught, not in
+    # how much.
     counts = [count_records(folder / ACCEPTED) for folder in attacks]
     start, end = sum(counts[:-1]), sum(counts)
     shuffled = nsmallest(end, records, key=lambda each: derive_seed(seed, "ordinary", each.id))
@@ -132,7 +134,8 @@ def select_answers(
       GateNotMet: there are still fewer pairs after four times the attempts.
     """
     wanted, step = count_records(attacks / ACCEPTED), synthesis.attempts
-    # A run that was stopped continues with the attempts that it had been given by then.
+    # Step by step, as nobody knows what share will be accepted, and each attempt costs calls. A run
+    # that was stopped continues with the attempts that it had been given by then.
     planned = read_json(folder / CONFIG)["attempts"] if (folder / CONFIG).is_file() else step
     while True:
         summary = synthesize(replace(synthesis, attempts=planned), folder, excluded=excluded)
