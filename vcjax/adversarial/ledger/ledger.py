@@ -95,6 +95,8 @@ class Ledger:
                             f"{path}: merged from ledgers of which some have calls of {changed} "
                             "than this run's; merge the others alone, into another workdir"
                         )
+                    # First all of it into the one file that is renamed: calls that are still in
+                    # the write-ahead log would stay behind, and be read as part of the new ledger.
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                     connection.close()
                     aside = path.with_name(f".{path.name}.superseded")

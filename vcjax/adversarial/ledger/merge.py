@@ -80,6 +80,8 @@ def _take(connection: sqlite3.Connection, path: Path, merged: Merged) -> None:
     connection.execute("ATTACH ? AS source", (read_only(path),))
     try:
         check_version(connection, path, "source")
+        # One transaction a source: a merge that is killed has it whole or not at all, and goes on
+        # from there.
         connection.execute("BEGIN IMMEDIATE")
         try:
             taken = _take_rows(connection)
