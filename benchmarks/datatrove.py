@@ -5,6 +5,7 @@ too, whose index is built of another library's tasks.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +15,20 @@ from benchmarks.contenders import datatrove_blocks
 from benchmarks.environment import absent, interpreter
 from vcjax.core.files import replaced
 from vcjax.data.corpus.shards import ShardPath, read_documents
+from vcjax.data.corpus.worker import READ
 
-STEPS = ("read", "normalise", "personal", "lines", "quality", "duplicates", "encode")
+STEPS = (READ, "normalise", "personal", "lines", "quality", "duplicates", "encode")
 """Those of ours that have a block of datatrove's."""
 
 
-def measure_datatrove(source: ShardPath, folder: Path, tokenizer: Path, python: str) -> Any:
+def measure_datatrove(
+    files: Path, source: ShardPath, folder: Path, tokenizer: Path, python: str
+) -> Any:
     """Measures each block on the documents of a shard whose language is English or Chinese.
 
     Args:
+      files: the folder of a drawn corpus, which `read` reads.
+      source: the shard, of the same corpus.
       tokenizer: a `tokenizer.json`.
       python: an interpreter with datatrove, spaCy, jieba and ftfy; empty is that of its
         environment.
@@ -40,7 +46,10 @@ def measure_datatrove(source: ShardPath, folder: Path, tokenizer: Path, python: 
                 row = {"id": each.id, "text": each.text, "lang": each.lang}
                 print(json.dumps(row, ensure_ascii=False), file=stream)
     return {
-        step: _measure(step, documents, folder / "datatrove", tokenizer, found) for step in STEPS
+        step: _measure(
+            step, files if step == READ else documents, folder / "datatrove", tokenizer, found
+        )
+        for step in STEPS
     }
 
 
@@ -50,7 +59,13 @@ def _measure(
     print(f"datatrove: {step}", file=sys.stderr, flush=True)
     program = Path(datatrove_blocks.__file__)
     arguments = [documents.absolute(), step, (folder / step).absolute(), tokenizer.absolute()]
-    done = subprocess.run([python, program, *arguments], capture_output=True, text=True)
+    # As where there is a process for each core, on both sides.
+    done = subprocess.run(
+        [python, program, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+    )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         return {"left_out": lines[-1] if lines else f"exit code {done.returncode}"}

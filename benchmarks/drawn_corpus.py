@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from vcjax.text.units import sentences
 
 FILES = 8
 """Of a corpus; the first 1, 2 and 4 of them are smaller corpora."""
-MADE, PLANTED = "made.json", "planted.jsonl"
+MADE = "made.json"
 NEAR_SHARE = 0.08
 """Of the documents, which are near-duplicates."""
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -52,10 +53,13 @@ class DrawnCorpus:
     planted: dict[str, float]
 
 
-def drawn_corpus(source: Path, folder: Path, megabytes: float, seed: int = 0) -> DrawnCorpus:
-    """Makes a corpus of `megabytes` (10^6 bytes each) of text, or finds the one made before.
+def drawn_corpus(
+    source: Path, folder: Path, megabytes: float, seed: int = 0, count: int = FILES
+) -> DrawnCorpus:
+    """Makes a corpus of `count` files, `FILES` of which have `megabytes` (10^6 bytes each) of text.
 
-    Half of its documents are English and half Chinese. Sentences that the charter holds out aren't
+    Files that were made before stay: more of them make a larger corpus that begins with the same.
+    Half of the documents are English and half Chinese. Sentences that the charter holds out aren't
     drawn: their documents wouldn't reach the later steps.
 
     Args:
@@ -65,33 +69,48 @@ def drawn_corpus(source: Path, folder: Path, megabytes: float, seed: int = 0) ->
       UserError: a folder with too few sentences.
     """
     made = {"source": str(source), "megabytes": megabytes, "seed": seed}
-    files = [folder / f"{number}.jsonl" for number in range(FILES)]
     if not (folder / MADE).is_file() or read_json(folder / MADE) != made:
-        pools = _pools(source)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MADE).unlink(missing_ok=True)
-        with replaced(folder / PLANTED) as temporary, temporary.open("w") as planted:
-            for number, file in enumerate(tqdm(files, "drawing sentences", unit="file")):
-                rng = random.Random(derive_seed(seed, "corpus", number))
-                for line in _write(file, pools, megabytes / FILES * 1e6, f"{number}.", rng):
-                    print(line, file=planted)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         write_json(folder / MADE, made)
-    lines = (folder / PLANTED).read_text().splitlines()
-    return DrawnCorpus(files, dict(json.loads(line) for line in lines))
+    files = [folder / f"{number}.jsonl" for number in range(count)]
+    missing = [
+        number
+        for number, file in enumerate(files)
+        if not (file.is_file() and _planted(file).is_file())
+    ]
+    for number in tqdm(missing, "drawing sentences", unit="file"):
+        rng = random.Random(derive_seed(seed, "corpus", number))
+        _write(files[number], _pools(source), megabytes / FILES * 1e6, f"{number}.", rng)
+    planted = {}
+    for file in files:
+        lines = _planted(file).read_text().splitlines()
+        planted.update(json.loads(line) for line in lines)
+    return DrawnCorpus(files, planted)
+
+
+def _planted(file: Path) -> Path:
+    """Beside a file: ids and similarities of what was planted in it."""
+    return file.with_suffix(".planted")
 
 
 def _write(
     file: Path, pools: dict[str, list[str]], size: float, prefix: str, rng: random.Random
-) -> Iterator[str]:
-    """Writes a file of documents; yields the lines of `planted` that are its."""
+) -> None:
+    """Writes a file of documents, and before it takes its name what was planted in it."""
     latest = ""
-    with replaced(file) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with (
+        replaced(file) as temporary,
+        temporary.open("w", encoding="utf-8") as stream,
+        replaced(_planted(file)) as beside,
+        beside.open("w", encoding="utf-8") as planted,
+    ):
         written = number = 0
         while written < size:
             id = f"{prefix}{number}"
             if latest and rng.random() < NEAR_SHARE:
                 text = _changed(latest, rng)
-                yield json.dumps([id, _similarity(latest, text)])
+                print(json.dumps([id, _similarity(latest, text)]), file=planted)
             else:
                 text = latest = _drawn(pools[_LANGUAGES[number % 2]], rng)
             print(json.dumps({"id": id, "text": text}, ensure_ascii=False), file=stream)

@@ -142,23 +142,25 @@ def figures_table(section: Mapping[str, Any]) -> str:
 
 def prepare_table(section: Mapping[str, Any]) -> str:
     """Steps, whole runs, what 33.7 GB would take, and the bounds."""
-    steps = [("one process", "MB/s", "GiB", "documents", "removed", "datatrove, MB/s", "GiB")]
+    head = "one process", "MB/CPU s", "GiB", "documents", "removed", "datatrove, MB/CPU s", "GiB"
+    steps: list[tuple[str, ...]] = [head]
     for name, one in section["steps"].items():
         removed = sum(one["removed"].values())
         peer = section["datatrove"].get(name, {})
         pairs = [
-            (f"{each['mb_per_second']:.3g}", f"{each['peak_bytes'] / GiB:.2f}")
-            if "mb_per_second" in each
+            (f"{each['mb_per_cpu_second']:.3g}", f"{each['peak_bytes'] / GiB:.2f}")
+            if "mb_per_cpu_second" in each
             else ("", "")
             for each in (one, peer)
         ]
         steps.append((name, *pairs[0], f"{one['documents']:,}", f"{removed:,}", *pairs[1]))
-    runs = [(f"{section['processes']} processes", "s", "MB/s", "GiB", "by one process, s")]
+    runs = [(f"{section['processes']} processes", "s", "CPU s", "MB/s", "GiB", "by one process, s")]
     for run in section["runs"]:
         runs.append(
             (
                 f"{run['megabytes']:,.0f} MB",
                 f"{run['seconds']:.1f}",
+                f"{run['cpu_seconds']:.1f}",
                 f"{run['megabytes'] / run['seconds']:.2f}",
                 f"{run['peak_bytes'] / GiB:.2f}",
                 f"{run['alone_seconds']:.1f}",

@@ -66,6 +66,12 @@ MEGABYTES = flags.DEFINE_float(
 STEP_MEGABYTES = flags.DEFINE_float(
     "step_megabytes", 20.0, "prepare: those that each step is measured on.", lower_bound=0.001
 )
+PARTS = flags.DEFINE_list(
+    "parts",
+    [],
+    "prepare: eighths of --megabytes that whole runs read, as in 32; added to what is in "
+    "bench.json. Default: all that is measured, with the runs 1, 2, 4 and 8.",
+)
 SOURCE = flags.DEFINE_string(
     "source", "", "prepare: a folder of texts; default: `data` in that of VCJAX_TEST_DATA."
 )
@@ -132,7 +138,7 @@ def _ledger(workdir: Path) -> tuple[dict[str, Any], str]:
 def _prepare(workdir: Path) -> tuple[dict[str, Any], str]:
     from benchmarks.environment import cores
     from benchmarks.prepare import PrepareBench, bench_prepare
-    from benchmarks.results import prepare_table
+    from benchmarks.results import prepare_table, read_record
 
     outside = os.environ.get("VCJAX_TEST_DATA", "")
     source = Path(SOURCE.value or (Path(outside) / "data" if outside else ""))
@@ -146,8 +152,20 @@ def _prepare(workdir: Path) -> tuple[dict[str, Any], str]:
         cores(),
         DATATROVE_PYTHON.value,
     )
-    section = bench_prepare(bench, workdir)
+    if PARTS.value:
+        before = read_record(workdir).get("prepare")
+        if before is None:
+            raise UserError(f"--parts: {workdir} has no result yet that a run could be added to")
+        section = bench_prepare(bench, workdir, _parts(), before)
+    else:
+        section = bench_prepare(bench, workdir)
     return section, prepare_table(section)
+
+
+def _parts() -> list[int]:
+    if not all(part.isdecimal() and int(part) for part in PARTS.value):
+        raise UserError(f"--parts: {','.join(PARTS.value)}: name numbers of eighths, as in 16,32")
+    return [int(part) for part in PARTS.value]
 
 
 def _train(workdir: Path) -> tuple[dict[str, Any], str]:

@@ -43,6 +43,10 @@ def test_a_corpus_is_drawn_of_the_sentences_of_a_folder_and_stays(tmp_path):
     again = drawn_corpus(source, tmp_path / "corpus", 0.4)
     assert again == corpus
     assert {file: file.stat().st_mtime_ns for file in corpus.files} == before
+    longer = drawn_corpus(source, tmp_path / "corpus", 0.4, count=9)
+    assert longer.files[:8] == corpus.files
+    assert {file: file.stat().st_mtime_ns for file in corpus.files} == before
+    assert near.items() < longer.planted.items()
     assert texts(drawn_corpus(source, tmp_path / "other", 0.4, seed=1)) != found
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from tests.packed import pack
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
-from vcjax.data.encode import AT_ONCE, encode_conversation, encode_documents
+from vcjax.data.encode import AT_ONCE, encode_all, encode_conversation, encode_documents
 from vcjax.data.held_out import HeldOut
 from vcjax.data.preparation import omissions, prepare
 from vcjax.data.prepared import hash_tokenizer, open_prepared
@@ -49,6 +49,21 @@ def test_only_the_assistant_is_predicted_in_a_conversation(tokenizer):
     (example,) = encode_conversation(tokenizer, conversation("Why?", "Because.", "And?", "So."))
     predicted = example.ids[example.loss_mask].tolist()
     assert tokenizer.decode(predicted, skip_special=False) == "Because.</s>So.</s>"
+
+
+def test_records_are_encoded_alike_in_a_thread_and_without(tokenizer, monkeypatch):
+    records = documents(*(f"Document number {i}" for i in range(AT_ONCE + 3)))
+    records[1] = replace(records[1], text="\ud800")  # no tokenizer can encode it
+
+    def encoded():
+        for record, found in encode_all("documents", tokenizer, iter(records)):
+            yield record, str(found) if isinstance(found, UserError) else found[0].ids.tolist()
+
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    ahead = list(encoded())
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    assert list(encoded()) == ahead
+    assert [record for record, _ in ahead] == records
 
 
 def test_rows_come_back_as_they_were_packed(tmp_path, tokenizer):

@@ -1,5 +1,6 @@
 """Records -> token ids with the mask of what is to be predicted."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -71,9 +72,15 @@ def encode_all(
 ) -> Iterator[tuple[Record, Encoded | UserError]]:
     """Encodes records in their order; yields each with its examples, or the error that it has none.
 
-    `AT_ONCE` of them are encoded in a thread, while the caller works on those before them.
+    `AT_ONCE` of them are encoded in a thread, while the caller works on those before them; where
+    TOKENIZERS_PARALLELISM is `false`, as where there is a process for each core, in the caller's
+    own: two threads that share a core only take turns.
     """
     waiting = iter(records)
+    if os.environ.get("TOKENIZERS_PARALLELISM") == "false":
+        while some := list(islice(waiting, AT_ONCE)):
+            yield from _encode_some(ENCODERS[kind], tokenizer, some)
+        return
     # One thread beside the caller's, which packs and writes meanwhile.
     with ThreadPoolExecutor(1) as pool:
         ahead: Future | None = None

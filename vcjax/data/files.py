@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -51,7 +52,7 @@ class DataFile:
     stop: int = 0
     lines: int = 0
 
-    @property
+    @cached_property  # asked for each record
     def stem(self) -> str:
         """The file's name without its endings."""
         name = self.name

@@ -28,6 +28,8 @@ DIGESTS = "digests.bin"
 SAMPLES = "samples.jsonl.zst"
 """Samples of the same records, in the same order, as compressed lines of JSON."""
 
+# Once: `json.dumps` with options makes an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _BLOCK = 1 << 16  # digests that are read at once
 _SIDE = 500  # characters of each end of a text
 LEAST_PIECE = 64
@@ -156,7 +158,7 @@ class TraceWriter:
     def add(self, record: Record, digest: bytes) -> None:
         """Args: `digest` is the record's `fingerprint`."""
         name, text = sample_of(record)
-        line = json.dumps({"id": name, "text": text}, ensure_ascii=False)
+        line = _encode({"id": name, "text": text})
         self._digests.write(digest[:SIZE])
         self._samples.write(line.encode() + b"\n")
 

@@ -92,24 +92,38 @@ class Packer:
         self.shape = (length,)
         self.split_long = split_long
         self.counts = PackingCounts()
+        # Of every row with a single segment; not to be written into.
+        self._ones = np.ones(length, DTYPES["segment_ids"])
+        self._count = np.arange(length, dtype=DTYPES["positions"])
+        self._ones.flags.writeable = self._count.flags.writeable = False
         self._open: list[list[Example]] = []
         self._space: list[int] = []
 
     def add(self, example: Example) -> list[Row]:
         """Takes an example; returns the rows that are finished by it."""
-        counts = self.counts
+        counts, length = self.counts, self.length
         counts.examples += 1
-        pieces = self._pieces(example)
+        stop = len(example.ids) if self.split_long else min(len(example.ids), length)
+        mask = example.loss_mask[:stop].copy()  # a view: the next line would change the example
+        mask[::length] = False  # no token of its segment precedes it, so nothing predicts it
         # Whether anything is left to learn, once cut and without what no token precedes.
-        if not any(piece.loss_mask.any() for piece in pieces):
+        if not mask.any():
             counts.dropped += 1
             return []
         if self.split_long:
-            counts.split += len(pieces) > 1
+            counts.split += stop > length
         else:
-            counts.truncated += len(example.ids) > self.length
-        rows = [self._add_piece(piece) for piece in pieces]
-        return [row for row in rows if row is not None]
+            counts.truncated += len(example.ids) > length
+        # Most pieces of long documents are a row each.
+        rows = [
+            self._whole_row(example.ids[start : start + length], mask[start : start + length])
+            for start in range(0, stop - length + 1, length)
+        ]
+        if rest := stop % length:
+            row = self._add_piece(Example(example.ids[stop - rest : stop], mask[stop - rest :]))
+            if row is not None:
+                rows.append(row)
+        return rows
 
     def finish(self) -> list[Row]:
         """Returns the rows that are still open and closes the packing."""
@@ -118,12 +132,19 @@ class Packer:
             self.counts.fill = self.counts.tokens / (self.counts.rows * self.length)
         return rows
 
-    def _pieces(self, example: Example) -> list[Example]:
-        stop = len(example.ids) if self.split_long else min(len(example.ids), self.length)
-        pieces = []
-        for start in range(0, stop, self.length):
-            pieces.append(cut(example, start, min(start + self.length, stop)))
-        return pieces
+    def _whole_row(
+        self, ids: Int32[np.ndarray, " tokens"], mask: Bool[np.ndarray, " tokens"]
+    ) -> Row:
+        counts = self.counts
+        counts.rows += 1
+        counts.tokens += self.length
+        counts.loss_tokens += int(np.count_nonzero(mask))
+        return {
+            "tokens": np.asarray(ids, DTYPES["tokens"]),
+            "loss_mask": mask,
+            "segment_ids": self._ones,
+            "positions": self._count,
+        }
 
     def _add_piece(self, piece: Example) -> Row | None:
         size = len(piece.ids)

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 import tokenizers
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 
 from vcjax.core.errors import UserError
 from vcjax.text.marks import new_mark
@@ -71,11 +71,17 @@ class Encoder:
         backend, _ = self._plain
         encoded = backend.encode_batch_fast(list(texts), add_special_tokens=False)
         ids = [np.asarray(encoding.ids, np.int32) for encoding in encoded]
-        special = np.asarray(sorted(self._special_ids), np.int32)
         for each in ids:
-            for id in each[np.isin(each, special)]:
+            for id in each[self._special[each]]:
                 self._refuse(backend, int(id))
         return ids
+
+    @cached_property
+    def _special(self) -> Bool[np.ndarray, " vocabulary"]:
+        """Whether an id is one that plain text must never give."""
+        found = np.zeros(max(self._plain[0].get_vocab().values()) + 1, np.bool_)
+        found[sorted(self._special_ids)] = True
+        return found
 
     @cached_property
     def _plain(self) -> tuple[tokenizers.Tokenizer, str]:

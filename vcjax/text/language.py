@@ -42,6 +42,7 @@ LEAST_HAN_SHARE = 0.2
 LEAST_SCRIPT_SHARE = 0.6
 
 _SCRIPTS = (LETTER, HAN, KANA, LATIN)
+_BITS = np.arange(1 << len(_SCRIPTS))[:, None] >> np.arange(len(_SCRIPTS)) & 1
 _PLANE = 1 << 16
 _ASCII_LETTER = re.compile("[A-Za-z]")
 
@@ -94,9 +95,7 @@ def count_scripts(text: str) -> Int[np.ndarray, "4"]:
         classes = np.concatenate([table[codes[~high]], np.array(rest, np.uint8)])
     else:
         classes = table[codes]
-    counts = np.bincount(classes, minlength=1 << len(_SCRIPTS))
-    bits = np.arange(1 << len(_SCRIPTS))
-    return np.array([counts[bits >> n & 1 == 1].sum() for n in range(len(_SCRIPTS))])
+    return np.bincount(classes, minlength=len(_BITS)) @ _BITS
 
 
 def script_share(text: str, lang: Language) -> float:
@@ -138,7 +137,11 @@ def _classes(character: str) -> int:
 
 @cache
 def _table() -> UInt8[np.ndarray, "65536"]:
-    return np.array([_classes(chr(code)) for code in range(_PLANE)], np.uint8)
+    table = np.zeros(_PLANE, np.uint8)
+    characters = "".join(map(chr, range(_PLANE)))
+    for n, script in enumerate(_SCRIPTS):
+        table[[match.start() for match in script.finditer(characters)]] |= 1 << n
+    return table
 
 
 @cache

@@ -27,6 +27,8 @@ _LENGTH = struct.Struct("<I")
 _AT_ONCE = 64  # documents that are read together
 _OPEN_FILES = 16
 _BLOCK = 1 << 20
+# Once: `json.dumps` with options makes an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FIELDS = tuple(field.name for field in fields(Document))
 _SPLITTABLE = (".jsonl", ".ndjson", ".txt")
 
@@ -177,7 +179,7 @@ def read_documents(path: ShardPath) -> Iterator[Document]:
 
 def to_json(document: Document) -> bytes:
     values = {name: getattr(document, name) for name in _FIELDS}
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(values).encode()
 
 
 def from_json(line: bytes) -> Document:

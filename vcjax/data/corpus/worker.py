@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -203,7 +203,7 @@ class Worker:
         return Document(
             text=text_of(record),
             id=record.id,
-            source=getattr(record, "source", Path(located.file).name.split(".")[0]),
+            source=record.source if hasattr(record, "source") else _stem(located.file),
             file=located.file,
             line=located.line,
             lang=record.lang if located.stated else "und",
@@ -271,6 +271,11 @@ class Worker:
     def _observe(self, round: int, document: Document) -> dict[str, bytes]:
         passes = self._rounds[round].passes
         return {name: cast(Pass, self._steps[name]).observe(document) for name in passes}
+
+
+@lru_cache
+def _stem(file: str) -> str:
+    return Path(file).name.split(".")[0]
 
 
 # --- decisions of passes -------------------------------------------------------------------------
