@@ -15,11 +15,9 @@ Importing this package prepares the process before JAX is imported:
 import os
 import sys
 
-from vcjax.core.hardware import GPU_SHARE
+from vcjax.core.hardware import reserve_gpu
 
 _TUNABLES = "GLIBC_TUNABLES"
-_SHARES = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
-"""XLA refuses both at once."""
 
 
 def _with_huge_pages() -> None:
@@ -34,10 +32,5 @@ def _with_huge_pages() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
-def _with_gpu_share() -> None:
-    if not any(name in os.environ for name in _SHARES):
-        os.environ[_SHARES[0]] = str(GPU_SHARE)
-
-
 _with_huge_pages()
-_with_gpu_share()
+reserve_gpu()

@@ -5,7 +5,8 @@ python -m launch.synthesize --config=configs/rounds.py --workdir=runs/rounds
 
 The second command alternates attacks and training, round by round. With --preview=N the first
 command makes N attempts, prints their prompts, and estimates the tokens and the cost of them all;
-without it, it goes on from there.
+without it, it goes on from there. With --executor=ray the models run on all devices of the cluster
+of Ray that RAY_ADDRESS names, and the run is the same.
 """
 
 import sys
@@ -29,12 +30,23 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's workdir.", required=Tr
 PREVIEW = flags.DEFINE_integer(
     "preview", 0, "Make so many attempts, and estimate what all would cost; 0: run.", lower_bound=0
 )
+EXECUTOR = flags.DEFINE_enum(
+    "executor",
+    "local",
+    ["local", "ray"],
+    "Where the models run: on this machine's devices, or on those of a cluster of Ray.",
+)
 
 
 def main() -> None:
     values = CONFIG.value.to_dict()
-    if PREVIEW.value and "rounds" in values:
+    if "rounds" in values and PREVIEW.value:
         raise UserError("--preview: a config of rounds has none; preview the config of a synthesis")
+    if "rounds" in values and EXECUTOR.value != "local":
+        raise UserError(
+            f"--executor={EXECUTOR.value}: rounds train on this machine; use it with the config of "
+            "a synthesis"
+        )
     if PREVIEW.value:
         _preview(values)
     elif "rounds" in values:
@@ -56,7 +68,8 @@ def _preview(values: dict[str, Any]) -> None:
     from vcjax.adversarial.preview import preview, table
 
     config = build(SynthesisConfig, values, "config")
-    for line in table(preview(config, WORKDIR.value, PREVIEW.value, print)):
+    found = preview(config, WORKDIR.value, PREVIEW.value, print, EXECUTOR.value)
+    for line in table(found):
         print(line)
 
 
@@ -65,7 +78,8 @@ def _attack(values: dict[str, Any]) -> None:
     from vcjax.adversarial.run import synthesize
     from vcjax.adversarial.summary import shortfall
 
-    summary = synthesize(build(SynthesisConfig, values, "config"), WORKDIR.value)
+    config = build(SynthesisConfig, values, "config")
+    summary = synthesize(config, WORKDIR.value, executor=EXECUTOR.value)
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
     print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))

@@ -89,7 +89,7 @@ def test_one_that_failed_is_asked_again_later(servers):
 
 def test_time_spent_waiting_for_a_replica_is_no_failure_of_it(servers):
     role = role_of(servers[:1], f"{QUICK}#concurrency=1")
-    replicas = Replicas(role.spec.urls, 1)
+    replicas = Replicas(dict.fromkeys(role.spec.urls, 1))
 
     async def late() -> None:
         async with httpx2.AsyncClient() as client:

@@ -24,12 +24,17 @@ _COUNTS = ("calls", "prompt_tokens", "tokens")
 
 
 def preview(
-    config: SynthesisConfig, workdir: str | Path, count: int, show: Callable[[str], None]
+    config: SynthesisConfig,
+    workdir: str | Path,
+    count: int,
+    show: Callable[[str], None],
+    executor: str = "local",
 ) -> dict[str, Any]:
     """Makes the first `count` attempts and estimates the whole run from them.
 
     Args:
       show: is given each prompt before it is sent, as text; of each stage `count` at most.
+      executor: see `synthesize`.
 
     Returns:
       `attempts` made of those of the `whole` run; `rows` by role and model with what they took and
@@ -53,7 +58,8 @@ def preview(
         if shown[stage] <= count:
             show(_prompt(call))
 
-    made = synthesize(replace(config, attempts=count), workdir, on_ask=on_ask)["attempts"]
+    part = replace(config, attempts=count)
+    made = synthesize(part, workdir, on_ask=on_ask, executor=executor)["attempts"]
     folder = on_disk(workdir)
     with Ledger(folder / "ledger.sqlite") as ledger:
         spent = ledger.spending()

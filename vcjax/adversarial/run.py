@@ -52,6 +52,7 @@ def synthesize(
     shares: Mapping[Cell, int] | None = None,
     excluded: Sequence[str] = (),
     on_ask: Callable[[Call], None] = lambda call: None,
+    executor: str = "local",
 ) -> dict[str, Any]:
     """Runs Attacker -> Actor -> Critic and returns the summary.
 
@@ -62,6 +63,7 @@ def synthesize(
       shares: attempts of each cell, where they aren't to be spread evenly.
       excluded: texts that no query may repeat, beside the benchmark's.
       on_ask: called with each call before it is made.
+      executor: where models run, see `open_roles`; what comes of it is the same.
 
     Raises:
       UserError: a bad charter, benchmark, question file, attack, model or workdir, or a Critic
@@ -80,7 +82,7 @@ def synthesize(
     )
     if (summary := run.finished(count="attempts")) is not None:
         return summary
-    roles, parents = open_roles(inputs.specs, config, workdir)
+    roles, parents = open_roles(inputs.specs, config, workdir, executor)
     parents += _files(config)
     with run.opened() as folder:
         write_sources(folder, models_of(roles))

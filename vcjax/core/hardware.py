@@ -5,12 +5,15 @@ SXM, B200, L4, T4, GeForce RTX 3090 and 4090 and DGX), dense rates without spars
 is what its compiler (libtpu 0.0.42) lets a program have; a GPU's is GPU_SHARE of the board's.
 """
 
+import os
 from dataclasses import dataclass
 
 GiB = 2**30
 
 GPU_SHARE = 0.95
 """Share of a GPU's memory that JAX takes when it starts: scripts ask for it, plans assume it."""
+_SHARES = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
+"""Where it is asked for; XLA refuses both at once."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,9 @@ HARDWARE = {
 def hardware_of(device_kind: str) -> Hardware | None:
     """The entry of `jax.Device.device_kind`; None if the table has none, as for a CPU."""
     return next((entry for entry in HARDWARE.values() if device_kind in entry.kinds), None)
+
+
+def reserve_gpu() -> None:
+    """Has JAX take that share, once it starts; a user's own setting is kept."""
+    if not any(name in os.environ for name in _SHARES):
+        os.environ[_SHARES[0]] = str(GPU_SHARE)

@@ -9,10 +9,11 @@ A role that can take an ask while others are under way is a `StreamingRole`.
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
+from vcjax.roles.background import Background, Feed
 from vcjax.roles.role import Ask, Reply, Role
 
 Order = tuple[int, ...]
@@ -113,23 +114,28 @@ class AskQueue:
         """
         before = self._received
         while self._received == before:
-            if self._error is not None and self._ended == len(self._askings):
-                raise self._error
-            try:
-                self._take(self._emitted.get_nowait())
-                continue
-            except queue.Empty:
-                pass
-            try:
-                self._is_working = True
-                worked = self._error is None and self._work()
-            except Exception as error:
-                self._stop(error)
-                continue
-            finally:
-                self._is_working = False
-            if not worked:
-                self._take(self._emitted.get())
+            self.step()
+
+    def step(self) -> None:
+        """Takes what a role has sent, or does a piece of the work of local ones; where there is
+        neither, waits until a role sends something. Raises: see `wait`."""
+        if self._error is not None and self._ended == len(self._askings):
+            raise self._error
+        try:
+            self._take(self._emitted.get_nowait())
+            return
+        except queue.Empty:
+            pass
+        try:
+            self._is_working = True
+            worked = self._error is None and self._work()
+        except Exception as error:
+            self._stop(error)
+            return
+        finally:
+            self._is_working = False
+        if not worked:
+            self._take(self._emitted.get())
 
     def finish(self) -> None:
         """Ends the roles' asking once all has its reply. Raises: what has ended a role."""
@@ -214,6 +220,36 @@ class _Batches:
 
     def cancel(self) -> None:
         self._waiting.clear()
+
+
+class FedAsking:
+    """The asks under way at a role that answers in the event loop of a thread; see `Asking`."""
+
+    def __init__(
+        self,
+        slots: int,
+        answer_all: Callable[[Feed[tuple[int, Ask]]], Coroutine[Any, Any, None]],
+        emit: Emit,
+    ) -> None:
+        """Args:
+        answer_all: answers the asks of a feed, each with its index, until the feed is closed.
+        """
+        self.slots = slots
+        feed: Feed[tuple[int, Ask]] = Feed()
+        self._feed = feed
+        self._background = Background(lambda: answer_all(feed), lambda error: emit(End(error)))
+
+    def add(self, index: int, ask: Ask, order: Order) -> None:
+        self._background.call(self._feed.put, order, (index, ask))
+
+    def work(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        self._background.call(self._feed.close)
+
+    def cancel(self) -> None:
+        self._background.cancel()
 
 
 def open_asking(role: Role, emit: Emit) -> Asking:

@@ -89,3 +89,23 @@ class Feed(Generic[T]):
     def _wake(self, count: int) -> None:
         for _ in range(min(count, len(self._free))):
             self._free.popleft().set_result(None)
+
+
+async def work_off(
+    feed: Feed[T], workers: int, work: Callable[[T], Coroutine[Any, Any, None]]
+) -> None:
+    """Works on what a feed gives out until it is closed, on as many items at a time as there are
+    workers. The first that fails closes it; what others are working on ends. Raises: its error."""
+    errors: list[Exception] = []
+
+    async def worker() -> None:
+        try:
+            while (item := await feed.next()) is not None:
+                await work(item)
+        except Exception as error:
+            errors.append(error)
+            feed.close()
+
+    await asyncio.gather(*(worker() for _ in range(workers)))
+    if errors:
+        raise errors[0]

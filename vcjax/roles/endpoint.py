@@ -18,8 +18,8 @@ import tenacity
 
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.seeds import derive_seed
-from vcjax.roles.asking import Emit, End, Order, ask_all
-from vcjax.roles.background import Background, Feed
+from vcjax.roles.asking import Emit, FedAsking, ask_all
+from vcjax.roles.background import Feed, work_off
 from vcjax.roles.endpoint_spec import EndpointSpec, is_local
 from vcjax.roles.replicas import LONGEST_WAIT, Replica, Replicas
 from vcjax.roles.responses import (
@@ -91,13 +91,12 @@ class EndpointRole:
         """
         return ask_all(self, asks, on_reply)
 
-    def asking(self, emit: Emit) -> "EndpointAsking":
+    def asking(self, emit: Emit) -> FedAsking:
         """Takes asks at any time; see `StreamingRole`. It raises, by `emit`, what `ask` does."""
-        return EndpointAsking(self, emit)
+        return FedAsking(self.spec.slots, lambda feed: self._answer_all(feed, emit), emit)
 
-    async def answer_all(self, feed: Feed[tuple[int, Ask]], emit: Emit) -> None:
+    async def _answer_all(self, feed: Feed[tuple[int, Ask]], emit: Emit) -> None:
         """Answers what is fed until the feed is closed; an error closes it. Raises: see `ask`."""
-        errors: list[Exception] = []
         spec = self.spec
         limits = httpx2.Limits(max_connections=spec.concurrency)
         # The timeouts are ours: httpx2's are of single reads, of which a slow response has many.
@@ -107,33 +106,18 @@ class EndpointRole:
             for url in spec.urls:
                 client = httpx2.AsyncClient(trust_env=not is_local(url), **options)
                 clients[url] = await stack.enter_async_context(client)
-            service = _Service(Replicas(spec.urls, spec.concurrency), clients)
-            workers = (self._work(service, feed, emit, errors) for _ in range(spec.slots))
-            await asyncio.gather(*workers)
-        if errors:
-            raise errors[0]
+            replicas = Replicas(dict.fromkeys(spec.urls, spec.concurrency))
+            service = _Service(replicas, clients)
+            await work_off(feed, spec.slots, lambda fed: self._answer_fed(service, emit, *fed))
 
-    async def _work(
-        self,
-        service: "_Service",
-        feed: Feed[tuple[int, Ask]],
-        emit: Emit,
-        errors: list[Exception],
-    ) -> None:
-        """Answers asks until the feed is closed, or a worker has an error that ends the run."""
-        try:
-            while (fed := await feed.next()) is not None:
-                index, ask = fed
-                # Before each ask, as other workers spend of the same budget meanwhile.
-                self.account.check_budget()
-                reply = await self._answer(service, ask)
-                self.account.record(reply)
-                # Before the check, so that the caller has recorded the reply that ends the run.
-                emit((index, reply))
-                self.account.check_health(reply)
-        except (UserError, GateNotMet) as error:
-            errors.append(error)
-            feed.close()
+    async def _answer_fed(self, service: "_Service", emit: Emit, index: int, ask: Ask) -> None:
+        # Before each ask, as other workers spend of the same budget meanwhile.
+        self.account.check_budget()
+        reply = await self._answer(service, ask)
+        self.account.record(reply)
+        # Before the check, so that the caller has recorded the reply that ends the run.
+        emit((index, reply))
+        self.account.check_health(reply)
 
     async def _answer(self, service: "_Service", ask: Ask) -> Reply:
         start = time.monotonic()
@@ -169,8 +153,8 @@ class EndpointRole:
                     raise FailedTry(TIMEOUT, "no replica was free in time", retry=False)
                 tried.append(replica)
                 try:
-                    client = service.clients[replica.url]
-                    reply = await self._ask_one(client, replica.url, ask, deadline)
+                    client = service.clients[replica.name]
+                    reply = await self._ask_one(client, replica.name, ask, deadline)
                 except FailedTry as failed:
                     if failed.outcome not in (*NO_ANSWER, UNREACHABLE):
                         replica.answered()
@@ -283,29 +267,6 @@ class Account:
                 f"{self._spec.reference}: {self._failed_in_a_row} asks in a row failed, the last "
                 f"one: {last.outcome} ({last.detail}); the same command continues from here"
             )
-
-
-class EndpointAsking:
-    """The asks that are under way at an endpoint; see `Asking`."""
-
-    def __init__(self, role: EndpointRole, emit: Emit) -> None:
-        self.slots = role.spec.slots
-        self._feed: Feed[tuple[int, Ask]] = Feed()
-        self._background = Background(
-            lambda: role.answer_all(self._feed, emit), lambda error: emit(End(error))
-        )
-
-    def add(self, index: int, ask: Ask, order: Order) -> None:
-        self._background.call(self._feed.put, order, (index, ask))
-
-    def work(self) -> bool:
-        return False
-
-    def stop(self) -> None:
-        self._background.call(self._feed.close)
-
-    def cancel(self) -> None:
-        self._background.cancel()
 
 
 def _request(model: str, ask: Ask) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A reference is a model, `recorded:FILE` or an endpoint. Roles of one model share it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from vcjax.core.files import hash_text, read_json
 from vcjax.core.lineage import Parent
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.model_pool import ModelPool
+from vcjax.roles.cluster import ClusterRole, EngineCluster
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint, split_references
 from vcjax.roles.local import LocalRole
@@ -111,14 +112,22 @@ def without_options(references: str) -> str:
     )
 
 
+EXECUTORS = ("local", "ray")
+"""Where models run: on this machine's devices, or on those of a cluster of Ray."""
+
+
 def open_roles(
-    specs: Mapping[str, RoleSpec], config: EngineConfig, workdir: Path | None = None
+    specs: Mapping[str, RoleSpec],
+    config: EngineConfig,
+    workdir: Path | None = None,
+    executor: str = "local",
 ) -> tuple[dict[str, Role], list[Parent]]:
     """Opens every role. Returns them by name, and their models as parents in the lineage.
 
     Files with chat templates that references name are parents too.
 
     Args:
+      executor: one of EXECUTORS.
       workdir: of the run. If it has begun, models of a hub are those of the commits that it began
         with; see `models_of`.
 
@@ -129,13 +138,13 @@ def open_roles(
     opened: dict[tuple[str, str], Role] = {}
     parents: list[Parent] = []
     local = {spec.model for spec in specs.values() if not _is_remote(spec.model)}
-    pool = ModelPool(config, models=max(1, len(local)))
+    open_model = _opener(config, len(local), executor)
     for name, spec in specs.items():
         family = known_family(spec) or UNDECLARED
         model = spec.model if workdir is None else as_begun(spec.model, workdir, name)
         # By family too: a role has one, and roles of one model may declare different ones.
         if (model, family) not in opened:
-            opened[model, family], found = _open(name, model, family, pool)
+            opened[model, family], found = _open(name, model, family, open_model)
             known = {each.reference for each in parents}
             parents += [parent for parent in found if parent.reference not in known]
         roles[name] = opened[model, family]
@@ -143,11 +152,11 @@ def open_roles(
 
 
 def models_of(roles: Mapping[str, Role]) -> list[Parent]:
-    """The model of each role that is run here, for `write_sources` when a run begins."""
+    """The model of each role that is an engine's, for `write_sources` when a run begins."""
     return [
         replace(role.origin, role=name)
         for name, role in roles.items()
-        if isinstance(role, LocalRole)
+        if isinstance(role, LocalRole | ClusterRole)
     ]
 
 
@@ -156,7 +165,23 @@ def _is_remote(model: str) -> bool:
     return model.startswith(RECORDED) or is_endpoint(model)
 
 
-def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, list[Parent]]:
+def _opener(
+    config: EngineConfig, models: int, executor: str
+) -> Callable[[str, str], LocalRole | ClusterRole]:
+    """What opens a model by its reference, with its family."""
+    if executor == "ray" and models:
+        cluster = EngineCluster(config, models)
+        return lambda model, family: ClusterRole(cluster, model, family=family)
+    pool = ModelPool(config, models=max(1, models))
+    return lambda model, family: LocalRole(pool, model, family=family)
+
+
+def _open(
+    name: str,
+    model: str,
+    family: str,
+    open_model: Callable[[str, str], LocalRole | ClusterRole],
+) -> tuple[Role, list[Parent]]:
     if model.startswith(RECORDED):
         path = model.removeprefix(RECORDED)
         return RecordedRole(path, family=family), [Parent.of(name, path, model)]
@@ -165,7 +190,7 @@ def _open(name: str, model: str, family: str, pool: ModelPool) -> tuple[Role, li
         role.check()
         # An endpoint's weights can't be hashed; the ledger has the model that it reports.
         return role, [Parent(name, role.model, hash_text(role.model))]
-    role = LocalRole(pool, model, family=family)
+    role = open_model(model, family)
     return role, [replace(role.origin, role=name), *template_parents(model)]
 
 

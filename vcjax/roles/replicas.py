@@ -1,4 +1,4 @@
-"""The replicas of one model behind several URLs: who is asked next, and who is left alone for now.
+"""The replicas of one model: who is asked next, and who is left alone for now.
 
 The least loaded replica is asked. One that fails is set aside for a while, longer each time, and
 then tried with one request; until it answers that, the others have the rest.
@@ -6,9 +6,9 @@ then tried with one request; until it answers that, the others have the rest.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LONGEST_WAIT = 60.0
 """Seconds that a replica which failed is set aside at most, unless it asks for more."""
@@ -16,21 +16,25 @@ LONGEST_WAIT = 60.0
 
 @dataclass(eq=False)
 class Replica:
-    """One URL.
+    """One of them, by its name: a URL, or a place in a cluster.
 
     Attributes:
+      concurrency: how many requests may be under way.
       open: requests under way.
       asked: requests so far.
-      failures: in a row, up to now.
+      failures: in a row, up to now; requests that fail together are one.
       until: when it is tried again, by `time.monotonic`.
+      answered_at: when it last answered, or was first there to be asked.
       is_gone: nothing listened there at the last request.
     """
 
-    url: str
+    name: str
+    concurrency: int
     open: int = 0
     asked: int = 0
     failures: int = 0
     until: float = 0.0
+    answered_at: float = field(default_factory=time.monotonic)
     is_gone: bool = False
 
     @property
@@ -40,21 +44,23 @@ class Replica:
 
     def answered(self) -> None:
         """It answers, whatever it says."""
-        self.failures, self.is_gone = 0, False
+        self.failures, self.is_gone, self.answered_at = 0, False, time.monotonic()
 
     def failed(self, backoff: float, wait: float | None, *, is_gone: bool) -> None:
         """It is set aside: for `wait` seconds where it said so, else longer with each failure."""
-        self.failures, self.is_gone = self.failures + 1, is_gone
+        now, self.is_gone = time.monotonic(), is_gone
+        # Those that were under way when the first one failed say nothing new.
+        self.failures += not self.failures or now >= self.until
         delay = min(LONGEST_WAIT, backoff * 2 ** min(self.failures - 1, 20))
-        self.until = time.monotonic() + (delay if wait is None else wait)
+        self.until = max(self.until, now + (delay if wait is None else wait))
 
 
 class Replicas:
-    """All URLs of one role, with a bound of the requests under way at each."""
+    """All replicas of one role, with a bound of the requests under way at each."""
 
-    def __init__(self, urls: Sequence[str], concurrency: int) -> None:
-        self.all = [Replica(url) for url in urls]
-        self._concurrency = concurrency
+    def __init__(self, concurrency: Mapping[str, int]) -> None:
+        """Args: `concurrency` has the bound of each, by its name."""
+        self.all = [Replica(name, most) for name, most in concurrency.items()]
         self._freed = asyncio.Condition()
 
     def others(self, tried: Collection[Replica]) -> bool:
@@ -86,8 +92,8 @@ class Replicas:
     def _next(self, tried: Collection[Replica]) -> Replica | None:
         left = [each for each in self.all if each not in tried]
         if available := [each for each in left if each.is_available]:
-            free = [each for each in available if each.open < self._concurrency]
+            free = [each for each in available if each.open < each.concurrency]
             # Of equals the one that was asked less: all are used from the start.
             return min(free, key=lambda each: (each.open, each.asked), default=None)
-        free = [each for each in left if each.open < self._concurrency]
+        free = [each for each in left if each.open < each.concurrency]
         return min(free, key=lambda each: each.until, default=None)

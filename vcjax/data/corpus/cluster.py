@@ -25,6 +25,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_text
+from vcjax.core.ray_cluster import connect
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.processes import MB_PER_WORKER
 from vcjax.data.corpus.worker import Worker
@@ -176,10 +177,7 @@ def slurm_script(config: PrepareConfig, tasks: int, folder: Path) -> str:
 def _ray_executor(
     config: PrepareConfig, block: ShardBlock, tasks: int, folder: Path
 ) -> PipelineExecutor:
-    import ray
-
-    if not ray.is_initialized():  # in the cluster that RAY_ADDRESS names, or one of this machine
-        ray.init()
+    connect("config.executor=ray")
     return RayPipelineExecutor(
         [block],
         tasks=tasks,

@@ -1,17 +1,19 @@
 """Which executor a config asks for; those of clusters need the extra `corpus`."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
-from vcjax.core.errors import UserError
+from vcjax.core.extras import require
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.processes import Executor, LocalProcesses
 from vcjax.data.corpus.shards import plan_units
 from vcjax.data.corpus.worker import MEGABYTE
 from vcjax.data.files import find_files
 
-_NEEDS = {"slurm": ("datatrove",), "ray": ("datatrove", "ray")}
+_NEEDS = {
+    "slurm": {"datatrove": "corpus"},
+    "ray": {"datatrove": "corpus", "ray": "ray"},
+}
 
 
 def executor_for(config: PrepareConfig) -> Callable[[PrepareConfig, Path], Executor]:
@@ -22,12 +24,7 @@ def executor_for(config: PrepareConfig) -> Callable[[PrepareConfig, Path], Execu
     """
     if config.executor == "local":
         return LocalProcesses
-    for library in _NEEDS[config.executor]:
-        if find_spec(library) is None:
-            extra = "ray" if library == "ray" else "corpus"
-            raise UserError(
-                f"config.executor: {config.executor} needs {library}: pip install 'vcjax[{extra}]'"
-            )
+    require(_NEEDS[config.executor], f"config.executor={config.executor}")
     from vcjax.data.corpus.cluster import Cluster
 
     return Cluster
