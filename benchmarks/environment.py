@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from vcjax.core.errors import UserError
 from vcjax.core.files import replaced_folder
 from vcjax.core.lineage import code_version, content_hash
+from vcjax.core.machine import machine_memory
 from vcjax.weights.export import write_model
 from vcjax.weights.load import load_located
 from vcjax.weights.resolve import resolve
@@ -24,16 +25,15 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "grain", "tokenizers", "numpy")
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory, load, and versions.
+    """Processor, cores and memory that this process may use, load, and versions.
 
     `load` is the number of runnable processes over the last minute: well below 1 where the
     machine was left to the bench.
     """
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
         "cores": cores(),
-        "memory_bytes": pages * page,
+        "memory_bytes": machine_memory(),
         "load": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

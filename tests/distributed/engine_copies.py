@@ -8,10 +8,14 @@ BASE is a model, and ADAPTERS a run that trained adapters of it.
 
 import json
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
+from vcjax.generate import scoring
+from vcjax.generate.engine import Engine
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Request, SamplingParams
@@ -44,6 +48,26 @@ def pooled(base: str, adapters: str) -> dict:
     }
 
 
+def scored(alone: Engine, engines: Sequence[Engine]) -> dict:
+    """Whether all copies together score as one does, and how many of them did."""
+    sequences = [(request.prompt, 2) for request in requests()]
+    used, own = set(), scoring.score_batch
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        results = own(*arguments, **options)
+        used.add(results[0].device)
+        return results
+
+    expected = scoring.score(alone.graph, alone.params, sequences, top=2, token_budget=64)
+    scoring.score_batch = watched
+    first, *others = engines
+    copies = [each.params for each in others]
+    found = scoring.score(
+        first.graph, first.params, sequences, top=2, token_budget=64, copies=copies
+    )
+    return {"equal": found == expected, "devices": len(used)}
+
+
 def main(base: str, adapters: str) -> None:
     loaded = load_model(base)
     alone = EngineConfig(slots=SLOTS, replicas=1).engine(loaded, prefix_tokens=0)
@@ -56,6 +80,7 @@ def main(base: str, adapters: str) -> None:
         "requests": [engine.stats().requests for engine in fleet.engines],
     }
     fleet.release()
+    report["scored"] = scored(*alone.engines, fleet.engines)
     report["pooled"] = pooled(base, adapters)
     report["local"] = jax.local_device_count()
     print(json.dumps(report))

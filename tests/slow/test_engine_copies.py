@@ -44,3 +44,7 @@ def test_every_device_has_an_engine(report):
 def test_adapters_share_their_base_on_each_device(report):
     assert report["pooled"]["shared"] == [True, True]
     assert report["pooled"]["share_of_weights"] < 0.2
+
+
+def test_texts_are_scored_by_all_of_them_to_the_bit(report):
+    assert report["scored"] == {"equal": True, "devices": 8}

@@ -25,6 +25,7 @@ def score_answers(
     context: int | None = None,
     token_budget: int = TOKEN_BUDGET,
     on_scored: Callable[[int, list[float]], None] | None = None,
+    copies: Sequence[Params] = (),
 ) -> list[list[float]]:
     """The natural log-probability of each answer to each context, all tokens of an answer together.
 
@@ -37,7 +38,7 @@ def score_answers(
         or texts; see `encode_answers`.
       names: of the contexts, in errors; `context 0` and so on by default.
       context: tokens of the longest sequence that is scored; None is the model's maximum.
-      token_budget: see `vcjax.generate.scoring.score`.
+      token_budget, copies: see `vcjax.generate.scoring.score`.
       on_scored: called with the index of a context and the log-probabilities of its answers once
         all of them are known, in any order of contexts: for progress, and to record what a killed
         run needn't compute again. Scores of the same contexts in other company may differ in the
@@ -81,7 +82,7 @@ def score_answers(
         if not missing[owner] and on_scored is not None:
             on_scored(owner, of(owner))
 
-    score(graph, params, sequences, token_budget=token_budget, on_scored=received)
+    score(graph, params, sequences, token_budget=token_budget, on_scored=received, copies=copies)
     return [of(owner) for owner in range(len(contexts))]
 
 

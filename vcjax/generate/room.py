@@ -1,12 +1,12 @@
 """The room of an engine: how many slots it has and how long its sequences may be, by its memory."""
 
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from vcjax.core.machine import machine_memory
 from vcjax.generate.cache import BLOCK, MIN_WINDOW, PREFIX_TOKENS, state_bytes
 from vcjax.generate.layout import ModelLayout
 
@@ -79,8 +79,8 @@ def least_bytes(
 
 
 def device_memory(devices: Sequence[Any]) -> int:
-    """Bytes of memory of the devices together: a CPU's is the machine's."""
-    return reported_memory(devices) or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory of the devices together: a CPU's is what this process may use."""
+    return reported_memory(devices) or machine_memory()
 
 
 def reported_memory(devices: Sequence[Any]) -> int | None:

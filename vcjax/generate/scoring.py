@@ -10,8 +10,10 @@ Of many answers to one prompt, the prompt is run once, and each answer attends t
 There are few lengths and few numbers of rows, so that the number of shapes is bounded.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from typing import Any, TypeVar
 
 import jax
@@ -39,6 +41,7 @@ def score(
     top: int = 0,
     token_budget: int = TOKEN_BUDGET,
     on_scored: Callable[[int, Scored], None] | None = None,
+    copies: Sequence[Params] = (),
 ) -> list[Scored]:
     """Scores `ids[start:]` of each sequence `(ids, start)`, and returns them in the same order.
 
@@ -51,6 +54,8 @@ def score(
       top: number of most likely tokens that are returned for each position.
       token_budget: tokens of a batch; a longer sequence is run alone.
       on_scored: called with each index and its result as it comes, for progress.
+      copies: of `params` on further devices. They take batches in turns, which are the same ones
+        however many there are, and so are the scores.
 
     Raises:
       UserError: a sequence that is too long, has nothing to score, or has an unknown id.
@@ -63,12 +68,13 @@ def score(
     rows = shared_rows(sequences, config.max_position, token_budget)
     is_tree = any(len(row.paths) > 1 for row in rows)
     results: dict[int, Scored] = {}
+    everywhere = (params, *copies)
     outputs = (
-        (batch, score_batch(graph, params, *batch.arrays(), top=computed, is_tree=is_tree))
-        for batch in batches(rows, token_budget)
+        (batch, score_batch(graph, own, *batch.arrays(), top=computed, is_tree=is_tree))
+        for batch, own in zip(batches(rows, token_budget), cycle(everywhere), strict=False)
     )
-    # The devices run a batch while the host reads the one before it.
-    for batch, arrays in _one_behind(outputs):
+    # Each device runs a batch while the host reads one before it.
+    for batch, arrays in _behind(outputs, len(everywhere)):
         for index, scored in _read(batch, arrays, wanted):
             results[index] = scored
             if on_scored is not None:
@@ -94,12 +100,13 @@ def _check(index: int, ids: Sequence[int], start: int, config: LlamaConfig) -> N
         )
 
 
-def _one_behind(items: Iterable[T]) -> Iterator[T]:
-    """Yields each item once the next one has been computed."""
-    previous: list[T] = []
+def _behind(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yields each item once `count` more have been computed."""
+    previous: deque[T] = deque()
     for item in items:
-        yield from previous
-        previous = [item]
+        previous.append(item)
+        if len(previous) > count:
+            yield previous.popleft()
     yield from previous
 
 

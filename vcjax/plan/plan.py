@@ -1,11 +1,11 @@
 """A plan: a run laid out, counted, and compiled where that is possible."""
 
-import os
 import sys
 from dataclasses import dataclass, replace
 
 import jax
 
+from vcjax.core.machine import machine_memory
 from vcjax.model.config import LlamaConfig
 from vcjax.plan.advice import Choice, Knob, advise, fastest
 from vcjax.plan.compiled import Compiled, compile_step
@@ -83,7 +83,7 @@ def make_plan(
         limit = topology.hardware.memory
     else:
         # Virtual devices share the machine's memory.
-        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // topology.devices
+        limit = machine_memory() // topology.devices
     plan = Plan(
         asked=config,
         setting=setting,

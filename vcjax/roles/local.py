@@ -77,6 +77,7 @@ class LocalRole:
           UserError: an answer that is empty or doesn't fit the context.
         """
         text = self.text
+        _, *others = text.engine.engines
 
         def received(index: int, totals: list[float]) -> None:
             if on_scored is not None:
@@ -91,6 +92,7 @@ class LocalRole:
             names=[repr(ask.key) for ask in asks],
             context=text.engine.context,
             on_scored=received,
+            copies=[engine.params for engine in others],
         )
         return [tuple(totals) for totals in scores]
 

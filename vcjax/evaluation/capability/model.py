@@ -184,8 +184,14 @@ class VcjaxLM(LM):
         return self.text.engine.context
 
     def _score(self, sequences: Sequence[tuple[list[int], int]]) -> list[Scored]:
-        engine = self.text.engine
-        return score(engine.graph, engine.params, sequences, token_budget=self.token_budget)
+        first, *others = self.text.engine.engines
+        return score(
+            first.graph,
+            first.params,
+            sequences,
+            token_budget=self.token_budget,
+            copies=[engine.params for engine in others],
+        )
 
     def _pair(self, request: Instance) -> tuple[list[int], int]:
         ids, start = encode_pair(self._tokenizer, *request.arguments, special=True)
