@@ -76,13 +76,15 @@ def _preview(values: dict[str, Any]) -> None:
 def _attack(values: dict[str, Any]) -> None:
     from vcjax.adversarial.config import SynthesisConfig
     from vcjax.adversarial.run import synthesize
-    from vcjax.adversarial.summary import shortfall
+    from vcjax.adversarial.summary import occupancy_line, shortfall
 
     config = build(SynthesisConfig, values, "config")
     summary = synthesize(config, WORKDIR.value, executor=EXECUTOR.value)
     kinds = ("attempts", "accepted", "rejected", "unscored", "blocked")
     print(f"{WORKDIR.value}: " + ", ".join(f"{summary[kind]} {kind}" for kind in kinds))
     print("  " + " > ".join(f"{count} {stage}" for stage, count in summary["funnel"].items()))
+    if line := occupancy_line(summary):
+        print(f"  {line}")
     for kind, reasons in summary["reasons"].items():
         for reason, count in reasons.items():
             print(f"  {count:5}  {kind}: {reason}", file=sys.stderr)

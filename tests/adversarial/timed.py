@@ -138,13 +138,19 @@ class _TimedAsking:
         self.waiting.clear()
 
 
-def timed_pipeline(charter, attacks, path, roles, **settings) -> Pipeline:
+def timed_pipeline(charter, attacks, path, roles, occupancy=None, **settings) -> Pipeline:
     """A pipeline of timed roles on the ledger at `path`."""
     config = SynthesisConfig(**{"critic_form": "simple", **settings})
     limits = Limits(config.attempts, config.per_cell, config.cell_attempts, config.wave)
     suite = AttackSuite(charter, attacks, (), charter.subdomains(False), ("en",), (2,))
     return Pipeline(
-        config, suite, CellGroup(suite.cells()), limits, roles=roles, ledger=Ledger(path)
+        config,
+        suite,
+        CellGroup(suite.cells()),
+        limits,
+        roles=roles,
+        ledger=Ledger(path),
+        occupancy=occupancy,
     )
 
 

@@ -80,7 +80,7 @@ def main(base: str, adapters: str) -> None:
         "requests": [engine.stats().requests for engine in fleet.engines],
     }
     fleet.release()
-    report["scored"] = scored(*alone.engines, fleet.engines)
+    report["scored"] = scored(alone.engines[0], fleet.engines)
     report["pooled"] = pooled(base, adapters)
     report["local"] = jax.local_device_count()
     print(json.dumps(report))

@@ -11,6 +11,7 @@ from vcjax.core.seeds import derive_seed
 from vcjax.roles.asking import AskQueue, Order
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
+from vcjax.roles.occupancy import Occupancy
 from vcjax.roles.role import CONTENT_FILTER, OK, Ask, Message, Reply, Role
 from vcjax.roles.verdict import Verdict
 
@@ -117,13 +118,16 @@ class Caller:
         ledger: Ledger,
         on_call: Callable[[str, int], None] = lambda role, under_way: None,
         on_ask: Callable[[Call], None] = lambda call: None,
+        occupancy: Occupancy | None = None,
     ) -> None:
         """Args:
         on_call: called after each call with its role, and how many calls are under way.
         on_ask: called with each call before it is made or looked up.
+        occupancy: counts how busy the roles are; None is one of its own.
         """
         self.roles, self.ledger = roles, ledger
         self.on_call, self.on_ask = on_call, on_ask
+        self.occupancy = Occupancy() if occupancy is None else occupancy
 
     def opened(self) -> "CallQueue":
         """A queue of calls, as a context manager."""
@@ -179,7 +183,10 @@ class CallQueue:
             self._ready.append((token, reply))
             return
         self._tokens[call.key] = [token]
-        self._asked.add(self._caller.roles[call.role], call, call.ask, order)
+        role = self._caller.roles[call.role]
+        if self._asked.takes_asks:
+            self._caller.occupancy.asked(call.role, role, self._asked.slots_of(role))
+        self._asked.add(role, call, call.ask, order)
 
     def next(self) -> tuple[Any, Reply]:
         """The token of a call and its reply, which is in the ledger; waits for one.
@@ -196,6 +203,7 @@ class CallQueue:
 
     def _received(self, call: Call, reply: Reply) -> None:
         role = self._caller.roles[call.role]
+        self._caller.occupancy.answered(role)
         self._caller.ledger.record_call(
             call.attempt, call.stage, call.ask, reply, model=role.model, family=role.family
         )
@@ -203,11 +211,13 @@ class CallQueue:
         self._caller.on_call(call.role, self._asked.open)
 
     def __enter__(self) -> Self:
+        self._caller.occupancy.__enter__()
         self._asked.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._asked.__exit__(*exception)
+        self._caller.occupancy.__exit__(*exception)
 
 
 def charge_recorded_calls(roles: Iterable[Role], ledger: Ledger) -> None:

@@ -32,6 +32,7 @@ from vcjax.adversarial.wave_plan import Ended, WavePlan
 from vcjax.adversarial.waves import run_waves
 from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
+from vcjax.roles.occupancy import Occupancy
 from vcjax.roles.role import Reply, Role
 
 _REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
@@ -56,6 +57,7 @@ class Pipeline:
         shares: Mapping[Cell, int] | None = None,
         topics: Topics | None = None,
         on_ask: Callable[[Call], None] = lambda call: None,
+        occupancy: Occupancy | None = None,
     ) -> None:
         """Args:
         group: the cells of the suite that are attacked.
@@ -65,6 +67,7 @@ class Pipeline:
         excluded: texts that no query may repeat.
         shares: attempts of each cell, where they aren't to be spread evenly.
         topics: of the cells, where they aren't the charter's.
+        on_ask, occupancy: see `Caller`.
         """
         charter, attacks = suite.charter, suite.attacks_by_name
         self.ledger, self._ahead = ledger, config.ahead
@@ -79,7 +82,7 @@ class Pipeline:
             attacks[name].turn_kind.one_conversation
             for name in {cell.attack for cell in group.cells}
         )
-        self._caller = Caller(roles, ledger, self.progress.called, on_ask)
+        self._caller = Caller(roles, ledger, self.progress.called, on_ask, occupancy)
         calls = self._calls = CallBuilder(config)
         critics = [name for name in roles if name.startswith(CRITIC)]
         self.panel = critic_panel(config, charter, critics) if critics else None

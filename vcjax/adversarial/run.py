@@ -37,6 +37,7 @@ from vcjax.core.stores import on_disk
 from vcjax.data.files import data_parents
 from vcjax.evaluation.benchmark import benchmark_path
 from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.occupancy import Occupancy
 from vcjax.roles.references import models_of, open_roles, without_options
 from vcjax.roles.role import Role
 from vcjax.weights.workdir import write_sources
@@ -123,7 +124,7 @@ def _run(
         cell_attempts=config.cell_attempts,
         wave=config.wave,
     )
-    agreement = canaries = None
+    agreement, canaries, occupancy = None, None, Occupancy()
     topics = inputs.topics or _written_topics(config, inputs, roles, ledger, folder)
     with Pipeline(
         config,
@@ -137,6 +138,7 @@ def _run(
         shares=shares,
         topics=topics,
         on_ask=on_ask,
+        occupancy=occupancy,
     ) as pipeline:
         # Before the attempts: a Critic that can't be asked fails here, and not after they are paid
         # for.
@@ -185,6 +187,8 @@ def _run(
         "records": write_records(folder, pipeline.decided(), export=exported),
         "tokens": ledger.tokens(),
         "usage": _priced(ledger, roles),
+        # Of this start of the run, which is the one that can be known here.
+        "occupancy": occupancy.summary(),
     }
 
 

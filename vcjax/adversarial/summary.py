@@ -293,6 +293,17 @@ def shortfall(summary: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
+def occupancy_line(summary: Mapping[str, Any]) -> str:
+    """One line on how busy each model was in the last start of a run; empty where none was asked,
+    and of runs of earlier versions."""
+    parts = [
+        f"{each['busy']:.0%} of {each['slots']} ({', '.join(each['roles'])})"
+        for each in summary.get("occupancy", ())
+        if each["busy"] is not None
+    ]
+    return f"slots busy: {'; '.join(parts)}" if parts else ""
+
+
 def unmet_line(quota: Mapping[str, Any]) -> str:
     """One line for the terminal on the cells without their pairs, the worst first.
 

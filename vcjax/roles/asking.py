@@ -94,15 +94,28 @@ class AskQueue:
         """How many asks the roles answer at a time, those together that were asked so far."""
         return sum(asking.slots for asking in self._askings.values())
 
-    def add(self, role: Role, token: Any, ask: Ask, order: Order = ()) -> None:
-        """Has a role answer an ask, of those that wait for it the lowest in order first."""
-        if self._error is not None:
-            return  # the replies that are still to come are the last
+    @property
+    def takes_asks(self) -> bool:
+        """Whether no error has ended it; then the replies that are still to come are the last."""
+        return self._error is None
+
+    def slots_of(self, role: Role) -> int:
+        """How many asks a role answers at a time; it is one that takes asks."""
+        return self._asking(role).slots
+
+    def _asking(self, role: Role) -> Asking:
         if id(role) not in self._askings:
             self._askings[id(role)] = open_asking(role, self._emit)
+        return self._askings[id(role)]
+
+    def add(self, role: Role, token: Any, ask: Ask, order: Order = ()) -> None:
+        """Has a role answer an ask, of those that wait for it the lowest in order first."""
+        if not self.takes_asks:
+            return
+        asking = self._asking(role)
         self._tokens[self._added] = token
         # Of equal ones the first.
-        self._askings[id(role)].add(self._added, ask, (*order, self._added))
+        asking.add(self._added, ask, (*order, self._added))
         self._added += 1
 
     def wait(self) -> None:

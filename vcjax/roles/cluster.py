@@ -12,13 +12,13 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vcjax.core.errors import GateNotMet, UserError, one_line
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.hardware import reserve_gpu
 from vcjax.core.lineage import Parent
 from vcjax.core.ray_cluster import connect
@@ -41,11 +41,11 @@ class Lost(Exception):
     """An engine died, and what it was asked with it.
 
     Attributes:
-      is_gone: its node has, so that it can't be started anew there.
+      is_gone: it can't be started anew, as its node is gone.
     """
 
-    def __init__(self, detail: str, *, is_gone: bool) -> None:
-        super().__init__(detail)
+    def __init__(self, *, is_gone: bool) -> None:
+        super().__init__("its node is gone or it has died")
         self.is_gone = is_gone
 
 
@@ -131,7 +131,7 @@ class EngineCluster:
                 with _reraising():
                     hosted[name] = ray.get(pending)
             except Lost as lost:
-                print(f"{name}: died while it loaded {reference} ({lost})", file=sys.stderr)
+                print(f"{name}: {lost}; others have its calls", file=sys.stderr)
             except UserError as error:
                 raise UserError(
                     f"{name}: {error}; name the model by what every node of the cluster can read"
@@ -144,7 +144,7 @@ class EngineCluster:
                 raise UserError(f"{name}: {reference} isn't the model there that it is elsewhere")
         slots = {name: each.slots for name, each in hosted.items()}
         total = sum(slots.values())
-        print(f"{reference}: {total} slots of {len(slots)} engines in a cluster", file=sys.stderr)
+        print(f"{reference}: {total} slots in {len(slots)} engines of the cluster", file=sys.stderr)
         return origin, slots
 
     async def ask(self, name: str, reference: str, ask: Ask) -> Reply:
@@ -156,7 +156,7 @@ class EngineCluster:
         except Lost as lost:
             # Of calls that are lost together, the first moves it.
             moved = self._actors[name] is not actor or (lost.is_gone and self._move(name))
-            raise Lost(str(lost), is_gone=lost.is_gone and not moved) from None
+            raise Lost(is_gone=lost.is_gone and not moved) from None
 
     def _move(self, name: str) -> bool:
         """Starts an engine whose node is gone on one that has come since; False without any."""
@@ -191,18 +191,18 @@ class EngineCluster:
 
 
 @contextmanager
-def _reraising():
+def _reraising() -> Iterator[None]:
     """Raises within it what the engine has raised, or Lost where there is none any more."""
     from ray import exceptions
 
     try:
         yield
     except exceptions.RayTaskError as error:
-        raise error.cause from None
-    except (exceptions.ActorDiedError, exceptions.ActorUnschedulableError) as error:
-        raise Lost(one_line(error), is_gone=True) from None
-    except exceptions.RayActorError as error:
-        raise Lost(one_line(error), is_gone=False) from None
+        raise (error.cause or error) from None
+    except (exceptions.ActorDiedError, exceptions.ActorUnschedulableError):
+        raise Lost(is_gone=True) from None
+    except exceptions.RayActorError:
+        raise Lost(is_gone=False) from None
 
 
 class Engine:
