@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from tests.hub_server import TINY, hub_of
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.run import synthesize
+from vcjax.adversarial.summary import occupancy_line
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
@@ -119,6 +120,13 @@ def test_a_run_leaves_records_that_can_be_trained_on_and_counts_that_add_up(undi
     assert {finding.status for finding in verify(workdir)} == {"ok"}
     spent = sum(row["tokens"] for row in ledger(workdir)["calls"])
     assert spent == sum(summary["tokens"].values())
+    busy = summary["occupancy"]
+    assert [each["roles"] for each in busy] == [["attacker", "actor"], ["critic"]]
+    assert sum(each["calls"] for each in busy) == len(ledger(workdir)["calls"])
+    assert all(each["slots"] == 4 and 0 < each["busy"] <= 1 for each in busy)
+    assert occupancy_line(summary).startswith("slots busy: ")
+    assert "% of 4 (attacker, actor); " in occupancy_line(summary)
+    assert occupancy_line({**summary, "occupancy": []}) == ""
 
 
 def test_a_finished_run_is_left_alone_and_another_config_is_refused(undisturbed, config, capsys):

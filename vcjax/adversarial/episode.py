@@ -48,6 +48,11 @@ class EpisodeResult:
     def query(self) -> str:
         return self.conversation[-1]["content"] if self.conversation else ""
 
+    @property
+    def opening(self) -> str:
+        """The first query of the conversation."""
+        return self.conversation[0]["content"] if self.conversation else ""
+
     def record(self) -> dict[str, Any]:
         """What the ledger stores about the query."""
         return {
@@ -129,8 +134,9 @@ class Episodes:
         opening = yield from self._attacker.first_query(attempt, attack)
         if opening.end is not None:
             return _unasked(opening)
+        # What it asks in the end isn't known yet, and no other attempt waits for it.
+        yield Opened("")
         refined = yield from self._refinement.refine(attempt, attack, opening.text)
-        yield Opened(refined.query)
         if refined.query != opening.text:
             # The Attacker's own by now, whatever it was refined from.
             opening = replace(opening, text=refined.query, source=ATTACKER)

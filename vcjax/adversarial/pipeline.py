@@ -7,7 +7,9 @@ Planner.plan(wave) -> attempts -> Episodes.steps, of several waves side by side 
 `vcjax.adversarial.waves` has what depends on what, and how far attempts run ahead.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, cast
 
 from vcjax.adversarial.actor import Actor, AttackedModel
@@ -25,7 +27,7 @@ from vcjax.adversarial.episode import EpisodeResult, Episodes
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.adversarial.plan import Limits, Planner
 from vcjax.adversarial.progress import Progress
-from vcjax.adversarial.reasons import AttemptReason, Origin
+from vcjax.adversarial.reasons import AttemptReason, Origin, QueryReason
 from vcjax.adversarial.refinement import Refinement
 from vcjax.adversarial.topics import Topics
 from vcjax.adversarial.wave_plan import Ended, WavePlan
@@ -34,10 +36,13 @@ from vcjax.charter.schema import Charter
 from vcjax.data.records import Question
 from vcjax.roles.occupancy import Occupancy
 from vcjax.roles.role import Reply, Role
+from vcjax.roles.verdict import Verdict
 
 _REPEATED = {"kind": "rejected", "reason": f"{Origin.ATTACKER}: {AttemptReason.OTHER_SHARD}"}
 """What becomes of an accepted attempt in a merged ledger whose query another shard has asked:
 shards don't know each other's queries."""
+
+_ASKED_BEFORE = Verdict("rejected", f"{Origin.ATTACKER}: {QueryReason.ASKED_BEFORE}")
 
 
 class Pipeline:
@@ -75,6 +80,9 @@ class Pipeline:
         self.progress = Progress(self.planner)
         self._charter = charter
         self._queries = Queries(StandInQuestions(questions, charter), excluded)
+        # How many queries each wave that isn't decided had seen asked when it had opened.
+        self._known: deque[int] = deque()
+        self._refining = {name for name, each in attacks.items() if each.kind == "refinement"}
         self._repeats: set[str] = set()
         # The ledger has an attempt's last query; the first one of a conversation is in its turns,
         # which are read only where there may be some.
@@ -138,7 +146,7 @@ class Pipeline:
         run_waves(
             self._caller,
             begin,
-            on_opened=self._queries.finish_wave,
+            on_opened=self._finish_opening,
             on_decided=lambda results: plan.end(self._decide(plan.under_way, results)),
         )
 
@@ -173,15 +181,30 @@ class Pipeline:
         for row in rows:
             text = _opening(row)
             # Within one run a query is never asked twice; only shards don't know each other's.
-            if merged and row["kind"] == "accepted" and self._queries.asked(text):
+            if (
+                merged
+                and row["kind"] == "accepted"
+                and self._queries.repeats(text, self._queries.known)
+            ):
                 self._repeats.add(row["id"])
                 row |= _REPEATED
-            self._queries.finish_wave([text])
+            if row["attack"] in self._refining:
+                self._queries.refined(text)
+            else:
+                self._queries.finish_wave([text])
             ended = Ended(Cell.of(row), row["kind"], counts_as_attack(row))
             plan.restore(row["wave"], ended)
             self.progress.restored(ended.cell, ended.kind, row["reason"], ended.attack)
 
+    def _finish_opening(self, openings: list[str]) -> None:
+        self._queries.finish_wave(openings)
+        self._known.append(self._queries.known)
+
     def _decide(self, planned: Sequence[Attempt], results: Sequence[EpisodeResult]) -> list[Ended]:
+        known = self._known.popleft()
+        results = [
+            self._unless_repeated(*each, known) for each in zip(planned, results, strict=True)
+        ]
         # Together: a wave recorded in part would be completed by a plan of other tallies.
         with self.ledger.transaction():
             for attempt, result in zip(planned, results, strict=True):
@@ -193,6 +216,23 @@ class Pipeline:
             self.progress.decided(ended.cell, kind, reason, ended.attack)
             decided.append(ended)
         return decided
+
+    def _unless_repeated(
+        self, attempt: Attempt, result: EpisodeResult, known: int
+    ) -> EpisodeResult:
+        """The result, rejected where an earlier attempt has asked the same and either query was
+        refined: one didn't know of the other.
+
+        Args:
+          known: how many queries had been asked once its wave had opened.
+        """
+        refined = attempt.attack in self._refining
+        repeated = result.verdict.kind == "accepted" and self._queries.repeats(
+            result.opening, known if refined else 0
+        )
+        if refined:
+            self._queries.refined(result.query)
+        return replace(result, verdict=_ASKED_BEFORE) if repeated else result
 
     def _record(self, attempt: Attempt, result: EpisodeResult) -> None:
         self.ledger.record_attempt(

@@ -72,7 +72,8 @@ class Refined:
 
 
 class Refinement:
-    """Refines the first query of an attempt, round by round."""
+    """Refines the first query of an attempt, round by round, whatever other attempts do: whether
+    one of them asks the same is found when they are decided."""
 
     def __init__(
         self, calls: CallBuilder, queries: Queries, model: AttackedModel, *, judged: bool
@@ -89,6 +90,7 @@ class Refinement:
 
         Ends early when an answer is rejected, or when no new query can be asked.
         """
+        known = self._queries.known
         failed: Verdict | None = None
         leaves = yield from self._answered(attempt, [Leaf(query)], 0)
         # Over all rounds: the answers to a later round's queries may be stronger again.
@@ -96,14 +98,12 @@ class Refinement:
         for turn in range(1, attempt.turns):
             if best.succeeded:
                 break
-            grown, failed = yield from self._grown(attempt, attack, leaves[: attack.width], turn)
+            asked = leaves[: attack.width]
+            grown, failed = yield from self._grown(attempt, attack, asked, turn, known)
             if not grown:
                 break
             leaves = yield from self._answered(attempt, grown, turn)
             best = min(best, leaves[0], key=lambda leaf: leaf.strength)
-        # Only the query that is kept is taken; other attempts may still ask what was considered.
-        if best.query != query:
-            self._queries.take(best.query)
         return Refined(best.query, (best.answer,) if best.answer else (), failed)
 
     def _answered(self, attempt: Attempt, leaves: Sequence[Leaf], turn: int) -> Steps[list[Leaf]]:
@@ -120,9 +120,12 @@ class Refinement:
         return sorted(answered, key=lambda leaf: leaf.strength)
 
     def _grown(
-        self, attempt: Attempt, attack: Attack, leaves: Sequence[Leaf], turn: int
+        self, attempt: Attempt, attack: Attack, leaves: Sequence[Leaf], turn: int, known: int
     ) -> Steps[tuple[list[Leaf], Verdict | None]]:
         """New queries from each leaf, without those that are rejected or off the topic.
+
+        Args:
+          known: see `Queries.refined_reject_reason`.
 
         Returns with them why the Attacker has written nothing, where all of its calls failed.
         """
@@ -139,10 +142,10 @@ class Refinement:
         grown: dict[str, Leaf] = {}
         for call, parent, reply in zip(calls, parents, replies, strict=True):
             text, unreadable = read_query(reply)
-            prompt = call.ask.messages
-            if (
-                unreadable or self._queries.reject_reason(attack, attempt.lang, prompt, text)
-            ) is None:
+            reason = unreadable or self._queries.refined_reject_reason(
+                attack, attempt.lang, call.ask.messages, text, known
+            )
+            if reason is None:
                 # Two branches may write the same query, which is answered once.
                 grown.setdefault(text, Leaf(text, parent.turns()))
         fitting = yield from self._on_topic(attempt, attack, list(grown.values()), turn)

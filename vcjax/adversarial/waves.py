@@ -14,12 +14,12 @@ What depends on what, so that a run is a function of its seed whatever the order
   `vcjax.adversarial.wave_plan`.
 - *Which query opens an attempt* depends on the openings of all waves before (none is asked twice),
   and on what the attempts of its own wave have taken: these decide in turns, each a step in the
-  order of their numbers. That ends with `Opened`: after the first query, or the last refinement.
-- *All else* (later turns, answers, verdicts) depends on the attempt's own replies alone.
+  order of their numbers. That ends with `Opened`, after the first query.
+- *All else* (refinements, later turns, answers, verdicts) depends on the attempt's own replies
+  alone. A query that is refined may so repeat another one: that is found when both are decided.
 
 So the Attacker writes for waves to come while earlier attempts are answered and judged; what it
-wrote waits there until the waves before have opened. Slots are idle only where that takes longer
-than all the calls that could be made meanwhile, as with refinements in small waves.
+wrote waits there until the waves before have opened.
 """
 
 from collections import deque

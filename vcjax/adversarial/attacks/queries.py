@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from vcjax.adversarial.attacks.style import Attack
 from vcjax.adversarial.reasons import QueryReason
@@ -84,7 +85,11 @@ class StandInQuestions:
 
 class Queries:
     """The queries of the waves that have opened and of the one that is opening, which none may
-    repeat."""
+    repeat; and the refined ones, which are known once their attempts are decided.
+
+    A refined query is checked twice: while it is refined, against what had been asked when its
+    attempt opened; and when that is decided, against what others have asked meanwhile.
+    """
 
     def __init__(self, stand_ins: StandInQuestions, excluded: Iterable[str] = ()) -> None:
         """Args: `excluded` are further texts that no query may repeat, e.g. the benchmark's."""
@@ -93,7 +98,13 @@ class Queries:
         # after a kill begins with the decided queries of earlier waves alone, and so rejects the
         # same ones.
         self._past, self._wave = NearDuplicates(swaps=True), NearDuplicates(swaps=True)
+        self._refined = NearDuplicates(swaps=True)
         self._excluded = Quoted(excluded)
+
+    @property
+    def known(self) -> int:
+        """How many queries have been asked so far, the refined ones left out."""
+        return len(self._past)
 
     def finish_wave(self, texts: Iterable[str]) -> None:
         """Adds the queries that a wave has opened with, and forgets what it only considered."""
@@ -101,9 +112,18 @@ class Queries:
             self._past.add(text)
         self._wave = NearDuplicates(swaps=True)
 
-    def asked(self, text: str) -> bool:
-        """Whether a wave that has opened has asked this."""
-        return self._past.first_match(text) is not None
+    def refined(self, text: str) -> None:
+        """Adds the query that an attempt, which is decided, has refined."""
+        if text:
+            self._refined.add(text)
+
+    def repeats(self, text: str, known: int = 0) -> bool:
+        """Whether one of the refined queries has asked this, or of the others one of the first
+        `known`."""
+        return (
+            self._refined.first_match(text) is not None
+            or _First(self._past, known).first_match(text) is not None
+        )
 
     def take(self, text: str) -> None:
         """Keeps the rest of the wave from asking this."""
@@ -112,13 +132,28 @@ class Queries:
     def reject_reason(
         self, attack: Attack, lang: Language, prompt: Iterable[Message], text: str
     ) -> QueryReason | None:
-        """Why a first or refined query can't be asked, or None."""
+        """Why a first query can't be asked, or None."""
         known: dict[QueryReason, Texts] = {
             QueryReason.ASKED_BEFORE: self._past,
             QueryReason.ASKED_IN_WAVE: self._wave,
             QueryReason.IN_BENCHMARK: self._excluded,
         }
         return _reject_reason(attack, lang, prompt, text, known)
+
+    def refined_reject_reason(
+        self, attack: Attack, lang: Language, prompt: Iterable[Message], text: str, known: int
+    ) -> QueryReason | None:
+        """Why a query that is refined can't be asked, or None.
+
+        Args:
+          known: what had been asked when its attempt opened: what came later depends on who answers
+            how fast, and this must not.
+        """
+        texts: dict[QueryReason, Texts] = {
+            QueryReason.ASKED_BEFORE: _First(self._past, known),
+            QueryReason.IN_BENCHMARK: self._excluded,
+        }
+        return _reject_reason(attack, lang, prompt, text, texts)
 
     def follow_up_reject_reason(
         self, attack: Attack, lang: Language, prompt: Iterable[Message], text: str
@@ -138,6 +173,18 @@ class Queries:
             if all(texts.first_match(text) is None for texts in known):
                 return text
         return None
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first texts of some."""
+
+    texts: Texts
+    count: int
+
+    def first_match(self, text: str) -> int | None:
+        index = self.texts.first_match(text)
+        return index if index is not None and index < self.count else None
 
 
 def query_reject_reason(
