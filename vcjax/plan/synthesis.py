@@ -204,8 +204,8 @@ def synthesis_lines(
     )
     if (node := topology.hardware.node if topology.hardware else 0) and topology.devices > node:
         yield (
-            f"{'hosts':<12}{topology.devices // node} of {node} devices: a run has one host's, so "
-            "each host makes a shard (config.shard)"
+            f"{'hosts':<12}{topology.devices // node} of {node} devices: with --executor=ray a run "
+            "has all of them, else each host makes a shard (config.shard)"
         )
     yield (
         "calls, tokens read and written are for each attempt, as measured; slots, context (the "
