@@ -189,6 +189,7 @@ ROWS = [
     (f"train --workdir={{folder}}/{'a' * 256}", "longer than 255 bytes"),
     ("train --workdir={run} --config.seed=9", "belongs to a run of another config"),
     # --------------------------------------------------------------------------------- synthesis
+    ("synthesize --executor=slurm", "value should be one of <local|ray>"),
     ("synthesize --config.charter={bad_charter}", "domains: charter has no domains"),
     ("synthesize --config.charter={not_yaml}", "not_yaml.yaml"),
     ("synthesize --config.attacks=flattery", "flattery"),
@@ -223,6 +224,8 @@ ROWS = [
     ("rounds --config.rounds=0", "config.rounds must be at least 1"),
     ("rounds --config.synthesis.per_cell=1", "config.synthesis.per_cell"),
     ("rounds --config.train.steps=0", "config.train.steps"),
+    ("rounds --preview=3", "preview the config of a synthesis"),
+    ("rounds --executor=ray", "--executor=ray: rounds train on this machine"),
     # -------------------------------------------------------------------------------- evaluation
     ("evaluate --config.benchmark={chats}", "chats.jsonl:1"),
     ("evaluate --config.benchmark={missing}", "missing"),

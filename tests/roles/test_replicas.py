@@ -102,6 +102,18 @@ def test_time_spent_waiting_for_a_replica_is_no_failure_of_it(servers):
     assert not servers[0].tries
 
 
+def test_requests_that_fail_together_are_one_failure():
+    [replica] = Replicas({"a": 8}).all
+    for _ in range(8):
+        replica.failed(5.0, None, is_gone=False)
+    assert replica.failures == 1
+    assert replica.until < time.monotonic() + 5.0
+    replica.failed(5.0, 60.0, is_gone=False)  # it says so itself
+    assert replica.until > time.monotonic() + 50.0
+    replica.answered()
+    assert replica.is_available
+
+
 def test_one_that_is_overloaded_is_left_alone_for_as_long_as_it_says(servers):
     servers[0].word = "later"  # tomorrow
     replies = role_of(servers, f"{QUICK}#concurrency=1").ask(asks(30))
