@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.adversarial.timed import Clock, TimedRole
 from vcjax.core.errors import UserError
 from vcjax.roles.cache import CachedRole, CallCache
 from vcjax.roles.role import Ask, Reply
@@ -112,3 +113,15 @@ def test_asks_are_batched_as_before_a_kill_and_each_record_is_kept_as_it_comes(t
         )
         assert batches == [["a", "c"], ["d", "f"], ["g"]]
         assert [key for (key,) in cache.records] == ["b", "e", "c", "a", "f", "d", "g"]
+
+
+def test_no_slot_waits_for_the_end_of_a_chunk(tmp_path):
+    asks = [Ask(f"{n}", ({"role": "user", "content": "Why?"},), 9) for n in range(24)]
+    clock = Clock()
+    role = TimedRole(clock, slots=4, seconds=lambda ask: 0.1 * (1 + int(ask.key) % 3))
+    with CallCache(tmp_path / "s.jsonl", ID) as cache:
+        keys = [(ask.key,) for ask in asks]
+        record = lambda index, reply: {"id": asks[index].key}  # noqa: E731
+        cache.ask(role, asks, keys, record, chunk=4, label="answers")
+        assert cache.records.keys() == set(keys)
+    assert clock.occupancy(4) > 0.9

@@ -17,7 +17,7 @@ from typing import Any, Self
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.core.progress import Progress
-from vcjax.roles.asking import Asking, Emit, Order, ask_all, open_asking
+from vcjax.roles.asking import Asking, Emit, Order, StreamingRole, ask_all, open_asking
 from vcjax.roles.role import Ask, Reply, Role, writable
 
 Key = tuple[str, ...]
@@ -94,7 +94,8 @@ class CallCache:
         Args:
           keys: of the records of `asks`; the first part of each is the item's id.
           to_record: makes a record of a reply to `asks[index]`.
-          chunk: number of asks that are given to the role at once.
+          chunk: number of asks that are given to the role at once, where it isn't one that takes
+            more while others are under way: of these no slot waits for the last of a chunk.
           label: names the records in the progress bar.
           replaced: whether a record of the same item is one that these asks' records replace, as
             its model or prompt has changed; others may be of another role.
@@ -115,8 +116,9 @@ class CallCache:
                 self.append(to_record(index, replace(reply, text=writable(reply.text))))
                 bar.update()
 
+            size = len(asks) if isinstance(role, StreamingRole) else chunk
             # Chunks of all asks, cached or not: a resumed run batches as the killed one did.
-            for _, indices in groupby(missing, key=lambda index: index // chunk):
+            for _, indices in groupby(missing, key=lambda index: index // size):
                 ask_some(role, asks, list(indices), receive)
 
     def adopt(self, keys: Sequence[Key], earlier: Sequence[Key]) -> None:
