@@ -47,8 +47,8 @@ class Watched(EngineCluster):
         self.answered: Counter[str] = Counter()
         super().__init__(*args)
 
-    async def ask(self, name: str, reference: str, ask: Ask) -> Reply:
-        reply = await super().ask(name, reference, ask)
+    async def ask(self, name: str, reference: str, ask: Ask, context: int) -> Reply:
+        reply = await super().ask(name, reference, ask, context)
         self.answered[name] += 1
         return reply
 
@@ -74,7 +74,7 @@ def test_a_run_is_that_of_one_machine_where_a_node_is_killed_half_way(
     assert summary["parents"] == undisturbed[1]["parents"]
     said = capsys.readouterr().err
     assert "8 slots in 2 engines of the cluster" in said
-    assert "engine 2: its node is gone or it has died; others have its calls" in said
+    assert "it has died or its node is gone; others have its calls" in said
 
 
 def test_an_engine_that_died_comes_back_and_one_whose_node_did_begins_on_another(
@@ -86,7 +86,7 @@ def test_an_engine_that_died_comes_back_and_one_whose_node_did_begins_on_another
     settings = EngineConfig(slots=2, context=256)
     engines = Watched(settings, 1)
     role = ClusterRole(engines, str(tiny_folder), family="tiny")
-    last = max(engines._nodes, key=lambda name: engines._nodes[name] != _head())
+    last = max(engines._nodes, key=lambda name: engines._nodes[name].id != _head())
     asks = [
         Ask(f"{n}", ({"role": "user", "content": f"Why {n}?"},), 12, temperature=1.0, seed=n)
         for n in range(200)
@@ -114,7 +114,9 @@ def test_an_engine_that_died_comes_back_and_one_whose_node_did_begins_on_another
         ray.kill(engines._actors[last], no_restart=False)
         ask(queue, 24)
         comes_back(queue)
-        node = next(each for each in cluster.worker_nodes if each.node_id == engines._nodes[last])
+        node = next(
+            each for each in cluster.worker_nodes if each.node_id == engines._nodes[last].id
+        )
         cluster.remove_node(node, allow_graceful=False)
         ask(queue, len(replies) + 12)
         cluster.add_node(**NODE)
@@ -131,7 +133,7 @@ def _head() -> str:
 
 
 def test_what_the_nodes_can_t_read_is_one_line(config, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"^engine 1: nowhere/model/x: no such .* every node"):
+    with pytest.raises(UserError, match=r"^engine 1 at .*: nowhere/model/x: no such .* every node"):
         ClusterRole(EngineCluster(EngineConfig(), 1), "nowhere/model/x", family="tiny")
     ray.shutdown()
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")

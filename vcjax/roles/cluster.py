@@ -20,7 +20,6 @@ from typing import Any
 
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.hardware import reserve_gpu
-from vcjax.core.lineage import Parent
 from vcjax.core.ray_cluster import connect
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.asking import Emit, FedAsking, ask_all
@@ -44,8 +43,8 @@ class Lost(Exception):
       is_gone: it can't be started anew, as its node is gone.
     """
 
-    def __init__(self, *, is_gone: bool) -> None:
-        super().__init__("its node is gone or it has died")
+    def __init__(self, where: str, *, is_gone: bool) -> None:
+        super().__init__(f"{where}: it has died or its node is gone; others have its calls")
         self.is_gone = is_gone
 
 
@@ -106,7 +105,7 @@ class EngineCluster:
         connect("--executor=ray")
         self._config, self._models = config, models
         self._actors: dict[str, Any] = {}
-        self._nodes: dict[str, str] = {}  # the node of each
+        self._nodes: dict[str, Node] = {}  # of each
         for node in self._planned():
             for _ in range(node.engines):
                 self._start(f"engine {len(self._actors) + 1}", node)
@@ -115,8 +114,8 @@ class EngineCluster:
                 f"--executor=ray: no node of the cluster has {config.tensor} device(s) or a CPU"
             )
 
-    def load(self, reference: str) -> tuple[Parent, dict[str, int]]:
-        """Loads a model everywhere. Returns its origin, and the slots of each engine by name.
+    def load(self, reference: str) -> dict[str, Hosted]:
+        """Loads a model everywhere. Returns what each engine has, by its name.
 
         Raises:
           UserError: a node can't read it, or reads another one than the others.
@@ -128,39 +127,48 @@ class EngineCluster:
         hosted: dict[str, Hosted] = {}
         for name, pending in loading.items():
             try:
-                with _reraising():
+                with _reraising(self._where(name)):
                     hosted[name] = ray.get(pending)
             except Lost as lost:
-                print(f"{name}: {lost}; others have its calls", file=sys.stderr)
+                print(lost, file=sys.stderr)
             except UserError as error:
                 raise UserError(
-                    f"{name}: {error}; name the model by what every node of the cluster can read"
+                    f"{self._where(name)}: {error}; name the model by what every node of the "
+                    "cluster can read"
                 ) from None
         if not hosted:
             raise GateNotMet(f"{reference}: all engines of the cluster died while they loaded it")
-        origin = next(iter(hosted.values())).origin
-        for name, each in hosted.items():
-            if each.origin.hash != origin.hash:
-                raise UserError(f"{name}: {reference} isn't the model there that it is elsewhere")
-        slots = {name: each.slots for name, each in hosted.items()}
-        total = sum(slots.values())
-        print(f"{reference}: {total} slots in {len(slots)} engines of the cluster", file=sys.stderr)
-        return origin, slots
+        hashes = {each.origin.hash: name for name, each in hosted.items()}
+        if len(hashes) > 1:
+            places = " and ".join(map(self._where, hashes.values()))
+            raise UserError(f"{reference}: {places} have other models there")
+        slots = sum(each.slots for each in hosted.values())
+        print(
+            f"{reference}: {slots} slots in {len(hosted)} engines of the cluster", file=sys.stderr
+        )
+        return hosted
 
-    async def ask(self, name: str, reference: str, ask: Ask) -> Reply:
-        """Has an engine answer. Raises: Lost where it died meanwhile; else what ended it."""
-        actor = self._actors[name]
+    async def ask(self, name: str, reference: str, ask: Ask, context: int) -> Reply:
+        """Has an engine answer; see `ModelHost.ask`.
+
+        Raises:
+          Lost: it died meanwhile.
+        """
+        actor, where = self._actors[name], self._where(name)
         try:
-            with _reraising():
-                return await actor.ask.remote(reference, ask)
+            with _reraising(where):
+                return await actor.ask.remote(reference, ask, context)
         except Lost as lost:
             # Of calls that are lost together, the first moves it.
             moved = self._actors[name] is not actor or (lost.is_gone and self._move(name))
-            raise Lost(is_gone=lost.is_gone and not moved) from None
+            raise Lost(where, is_gone=lost.is_gone and not moved) from None
+
+    def _where(self, name: str) -> str:
+        return f"{name} at {self._nodes[name].address}"
 
     def _move(self, name: str) -> bool:
         """Starts an engine whose node is gone on one that has come since; False without any."""
-        used = Counter(self._nodes.values())
+        used = Counter(node.id for node in self._nodes.values())
         for node in self._planned():
             if used[node.id] < node.engines:
                 self._start(name, node)
@@ -187,11 +195,11 @@ class EngineCluster:
         config = EngineConfig(**{**self._config.engine_fields, "replicas": 1})
         actor: Any = ray.remote(Engine).options(**options)
         self._actors[name] = actor.remote(config, self._models, node.share, str(Path.cwd()))
-        self._nodes[name] = node.id
+        self._nodes[name] = node
 
 
 @contextmanager
-def _reraising() -> Iterator[None]:
+def _reraising(where: str) -> Iterator[None]:
     """Raises within it what the engine has raised, or Lost where there is none any more."""
     from ray import exceptions
 
@@ -200,9 +208,9 @@ def _reraising() -> Iterator[None]:
     except exceptions.RayTaskError as error:
         raise (error.cause or error) from None
     except (exceptions.ActorDiedError, exceptions.ActorUnschedulableError):
-        raise Lost(is_gone=True) from None
+        raise Lost(where, is_gone=True) from None
     except exceptions.RayActorError:
-        raise Lost(is_gone=False) from None
+        raise Lost(where, is_gone=False) from None
 
 
 class Engine:
@@ -221,8 +229,8 @@ class Engine:
     async def load(self, reference: str) -> Hosted:
         return await asyncio.wrap_future(self._host.load(reference))
 
-    async def ask(self, reference: str, ask: Ask) -> Reply:
-        return await asyncio.wrap_future(self._host.ask(reference, ask))
+    async def ask(self, reference: str, ask: Ask, context: int) -> Reply:
+        return await asyncio.wrap_future(self._host.ask(reference, ask, context))
 
 
 class ClusterRole:
@@ -235,7 +243,11 @@ class ClusterRole:
           family: declared by the caller, e.g. `smollm2`.
         """
         self.family, self._cluster, self._reference = family, cluster, reference
-        self.origin, self._slots = cluster.load(reference)
+        hosted = cluster.load(reference)
+        self.origin = next(iter(hosted.values())).origin
+        self._slots = {name: each.slots for name, each in hosted.items()}
+        # What is too long must not depend on which of them is asked.
+        self._context = min(each.context for each in hosted.values())
 
     @property
     def model(self) -> str:
@@ -284,10 +296,10 @@ class ClusterRole:
                 await asyncio.sleep(min(wait, _BACKOFF))  # all are set aside
                 return None
             try:
-                reply = await self._cluster.ask(replica.name, self._reference, ask)
+                reply = await self._cluster.ask(replica.name, self._reference, ask, self._context)
             except Lost as lost:
                 if not replica.failures:
-                    print(f"{replica.name}: {lost}; others have its calls", file=sys.stderr)
+                    print(lost, file=sys.stderr)
                 replica.failed(_BACKOFF, None, is_gone=lost.is_gone)
             else:
                 replica.answered()

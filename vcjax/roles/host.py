@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.model_pool import ModelPool
@@ -23,10 +24,12 @@ class Hosted:
 
     Attributes:
       slots: asks that it answers at a time.
+      context: tokens of the longest ask with its reply that there is room for.
     """
 
     origin: Parent
     slots: int
+    context: int
 
 
 class ModelHost:
@@ -39,6 +42,7 @@ class ModelHost:
         """
         self._pool = ModelPool(config, models=models, memory=config.memory // share)
         self._roles: dict[str, LocalRole] = {}
+        self._rooms: dict[str, int] = {}
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._asked = AskQueue(Future.set_result)
         self._open: set[Future[Reply]] = set()
@@ -51,16 +55,20 @@ class ModelHost:
         def loaded(future: Future[Hosted]) -> None:
             try:
                 role = self._role(reference)
-                future.set_result(Hosted(role.origin, role.slots))
+                future.set_result(Hosted(role.origin, role.slots, self._rooms[reference]))
             except Exception as error:
                 future.set_exception(error)
 
         return self._queued(loaded)
 
-    def ask(self, reference: str, ask: Ask) -> Future[Reply]:
+    def ask(self, reference: str, ask: Ask, context: int) -> Future[Reply]:
         """Has a model answer an ask; it is loaded first where it isn't.
 
-        Raises, in the future: what has ended the engine, or a UserError where it can't be loaded.
+        Args:
+          context: tokens of the longest ask with its reply; longer ones fail.
+
+        Raises, in the future: what has ended the engine, or a UserError where the model can't be
+          loaded or there is less room.
         """
 
         def asked(future: Future[Reply]) -> None:
@@ -68,9 +76,15 @@ class ModelHost:
                 if self._error is not None:
                     raise self._error
                 role = self._role(reference)
+                if context > (room := self._rooms[reference]):
+                    raise UserError(
+                        f"{reference}: room for {room} tokens here and for {context} elsewhere; "
+                        "set config.context"
+                    )
             except Exception as error:
                 future.set_exception(error)
                 return
+            role.context = context
             self._open.add(future)
             future.add_done_callback(self._open.discard)
             self._asked.add(role, future, ask)
@@ -86,7 +100,8 @@ class ModelHost:
     def _role(self, reference: str) -> LocalRole:
         if reference not in self._roles:
             # Of no declared family: the caller's role has it.
-            self._roles[reference] = LocalRole(self._pool, reference, family="")
+            role = self._roles[reference] = LocalRole(self._pool, reference, family="")
+            self._rooms[reference] = role.context
         return self._roles[reference]
 
     def _run(self) -> None:

@@ -25,7 +25,12 @@ ENGINE_ERROR = "engine error"
 
 
 class LocalRole:
-    """A model on this machine's devices. Several roles may share one."""
+    """A model on this machine's devices. Several roles may share one.
+
+    Attributes:
+      context: tokens of the longest ask with its reply; it may be lowered to less than the engine
+        has room for.
+    """
 
     def __init__(self, pool: ModelPool, reference: str, *, family: str) -> None:
         """Loads the model, unless it is in the pool.
@@ -38,7 +43,8 @@ class LocalRole:
         """
         self.family, self._pool, self._reference = family, pool, reference
         loaded = pool.get(reference)
-        self.origin, self.slots = loaded.origin, loaded.text.engine.slots
+        engine = loaded.text.engine
+        self.origin, self.slots, self.context = loaded.origin, engine.slots, engine.context
 
     @property
     def model(self) -> str:
@@ -148,7 +154,7 @@ class LocalAsking:
 
     def _begin(self, text: TextEngine, index: int, ask: Ask) -> None:
         # The engine rejects a request that doesn't fit, so this one isn't given to it.
-        context = text.engine.context
+        context = min(self._role.context, text.engine.context)
         length = len(encode_prompt(text.tokenizer, ask.messages))
         if length + ask.max_tokens > context:
             detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"
