@@ -3,7 +3,8 @@
     python -m launch.prepare --config=configs/prepare.py --workdir=runs/corpus \\
         --config.documents='texts/*.jsonl.gz,books,more.parquet'
 
-On two CPU cores about 1 MB/s, without an accelerator. Expected: a folder that
+A CPU core does about 1.1 MB/s (docs/results/speed.md); an accelerator is of no use. Expected: a
+folder that
 
     python -m launch.train --config=configs/cpt.py --config.documents=runs/corpus --workdir=runs/cpt
 
