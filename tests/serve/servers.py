@@ -47,44 +47,10 @@ def eventually(is_so: Callable[[], bool], within: float = 60.0) -> None:
 
 
 @dataclass
-class Server:
-    """Attributes: `lines` is what it wrote to standard error so far."""
+class Client:
+    """What asks the server at a port of this machine."""
 
-    process: subprocess.Popen
-    lines: list[str] = field(default_factory=list)
     port: int = 0
-    serving: threading.Event = field(default_factory=threading.Event)
-
-    @classmethod
-    def start(cls, model: Path, cache: Path, arguments: Sequence[str]) -> "Server":
-        """Returns once the port is open."""
-        given = [f"--model={model}", "--name=tiny", "--port=0", *arguments]
-        server = cls(started("serve", given, cache))
-        assert server.process.stderr is not None
-        server._read_line()
-        server.port = int(server.lines[-1].partition("127.0.0.1:")[2].partition(",")[0])
-        threading.Thread(target=server._read, daemon=True).start()
-        return server
-
-    def _read_line(self) -> bool:
-        line = self.process.stderr.readline()
-        self.lines.append(line)
-        if line.startswith("serving "):
-            self.serving.set()
-        return bool(line)
-
-    def _read(self) -> None:
-        while self._read_line():
-            pass
-
-    def wait_ready(self) -> "Server":
-        assert self.serving.wait(120), self.lines
-        return self
-
-    def stop(self) -> int:
-        """Asks it to end; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
 
     @property
     def address(self) -> str:
@@ -125,3 +91,43 @@ class Server:
         lines = self.send("/metrics").content.decode().splitlines()
         (value,) = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == name]
         return float(value)
+
+
+@dataclass
+class Server(Client):
+    """Attributes: `lines` is what it wrote to standard error so far."""
+
+    process: subprocess.Popen = field(kw_only=True)
+    lines: list[str] = field(default_factory=list)
+    serving: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def start(cls, model: Path, cache: Path, arguments: Sequence[str]) -> "Server":
+        """Returns once the port is open."""
+        given = [f"--model={model}", "--name=tiny", "--port=0", *arguments]
+        server = cls(process=started("serve", given, cache))
+        assert server.process.stderr is not None
+        server._read_line()
+        server.port = int(server.lines[-1].partition("127.0.0.1:")[2].partition(",")[0])
+        threading.Thread(target=server._read, daemon=True).start()
+        return server
+
+    def _read_line(self) -> bool:
+        line = self.process.stderr.readline()
+        self.lines.append(line)
+        if line.startswith("serving "):
+            self.serving.set()
+        return bool(line)
+
+    def _read(self) -> None:
+        while self._read_line():
+            pass
+
+    def wait_ready(self) -> "Server":
+        assert self.serving.wait(120), self.lines
+        return self
+
+    def stop(self) -> int:
+        """Asks it to end; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)

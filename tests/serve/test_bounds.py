@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from vcjax.generate.scoring import score
 from vcjax.generate.service import Busy
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.endpoint import Gate
+from vcjax.serve.endpoint import Endpoint, Gate
 from vcjax.serve.models import STEP_TOKENS, Loaded, Models, Scorer
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
 from vcjax.serve.server import build_app
@@ -138,6 +139,35 @@ def test_a_long_prompt_is_scored_in_chunks_between_the_tokens_of_others(loaded):
     np.testing.assert_allclose(scored.logprobs, expected.logprobs, atol=1e-4)
 
 
+def test_what_log_probabilities_need_is_made_before_the_first_request(loaded, monkeypatch):
+    monkeypatch.delattr("vcjax.generate.text.Constraints")
+    assert loaded.text.constraints.token_bytes(0)
+
+
+def test_short_prompts_that_are_scored_have_a_share_of_each_step(loaded, monkeypatch):
+    together: list[int] = []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        together.append(sum(len(ids) for ids, _ in given[2]))
+        return score(*given, **options)
+
+    monkeypatch.setattr("vcjax.serve.models.score", counted)
+    prompts = [tuple(150 + n % 500 for n in range(STEP_TOKENS // 4))] * 7
+
+    async def beside() -> None:
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+        state = loaded.service.submit(
+            Request((1, 2), SamplingParams(3000)),
+            lambda event: loop.call_soon_threadsafe(begun.set),
+        )
+        await begun.wait()
+        await loaded.scorer.score(prompts, 1)
+        loaded.service.cancel(state)
+
+    asyncio.run(beside())
+    assert together == [STEP_TOKENS, 3 * STEP_TOKENS // 4]
+
+
 def test_a_long_prompt_whose_client_has_gone_frees_its_slot(loaded):
     async def leave() -> None:
         long = tuple(150 + n % 500 for n in range(STEP_TOKENS + 700))
@@ -174,6 +204,28 @@ async def ask(app: Starlette, body: Any, path: str = CHAT) -> tuple[int, bytes]:
     await app(scope, receive, send)
     content = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], content
+
+
+def test_few_requests_are_prepared_at_once(app, monkeypatch):
+    under_way, most, job = 0, 0, Endpoint._job
+
+    def counted(self: Endpoint, body: bytes) -> Any:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        time.sleep(0.02)
+        under_way -= 1
+        return job(self, body)
+
+    async def crowd() -> None:
+        answers = await asyncio.gather(
+            *(ask(app, ASKED | {"max_tokens": 1, "min_tokens": 1}) for _ in range(6))
+        )
+        assert {status for status, _ in answers} == {200}
+
+    monkeypatch.setattr(Endpoint, "_job", counted)
+    asyncio.run(crowd())
+    assert most == 2
 
 
 def test_sampling_settings_that_are_absent_are_those_of_the_model(app):

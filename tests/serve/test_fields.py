@@ -108,8 +108,10 @@ def test_each_request_is_a_line_of_the_access_log(server):
     assert "completion_tokens" not in bad
 
 
-def test_the_times_between_tokens_are_counted(server):
-    name = "vcjax_between_tokens_seconds_count"
-    before = server.metric(name)
-    assert server.send(CHAT, ASKED | {"min_tokens": 9, "max_tokens": 9}).status == 200
-    assert server.metric(name) - before == 8
+def test_the_times_to_the_first_token_and_between_tokens_are_counted(server):
+    names = ("vcjax_first_token_seconds_count", "vcjax_between_tokens_seconds_count")
+    before = [server.metric(name) for name in names]
+    for stream in (False, True):
+        asked = ASKED | {"min_tokens": 9, "max_tokens": 9, "stream": stream}
+        assert server.send(CHAT, asked).status == 200
+    assert [server.metric(name) for name in names] == [before[0] + 2, before[1] + 16]

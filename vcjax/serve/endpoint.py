@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -63,7 +64,10 @@ class Endpoint:
         config: ServeConfig,
         gate: Gate,
         metrics: Metrics,
+        preparing: Executor,
     ) -> None:
+        """Args: `preparing` has the threads in which requests become jobs."""
+        self._preparing = preparing
         self._body_class, self._make_job = body_class, make_job
         self._models, self._config, self._gate, self._metrics = models, config, gate, metrics
 
@@ -76,7 +80,8 @@ class Endpoint:
                 with self._gate.admit():
                     body = await read_body(Request(scope, receive), self._config.max_body)
                     # In a thread: a large schema takes long to validate and compile.
-                    job = await asyncio.to_thread(self._job, body)
+                    loop = asyncio.get_running_loop()
+                    job = await loop.run_in_executor(self._preparing, self._job, body)
                     del body  # may be megabytes, and the answer takes long
                     scope[JOB] = job
                     if job.stream:

@@ -1,6 +1,7 @@
 """The server: its addresses as an ASGI application, and its process from start to a clean end."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,6 +25,12 @@ from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
 _WITHOUT_KEY = "/health"
 """Needs no API key: it is for whatever supervises the process."""
+_PREPARING = 2
+"""Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
+which a step of the engine would wait the longer the more of them there are."""
+_SWITCH_SECONDS = 0.0005
+"""After which who waits for the interpreter's lock is given it. In a step the engine's thread gives
+it away several times, and would wait for the usual 5 ms each time where others compute."""
 
 
 # ---------------------------------------------------------------------------------------- process
@@ -42,6 +49,7 @@ def serve(config: ServeConfig) -> bool:
     Raises:
       UserError: a model that can't be found or loaded, or an address that can't be listened at.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     models = Models(config)
     with listening(config.host, config.port) as listener:
         address = address_of(listener)
@@ -113,6 +121,7 @@ def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
         "config": config,
         "gate": gate,
         "metrics": metrics,
+        "preparing": ThreadPoolExecutor(_PREPARING, "request"),
     }
     chat = Endpoint(ChatRequest, chat_job, **shared)
     completions = Endpoint(CompletionRequest, completion_job, **shared)
