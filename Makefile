@@ -7,6 +7,7 @@ TPU := .venv-tpu
 DOCS := .venv-docs
 TUNIX := .venv-tunix
 DATATROVE := .venv-datatrove
+LLAMA := .venv-llama
 BIN := $(VENV)/bin
 WORKERS ?= 2
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -113,5 +114,11 @@ $(DATATROVE)/ready:
 		ftfy==6.3.1 nltk==3.10.4 tokenizers==0.23.3 orjson==3.13.0 'xxhash<4'
 	touch $@
 
+# llama.cpp, built from source (5 minutes of one core; needs a C++ compiler), for `launch.bench generate`.
+$(LLAMA)/ready:
+	$(PYTHON) -m venv $(LLAMA)
+	$(LLAMA)/bin/python $(INSTALL) llama-cpp-python==0.3.36
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) $(DATATROVE) .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) $(DATATROVE) $(LLAMA) .pytest_cache .ruff_cache build dist *.egg-info

@@ -17,6 +17,7 @@ from vcjax.core.files import replaced_folder
 from vcjax.core.lineage import code_version, content_hash
 from vcjax.core.machine import machine_memory
 from vcjax.weights.export import write_model
+from vcjax.weights.gguf.writer import FILE, write_gguf
 from vcjax.weights.load import load_located
 from vcjax.weights.resolve import resolve
 
@@ -108,6 +109,7 @@ HOMES = {
     "torch": Path(".venv-parity"),
     "tunix": Path(".venv-tunix"),
     "spacy": Path(".venv-datatrove"),
+    "llama_cpp": Path(".venv-llama"),
 }
 """Environments that `make` sets up beside ours."""
 
@@ -147,3 +149,17 @@ def as_folder(reference: str, folder: Path) -> Path:
         with replaced_folder(made) as temporary:
             write_model(temporary, load_located(located, "float32"), form="hf", dtype="float32")
     return made
+
+
+def as_gguf(model: Path, kind: str, folder: Path) -> Path:
+    """A GGUF file of a model's folder, as `convert --to=gguf` makes it, below `folder`.
+
+    Args:
+      kind: of the matrices, as of `write_gguf`.
+    """
+    located = resolve(str(model))
+    made = (folder / f"{content_hash(located.path, located.files)[:16]}-{kind}").absolute()
+    if not made.is_dir():
+        with replaced_folder(made) as temporary:
+            write_gguf(temporary, load_located(located, "float32"), kind)
+    return made / FILE

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import absent, as_folder, cores, in_subprocess, interpreter
-from benchmarks.generate_cases import ALONE, CASES, HOST_SHARE, LIMIT, OURS, Case, Runner
+from benchmarks.environment import absent, as_folder, as_gguf, cores, in_subprocess, interpreter
+from benchmarks.generate_cases import ALONE, CASES, GGUF, HOST_SHARE, LIMIT, OURS, Case, Runner
 from benchmarks.harness import CONTENDERS, CaseResult, Entry, rate_ratio, run_case, spread
 from benchmarks.results import check_bounds
 from vcjax.core.errors import UserError, suggest
@@ -23,14 +23,15 @@ class GenerateBench:
       cases: of CASES.
       full: also other dtypes, and all rounds of the long cases.
       rounds: turns of each contender beside each peer.
-      torch_python: the interpreter that has PyTorch and transformers; '' is where it is found.
+      python: the interpreter of each peer's library, `torch` and `llama_cpp`; '' is where it is
+        found.
     """
 
     model: str
     cases: Sequence[Case]
     full: bool
     rounds: int
-    torch_python: str
+    python: Mapping[str, str]
 
 
 def choose_cases(text: str) -> list[Case]:
@@ -56,7 +57,7 @@ def bench_generate(bench: GenerateBench, workdir: Path) -> dict[str, Any]:
     Raises:
       UserError: a model that can't be loaded, or an interpreter that isn't there.
     """
-    python = interpreter("torch", bench.torch_python)
+    python = {library: interpreter(library, given) for library, given in bench.python.items()}
     folder = in_subprocess(as_folder, bench.model, workdir / "models")
     (workdir / "logs").mkdir(parents=True, exist_ok=True)
     cases, bounds = [], []
@@ -69,7 +70,11 @@ def bench_generate(bench: GenerateBench, workdir: Path) -> dict[str, Any]:
 
 
 def _measure(
-    case: Case, bench: GenerateBench, folder: Path, python: Path | None, logs: Path
+    case: Case,
+    bench: GenerateBench,
+    folder: Path,
+    pythons: Mapping[str, Path | None],
+    logs: Path,
 ) -> dict[str, Any]:
     anchors, others, skipped = [], [], {}
     for runner in case.runners:
@@ -79,9 +84,11 @@ def _measure(
         module = f"{CONTENDERS}.{runner.module}"
         if not runner.library:
             anchors.append(Entry(runner.name, Path(sys.executable), module, asked))
-        elif python is None:
+        elif (python := pythons[runner.library]) is None:
             skipped[runner.name] = absent(runner.library)
         else:
+            if kind := asked.get(GGUF):
+                asked[GGUF] = str(in_subprocess(as_gguf, folder, kind, logs.parent / "models"))
             others.append(Entry(runner.name, python, module, asked))
     rounds = 1 if case.long and not bench.full else bench.rounds
     result = run_case(case.name, anchors, others, rounds, logs)

@@ -7,11 +7,13 @@ from typing import Any
 from benchmarks.results import Bound
 from benchmarks.workload import Work
 
-OURS, LIMIT, PEER = "ours", "matmul-only", "transformers"
+OURS, LIMIT, PEER, LLAMA = "ours", "matmul-only", "transformers", "llama.cpp"
 HOST_SHARE = "share of a step in which the device waits for the host"
 ALONE = f"{OURS}, decode steps alone / {LIMIT}"
 SLOTS = 16
 """Requests that decode together, at most."""
+GGUF = "gguf"
+"""The option that has the dtype of a GGUF file, and then the file itself."""
 PART = 512
 """Tokens of a prompt that are run together, at most."""
 
@@ -57,7 +59,9 @@ class Case:
     long: bool = False
 
 
-def decode(name: str, work: Work, least: float, aim: float) -> Case:
+def decode(
+    name: str, work: Work, *, aim: float, least: float | None = None, long: bool = False
+) -> Case:
     """One batch to its end; `least` and `aim` are shares of the limit.
 
     The limit is that of decode steps. What the prompts take counts against us, but for ALONE.
@@ -68,26 +72,31 @@ def decode(name: str, work: Work, least: float, aim: float) -> Case:
         "dtype": "float32",
     }
     to_limit, to_peer = f"{name}: {OURS} / {LIMIT}", f"{name}: {OURS} / {PEER}"
+    slots = work.requests
     return Case(
         name,
         f"{work.requests} x {work.prompt} prompt tokens, {work.new} new ones; new tokens count",
         [
-            _ours(work, host=True),
+            _ours(work, host=True, slots=slots),
             Runner(LIMIT, "decode_matmul", limit, work.requests),
-            _ours(work, f"{OURS}, bfloat16", full=True, dtype="bfloat16"),
-            _ours(work, f"{OURS}, int8", full=True, weights="int8"),
+            _ours(work, f"{OURS}, bfloat16", full=True, slots=slots, dtype="bfloat16"),
+            _ours(work, f"{OURS}, int8", full=True, slots=slots, weights="int8"),
             _peer(work, PEER, "float32"),
             _peer(work, f"{PEER}, bfloat16", "bfloat16", full=True),
+            _llama(work, LLAMA, "float32"),
+            _llama(work, f"{LLAMA}, float16", "float16", full=True),
         ],
         [
-            Bound(to_limit, least=least),
+            *([] if least is None else [Bound(to_limit, least=least)]),
             Bound(to_limit, least=aim, must=False),
             Bound(f"{name}: {ALONE}", least=aim, must=False),
             Bound(to_peer, least=1.0),
             Bound(to_peer, least=1.5, must=False),
             Bound(f"{to_peer}, bfloat16", least=1.0, must=False),
+            Bound(f"{name}: {OURS} / {LLAMA}", least=1.0, must=False),
             Bound(f"{name}: {HOST_SHARE}", most=0.05),
         ],
+        long,
     )
 
 
@@ -161,11 +170,18 @@ def _peer(work: Work, name: str, dtype: str, *, full: bool = False) -> Runner:
     return Runner(name, "transformers_generate", asked, work.tokens, "torch", full)
 
 
+def _llama(work: Work, name: str, dtype: str, *, full: bool = False) -> Runner:
+    """The dtype is that of the matrices in the file."""
+    asked = {"work": asdict(work), GGUF: dtype}
+    return Runner(name, "llama_cpp", asked, work.tokens, "llama_cpp", full)
+
+
 CASES = {
     case.name: case
     for case in (
         decode("batch1", Work(requests=1, prompt=64, new=128), least=0.6, aim=0.85),
         decode("batch16", Work(requests=16, prompt=64, new=128), least=0.55, aim=0.8),
+        decode("batch64", Work(requests=64, prompt=64, new=128), aim=0.8, long=True),
         prefill(Work(requests=16, prompt=256, new=1)),
         prefix(Work(requests=64, prompt=32, new=32, shared=1000)),
         tail(Work(requests=64, prompt=64, new=256, shortest=16)),

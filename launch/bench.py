@@ -53,6 +53,9 @@ ATTENTION = flags.DEFINE_string("attention", None, "train: the attention backend
 PEER_PYTHON = flags.DEFINE_string(
     "peer_python", "", "train, generate: an interpreter with PyTorch and transformers."
 )
+LLAMA_PYTHON = flags.DEFINE_string(
+    "llama_python", "", "generate: an interpreter with llama-cpp-python."
+)
 TUNIX_PYTHON = flags.DEFINE_string("tunix_python", "", "train: an interpreter with Tunix.")
 DATATROVE_PYTHON = flags.DEFINE_string(
     "datatrove_python", "", "prepare: an interpreter with datatrove, spaCy, jieba and ftfy."
@@ -122,7 +125,8 @@ def _generate(workdir: Path) -> tuple[dict[str, Any], str]:
     from benchmarks.results import generate_table
 
     cases = choose_cases(CASE_NAMES.value or "")
-    bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), PEER_PYTHON.value)
+    python = {"torch": PEER_PYTHON.value, "llama_cpp": LLAMA_PYTHON.value}
+    bench = GenerateBench(MODEL.value, cases, FULL.value, _rounds(), python)
     section = bench_generate(bench, workdir)
     return section, generate_table(section)
 
