@@ -8,6 +8,7 @@ DOCS := .venv-docs
 TUNIX := .venv-tunix
 DATATROVE := .venv-datatrove
 LLAMA := .venv-llama
+CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 WORKERS ?= 2
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -30,8 +31,9 @@ external: $(VENV)/test
 slow: $(VENV)/slow
 	$(BIN)/python -m pytest tests/slow -n $(WORKERS) --dist loadfile -o faulthandler_timeout=1200
 
-# Compares live with transformers and PyTorch, in a separate environment.
-parity: $(PARITY)/ready
+# Compares live with transformers and PyTorch, in a separate environment, and has PyRIT, Inspect and
+# lm-eval ask the server.
+parity: $(PARITY)/ready $(CLIENTS)/ready
 	$(PARITY)/bin/python -m tests.parity.artefacts
 	$(PARITY)/bin/python -m pytest tests/parity
 
@@ -85,11 +87,16 @@ $(VENV)/lint: $(VENV)/slow $(PINS)/lint.txt
 	$(BIN)/python $(INSTALL) -r $(PINS)/lint.txt
 	touch $@
 
-$(PARITY)/ready: $(wildcard $(PINS)/*.txt) setup.cfg pyproject.toml
+$(PARITY)/ready: $(PINS)/run.txt $(PINS)/eval.txt $(PINS)/test.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python $(INSTALL) torch==2.13.0 accelerate==1.15.0 peft==0.21.2
 	$(PARITY)/bin/python $(INSTALL) -r $(PINS)/run.txt -r $(PINS)/eval.txt -r $(PINS)/test.txt
 	$(PARITY)/bin/python $(INSTALL) --no-deps -e .
+	touch $@
+
+$(CLIENTS)/ready: $(PINS)/clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python $(INSTALL) --no-deps -r $(PINS)/clients.txt
 	touch $@
 
 # The compiler that jax[tpu] pins, in a separate folder, because JAX looks for a TPU where it finds it.
@@ -121,4 +128,4 @@ $(LLAMA)/ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) $(DATATROVE) $(LLAMA) .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(PARITY) $(TPU) $(DOCS) $(TUNIX) $(DATATROVE) $(LLAMA) $(CLIENTS) .pytest_cache .ruff_cache build dist *.egg-info
