@@ -31,11 +31,12 @@ from vcjax.core.files import write_json, write_text
 from vcjax.data.corpus.config import PrepareConfig, split_steps
 from vcjax.data.corpus.document import Document, Removal
 from vcjax.data.corpus.language import Language
-from vcjax.data.corpus.rows import ENCODE, write_rows
+from vcjax.data.corpus.pipeline import ENCODE, READ
+from vcjax.data.corpus.rows import write_rows
 from vcjax.data.corpus.shards import DocumentShard, ShardPath, Stored, read_documents
 from vcjax.data.corpus.step import Observed, Pass, Step
 from vcjax.data.corpus.tally import Tally
-from vcjax.data.corpus.worker import PLAN, READ, TOKENIZER, Worker
+from vcjax.data.corpus.worker import PLAN, TOKENIZER, Worker
 from vcjax.data.files import find_files
 from vcjax.text.tokenizer import load_tokenizer
 from vcjax.weights.load import open_model

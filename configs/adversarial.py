@@ -22,10 +22,13 @@ Unspecified in the paper and therefore ours: what `training_config` lists, repla
 from ml_collections import ConfigDict
 
 from vcjax.core.defaults import demo_data, training_config, with_variant
+from vcjax.data.corpus.config import raw_files_config
 
 
 def get_config(variant: str = "demo") -> ConfigDict:
-    return with_variant(training_config("adversarial"), variant, _demo, _scaled)
+    config = training_config("adversarial")
+    config.prepare = raw_files_config()
+    return with_variant(config, variant, _demo, _scaled)
 
 
 def _demo(config: ConfigDict) -> None:

@@ -21,10 +21,13 @@ trains adapters or all weights (`--config.lora.rank=0` trains all; use a lower l
 from ml_collections import ConfigDict
 
 from vcjax.core.defaults import demo_data, training_config, with_variant
+from vcjax.data.corpus.config import raw_files_config
 
 
 def get_config(variant: str = "demo") -> ConfigDict:
-    return with_variant(training_config("cpt"), variant, _demo, _scaled)
+    config = training_config("cpt")
+    config.prepare = raw_files_config()
+    return with_variant(config, variant, _demo, _scaled)
 
 
 def _demo(config: ConfigDict) -> None:

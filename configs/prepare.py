@@ -11,8 +11,9 @@ folder that
 reads, with a card, a plot of what each step left, and `summary.json`. Killed at any moment, the
 same command continues; the dataset is the same, to the byte, with any number of `workers`.
 
-Each line of a `.txt` file is a document, and each record of the other forms; quality rules take
-out those that are too short, such as the lines of a text with a paragraph on each.
+Each line of a `.txt` file is a document, as in the usual dumps; but where blank lines stand between
+its lines, the whole file is one. `sample_by=line`, `paragraph` or `document` says which of all
+files. Of the other forms each record is a document.
 
 On a cluster that shares its disks, `--config.executor=slurm --config.slurm.partition=NAME` (with
 `--config.slurm.dry_run=True` the script is only printed) or `--config.executor=ray`. The command
@@ -55,6 +56,7 @@ def get_config(kind: str = "documents") -> ConfigDict:
     config.validation = 0.01
     config.samples = 3
     config.longest = 4_000_000
+    config.sample_by = "auto"
     config.on_bad_record = "quarantine"
     config.columns = ""
     config.tool_turns = "leave_out"

@@ -41,7 +41,7 @@ def test_jsonl_json_lines_arrays_and_gzip_give_the_same(tmp_path):
 
 def test_text_is_one_document_a_line(tmp_path):
     path = tmp_path / "wiki.txt"
-    path.write_text("First document.\n\n  \n第二篇文章。\n", encoding="utf-8")
+    path.write_text("First document.\n第二篇文章。\n\n  \n", encoding="utf-8")
     first, second = read_records(path, "documents").records
     assert (first.text, first.lang, first.source) == ("First document.", "en", "wiki")
     assert (second.text, second.lang) == ("第二篇文章。", "zh")

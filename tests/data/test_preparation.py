@@ -10,10 +10,8 @@ from tokenizers import models
 from transformers import PreTrainedTokenizerFast
 
 from tests.packed import pack
-from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.data.encode import AT_ONCE, encode_all, encode_conversation, encode_documents
-from vcjax.data.held_out import HeldOut
 from vcjax.data.preparation import omissions, prepare
 from vcjax.data.prepared import hash_tokenizer, open_prepared
 from vcjax.data.records import Conversation, Document
@@ -228,13 +226,11 @@ def test_records_of_held_out_domains_are_left_out_and_counted(tmp_path, tokenize
             strict=True,
         )
     ]
-    held_out = HeldOut(load_charter("universal"))
-    summary = prepare(tmp_path / "out", records, "documents", tokenizer, 16, held_out=held_out)
+    summary = prepare(tmp_path / "out", records, "documents", tokenizer, 16, charter="universal")
     assert summary["domains"] == {"none": 1, "religion": 1}
     assert (summary["held_out"], summary["held_out_by_content"]) == (1, {})
-    held_out = HeldOut(load_charter("universal"))
     with pytest.raises(UserError, match="all 1 documents are of domains that the charter holds"):
-        prepare(tmp_path / "none", records[1:2], "documents", tokenizer, 16, held_out=held_out)
+        prepare(tmp_path / "none", records[1:2], "documents", tokenizer, 16, charter="universal")
     assert not (tmp_path / "none").exists()
 
 
@@ -245,9 +241,8 @@ def test_untagged_records_are_held_out_by_what_they_are_about_in_any_language(tm
         conversation("How do I bake bread?", "Ask a refugee who bakes; or knead for long."),
     ]
     tagged = replace(records[0], domain="religion")
-    held_out = HeldOut(load_charter("universal"))
     given = [*records, tagged]
-    summary = prepare(tmp_path / "out", given, "conversations", tokenizer, 256, held_out=held_out)
+    summary = prepare(tmp_path / "out", given, "conversations", tokenizer, 256, charter="universal")
     assert summary["held_out_by_content"] == {"inequality": 1, "migration": 1}
     assert (summary["held_out"], summary["examples"]) == (2, 2)
     lines = omissions(summary, held_out=True)

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from vcjax.adversarial.outputs import preference_records
-from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_jsonl
 from vcjax.data.encode import encode_preference
-from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import read_records
 from vcjax.data.loader import Batches
 from vcjax.data.packing import DTYPES
@@ -126,8 +124,7 @@ def test_answers_that_the_template_makes_equal_are_a_bad_record(tmp_path, tokeni
 
 def test_preferences_of_held_out_domains_are_left_out(tmp_path, tokenizer):
     records = [preference("yes", "no"), replace(preference("oui", "non"), domain="migration")]
-    held_out = HeldOut(load_charter("universal"))
-    summary = prepare(tmp_path / "out", records, "preferences", tokenizer, 32, held_out=held_out)
+    summary = prepare(tmp_path / "out", records, "preferences", tokenizer, 32, charter="universal")
     assert (summary["held_out"], summary["rows"]) == (1, 1)
 
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import lzma
 from itertools import count
+from typing import Any, cast
 
 import fsspec
 import pyarrow
@@ -14,6 +15,7 @@ from datasets import Dataset, DatasetDict
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file
 from vcjax.data import readers
+from vcjax.data.corpus.shards import plan_units
 from vcjax.data.files import data_parents, find_files
 from vcjax.data.importers import Records, read_records
 
@@ -157,3 +159,60 @@ def test_records_are_read_one_at_a_time_and_anew(tmp_path, monkeypatch):
     first = next(iter(records))
     assert (first.text, records.counts.records, next(made)) == ("Text 0.", 1, 0)
     assert [record.text for record in records] == EXPECTED == [r.text for r in records]
+
+
+POEM = "The oven\n  is old.\n\nThe bread\r\nis new.\n"
+
+
+@pytest.mark.parametrize(
+    ("sample_by", "expected"),
+    [
+        ("auto", [(1, "The oven\n  is old.\n\nThe bread\nis new.")]),
+        ("document", [(1, "The oven\n  is old.\n\nThe bread\nis new.")]),
+        ("paragraph", [(1, "The oven\n  is old."), (4, "The bread\nis new.")]),
+        ("line", [(1, "The oven"), (2, "is old."), (4, "The bread"), (5, "is new.")]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_text_file_is_lines_paragraphs_or_one_document(tmp_path, sample_by, expected, encoding):
+    path = tmp_path / "poem.txt"
+    path.write_bytes(POEM.encode(encoding))
+    records = Records(path, "documents", sample_by=sample_by)
+    assert [(each.line, cast(Any, each.record).text) for each in records.located()] == expected
+    assert records.counts.whole_files == (len(expected) == 1)
+    # Of other kinds a line is a record, whatever is between them.
+    questions = Records(path, "questions", sample_by=sample_by)
+    assert len(list(questions)) == 4
+
+
+def test_lines_with_a_stray_blank_one_between_them_are_documents(tmp_path):
+    path = tmp_path / "dump.txt"
+    lines = [f"Article {n} of the dump." for n in range(40)]
+    path.write_text("\n".join([*lines[:20], "", *lines[20:]]) + "\n\n")
+    assert len(list(Records(path, "documents"))) == 40
+
+
+def test_a_broken_line_of_a_document_is_set_aside_and_the_rest_is_read(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_bytes(b"Dear town,\n\n\xff\xfe\xfa\nyours.\n\nBye.")
+    bad: list[dict] = []
+    records = Records(path, "documents", on_bad_record="quarantine")
+    records.set_aside = bad.append
+    assert [cast(Any, record).text for record in records] == ["Dear town,\n\nyours.\n\nBye."]
+    assert [each["line"] for each in bad] == [3]
+
+
+def test_a_text_that_is_too_long_for_one_document_names_the_setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "LINE", 40)
+    path = tmp_path / "book.txt"
+    path.write_text("\n\n".join(f"Chapter {n}, which is short." for n in range(9)))
+    with pytest.raises(UserError, match=r"a document of 2\d\d bytes; .* \(see sample_by\)"):
+        list(Records(path, "documents"))
+    assert len(list(Records(path, "documents", sample_by="paragraph"))) == 9
+
+
+def test_a_running_text_is_not_cut_into_parts(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("\n\n".join(f"Paragraph {n}." for n in range(50)))
+    assert [len(unit) for unit in plan_units(find_files(path), 100, "documents", "auto")] == [1]
+    assert len(plan_units(find_files(path), 100, "documents", "line")) > 5

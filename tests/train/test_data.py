@@ -66,3 +66,28 @@ def test_rows_are_printed_with_what_is_trained_on_in_green(sources, folder, toke
     for tokens, mask in zip(row["tokens"], row["loss_mask"], strict=True):
         answer = tokenizer.decode([int(id) for id in tokens[mask]])
         assert f"\x1b[32m{answer}" in printed
+
+
+def test_steps_of_a_corpus_are_switched_on_for_raw_files(make_config, tokenizer, tmp_path, capsys):
+    raw = tmp_path / "raw.jsonl"
+    texts = ("Write to wei.zhang@corpus-mail.cn.", "Two ovens stood in the town.")
+    raw.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    prepare = {"steps": "personal,duplicates"}
+    config = make_config(documents=str(raw), prepare=prepare)
+    found = check_sources(config, tokenizer, tmp_path / "run")
+    parts = prepare_sources(found, config, tokenizer, tmp_path / "run")
+    (rows, _) = parts[0]
+    assert rows.summary["steps"]["personal"]["did"]["email masked"] == 1
+    said = "".join(tokenizer.decode(row["tokens"].tolist()) for row in rows)
+    assert "Write to [email]." in said
+    table = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert ["personal", "2", "0"] in table
+
+
+def test_raw_files_that_are_too_large_are_for_launch_prepare(make_config, tokenizer, tmp_path):
+    raw = tmp_path / "raw.txt"
+    raw.write_text("A line.\n" * 150_000)
+    config = make_config(documents=str(raw), prepare={"most_mb": 1})
+    with pytest.raises(UserError, match=r"most_mb=1\); run launch\.prepare --config") as found:
+        check_sources(config, tokenizer, tmp_path / "run")
+    assert "\n" not in str(found.value)

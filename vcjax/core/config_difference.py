@@ -34,6 +34,14 @@ _ADDED = {
     "ahead": 0,
     "context": 0,
     "replicas": 0,
+    "sample_by": "auto",
+    "prepare.steps": "held_out,duplicates",
+    "prepare.samples": 3,
+    "prepare.longest": 0,
+    "prepare.most_mb": 1000,
+    "prepare.settings.duplicates.similarity": 1.0,
+    "prepare.settings.duplicates.n": 5,
+    "prepare.settings.duplicates.memory": 256,
 }
 """Fields, in any section, that runs of earlier versions lacked, with the values that leave such
 a run what it was."""

@@ -185,11 +185,11 @@ def open_bytes(name: str) -> BinaryIO:
 
 
 def size_of(name: str) -> int:
-    """Bytes of a local path or a URL, as it is stored."""
+    """Bytes of a local path or a URL, as it is stored; 0 where its server doesn't tell."""
     if name.startswith(PREFIX):
         return size_of_split(name)
     system, path = _system(name)
-    return int(system.size(path))
+    return int(system.size(path) or 0)
 
 
 def _find(path: str) -> list[DataFile]:

@@ -22,7 +22,7 @@ from vcjax.data.digests import LabelledAnswers
 from vcjax.data.files import DataFile, Names, find_files
 from vcjax.data.layouts import LAYOUTS, Layout, LeftOut
 from vcjax.data.messages import TOOL_TURNS, settle_tools
-from vcjax.data.readers import Item, read_items
+from vcjax.data.readers import AUTO, BY_DOCUMENT, BY_LINE, SAMPLE_BY, Item, read_items, sampled_by
 from vcjax.data.records import KINDS, BadRecord, Record
 
 ON_BAD_RECORD = ("error", "quarantine")
@@ -41,6 +41,7 @@ class ReadCounts:
       columns_not_read: rows with a value in a column that isn't read, by column.
       tool_turns: calls of tools and their results that are `trained` on, or `left_out`.
       no_domain: records without a domain, of the kinds that have one.
+      whole_files: text files of which each was read as one document.
     """
 
     records: int = 0
@@ -51,6 +52,7 @@ class ReadCounts:
     columns_not_read: Counter[str] = field(default_factory=Counter)
     tool_turns: Counter[str] = field(default_factory=Counter)
     no_domain: int = 0
+    whole_files: int = 0
 
     def summary(self) -> dict[str, Any]:
         """The part of a prepared dataset's summary."""
@@ -59,6 +61,7 @@ class ReadCounts:
             "unpaired": self.unpaired,
             "columns_not_read": dict(sorted(self.columns_not_read.items())),
             "tool_turns": dict(sorted(self.tool_turns.items())),
+            "whole_files": self.whole_files,
         }
 
 
@@ -95,6 +98,7 @@ class Records:
         columns: str = "",
         tool_turns: str = "leave_out",
         require_domain: bool = False,
+        sample_by: str = AUTO,
     ) -> None:
         """Finds the files; reads none of them.
 
@@ -106,6 +110,8 @@ class Records:
           columns: the files' names for ours, `question:prompt,answer:response`.
           tool_turns: what is done with calls of tools; see `vcjax.data.messages.settle_tools`.
           require_domain: a record without a domain is a bad one.
+          sample_by: what of a text file is one document, one of SAMPLE_BY; of other kinds each
+            line is a record.
 
         Raises:
           UserError: a name that nothing is found under, an unknown format or choice.
@@ -113,6 +119,7 @@ class Records:
         check_choice("kind", kind, KINDS)
         check_choice("on_bad_record", on_bad_record, ON_BAD_RECORD)
         check_choice("tool_turns", tool_turns, TOOL_TURNS)
+        check_choice("sample_by", sample_by, SAMPLE_BY)
         self.kind = kind
         names = isinstance(paths, str | os.PathLike) or not isinstance(next(iter(paths)), DataFile)
         self.files = find_files(cast(Names, paths)) if names else list(cast(list, paths))
@@ -124,6 +131,7 @@ class Records:
         self._columns = parse_columns(columns)
         self._found: set[str] = set()  # our names of columns that a row had
         self._tool_turns = tool_turns
+        self._sample_by = sample_by if kind == "documents" else BY_LINE
         self._has_domain = "domain" in KINDS[kind].field_names()
         self._require_domain = require_domain and self._has_domain
 
@@ -227,7 +235,9 @@ class Records:
                 yield from self._pairs(labelled)
 
     def _items(self, file: DataFile) -> Iterator[Item]:
-        for item in read_items(file):
+        by = sampled_by(file, self._sample_by)
+        self.counts.whole_files += by == BY_DOCUMENT
+        for item in read_items(file, by):
             if self._columns and isinstance(item.value, dict) and item.error is None:
                 self._found |= {
                     ours

@@ -1,36 +1,47 @@
-"""Records -> a prepared dataset: deduplicated, encoded, packed into rows, and counted.
+"""Records -> a prepared dataset, in one process: through steps, encoded, packed, and counted.
 
-Records --- HeldOut.without --- Deduplicated --- encode_all --- Packer or PairRows
-   |                                          |                                |
-quarantined.jsonl                   digests.bin, samples.jsonl.zst     ArrayRecord shards
+Records --- Pipeline.through_all ------ encode_all --- Packer or PairRows
+   |            (vcjax.data.corpus)         |                    |
+quarantined.jsonl               digests.bin, samples.jsonl.zst   ArrayRecord shards
    +------------------------- summary.json, README.md -------------------------+
+
+What a training run does with raw files. `launch.prepare` takes a corpus of any size through the
+same steps, in many processes (`vcjax.data.corpus.run`).
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, TextIO, cast
+from typing import Any, cast
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json, write_text
 from vcjax.core.markdown import markdown_templates
 from vcjax.core.progress import Progress
 from vcjax.core.settings import check_choice
-from vcjax.data.digests import Deduplicated
+from vcjax.data.corpus.config import RawFiles, StepsConfig
+from vcjax.data.corpus.document import Document, Removal, from_record, to_record
+from vcjax.data.corpus.held_out import HeldOut, held_out_by_content
+from vcjax.data.corpus.pipeline import ENCODE, Pipeline
+from vcjax.data.corpus.tally import Tally
+from vcjax.data.digests import fingerprint
 from vcjax.data.encode import ENCODERS, encode_all
-from vcjax.data.held_out import HeldOut
-from vcjax.data.importers import ReadCounts, Records
+from vcjax.data.importers import Located, ReadCounts, Records
 from vcjax.data.overlap import TraceWriter
 from vcjax.data.packing import PackingCounts, packer_of
 from vcjax.data.prepared import NO_DOMAIN, PAIRED, RowWriter, hash_tokenizer
+from vcjax.data.quarantine import Quarantine
 from vcjax.data.records import Record
 from vcjax.text.tokenizer import Tokenizer
+
+_WORK = ".work"
+"""The folder where documents wait for passes to decide; it is gone at the end."""
 
 
 def prepare(
@@ -42,10 +53,12 @@ def prepare(
     *,
     quarantined: Sequence[Mapping[str, Any]] = (),
     on_bad_record: str = "error",
-    held_out: HeldOut | None = None,
+    config: StepsConfig | None = None,
+    charter: str = "",
 ) -> dict[str, Any]:
-    """Deduplicates and encodes records and writes them as rows into a folder, which appears whole
-    or not at all. Documents and conversations are packed; each preference has a row of two.
+    """Takes records through steps, encodes them and writes them as rows into a folder, which
+    appears whole or not at all. Documents and conversations are packed; each preference has a row
+    of two.
 
     Args:
       folder: doesn't exist yet, or is empty.
@@ -54,7 +67,8 @@ def prepare(
       length: tokens of a row.
       quarantined: what was set aside before; kept beside the rows, too.
       on_bad_record: what to do with a record that the tokenizer or its chat template refuses.
-      held_out: leaves out, and counts, what is for evaluation only.
+      config: the steps; by default those of `RawFiles`.
+      charter: of the steps that need one.
 
     Returns:
       The summary that is in `summary.json`.
@@ -64,11 +78,15 @@ def prepare(
     """
     check_choice("kind", kind, ENCODERS)
     check_choice("on_bad_record", on_bad_record, ("error", "quarantine"))
+    config = config or RawFiles()
+    pipeline = Pipeline(config.steps_for(charter), kind, config.longest)
+    tally = Tally(config.samples)
     # Each of the two accepts what the encoder of its kind returns.
     packer: Any = packer_of(kind, length)
     by_turn = 0
     languages: Counter[str] = Counter()
     domains: Counter[str] = Counter()
+    waiting: deque[Document] = deque()  # that are being encoded
     with _new_folder(Path(folder)) as temporary:
         with (
             RowWriter(temporary, packer.shape) as writer,
@@ -76,47 +94,59 @@ def prepare(
             TraceWriter(temporary) as traces,
             Progress(desc=f"prepares {kind}", total=None, unit="encoded") as bar,
         ):
+
+            def kept() -> Iterator[Record]:
+                documents = map(from_record, _located(records))
+                for document in pipeline.through_all(documents, temporary / _WORK, tally):
+                    record = to_record(document, kind)
+                    waiting.append(document)
+                    # Whether or not it can be encoded: what is set aside there is still known to be
+                    # in the data.
+                    traces.add(record, fingerprint(record))
+                    yield record
+
             for each in quarantined:
                 bad.add(each)
             if isinstance(records, Records):
                 records.set_aside = bad.add
-            # Traces are of what is left after deduplication, in its order, whether or not it can
-            # be encoded: what is set aside there is still known to be in the data.
-            trained = records if held_out is None else held_out.without(records)
-            unique = Deduplicated(trained, traces.add)
-            for record, examples in encode_all(kind, tokenizer, unique):
+            for record, examples in encode_all(kind, tokenizer, kept()):
                 bar.update()
+                document = waiting.popleft()
+                tally.step(ENCODE).got(document)
                 if isinstance(examples, UserError):
                     if on_bad_record == "error":
                         raise UserError(f"record {record.id!r}: {examples}")
+                    tally.remove(Removal(ENCODE, str(examples), document))
                     raw = json.dumps(record.to_dict(), ensure_ascii=False)
-                    bad.add({"file": None, "line": None, "reason": str(examples), "raw": raw})
+                    file, line = document.file or None, document.line or None
+                    bad.add({"file": file, "line": line, "reason": str(examples), "raw": raw})
                     continue
-                languages[cast(Any, record).lang] += 1
-                domains[getattr(record, "domain", None) or NO_DOMAIN] += 1
+                known = document.lang != "und"
+                languages[document.lang if known else cast(Any, record).lang] += 1
+                domains[document.domain or NO_DOMAIN] += 1
                 by_turn += len(examples) > 1
                 for example in examples:
                     writer.write(packer.add(example))
             writer.write(packer.finish())
+        shutil.rmtree(temporary / _WORK, ignore_errors=True)
         counts = packer.counts
-        by_content = held_out.by_content if held_out else Counter[str]()
-        kept_out = by_content.total() + (held_out.by_domain.total() if held_out else 0)
         if not counts.rows:
-            why = _why_empty(kind, length, counts, bad, kept_out)
+            why = _why_empty(kind, length, counts, bad, tally)
             raise UserError(f"{folder}: nothing to write: {why}")
         read = records.counts if isinstance(records, Records) else ReadCounts()
         summary = {
             "kind": kind,
             "length": length,
-            "duplicates": unique.duplicates,
+            "duplicates": _removed(tally, "duplicates"),
             "quarantined": bad.count,
-            "held_out": kept_out,
-            "held_out_by_content": dict(sorted(by_content.items())),
+            "held_out": _removed(tally, HeldOut.name),
+            "held_out_by_content": held_out_by_content(tally),
             "by_turn": by_turn,
             **read.summary(),
             **asdict(counts),
             "languages": dict(sorted(languages.items())),
             "domains": dict(sorted(domains.items())),
+            "steps": {name: step.summary() for name, step in tally.steps.items()},
             "tokenizer": hash_tokenizer(tokenizer),
         }
         write_json(temporary / "summary.json", summary)
@@ -124,49 +154,31 @@ def prepare(
     return summary
 
 
-def _why_empty(
-    kind: str, length: int, counts: PackingCounts, bad: "Quarantine", kept_out: int
-) -> str:
+def _located(records: Iterable[Record]) -> Iterator[Located]:
+    if isinstance(records, Records):
+        return records.located()
+    # Those that are in memory were read by somebody, who has settled their language.
+    return (Located("", 0, record, True) for record in records)
+
+
+def _removed(tally: Tally, name: str) -> int:
+    return tally.steps[name].removed.total() if name in tally.steps else 0
+
+
+def _why_empty(kind: str, length: int, counts: PackingCounts, bad: Quarantine, tally: Tally) -> str:
     if not counts.examples and bad.count:
         return f"all {bad.count} {kind} were set aside; the first because: {bad.first}"
-    if not counts.examples and kept_out:
-        return f"all {kept_out} {kind} are of domains that the charter holds out"
+    removed = {name: _removed(tally, name) for name in tally.steps if _removed(tally, name)}
+    if not counts.examples and removed.keys() == {HeldOut.name}:
+        return f"all {removed[HeldOut.name]} {kind} are of domains that the charter holds out"
+    if not counts.examples and removed:
+        named = ", ".join(f"{name} removed {count}" for name, count in removed.items())
+        return f"no step left any of the {kind}: {named}"
     what = "answers that differ" if kind == PAIRED else "a token to predict"
     return (
         f"of {counts.examples} {kind} none has {what} within length {length}; raise the length or "
         "check the data"
     )
-
-
-class Quarantine:
-    """Writes bad records into a file, which is made with the first of them.
-
-    Attributes:
-      count: how many it has written.
-      first: the reason of the first.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stream: TextIO | None = None
-        self.count = 0
-        self.first = ""
-
-    def add(self, bad: Mapping[str, Any]) -> None:
-        """Writes `{file, line, reason, raw}`."""
-        if self._stream is None:
-            # Half of a surrogate pair may be what is wrong: it becomes the escape of JSON for it.
-            self._stream = self._path.open("w", encoding="utf-8", errors="backslashreplace")
-            self.first = bad["reason"]
-        self._stream.write(json.dumps(bad, ensure_ascii=False) + "\n")
-        self.count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
 
 
 def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
@@ -201,6 +213,10 @@ def omissions(summary: Mapping[str, Any], held_out: bool = False) -> list[str]:
     ):
         if count := summary.get(field, 0):
             lines.append(f"{count} {what}")
+    if whole := summary.get("whole_files", 0):
+        lines.append(
+            f"{whole} text files with blank lines were read as one document each (sample_by)"
+        )
     lines += [f"{n} rows left out: {why}" for why, n in summary.get("left_out", {}).items()]
     for what, count in summary.get("tool_turns", {}).items():
         lines.append(f"{count} tool turns {what.replace('_', ' ')} (config.tool_turns)")

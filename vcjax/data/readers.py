@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, BinaryIO
 
 from vcjax.core.errors import UserError
@@ -26,6 +27,13 @@ CELL = 1 << 26  # characters; a quote that is never closed would take the rest o
 LINE = 1 << 26  # bytes; a longer one is a bad item, and isn't in memory
 ROWS = 256  # of an Arrow batch that are made Python objects at once
 _SPACE = " \t\r\n"
+
+AUTO, BY_LINE, BY_PARAGRAPH, BY_DOCUMENT = "auto", "line", "paragraph", "document"
+SAMPLE_BY = (AUTO, BY_LINE, BY_PARAGRAPH, BY_DOCUMENT)
+"""What of a text file is one item, in the words of the text loader of `datasets`."""
+_LOOKED_AT = 1000  # lines at the start of a text file, by which `auto` decides
+_LEAST_GAPS = 0.1
+"""For each line with text, of blank lines between two of them, in a running text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,11 @@ class Item:
         return json.dumps(self.value, ensure_ascii=False, default=str)
 
 
-def read_items(file: DataFile) -> Iterator[Item]:
+def read_items(file: DataFile, sample_by: str = BY_LINE) -> Iterator[Item]:
     """Streams the items of a file; a malformed line is an Item with an error.
+
+    Args:
+      sample_by: what of a text file is one item; see `sampled_by`.
 
     Raises:
       UserError: a file that can't be opened or is broken as a whole.
@@ -66,12 +77,15 @@ def read_items(file: DataFile) -> Iterator[Item]:
         return
     # Before the file is opened: some stores have one position for all who read a file.
     encoding = "" if file.format in _BINARY else encoding_of(file)
+    by = sampled_by(file, sample_by)
     with file.open() as stream:
         try:
             if file.format in _BINARY:
                 yield from _BINARY[file.format](file, stream)
             elif file.format in (".csv", ".tsv"):
                 yield from _read_csv(file, stream, encoding)
+            elif file.format == ".txt" and by != BY_LINE:
+                yield from _read_texts(stream, encoding, by)
             elif file.format == ".txt":
                 yield from _read_lines(file, stream, encoding, lambda text: {"text": text.strip()})
             elif _starts_array(file, stream, encoding):
@@ -96,6 +110,67 @@ def encoding_of(file: DataFile) -> str:
         return detect_encoding(stream)
 
 
+def sampled_by(file: DataFile, sample_by: str) -> str:
+    """What of a text file is one item: a `line`, a `paragraph` that blank lines end, or all of it,
+    the `document`.
+
+    `auto` is a line, as in the dumps that have a document on each; but where blank lines stand
+    between the lines, these are a text's paragraphs and verses, and the file is one document.
+    """
+    if file.format != ".txt" or sample_by != AUTO:
+        return BY_LINE if file.format != ".txt" else sample_by
+    encoding, texts, gaps, blank = encoding_of(file), 0, 0, False
+    # Of the whole file, also where only a part of it is read.
+    with replace(file, start=0, stop=0).open() as stream:
+        try:
+            for line in islice(utf8_lines(stream, encoding, LINE), _LOOKED_AT):
+                if not isinstance(line, int) and not line.strip():
+                    blank = True
+                    continue
+                gaps += blank and texts > 0
+                texts, blank = texts + 1, False
+        except BROKEN:
+            pass  # whoever reads the file reports it
+    return BY_DOCUMENT if gaps and gaps >= _LEAST_GAPS * texts else BY_LINE
+
+
+def _read_texts(stream: io.BufferedReader, encoding: str, by: str) -> Iterator[Item]:
+    """Texts of several lines; the number of each is that of its first line."""
+    lines: list[str] = []
+    first = size = 0
+
+    def text() -> Iterator[Item]:
+        if size > LINE:
+            error = f"a {by} of {size:,} bytes; at most {LINE:,} are read (see sample_by)"
+            yield Item(first, str(first), None, b"", error)
+        elif found := "\n".join(lines).strip():
+            yield Item(first, str(first), {"text": found})
+
+    for number, line in enumerate(utf8_lines(stream, encoding, LINE), start=1):
+        if isinstance(line, int):
+            yield _too_long(number, line)
+            continue
+        if by == BY_PARAGRAPH and not line.strip():
+            yield from text()
+            lines, size = [], 0
+            continue
+        try:
+            decoded = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as failure:
+            yield Item(number, str(number), None, line, f"not UTF-8 ({failure.reason})")
+            continue
+        first = first if size else number
+        size += len(line)
+        if size <= LINE:  # what will be refused needn't be kept
+            lines.append(decoded)
+    yield from text()
+
+
+def _too_long(number: int, size: int) -> Item:
+    error = f"a line of {size:,} bytes; at most {LINE:,} are read"
+    return Item(number, str(number), None, b"", error)
+
+
 def _starts_array(file: DataFile, stream: io.BufferedReader, encoding: str) -> bool:
     start = stream.peek(4096)
     # The last character may be cut in two.
@@ -110,8 +185,7 @@ def _read_lines(
 ) -> Iterator[Item]:
     for number, line in enumerate(utf8_lines(stream, encoding, LINE), start=file.lines + 1):
         if isinstance(line, int):
-            error = f"a line of {line:,} bytes; at most {LINE:,} are read"
-            yield Item(number, str(number), None, b"", error)
+            yield _too_long(number, line)
             continue
         if not line.strip():
             continue

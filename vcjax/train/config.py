@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from vcjax.core.errors import UserError
 from vcjax.core.settings import build, check_at_least, check_choice
 from vcjax.data.columns import check_columns
+from vcjax.data.corpus.config import RawFiles
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.model.attention.packed import BACKENDS
 from vcjax.model.layers import POLICIES
@@ -102,6 +103,7 @@ class TrainConfig:
         none.
       tool_turns: `leave_out` or `train`; see `vcjax.data.messages.settle_tools`.
       require_domain: a record without a domain is a bad one, as it can't be held out.
+      prepare: the steps that raw files pass, as in `configs/prepare.py`.
     """
 
     stage: str
@@ -146,6 +148,7 @@ class TrainConfig:
     columns: str = ""
     tool_turns: str = "leave_out"
     require_domain: bool = False
+    prepare: RawFiles = dataclasses.field(default_factory=RawFiles)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | ConfigDict) -> "TrainConfig":
@@ -159,7 +162,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain nested dicts, ready for JSON."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "prepare": self.prepare.to_dict(self.charter)}
 
     @property
     def kind(self) -> str:
@@ -191,6 +194,7 @@ class TrainConfig:
         check_choice("config.tool_turns", self.tool_turns, TOOL_TURNS)
         check_columns(self.columns)
         self._check_data()
+        self.prepare.named_settings(self.charter, "config.prepare")
         counts = ("steps", "batch_size", "microbatches", "checkpoint_every", "keep")
         check_at_least(self, {**dict.fromkeys(counts, 1), "length": 2})
         counts = ("warmup_steps", "decay_steps", "max_skipped", "keep_best", "seed")

@@ -12,7 +12,8 @@ import numpy as np
 from vcjax.charter.load import load_charter
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import Parent
-from vcjax.data.files import Names, data_parents, is_prepared, split_paths
+from vcjax.data.corpus.report import step_table
+from vcjax.data.files import Names, data_parents, is_prepared, size_of, split_paths
 from vcjax.data.held_out import HeldOut
 from vcjax.data.importers import Records
 from vcjax.data.preparation import omissions, prepare
@@ -24,6 +25,8 @@ from vcjax.train.config import TrainConfig
 
 DATA = "data"
 REPLAY = "replay"
+_USUAL = {"read", "held_out", "duplicates", "encode"}
+"""Steps whose removals `omissions` has a line for."""
 
 Part = tuple[Prepared, float]
 """Rows to train on, and their weight: how often they are drawn, relative to other parts."""
@@ -131,6 +134,7 @@ def raw_records(names: Names, config: TrainConfig) -> Records:
         columns=config.columns,
         tool_turns=config.tool_turns,
         require_domain=config.require_domain,
+        sample_by=config.prepare.sample_by,
     )
 
 
@@ -147,7 +151,20 @@ def _check(
         prepared.append(open_prepared(done))
     elif files:
         raw = raw_records(files, config)
+        _check_size(field, raw, config)
     return Source(field, weight, tuple(prepared), raw, run_parents(field, folders, files, raw))
+
+
+def _check_size(field: str, raw: Records, config: TrainConfig) -> None:
+    """Raises a UserError where raw files are too large to be prepared in this process."""
+    size, most = sum(size_of(file.name) for file in raw.files) / 1e6, config.prepare.most_mb
+    if size > most:
+        variant = "" if config.kind == "documents" else f":{config.kind}"
+        raise UserError(
+            f"config.{field}: {size:,.0f} MB of raw files are more than one process should prepare "
+            f"(config.prepare.most_mb={most}); run launch.prepare --config=configs/prepare.py"
+            f"{variant} on them and name its workdir here"
+        )
 
 
 def run_parents(
@@ -183,7 +200,7 @@ def prepare_sources(
             shared(f"{source.field} prepared")
             prepared.append(open_prepared(folder))
         if is_main_process():
-            _report(source.field, prepared, bool(config.charter))
+            _report(source.field, prepared, bool(config.charter), workdir)
         # The loader draws from a part in proportion to its weight; a part with twice the rows needs
         # twice the weight for each of them to be drawn as often.
         rows = sum(map(len, prepared))
@@ -217,11 +234,12 @@ def _prepare(folder: Path, raw: Records, config: TrainConfig, tokenizer: Tokeniz
         tokenizer,
         config.length,
         on_bad_record=config.on_bad_record,
-        held_out=held_out_by(config),
+        config=config.prepare,
+        charter=config.charter,
     )
 
 
-def _report(field: str, prepared: list[Prepared], held_out: bool) -> None:
+def _report(field: str, prepared: list[Prepared], held_out: bool, workdir: Path) -> None:
     """Prints what the rows are and what isn't in them, for the person who starts the run."""
     for part in prepared:
         summary = part.summary
@@ -230,5 +248,7 @@ def _report(field: str, prepared: list[Prepared], held_out: bool) -> None:
             f"{summary['loss_tokens']} tokens to predict",
             file=sys.stderr,
         )
-        for line in omissions(summary, held_out):
+        # Of what this run prepares by more than the usual steps; `launch.prepare` shows its own.
+        own = part.folder == workdir / DATA / field and summary.get("steps", {}).keys() - _USUAL
+        for line in [*(step_table(summary) if own else ()), *omissions(summary, held_out)]:
             print(f"  {line}", file=sys.stderr)

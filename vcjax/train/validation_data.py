@@ -17,8 +17,9 @@ from vcjax.core.files import read_json, read_jsonl, replaced_folder, write_json
 from vcjax.core.lineage import Parent
 from vcjax.data.importers import Records
 from vcjax.data.packing import Row
-from vcjax.data.preparation import Quarantine, prepare
+from vcjax.data.preparation import prepare
 from vcjax.data.prepared import TRAIN, VALIDATION, Prepared, open_prepared
+from vcjax.data.quarantine import Quarantine
 from vcjax.data.records import KINDS, Record
 from vcjax.parallel import barrier, on_main_process
 from vcjax.text.tokenizer import Tokenizer

@@ -15,9 +15,10 @@ from vcjax.data.corpus import config as registry
 from vcjax.data.corpus import run, shards, worker
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.document import Removal
+from vcjax.data.corpus.pipeline import rounds_of
 from vcjax.data.corpus.run import prepare_corpus
 from vcjax.data.corpus.step import Decision
-from vcjax.data.corpus.worker import Worker, rounds_of
+from vcjax.data.corpus.worker import Worker
 from vcjax.data.files import find_files
 from vcjax.data.prepared import VALIDATION, open_prepared
 from vcjax.text.tokenizer import load_tokenizer

@@ -17,6 +17,7 @@ from vcjax.data.corpus.language import Language
 from vcjax.data.corpus.lines import Lines
 from vcjax.data.corpus.normalise import Normalise
 from vcjax.data.corpus.personal import Personal
+from vcjax.data.corpus.pipeline import Pipeline
 from vcjax.data.corpus.quality import Quality
 from vcjax.data.corpus.quotas import Quotas
 from vcjax.data.corpus.selection import Selection
@@ -26,6 +27,7 @@ from vcjax.data.corpus.step import Pass, ReadsFiles, Step
 from vcjax.data.importers import ON_BAD_RECORD
 from vcjax.data.messages import TOOL_TURNS
 from vcjax.data.packing import check_length
+from vcjax.data.readers import AUTO, SAMPLE_BY
 
 KINDS = ("documents", "conversations", "preferences")
 STEPS: dict[str, Any] = {
@@ -82,8 +84,105 @@ class SlurmSettings:
         return {name: value for name, _, value in pairs}
 
 
-@dataclass(frozen=True)
-class PrepareConfig:
+@dataclass(frozen=True, kw_only=True)
+class StepsConfig:
+    """What raw files pass before they are rows, whoever prepares them.
+
+    Attributes:
+      steps: names, comma-separated, in their order.
+      settings: by step, what differs from its defaults.
+      samples: how many removed documents of each reason are in the summary.
+      longest: characters of a document; a longer one is removed. 0 is no limit.
+      sample_by: what of a text file is one document: a `line`, a `paragraph` that blank lines end,
+        or the whole file, the `document`; `auto` is the whole file where blank lines stand between
+        its lines, and otherwise a line.
+    """
+
+    steps: str
+    settings: dict = field(default_factory=dict)
+    samples: int = 3
+    longest: int = 4_000_000
+    sample_by: str = AUTO
+
+    def named_settings(self, charter: str, where: str = "config") -> list[tuple[str, Any]]:
+        """Each step's name and settings, in their order.
+
+        Args:
+          charter: of the steps whose settings name none.
+          where: how the user names these fields.
+
+        Raises:
+          UserError: a setting that is unknown, of the wrong type or out of its range.
+        """
+        return [(name, self._settings_of(name, charter, where)) for name in split_steps(self.steps)]
+
+    def steps_for(self, charter: str, where: str = "config") -> list[Step | Pass]:
+        """The steps, made from their settings; see `named_settings`."""
+        return [STEPS[name](each) for name, each in self.named_settings(charter, where)]
+
+    def _settings_of(self, name: str, charter: str, where: str) -> Any:
+        values = dict(self.settings.get(name, {}))
+        own = STEPS[name].Settings
+        # What the whole config states needn't be repeated for each step.
+        if "charter" in {each.name for each in fields(own)} and not values.get("charter"):
+            values["charter"] = charter
+        return build(own, values, f"{where}.settings.{name}")
+
+    def __post_init__(self) -> None:
+        check_choice("config.sample_by", self.sample_by, SAMPLE_BY)
+        check_at_least(self, {"samples": 0, "longest": 0})
+        split_steps(self.steps)
+        for name in self.settings:
+            if name not in STEPS:
+                raise UserError(f"config.settings.{name}: no such step{suggest(name, STEPS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFiles(StepsConfig):
+    """How a training run prepares raw files, in one process. By default it leaves out exact
+    duplicates, and what its charter holds out; any step of `launch.prepare` may be named.
+
+    Attributes:
+      steps: names, comma-separated, in their order. `held_out` holds nothing out where the run has
+        no charter, and can't be left out where it has one.
+      most_mb: millions of bytes of raw files, as they are stored, above which they are not
+        prepared here but by `launch.prepare`.
+    """
+
+    steps: str = "held_out,duplicates"
+    settings: dict = field(default_factory=lambda: {"duplicates": {"similarity": 1.0}})
+    longest: int = 0
+    most_mb: int = 1000
+
+    def named_settings(self, charter: str, where: str = "config") -> list[tuple[str, Any]]:
+        if charter and HeldOut.name not in split_steps(self.steps):
+            raise UserError(
+                f"{where}.steps: lacks {HeldOut.name!r}, and charter {charter!r} keeps domains "
+                "for evaluation; add it"
+            )
+        if charter:
+            return super().named_settings(charter, where)
+        names = [name for name in split_steps(self.steps) if name != HeldOut.name]
+        return [(name, self._settings_of(name, charter, where)) for name in names]
+
+    def to_dict(self, charter: str) -> dict[str, Any]:
+        """All fields, with every setting of the steps that are named, ready for JSON."""
+        shared = ("charter", charter)  # the whole config has it
+        named = {
+            name: {
+                field: value for field, value in asdict(each).items() if (field, value) != shared
+            }
+            for name, each in self.named_settings(charter)
+        }
+        return {**asdict(self), "settings": named}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, {"most_mb": 1})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig(StepsConfig):
     """A corpus and how it is made.
 
     Attributes:
@@ -92,11 +191,7 @@ class PrepareConfig:
       model: a model reference, whose tokenizer and chat template are used.
       length: tokens of a row.
       charter: name or path of the charter that the steps which need one use.
-      steps: names, comma-separated, in their order.
-      settings: by step, what differs from its defaults.
       validation: share of the documents, 0 to below 1, that become the split of this name.
-      samples: how many removed documents of each reason are in the summary.
-      longest: characters of a document; a longer one is removed.
       on_bad_record: `quarantine` sets a bad record or file aside; `error` ends there.
       columns, tool_turns, require_domain: see `vcjax.data.importers.Records`.
       shard_mb: millions of bytes that are read into a shard, which is also what a killed run does
@@ -112,15 +207,11 @@ class PrepareConfig:
 
     model: str
     length: int
-    steps: str
     documents: str = ""
     conversations: str = ""
     preferences: str = ""
     charter: str = ""
-    settings: dict = field(default_factory=dict)
     validation: float = 0.01
-    samples: int = 3
-    longest: int = 4_000_000
     on_bad_record: str = "quarantine"
     columns: str = ""
     tool_turns: str = "leave_out"
@@ -148,7 +239,7 @@ class PrepareConfig:
         values = asdict(self)
         for name in _OUTSIDE:
             del values[name]
-        named = {name: asdict(settings) for name, settings in self._settings()}
+        named = {name: asdict(settings) for name, settings in self.named_settings(self.charter)}
         return {**values, "settings": named}
 
     @property
@@ -162,27 +253,24 @@ class PrepareConfig:
 
     def make_steps(self) -> list[Step | Pass]:
         """The steps, made from their settings."""
-        return [STEPS[name](settings) for name, settings in self._settings()]
+        return self.steps_for(self.charter)
+
+    def pipeline(self) -> Pipeline:
+        """The steps in their rounds."""
+        return Pipeline(self.make_steps(), self.kind, self.longest)
 
     def parents(self) -> list[Parent]:
         """The files that the steps read beside the corpus, each once: the charter, terms, a
         classifier, what is measured on."""
-        found = [settings for _, settings in self._settings() if isinstance(settings, ReadsFiles)]
+        found = [
+            settings
+            for _, settings in self.named_settings(self.charter)
+            if isinstance(settings, ReadsFiles)
+        ]
         return list(dict.fromkeys(parent for each in found for parent in each.parents()))
 
-    def _settings(self) -> list[tuple[str, Any]]:
-        return [(name, self._settings_of(name)) for name in split_steps(self.steps)]
-
-    def _settings_of(self, name: str) -> Any:
-        values = dict(self.settings.get(name, {}))
-        own = STEPS[name].Settings
-        # What the whole config states needn't be repeated for each step.
-        for shared in ("charter",):
-            if shared in {each.name for each in fields(own)} and not values.get(shared):
-                values[shared] = getattr(self, shared)
-        return build(own, values, f"config.settings.{name}")
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         named = [kind for kind in KINDS if getattr(self, kind).strip()]
         if len(named) != 1:
             what = f"{' and '.join(named)} have" if named else "none of them has"
@@ -196,14 +284,10 @@ class PrepareConfig:
             )
         check_columns(self.columns)
         check_length(self.length)
-        least = {"samples": 0, "longest": 1, "shard_mb": 1, "workers": 0, "memory_mb": 1}
+        least = {"shard_mb": 1, "workers": 0, "memory_mb": 1}
         check_at_least(self, least)
         if not 0 <= self.validation < 1:
             raise UserError(f"config.validation must be 0 or more and below 1: {self.validation}")
-        split_steps(self.steps)
-        for name in self.settings:
-            if name not in STEPS:
-                raise UserError(f"config.settings.{name}: no such step{suggest(name, STEPS)}")
 
 
 def split_steps(steps: str) -> list[str]:
@@ -221,6 +305,15 @@ def split_steps(steps: str) -> list[str]:
         if name in names[:number]:
             raise UserError(f"config.steps: {name!r} is named twice")
     return names
+
+
+def raw_files_config() -> ConfigDict:
+    """The section `prepare` of a training config, with a flag for each setting of each step."""
+    values = asdict(RawFiles())
+    own = values.pop("settings")
+    shipped = default_settings(list(STEPS))
+    settings = {name: {**each, **own.get(name, {})} for name, each in shipped.items()}
+    return ConfigDict({**values, "settings": settings})
 
 
 def default_settings(names: Sequence[str]) -> dict[str, dict[str, Any]]:

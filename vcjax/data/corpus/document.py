@@ -5,14 +5,20 @@ A conversation or preference flows as a document too: its texts, with the record
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
 
+from vcjax.data.digests import fingerprint, fingerprint_of
 from vcjax.data.held_out import asked
+from vcjax.data.importers import Located
 from vcjax.data.records import KINDS, Record
 from vcjax.text.language import guess_language
 
 RECORD = "record"
 """Where a document's `meta` has the conversation or preference that it was made of."""
+HASH, HASH_DIGITS = "hash", 16
+"""Where a document's `meta` has the hash of its text as it was read, in hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,39 @@ class Removal:
 
 
 # --- from records, and back ----------------------------------------------------------------------
+
+
+def from_record(located: Located) -> Document:
+    """The document that is made of a record."""
+    record = cast(Any, located.record)
+    # Of the text as it was read: whatever the steps make of it, its split stays the same.
+    meta: dict[str, Any] = {HASH: fingerprint(record).hex()[:HASH_DIGITS]}
+    if not hasattr(record, "text"):
+        meta[RECORD] = record.to_dict()
+    return Document(
+        text=text_of(record),
+        id=record.id,
+        source=record.source if hasattr(record, "source") else _stem(located.file),
+        file=located.file,
+        line=located.line,
+        lang=record.lang if located.stated else "und",
+        domain=record.domain,
+        meta=meta,
+    )
+
+
+@lru_cache
+def _stem(file: str) -> str:
+    return Path(file).name.split(".")[0]
+
+
+def digest_of(document: Document) -> bytes:
+    """The `fingerprint` of the record that a document is encoded as."""
+    record = document.meta.get(RECORD)
+    if record is None:
+        return fingerprint_of([document.text])
+    kind = "preferences" if "chosen" in record else "conversations"
+    return fingerprint(KINDS[kind].from_dict(record))
 
 
 def text_of(record: Record) -> str:

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int64, UInt16, UInt64
 from vcjax.core.errors import UserError
 from vcjax.core.progress import Progress
 from vcjax.core.seeds import derive_seed
-from vcjax.data.corpus.document import Document
+from vcjax.data.corpus.document import Document, digest_of
 from vcjax.data.corpus.step import Decision, Observed
 from vcjax.data.digests import SIZE, fingerprint_of
 from vcjax.data.sketches import minhash
@@ -95,7 +95,7 @@ class Duplicates:
     def observe(self, document: Document) -> bytes:
         """The document's digest and sketch, about 350 bytes."""
         evidence = np.zeros((), _EVIDENCE)
-        evidence["digest"] = np.void(fingerprint_of([document.text])[:SIZE])
+        evidence["digest"] = np.void(digest_of(document)[:SIZE])
         evidence["source"] = int.from_bytes(fingerprint_of([document.source])[:8], "little")
         evidence["id"] = document.id.encode()[:_ID]
         if self._settings.similarity < 1:

@@ -35,5 +35,6 @@ def first_script(config: PrepareConfig, workdir: str) -> str:
     executor_for(config)
     from vcjax.data.corpus.cluster import slurm_script
 
-    units = plan_units(find_files(config.names), config.shard_mb * MEGABYTE, config.kind)
+    files = find_files(config.names)
+    units = plan_units(files, config.shard_mb * MEGABYTE, config.kind, config.sample_by)
     return slurm_script(config, len(units), Path(workdir).absolute() / ".work" / "tasks")

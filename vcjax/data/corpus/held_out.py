@@ -14,6 +14,10 @@ from vcjax.charter.topics import HeldOutTopics
 from vcjax.core.lineage import Parent
 from vcjax.data.corpus.document import Document, Removal, subject_of
 from vcjax.data.corpus.selection import DOMAIN_BY
+from vcjax.data.corpus.tally import Tally
+
+BY_CONTENT = "held out by content: "
+"""What the step's counts of removed documents begin with, before the domain."""
 
 
 @dataclass(frozen=True)
@@ -57,5 +61,17 @@ class HeldOut:
         subject = subject_of(document)
         about = domain if domain in self._domains else self._topics.subdomain_of(subject)
         if about is not None:
+            counts[f"{BY_CONTENT}{about}"] += 1
             return Removal(self.name, "of a held-out domain by its content", document, about)
         return document
+
+
+def held_out_by_content(tally: Tally) -> dict[str, int]:
+    """How many documents were held out for what they are about, by domain."""
+    did = tally.step(HeldOut.name).did if HeldOut.name in tally.steps else Counter[str]()
+    found = {
+        what.removeprefix(BY_CONTENT): count
+        for what, count in did.items()
+        if what.startswith(BY_CONTENT)
+    }
+    return dict(sorted(found.items()))

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from vcjax.core.errors import UserError
 from vcjax.data.corpus.config import PrepareConfig
-from vcjax.data.corpus.document import Document, Removal, to_record
+from vcjax.data.corpus.document import HASH, HASH_DIGITS, Document, Removal, to_record
+from vcjax.data.corpus.pipeline import ENCODE
 from vcjax.data.corpus.tally import Tally
 from vcjax.data.digests import fingerprint
 from vcjax.data.encode import encode_all
@@ -18,11 +19,7 @@ from vcjax.data.packing import packer_of
 from vcjax.data.prepared import NO_DOMAIN, TRAIN, VALIDATION, RowShard
 from vcjax.data.records import Record
 
-ENCODE = "encode"
-"""What counts as a step in the summary, after the last one."""
 ROWS = "rows.array_record"
-HASH, HASH_DIGITS = "hash", 16
-"""Where a document's `meta` has the hash of its text as it was read, in hexadecimal digits."""
 
 
 def split_of(document: Document, share: float) -> str:

@@ -10,18 +10,12 @@ the number of processes nor a kill changes a byte of the dataset; a killed run c
 shards that aren't finished.
 """
 
-import json
 import os
 import shutil
-import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, replaced_folder, write_json, write_text
@@ -30,21 +24,15 @@ from vcjax.core.progress import Progress
 from vcjax.core.run import Run
 from vcjax.core.stores import is_remote
 from vcjax.data.corpus.config import PrepareConfig
+from vcjax.data.corpus.decisions import decide, read_did
+from vcjax.data.corpus.held_out import held_out_by_content
+from vcjax.data.corpus.pipeline import Round
 from vcjax.data.corpus.processes import Executor, LocalProcesses
 from vcjax.data.corpus.report import corpus_card, write_funnel
-from vcjax.data.corpus.rows import ENCODE, ROWS
+from vcjax.data.corpus.rows import ROWS
 from vcjax.data.corpus.shards import ShardPath, Stored, concatenate, plan_units
-from vcjax.data.corpus.step import Observed, Pass
 from vcjax.data.corpus.tally import Tally
-from vcjax.data.corpus.worker import (
-    DECISIONS,
-    MEGABYTE,
-    PLAN,
-    READ,
-    TOKENIZER,
-    Round,
-    rounds_of,
-)
+from vcjax.data.corpus.worker import MEGABYTE, PLAN, TOKENIZER
 from vcjax.data.files import data_parents, find_files
 from vcjax.data.overlap import DIGESTS, SAMPLES
 from vcjax.data.packing import packer_of
@@ -114,7 +102,7 @@ def _plan(work: Path, config: PrepareConfig, files: Sequence[Any], parents: list
                 f"{min(changed)}: has changed since {work.parent} was begun; choose another workdir"
             )
         return
-    units = plan_units(files, config.shard_mb * MEGABYTE, config.kind)
+    units = plan_units(files, config.shard_mb * MEGABYTE, config.kind, config.sample_by)
     plan = {"inputs": inputs, "units": [[asdict(file) for file in unit] for unit in units]}
     write_json(work / PLAN, plan)
 
@@ -133,8 +121,8 @@ class _Corpus:
         """Args: `deciding` are the config's `parents`, as they were at the start."""
         self._config, self._work, self._folder = config, work, folder
         self._executor, self._deciding = executor, deciding
-        self._steps = {step.name: step for step in config.make_steps()}
-        self._rounds = rounds_of(self._steps.values())
+        self._pipeline = config.pipeline()
+        self._rounds = self._pipeline.rounds
 
     def make(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """Does the rounds that aren't done and writes the dataset; returns its summary."""
@@ -192,30 +180,7 @@ class _Corpus:
 
     def _decide(self, number: int, stored: Stored) -> None:
         """Lets the passes of a round decide, one after the other; each once."""
-        path = self._work / str(number) / DECISIONS
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.executescript(
-                "CREATE TABLE IF NOT EXISTS decisions "
-                "(number INTEGER PRIMARY KEY, step TEXT, reason TEXT, detail TEXT);"
-                "CREATE TABLE IF NOT EXISTS done (step TEXT PRIMARY KEY, did TEXT)"
-            )
-            for name in self._rounds[number].passes:
-                if database.execute("SELECT 1 FROM done WHERE step = ?", (name,)).fetchone():
-                    continue
-                left = np.ones(len(stored), np.bool_)
-                for (taken,) in database.execute("SELECT number FROM decisions"):
-                    left[taken] = False
-                observed, did = _Observations(stored, name, left), Counter[str]()
-                found = cast(Pass, self._steps[name]).decide(observed, stored.text, did)
-                # A decision and the mark that its pass is done are one transaction: after a kill a
-                # pass has decided about all documents or about none.
-                database.execute("BEGIN")
-                database.executemany(
-                    "INSERT INTO decisions VALUES (?, ?, ?, ?)",
-                    ((each.number, name, each.reason, each.detail) for each in found),
-                )
-                database.execute("INSERT INTO done VALUES (?, ?)", (name, json.dumps(did)))
-                database.execute("COMMIT")
+        decide(self._work / str(number), self._pipeline.passes(number), stored)
 
     def _run(self, method: str, todo: Sequence[tuple], count: int, title: str) -> None:
         """Has the executor call a method of a Worker for each of `todo`, of `count` in all."""
@@ -265,7 +230,7 @@ class _Corpus:
     def _tally(self) -> Tally:
         """What all shards of all rounds counted, in the order of the config."""
         total = Tally(self._config.samples)
-        for name in (READ, *self._steps, ENCODE):
+        for name in self._pipeline.names:
             total.step(name)
         last = len(self._rounds) - 1
         for number in range(len(self._rounds)):
@@ -274,10 +239,8 @@ class _Corpus:
             for path in sorted((self._work / str(number)).glob(pattern)):
                 total.add(Tally.from_json(read_json(path)["tally"], self._config.samples))
             if number < last:
-                path = self._work / str(number) / DECISIONS
-                with closing(sqlite3.connect(path)) as database:
-                    for name, did in database.execute("SELECT step, did FROM done"):
-                        total.step(name).did.update(json.loads(did))
+                for name, did in read_did(self._work / str(number)).items():
+                    total.step(name).did.update(did)
         return total
 
     def _summary(self, found: dict[str, list[Any]], tokenizer: Tokenizer) -> dict[str, Any]:
@@ -296,7 +259,7 @@ class _Corpus:
             "length": config.length,
             "duplicates": removed("duplicates"),
             "held_out": removed("held_out"),
-            "held_out_by_content": {},
+            "held_out_by_content": held_out_by_content(tally),
             **read,
             **trained,
             **by_split,
@@ -326,16 +289,6 @@ class _Corpus:
         documents = sum(part["documents"] for part in parts)
         by_turn = sum(part["by_turn"] for part in parts)
         return {"documents": documents, "by_turn": by_turn, **counts, **tables}
-
-
-class _Observations(Iterable[Observed]):
-    """What a pass observed of the documents that the passes before it left."""
-
-    def __init__(self, stored: Stored, name: str, left: np.ndarray) -> None:
-        self._stored, self._name, self._left = stored, name, left
-
-    def __iter__(self) -> Iterator[Observed]:
-        return (each for each in self._stored.observed(self._name) if self._left[each.number])
 
 
 def _sums(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from vcjax.data.corpus.document import Document
 from vcjax.data.corpus.step import Observed
 from vcjax.data.encodings import UTF8
 from vcjax.data.files import DataFile, open_bytes, size_of
-from vcjax.data.readers import encoding_of
+from vcjax.data.readers import BY_LINE, encoding_of, sampled_by
 
 _GROUP = "group_size:8"  # documents that are compressed together; one is read with the others
 _LENGTH = struct.Struct("<I")
@@ -35,7 +35,9 @@ _SPLITTABLE = (".jsonl", ".ndjson", ".txt")
 Unit = list[DataFile]
 
 
-def plan_units(files: Sequence[DataFile], size: int, kind: str) -> list[Unit]:
+def plan_units(
+    files: Sequence[DataFile], size: int, kind: str, sample_by: str = BY_LINE
+) -> list[Unit]:
     """Groups files into units of about `size` bytes, in their order.
 
     Small files share a unit. A large file of lines is cut into parts, as each of its documents is a
@@ -52,16 +54,18 @@ def plan_units(files: Sequence[DataFile], size: int, kind: str) -> list[Unit]:
         if found <= size:
             waiting.append(file)
             waited += found
-        elif _can_be_cut(file, kind):
+        elif _can_be_cut(file, kind, sample_by):
             units += [[part] for part in _parts(file, found, size)]
         else:
             units.append([file])
     return units + [waiting] * bool(waiting)
 
 
-def _can_be_cut(file: DataFile, kind: str) -> bool:
+def _can_be_cut(file: DataFile, kind: str, sample_by: str) -> bool:
     # Answers that are labelled one by one are paired with others of their file.
     if kind != "documents" or file.compression or file.format not in _SPLITTABLE:
+        return False
+    if sampled_by(file, sample_by) != BY_LINE:
         return False
     return encoding_of(file) in (UTF8, "gb18030") and not _is_array(file)
 

@@ -7,60 +7,30 @@
 Each writes its counts last, as JSON: a shard that has them is finished, and is never done again.
 """
 
-import sqlite3
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.data.corpus.config import PrepareConfig
-from vcjax.data.corpus.document import RECORD, Document, Removal, parts, text_of, with_parts
-from vcjax.data.corpus.rows import HASH, HASH_DIGITS, write_rows
+from vcjax.data.corpus.decisions import read_decisions
+from vcjax.data.corpus.document import Document, from_record
+from vcjax.data.corpus.rows import write_rows
 from vcjax.data.corpus.shards import DocumentShard, ShardPath, Unit, read_documents
-from vcjax.data.corpus.step import Decision, Pass, Step
 from vcjax.data.corpus.tally import Tally
-from vcjax.data.digests import fingerprint
 from vcjax.data.files import DataFile
 from vcjax.data.importers import Located, ReadCounts, Records
-from vcjax.data.preparation import Quarantine
+from vcjax.data.quarantine import Quarantine
 from vcjax.text.tokenizer import load_tokenizer
 
-READ = "read"
-"""What counts as a step in the summary, before the first one."""
-PLAN, DECISIONS, TOKENIZER = "plan.json", "decisions.sqlite", "tokenizer"
+PLAN, TOKENIZER = "plan.json", "tokenizer"
 MEGABYTE = 10**6
-
-
-@dataclass(frozen=True)
-class Round:
-    """Steps that need no other document, and the passes that follow them."""
-
-    steps: tuple[str, ...]
-    passes: tuple[str, ...]
-
-
-def rounds_of(steps: Iterable[Step | Pass]) -> list[Round]:
-    """The rounds of a list of steps: at least two, of which the last has no passes."""
-    rounds: list[Round] = []
-    before: list[str] = []
-    passes: list[str] = []
-    for step in steps:
-        if isinstance(step, Pass):
-            passes.append(step.name)
-            continue
-        if passes:
-            rounds.append(Round(tuple(before), tuple(passes)))
-            before, passes = [], []
-        before.append(step.name)
-    rounds.append(Round(tuple(before), tuple(passes)))
-    return [*rounds, Round((), ())] if passes or len(rounds) == 1 else rounds
 
 
 @dataclass
@@ -77,6 +47,7 @@ class Reading:
         total.quarantined += counts.quarantined
         total.unpaired += counts.unpaired
         total.no_domain += counts.no_domain
+        total.whole_files += counts.whole_files
         for name in ("left_out", "columns_not_read", "tool_turns"):
             getattr(total, name).update(getattr(counts, name))
 
@@ -95,8 +66,7 @@ class Worker:
     def __init__(self, config: PrepareConfig, work: Path) -> None:
         """Args: `work` is the folder between the rounds, with a plan and the tokenizer."""
         self._config, self._work = config, work
-        self._steps = {step.name: step for step in config.make_steps()}
-        self._rounds = rounds_of(self._steps.values())
+        self._pipeline = config.pipeline()
 
     # --- the three kinds of work -----------------------------------------------------------------
 
@@ -131,9 +101,9 @@ class Worker:
           first: the number of the shard's first document.
         """
         path, tally = ShardPath(self._work / str(round), name), Tally(self._config.samples)
-        with DocumentShard(path, self._rounds[round].passes) as shard:
+        with DocumentShard(path, self._pipeline.rounds[round].passes) as shard:
             for document in self._refined(round, name, first, tally):
-                shard.add(document, self._observe(round, document))
+                shard.add(document, self._pipeline.observe(round, document))
         write_json(path.counts, {"documents": shard.count, "tally": tally.to_json()})
 
     def write(self, round: int, name: str, first: int) -> None:
@@ -167,6 +137,7 @@ class Worker:
                 columns=config.columns,
                 tool_turns=config.tool_turns,
                 require_domain=config.require_domain,
+                sample_by=config.sample_by,
             )
             records.set_aside = bad.add
             try:
@@ -181,115 +152,25 @@ class Worker:
     def _read_shard(self, path: ShardPath, located: Iterator[Located]) -> None:
         """Reads and refines documents until there are enough of them."""
         tally, size, records, full = Tally(self._config.samples), 0, 0, False
-        with DocumentShard(path, self._rounds[0].passes) as shard:
+        with DocumentShard(path, self._pipeline.rounds[0].passes) as shard:
             for each in located:
-                document = self._document(each)
+                document = from_record(each)
                 records += 1
                 size += len(document.text.encode())
-                kept = self._through(0, document, tally)
+                kept = self._pipeline.through(0, document, tally)
                 if kept is not None:
-                    shard.add(kept, self._observe(0, kept))
+                    shard.add(kept, self._pipeline.observe(0, kept))
                 if full := size >= self._config.shard_mb * MEGABYTE:
                     break
         counts = {"documents": shard.count, "records": records, "full": full}
         write_json(path.counts, {**counts, "tally": tally.to_json()})
 
-    def _document(self, located: Located) -> Document:
-        record = cast(Any, located.record)
-        # Of the text as it was read: whatever the steps make of it, its split stays the same.
-        meta: dict[str, Any] = {HASH: fingerprint(record).hex()[:HASH_DIGITS]}
-        if self._config.kind != "documents":
-            meta[RECORD] = record.to_dict()
-        return Document(
-            text=text_of(record),
-            id=record.id,
-            source=record.source if hasattr(record, "source") else _stem(located.file),
-            file=located.file,
-            line=located.line,
-            lang=record.lang if located.stated else "und",
-            domain=record.domain,
-            meta=meta,
-        )
-
-    # --- steps -----------------------------------------------------------------------------------
+    # --- steps ------------------------------------------------------------------------------------
 
     def _refined(self, round: int, name: str, first: int, tally: Tally) -> Iterator[Document]:
-        passes = self._rounds[round - 1].passes
         source = ShardPath(self._work / str(round - 1), name)
-        decided = read_decisions(self._work / str(round - 1), first, _count(source))
-        for number, document in enumerate(read_documents(source), start=first):
-            step, decision = decided.get(number, ("", None))
-            # As if the passes had run one after the other: a document that one of them took out was
-            # never seen by those after it, so that the funnel's figures add up.
-            for each in passes:
-                tally.step(each).got(document)
-                if each == step:
-                    break
-            if decision is not None:
-                tally.remove(Removal(step, decision.reason, document, decision.detail))
-            elif (kept := self._through(round, document, tally)) is not None:
-                yield kept
-
-    def _through(self, round: int, document: Document, tally: Tally) -> Document | None:
-        if round == 0:
-            tally.step(READ).got(document)
-            if len(document.text) > self._config.longest:
-                reason = f"longer than {self._config.longest:,} characters"
-                detail = f"{len(document.text):,} characters"
-                tally.remove(Removal(READ, reason, document, detail))
-                return None
-        for name in self._rounds[round].steps:
-            counts = tally.step(name)
-            counts.got(document)
-            outcome = self._applied(cast(Step, self._steps[name]), document, counts.did)
-            if isinstance(outcome, Removal):
-                tally.remove(outcome)
-                return None
-            document = outcome
-        return document
-
-    def _applied(self, step: Step, document: Document, did: Counter[str]) -> Document | Removal:
-        try:
-            if not step.changes or self._config.kind == "documents":
-                return step.apply(document, did)
-            record = cast(dict[str, Any], document.meta[RECORD])
-            changed = {}
-            for part in dict.fromkeys(parts(record)):
-                if not part.strip():
-                    continue
-                outcome = step.apply(replace(document, text=part), did)
-                if isinstance(outcome, Removal):
-                    return replace(outcome, document=document)
-                changed[part] = outcome.text
-        except Exception as error:
-            where = f"{document.file}:{document.line}"
-            raise RuntimeError(f"step {step.name} failed on {where}") from error
-        record = with_parts(record, changed)
-        meta = {**document.meta, RECORD: record}
-        return replace(document, text="\n".join(parts(record)), meta=meta)
-
-    def _observe(self, round: int, document: Document) -> dict[str, bytes]:
-        passes = self._rounds[round].passes
-        return {name: cast(Pass, self._steps[name]).observe(document) for name in passes}
-
-
-@lru_cache
-def _stem(file: str) -> str:
-    return Path(file).name.split(".")[0]
-
-
-# --- decisions of passes -------------------------------------------------------------------------
-
-
-def read_decisions(folder: Path, first: int, count: int) -> dict[int, tuple[str, Decision]]:
-    """By number, the decisions about `count` documents from `first` on, and whose they are."""
-    path = folder / DECISIONS
-    if not path.is_file():
-        return {}
-    query = "SELECT number, step, reason, detail FROM decisions WHERE number BETWEEN ? AND ?"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
-        rows = database.execute(query, (first, first + count - 1)).fetchall()
-    return {number: (step, Decision(number, *rest)) for number, step, *rest in rows}
+        decided = read_decisions(source.folder, first, _count(source))
+        yield from self._pipeline.left(round, read_documents(source), first, decided, tally)
 
 
 def _count(path: ShardPath) -> int:
