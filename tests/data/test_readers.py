@@ -12,11 +12,12 @@ import pyarrow
 import pytest
 from datasets import Dataset, DatasetDict
 
+from tests.hub_server import Repo, client_of, hub_server
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file
 from vcjax.data import readers
 from vcjax.data.corpus.shards import plan_units
-from vcjax.data.files import data_parents, find_files
+from vcjax.data.files import data_parents, find_files, size_of
 from vcjax.data.importers import Records, read_records
 
 ROWS = [{"text": f"Text {n}.", "lang": "en", "source": "s"} for n in range(3)]
@@ -121,6 +122,17 @@ def test_urls_are_opened_through_fsspec(tmp_path):
         texts("memory://bucket/none.jsonl")
     with pytest.raises(UserError, match=r"nope://x/a\.jsonl: this store can't be opened"):
         texts("nope://x/a.jsonl")
+
+
+def test_a_dataset_of_the_hub_is_read_by_its_name(tmp_path):
+    with hub_server() as hub, client_of(hub, tmp_path / "cache"):
+        repo = hub.repos["org/texts"] = Repo()
+        repo.commit({"train.jsonl": lines(), "README.md": b"# A card, which is no data"})
+        assert texts("hf://datasets/org/texts") == EXPECTED
+        assert texts("hf://datasets/org/texts/*.jsonl") == EXPECTED
+        assert size_of("hf://datasets/org/texts/train.jsonl") == len(lines())
+    with pytest.raises(UserError, match=r"org/texts: no such file; .* is hf://datasets/org/texts"):
+        texts("org/texts")
 
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1 << 16])

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ Names = str | os.PathLike | Sequence[str | os.PathLike]
 _METADATA = ("dataset_info.json", "state.json")
 _SPLITS = "dataset_dict.json"
 _PREPARED = ("summary.json", "dataset_info.json")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,9 @@ def _find(path: str) -> list[DataFile]:
     if glob.has_magic(path):
         found = Path(local.anchor or ".").glob(str(local.relative_to(local.anchor)))
         return _matched(path, [str(each) for each in sorted(found) if each.is_file()])
-    raise UserError(f"{path}: no such file")
+    of_hub = _HUB_NAME.fullmatch(path) and _known(path) is None
+    hint = f"; a dataset of the Hugging Face hub is hf://datasets/{path}" if of_hub else ""
+    raise UserError(f"{path}: no such file{hint}")
 
 
 def _find_remote(path: str) -> list[DataFile]:

@@ -93,6 +93,7 @@ def corpus_card(name: str, summary: Mapping[str, Any]) -> str:
     """
     environment = markdown_templates("vcjax.data")
     environment.filters["cell"] = _cell
+    environment.filters["n"] = "{:,}".format
     template = environment.get_template("corpus.md.jinja")
     values = {"validation": None, **summary}
     return template.render(name=name, funnel=funnel_rows(summary), train=summary, **values)
