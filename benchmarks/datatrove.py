@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.contenders import datatrove_blocks
 from benchmarks.environment import absent, interpreter
 from vcjax.core.files import replaced
+from vcjax.data.corpus.pipeline import READ
 from vcjax.data.corpus.shards import ShardPath, read_documents
-from vcjax.data.corpus.worker import READ
 
 STEPS = (READ, "normalise", "personal", "lines", "quality", "duplicates", "encode")
 """Those of ours that have a block of datatrove's."""
