@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.harness import spread
 from benchmarks.serve import Contender, serve
 from benchmarks.workload import Work
-from vcjax.generate.cache import MIN_CHUNK, DecodeState
+from vcjax.generate.cache import TILE, DecodeState
 from vcjax.generate.engine import Engine
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request, SamplingParams
@@ -48,22 +48,15 @@ class CompilationCounter:
 def programs_at_most(layout: ModelLayout, part: int) -> int:
     """The most programs that contain the model which an engine can compile, for any requests.
 
-    One decode step for each length of the cache; one prefill for each combination of a chunk's
-    length, the window that it attends to and the cache's length.
+    For each length of the cache one decode step, and one prefill for each size of its batches.
 
     Args:
-      part: tokens of a prompt that the engine prefills together.
+      part: tokens of prompts that the engine prefills together.
     """
     state = DecodeState(layout, 1, 0)
     windows = {state.window(length) for length in range(1, layout.config.max_position + 1)}
-    parts = {min(MIN_CHUNK << doublings, part) for doublings in range(part.bit_length())}
-    prefills = sum(
-        size < 2 * window and window <= context
-        for size in parts
-        for window in windows
-        for context in windows
-    )
-    return len(windows) + prefills
+    sizes = {state.padded_tiles(tiles) for tiles in range(1, max(1, part // TILE) + 1)}
+    return len(windows) * (1 + len(sizes))
 
 
 class TokenTimer:

@@ -5,11 +5,12 @@ r"""Prints, as JSON, the engine's output on meshes of 8 virtual devices and on o
 """
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
 
-from tests.distributed.gradients_on_meshes import MODEL
+from tests.distributed.gradients_on_meshes import MODEL as SHORT
 from tests.tiny import tiny_model
 from vcjax.generate import programs
 from vcjax.generate.cache import DecodeState
@@ -21,13 +22,14 @@ from vcjax.parallel import make_mesh
 
 MESHES = ({"tensor": 8}, {"tensor": 2}, {"data": 2, "tensor": 4}, {"fsdp": 2, "tensor": 2})
 SLOTS = 4
+MODEL = replace(SHORT, max_position=128)  # with room for a block that prompts share
 
 
 def requests() -> list[Request]:
     """More requests than slots; two share a beginning of a block."""
     rng = np.random.default_rng(0)
-    first = rng.integers(1, 264, 40).tolist()
-    begin = tuple(first[:36])
+    first = rng.integers(1, 264, 80).tolist()
+    begin = tuple(first[:70])
     drawn = [
         Request(tuple(rng.integers(1, 264, 5 + n)), SamplingParams(8, temperature=1.0, seed=n))
         for n in range(4)

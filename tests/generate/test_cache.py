@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcjax.generate import programs
-from vcjax.generate.cache import BLOCK, DecodeState, PrefixTree
+from vcjax.generate.cache import BLOCK, DecodeState
 from vcjax.generate.layout import ModelLayout
+from vcjax.generate.prefixes import PrefixTree, shared_blocks
 
 LONGEST = 9000
 
@@ -53,6 +54,21 @@ def test_what_does_not_fit_is_kept_as_far_as_there_is_room():
     assert PrefixTree(0).add(tokens(1)) == [None]
 
 
+def test_prompts_share_the_whole_blocks_that_they_start_with():
+    assert shared_blocks(tokens(1, 2, 3), tokens(1, 2, 4)) == 2
+    assert shared_blocks(tokens(1, 2, rest=0), tokens(1, 2, 4)) == 1  # a token is left to run
+    assert shared_blocks(tokens(2), tokens(1)) == shared_blocks((1, 2), (1, 2)) == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "run"),
+    [(1, 16, 1), (2, 16, 2), (3, 16, 3), (5, 16, 4), (6, 16, 6), (9, 16, 8), (40, 16, 16)],
+)
+def test_a_batch_of_tiles_is_little_padded(tiny, wanted, most, run):
+    layout = ModelLayout(replace(tiny.config, hidden_size=64), jnp.dtype("float32"))
+    assert DecodeState(layout, 2, 0).batch_tiles(wanted, most) == run
+
+
 def test_another_model_finds_nothing():
     prefixes = PrefixTree(2)
     prefixes.add(tokens(1))
@@ -87,7 +103,7 @@ def test_windows_are_few_and_not_much_too_large(tiny):
 
     fits()
     windows = {state.window(length) for length in range(1, LONGEST + 1)}
-    assert windows == {128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 9024}
+    assert windows == {128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 9024}
 
 
 @pytest.fixture
@@ -95,7 +111,9 @@ def state(tiny) -> DecodeState:
     """Four slots of 128 tokens, with numbers in them."""
     state = DecodeState(ModelLayout(tiny.config, jnp.dtype("float32")), 4, 0)
     state.fit(1, empty=True)
-    state._cache = jax.tree.map(lambda leaf: leaf + 1 + jnp.arange(128)[:, None], state._cache)
+    state._cache = jax.tree.map(
+        lambda leaf: leaf + 1 + jnp.arange(leaf[0, 0].size).reshape(leaf.shape[2:]), state._cache
+    )
     return state
 
 
@@ -133,12 +151,12 @@ def test_a_cache_that_cannot_grow_keeps_what_it_has(state, monkeypatch):
     resize, grown = programs.resize, 0
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(state._cache)]
 
-    def failing(mesh, leaf, context):
+    def failing(mesh, leaf, blocks):
         nonlocal grown
-        grown += context > 128
-        if grown == 3 and context > 128:
+        grown += blocks * BLOCK > 128
+        if grown == 3 and blocks * BLOCK > 128:
             raise MemoryError("RESOURCE_EXHAUSTED")
-        return resize(mesh, leaf, context)
+        return resize(mesh, leaf, blocks)
 
     monkeypatch.setattr(programs, "resize", failing)
     with pytest.raises(MemoryError):

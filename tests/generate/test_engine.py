@@ -8,8 +8,10 @@ import pytest
 
 from tests.tiny import CONTEXT, EOS_IDS
 from vcjax.core.errors import UserError
+from vcjax.generate.cache import BLOCK, DecodeState
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.scheduler import RequestState
 from vcjax.model.build import abstract, plain_logits
 
 
@@ -68,6 +70,53 @@ def test_a_request_is_the_same_among_others_in_any_order(engine, mixed, alone):
     same(engine.generate(mixed), alone)
     same(engine.generate(mixed[::-1]), alone[::-1])
     same(engine.generate([mixed[2]] * 6), [alone[2]] * 6)
+
+
+def test_a_request_gets_the_same_to_the_bit_alone_and_beside_15_in_any_order(tiny):
+    crowd = Engine(tiny.config, tiny.params, slots=16, part=128, step_tokens=64)
+    asked = [
+        Request(prompt(n, 1 + 37 * n % 230), SamplingParams(4 + n % 7, temperature=n % 2, seed=n))
+        for n in range(16)
+    ]
+    together = crowd.generate(asked)
+    assert crowd.stats().pooled_tokens == 0
+    # From here on the prompts' first blocks come from the pool.
+    assert crowd.generate(asked[::-1])[::-1] == together
+    assert [crowd.generate([asked[n]])[0] for n in (3, 6, 14)] == [together[n] for n in (3, 6, 14)]
+    assert crowd.stats().pooled_tokens > 0
+
+
+def test_prompts_that_start_alike_are_run_after_the_first_of_them(tiny):
+    own = Engine(tiny.config, tiny.params, slots=4)
+    shared = prompt(1, 2 * BLOCK)
+    own.generate([Request((*shared, n, n), SamplingParams(2)) for n in range(100, 104)])
+    assert own.stats().pooled_tokens == 3 * 2 * BLOCK
+
+
+def test_prompts_that_fail_together_run_alone(tiny, monkeypatch):
+    prefill, asked = (
+        DecodeState.prefill,
+        [Request(prompt(n, 40), SamplingParams(3)) for n in (1, 2)],
+    )
+
+    def failing(state, params, chunks):
+        if any(chunk.tokens[:5] == asked[1].prompt[:5] for chunk in chunks):
+            raise MemoryError("RESOURCE_EXHAUSTED")
+        return prefill(state, params, chunks)
+
+    own, ended = Engine(tiny.config, tiny.params, slots=2), {}
+    (expected,) = own.generate(asked[:1])
+    monkeypatch.setattr(DecodeState, "prefill", failing)
+    states = [
+        RequestState(n, one, lambda event: ended.__setitem__(event.index, event))
+        for n, one in enumerate(asked)
+    ]
+    for state in states:
+        own.enqueue(state)
+    while own.step():
+        pass
+    assert [ended[n].finish_reason for n in (0, 1)] == ["length", "error"]
+    assert ended[0].logprob == expected.logprobs[-1]
 
 
 def test_the_number_of_slots_changes_no_token(tiny, mixed, alone):
@@ -165,8 +214,8 @@ def test_the_context_that_is_served_bounds_the_cache(tiny):
     fits = Request(tuple(range(100, 290)), SamplingParams(10))
     (result,) = bounded.generate([fits])
     assert result.finish_reason == "length"
-    assert bounded._state.context == 224  # whole blocks
-    assert bounded.planned_bytes == bounded._state.planned_bytes(224)
+    assert bounded._state.context == 256  # whole blocks
+    assert bounded.planned_bytes == bounded._state.planned_bytes(256)
     with pytest.raises(
         UserError, match=f"190 tokens and 11 new ones don't fit the context of 200 .*is {CONTEXT}"
     ):

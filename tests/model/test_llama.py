@@ -29,7 +29,8 @@ def test_scanned_layers_give_what_unrolled_ones_give(case, random_model):
 @partial(jax.jit, static_argnames=("graph",))
 def _extend(graph, params, tokens, positions, cache):
     model = nnx.merge(graph, params)
-    hidden, cache = model.extend(tokens, positions, cache)
+    rows = None if tokens.shape[1] == 1 else jnp.zeros((1,), jnp.int32)
+    hidden, cache = model.extend(tokens, positions, cache, rows)
     return model.logits(hidden), cache
 
 

@@ -6,6 +6,7 @@
     requests.Request  -->  engine.Engine          service.Service: engines in their own threads
       scheduler.Scheduler    |  waiting -> running in a slot -> finished
       cache.DecodeState      |  KV cache, logits, token counts, pool of prefix blocks
+      prefixes.PrefixTree    |  which prefixes the pool has
       layout.ModelLayout     |  the parameters: unstacked, cast, quantised, sharded
       programs               |  compiled prefill and decode
       sampling.draw          |  logits -> tokens

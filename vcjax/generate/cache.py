@@ -1,15 +1,11 @@
 """What an engine keeps on the devices beside the parameters: KV cache, logits, prefix blocks.
 
-Thousands of prompts start with the same charter, persona or rubric. Blocks of such prefixes are
-kept in a pool on the devices; `PrefixTree` is its index on the host, `DecodeState` the memory.
-
-Sources: Kwon et al., arXiv 2309.06180 (blocks); Zheng et al., arXiv 2312.07104 (the tree).
+Source: Kwon et al., arXiv 2309.06180 (blocks).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,103 +17,45 @@ from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Scored
 from vcjax.generate.sampling import Drawn, SamplingBatch
 from vcjax.generate.scoring import computed_top, scored_of
+from vcjax.model.attention.cached import BLOCK
 from vcjax.model.build import Params
 from vcjax.parallel import replica_count
 
-BLOCK = 32
-"""Tokens of a prefix block."""
 PREFIX_TOKENS = 4096
 """Tokens of prompts' prefixes that an engine keeps, where nobody says."""
 MIN_WINDOW = 128
-MIN_CHUNK = 32
+TILE = 32
+"""Tokens of a prompt that are run as one row of a batch."""
+_LEAST_TILES = 2
+"""Of a batch. On a CPU the same row of 32 comes out otherwise than that of 64 or more: XLA takes
+another matmul. It also sums otherwise where there are fewer than _LEAST_SUMMED numbers."""
+_LEAST_SUMMED = 4096
 _SHRINK_AFTER = 64
 """Steps in a row for which half of the cache is enough, before it is cut."""
 
 
-@dataclass(eq=False)
-class _Node:
-    block: int
-    tokens: tuple[int, ...]
-    parent: "_Node | None"
-    last_used: int = 0
-    children: dict[tuple[int, ...], "_Node"] = field(default_factory=dict)
+class Chunk(NamedTuple):
+    """A part of a prompt.
 
-
-class PrefixTree:
-    """Which prefixes the pool contains: a tree of blocks, found by their tokens.
-
-    A block is found through all the blocks before it, so its keys and values are the same for every
-    prompt that finds it. The least recently used leaf is replaced first.
+    Attributes:
+      start: its position in the prompt, a multiple of TILE.
+      is_last: whether the prompt ends with it.
     """
 
-    def __init__(self, capacity: int) -> None:
-        """`capacity` is the number of blocks in the pool."""
-        self.capacity = capacity
-        self.clear()
+    slot: int
+    start: int
+    tokens: Sequence[int]
+    is_last: bool
 
-    def clear(self) -> None:
-        """Forgets all blocks, such as when the parameters have changed."""
-        self._root = _Node(-1, (), None)
-        self._nodes: dict[int, _Node] = {}
-        self._clock = 0
-
-    def find(self, prompt: Sequence[int]) -> list[int]:
-        """Indices of the pool's blocks that start the prompt, in order.
-
-        They leave at least one token of the prompt to run, since its logits are needed.
-        """
-        return [node.block for node in self._path(prompt)]
-
-    def add(self, prompt: Sequence[int]) -> list[int | None]:
-        """Assigns blocks of the pool to those of the prompt that aren't there yet.
-
-        Returns:
-          For each block of the prompt the index of its new block in the pool, or None if nothing is
-          to be copied: it is there already, or the pool is full.
-        """
-        path = self._path(prompt)
-        needed = [tuple(block) for block in _whole_blocks(prompt)]
-        assigned: list[int | None] = [None] * len(needed)
-        node = path[-1] if path else self._root
-        for index in range(len(path), len(needed)):
-            block = self._free_block()
-            if block is None:
-                break
-            child = _Node(block, needed[index], node, self._clock)
-            node.children[needed[index]] = self._nodes[block] = child
-            assigned[index], node = block, child
-        return assigned
-
-    def _path(self, prompt: Sequence[int]) -> list[_Node]:
-        self._clock += 1
-        node, path = self._root, []
-        for block in _whole_blocks(prompt):
-            child = node.children.get(tuple(block))
-            if child is None:
-                break
-            child.last_used = self._clock
-            path.append(child)
-            node = child
-        return path
-
-    def _free_block(self) -> int | None:
-        # Only leaves are replaced: without an inner block those below it could never be found.
-        # A replaced block is assigned again at once, so the indices have no gaps.
-        if len(self._nodes) < self.capacity:
-            return len(self._nodes)
-        leaves = (node for node in self._nodes.values() if not node.children)
-        oldest = min(leaves, key=lambda node: node.last_used, default=None)
-        # A leaf of this moment is the prompt's own: replacing it would cut the path being added.
-        if oldest is None or oldest.last_used == self._clock:
-            return None
-        assert oldest.parent is not None
-        del oldest.parent.children[oldest.tokens], self._nodes[oldest.block]
-        return oldest.block
+    @property
+    def tiles(self) -> int:
+        """Number of tiles that it takes."""
+        return tiles_of(len(self.tokens))
 
 
-def _whole_blocks(prompt: Sequence[int]) -> list[Sequence[int]]:
-    count = (len(prompt) - 1) // BLOCK
-    return [prompt[n * BLOCK : (n + 1) * BLOCK] for n in range(count)]
+def tiles_of(length: int) -> int:
+    """Number of tiles that so many tokens of a prompt take."""
+    return -(-length // TILE)
 
 
 class DecodeState:
@@ -134,7 +72,8 @@ class DecodeState:
         context: tokens of the longest sequence; None is the model's maximum.
         """
         self._layout, self._slots, self._pool_blocks = layout, slots, pool_blocks
-        # Whole blocks, so that a window can be copied from the pool.
+        per_tile = TILE * layout.config.hidden_size
+        self._least_tiles = _power_of_two(-(-_LEAST_SUMMED // per_tile), _LEAST_TILES)
         self._max_context = -(-(context or layout.config.max_position) // BLOCK) * BLOCK
         self.release()
 
@@ -160,7 +99,7 @@ class DecodeState:
     @property
     def context(self) -> int:
         """Tokens for which each slot has room now."""
-        return 0 if self._cache is None else self._cache[0][0].shape[2]
+        return 0 if self._cache is None else self._cache[0][0].shape[2] * BLOCK
 
     def fit(self, need: int, *, empty: bool) -> None:
         """Makes room for `need` tokens in each slot, and shrinks a cache that is far too long.
@@ -186,40 +125,60 @@ class DecodeState:
             self._counts = jnp.zeros(size, jnp.int32)
 
     def window(self, length: int) -> int:
-        """The smallest window with room for `length` tokens: 128, 256, and from there on powers of
-        two and the middles between them, up to the longest sequence's."""
+        """The least room for `length` tokens in each slot: 128, and from there on powers of two and
+        the middles between them, up to the longest sequence's."""
         window = _power_of_two(length, MIN_WINDOW)
-        if window > 2 * MIN_WINDOW and length <= 3 * window // 4:
+        if window > MIN_WINDOW and length <= 3 * window // 4:
             window = 3 * window // 4
         return min(window, self._max_context)
 
-    def prefill(
-        self,
-        params: Params,
-        chunk: Int[np.ndarray, " length"],
-        *,
-        start: int,
-        slot: int,
-        max_chunk: int,
-    ) -> Float[Array, "padded d"]:
-        """Runs the next chunk of a prompt, which is padded to `max_chunk` tokens or a smaller power
-        of two, and returns its hidden states."""
-        # Numbers are passed as arrays, sizes as static arguments: each size is compiled once, and
-        # there are few.
-        size = min(_power_of_two(len(chunk), MIN_CHUNK), max_chunk)
-        tokens = np.zeros((1, size), np.int32)
-        tokens[0, : len(chunk)] = chunk
+    def batch_tiles(self, wanted: int, most: int) -> int:
+        """How many tiles to run together of those that wait: as many as a batch that is little
+        padded can have.
+
+        Args:
+          most: tiles of the largest batch.
+        """
+        wanted = min(wanted, most)
+        size = self.padded_tiles(wanted)
+        # A tile of padding costs as much as one of a prompt; what is left over, another batch.
+        is_least = size == self._least_tiles
+        return wanted if is_least or 4 * (size - wanted) <= size else size // 2
+
+    def padded_tiles(self, tiles: int) -> int:
+        """The size of a batch of so many tiles. Sizes are few, as each is compiled once."""
+        return _power_of_two(tiles, self._least_tiles)
+
+    def prefill(self, params: Params, chunks: Sequence[Chunk]) -> Float[Array, "padded d"]:
+        """Runs chunks of prompts as one batch, and returns their hidden states.
+
+        Those of a chunk begin where the tiles of the chunks before it end. Of one prompt there may
+        be several chunks, if they come in its order.
+        """
+        tiles = self.padded_tiles(sum(chunk.tiles for chunk in chunks))
+        tokens = np.zeros((tiles * TILE,), np.int32)
+        starts, slots = np.zeros((tiles,), np.int32), np.full((tiles,), self._slots, np.int32)
+        ends = np.full((self._slots,), tiles * TILE, np.int32)
+        done = 0
+        for chunk in chunks:
+            first, last = done * TILE, done * TILE + len(chunk.tokens)
+            tokens[first:last] = chunk.tokens
+            own = slice(done, done + chunk.tiles)
+            starts[own] = range(chunk.start, chunk.start + len(chunk.tokens), TILE)
+            slots[own] = chunk.slot
+            if chunk.is_last:
+                ends[chunk.slot] = last - 1
+            done += chunk.tiles
         self._cache, self._logits, hidden = programs.prefill(
             self._layout.graph,
             self._layout.mesh,
             params,
             self._cache,
             self._logits,
-            tokens=tokens,
-            start=np.int32(start),
-            number=np.int32(len(chunk)),
-            slot=np.int32(slot),
-            window=self.window(start + len(chunk)),
+            tokens=tokens.reshape(tiles, TILE),
+            starts=starts,
+            slots=slots,
+            ends=ends,
         )
         return hidden
 
@@ -227,13 +186,14 @@ class DecodeState:
         self,
         params: Params,
         hidden: Float[Array, "padded d"],
+        first: int,
         targets: Int[np.ndarray, " number"],
         top: int,
     ) -> Scored:
         """Scores the tokens after those of a chunk, of which the last may have none.
 
         Args:
-          hidden: from `prefill`.
+          hidden: from `prefill`; the chunk is there from the index `first` on.
           top: number of most likely tokens that are returned for each.
         """
         vocab_size, number = self._layout.config.vocab_size, len(targets)
@@ -243,6 +203,7 @@ class DecodeState:
             self._layout.graph,
             params,
             hidden,
+            np.int32(first),
             padded,
             np.int32(number),
             top=computed_top(top, vocab_size),
@@ -281,7 +242,7 @@ class DecodeState:
     def store_prefix(self, slot: int, blocks: Sequence[int | None]) -> None:
         """Copies the first blocks of a slot to those blocks of the pool that aren't None."""
         if self._pool is None:
-            self._pool = self._new_cache(programs.BLOCK_AXES, self._pool_blocks, BLOCK)
+            self._pool = self._new_cache(programs.POOL_AXES, self._pool_blocks, BLOCK)
         skipped = self._pool_blocks  # an index beyond the pool, where nothing is written
         targets = self._padded([skipped if block is None else block for block in blocks], skipped)
         self._pool = programs.store_prefix(
@@ -308,7 +269,7 @@ class DecodeState:
         def change(number: int, size: int) -> None:
             old = leaves[number]
             # Waited for, as the old one's memory isn't free before.
-            leaves[number] = jax.block_until_ready(programs.resize(mesh, old, size))
+            leaves[number] = jax.block_until_ready(programs.resize(mesh, old, size // BLOCK))
             old.delete()
 
         try:
@@ -317,7 +278,7 @@ class DecodeState:
         except BaseException:
             try:
                 for number, leaf in enumerate(leaves):
-                    if leaf.shape[2] != before:
+                    if leaf.shape[2] * BLOCK != before:
                         change(number, before)
             except BaseException:
                 for leaf in leaves:  # of several lengths they are no cache; see `is_intact`
@@ -357,12 +318,12 @@ def state_bytes(
     config, mesh = layout.config, layout.mesh
 
     def cached(axes: tuple[str, ...], rows: int, length: int) -> int:
-        shape = rows, config.num_kv_heads, length, config.head_dim
+        shape = rows, config.num_kv_heads, length // BLOCK, config.head_dim, BLOCK
         copies = 1 if mesh is None else replica_count(mesh, axes, shape)
         return 2 * config.num_layers * math.prod(shape) * layout.dtype.itemsize * copies
 
     length = -(-context // BLOCK) * BLOCK
-    pool = cached(programs.BLOCK_AXES, prefix_tokens // BLOCK, BLOCK)
+    pool = cached(programs.POOL_AXES, prefix_tokens // BLOCK, BLOCK)
     logits_and_counts = 2 * 4 * slots * config.vocab_size
     return cached(programs.CACHE_AXES, slots, length) + pool + logits_and_counts
 

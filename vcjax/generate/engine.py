@@ -1,18 +1,20 @@
 """The engine: continuous batching over fixed slots. It knows token ids, not text.
 
-A prompt is prefilled alone, in chunks of power-of-two lengths, into a free slot of the cache,
-behind the prefix blocks that the pool has of it; then all slots decode together, one token a step,
-and requests join and leave as slots come free. So what a request gets never depends on what is in
-the other slots. (The pool decides how a prompt is cut into chunks, which moves the last bits of the
-logits. So may the longest slot, which decides how much of the cache is read; on a CPU, at the sizes
-of real models and with four slots or more, it doesn't.)
+Prompts are prefilled together, in chunks, into free slots of the cache, each behind the prefix
+blocks that the pool has of it; then all slots decode together, one token a step, and requests join
+and leave as slots come free. What a request gets never depends on the other slots: each token
+attends to its own row's blocks, one by one, and matmuls have sizes at which a row comes out the
+same to the bit, however its prompt is cut and whatever runs beside it. (The longest slot decides
+how many blocks a step reads; those behind a row add zeros. On a CPU, at the sizes of real models
+and with four slots or more, XLA sums them in one order at all lengths.)
 
 In a step the devices draw a token for each slot and run it at once; meanwhile the host reads the
 drawn tokens, reports them and works out which may come next.
 
 An exception on behalf of one request (its prompt runs, its settings are entered, its constraint and
 its stopping criterion receive a token, the cache is to grow for it) ends that request alone, with
-the finish reason `error`. One in a program that all slots share is raised by `step`.
+the finish reason `error`; prompts that failed together run once more, each alone. One in a program
+that all slots share is raised by `step`.
 
 Sources: Yu et al., Orca, OSDI 2022 (continuous batching); Agrawal et al., arXiv 2308.16369 (chunked
 prefill).
@@ -27,9 +29,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from vcjax.generate.cache import BLOCK, PREFIX_TOKENS, DecodeState, PrefixTree
+from vcjax.generate.cache import (
+    BLOCK,
+    PREFIX_TOKENS,
+    TILE,
+    Chunk,
+    DecodeState,
+    tiles_of,
+)
 from vcjax.generate.generator import Generator
 from vcjax.generate.layout import ModelLayout
+from vcjax.generate.prefixes import PrefixTree, shared_blocks
 from vcjax.generate.requests import (
     MAX_TOP_LOGPROBS,
     Alternatives,
@@ -99,17 +109,18 @@ class Engine(Generator):
           lora: of adapters in `params` that stay unmerged.
           mesh: to shard model and cache over: slots over `data`, heads over `tensor`.
           prefix_tokens: tokens of prompts' prefixes that the pool keeps; 0 keeps none.
-          part: most tokens of a prompt that are run together, a chunk of its prefill.
-          step_tokens: tokens of prompts that are run between two steps of decoding, at least one
-            chunk; None runs every prompt that has a slot, which is best for the throughput and bad
-            for the latency of the requests that decode.
+          part: most tokens of prompts that are run together.
+          step_tokens: tokens of prompts that are run between two steps of decoding; None runs every
+            prompt that has a slot, which is best for the throughput and bad for the latency of the
+            requests that decode.
         """
         self.config, self.slots = config, slots
         self.dtype, self.weights = jnp.dtype(dtype), weights
         self.layout = ModelLayout(config, self.dtype, weights, lora, mesh)
         self.graph, self.params = self.layout.graph, self.layout.apply(params)
         self.scheduler = Scheduler(slots, config.vocab_size)
-        self._max_chunk, self._step_tokens = part, step_tokens
+        self._batch = max(1, part // TILE)  # tiles
+        self._step = None if step_tokens is None else max(1, step_tokens // TILE)
         self._prefixes = PrefixTree(prefix_tokens // BLOCK)
         self.context = min(context or config.max_position, config.max_position)
         self._state = DecodeState(self.layout, slots, self._prefixes.capacity, self.context)
@@ -225,44 +236,97 @@ class Engine(Generator):
             self.scheduler.fail(state, error)
 
     def _prefill(self) -> None:
-        left = self._step_tokens
-        # In the order of admission, and each to its end: the first token of the oldest comes first.
+        left = self._step
+        while left is None or left > 0:
+            chunks = self._next_chunks(self._batch if left is None else min(left, self._batch))
+            if not chunks:
+                return
+            if left is not None:
+                left -= sum(chunk.tiles for _, chunk in chunks)
+            self._run_chunks(chunks)
+
+    def _next_chunks(self, most: int) -> list[tuple[RequestState, Chunk]]:
+        """What comes next of the prompts, `most` tiles of them.
+
+        In the order of admission, and each to its end: the first token of the oldest comes first.
+        """
+        ready: list[RequestState] = []
         # A copy, since a request that fails leaves `running`.
         for state in list(self.scheduler.running.values()):
-            while not (state.is_decoding or state.finished) and (left is None or left > 0):
-                with self._on_behalf(state):
-                    done = self._prefill_chunk(state)
-                    left = None if left is None else left - done
+            if not state.is_decoding and (state.prefilled or self._starts(state, ready)):
+                ready.append(state)
+        lengths = [len(state.request.prompt) - state.prefilled for state in ready]
+        left = self._state.batch_tiles(sum(map(tiles_of, lengths)), most)
+        chunks = []
+        for state, length in zip(ready, lengths, strict=True):
+            if left and (slot := state.slot) is not None:
+                start, own = state.prefilled, min(length, left * TILE)
+                tokens = state.request.prompt[start : start + own]
+                chunks.append((state, Chunk(slot, start, tokens, own == length)))
+                left -= tiles_of(own)
+        return chunks
 
-    def _prefill_chunk(self, state: RequestState) -> int:
-        """Runs the next chunk of a prompt and returns the number of its tokens."""
-        request, slot, prompt = state.request, state.slot, state.request.prompt
+    def _starts(self, state: RequestState, before: Sequence[RequestState]) -> bool:
+        """Loads what the pool has of a new prompt; False if it should wait, or has failed.
+
+        Args:
+          before: requests whose prompts are under way. The pool will have what a prompt shares
+            with theirs.
+        """
+        prompt, slot = state.request.prompt, state.slot
         assert slot is not None
-        if not state.prefilled:
+        # A prompt that is scored is run whole: the pool has no scores.
+        if state.request.prompt_top is None and self._prefixes.capacity:
+            blocks = self._prefixes.find(prompt)
+            coming = (shared_blocks(prompt, other.request.prompt) for other in before)
+            if max(coming, default=0) > len(blocks):
+                return False
+            if blocks:
+                with self._on_behalf(state):
+                    self._state.load_prefix(slot, blocks)
+                    state.prefilled = state.pooled = len(blocks) * BLOCK
+                    self._pooled_tokens += state.pooled
+        return not state.finished
+
+    def _run_chunks(self, chunks: Sequence[tuple[RequestState, Chunk]]) -> None:
+        if len(chunks) == 1:
+            state, chunk = chunks[0]
+            with self._on_behalf(state):
+                hidden = self._state.prefill(self.params, [chunk])
+                self._after_chunk(state, chunk, hidden, 0)
+            return
+        try:
+            hidden = self._state.prefill(self.params, [chunk for _, chunk in chunks])
+        except Exception:  # such as out of memory
+            if not self._state.is_intact:
+                raise
+            for each in chunks:
+                self._run_chunks([each])
+            return
+        first = 0
+        for state, chunk in chunks:
+            if not state.finished:  # not cancelled by the listener of another request
+                with self._on_behalf(state):
+                    self._after_chunk(state, chunk, hidden, first)
+            first += chunk.tiles * TILE
+
+    def _after_chunk(self, state: RequestState, chunk: Chunk, hidden: Any, first: int) -> None:
+        """Enters that a chunk has been run, whose hidden states begin at the index `first`."""
+        request = state.request
+        if state.prefilled == state.pooled:  # its first chunk
             self._requests += 1
-            self._prompt_tokens += len(prompt)
-            # A prompt that is scored is run whole: the pool has no scores.
-            is_scored = request.prompt_top is not None
-            if blocks := [] if is_scored else self._prefixes.find(prompt):
-                self._state.load_prefix(slot, blocks)
-                state.prefilled = state.pooled = len(blocks) * BLOCK
-                self._pooled_tokens += state.pooled
-        start = state.prefilled
-        chunk = np.asarray(prompt[start : start + self._max_chunk], np.int32)
-        hidden = self._state.prefill(
-            self.params, chunk, start=start, slot=slot, max_chunk=self._max_chunk
-        )
+            self._prompt_tokens += len(request.prompt)
+        state.prefilled += len(chunk.tokens)
         if request.prompt_top is not None:
-            targets = np.asarray(prompt[start + 1 : start + len(chunk) + 1], np.int32)
-            scored = self._state.score(self.params, hidden, targets, request.prompt_top)
+            after = request.prompt[chunk.start + 1 : state.prefilled + 1]
+            targets = np.asarray(after, np.int32)
+            scored = self._state.score(self.params, hidden, first, targets, request.prompt_top)
             state.scored.append(scored)
-        state.prefilled += len(chunk)
         if state.is_decoding and request.is_scored_only:
             end = Event(state.index, None, 0.0, "length", prompt=state.prompt_scores())
             self.scheduler.finish(state, end)
         elif state.is_decoding:
-            self._start_decoding(request, slot)
-        return len(chunk)
+            self._start_decoding(request, chunk.slot)
 
     def _start_decoding(self, request: Request, slot: int) -> None:
         blocks = self._prefixes.add(request.prompt)

@@ -1,7 +1,7 @@
 """The compiled programs of the engine, one for each shape; engines of one shape share them.
 
-The KV cache has a row of keys and values for each slot. A *window* is how much of the rows a
-program reads; there are few windows, so the number of shapes stays bounded.
+The KV cache has a row of blocks of keys and values for each slot. A *tile* is a few tokens of a
+prompt that come one after the other; prompts are run as tiles, some of each, in one batch.
 """
 
 from functools import partial
@@ -20,17 +20,17 @@ from vcjax.model.llama import Cache, init_cache
 from vcjax.parallel import AnyMesh, sharding
 
 # `head_dim` is used for every axis that isn't sharded: no rule maps it to a mesh axis.
-CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim")
+CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim", "head_dim")
 """Logical axes of a layer's keys: slots over the copies of the model, heads over its shards."""
-BLOCK_AXES = ("layers", *CACHE_AXES[1:])
-"""The same of the prefix blocks, each [kv_heads, BLOCK, head_dim] as a part of a slot is. Every
-copy of the model needs all blocks, as a prompt may be given to any slot."""
+POOL_AXES = ("layers", *CACHE_AXES[1:])
+"""The same of the pool of prefix blocks, which has a row for each. Every copy of the model needs
+all of them, as a prompt may be given to any slot."""
 _LOGITS_AXES = ("batch", "head_dim")
 
 
 # The cache is donated to every program that changes it, as there is no room for a second one. If
 # such a program fails in the middle, the cache is gone (`DecodeState.is_intact`).
-@partial(jax.jit, static_argnames=("graph", "mesh", "window"), donate_argnames=("cache", "logits"))
+@partial(jax.jit, static_argnames=("graph", "mesh"), donate_argnames=("cache", "logits"))
 def prefill(
     graph: Any,
     mesh: AnyMesh | None,
@@ -38,39 +38,31 @@ def prefill(
     cache: Cache,
     logits: Float[Array, "slots vocab"],
     *,
-    tokens: Int[Array, "1 length"],
-    start: Int[Array, ""],
-    number: Int[Array, ""],
-    slot: Int[Array, ""],
-    window: int,
-) -> tuple[Cache, Float[Array, "slots vocab"], Float[Array, "length d"]]:
-    """Runs the next chunk of a slot's prompt; the slot's logits become those after it.
+    tokens: Int[Array, "tiles length"],
+    starts: Int[Array, " tiles"],
+    slots: Int[Array, " tiles"],
+    ends: Int[Array, " slots"],
+) -> tuple[Cache, Float[Array, "slots vocab"], Float[Array, "tiles*length d"]]:
+    """Runs tiles of prompts; where a prompt ends, its slot's logits become those after it.
 
-    The hidden states are returned as well, for the scores of the prompt. They are of every prompt,
-    as another program for those that are scored would differ in the last bits.
+    The hidden states are returned as well, for the scores of prompts. They are of every prompt, as
+    another program for those that are scored would differ in the last bits.
 
     Args:
-      start: number of tokens of the prompt that are in the cache.
-      number: how many of `tokens` are real. What the padding writes is overwritten later.
-      window: at least `start + number`.
+      tokens: what is behind a prompt's end is padding, and is overwritten later.
+      starts: positions of the tiles' first tokens.
+      slots: of the tiles; one that doesn't exist writes nothing.
+      ends: index of each slot's last token among all tokens; their number where no prompt ends.
     """
     model = nnx.merge(graph, params)
-
-    def of_slot(leaf: Array) -> Array:
-        return jax.lax.dynamic_slice(
-            leaf, (slot, 0, 0, 0), (1, leaf.shape[1], window, leaf.shape[3])
-        )
-
-    # Padding may reach beyond the window: JAX drops what is written to an index out of bounds.
-    positions = start + jnp.arange(tokens.shape[1])[None]
-    hidden, row = model.extend(tokens, positions, jax.tree.map(of_slot, cache))
-    last = jax.lax.dynamic_slice_in_dim(hidden, number - 1, 1, axis=1)
-    cache = jax.tree.map(
-        lambda whole, part: jax.lax.dynamic_update_slice(whole, part, (slot, 0, 0, 0)), cache, row
-    )
-    logits = jax.lax.dynamic_update_slice(logits, model.logits(last)[:, 0], (slot, 0))
-    cache, logits = _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
-    return cache, logits, hidden[0]
+    positions = starts[:, None] + jnp.arange(tokens.shape[1])
+    hidden, cache = model.extend(tokens, positions, cache, slots)
+    hidden = hidden.reshape(tokens.size, -1)
+    # Of all slots, as many rows as decoding has: the logits of a prompt are the same to the bit,
+    # however many prompts end with it.
+    own = model.logits(hidden[jnp.minimum(ends, tokens.size - 1)])
+    logits = jnp.where((ends < tokens.size)[:, None], own, logits)
+    return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits), hidden
 
 
 @partial(jax.jit, static_argnames=("graph", "top"))
@@ -78,6 +70,7 @@ def score_chunk(
     graph: Any,
     params: Params,
     hidden: Float[Array, "length d"],
+    first: Int[Array, ""],
     targets: Int[Array, " length"],
     count: Int[Array, ""],
     top: int,
@@ -85,11 +78,12 @@ def score_chunk(
     """Scores the token after each of a chunk's; see `vcjax.generate.scoring.score_targets`.
 
     Args:
-      hidden: of the chunk, from `prefill`.
+      hidden: from `prefill`; the chunk is there from the index `first` on.
       count: number of `targets` that are real.
     """
     model = nnx.merge(graph, params)
-    return score_targets(model, hidden, jnp.arange(len(targets)), targets, count, top)
+    indices = first + jnp.arange(len(targets))
+    return score_targets(model, hidden, indices, targets, count, top)
 
 
 @partial(jax.jit, static_argnames=("graph", "mesh"), donate_argnames=("cache", "logits"))
@@ -152,15 +146,12 @@ def store_prefix(
     Returns:
       The pool.
     """
-    size = pool[0][0].shape[2]
 
     def stored(into: Array, leaf: Array) -> Array:
-        shape = 1, leaf.shape[1], len(blocks) * size, leaf.shape[3]
-        row = jax.lax.dynamic_slice(leaf, (slot, 0, 0, 0), shape)[0]
-        apart = row.reshape(shape[1], len(blocks), size, shape[3])
-        return into.at[blocks].set(jnp.moveaxis(apart, 1, 0), mode="drop")
+        row = jax.lax.dynamic_index_in_dim(leaf, slot, keepdims=False)[:, : len(blocks)]
+        return into.at[blocks, :, 0].set(jnp.moveaxis(row, 1, 0), mode="drop")
 
-    return _constrain(mesh, BLOCK_AXES, jax.tree.map(stored, pool, cache))
+    return _constrain(mesh, POOL_AXES, jax.tree.map(stored, pool, cache))
 
 
 @partial(jax.jit, static_argnames=("mesh",), donate_argnames=("cache",))
@@ -174,23 +165,24 @@ def load_prefix(
     """Copies blocks of the pool to the start of a slot, and returns the cache."""
 
     def loaded(leaf: Array, pooled: Array) -> Array:
-        row = jnp.moveaxis(pooled[blocks], 0, 1).reshape(1, leaf.shape[1], -1, leaf.shape[3])
-        return jax.lax.dynamic_update_slice(leaf, row, (slot, 0, 0, 0))
+        row = jnp.moveaxis(pooled[blocks, :, 0], 0, 1)[None]
+        return jax.lax.dynamic_update_slice(leaf, row, (slot, 0, 0, 0, 0))
 
     return _constrain(mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
 
 
 # It isn't donated: XLA reuses memory for results of the same shape alone.
-@partial(jax.jit, static_argnames=("mesh", "context"))
+@partial(jax.jit, static_argnames=("mesh", "blocks"))
 def resize(
-    mesh: AnyMesh | None, whole: Float[Array, "slots kv_heads length head_dim"], context: int
-) -> Float[Array, "slots kv_heads context head_dim"]:
-    """An array of the cache with room for `context` tokens in each slot, more or fewer than
+    mesh: AnyMesh | None, whole: Float[Array, "slots kv_heads before m n"], blocks: int
+) -> Float[Array, "slots kv_heads blocks m n"]:
+    """An array of the cache with room for so many blocks in each slot, more or fewer than
     before."""
-    more = context - whole.shape[2]
+    more = blocks - whole.shape[2]
     if more <= 0:
-        return _constrain(mesh, CACHE_AXES, whole[:, :, :context])
-    return _constrain(mesh, CACHE_AXES, jnp.pad(whole, ((0, 0), (0, 0), (0, more), (0, 0))))
+        return _constrain(mesh, CACHE_AXES, whole[:, :, :blocks])
+    room = [(0, more if axis == 2 else 0) for axis in range(whole.ndim)]
+    return _constrain(mesh, CACHE_AXES, jnp.pad(whole, room))
 
 
 @partial(jax.jit, static_argnames=("config", "mesh", "axes", "rows", "length", "dtype"))
@@ -206,7 +198,7 @@ def new_cache(
     """Empty keys and values on the devices.
 
     Args:
-      axes: CACHE_AXES, with `rows` slots of `length` tokens, or BLOCK_AXES, with `rows` blocks.
+      axes: CACHE_AXES, with `rows` slots of `length` tokens, or POOL_AXES, with `rows` blocks.
     """
     return _constrain(mesh, axes, init_cache(config, rows, length, dtype))
 

@@ -14,8 +14,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from vcjax.model.attention.blockwise import tree_attention
+from vcjax.model.attention.cached import BLOCK, attend_rows, attend_tiles
 from vcjax.model.attention.packed import attend_packed, choose_backend
-from vcjax.model.attention.reference import attend, cached_mask, windowed
 from vcjax.model.config import LlamaConfig
 from vcjax.model.layers import INIT, Block, ParamMaker, RMSNorm, rematerialised
 from vcjax.model.lora import LoraConfig
@@ -24,7 +24,8 @@ from vcjax.model.rope import rotate, rotation
 from vcjax.parallel import AnyMesh
 
 Cache = tuple[tuple[Array, Array], ...]
-"""Per layer, keys and values, each [batch, kv_heads, context, head_dim]."""
+"""Per layer, keys [rows, kv_heads, blocks, head_dim, BLOCK] and values [rows, kv_heads, blocks,
+BLOCK, head_dim]."""
 
 
 class Llama(nnx.Module):
@@ -143,31 +144,38 @@ class Llama(nnx.Module):
         tokens: Int[Array, "batch length"],
         positions: Int[Array, "batch length"],
         cache: Cache,
+        rows: Int[Array, " batch"] | None = None,
     ) -> tuple[Float[Array, "batch length hidden"], Cache]:
-        """Runs new tokens on top of a cache whose slot s has position s of the row.
+        """Runs new tokens on top of a cache whose rows have position s at index s.
 
-        Keys and values of the new tokens are written at `positions`. Rows may have padding after
-        their real tokens: what it writes is beyond every real query and is overwritten later.
-        Needs `stacked=False`.
+        Keys and values of the new tokens are written at `positions`; what is beyond the cache isn't
+        written. There may be padding after a row's real tokens: what it writes is beyond every real
+        query and is overwritten later. Needs `stacked=False`.
+
+        Args:
+          rows: of the cache, to which each row of tokens belongs; several may be of one, and see
+            each other as their positions say. None is the first rows, with one token each.
         """
         x = embed(self.embedding[...], tokens, self.dtype)
         cos, sin = rotation(self.config.rope, self.config.head_dim, positions)
-        mask = cached_mask(positions, cache[0][0].shape[2])
-        rows = jnp.arange(tokens.shape[0])[:, None]
+        count = tokens.shape[0]
+        at = jnp.arange(count) if rows is None else rows
+        index = at[:, None], slice(None), positions // BLOCK
         layers = []
         for block, window, (keys, values) in zip(self.layers, self._windows(), cache, strict=True):
-            visible = mask if window is None else windowed(mask, positions, window)
 
-            def attention(query, key, value, keys=keys, values=values, visible=visible):
+            def attention(query, key, value, keys=keys, values=values, window=window):
                 # By their own positions, which never change: keys are rotated once, before they are
                 # cached. Scores depend on the difference of two positions alone.
                 query, key = rotate(query, cos, sin), rotate(key, cos, sin)
                 # Indices on both sides of a slice put their axes first, as NumPy does: what is set
                 # is [batch, length, kv_heads, head_dim], the order that `key` has.
-                keys = keys.at[rows, :, positions].set(key.astype(keys.dtype))
-                values = values.at[rows, :, positions].set(value.astype(values.dtype))
+                keys = keys.at[*index, :, positions % BLOCK].set(key.astype(keys.dtype))
+                values = values.at[*index, positions % BLOCK].set(value.astype(values.dtype))
                 layers.append((keys, values))
-                return attend(query, keys.astype(self.dtype), values.astype(self.dtype), visible)
+                if rows is None:
+                    return attend_rows(query, keys[:count], values[:count], positions, window)
+                return attend_tiles(query, keys, values, rows, positions, window)
 
             x = block(x, attention)
         return self.norm(x), tuple(layers)
@@ -193,9 +201,11 @@ def unstack(params: dict) -> dict:
     return {**params, "layers": layers}
 
 
-def init_cache(config: LlamaConfig, batch: int, context: int, dtype: Any) -> Cache:
-    """An empty cache: per layer, zeros for keys and values."""
-    shape = (batch, config.num_kv_heads, context, config.head_dim)
+def init_cache(config: LlamaConfig, rows: int, context: int, dtype: Any) -> Cache:
+    """An empty cache: per layer, zeros for keys and values of `context` tokens in each row, whole
+    blocks of them."""
+    outer, head_dim = (rows, config.num_kv_heads, context // BLOCK), config.head_dim
     return tuple(
-        (jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
+        (jnp.zeros((*outer, head_dim, BLOCK), dtype), jnp.zeros((*outer, BLOCK, head_dim), dtype))
+        for _ in range(config.num_layers)
     )

@@ -13,9 +13,8 @@ def attend(
 ) -> Float[Array, "batch length heads head_dim"]:
     """Softmax attention; query head h reads key/value head h // (heads / kv_heads).
 
-    Keys and values come heads first, the order in which both matmuls read them: a cache in
-    another order would be transposed, whole, at every token. All queries of a key/value head are
-    rows of one matrix: with axes apart, XLA's CPU backend takes twice as long.
+    Keys and values come heads first, the order in which both matmuls read them. All queries of a
+    key/value head are rows of one matrix: with axes apart, XLA's CPU backend takes twice as long.
 
     Scores and softmax are float32. A query whose mask row is all False gets the mean of all
     values rather than NaN; its output must not be used.
@@ -27,19 +26,10 @@ def attend(
     rows = jnp.moveaxis(query.reshape(batch, length, kv_heads, group, head_dim), 2, 1)
     rows = rows.reshape(batch, kv_heads, length * group, head_dim)
     visible = jnp.repeat(mask, group, axis=1)[:, None]
-    if length == 1:
-        # Sums take their terms in one order, where matmuls may group them by their number: then
-        # what a row decodes to would depend on how much room others need in the cache. Keys that
-        # are stored as [head_dim, context] would be faster, but then the order isn't fixed.
-        scores = jnp.sum(rows.astype(jnp.float32)[..., None, :] * key[:, :, None], axis=-1)
-    else:
-        scores = jnp.einsum("bkqh,bksh->bkqs", rows, key, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("bkqh,bksh->bkqs", rows, key, preferred_element_type=jnp.float32)
     scores = jnp.where(visible, scores * head_dim**-0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1)
-    if length == 1:
-        mixed = jnp.sum(weights[..., None] * value[:, :, None], axis=3).astype(value.dtype)
-    else:
-        mixed = jnp.einsum("bkqs,bksh->bkqh", weights.astype(value.dtype), value)
+    mixed = jnp.einsum("bkqs,bksh->bkqh", weights.astype(value.dtype), value)
     mixed = jnp.moveaxis(mixed.reshape(batch, kv_heads, length, group, head_dim), 1, 2)
     return mixed.reshape(batch, length, heads, head_dim)
 
@@ -55,16 +45,6 @@ def packed_mask(
     return causal & (segment_ids[:, :, None] == segment_ids[:, None, :])
 
 
-def cached_mask(
-    positions: Int[Array, "batch length"], context: int
-) -> Bool[Array, "batch length context"]:
-    """Slot s of the cache has position s: a query attends to the slots up to its own position."""
-    # This hides what an earlier request left in the slot, too: it lies beyond the position until
-    # the new request overwrites it. A free slot's position is beyond the cache: it sees all of it,
-    # and what it computes is read by nobody.
-    return jnp.arange(context)[None, None, :] <= positions[:, :, None]
-
-
 def windowed(
     mask: Bool[Array, "batch length context"],
     query_index: Int[Array, "batch length"],
@@ -73,6 +53,6 @@ def windowed(
     """Keeps the last `window` keys of each query, itself included (Mistral, arXiv 2310.06825)."""
     context = mask.shape[-1]
     distance = query_index[:, :, None] - jnp.arange(context)[None, None, :]
-    # The distance is one of indices in the row. Slot s of a cache has position s, and a packed
-    # segment is one run of its row, so that within a text it is the difference of positions.
+    # The distance is one of indices in the row. A packed segment is one run of its row, so that
+    # within a text it is the difference of positions.
     return mask & (distance < window)
