@@ -173,7 +173,7 @@ def _peer(work: Work, name: str, dtype: str, *, full: bool = False) -> Runner:
 def _llama(work: Work, name: str, dtype: str, *, full: bool = False) -> Runner:
     """The dtype is that of the matrices in the file."""
     asked = {"work": asdict(work), GGUF: dtype}
-    return Runner(name, "llama_cpp", asked, work.tokens, "llama_cpp", full)
+    return Runner(name, "llama_batch", asked, work.tokens, "llama_cpp", full)
 
 
 CASES = {

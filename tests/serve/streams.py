@@ -45,9 +45,10 @@ class Streams:
         return {each["seed"]: each["answers"] for each in self._found}
 
     def largest_gap(self, start: float, end: float) -> float:
-        """Seconds between two pieces of one answer, within an interval of `time.monotonic`."""
+        """Seconds between two pieces of one answer, within an interval of `time.monotonic`; its
+        length where no piece came."""
         gaps = (gap for each in self._found for at, gap in each["gaps"] if start < at - gap < end)
-        return max(gaps)
+        return max(gaps, default=end - start)
 
 
 def stream(server: Client, seed: int, ended: threading.Event, found: list[Any]) -> None:
