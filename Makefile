@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 INSTALL := -m pip install --quiet --disable-pip-version-check
 PINS := requirements
+# Else the pip of Python 3.11 warns of a package that has no pyproject.toml.
+export PIP_USE_PEP517 := 1
 
 .PHONY: demo test external slow parity tpu bench docs lint format record clean
 
@@ -70,6 +72,7 @@ record: $(PARITY)/ready
 $(VENV)/run: $(PINS)/run.txt setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "vcjax needs Python >= 3.11"'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'installs the packages of $(PINS)/run.txt into $(VENV): 1.3 GB, some minutes'
 	$(BIN)/python $(INSTALL) -r $(PINS)/run.txt
 	$(BIN)/python $(INSTALL) --no-deps -e .
 	touch $@

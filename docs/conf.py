@@ -18,6 +18,7 @@ copyright = "the vcjax authors, Apache-2.0"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "extensions.chinese",
     "extensions.config_fields",
     "extensions.docstrings",
     "extensions.script_flags",
@@ -46,7 +47,8 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
-html_static_path = []
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"top_of_page_buttons": []}

@@ -7,17 +7,19 @@ import sys
 
 from absl import flags
 
-from vcjax.core.errors import GateNotMet
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.lineage import verify
 from vcjax.core.script import run
-from vcjax.core.stores import reached
+from vcjax.core.stores import is_there, reached
 
 FOLDER = flags.DEFINE_string("folder", None, "A folder that a vcjax script wrote.", required=True)
 
 
 def main() -> None:
-    bad = 0
-    for finding in verify(reached(FOLDER.value)):
+    folder, bad = reached(FOLDER.value), 0
+    if not is_there(folder):
+        raise UserError(f"--folder: {FOLDER.value}: no such folder")
+    for finding in verify(folder):
         bad += finding.status != "ok"
         print(f"{finding.status:8} {finding.subject}  {finding.detail}".rstrip())
     if bad:

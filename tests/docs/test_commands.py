@@ -26,7 +26,7 @@ from vcjax.train.config import TrainConfig
 
 PAGES = pages()
 OF_SHELL = ("cd", "source", "git", "export", "ssh", "#")
-NOT_GIVEN = "must have a value other than None"
+NOT_GIVEN = ": is missing"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

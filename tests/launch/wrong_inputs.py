@@ -61,7 +61,7 @@ ROWS = [
     ("train --config={no_config}", "--config: the file has no function get_config"),
     ("train --config=configs/sft.py:9b", "'9b'"),
     ("train --config.documnts=x", "config.documnts: unknown field; did you mean 'documents'?"),
-    ("train --config.steps=many", "steps"),
+    ("train --config.steps=many", "steps=many: not a whole number"),
     ("train --config.steps=1.5", "steps"),
     ("train --config.lora=16", "config.lora"),
     ("train --workdir=", "--workdir: is empty"),
@@ -324,7 +324,7 @@ ROWS = [
     ("ledger merge --into={out} {missing}", "no such ledger"),
     ("ledger merge --into={chats} {ledger}", "chats.jsonl"),
     ("verify --folder={folder}", "no lineage.json"),
-    ("verify --folder={missing}", "no lineage.json"),
+    ("verify --folder={missing}", "no such folder"),
     ("verify --folder={chats}", "no lineage.json"),
     # ------------------------------------------------------------------------------------- stores
     ("synthesize --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),

@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from runpy import run_path
@@ -43,6 +43,16 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _CONFIGS = ("config", "gate")
 """Flags that name a config file."""
 
+
+_IN_PLAIN_WORDS = (
+    (
+        re.compile(r"flag --\w+=None: Flag (--\w+) must have a value other than None\."),
+        r"\1: is missing",
+    ),
+    (re.compile(r"invalid literal for int\(\) with base 10: .*"), "not a whole number"),
+    (re.compile(r"could not convert string to float: .*"), "not a number"),
+)
+"""What absl and Python say of a flag's value, and what a user needs to know."""
 
 _EXPLAINED: dict[str, tuple[str, Mapping[str, str]]] = {}
 """By config flag, what `--help` explains of it."""
@@ -89,7 +99,12 @@ def run(main: Callable[..., None], *, operands: bool = False) -> None:
 
 def parse(arguments: list[str], operands: bool) -> list[str]:
     with _explained(arguments):
-        rest = flags.FLAGS(_with_packaged_config(arguments))
+        shown = io.StringIO()
+        try:
+            with redirect_stdout(shown):
+                rest = flags.FLAGS(_with_packaged_config(arguments))
+        finally:  # a help text, which absl heads with the script's path
+            print(shown.getvalue().replace(f"\n{arguments[0]}:\n", "\n"), end="")
         for name in _CONFIGS:
             if name in flags.FLAGS and (value := flags.FLAGS[name].value) is not None:
                 # ml_collections puts off the error of a missing file until a field is read.
@@ -295,7 +310,10 @@ def _looks_up(frame: FrameType) -> bool:
 def _one_line(error: Exception) -> str:
     """What failed, which libraries put first, and why, which they put last."""
     lines = (str(error) or type(error).__name__).strip().splitlines()
-    return " ".join(line.strip() for line in dict.fromkeys((lines[0], lines[-1])))
+    line = " ".join(line.strip() for line in dict.fromkeys((lines[0], lines[-1])))
+    for said, meant in _IN_PLAIN_WORDS:
+        line = said.sub(meant, line)
+    return line
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -35,16 +35,21 @@ def score_answers(
         CallCache(path, _KEY) as cache,
         Progress(total=len(asks), desc="probes") as bar,
     ):
+
+        def moved(index: int, scores: LogProbs) -> None:
+            bar.update()
+
         for start in range(0, len(asks), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(asks)))
             missing = [index for index in chunk if keys[index] not in cache.records]
             # A chunk is scored whole or not at all: what is scored together changes the last bits,
             # and a resumed run has the numbers of one that wasn't killed.
-            found = role.log_likelihoods([asks[index] for index in chunk] if missing else [])
+            scored = [asks[index] for index in chunk] if missing else []
+            found = role.log_likelihoods(scored, moved)
             cache.extend(
                 _record(keys[index], names[index], found[index - start]) for index in missing
             )
-            bar.update(len(chunk))
+            bar.update(len(chunk) - len(scored))
         records = [cache.records[key] for key in keys]
     return {
         ask.key: {name: record[name] for name in own}

@@ -4,6 +4,7 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 
+from vcjax.core.progress import TOKENS
 from vcjax.generate.likelihood import score_answers
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Event, Request, Result, SamplingParams
@@ -119,6 +120,7 @@ class LocalAsking:
 
     def add(self, index: int, ask: Ask, order: Order) -> None:
         heapq.heappush(self._waiting, (order, index, ask))
+        TOKENS.asked += ask.max_tokens
 
     def work(self) -> bool:
         if not (self._waiting or self._open):
@@ -158,6 +160,7 @@ class LocalAsking:
         length = len(encode_prompt(text.tokenizer, ask.messages))
         if length + ask.max_tokens > context:
             detail = f"{length} tokens and {ask.max_tokens} new ones, of a context of {context}"
+            TOKENS.asked -= ask.max_tokens
             known = {"prompt_tokens": length, "model": self._role.origin.hash}
             self._emit((index, Reply.failed(TOO_LONG, detail, **known)))
             return
@@ -167,11 +170,13 @@ class LocalAsking:
         def on_event(event: Event) -> None:
             if event.token is not None:
                 made.append(event)
+                TOKENS.written += 1
             if event.cause is not None:
                 # Not here, where the engine would take it for the end of this request alone.
                 self._causes.append(event.cause)
             elif event.finish_reason not in (None, "cancelled"):
                 del self._open[index]
+                TOKENS.asked -= ask.max_tokens - len(made)
                 result = Result.of(made, event.finish_reason)
                 self._emit((index, self._reply(text, ask, request, result)))
 
