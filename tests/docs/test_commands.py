@@ -130,6 +130,15 @@ def _check_extras(words: list[str], where: str) -> None:
                 assert extra in setup["options.extras_require"], f"{where}: no extra {extra!r}"
 
 
+def test_no_command_stands_in_a_fence_that_nobody_runs():
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language not in ("bash", "console"):
+                assert not re.search(r"^(python -m|pip|make|launch/)", block.text, re.M), (
+                    block.where
+                )
+
+
 def test_a_command_that_is_wrong_is_found(folder):
     def check(text: str, **marks: str) -> None:
         block = Block("page.md", 1, "bash", marks, text)

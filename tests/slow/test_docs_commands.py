@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -122,6 +123,16 @@ def _serve(name: str, given: list[str], cache: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_python_of_the_reference_runs(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = (each for each in blocks(ROOT / "docs/reference/python.md") if each.language)
+    code = block.text.replace("smollm2-135m-instruct", str(tiny_folder))
+    names: dict[str, Any] = {}
+    exec(compile(code, block.where, "exec"), names)
+    assert names["logits"].shape[:2] == names["tokens"].shape
+    assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 def test_there_are_commands_to_run():

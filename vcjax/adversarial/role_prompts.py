@@ -13,7 +13,7 @@ from vcjax.roles.role import Message
 from vcjax.text.language import Language
 
 _SEVERITY = 2
-QUERY, ANSWER = "<query>", "<answer>"
+QUERY, ANSWER = "{query}", "{answer}"
 """What stands for texts that roles will have written."""
 
 

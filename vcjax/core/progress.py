@@ -4,6 +4,7 @@ import math
 import sys
 import threading
 import time
+from collections.abc import MutableMapping
 from typing import Any
 
 from tqdm import tqdm
@@ -65,7 +66,7 @@ class Progress(tqdm):
             threading.Thread(target=self._show_time, daemon=True).start()
 
     @property
-    def format_dict(self) -> dict[str, Any]:
+    def format_dict(self) -> MutableMapping[str, Any]:
         """What a bar or line is made of; see tqdm. With the tokens that local models have written,
         where there are some."""
         values = super().format_dict

@@ -39,7 +39,8 @@ def turns(value: Any, field: str) -> Any:
     """
     if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
         # `datasets` stores a sequence of objects as an object of sequences.
-        value = [dict(zip(value, turn, strict=True)) for turn in zip(*value.values(), strict=True)]
+        # (CPython 3.12.1 takes `turn` here for the one below: comprehensions share a scope there.)
+        value = [dict(zip(value, each, strict=True)) for each in zip(*value.values(), strict=True)]
     if not isinstance(value, list | tuple):
         return value
     return [turn(each, f"{field}[{n}]") for n, each in enumerate(value)]
