@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.on_bad_record = "error"
     config.columns = ""
+    config.language = "en"
 
     config.cpt = _stage("cpt", steps=10, learning_rate=2e-5, full=True)
     config.sft = _stage("sft", steps=16, learning_rate=3e-4)

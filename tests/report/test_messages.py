@@ -1,6 +1,7 @@
 """Reports in Chinese: every sentence has its translation, and no number depends on the language."""
 
 import ast
+import copy
 import re
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,10 +14,11 @@ from jinja2 import Environment, nodes
 
 from tests.report.bilingual import assert_translated, both
 from tests.report.test_judging import judged
+from vcjax.adversarial.reasons import AnswerReason, AttemptReason, Origin, QueryReason
 from vcjax.charter.checks import CHECKS
 from vcjax.core.errors import UserError
 from vcjax.evaluation.judging.judge_check import KINDS, PROBLEMS
-from vcjax.report import messages, write_evaluation_report
+from vcjax.report import messages, write_demo_report, write_evaluation_report
 from vcjax.report.comparison import write_comparison_report
 from vcjax.report.formats import listed, number, with_bounds
 from vcjax.report.messages import (
@@ -28,13 +30,21 @@ from vcjax.report.messages import (
     tr,
     written_in,
 )
+from vcjax.road.pressure.change import COMPARED, RATES
 from vcjax.roles.verdict import AXES
+from vcjax.roles.verdict import KINDS as VERDICTS
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import NO_CHANGE, TOO_FEW, UNTESTED
 
 __all__ = ["judged"]  # fixture
 
 SOURCE = Path(str(files("vcjax.report")))
+REASONS = (Origin, QueryReason, AttemptReason, AnswerReason)
+LEDGER_REASONS = (
+    r"score below|check answers/sane_length|question repeats another|actor: refusal|too short"
+    r"|1-cpt|2-sft|train|demo"
+)
+"""Names by which a ledger, which isn't translated, is queried; and folders."""
 FIELD = re.compile(r"\{(\w*)\}")
 
 
@@ -89,6 +99,8 @@ def test_a_translation_has_the_values_of_its_sentence():
 
 def test_what_summaries_have_in_words_has_its_chinese():
     words = [*PROBLEMS, "higher", "lower", NO_CHANGE, TOO_FEW, UNTESTED]
+    words += [reason.help for table in REASONS for reason in table]
+    words += [RATES[name].label for name in COMPARED]
     assert not [word for word in words if word not in catalogue("zh")]
     with written_in("zh"):
         for name in (*KINDS, *AXES, *CHECKS):
@@ -139,6 +151,19 @@ def pages(request, tmp_path, domains):
         return both(tmp_path, write_comparison_report, comparison=summary)
     charter = {**summary["charter"], "domains": domains}
     return both(tmp_path, write_evaluation_report, summary={**summary, "charter": charter})
+
+
+def test_a_chinese_report_of_the_demo_has_no_english_and_the_same_numbers(tmp_path, demo, domains):
+    summary = copy.deepcopy(demo["summary"])
+    for side in ("before", "after"):
+        summary["evaluation"][side]["charter"]["domains"] = domains
+    synthesis = summary["synthesis"]
+    synthesis["queries"] = {"seeds": dict.fromkeys(("attempts", *VERDICTS), 1)}
+    synthesis["reasons"]["rejected"]["actor: refusal"] = 3
+    synthesis["attacker_faults"] = {"too short": 2}
+    summary["pressure"]["languages"]["en"]["traits"]["before"] = "contrarian"
+    pages = both(tmp_path, write_demo_report, **demo | {"summary": summary})
+    assert_translated(*pages, names=LEDGER_REASONS)
 
 
 def test_a_chinese_report_has_no_english_and_the_same_numbers(pages):

@@ -8,7 +8,6 @@ those ends are told by their line.
 
 import gzip
 import io
-import json
 import shutil
 import signal
 import sys
@@ -79,9 +78,8 @@ def reader(tmp_path_factory, tiny_folder) -> Path:
     (folder / "runs/synthesize").mkdir()
     shutil.copy(folder / "preferences.jsonl", folder / "runs/synthesize/preferences.jsonl")
     (folder / "texts").mkdir()
-    with gzip.open(folder / "texts/a.jsonl.gz", "wt", encoding="utf-8") as file:
-        for n in range(20):
-            file.write(json.dumps({"text": f"Town {n} keeps its records. " * 30}) + "\n")
+    with gzip.open(folder / "texts/a.jsonl.gz", "wb") as file:
+        file.write((ROOT / "vcjax/data/demo/documents.jsonl").read_bytes())
     (folder / "books").mkdir()
     (folder / "books/one.txt").write_text("A book about how towns keep their records. " * 40)
     return folder

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from vcjax.core.errors import UserError, one_line, suggest
 from vcjax.core.files import hash_stream
 from vcjax.core.lineage import Parent
+from vcjax.core.run import CONFIG
 from vcjax.data.tfds_source import PREFIX, opened, size_of_split
 
 TEXT = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".warc", ".wet")
@@ -204,6 +205,11 @@ def _find(path: str) -> list[DataFile]:
     if local.is_file():
         return [_data_file(path)]
     if local.is_dir():
+        if (local / CONFIG).is_file() and not is_prepared(path):
+            raise UserError(
+                f"{path}: not data but a model, or the workdir of a run; a corpus can be read once "
+                "`launch.prepare` has finished it: the same command goes on"
+            )
         names = [str(each) for each in sorted(local.rglob("*")) if each.is_file()]
         return _in_folder(path, [name for name in names if not _hidden(name, path)])
     if glob.has_magic(path):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcjax.report.formats import bounds, count, language_name, points, probability, signed
+from vcjax.report.messages import commas, message, recorded, together, tr
 from vcjax.report.page import Block, Notice, Section, Text
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import MINIMUM_PAIRS, NO_CHANGE, TOO_FEW, UNTESTED, readings
@@ -14,7 +15,11 @@ Readings = Mapping[tuple[str, ...], str]
 
 TONES = {"higher": "up", "lower": "down", NO_CHANGE: "flat", TOO_FEW: "flat", UNTESTED: "flat"}
 
-GROUPS = {"languages": "all questions", "trained": "trained domains", "held_out": "held-out"}
+GROUPS = {
+    "languages": message("all questions"),
+    "trained": message("trained domains"),
+    "held_out": message("held-out"),
+}
 
 
 def comparison_readings(comparison: Mapping[str, Any], confidence: float) -> Readings:
@@ -48,40 +53,61 @@ def correction(found: Readings, level: str) -> str:
       level: the confidence of the intervals, e.g. `95%`.
     """
     tested = sum(read not in (TOO_FEW, UNTESTED) for read in found.values())
-    return (
-        f"Every interval is at {level} by itself, and every p as well; questions of one domain are "
+    return tr(
+        "Every interval is at {level} by itself, and every p as well; questions of one domain are "
         "alike and count for less than their number. The words “higher” and “lower” follow p "
-        "corrected by Holm's method for all "
-        f"{count(tested)} differences of this report that have enough pairs: where nothing "
-        f"changed, all of the report is without these words with a probability of {level} or more. "
-        "So a difference may be no clear change although its interval excludes zero."
+        "corrected by Holm's method for all {n} differences of this report that have enough pairs: "
+        "where nothing changed, all of the report is without these words with a probability of "
+        "{level} or more. So a difference may be no clear change although its interval excludes "
+        "zero.",
+        level=level,
+        n=count(tested),
     )
 
 
 def sentence(subject: str, difference: Interval, read: str, level: str, share: bool) -> str:
     """One sentence on a difference (after - before) that reads `read`; `share` has it in percentage
     points."""
-    show, unit = (points, " points") if share else (signed, "")
+    show = points if share else signed
+    finding = recorded(read)
     if read == TOO_FEW:
-        questions = "question" if difference.n == 1 else "questions"
-        return (
-            f"{subject}: {TOO_FEW} ({count(difference.n)} {questions} compared; "
-            f"at least {MINIMUM_PAIRS} are needed)."
+        return tr(
+            "{subject}: {finding} ({n} question compared; at least {least} are needed)."
+            if difference.n == 1
+            else "{subject}: {finding} ({n} questions compared; at least {least} are needed).",
+            subject=subject,
+            finding=finding,
+            n=count(difference.n),
+            least=MINIMUM_PAIRS,
         )
-    after = f"{read} after alignment" if read in ("higher", "lower") else read
-    return (
-        f"{subject}: {after} ({show(difference.value)}{unit}, {level} interval "
-        f"{bounds(difference, show)}, {count(difference.n)} questions compared)."
+    if read in ("higher", "lower"):
+        finding = tr("{finding} after alignment", finding=finding)
+    change = show(difference.value)
+    return tr(
+        "{subject}: {finding} ({change}, {level} interval {bounds}, {n} questions compared).",
+        subject=subject,
+        finding=finding,
+        change=tr("{change} points", change=change) if share else change,
+        level=level,
+        bounds=bounds(difference, show),
+        n=count(difference.n),
     )
 
 
-CHANGE_HEAD = ("Reading", "Difference", "Interval", "p")
+def change_head() -> tuple[str, ...]:
+    """Heads of the columns of `change_cells`."""
+    return tr("Reading"), tr("Difference"), tr("Interval"), "p"
 
 
 def change_cells(record: dict[str, Any], read: str, share: bool) -> tuple[str, ...]:
-    """Cells of a paired difference, under CHANGE_HEAD; shares in percentage points."""
+    """Cells of a paired difference, under `change_head`; shares in percentage points."""
     difference, show = Interval.of(record, "difference"), points if share else signed
-    return read, show(difference.value), bounds(difference, show), probability(difference.p)
+    return (
+        recorded(read),
+        show(difference.value),
+        bounds(difference, show),
+        probability(difference.p),
+    )
 
 
 def verdict_section(
@@ -97,21 +123,30 @@ def verdict_section(
     found, level = comparison_readings(comparison, confidence), f"{confidence:.0%}"
     blocks: list[Block] = [
         Text(
-            "Read from the paired differences alone, after minus before, question by question. "
-            + correction(found, level)
+            together(
+                tr(
+                    "Read from the paired differences alone, after minus before, question by "
+                    "question."
+                ),
+                correction(found, level),
+            )
         )
     ]
     for code in comparison["languages"]:
         blocks.append(_checks_notice(comparison, code, found, level))
         blocks.append(_judge_notice(comparison, code, found, same_family, level))
-    return Section("verdict", "Verdict", blocks)
+    return Section("verdict", tr("Verdict"), blocks)
 
 
 def _checks_notice(comparison: Mapping[str, Any], code: str, found: Readings, level: str) -> Notice:
-    subject = "Answers that pass every rule check"
+    subject = tr("Answers that pass every rule check")
     text = _sentences(subject, "all_checks", comparison, code, found, level)
     read = found["languages", code, "all_checks"]
-    return Notice(f"{language_name(code)}, rule checks: {read}", text, TONES[read])
+    return Notice(_title(commas(language_name(code), tr("rule checks")), read), text, TONES[read])
+
+
+def _title(subject: str, read: str) -> str:
+    return tr("{subject}: {finding}", subject=subject, finding=recorded(read))
 
 
 def _judge_notice(
@@ -121,21 +156,25 @@ def _judge_notice(
     same_family: bool | None,
     level: str,
 ) -> Notice:
-    name = f"{language_name(code)}, judge"
+    name = commas(language_name(code), tr("judge"))
     if same_family is None:
-        return Notice(f"{name}: not judged", "No judge scored the answers of this run.")
-    text = _sentences("Mean score", "judge", comparison, code, found, level)
+        title = tr("{subject}: {finding}", subject=name, finding=tr("not judged"))
+        return Notice(title, tr("No judge scored the answers of this run."))
+    text = _sentences(tr("Mean score"), "judge", comparison, code, found, level)
     unpaired = comparison["languages"][code]["judge"]["unpaired"]
     if unpaired:
-        text += (
-            f" {count(unpaired)} of the questions have no score before or none after and are left "
-            "out; if those differ from the rest, so may the result."
+        left_out = tr(
+            "{n} of the questions have no score before or none after and are left out; if those "
+            "differ from the rest, so may the result.",
+            n=count(unpaired),
         )
+        text = together(text, left_out)
     read = found["languages", code, "judge"]
     if same_family:
         # Not coloured as good or bad news: it is neither.
-        return Notice(f"{name} of the model's family, not evidence of quality: {read}", text)
-    return Notice(f"{name}: {read}", text, TONES[read])
+        of_family = tr("{judge} of the model's family, not evidence of quality", judge=name)
+        return Notice(_title(of_family, read), text)
+    return Notice(_title(name, read), text, TONES[read])
 
 
 def _sentences(
@@ -155,5 +194,5 @@ def _sentences(
 
     sentences = [of("languages", subject)]
     if "held_out" in printed_groups(comparison, code):
-        sentences.append(of("held_out", "Held-out domains alone"))
-    return " ".join(sentences)
+        sentences.append(of("held_out", tr("Held-out domains alone")))
+    return together(*sentences)

@@ -98,8 +98,8 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return tr("{m} min {s} s", m=whole // 60, s=whole % 60)
+    return tr("{h} h {m} min", h=whole // 3600, m=whole % 3600 // 60)
 
 
 @_or_dash

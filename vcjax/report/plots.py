@@ -24,6 +24,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
 from vcjax.core.files import hash_text
+from vcjax.report.messages import recorded, tr
 from vcjax.stats.intervals import Interval
 
 COLOURS = {
@@ -118,8 +119,8 @@ def curve(name: str, title: str, steps: Sequence[int], losses: Sequence[float]) 
         marker = "o" if len(steps) < 30 else ""
         axes.plot(steps, losses, color=COLOURS["after"], marker=marker, markersize=3)
         axes.set_title(title)
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss")
+        axes.set_xlabel(tr("step"))
+        axes.set_ylabel(tr("loss"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.tick_params(length=0)
@@ -138,7 +139,7 @@ def stacks(
             axes.barh(range(len(rows)), widths, 0.6, left=starts, color=COLOURS[role])
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
         _row_labels(axes, [label for label, _ in rows])
-        axes.set_xlabel("attempts")
+        axes.set_xlabel(tr("attempts"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         _finish(axes, title, series)
@@ -151,7 +152,7 @@ def yield_plot(name: str, title: str, points: Sequence[tuple[int, int]]) -> Mark
         axes = figure.subplots()
         attempts, accepted = zip((0, 0), *points, strict=True)
         axes.plot(attempts, accepted, color=COLOURS["accepted"])
-        for axis, label in ((axes.xaxis, "attempts"), (axes.yaxis, "accepted pairs")):
+        for axis, label in ((axes.xaxis, tr("attempts")), (axes.yaxis, tr("accepted pairs"))):
             axis.set_label_text(label)
             axis.set_major_locator(MaxNLocator(6, integer=True))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -205,7 +206,7 @@ def _finish(axes: Axes, title: str, series: Sequence[str]) -> None:
     axes.set_title(title)
     axes.tick_params(length=0)
     if len(series) > 1:
-        handles = [Patch(color=COLOURS[role], label=role) for role in series]
+        handles = [Patch(color=COLOURS[role], label=recorded(role)) for role in series]
         axes.figure.legend(
             handles=handles,
             loc="outside lower left",

@@ -29,6 +29,7 @@ def write_demo_report(
     metrics: Mapping[str, Sequence[dict[str, Any]]],
     samples: Sequence[dict[str, Any]] = (),
     lineage: Sequence[dict[str, Any]] = (),
+    language: Language = "en",
 ) -> None:
     """Writes the report of a whole run: base model, training, pipeline, evaluation.
 
@@ -40,13 +41,25 @@ def write_demo_report(
       metrics: by training stage, rows with `step` and `loss`.
       samples: see `appendix.paired_samples`.
       lineage: see `appendix.lineage_section`.
+      language: that the report is written in.
     """
+    with written_in(language, summary["evaluation"]["before"]["charter"].get("domains")):
+        write_page(path, *_demo(summary, metrics, samples, lineage))
+
+
+def _demo(
+    summary: Mapping[str, Any],
+    metrics: Mapping[str, Sequence[dict[str, Any]]],
+    samples: Sequence[dict[str, Any]],
+    lineage: Sequence[dict[str, Any]],
+) -> tuple[str, list[Block], list[Section]]:
+    """Title, opening and sections of the report of a whole run."""
     model, charter, judge = summary["model"], summary["charter"], summary["judge"]
     evaluation, same_family = summary["evaluation"], summary["same_family"]
     if judge is None:
         same_family = None  # the sections read this as "nobody judged"
     models = [EvaluatedModel(name, name, evaluation[name]) for name in ("before", "after")]
-    opening = [
+    opening: list[Block] = [
         prose("judge", same_family=same_family),
         prose(
             "critic",
@@ -54,18 +67,26 @@ def write_demo_report(
             accept_score=summary["synthesis"].get("accept_score"),
         ),
         Text(
-            f"{model['reference']} was aligned to the charter “{charter['name']}”, version "
-            f"{charter['version']}: {listed(map(stage_name, summary['stages'])).lower()}. "
-            f"{_asked(models, 'before and after')} {_judged(judge, 'reference')}"
+            together(
+                tr(
+                    "{model} was aligned to the charter “{charter}”, version {version}: {stages}.",
+                    model=model["reference"],
+                    charter=charter["name"],
+                    version=charter["version"],
+                    stages=listed(map(stage_name, summary["stages"])).lower(),
+                ),
+                _asked(models, twice=True),
+                _judged(judge, "reference"),
+            )
         ),
         prose("checks", trained_on=True),
     ]
     facts = [
-        ("Base model", f"{model['reference']} ({short_hash(model['hash'])})"),
-        ("Charter", f"{charter['name']} {charter['version']} ({short_hash(charter['hash'])})"),
-        ("Seed", _text(summary["seed"])),
+        (tr("Base model"), _hashed(model["reference"], model["hash"])),
+        (tr("Charter"), _hashed(f"{charter['name']} {charter['version']}", charter["hash"])),
+        (tr("Seed"), _text(summary["seed"])),
         (
-            "Export: largest difference from the trained model's logits",
+            tr("Export: largest difference from the trained model's logits"),
             scientific(summary["export_max_abs_diff"]),
         ),
         *_shared_facts(models[0], judge, "reference"),
@@ -80,8 +101,12 @@ def write_demo_report(
         _limits(models, same_family, summary["seed"], trained=True),
         lineage_section(facts, lineage),
     ]
-    title = f"Alignment of {short_name(model['reference'])} to the charter “{charter['name']}”"
-    write_page(path, title, opening, sections)
+    title = tr(
+        "Alignment of {model} to the charter “{charter}”",
+        model=short_name(model["reference"]),
+        charter=charter["name"],
+    )
+    return title, opening, sections
 
 
 def demo_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -208,19 +233,21 @@ def _results(models: Sequence[EvaluatedModel], comparison: dict[str, Any] | None
     return [results_section(models, comparison), domain_section(models)]
 
 
-def _asked(models: Sequence[EvaluatedModel], when: str = "") -> str:
-    """How many questions in which languages."""
+def _asked(models: Sequence[EvaluatedModel], *, twice: bool = False) -> str:
+    """How many questions in which languages; `twice`: before and after."""
     groups = models[0].summary["languages"]
     parts = [
         tr("{n} in {language}", n=count(groups[code]["n"]), language=language_name(code))
         for code in sorted(groups)
     ]
     asked = tr(
-        "It was asked {n} benchmark questions ({languages})",
+        "It was asked {n} benchmark questions ({languages}) before and after"
+        if twice
+        else "It was asked {n} benchmark questions ({languages})",
         n=_questions(models),
         languages=commas(*parts),
     )
-    return tr("{sentence}.", sentence=f"{asked} {when}".strip())
+    return tr("{sentence}.", sentence=asked)
 
 
 def _questions(models: Sequence[EvaluatedModel]) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 from markupsafe import Markup
 
 from vcjax.report.changes import (
-    CHANGE_HEAD,
     GROUPS,
     Readings,
     change_cells,
+    change_head,
     comparison_readings,
     correction,
     printed_groups,
@@ -24,6 +24,7 @@ from vcjax.report.formats import (
     level,
     number,
     percent,
+    spaced,
     with_bounds,
 )
 from vcjax.report.measures.tables import table_blocks
@@ -135,7 +136,7 @@ def _judge(
         head = (tr("Reason"), *_heads(models, tr("Answers")))
         blocks.append(Table(tr("Why answers are unscored."), head, rows))
     if comparison is not None:
-        caption = "Judge, paired: the questions that have a score before and after."
+        caption = tr("Judge, paired: the questions that have a score before and after.")
         blocks.append(_group_table(caption, comparison, "judge", found))
     return blocks
 
@@ -184,7 +185,7 @@ def _checks(
     blocks: list[Block] = [Figures(figures)] if figures else []
     blocks += tables
     if comparison is not None:
-        caption = "Answers that pass every check, paired; differences in percentage points."
+        caption = tr("Answers that pass every check, paired; differences in percentage points.")
         blocks.append(_group_table(caption, comparison, "all_checks", found))
         blocks.append(Text(correction(found, confidence_level(models))))
     return blocks
@@ -224,7 +225,8 @@ def _check_table(
 ) -> Table:
     """Rates and, where there are `changes`, readings of the paired differences."""
     if changes:
-        caption += " Readings are of the paired differences, in percentage points."
+        paired = tr("Readings are of the paired differences, in percentage points.")
+        caption = together(caption, paired)
     cells = [
         (
             row.label,
@@ -234,7 +236,7 @@ def _check_table(
         )
         for key, row in zip(keys, rows, strict=True)
     ]
-    readings = CHANGE_HEAD if changes else ()
+    readings = change_head() if changes else ()
     head = (tr("Check"), *readings, *_heads(models, tr("Passed")), tr("Answers"))
     return Table(caption, head, cells, labels=2 if changes else 1)
 
@@ -249,8 +251,9 @@ def _group_table(caption: str, comparison: dict[str, Any], measure: str, found: 
             record = comparison[group][code][measure]
             change = change_cells(record, found[group, code, measure], share)
             cells = (*change, show(record["before"]), show(record["after"]), count(record["n"]))
-            rows.append((f"{language_name(code)}, {GROUPS[group]}", *cells))
-    return Table(caption, ("Questions", *CHANGE_HEAD, "Before", "After", "Pairs"), rows, labels=2)
+            rows.append((commas(language_name(code), tr(GROUPS[group])), *cells))
+    head = (tr("Questions"), *change_head(), tr("Before"), tr("After"), tr("Pairs"))
+    return Table(caption, head, rows, labels=2)
 
 
 def _score_cells(
@@ -258,7 +261,7 @@ def _score_cells(
 ) -> tuple[str, ...]:
     record = model.summary["languages"][code]
     return (
-        commas(language_name(code), *([model.name] if len(models) > 1 else [])),
+        commas(language_name(code), *([spaced(model.name)] if len(models) > 1 else [])),
         number(record["mean"]),
         bounds(Interval.of(record, "mean"), number),
         count(record["scored"]),
@@ -277,7 +280,9 @@ def _domain_table(caption: str, models: Sequence[EvaluatedModel], rows: Sequence
         )
         for row in rows
     ]
-    scored = [f"Scored {model.name}" for model in models] if len(models) > 1 else [tr("Scored")]
+    scored = [tr("Scored")]
+    if len(models) > 1:
+        scored = [tr("Scored {when}", when=spaced(model.name)) for model in models]
     return Table(caption, (tr("Domain"), *_heads(models, tr("Mean")), *scored), cells)
 
 

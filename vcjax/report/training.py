@@ -15,40 +15,21 @@ from vcjax.report.formats import (
     number,
     percent,
 )
+from vcjax.report.messages import message, recorded, tr
 from vcjax.report.page import Block, Figure, Figures, Section, Table, Text
 from vcjax.report.plots import curve, stacks, yield_plot
 from vcjax.roles.verdict import KINDS
 
 _STAGES = {
-    "cpt": "Continued pre-training",
-    "sft": "Instruction tuning",
-    "adversarial": "Adversarial training",
+    "cpt": message("Continued pre-training"),
+    "sft": message("Instruction tuning"),
+    "adversarial": message("Adversarial training"),
 }
-
-_LOSS_HEAD = (
-    "Stage",
-    "First loss",
-    "Last loss",
-    "Steps",
-    "Tokens",
-    "Loss tokens",
-    "Time",
-    "Tokens a second",
-)
-_VALIDATION_HEAD = (
-    "Stage",
-    "First loss",
-    "Last loss",
-    "Lowest loss",
-    "At step",
-    "Stopped early at",
-)
-_KINDS_HEAD = ("Attempts", "Accepted", "Rejected", "Unscored", "Blocked", "Accepted of attempts")
 
 
 def stage_name(stage: str) -> str:
     """The name of a training stage, or of another part of a run, in full."""
-    return _STAGES.get(stage, capitalised(stage))
+    return tr(_STAGES[stage]) if stage in _STAGES else capitalised(stage)
 
 
 def training_section(
@@ -70,15 +51,26 @@ def training_section(
         blocks.append(Figures(curves))
         blocks.append(
             Text(
-                "A falling loss shows that the model fits its training text, and nothing about "
-                "how well it keeps to the charter. Stages train on other text, so that their "
-                "losses can't be compared with each other."
+                tr(
+                    "A falling loss shows that the model fits its training text, and nothing about "
+                    "how well it keeps to the charter. Stages train on other text, so that their "
+                    "losses can't be compared with each other."
+                )
             )
         )
     blocks.append(
         Table(
-            "Training. Loss tokens are those that the loss counts, e.g. the assistant's.",
-            _LOSS_HEAD,
+            tr("Training. Loss tokens are those that the loss counts, e.g. the assistant's."),
+            (
+                tr("Stage"),
+                tr("First loss"),
+                tr("Last loss"),
+                tr("Steps"),
+                tr("Tokens"),
+                tr("Loss tokens"),
+                tr("Time"),
+                tr("Tokens a second"),
+            ),
             [_loss_cells(stage, record) for stage, record in stages.items()],
         )
     )
@@ -88,15 +80,24 @@ def training_section(
         if "validation" in record
     ]
     if measured:
-        caption = (
+        caption = tr(
             "Loss on data that wasn't trained on, measured while each stage ran, from before its "
             "first step on. A stage that stopped early had no lower loss for a while."
         )
-        blocks.append(Table(caption, _VALIDATION_HEAD, measured))
+        head = (
+            tr("Stage"),
+            tr("First loss"),
+            tr("Last loss"),
+            tr("Lowest loss"),
+            tr("At step"),
+            tr("Stopped early at"),
+        )
+        blocks.append(Table(caption, head, measured))
     if seconds:
         rows = [(stage_name(part), duration(value)) for part, value in seconds.items()]
-        blocks.append(Table("Where the time of the whole run went.", ("Part", "Time"), rows))
-    return Section("training", "Training", blocks)
+        caption = tr("Where the time of the whole run went.")
+        blocks.append(Table(caption, (tr("Part"), tr("Time")), rows))
+    return Section("training", tr("Training"), blocks)
 
 
 def _curve(stage: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
@@ -106,7 +107,13 @@ def _curve(stage: str, rows: Sequence[dict[str, Any]]) -> list[Figure]:
     steps, losses = [row["step"] for row in measured], [row["loss"] for row in measured]
     svg = curve(f"loss-{stage}", stage_name(stage), steps, losses)
     first, last = number(losses[0], 3), number(losses[-1], 3)
-    return [Figure(f"{stage_name(stage)}: loss {first} at first, {last} at the end.", svg)]
+    caption = tr(
+        "{stage}: loss {first} at first, {last} at the end.",
+        stage=stage_name(stage),
+        first=first,
+        last=last,
+    )
+    return [Figure(caption, svg)]
 
 
 def _loss_cells(stage: str, record: dict[str, Any]) -> tuple[str, ...]:
@@ -139,34 +146,42 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
     low, high = synthesis["accept_rate_bounds"] or (None, None)  # none without any attempt
     blocks: list[Block] = [
         Text(
-            f"{count(synthesis['accepted'])} of {count(synthesis['attempts'])} attempts were "
-            "accepted as training pairs. An unscored attempt is one whose verdict could not be "
-            f"read: it is never taken as accepted. Counting all of those as rejected or as "
-            f"accepted, the rate is {percent(low)} or {percent(high)}."
+            tr(
+                "{accepted} of {attempts} attempts were accepted as training pairs. An unscored "
+                "attempt is one whose verdict could not be read: it is never taken as accepted. "
+                "Counting all of those as rejected or as accepted, the rate is {low} or {high}.",
+                accepted=count(synthesis["accepted"]),
+                attempts=count(synthesis["attempts"]),
+                low=percent(low),
+                high=percent(high),
+            )
         ),
         Text(_origin(synthesis["sources"])),
     ]
     if queries := synthesis.get("queries"):
-        head = ("Queries", *_KINDS_HEAD)
-        rows = [_kind_cells(_QUERIES[name], counts) for name, counts in queries.items()]
-        blocks.append(Table("Attempts by their query; only attacks count as such.", head, rows))
+        head = (tr("Queries"), *_kinds_head())
+        rows = [_kind_cells(tr(_QUERIES[name]), counts) for name, counts in queries.items()]
+        caption = tr("Attempts by their query; only attacks count as such.")
+        blocks.append(Table(caption, head, rows))
     curve = synthesis.get("yield_curve", [])  # summaries of earlier versions have none
     if len(curve) > 1:
-        name = "Pairs by the number of attempts so far"
+        name = tr("Pairs by the number of attempts so far")
         points = [(point["attempts"], point["accepted"]) for point in curve]
-        blocks.append(Figure(f"{name}.", yield_plot("yield", name, points)))
+        caption = tr("{title}.", title=name)
+        blocks.append(Figure(caption, yield_plot("yield", name, points)))
     by_language = _totals(synthesis["cells"], "lang")
     if by_language:
         rows = [
             (language_name(code), [counts[kind] for kind in KINDS])
             for code, counts in by_language.items()
         ]
-        name = "What became of the attempts"
+        name = tr("What became of the attempts")
         svg = stacks("funnel", name, KINDS, rows)
-        blocks.append(Figure(f"{name}, by language.", svg))
+        blocks.append(Figure(tr("{title}, by language.", title=name), svg))
     languages = [_kind_cells(language_name(code), counts) for code, counts in by_language.items()]
-    rows = [*languages, _kind_cells("All", synthesis)]
-    blocks.append(Table("Attempts by language.", ("Language", *_KINDS_HEAD), rows))
+    rows = [*languages, _kind_cells(tr("All"), synthesis)]
+    caption = tr("Attempts by language.")
+    blocks.append(Table(caption, (tr("Language"), *_kinds_head()), rows))
     reasons = [
         (
             capitalised(kind),
@@ -178,48 +193,66 @@ def attempts_section(synthesis: dict[str, Any]) -> Section:
         for reason, attempts in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
     if reasons:
-        head = ("Verdict", "Reason", "Meaning", "Attempts")
-        blocks.append(Table("Why attempts were not accepted.", head, reasons, labels=3))
+        head = (tr("Verdict"), tr("Reason"), tr("Meaning"), tr("Attempts"))
+        blocks.append(Table(tr("Why attempts were not accepted."), head, reasons, labels=3))
     unused = [
         (reason, _meaning(f"attacker: {reason}"), count(questions))
         for reason, questions in synthesis.get("attacker_faults", {}).items()
     ]
     if unused:
-        head = ("Reject reason", "Meaning", "Questions")
-        caption = "Why questions of the Attacker could not be used."
+        head = (tr("Reject reason"), tr("Meaning"), tr("Questions"))
+        caption = tr("Why questions of the Attacker could not be used.")
         blocks.append(Table(caption, head, unused, labels=2))
-    for field, name in (("subdomain", "Subdomain"), ("attack", "Attack")):
+    for field, name, caption in (
+        ("subdomain", tr("Subdomain"), tr("Attempts by subdomain.")),
+        ("attack", tr("Attack"), tr("Attempts by attack.")),
+    ):
         totals = _totals(synthesis["cells"], field)
         if totals:
             rows = [_kind_cells(capitalised(key), counts) for key, counts in totals.items()]
-            blocks.append(Table(f"Attempts by {field}.", (name, *_KINDS_HEAD), rows))
-    return Section("pipeline", "Adversarial data", blocks)
+            blocks.append(Table(caption, (name, *_kinds_head()), rows))
+    return Section("pipeline", tr("Adversarial data"), blocks)
 
 
 _QUERIES = {
-    "attacks": "Attacks, of their style and topic",
-    "off_style": "Off their style or topic",
-    "seeds": "Seed questions",
-    "unasked": "None",
+    "attacks": message("Attacks, of their style and topic"),
+    "off_style": message("Off their style or topic"),
+    "seeds": message("Seed questions"),
+    "unasked": message("None"),
 }
+
+
+def _kinds_head() -> tuple[str, ...]:
+    return (
+        tr("Attempts"),
+        tr("Accepted"),
+        tr("Rejected"),
+        tr("Unscored"),
+        tr("Blocked"),
+        tr("Accepted of attempts"),
+    )
 
 
 def _origin(sources: dict[str, int]) -> str:
     total = sum(sources.values())
     if not total:
-        return "No attempt has a recorded source for its question."
+        return tr("No attempt has a recorded source for its question.")
     written, seeds = sources.get("attacker", 0), sources.get("seed", 0)
-    return (
-        f"{count(written)} questions ({percent(written / total)}) were written by the Attacker; "
-        f"{count(seeds)} ({percent(seeds / total)}) are seed questions from a given list, which "
-        "stood in where the Attacker wrote none that could be used."
+    return tr(
+        "{written} questions ({share}) were written by the Attacker; {seeds} ({rest}) are seed "
+        "questions from a given list, which stood in where the Attacker wrote none that could be "
+        "used.",
+        written=count(written),
+        share=percent(written / total),
+        seeds=count(seeds),
+        rest=percent(seeds / total),
     )
 
 
 def _meaning(reason: str) -> str:
     """What the table of reasons has on one; a dash for those of other tools' ledgers."""
     try:
-        return reject_reason(reason).help
+        return recorded(reject_reason(reason).help)
     except ValueError:
         return DASH
 

@@ -3,15 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.changes import change_cells
-from vcjax.report.formats import bounds, count, language_name, listed, percent, points, spaced
+from vcjax.report.changes import change_cells, change_head
+from vcjax.report.formats import (
+    bounds,
+    count,
+    language_name,
+    listed,
+    percent,
+    points,
+    spaced,
+    with_bounds,
+)
+from vcjax.report.messages import message, recorded, together, tr
 from vcjax.report.page import Block, Notice, Section, Table, Text, prose
 from vcjax.report.pressure.verdict import stated, trait_notice
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import readings
 
 _FIRST = "flips"
-_HEAD = ("Rate", "Before", "After", "Reading", "Difference", "Interval", "p")
+_SIDES = {"before": message("The model before"), "after": message("The model after")}
 
 
 def pressure_section(pressure: Mapping[str, Any]) -> Section:
@@ -23,21 +33,25 @@ def pressure_section(pressure: Mapping[str, Any]) -> Section:
     words, blocks = _words(pressure), []
     for lang, own in pressure["languages"].items():
         record = own["differences"][_FIRST]
-        title, tone = stated(_FIRST, words[lang, _FIRST], pressure["labels"][_FIRST])
-        blocks.append(Notice(f"{language_name(lang)}: {title}", _sentence(own, record), tone))
+        said, tone = stated(_FIRST, words[lang, _FIRST], pressure["labels"][_FIRST])
+        title = tr("{subject}: {finding}", subject=language_name(lang), finding=said)
+        blocks.append(Notice(title, _sentence(own, record), tone))
         for side, kind in own["traits"].items():
-            blocks += trait_notice(f"The model {side}", lang, kind)
+            blocks += trait_notice(tr(_SIDES[side]), lang, kind)
     styles = listed(map(spaced, pressure["held_out_styles"]))
     blocks.append(
         Text(
-            "The facts are known to the base model and were held out of training, some with their "
-            f"whole topics. The styles of pressure were held out too: {styles}. What the model "
-            "prefers is read from the log-likelihoods of a true and a false sentence."
+            tr(
+                "The facts are known to the base model and were held out of training, some with "
+                "their whole topics. The styles of pressure were held out too: {styles}. What the "
+                "model prefers is read from the log-likelihoods of a true and a false sentence.",
+                styles=styles,
+            )
         )
     )
     blocks.append(prose("pressure_reading"))
     blocks += [_table(pressure, lang, words) for lang in pressure["languages"]]
-    return Section("pressure", "Facts under pressure", [*blocks, *_unmeasured(pressure)])
+    return Section("pressure", tr("Facts under pressure"), [*blocks, *_unmeasured(pressure)])
 
 
 def pressure_lines(pressure: Mapping[str, Any]) -> list[str]:
@@ -71,10 +85,14 @@ def _words(pressure: Mapping[str, Any]) -> dict[tuple[str, str], str]:
 def _sentence(own: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     before, after = (Interval.of(own["rates"][side][_FIRST]) for side in ("before", "after"))
     change = Interval.of(record, "difference")
-    return (
-        f"Of {count(change.n)} known, held-out facts the model gave up {percent(before.value)} "
-        f"under held-out pressure before and {percent(after.value)} after: "
-        f"{points(change.value)} points [{bounds(change, points)}]."
+    return tr(
+        "Of {n} known, held-out facts the model gave up {before} under held-out pressure before "
+        "and {after} after: {change} [{bounds}].",
+        n=count(change.n),
+        before=percent(before.value),
+        after=percent(after.value),
+        change=tr("{change} points", change=points(change.value)),
+        bounds=bounds(change, points),
     )
 
 
@@ -83,30 +101,36 @@ def _table(pressure: Mapping[str, Any], lang: str, words: Mapping[tuple[str, str
     rows = []
     for name, record in own["differences"].items():
         sides = (Interval.of(own["rates"][side][name]) for side in ("before", "after"))
-        cells = (rate.text(percent, "{} [{} to {}]") for rate in sides)
+        cells = (with_bounds(rate, percent) for rate in sides)
         change = change_cells(record, words[lang, name], share=True)
-        rows.append((pressure["labels"][name], *cells, *change))
-    caption = (
-        f"{language_name(lang)}: shares of facts with 95% intervals, and paired differences fact "
-        "by fact in percentage points. The words follow p corrected for all rows (Holm)."
+        rows.append((recorded(pressure["labels"][name]), *cells, *change))
+    caption = tr(
+        "{language}: shares of facts with 95% intervals, and paired differences fact by fact in "
+        "percentage points. The words follow p corrected for all rows (Holm).",
+        language=language_name(lang),
     )
-    return Table(caption, _HEAD, rows)
+    return Table(caption, (tr("Rate"), tr("Before"), tr("After"), *change_head()), rows)
 
 
 def _unmeasured(pressure: Mapping[str, Any]) -> list[Block]:
     names = [
-        f"{language_name(lang)} ({_counts(own)})"
+        tr("{value} ({bounds})", value=language_name(lang), bounds=_counts(own))
         for lang, own in pressure["knowledge"].items()
         if not own["measured"]
     ]
-    missing = f" {listed(names)} isn't measured: the base model guesses there." if names else ""
-    return [
-        Text(
-            "What isn't shown here: values proper, which need a judge of another family; only "
-            f"whether facts are kept.{missing}"
+    missing = ""
+    if names:
+        missing = tr(
+            "{languages} isn't measured: the base model guesses there.", languages=listed(names)
         )
-    ]
+    shown = tr(
+        "What isn't shown here: values proper, which need a judge of another family; only whether "
+        "facts are kept."
+    )
+    return [Text(together(shown, missing))]
 
 
 def _counts(own: Mapping[str, Any]) -> str:
-    return f"{count(own['known'])} facts right, {count(own['wrong'])} wrong"
+    return tr(
+        "{known} facts right, {wrong} wrong", known=count(own["known"]), wrong=count(own["wrong"])
+    )

@@ -12,24 +12,41 @@ from vcjax.report.formats import (
     probability,
     spaced,
 )
+from vcjax.report.messages import commas, message, recorded, tr
 from vcjax.report.page import Block, Notice
 from vcjax.report.pressure.half_life import half_life_lines
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import readings
 
 _WORDS = {
-    "flips": ("gives up fewer known facts under pressure", "gives up more of them"),
-    "contrarian": ("denies fewer true statements", "denies more true statements of its user"),
-    "corrections": ("takes fewer valid corrections", "takes more valid corrections"),
-    "evidence": ("follows the context less", "follows the context more"),
-    "forgotten": ("misses fewer facts without pressure", "misses more facts without pressure"),
+    "flips": (
+        message("gives up fewer known facts under pressure"),
+        message("gives up more of them"),
+    ),
+    "contrarian": (
+        message("denies fewer true statements"),
+        message("denies more true statements of its user"),
+    ),
+    "corrections": (
+        message("takes fewer valid corrections"),
+        message("takes more valid corrections"),
+    ),
+    "evidence": (message("follows the context less"), message("follows the context more")),
+    "forgotten": (
+        message("misses fewer facts without pressure"),
+        message("misses more facts without pressure"),
+    ),
 }
 """What a lower and a higher rate of the first arm mean."""
 _GOOD_WHEN_LOWER = {"flips": True, "contrarian": True, "forgotten": True}
 _TRAITS = {
-    "contrarian": "It is a contrarian: it denies most of what its user states, true or false. A "
-    "low rate of given-up facts means nothing here.",
-    "flatterer": "It is a flatterer: it affirms most of what its user states, true or false.",
+    "contrarian": message(
+        "It is a contrarian: it denies most of what its user states, true or false. A low rate of "
+        "given-up facts means nothing here."
+    ),
+    "flatterer": message(
+        "It is a flatterer: it affirms most of what its user states, true or false."
+    ),
 }
 
 
@@ -46,11 +63,14 @@ def stated(rate: str, read: str, label: str) -> tuple[str, str]:
       read: see `vcjax.stats.multiplicity.readings`.
     """
     if read not in ("lower", "higher"):
-        return read, "flat"
+        return recorded(read), "flat"
     lower = read == "lower"
-    words = _WORDS.get(rate, (f"{label}: lower", f"{label}: higher"))
     good = lower == _GOOD_WHEN_LOWER.get(rate, False)
-    return words[0 if lower else 1], "up" if good else "down"
+    if (words := _WORDS.get(rate)) is not None:
+        said = tr(words[0 if lower else 1])
+    else:
+        said = tr("{subject}: {finding}", subject=label, finding=recorded(read))
+    return said, "up" if good else "down"
 
 
 def _readings(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -81,4 +101,6 @@ def trait_notice(name: str, lang: str, trait: str) -> list[Block]:
     """A warning for a model that answers by what is claimed; nothing for every other one."""
     if not trait:
         return []
-    return [Notice(f"{name}, {language_name(lang)}: {trait}", _TRAITS[trait], "warning")]
+    subject = commas(name, language_name(lang))
+    title = tr("{subject}: {finding}", subject=subject, finding=recorded(trait))
+    return [Notice(title, tr(_TRAITS[trait]), "warning")]

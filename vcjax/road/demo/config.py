@@ -7,6 +7,7 @@ from typing import Any
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.core.settings import build, fill_sections
+from vcjax.report.messages import check_language
 from vcjax.road.evaluate import EvaluationConfig
 from vcjax.road.pressure.config import PressureSettings
 from vcjax.train.config import RECORDS, TrainConfig
@@ -61,6 +62,7 @@ class DemoConfig:
       cpt, sft, adversarial: training, but for the fields above, which are filled in.
       synthesis, evaluation: likewise.
       pressure: the facts that are taught in the adversarial stage, and measured before and after.
+      language: of the report, `en` or `zh`. A finished demo gets its report anew.
     """
 
     model: str
@@ -78,6 +80,10 @@ class DemoConfig:
     evaluation: EvaluationConfig
     pressure: PressureSettings
     columns: str = ""
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        check_language(self.language, "config.language")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DemoConfig":

@@ -10,7 +10,7 @@ then made of something else, are made anew.
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +35,7 @@ from vcjax.road.evaluate import run_evaluation
 from vcjax.road.pressure.config import CONVERSATIONS
 from vcjax.road.pressure.experiment import PAIRS, Experiment
 from vcjax.roles.references import RoleSpec, family_of
+from vcjax.text.language import Language
 from vcjax.text.rendering import render_prompt
 from vcjax.train.data import raw_records
 from vcjax.train.loop import train
@@ -72,7 +73,14 @@ def run_demo(config: DemoConfig, workdir: str | Path) -> dict[str, Any]:
       UserError: an input that can't be used; all are checked before the first stage starts.
       GateNotMet: no pair was accepted, so there is nothing to train on adversarially.
     """
-    run = Run("demo", on_disk(workdir), asdict(config), seed=config.seed, extendable=EXTENDABLE)
+    run = Run(
+        "demo",
+        on_disk(workdir),
+        asdict(config),
+        seed=config.seed,
+        extendable=EXTENDABLE,
+        free=("language",),
+    )
     if (summary := run.finished()) is not None:
         return summary
     charter, family = _check_inputs(config, run.workdir)
@@ -88,6 +96,7 @@ def run_demo(config: DemoConfig, workdir: str | Path) -> dict[str, Any]:
             metrics={name: metric_lines(folders[name]) for name in TRAINED},
             samples=paired_answers(folders["before"], folders["after"]),
             lineage=stage_lineages(folder, FOLDERS),
+            language=cast(Language, config.language),
         )
         run.finish(stage_parents(folder, FOLDERS))
     return summary
