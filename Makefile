@@ -20,6 +20,7 @@ export PIP_USE_PEP517 := 1
 
 demo: $(VENV)/run
 	$(BIN)/python -m launch.demo --config=configs/demo.py --workdir=runs/demo
+	@echo 'once in each shell, before such commands: source $(VENV)/bin/activate'
 
 # Tests on third-party data run if VCJAX_TEST_DATA names its folder (tests/external/outside.py).
 test: $(VENV)/test

@@ -8,20 +8,21 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-_WIDE = "[\u2014\u201c\u201d\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
-_END = re.compile(f"(?<={_WIDE})\n(?={_WIDE})")
+_WIDE = re.compile("[\u2014\u201c\u201d\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 
 
 class JoinedLines(SphinxTransform):
-    """Joins the lines of Chinese paragraphs."""
+    """Joins the lines of Chinese paragraphs; MyST has each line's end as a text of its own."""
 
     default_priority = 400
 
     def apply(self, **kwargs: Any) -> None:
-        for text in list(self.document.findall(nodes.Text)):
-            joined = _END.sub("", text)
-            if joined != text and not isinstance(text.parent, nodes.literal_block):
-                text.parent.replace(text, nodes.Text(joined))
+        for parent in self.document.findall(nodes.TextElement):
+            # By their places: all ends of lines are equal, so that `index` would find the first.
+            for at in reversed(range(1, len(parent) - 1)):
+                ends = parent[at - 1].astext()[-1:], parent[at + 1].astext()[:1]
+                if parent[at] == "\n" and all(map(_WIDE.match, ends)):
+                    del parent[at]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -42,9 +42,9 @@ SOURCE = Path(str(files("vcjax.report")))
 REASONS = (Origin, QueryReason, AttemptReason, AnswerReason)
 LEDGER_REASONS = (
     r"score below|check answers/sane_length|question repeats another|actor: refusal|too short"
-    r"|1-cpt|2-sft|train|demo"
+    r"|malformed|1-cpt|2-sft|train|demo|verify|gender-01-(?:en|zh)"
 )
-"""Names by which a ledger, which isn't translated, is queried; and folders."""
+"""Names by which a ledger is queried, which aren't translated; of folders, a script and an item."""
 FIELD = re.compile(r"\{(\w*)\}")
 
 
