@@ -195,6 +195,9 @@ class TrainConfig:
         check_columns(self.columns)
         self._check_data()
         self.prepare.named_settings(self.charter, "config.prepare")
+        # With every setting of its steps, given or not: two configs that do the same are equal.
+        whole = RawFiles(**self.prepare.to_dict(self.charter))
+        object.__setattr__(self, "prepare", whole)
         counts = ("steps", "batch_size", "microbatches", "checkpoint_every", "keep")
         check_at_least(self, {**dict.fromkeys(counts, 1), "length": 2})
         counts = ("warmup_steps", "decay_steps", "max_skipped", "keep_best", "seed")
