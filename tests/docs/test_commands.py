@@ -57,8 +57,12 @@ def _check(words: list[str], block: Block, folder: Path) -> None:
         compile(rest[1], where, "exec")
     elif program == "make":
         targets = (ROOT / "Makefile").read_text()
+        for variable, value in re.findall(r"^(\w+) := (\S+)$", targets, re.MULTILINE):
+            targets = targets.replace(f"$({variable})", value)
         named = [word for word in rest if "=" not in word]
-        assert all(re.search(rf"^{name}:", targets, re.MULTILINE) for name in named), where
+        assert all(re.search(rf"^{re.escape(name)}:", targets, re.MULTILINE) for name in named), (
+            where
+        )
     elif program in ("pip", "pip3"):
         _check_extras(rest, where)
     elif program.endswith(".sh") or program == "bash":
