@@ -50,7 +50,7 @@ def pooled(base: str, adapters: str) -> dict:
 
 def scored(alone: Engine, engines: Sequence[Engine]) -> dict:
     """Whether all copies together score as one does, and how many of them did."""
-    sequences = [(request.prompt, 2) for request in requests()]
+    sequences = [(request.prompt, 2) for request in requests(48)]  # more batches than devices
     used, own = set(), scoring.score_batch
 
     def watched(*arguments: Any, **options: Any) -> Any:
