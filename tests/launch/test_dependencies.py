@@ -21,6 +21,8 @@ FOR_OTHERS = {
     "aiohttp": "the harness's client of endpoints",
     "sentencepiece": "transformers, to read a tokenizer.model",
 }
+# Peers of the bench that are built from source, in an environment of the Makefile's and no extra's.
+BUILT = {"llama_cpp": "llama-cpp-python"}
 PURPOSES = ("run", "eval", "test", "slow", "lint")
 
 
@@ -71,6 +73,7 @@ def imported(path: Path) -> set[str]:
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared):
     # Those of users' extras and of `make slow`, which `make test` doesn't install.
     elsewhere = {"torch": ["torch"], "tunix": ["google-tunix"], "ray": ["ray"]}
+    assert all(f" {name}==" in (ROOT / "Makefile").read_text() for name in BUILT.values())
     of_module = {**metadata.packages_distributions(), **elsewhere}
     files = [path for name in OURS for path in (ROOT / name).rglob("*.py")]
     # What is in no package is run by other harnesses, which bring what it imports.
@@ -79,7 +82,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(declared)
     used = {
         canonicalize_name(name)
         for path in files
-        for module in imported(path)
+        for module in imported(path) - set(BUILT)
         for name in of_module[module]
     }
     wanted = {

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -155,12 +156,11 @@ def test_short_prompts_that_are_scored_have_a_share_of_each_step(loaded, monkeyp
     prompts = [tuple(150 + n % 500 for n in range(STEP_TOKENS // 4))] * 7
 
     async def beside() -> None:
-        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+        begun = threading.Event()
         state = loaded.service.submit(
-            Request((1, 2), SamplingParams(3000)),
-            lambda event: loop.call_soon_threadsafe(begun.set),
+            Request((1, 2), SamplingParams(3000)), lambda event: begun.set()
         )
-        await begun.wait()
+        await asyncio.to_thread(begun.wait)
         await loaded.scorer.score(prompts, 1)
         loaded.service.cancel(state)
 

@@ -17,6 +17,10 @@ from jaxtyping import Bool, Int32
 from vcjax.core.errors import UserError
 from vcjax.text.marks import new_mark
 
+_CACHED_WORDS = 100_000
+"""Words whose tokens are remembered. The library's 10,000 are few for a corpus, and a cache that is
+full takes no more; with these a corpus takes a tenth less time, and 150 MB more."""
+
 
 class Token(NamedTuple):
     """A token id and the half-open span of characters it came from."""
@@ -89,6 +93,7 @@ class Encoder:
         breaker = new_mark()
         backend = copy.deepcopy(self._parsing)
         backend.encode_special_tokens = True
+        backend.model._resize_cache(_CACHED_WORDS)
         # An added token that isn't special is still split out of the text, wherever it is.
         backend.add_tokens([tokenizers.AddedToken(breaker, special=False, normalized=False)])
         return backend, breaker

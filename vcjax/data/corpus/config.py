@@ -99,7 +99,7 @@ class StepsConfig:
     """
 
     steps: str
-    settings: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict, hash=False)  # compared, but a dict has no hash
     samples: int = 3
     longest: int = 4_000_000
     sample_by: str = AUTO
@@ -150,7 +150,7 @@ class RawFiles(StepsConfig):
     """
 
     steps: str = "held_out,duplicates"
-    settings: dict = field(default_factory=lambda: {"duplicates": {"similarity": 1.0}})
+    settings: dict = field(default_factory=lambda: {"duplicates": {"similarity": 1.0}}, hash=False)
     longest: int = 0
     most_mb: int = 1000
 
