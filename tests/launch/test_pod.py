@@ -70,6 +70,8 @@ def test_a_lost_host_is_waited_for_and_all_start_again(two_hosts, python):
     first = python(
         'echo start >>"$SLICE/$JAX_PROCESS_ID.starts"\n'
         '[ "$(wc -l <"$SLICE/$JAX_PROCESS_ID.starts")" = 1 ] || exit 0\n'
+        # Once the other has begun, whose first start this would otherwise end before it is counted.
+        'until [ -s "$SLICE/0.starts" ]; do sleep 0.05; done\n'
         '[ "$JAX_PROCESS_ID" = 0 ] || { echo PREEMPTED >"$SLICE/state"; rm -rf "$SLICE/1"; }\n'
         "[ $JAX_PROCESS_ID = 0 ] && exit 1 || exit 143"
     )
