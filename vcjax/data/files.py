@@ -188,7 +188,7 @@ def open_bytes(name: str) -> BinaryIO:
 
 
 def size_of(name: str) -> int:
-    """Bytes of a local path or a URL, as it is stored; 0 where its server doesn't tell."""
+    """Bytes of a local path or a URL, as it is stored; 0 where its server doesn't report it."""
     if name.startswith(PREFIX):
         return size_of_split(name)
     system, path = _system(name)

@@ -22,7 +22,7 @@ from vcjax.model.build import Params
 from vcjax.parallel import replica_count
 
 PREFIX_TOKENS = 4096
-"""Tokens of prompts' prefixes that an engine keeps, where nobody says."""
+"""Tokens of prompts' prefixes that an engine keeps, unless another number is set."""
 MIN_WINDOW = 128
 TILE = 32
 """Tokens of a prompt that are run as one row of a batch."""

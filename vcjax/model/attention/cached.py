@@ -32,7 +32,7 @@ def attend_rows(
     rows, _, heads, head_dim = query.shape
     kv_heads, blocks = keys.shape[1:3]
     grouped = query.reshape(rows, kv_heads, 1, heads // kv_heads, head_dim)
-    # A copy of the queries for each block: with the blocks as columns of one product, its keys
+    # A copy of the queries for each block: with the blocks as columns of one matmul, its keys
     # would have to be laid out anew.
     grouped = jnp.broadcast_to(grouped, (rows, kv_heads, blocks, *grouped.shape[3:]))
     index = jnp.arange(blocks * BLOCK).reshape(blocks, BLOCK)
