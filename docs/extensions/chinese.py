@@ -18,7 +18,7 @@ class JoinedLines(SphinxTransform):
 
     def apply(self, **kwargs: Any) -> None:
         for parent in self.document.findall(nodes.TextElement):
-            # By their places: all ends of lines are equal, so that `index` would find the first.
+            # By their positions: all ends of lines are equal, so that `index` would find the first.
             for at in reversed(range(1, len(parent) - 1)):
                 ends = parent[at - 1].astext()[-1:], parent[at + 1].astext()[:1]
                 if parent[at] == "\n" and all(map(_WIDE.match, ends)):

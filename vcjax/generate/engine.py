@@ -278,8 +278,13 @@ class Engine(Generator):
         # A prompt that is scored is run whole: the pool has no scores.
         if state.request.prompt_top is None and self._prefixes.capacity:
             blocks = self._prefixes.find(prompt)
-            coming = (shared_blocks(prompt, other.request.prompt) for other in before)
-            if max(coming, default=0) > len(blocks):
+            coming = (
+                shared_blocks(prompt, other.request.prompt)
+                for other in before
+                if not other.request.is_scored_only  # of these the pool gets nothing
+            )
+            # No more than the pool can have: for the rest a prompt would wait in vain.
+            if min(max(coming, default=0), self._prefixes.capacity) > len(blocks):
                 return False
             if blocks:
                 with self._on_behalf(state):
