@@ -41,12 +41,17 @@ print(read, peak_resident())
 
 
 def write(path: Path, megabytes: int) -> None:
-    """Documents of 1 kB, no two the same; one JSON array, which has no lines to read by."""
+    """Documents of 1 kB, no two the same; one JSON array, which has no lines to read by.
+
+    Each has three words of its own, so that the cache of an `Encoder` (100,000 words) is full well
+    before the second size: what it takes doesn't grow from there on.
+    """
     with path.open("w", encoding="utf-8") as stream:
         stream.write("[")
         for number in range(megabytes * 1000):
             words = (WORDS[(number * 31 + n * (number % 7 + 1)) % len(WORDS)] for n in range(140))
-            record = {"text": f"{number} " + " ".join(words), "source": "test"}
+            own = " ".join(str(number + n * 10**7) for n in range(3))
+            record = {"text": f"{own} " + " ".join(words), "source": "test"}
             stream.write(",\n" * bool(number) + json.dumps(record, ensure_ascii=False))
         stream.write("]")
 
