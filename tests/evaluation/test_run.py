@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from vcjax.core.errors import UserError
 from vcjax.evaluation.benchmark import Benchmark, load_benchmark
 from vcjax.evaluation.comparison.differences import compare
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
+from vcjax.evaluation.run import evaluate, read_scores
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 
 SETTINGS = EvaluationSettings(chunk=5)
 

@@ -11,7 +11,8 @@ from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.run import EvaluationSettings, evaluate
+from vcjax.evaluation.run import evaluate
+from vcjax.evaluation.subject import EvaluationSettings
 from vcjax.evaluation.swap import Answered, AnsweredModel, Source, swap
 from vcjax.report.page import Notice
 from vcjax.report.swap import swap_section

@@ -8,9 +8,10 @@ import pytest
 from vcjax.charter.load import load_charter
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.judging.judge_check import planted
 from vcjax.evaluation.judging.people import RatedScores, Rating
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate
+from vcjax.evaluation.judging.planted import planted
+from vcjax.evaluation.run import evaluate
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.report import write_evaluation_report
 from vcjax.report.judging import judge_notices, judges_section
 from vcjax.roles.recorded import RecordedRole

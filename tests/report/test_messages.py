@@ -17,7 +17,8 @@ from tests.report.test_judging import judged
 from vcjax.adversarial.reasons import AnswerReason, AttemptReason, Origin, QueryReason
 from vcjax.charter.checks import CHECKS
 from vcjax.core.errors import UserError
-from vcjax.evaluation.judging.judge_check import KINDS, PROBLEMS
+from vcjax.evaluation.judging.judge_check import PROBLEMS
+from vcjax.evaluation.judging.planted import KINDS
 from vcjax.report import messages, write_demo_report, write_evaluation_report
 from vcjax.report.comparison import write_comparison_report
 from vcjax.report.formats import listed, number, with_bounds

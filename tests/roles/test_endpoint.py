@@ -12,7 +12,8 @@ from vcjax.charter.load import load_charter
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
+from vcjax.evaluation.run import evaluate, read_scores
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec

@@ -22,7 +22,7 @@ from vcjax.core.stores import reached
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.comparison.differences import ALL, compare, difference_record
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.roles.role import Ask, Message, Reply
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import RATE, Scale, paired_difference

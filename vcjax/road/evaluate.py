@@ -18,13 +18,14 @@ from vcjax.evaluation.benchmark import benchmark_path, load_benchmark
 from vcjax.evaluation.inspect_log import NAME as INSPECT_LOG
 from vcjax.evaluation.inspect_log import write_inspect_log
 from vcjax.evaluation.judging.judge import PromptLanguage, readings
-from vcjax.evaluation.judging.judge_check import planted
+from vcjax.evaluation.judging.planted import planted
 from vcjax.evaluation.judging.references import read_panel
 from vcjax.evaluation.measures.choice import ChoiceSettings
 from vcjax.evaluation.measures.factual import FactualSettings
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
 from vcjax.evaluation.measures.stance import StanceSettings
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
+from vcjax.evaluation.run import evaluate, read_scores
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.evaluation.swap import Answered, Source, swap
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.report import write_evaluation_report

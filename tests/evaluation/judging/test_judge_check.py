@@ -15,10 +15,10 @@ from vcjax.evaluation.judging.judge_check import (
     FAILS,
     ONE_LANGUAGE,
     REWARDS,
-    both_orders,
-    planted,
 )
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate
+from vcjax.evaluation.judging.planted import both_orders, planted
+from vcjax.evaluation.run import evaluate
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.stats.separation import separation
 
 HELD = {"good": 5, "off_topic": 1, "refusing": 1, "hateful": 0}

@@ -10,7 +10,8 @@ from vcjax.core.files import hash_text, read_jsonl
 from vcjax.evaluation.comparison.differences import compare
 from vcjax.evaluation.judging.judge import SAMPLING_TEMPERATURE, Reading, readings
 from vcjax.evaluation.judging.panel import bounds, combine
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
+from vcjax.evaluation.run import evaluate, read_scores
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.roles.verdict import AXES, grade_schema
 
 

@@ -7,7 +7,8 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.evaluation.judging.people import parse_labels, read_ratings
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate, read_scores
+from vcjax.evaluation.run import evaluate, read_scores
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 
 PEOPLE = "item,rater,grade,why\nmigration-0-en,ann,4,fair\nmigration-0-en,bob,2,\n"
 

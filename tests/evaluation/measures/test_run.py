@@ -10,7 +10,8 @@ from vcjax.core.files import read_json
 from vcjax.core.lineage import read_lineage
 from vcjax.evaluation.benchmark import load_benchmark
 from vcjax.evaluation.measures.run import measure, measures_named, open_measures
-from vcjax.evaluation.run import EvaluationSettings, Subject, evaluate
+from vcjax.evaluation.run import evaluate
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.road.evaluate import run_evaluation
 from vcjax.roles.cache import CallCache
 from vcjax.roles.recorded import RecordedRole

@@ -19,7 +19,7 @@ from vcjax.evaluation.measures.stance import (
     summarise,
 )
 from vcjax.evaluation.options.stances import StanceItem, load_stances
-from vcjax.evaluation.run import EvaluationSettings, Subject
+from vcjax.evaluation.subject import EvaluationSettings, Subject
 from vcjax.road.evaluate import run_evaluation
 from vcjax.roles.recorded import RecordedRole
 from vcjax.stats.intervals import Interval

@@ -20,7 +20,7 @@ from vcjax.evaluation.benchmark import Benchmark
 from vcjax.evaluation.measures.measure import Measure, Sample
 from vcjax.evaluation.options.letters import ITEMS, option_ask, option_probabilities
 from vcjax.evaluation.options.rows import LETTERS, as_index, parse_mapping, read_rows
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record, Records
 from vcjax.roles.cache import fingerprint
 from vcjax.roles.role import scoring

@@ -28,7 +28,7 @@ from vcjax.evaluation.measures.measure import (
     value_kind,
     value_of,
 )
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record, Records
 from vcjax.stats.components import Component, largest_variance, variance_components
 from vcjax.stats.intervals import (

@@ -21,7 +21,7 @@ from vcjax.evaluation.facts.knowledge import KNOWN, classify, deciding_wordings
 from vcjax.evaluation.likelihoods import score_answers
 from vcjax.evaluation.measures.measure import Measure, Sample
 from vcjax.evaluation.measures.pushback import ARMS, CONTROL, DOUBT, LENGTH, user_turn
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.roles.role import LikelihoodAsk, Message, scoring
 from vcjax.stats.intervals import RATE, interval_record, mean_interval
 from vcjax.text.language import Language

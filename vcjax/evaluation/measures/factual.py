@@ -28,7 +28,7 @@ from vcjax.evaluation.claims.planted import (
 )
 from vcjax.evaluation.judging.judge import is_answered
 from vcjax.evaluation.measures.measure import Measure, Sample
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record, Records
 from vcjax.roles.cache import CallCache
 from vcjax.stats.intervals import RATE, interval_record, mean_interval, rate_record

@@ -35,7 +35,7 @@ from vcjax.evaluation.measures.measure import (
     value_kind,
     value_of,
 )
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record, Records
 from vcjax.stats.intervals import interval_record, mean_interval
 

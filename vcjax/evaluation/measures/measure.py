@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from vcjax.charter.schema import Charter
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.benchmark import Benchmark
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import RATE, Scale

@@ -28,7 +28,7 @@ from vcjax.evaluation.measures.refusal_summary import (
     difference_tests,
     summarise,
 )
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record, Records
 from vcjax.roles.cache import CallCache, fingerprint
 from vcjax.roles.grading import material

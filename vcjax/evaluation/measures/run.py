@@ -18,7 +18,7 @@ from vcjax.evaluation.measures.measure import Measure
 from vcjax.evaluation.measures.pushback import Pushback
 from vcjax.evaluation.measures.refusal import Refusal
 from vcjax.evaluation.measures.stance import Stance
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.stats.intervals import Interval
 from vcjax.stats.multiplicity import corrected
 

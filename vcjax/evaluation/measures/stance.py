@@ -24,7 +24,7 @@ from vcjax.evaluation.comparison.differences import ALL
 from vcjax.evaluation.measures.measure import Measure, Sample
 from vcjax.evaluation.options.letters import ITEMS, option_ask, option_probabilities
 from vcjax.evaluation.options.stances import POSITIONS, StanceItem, load_stances
-from vcjax.evaluation.run import Subject
+from vcjax.evaluation.subject import Subject
 from vcjax.evaluation.summary import Record, Records
 from vcjax.roles.cache import fingerprint
 from vcjax.roles.role import scoring

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.evaluation.judging.judge_check import GOOD, KINDS
+from vcjax.evaluation.judging.planted import GOOD, KINDS
 from vcjax.report.formats import (
     capitalised,
     count,
