@@ -15,7 +15,7 @@ from datasets import Dataset, DatasetDict
 from tests.hub_server import Repo, client_of, hub_server
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file
-from vcjax.data import readers
+from vcjax.data import json_array, readers
 from vcjax.data.corpus.shards import plan_units
 from vcjax.data.files import data_parents, find_files, size_of
 from vcjax.data.importers import Records, read_records
@@ -137,7 +137,7 @@ def test_a_dataset_of_the_hub_is_read_by_its_name(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1 << 16])
 def test_an_array_is_read_value_by_value_wherever_the_blocks_end(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(readers, "BLOCK", block)
+    monkeypatch.setattr(json_array, "BLOCK", block)
     rows = [{"text": 'A "quote", 中文 and \\ ] }', "n": 12.5}, *ROWS]
     path = tmp_path / "a.json"
     path.write_text("\ufeff" + json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -157,7 +157,7 @@ def test_an_array_is_read_value_by_value_wherever_the_blocks_end(tmp_path, monke
 )
 @pytest.mark.parametrize("block", [1, 1 << 16])
 def test_a_broken_array_names_its_line(tmp_path, monkeypatch, text, message, block):
-    monkeypatch.setattr(readers, "BLOCK", block)
+    monkeypatch.setattr(json_array, "BLOCK", block)
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(UserError, match=message):
         texts(tmp_path / "a.json")

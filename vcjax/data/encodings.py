@@ -9,9 +9,11 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from vcjax.data.files import BROKEN
+from vcjax.core.errors import UserError
+from vcjax.data.files import BROKEN, DataFile
 from vcjax.text.language import COMMON_HAN
 
 UTF8, GB18030 = "utf-8", "gb18030"
@@ -22,6 +24,12 @@ _LEAST_CHINESE = 0.5  # of a line's characters beyond ASCII, for GB 18030
 _LEAST_ZEROS = 0.01  # of the bytes at even, or at odd offsets; Chinese prose has its line ends
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _MARKS = ((codecs.BOM_UTF8, UTF8), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def encoding_of(file: DataFile) -> str:
+    """The encoding of a text file, also where only a part of it is read; see `detect_encoding`."""
+    with replace(file, start=0, stop=0).open() as stream:
+        return detect_encoding(stream)
 
 
 def detect_encoding(stream: Any) -> str:
@@ -47,6 +55,36 @@ def detect_encoding(stream: Any) -> str:
         if lines == _ENOUGH:
             break
     return GB18030 if utf8 < _LEAST_SHARE * lines <= chinese else UTF8
+
+
+def table_encoding(file: DataFile) -> str:
+    """UTF-8, or GB 18030, in which spreadsheet programs save Chinese tables.
+
+    Nearly any bytes can be read as GB 18030, so it is believed only of a file whose column names
+    are then Chinese.
+
+    Raises:
+      UserError: it is neither.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with file.open() as stream:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        return "utf-8-sig"
+    except UnicodeDecodeError as error:
+        not_utf8 = error
+    try:
+        with file.open() as stream, io.TextIOWrapper(stream, encoding="gb18030") as text:
+            chinese = COMMON_HAN.search(text.readline())
+            while text.read(1 << 20):
+                pass
+    except UnicodeDecodeError:
+        chinese = None
+    if chinese is None:
+        raise UserError(f"{file.name}: not UTF-8 ({not_utf8.reason}); save the table as UTF-8")
+    return "gb18030"
 
 
 def utf8_lines(stream: io.BufferedReader, encoding: str, most: int) -> Iterator[bytes | int]:

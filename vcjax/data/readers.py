@@ -10,27 +10,27 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, BinaryIO
 
 from vcjax.core.errors import UserError
-from vcjax.data.encodings import UTF8, detect_encoding, utf8_lines
+from vcjax.data.arrow import arrow_rows, parquet_rows
+from vcjax.data.encodings import encoding_of, table_encoding, utf8_lines
 from vcjax.data.files import BROKEN, TFDS, DataFile
+from vcjax.data.json_array import JsonArray
 from vcjax.data.tfds_source import read_rows
 from vcjax.data.warc import BrokenWarc, read_pages
-from vcjax.text.language import COMMON_HAN
 
-BLOCK = 1 << 16  # characters of a JSON array that are read at once
 CELL = 1 << 26  # characters; a quote that is never closed would take the rest of the file
 LINE = 1 << 26  # bytes; a longer one is a bad item, and isn't in memory
-ROWS = 256  # of an Arrow batch that are made Python objects at once
-_SPACE = " \t\r\n"
 
 AUTO, BY_LINE, BY_PARAGRAPH, BY_DOCUMENT = "auto", "line", "paragraph", "document"
 SAMPLE_BY = (AUTO, BY_LINE, BY_PARAGRAPH, BY_DOCUMENT)
 """What of a text file is one item, in the words of the text loader of `datasets`."""
+_ROWS = {".parquet": parquet_rows, ".arrow": arrow_rows}
+_ARCHIVES = (".warc", ".wet")
 _LOOKED_AT = 1000  # lines at the start of a text file, by which `auto` decides
 _LEAST_GAPS = 0.1
 """For each line with text, of blank lines between two of them, in a running text."""
@@ -72,16 +72,17 @@ def read_items(file: DataFile, sample_by: str = BY_LINE) -> Iterator[Item]:
       UserError: a file that can't be opened or is broken as a whole.
     """
     if file.format == TFDS:
-        for number, value in enumerate(read_rows(file.name), start=1):
-            yield Item(number, f"row {number}", value)
+        yield from _numbered("row", read_rows(file.name))
         return
     # Before the file is opened: some stores have one position for all who read a file.
-    encoding = "" if file.format in _BINARY else encoding_of(file)
+    encoding = "" if file.format in (*_ROWS, *_ARCHIVES) else encoding_of(file)
     by = sampled_by(file, sample_by)
     with file.open() as stream:
         try:
-            if file.format in _BINARY:
-                yield from _BINARY[file.format](file, stream)
+            if file.format in _ROWS:
+                yield from _numbered("row", _ROWS[file.format](file.name, stream))
+            elif file.format in _ARCHIVES:
+                yield from _read_warc(file, stream)
             elif file.format in (".csv", ".tsv"):
                 yield from _read_csv(file, stream, encoding)
             elif file.format == ".txt" and by != BY_LINE:
@@ -89,7 +90,7 @@ def read_items(file: DataFile, sample_by: str = BY_LINE) -> Iterator[Item]:
             elif file.format == ".txt":
                 yield from _read_lines(file, stream, encoding, lambda text: {"text": text.strip()})
             elif _starts_array(file, stream, encoding):
-                yield from _read_array(file, stream, encoding)
+                yield from _numbered("item", JsonArray(file.name, stream, encoding))
             else:
                 yield from _read_lines(file, stream, encoding, json.loads)
         except BROKEN as error:
@@ -101,13 +102,12 @@ def read_items(file: DataFile, sample_by: str = BY_LINE) -> Iterator[Item]:
             raise UserError(f"{file.name}: not a whole {kind} file ({reason})") from None
 
 
-# --- lines and arrays ----------------------------------------------------------------------------
+def _numbered(what: str, values: Iterable[Any]) -> Iterator[Item]:
+    for number, value in enumerate(values, start=1):
+        yield Item(number, f"{what} {number}", value)
 
 
-def encoding_of(file: DataFile) -> str:
-    """The encoding of a text file, also where only a part of it is read."""
-    with replace(file, start=0, stop=0).open() as stream:
-        return detect_encoding(stream)
+# --- lines and texts -----------------------------------------------------------------------------
 
 
 def sampled_by(file: DataFile, sample_by: str) -> str:
@@ -201,99 +201,14 @@ def _read_lines(
         yield Item(number, str(number), value, line, error)
 
 
-def _read_array(file: DataFile, stream: BinaryIO, encoding: str) -> Iterator[Item]:
-    for number, value in enumerate(_Array(file, stream, encoding), start=1):
-        yield Item(number, f"item {number}", value)
-
-
-class _Array:
-    """The values of a JSON array, of which no more is in memory than the value that is read."""
-
-    def __init__(self, file: DataFile, stream: BinaryIO, encoding: str) -> None:
-        self._file, self._stream = file, stream
-        self._decoder = json.JSONDecoder()
-        encoding = "utf-8-sig" if encoding == UTF8 else encoding
-        self._characters = codecs.getincrementaldecoder(encoding)()
-        self._text, self._at = "", 0
-        self._lines = 1  # that are over, before `_text`
-        self._ended = False
-
-    def __iter__(self) -> Iterator[Any]:
-        self._expect("[")
-        if self._peek() == "]":
-            self._at += 1
-        else:
-            yield self._value()
-            while self._expect(",]") == ",":
-                yield self._value()
-        if self._peek():
-            self._refuse("Extra data", self._at)
-
-    def _peek(self) -> str:
-        """The next character that isn't white space; '' at the end."""
-        while True:
-            while self._at < len(self._text) and self._text[self._at] in _SPACE:
-                self._at += 1
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
-                return ""
-
-    def _expect(self, characters: str) -> str:
-        found = self._peek()
-        if not found or found not in characters:
-            wanted = " or ".join(f"'{character}'" for character in characters)
-            self._refuse(f"Expecting {wanted}", self._at)
-        self._at += 1
-        return found
-
-    def _value(self) -> Any:
-        self._peek()
-        size = BLOCK
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
-            except json.JSONDecodeError as error:
-                # It may continue in what isn't read yet; each time twice as much is read.
-                if not self._more(size):
-                    self._refuse(error.msg, error.pos)
-            except RecursionError:
-                self._refuse("nested too deeply", self._at)
-            else:
-                # A number may continue after the block; anything else is complete.
-                if end < len(self._text) or not self._more(size):
-                    self._at = end
-                    return value
-            size *= 2
-
-    def _more(self, size: int = BLOCK) -> bool:
-        """Reads a block more and drops what was parsed; returns whether there was anything."""
-        while not self._ended:
-            block = self._stream.read(size)
-            self._ended = not block
-            try:
-                text = self._characters.decode(block, final=self._ended)
-            except UnicodeDecodeError as error:
-                raise UserError(f"{self._file.name}: not UTF-8 ({error.reason})") from None
-            if text:
-                self._lines += self._text.count("\n", 0, self._at)
-                self._text, self._at = self._text[self._at :] + text, 0
-                return True
-        return False
-
-    def _refuse(self, why: str, position: int) -> None:
-        line = self._lines + self._text.count("\n", 0, position)
-        raise UserError(f"{self._file.name}:{line}: not JSON ({why})")
-
-
-# --- tables --------------------------------------------------------------------------------------
+# --- tables and archives -------------------------------------------------------------------------
 
 
 def _read_csv(file: DataFile, stream: BinaryIO, encoding: str) -> Iterator[Item]:
     """Rows as dicts by the names in the first line; an empty cell is None."""
     csv.field_size_limit(CELL)  # Python's default refuses fields over 128 KiB
     if not encoding.startswith("utf-16"):
-        encoding = _encoding(file)
+        encoding = table_encoding(file)
     text = io.TextIOWrapper(stream, encoding=encoding, newline="")
     rows = csv.reader(text, strict=True, delimiter="\t" if file.format == ".tsv" else ",")
     header = None
@@ -318,78 +233,6 @@ def _read_csv(file: DataFile, stream: BinaryIO, encoding: str) -> Iterator[Item]
         start = rows.line_num + 1
 
 
-def _encoding(file: DataFile) -> str:
-    """UTF-8, or GB 18030, in which spreadsheet programs save Chinese tables.
-
-    Nearly any bytes can be read as GB 18030, so it is believed only of a file whose column names
-    are then Chinese.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with file.open() as stream:
-            while block := stream.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        return "utf-8-sig"
-    except UnicodeDecodeError as error:
-        not_utf8 = error
-    try:
-        with file.open() as stream, io.TextIOWrapper(stream, encoding="gb18030") as text:
-            chinese = COMMON_HAN.search(text.readline())
-            while text.read(1 << 20):
-                pass
-    except UnicodeDecodeError:
-        chinese = None
-    if chinese is None:
-        raise UserError(f"{file.name}: not UTF-8 ({not_utf8.reason}); save the table as UTF-8")
-    return "gb18030"
-
-
-def _read_parquet(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
-    """Rows as dicts, read page by page: a row group may be larger than the memory."""
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False) as table:
-            yield from _read_batches(table.iter_batches(batch_size=ROWS))
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{file.name}: not a Parquet file ({_first_line(error)})") from None
-
-
-def _read_arrow(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
-    """Rows as dicts of Arrow's IPC formats: the stream, as `datasets` writes it, or the file."""
-    import pyarrow
-
-    try:
-        # Arrow's two IPC formats share an ending: a file begins with its magic string, a stream
-        # doesn't.
-        magic = stream.read(6)
-        stream.seek(0)
-        if magic == b"ARROW1":
-            with pyarrow.ipc.open_file(stream) as table:
-                batches = (table.get_batch(n) for n in range(table.num_record_batches))
-                yield from _read_batches(batches)
-        else:
-            with pyarrow.ipc.open_stream(stream) as table:
-                yield from _read_batches(table)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{file.name}: not a whole Arrow file ({_first_line(error)})") from None
-
-
-def _read_batches(batches: Any) -> Iterator[Item]:
-    number = 0
-    for batch in batches:
-        for start in range(0, batch.num_rows, ROWS):
-            for value in batch.slice(start, ROWS).to_pylist():
-                number += 1
-                yield Item(number, f"row {number}", value)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
 def _read_warc(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
     """The pages of a web archive; the address of each is its id."""
     try:
@@ -398,11 +241,3 @@ def _read_warc(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
             yield Item(page.number, f"record {page.number}", value, error=page.error)
     except BrokenWarc as error:
         raise UserError(f"{file.name}: not a whole WARC file ({error})") from None
-
-
-_BINARY = {
-    ".parquet": _read_parquet,
-    ".arrow": _read_arrow,
-    ".warc": _read_warc,
-    ".wet": _read_warc,
-}

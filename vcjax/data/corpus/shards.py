@@ -18,9 +18,9 @@ from typing import Any, Self
 from vcjax.core.files import replaced
 from vcjax.data.corpus.document import Document
 from vcjax.data.corpus.step import Observed
-from vcjax.data.encodings import UTF8
+from vcjax.data.encodings import UTF8, encoding_of
 from vcjax.data.files import DataFile, open_bytes, size_of
-from vcjax.data.readers import BY_LINE, encoding_of, sampled_by
+from vcjax.data.readers import BY_LINE, sampled_by
 
 _GROUP = "group_size:8"  # documents that are compressed together; one is read with the others
 _LENGTH = struct.Struct("<I")
