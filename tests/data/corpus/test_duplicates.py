@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.text.test_grams import sets_of
 from vcjax.core.errors import UserError
-from vcjax.data.corpus import duplicates
+from vcjax.data.corpus import duplicates, evidence
 from vcjax.data.corpus.document import Document
 from vcjax.data.corpus.duplicates import Duplicates, DuplicatesSettings
 from vcjax.data.corpus.step import Observed
@@ -134,8 +134,9 @@ def test_with_similarity_one_near_duplicates_stay():
 def test_sorting_in_parts_removes_the_same(texts):
     with pytest.MonkeyPatch.context() as patch:
         whole, _ = removed(texts)
-        patch.setattr(duplicates, "_BYTES_PER_KEY", 1 << 17)
-        patch.setattr(duplicates, "_AT_ONCE", 3)
+        patch.setattr(evidence, "_BYTES_PER_KEY", 1 << 17)
+        patch.setattr(evidence, "AT_ONCE", 3)
+        patch.setattr(duplicates, "AT_ONCE", 3)
         assert removed(texts, DuplicatesSettings(memory=1)) == (whole, removed(texts)[1])
 
 
