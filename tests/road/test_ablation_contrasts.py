@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vcjax.report.ablation import write_ablation_report
+from vcjax.report.ablation.report import write_ablation_report
 from vcjax.road.ablation.config import AblationConfig, Arm
 from vcjax.road.ablation.contrasts import compare
 from vcjax.road.ablation.queries import GROUPS

@@ -20,7 +20,8 @@ from vcjax.core.lineage import Parent, stage_lineages, stage_parents
 from vcjax.core.run import CONFIG, SUMMARY, Run, Stage, explained
 from vcjax.core.stores import on_disk
 from vcjax.data.records import Record
-from vcjax.report.ablation import ablation_markdown, write_ablation_report
+from vcjax.report.ablation.report import write_ablation_report
+from vcjax.report.ablation.tables import ablation_markdown
 from vcjax.road.ablation.arms import QUERIES, ArmRun, fill_roles
 from vcjax.road.ablation.config import (
     ANSWERS,
