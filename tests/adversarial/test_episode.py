@@ -7,11 +7,11 @@ from typing import get_args
 import pytest
 
 from vcjax.adversarial.actor import check_actor_mode
+from vcjax.adversarial.attack_success import AttackSuccess, attack_outcome
 from vcjax.adversarial.attacks.style import TURN_KINDS, Kind, shipped_attacks
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.episode import STEPS
 from vcjax.adversarial.outputs import accepted_records, preference_records
-from vcjax.adversarial.summary import AttackSuccess, attack_outcome
 from vcjax.core.errors import UserError
 
 FAIR = "Some say yes and others say no, and both have reasons."

@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import pytest
 
+from vcjax.adversarial.attack_success import gave_pair
 from vcjax.adversarial.critic.canaries import sample_judged
-from vcjax.adversarial.summary import RunSummary, YieldCurve, gave_pair
+from vcjax.adversarial.summary import RunSummary, YieldCurve
 
 
 def attempt(n, kind="accepted", *, attack="dilemma", lang="en", target=None, score=5.0):

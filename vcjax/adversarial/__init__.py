@@ -15,5 +15,6 @@ pipeline.py: waves, side by side by waves.py --> ledger/ -----------------------
     |
 run.py --summary.py, diversity.py, outputs.py--> accepted.jsonl, preferences.jsonl,
     rejected.jsonl, summary.json, dataset card          reasons.py: every reject reason
+attack_success.py: whether an attack succeeded, and how often attacks do
 measurement.py: the same attacks on every checkpoint, only to measure
 """

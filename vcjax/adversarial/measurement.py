@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.attack_success import AttackSuccess, attack_outcome
 from vcjax.adversarial.attacks.prompts import QUERY_SCHEMA, attacker_messages, read_query
 from vcjax.adversarial.attacks.queries import Queries, StandInQuestions
 from vcjax.adversarial.attacks.style_check import counts_as_attack
@@ -32,7 +33,6 @@ from vcjax.adversarial.ledger.query import asked_queries, attempts
 from vcjax.adversarial.ledger.schema import opened_to_read
 from vcjax.adversarial.pipeline import Pipeline, plan_attempts
 from vcjax.adversarial.plan import Limits, Tally
-from vcjax.adversarial.summary import AttackSuccess, attack_outcome
 from vcjax.adversarial.waves import run_waves
 from vcjax.charter.load import charter_parents
 from vcjax.core.errors import UserError

@@ -27,7 +27,7 @@ class Tally:
 
     A pair whose query is a seed question, or off its style or topic, fills no quota. What an
     allocation is made from counts an attempt as accepted only by
-    `vcjax.adversarial.summary.gave_pair`.
+    `vcjax.adversarial.attack_success.gave_pair`.
     """
 
     attempts: int = 0

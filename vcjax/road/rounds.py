@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vcjax.adversarial.attack_success import gave_pair
 from vcjax.adversarial.calls import ACTOR, ATTACKER
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.config import SynthesisConfig
@@ -23,7 +24,7 @@ from vcjax.adversarial.measurement import measure_attacks, measured_queries
 from vcjax.adversarial.plan import Tally, allocate, posteriors
 from vcjax.adversarial.run import EXTENDABLE as SYNTHESIS_EXTENDABLE
 from vcjax.adversarial.run import synthesize
-from vcjax.adversarial.summary import gave_pair, shortfall
+from vcjax.adversarial.summary import shortfall
 from vcjax.charter.load import charter_parents
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_json, write_json, write_text

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vcjax.adversarial.attack_success import CONFIDENCE
 from vcjax.adversarial.cells import HELD_OUT_GROUPS
 from vcjax.adversarial.measurement import AttackResult, attack_results
-from vcjax.adversarial.summary import CONFIDENCE
 from vcjax.core.files import read_json
 from vcjax.core.run import SUMMARY
 from vcjax.core.seeds import derive_seed
