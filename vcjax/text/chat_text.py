@@ -13,9 +13,8 @@ answers, and each of those has a rendering of its own, of the conversation that 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from vcjax.core.errors import UserError
@@ -127,8 +126,8 @@ class _Chat:
         if tokenizer.system == "first_user":
             messages = system_in_first_question(messages)
         given = [{**message, "role": ""} for message in messages]  # roles aren't a user's text
-        self._marks = Marks(tokenizer.special_tokens, source, [*_texts([*given, *tools])])
-        hidden = partial(_mapped, self._marks.hide)
+        self._marks = Marks(tokenizer.special_tokens, source, [*given, *tools])
+        hidden = self._marks.hide
         self._messages = [
             {name: value if name == "role" else hidden(value) for name, value in message.items()}
             for message in messages
@@ -287,28 +286,6 @@ def system_in_first_question(messages: Sequence[Message]) -> list[Message]:
     if not rest or rest[0]["role"] != "user":
         return [{"role": "user", "content": system}, *rest]
     return [_with_content(rest[0], f"{system}\n\n{rest[0]['content']}"), *rest[1:]]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in what JSON may have, the names of fields among them."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield name
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-
-
-def _mapped(function: Callable[[str], str], value: Any) -> Any:
-    """The same with each of its `_texts` replaced."""
-    if isinstance(value, str):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {function(name): _mapped(function, each) for name, each in value.items()}
-    return [_mapped(function, each) for each in value] if isinstance(value, list) else value
 
 
 def _with_content(message: Message, content: str) -> Message:

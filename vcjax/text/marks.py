@@ -7,8 +7,9 @@ bits of them, and never leave the process: nothing that is written depends on wh
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
 
 _PLANE = 0xF0000  # 65,534 private-use characters, so 16 bits each
 _CHARACTERS = 8
@@ -34,9 +35,9 @@ class Marks:
       generation_start, generation_end: of what a template's `{% generation %}` block encloses.
     """
 
-    def __init__(self, special: Mapping[str, int], template: str, texts: Sequence[str]):
-        """Args: `texts` are all that the template is given."""
-        contents = "\0".join(texts)
+    def __init__(self, special: Mapping[str, int], template: str, values: Any):
+        """Args: `values` are all that the template is given, of the types that JSON has."""
+        contents = "\0".join(_texts(values))
         self._mark = new_mark(contents, template)
         names = ("start", "reply", "end", "generation_start", "generation_end")
         self.start, self.reply, self.end, self.generation_start, self.generation_end = map(
@@ -53,11 +54,11 @@ class Marks:
     def _pattern(self) -> re.Pattern:
         return re.compile(re.escape(self._mark) + ".", re.DOTALL)
 
-    def hide(self, content: str) -> str:
-        """A content with marks for special tokens' strings."""
+    def hide(self, value: Any) -> Any:
+        """A value of `values`, with marks for special tokens' strings in all of its texts."""
         if not self._replacements:
-            return content
-        return self._hidden.sub(lambda match: self._replacements[match[0]], content)
+            return value
+        return _mapped(partial(self._hidden.sub, lambda match: self._replacements[match[0]]), value)
 
     def take_out(self, text: str) -> tuple[str, dict[str, list[int]]]:
         """The text without the marks that replace nothing, and the positions of each of them."""
@@ -104,3 +105,25 @@ class Marks:
 def any_of(strings: Sequence[str] | set[str]) -> re.Pattern:
     """Matches any of the strings, a longer one before those that it contains."""
     return re.compile("|".join(map(re.escape, sorted(strings, key=lambda s: (-len(s), s)))))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in what JSON may have, the names of fields among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield name
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def _mapped(function: Callable[[str], str], value: Any) -> Any:
+    """The same with each of its `_texts` replaced."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {function(name): _mapped(function, each) for name, each in value.items()}
+    return [_mapped(function, each) for each in value] if isinstance(value, list) else value
