@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.tiny import tiny_tokenizer
 from vcjax.core.errors import UserError
-from vcjax.generate.detokenizer import Detokenizer
+from vcjax.generate.detokenizer import MAX_STOP_LENGTH, MAX_STOPS, Detokenizer
 
 TOKENIZER = tiny_tokenizer()
 TEXT = st.text(st.sampled_from("ab é公平😀\n"), max_size=20)
@@ -149,3 +149,36 @@ def test_what_is_withheld_is_the_longest_start_of_a_stop_string(text, stop):
         released += decoder.take()
         starts = (n for one in stop for n in range(1, len(one)) if decoder.text.endswith(one[:n]))
         assert len(decoder.text) - len(released) == max(starts, default=0)
+
+
+class Counted(str):
+    """A stop string that counts how often one of its characters is looked at."""
+
+    looked_at = 0
+
+    def __getitem__(self, index) -> str:
+        Counted.looked_at += 1
+        return super().__getitem__(index)
+
+
+def fibonacci(length: int) -> str:
+    """Where the search falls back most often: each prefix ends with many shorter ones."""
+    before, text = "a", "ab"
+    while len(text) < length:
+        before, text = text, text + before
+    return text[:length]
+
+
+@pytest.mark.parametrize("start", ["a" * MAX_STOP_LENGTH, fibonacci(MAX_STOP_LENGTH)])
+def test_the_longest_stop_strings_cost_a_few_comparisons_a_character(start):
+    # Each begins as the text does and never ends as it goes on.
+    stops = [Counted(start[: MAX_STOP_LENGTH - n - 1] + "!") for n in range(MAX_STOPS)]
+    Counted.looked_at = 0
+    decoders = [Detokenizer(TOKENIZER, stops) for _ in range(128)]  # as many as choices
+    assert Counted.looked_at == 0
+    decoder, seen = decoders[0], 0
+    for token in TOKENIZER.encode((start + "b") * 3):
+        assert not decoder.accept(token)
+        seen = max(seen, len(decoder.take()))
+    assert seen >= MAX_STOP_LENGTH // 2  # most of a stop string was withheld, then let go
+    assert Counted.looked_at <= 6 * MAX_STOPS * len(decoder.text)

@@ -20,7 +20,7 @@ class _Match:
     """How much of one stop string the text ends with, a character at a time.
 
     The work for a character is constant on average, whatever the string (Knuth, Morris and Pratt,
-    SIAM Journal on Computing 6, 1977).
+    SIAM Journal on Computing 6, 1977), and there is none before the first one.
 
     Attributes:
       size: length of the longest suffix of the text that is a prefix of the stop string.
@@ -28,10 +28,10 @@ class _Match:
 
     def __init__(self, stop: str) -> None:
         self.stop, self.size = stop, 0
-        # For each length of a prefix, that of its longest suffix that is a shorter prefix.
+        # For each length of a prefix, that of its longest suffix that is a shorter prefix; of the
+        # lengths that the text has reached: all of them would be two million steps for 128 choices
+        # with 16 strings of 1,000 characters, before the first token and in everybody's way.
         self._shorter = [0, 0]
-        for character in stop[1:]:
-            self._shorter.append(self._extended(self._shorter[-1], character))
 
     @property
     def is_complete(self) -> bool:
@@ -46,6 +46,8 @@ class _Match:
     def accept(self, character: str) -> None:
         """Advances by one character of the text."""
         self.size = self._extended(self.withheld, character)
+        if self.size == len(self._shorter):  # a character longer than ever
+            self._shorter.append(self._extended(self._shorter[-1], self.stop[self.size - 1]))
 
     def _extended(self, size: int, character: str) -> int:
         while size and self.stop[size] != character:
