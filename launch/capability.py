@@ -11,6 +11,7 @@ import logging
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.errors import UserError
 from vcjax.core.script import run
 from vcjax.generate import WEIGHT_FORMS
@@ -98,8 +99,13 @@ def main() -> None:
     for line in score_lines(measure_capability(config, WORKDIR.value)):
         print(line)
     print(
-        f"look at {WORKDIR.value}/capability.json; next, to compare: python -m "
-        f"{__package__}.capability --model=OTHER --tasks={','.join(TASKS.value)} --workdir=DIR"
+        f"look at {WORKDIR.value}/capability.json; next, to compare: "
+        + next_command(
+            f"{__package__}.capability",
+            "--model=OTHER",
+            f"--tasks={','.join(TASKS.value)}",
+            "--workdir=DIR",
+        )
     )
 
 

@@ -11,6 +11,7 @@ import sys
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.errors import UserError
 from vcjax.core.lineage import NAME, content_hash, read_lineage
 from vcjax.core.script import run
@@ -59,7 +60,8 @@ def main() -> None:
     print(f"{target}: {TO.value}, {dtype}", file=sys.stderr)
     reference = target / FILE if TO.value == GGUF else target
     print(
-        f"look at {target}/README.md; next: python -m {__package__}.chat --model={reference}",
+        f"look at {target}/README.md; next: "
+        + next_command(f"{__package__}.chat", f"--model={reference}"),
         file=sys.stderr,
     )
 

@@ -5,6 +5,7 @@ python -m launch.demo --workdir=runs/demo
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.script import define_config, run
 
 CONFIG = define_config(
@@ -22,8 +23,8 @@ def main() -> None:
     for line in demo_lines(summary):
         print(line)
     print(
-        f"look at {WORKDIR.value}/report.html; next: python -m {__package__}.chat "
-        f"--model={WORKDIR.value}/export"
+        f"look at {WORKDIR.value}/report.html; next: "
+        + next_command(f"{__package__}.chat", f"--model={WORKDIR.value}/export")
     )
 
 

@@ -13,6 +13,7 @@ import sys
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.script import aligned, define_config, run
 from vcjax.core.settings import build
 
@@ -41,8 +42,8 @@ def main() -> None:
     for problem in summary.get("problems", ()):
         print(f"  {problem}")
     print(
-        f"look at {WORKDIR.value}/report.html; next: python -m {__package__}.compare "
-        f"--runs={WORKDIR.value},OTHER --workdir=DIR",
+        f"look at {WORKDIR.value}/report.html; next: "
+        + next_command(f"{__package__}.compare", f"--runs={WORKDIR.value},OTHER", "--workdir=DIR"),
         file=sys.stderr,
     )
     check_gate(bounds, {WORKDIR.value: evaluation_figures(summary)})

@@ -7,6 +7,7 @@ import sys
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.script import define_config, run
 
 CONFIG = define_config(
@@ -53,8 +54,13 @@ def main() -> None:
     print(
         f"look at {WORKDIR.value}/README.md (samples of what was removed) and "
         f"{WORKDIR.value}/funnel.svg (what each step left)\n"
-        f"next: python -m {__package__}.train --config={_TRAINING[config.kind]} "
-        f"--config.{config.kind}={WORKDIR.value} --workdir=DIR",
+        "next: "
+        + next_command(
+            f"{__package__}.train",
+            f"--config={_TRAINING[config.kind]}",
+            f"--config.{config.kind}={WORKDIR.value}",
+            "--workdir=DIR",
+        ),
         file=sys.stderr,
     )
 

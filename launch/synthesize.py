@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.script import define_config, run
 from vcjax.core.settings import build
@@ -89,8 +90,10 @@ def _attack(values: dict[str, Any]) -> None:
         for reason, count in reasons.items():
             print(f"  {count:5}  {kind}: {reason}", file=sys.stderr)
     print(
-        f"look at {WORKDIR.value}/README.md; next: python -m {__package__}.ledger "
-        f"--ledger={WORKDIR.value}/ledger.sqlite --by=kind,reason",
+        f"look at {WORKDIR.value}/README.md; next: "
+        + next_command(
+            f"{__package__}.ledger", f"--ledger={WORKDIR.value}/ledger.sqlite", "--by=kind,reason"
+        ),
         file=sys.stderr,
     )
     if line := shortfall(summary):

@@ -8,6 +8,7 @@ import sys
 
 from absl import flags
 
+from vcjax.core.commands import next_command
 from vcjax.core.script import define_config, run
 
 CONFIG = define_config(
@@ -48,7 +49,7 @@ def main() -> None:
     print(f"{WORKDIR.value}: {summary['steps']} steps, {losses}", file=sys.stderr)
     print(
         f"look at {WORKDIR.value}/metrics.jsonl; next: "
-        f"python -m {__package__}.chat --model={WORKDIR.value}",
+        + next_command(f"{__package__}.chat", f"--model={WORKDIR.value}"),
         file=sys.stderr,
     )
 

@@ -12,6 +12,7 @@ import pytest
 from tests.processes import ROOT, launched, started
 from tests.scripts import ran
 from vcjax.adversarial.config import SynthesisConfig
+from vcjax.core.commands import next_command
 from vcjax.core.config_help import fields_of, summary_of
 from vcjax.core.files import read_json, write_json
 from vcjax.data.importers import read_records
@@ -148,7 +149,8 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
     code, _, error = ran("train", training(**quarantine), script_cache)
     assert code == 0, error
     assert f"{workdir}: 2 steps, loss " in error
-    assert error.splitlines()[-1].endswith(f"next: python -m launch.chat --model={workdir}")
+    following = next_command("launch.chat", f"--model={workdir}")
+    assert error.splitlines()[-1].endswith(f"next: {following}")
     (bad,) = [
         json.loads(line)
         for path in workdir.rglob("quarantine*")
@@ -185,8 +187,8 @@ def test_a_conversion_is_done_once(tiny_folder, tmp_path, script_cache):
         0,
         [
             f"{tmp_path / 'out'}: checkpoint, float32",
-            f"look at {tmp_path / 'out'}/README.md; next: python -m launch.chat "
-            f"--model={tmp_path / 'out'}",
+            f"look at {tmp_path / 'out'}/README.md; next: "
+            + next_command("launch.chat", f"--model={tmp_path / 'out'}"),
         ],
     )
     code, out, error = ran("convert", command, script_cache)

@@ -167,7 +167,7 @@ def test_convert_writes_a_file_that_is_a_model(tiny_folder, tmp_path, script_cac
     code, _, error = ran("convert", [*flags, "--to=gguf"], script_cache)
     assert code == 0, error
     assert {each.name for each in out.iterdir()} == {"model.gguf", "README.md", "lineage.json"}
-    (named,) = re.findall(r"next: python -m launch.chat --model=(\S+)", error)
+    (named,) = re.findall(r"next: \S+ -m launch.chat --model=(\S+)", error)
     assert open_model(named).config.num_layers == 2
     code, printed, _ = ran("convert", [*flags, "--to=gguf"], script_cache)
     assert "already converted" in printed
