@@ -1,6 +1,8 @@
 """The sources of a preference run's pairs, and what can't be in a batch with them."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -91,3 +93,35 @@ def test_raw_files_that_are_too_large_are_for_launch_prepare(make_config, tokeni
     with pytest.raises(UserError, match=r"most_mb=1\); run launch\.prepare --config") as found:
         check_sources(config, tokenizer, tmp_path / "run")
     assert "\n" not in str(found.value)
+
+
+class Silent(BaseHTTPRequestHandler):
+    """A server that doesn't say how large a file is: it closes the connection where it ends."""
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(b"A line.\n")
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing, to leave the test's output alone."""
+
+
+def test_a_file_whose_size_is_unknown_is_named(make_config, tokenizer, tmp_path, capsys):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/raw.txt"
+            config = make_config(documents=url, prepare={"most_mb": 1})
+            sources = check_sources(config, tokenizer, tmp_path / "run")
+            said = capsys.readouterr().err
+            prepare_sources(sources, config, tokenizer, tmp_path / "run")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert f"config.documents: {url}: its server doesn't say how large it is" in said
+    assert "documents: 1 documents in 1 rows" in capsys.readouterr().err

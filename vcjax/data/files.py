@@ -187,12 +187,13 @@ def open_bytes(name: str) -> BinaryIO:
         raise UserError(f"{name}: can't be opened ({one_line(error)})") from None
 
 
-def size_of(name: str) -> int:
-    """Bytes of a local path or a URL, as it is stored; 0 where its server doesn't report it."""
+def size_of(name: str) -> int | None:
+    """Bytes of a local path or a URL, as it is stored; None where its server doesn't say."""
     if name.startswith(PREFIX):
         return size_of_split(name)
     system, path = _system(name)
-    return int(system.size(path) or 0)
+    size = system.size(path)
+    return None if size is None else int(size)
 
 
 def _find(path: str) -> list[DataFile]:

@@ -157,7 +157,14 @@ def _check(
 
 def _check_size(field: str, raw: Records, config: TrainConfig) -> None:
     """Raises a UserError where raw files are too large to be prepared in this process."""
-    size, most = sum(size_of(file.name) for file in raw.files) / 1e6, config.prepare.most_mb
+    sizes, most = {file.name: size_of(file.name) for file in raw.files}, config.prepare.most_mb
+    for name in (name for name, size in sizes.items() if size is None and is_main_process()):
+        print(
+            f"config.{field}: {name}: its server doesn't say how large it is, so it isn't counted "
+            f"towards config.prepare.most_mb={most}",
+            file=sys.stderr,
+        )
+    size = sum(size or 0 for size in sizes.values()) / 1e6
     if size > most:
         variant = "" if config.kind == "documents" else f":{config.kind}"
         raise UserError(

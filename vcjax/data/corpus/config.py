@@ -146,7 +146,8 @@ class RawFiles(StepsConfig):
       steps: names, comma-separated, in their order. `held_out` holds nothing out where the run has
         no charter, and can't be left out where it has one.
       most_mb: millions of bytes of raw files, as they are stored, above which they are not
-        prepared here but by `launch.prepare`.
+        prepared here but by `launch.prepare`. A file whose server doesn't say how large it is isn't
+        counted, and is named on the screen.
     """
 
     steps: str = "held_out,duplicates"

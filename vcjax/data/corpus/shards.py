@@ -41,17 +41,20 @@ def plan_units(
     """Groups files into units of about `size` bytes, in their order.
 
     Small files share a unit. A large file of lines is cut into parts, as each of its documents is a
-    line; a large one of another form, or one that is compressed, is a unit of its own.
+    line; a large one of another form, or one that is compressed, or whose server doesn't say how
+    large it is, is a unit of its own.
     """
     units: list[Unit] = []
     waiting: Unit = []
     waited = 0
     for file in files:
         found = size_of(file.name)
-        if waiting and waited + found > size:
+        if waiting and (found is None or waited + found > size):
             units.append(waiting)
             waiting, waited = [], 0
-        if found <= size:
+        if found is None:
+            units.append([file])
+        elif found <= size:
             waiting.append(file)
             waited += found
         elif _can_be_cut(file, kind, sample_by):
