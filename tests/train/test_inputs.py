@@ -1,6 +1,7 @@
 """Raw data is read as a stream before a run starts; what is lost is reported on the screen."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,13 @@ def test_the_screen_and_the_summary_say_what_is_lost(make_config, tokenizer, tmp
     assert "2 of 2 conversations have no domain: the charter's held-out topics" in said
     summary = read_json(tmp_path / "data" / "conversations" / "summary.json")
     assert summary["columns_not_read"] == {"meta": 2}
+    # Replayed in the stage after it, they are told of again, but not that they are cut.
+    again = replace(config, replay=config.conversations)
+    sources = check_sources(again, tokenizer, tmp_path)
+    prepare_sources(sources, again, tokenizer, tmp_path)
+    said = capsys.readouterr().err
+    assert "replay: 2 conversations in " in said
+    assert said.count("are longer than a row of 48 tokens") == 1
     assert "| meta | 2 |" in (tmp_path / "data" / "conversations" / "README.md").read_text()
 
 

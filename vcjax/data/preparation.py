@@ -191,19 +191,20 @@ def dataset_card(name: str, summary: Mapping[str, Any]) -> str:
     return environment.get_template("card.md.jinja").render(name=name, **summary)
 
 
-def omissions(summary: Mapping[str, Any], held_out: bool = False) -> list[str]:
+def omissions(summary: Mapping[str, Any], held_out: bool = False, *, cut: bool = True) -> list[str]:
     """One line for each kind of data that is not in the rows, for the screen.
 
     Args:
       summary: of a prepared dataset; those of earlier versions lack some counts.
       held_out: whether domains are held out; a record without one can't be.
+      cut: whether to say how many records' ends are cut off.
     """
     kind, examples = summary["kind"], summary["examples"]
-    cut = summary["truncated"]
+    long = summary["truncated"]
     lines = [
-        f"{cut} of {examples} {kind} ({cut / max(1, examples):.0%}) are longer than a row of "
+        f"{long} of {examples} {kind} ({long / max(1, examples):.0%}) are longer than a row of "
         f"{summary['length']} tokens: their end is cut off; raise the length"
-    ] * bool(cut)
+    ] * bool(long and cut)
     for field, what in (
         ("dropped", "dropped: nothing to learn is left of them in a row"),
         ("quarantined", "set aside as bad records: see quarantined.jsonl"),

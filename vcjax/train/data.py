@@ -257,5 +257,7 @@ def _report(field: str, prepared: list[Prepared], held_out: bool, workdir: Path)
         )
         # Of what this run prepares by more than the usual steps; `launch.prepare` shows its own.
         own = part.folder == workdir / DATA / field and summary.get("steps", {}).keys() - _USUAL
-        for line in [*(step_table(summary) if own else ()), *omissions(summary, held_out)]:
+        # What is replayed was learnt before, where it was said how much of it is cut off.
+        lost = omissions(summary, held_out, cut=field != REPLAY)
+        for line in [*(step_table(summary) if own else ()), *lost]:
             print(f"  {line}", file=sys.stderr)
