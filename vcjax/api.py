@@ -15,6 +15,7 @@ from vcjax.core.lineage import NAME, read_lineage
 from vcjax.core.stores import as_path, reached
 from vcjax.generate.engine import Engine
 from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.fleet import Fleet
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.likelihood import log_likelihood, score_answers
 from vcjax.generate.requests import SamplingParams
@@ -36,8 +37,15 @@ class Model:
         `charter.system_prompt(lang)` is what an Actor is given.
     """
 
-    def __init__(self, loaded: LoadedModel, charter: Charter | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        charter: Charter | None = None,
+        config: EngineConfig | None = None,
+    ) -> None:
+        """Args: `config` has the copies and their devices; None is one copy on one device."""
         self.loaded, self.charter = loaded, charter
+        self._engine_config = EngineConfig(replicas=1) if config is None else config
 
     @property
     def config(self) -> LlamaConfig:
@@ -63,25 +71,31 @@ class Model:
 
     @cached_property
     def params(self) -> Params:
-        """The parameters on the device, layer by layer, put there on first use; `graph` runs them.
+        """The parameters on the devices of the first copy, layer by layer, put there on first use;
+        `graph` runs them.
 
         The engine shares them: scoring needs neither it nor the memory of its cache.
         """
-        return self._layout.apply(self.loaded.params)
+        return self._layouts[0].apply(self.loaded.params)
+
+    @cached_property
+    def copies(self) -> list[Params]:
+        """Those of the further copies, put on their devices on first use; see `load`."""
+        return [layout.apply(self.loaded.params) for layout in self._layouts[1:]]
 
     @property
     def graph(self) -> Any:
         """The static graph of the model that runs `params`."""
-        return self._layout.graph
+        return self._layouts[0].graph
 
     @cached_property
-    def _layout(self) -> ModelLayout:
-        return ModelLayout(self.config, jnp.dtype(self.loaded.dtype))
+    def _layouts(self) -> list[ModelLayout]:
+        return self._engine_config.layouts(self.config, self.loaded.dtype)
 
     @cached_property
-    def engine(self) -> Engine:
-        """The engine on this model, made on first use."""
-        return EngineConfig(replicas=1).engine(self.loaded, params=[self.params]).engines[0]
+    def engine(self) -> Engine | Fleet:
+        """The engine on this model, made on first use; with several copies, theirs as one."""
+        return self._engine_config.engine(self.loaded, params=[self.params, *self.copies])
 
     @cached_property
     def text(self) -> TextEngine:
@@ -119,7 +133,7 @@ class Model:
         Args:
           contexts: texts, or conversations that the assistant's turn follows.
           answers: of each context.
-          options: see `vcjax.generate.likelihood.score_answers`.
+          options: see `vcjax.generate.likelihood.score_answers`, but for `copies`.
 
         Returns:
           A list of floats, in nats, for each context, in the order of its answers.
@@ -128,7 +142,15 @@ class Model:
           UserError: an empty answer, a conversation that can't be rendered, or an answer that
             doesn't fit the model's context behind its conversation.
         """
-        return score_answers(self.graph, self.params, self.tokenizer, contexts, answers, **options)
+        return score_answers(
+            self.graph,
+            self.params,
+            self.tokenizer,
+            contexts,
+            answers,
+            copies=self.copies,
+            **options,
+        )
 
     def log_likelihood(
         self, contexts: Sequence[Context], continuations: Sequence[str]
@@ -154,6 +176,7 @@ class Model:
             contexts,
             continuations,
             max_position=self.config.max_position,
+            copies=self.copies,
         )
 
     def generate(self, prompts: Sequence[Context], **sampling: Any) -> list[str]:
@@ -187,19 +210,33 @@ class Model:
         save_model(self.loaded, reached(path), form=format, dtype=dtype)
 
 
-def load(reference: str, dtype: str | None = None, charter: Charter | None = None) -> Model:
+def load(
+    reference: str,
+    dtype: str | None = None,
+    charter: Charter | None = None,
+    *,
+    tensor: int = 1,
+    replicas: int = 1,
+) -> Model:
     """Loads any model reference: folder, hub id, GGUF, checkpoint, workdir or shipped name.
 
-    A workdir of `launch.train` is its last good step, with adapters merged.
+    A workdir of `launch.train` is its last good step, with adapters merged. With several copies
+    each has an engine and devices of its own: texts are generated and scored by all of them, and
+    come out as those of one.
 
     Args:
       reference: see the page on model references; a hub id may end with `@REVISION`.
       dtype: of the parameters in memory and of the arithmetic, e.g. `bfloat16`; None is the
         source's own.
       charter: the model's `charter`, of `vcjax.charter.load.load_charter`.
+      tensor: devices that share each copy of the model.
+      replicas: copies; 0 is as many as this machine has devices for, as scripts have by default. In
+        a notebook the default is one, which leaves the other devices to what else it does.
 
     Raises:
       UserError: there is no such model, it isn't of a supported architecture, or its tensors aren't
-        those that its config asks for.
+        those that its config asks for; or this machine has fewer devices.
     """
-    return Model(load_model(reference, dtype), charter)
+    config = EngineConfig(tensor=tensor, replicas=replicas)
+    config.devices()  # before the model is read: there may be too few
+    return Model(load_model(reference, dtype), charter, config)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import vcjax
 from vcjax.generate import scoring
 from vcjax.generate.engine import Engine
 from vcjax.generate.engine_config import EngineConfig
@@ -68,6 +69,23 @@ def scored(alone: Engine, engines: Sequence[Engine]) -> dict:
     return {"equal": found == expected, "devices": len(used)}
 
 
+def from_python(base: str) -> dict:
+    """Whether `vcjax.load` with two copies gives what it gives with one."""
+    one, two = vcjax.load(base), vcjax.load(base, replicas=2)
+    texts = [f"{n} and {n + 1} are" for n in range(12)]
+    sampling = {"max_tokens": 6, "temperature": 1.0, "seed": 3}
+    answers = [[" two", " one more"]] * len(texts)
+    in_parts = {"token_budget": 64}  # more batches than copies
+    return {
+        "devices": len({each["embedding"].device for each in (two.params, *two.copies)}),
+        "texts": two.generate(texts, **sampling) == one.generate(texts, **sampling),
+        "answers": two.score_answers(texts, answers, **in_parts)
+        == one.score_answers(texts, answers, **in_parts),
+        "pairs": two.log_likelihood(texts, [" two"] * 12)
+        == one.log_likelihood(texts, [" two"] * 12),
+    }
+
+
 def main(base: str, adapters: str) -> None:
     loaded = load_model(base)
     alone = EngineConfig(slots=SLOTS, replicas=1).engine(loaded, prefix_tokens=0)
@@ -82,6 +100,7 @@ def main(base: str, adapters: str) -> None:
     fleet.release()
     report["scored"] = scored(alone.engines[0], fleet.engines)
     report["pooled"] = pooled(base, adapters)
+    report["from_python"] = from_python(base)
     report["local"] = jax.local_device_count()
     print(json.dumps(report))
 

@@ -76,6 +76,11 @@ def test_a_saved_model_loads_as_the_same_model(model, tmp_path):
     assert again.lineage["parents"][0]["hash"] == vcjax.load(str(tmp_path / "hf")).lineage["hash"]
 
 
+def test_more_copies_than_there_are_devices_are_refused_before_the_model_is_read():
+    with pytest.raises(UserError, match="replicas=99, tensor=1: this machine has"):
+        vcjax.load("no/such/model", replicas=99)
+
+
 def test_a_folder_that_exists_is_not_written_over(model, tmp_path):
     with pytest.raises(UserError, match="exists; choose another folder"):
         model.save(tmp_path)

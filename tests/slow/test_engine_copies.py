@@ -46,5 +46,10 @@ def test_adapters_share_their_base_on_each_device(report):
     assert report["pooled"]["share_of_weights"] < 0.2
 
 
+def test_a_model_of_two_copies_is_called_from_python_as_one(report):
+    alike = {"texts": True, "answers": True, "pairs": True}
+    assert report["from_python"] == {"devices": 2, **alike}
+
+
 def test_texts_are_scored_by_all_of_them_to_the_bit(report):
     assert report["scored"] == {"equal": True, "devices": 8}

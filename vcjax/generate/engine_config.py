@@ -94,13 +94,22 @@ class EngineConfig:
         return int(device_memory([*chain(*self.devices())]) * (1 - SPARE))
 
     def layout(self, model: LlamaConfig, dtype: str, lora: LoraConfig | None = None) -> ModelLayout:
-        """How the first copy of a model of this shape is laid out.
+        """How the first copy of a model of this shape is laid out; see `layouts`."""
+        return self.layouts(model, dtype, lora)[0]
+
+    def layouts(
+        self, model: LlamaConfig, dtype: str, lora: LoraConfig | None = None
+    ) -> list[ModelLayout]:
+        """How each copy of a model of this shape is laid out.
 
         Args:
           dtype: of computation, parameters and cache.
           lora: of adapters that stay unmerged.
         """
-        return ModelLayout(model, jnp.dtype(dtype), self.weights, lora, self._meshes()[0])
+        return [
+            ModelLayout(model, jnp.dtype(dtype), self.weights, lora, mesh)
+            for mesh in self._meshes()
+        ]
 
     def room(self, layout: ModelLayout, memory: int, prefix_tokens: int = PREFIX_TOKENS) -> Room:
         """The slots of an engine and its longest sequence: those of this config, else what fits.

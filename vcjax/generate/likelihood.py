@@ -95,13 +95,14 @@ def log_likelihood(
     *,
     max_position: int,
     token_budget: int = TOKEN_BUDGET,
+    copies: Sequence[Params] = (),
 ) -> list[tuple[float, bool]]:
     """Returns, for each pair, the natural log-probability of the continuation and whether each
     of its tokens is the most likely one.
 
     Args:
       contexts: texts, or conversations, which the assistant's turn follows; see `encode_answers`.
-      token_budget: see `vcjax.generate.scoring.score`.
+      token_budget, copies: see `vcjax.generate.scoring.score`.
 
     Raises:
       UserError: an empty continuation, a conversation that can't be rendered, or a pair longer than
@@ -114,7 +115,7 @@ def log_likelihood(
     for ids, _ in sequences:
         if len(ids) > max_position:
             raise UserError(f"a pair of {len(ids)} tokens doesn't fit a context of {max_position}")
-    scored = score(graph, params, sequences, token_budget=token_budget)
+    scored = score(graph, params, sequences, token_budget=token_budget, copies=copies)
     return [(sum(each.logprobs), all(each.greedy)) for each in scored]
 
 
