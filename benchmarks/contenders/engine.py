@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 import jax
-import numpy as np
 
 from benchmarks.harness import spread
 from benchmarks.serve import Contender, serve
@@ -17,7 +16,7 @@ from vcjax.generate.cache import TILE, DecodeState
 from vcjax.generate.engine import Engine
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request, SamplingParams
-from vcjax.generate.scheduler import SlotTable
+from vcjax.generate.slots import SlotTable
 from vcjax.weights.load import load_model
 
 HOST_TRIES = 3
@@ -109,18 +108,26 @@ def device_step_seconds(engine: Engine, work: Work) -> float:
       work: requests of equal length, as many as the engine has slots.
     """
     state = DecodeState(engine.layout, engine.slots, 0)
-    batch = SlotTable(engine.slots, engine.config.vocab_size).batch()
+    table = SlotTable(engine.slots, engine.config.vocab_size, engine.layout.upload)
     first = work.shared + work.prompt
+    request = Request((0,) * first, SamplingParams(work.new))
+    for slot in range(engine.slots):
+        table.start(slot, request)
+    batches = []
+    for number in range(work.new):
+        batches.append(table.batch())
+        for slot in range(engine.slots):
+            table.advance(slot, request, number + 1)
     state.fit(first + 1, empty=True)
     begun, tokens = 0.0, None
-    for number in range(work.new):
+    for number, batch in enumerate(batches):
         if number == 1:  # the first step waits until the cache is allocated
             jax.block_until_ready(tokens)
             begun = time.perf_counter()
         state.fit(first + number + 1, empty=False)
-        tokens = state.sample(batch, 0).tokens
-        state.decode(engine.params, tokens, np.full((engine.slots,), first + number, np.int32))
-    jax.block_until_ready(state.sample(batch, 0).tokens)
+        tokens, _ = state.sample(batch, 0)
+        state.decode(engine.params, tokens, batch)
+    jax.block_until_ready(state.sample(batches[-1], 0))
     return (time.perf_counter() - begun) / (work.new - 1)
 
 

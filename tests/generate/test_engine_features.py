@@ -11,7 +11,9 @@ from vcjax.core.errors import UserError
 from vcjax.generate import programs
 from vcjax.generate.cache import BLOCK
 from vcjax.generate.engine import Engine
+from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.sampling import unpack
 from vcjax.model.build import initialise
 
 
@@ -74,6 +76,36 @@ def test_other_parameters_are_loaded_without_compiling_and_forget_the_prefixes(t
     engine.load(tiny.params)
     same(engine.generate(shared), before)
     assert (programs.decode._cache_size(), programs.prefill._cache_size()) == compiled
+
+
+def test_a_step_uploads_one_array_and_downloads_one(tiny, monkeypatch):
+    """Nothing else goes to the devices, with prompts, prefixes, penalties and biases too: the guard
+    would raise. Biases and masks go there once, and again where they change."""
+    uploads, downloads = [], []
+    upload, download = ModelLayout.upload, unpack
+    monkeypatch.setattr(
+        ModelLayout, "upload", lambda self, array: uploads.append(array) or upload(self, array)
+    )
+    monkeypatch.setattr(
+        "vcjax.generate.engine.unpack", lambda array: downloads.append(array) or download(array)
+    )
+    engine = Engine(tiny.config, tiny.params, slots=4)
+    busy = SamplingParams(
+        6, temperature=1.0, top_k=20, repetition_penalty=1.2, logit_bias={5: -1.0}, top_logprobs=2
+    )
+    with jax.transfer_guard_host_to_device("disallow"):
+        engine.generate([Request(prompt(seed, 2 * BLOCK + 3), busy) for seed in (1, 1, 2)])
+        uploads.clear()
+        engine.generate([Request(prompt(3, 5), SamplingParams(10))])  # clears the bias
+        assert len(uploads) == 1 + 10 + 1
+        uploads.clear(), downloads.clear()
+        (plain,) = engine.generate([Request(prompt(3, 5), SamplingParams(10))])
+        assert len(uploads) == 1 + 10  # the prompt and the steps
+        assert len(downloads) == 10
+        uploads.clear()
+        early = SamplingParams(10, min_tokens=4)
+        engine.generate([Request(prompt(3, 5), early, eos_ids=plain.tokens[-1:])])
+        assert len(uploads) == 1 + 10 + 5  # the mask: EOS forbidden in four steps, and free again
 
 
 def test_parameters_of_another_shape_are_refused(engine, tiny):

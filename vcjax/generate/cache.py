@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vcjax.generate import programs
 from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Scored
-from vcjax.generate.sampling import Drawn, SamplingBatch
 from vcjax.generate.scoring import computed_top, scored_of
+from vcjax.generate.slots import SlotBatch
 from vcjax.model.attention.cached import BLOCK
 from vcjax.model.build import Params
 from vcjax.parallel import replica_count
@@ -121,8 +120,7 @@ class DecodeState:
                 self._resize(window)
         if self._logits is None:
             size = self._slots, layout.config.vocab_size
-            self._logits = programs.new_logits(layout.mesh, *size)
-            self._counts = jnp.zeros(size, jnp.int32)
+            self._logits, self._counts = programs.new_logits(layout.mesh, *size)
 
     def window(self, length: int) -> int:
         """The least room for `length` tokens in each slot: 128, and from there on powers of two and
@@ -155,19 +153,20 @@ class DecodeState:
         Those of a chunk begin where the tiles of the chunks before it end. Of one prompt there may
         be several chunks, if they come in its order.
         """
-        tiles = self.padded_tiles(sum(chunk.tiles for chunk in chunks))
-        tokens = np.zeros((tiles * TILE,), np.int32)
-        starts, slots = np.zeros((tiles,), np.int32), np.full((tiles,), self._slots, np.int32)
-        ends = np.full((self._slots,), tiles * TILE, np.int32)
+        number = self.padded_tiles(sum(chunk.tiles for chunk in chunks))
+        tiles = np.zeros((number, len(programs.TILE_FIELDS) + TILE), np.int32)
+        starts, slots, ends = tiles[:, : len(programs.TILE_FIELDS)].T
+        slots[:], ends[:] = self._slots, number * TILE
         done = 0
         for chunk in chunks:
-            first, last = done * TILE, done * TILE + len(chunk.tokens)
-            tokens[first:last] = chunk.tokens
             own = slice(done, done + chunk.tiles)
+            tokens = np.zeros((chunk.tiles * TILE,), np.int32)
+            tokens[: len(chunk.tokens)] = chunk.tokens
+            tiles[own, len(programs.TILE_FIELDS) :] = tokens.reshape(-1, TILE)
             starts[own] = range(chunk.start, chunk.start + len(chunk.tokens), TILE)
             slots[own] = chunk.slot
             if chunk.is_last:
-                ends[chunk.slot] = last - 1
+                ends[own.stop - 1] = done * TILE + len(chunk.tokens) - 1
             done += chunk.tiles
         self._cache, self._logits, hidden = programs.prefill(
             self._layout.graph,
@@ -175,10 +174,7 @@ class DecodeState:
             params,
             self._cache,
             self._logits,
-            tokens=tokens.reshape(tiles, TILE),
-            starts=starts,
-            slots=slots,
-            ends=ends,
+            tiles=self._layout.upload(tiles),
         )
         return hidden
 
@@ -203,9 +199,7 @@ class DecodeState:
             self._layout.graph,
             params,
             hidden,
-            np.int32(first),
-            padded,
-            np.int32(number),
+            self._layout.upload(np.concatenate([np.array([first, number], np.int32), padded])),
             top=computed_top(top, vocab_size),
         )
         return scored_of([np.asarray(each) for each in results], 0, number, top)
@@ -213,22 +207,19 @@ class DecodeState:
     def count_prompt(self, prompt: Int[np.ndarray, " length"], slot: int) -> None:
         """Sets a slot's token counts to those of its prompt."""
         vocab_size = self._layout.config.vocab_size
-        padded = np.full((self.window(len(prompt)),), vocab_size, np.int32)
-        padded[: len(prompt)] = prompt
-        self._counts = programs.count_prompt(self._counts, padded, np.int32(slot))
+        padded = np.full((1 + self.window(len(prompt)),), vocab_size, np.int32)
+        padded[0], padded[1 : 1 + len(prompt)] = slot, prompt
+        self._counts = programs.count_prompt(self._counts, self._layout.upload(padded))
 
-    def sample(self, batch: SamplingBatch, top: int) -> Drawn:
-        """Draws a token for every slot."""
-        drawn, self._counts = programs.sample(self._logits, self._counts, batch, top)
-        return drawn
+    def sample(
+        self, batch: SlotBatch, top: int
+    ) -> tuple[Int[Array, " slots"], Int[Array, "slots results"]]:
+        """Draws a token for every slot; the tokens, and all results for `sampling.unpack`."""
+        tokens, results, self._counts = programs.sample(self._logits, self._counts, batch, top)
+        return tokens, results
 
-    def decode(
-        self,
-        params: Params,
-        tokens: Int[Array, " slots"],
-        positions: Int[np.ndarray, " slots"],
-    ) -> None:
-        """Runs one token of every slot."""
+    def decode(self, params: Params, tokens: Int[Array, " slots"], batch: SlotBatch) -> None:
+        """Runs one token of every slot, at its position of the batch that it was drawn by."""
         self._cache, self._logits = programs.decode(
             self._layout.graph,
             self._layout.mesh,
@@ -236,7 +227,7 @@ class DecodeState:
             self._cache,
             self._logits,
             tokens=tokens,
-            positions=positions,
+            batch=batch,
         )
 
     def store_prefix(self, slot: int, blocks: Sequence[int | None]) -> None:
@@ -244,17 +235,16 @@ class DecodeState:
         if self._pool is None:
             self._pool = self._new_cache(programs.POOL_AXES, self._pool_blocks, BLOCK)
         skipped = self._pool_blocks  # an index beyond the pool, where nothing is written
-        targets = self._padded([skipped if block is None else block for block in blocks], skipped)
+        targets = [skipped if block is None else block for block in blocks]
         self._pool = programs.store_prefix(
-            self._layout.mesh, self._pool, self._cache, np.int32(slot), targets
+            self._layout.mesh, self._pool, self._cache, self._slot_blocks(slot, targets, skipped)
         )
 
     def load_prefix(self, slot: int, blocks: Sequence[int]) -> None:
         """Copies blocks of the pool to the start of a slot."""
         # The padding copies block 0 behind the prefix, where the prefill then overwrites it.
-        sources = self._padded(blocks, 0)
         self._cache = programs.load_prefix(
-            self._layout.mesh, self._pool, self._cache, np.int32(slot), sources
+            self._layout.mesh, self._pool, self._cache, self._slot_blocks(slot, blocks, 0)
         )
 
     def _resize(self, length: int) -> None:
@@ -289,11 +279,14 @@ class DecodeState:
             self._cache = jax.tree.unflatten(tree, leaves)
         self._roomy_steps = 0
 
-    def _padded(self, blocks: Sequence[int], padding: int) -> Int[np.ndarray, " blocks"]:
-        """Block indices for a whole window: programs are compiled for few lengths."""
-        padded = np.full((self.window(len(blocks) * BLOCK) // BLOCK,), padding, np.int32)
-        padded[: len(blocks)] = blocks
-        return padded
+    def _slot_blocks(
+        self, slot: int, blocks: Sequence[int], padding: int
+    ) -> Int[Array, " numbers"]:
+        """A slot and indices of blocks, for a whole window: programs are compiled for few
+        lengths."""
+        numbers = np.full((1 + self.window(len(blocks) * BLOCK) // BLOCK,), padding, np.int32)
+        numbers[0], numbers[1 : 1 + len(blocks)] = slot, blocks
+        return self._layout.upload(numbers)
 
     def _new_cache(self, axes: tuple[str, ...], rows: int, length: int) -> Any:
         return programs.new_cache(

@@ -47,6 +47,7 @@ from vcjax.generate.requests import (
     Event,
     Request,
 )
+from vcjax.generate.sampling import unpack
 from vcjax.generate.scheduler import RequestState, Scheduler
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
@@ -118,7 +119,7 @@ class Engine(Generator):
         self.dtype, self.weights = jnp.dtype(dtype), weights
         self.layout = ModelLayout(config, self.dtype, weights, lora, mesh)
         self.graph, self.params = self.layout.graph, self.layout.apply(params)
-        self.scheduler = Scheduler(slots, config.vocab_size)
+        self.scheduler = Scheduler(slots, config.vocab_size, self.layout.upload)
         self._batch = max(1, part // TILE)  # tiles
         self._step = None if step_tokens is None else max(1, step_tokens // TILE)
         self._prefixes = PrefixTree(prefix_tokens // BLOCK)
@@ -348,26 +349,28 @@ class Engine(Generator):
     def _decode(self, states: Sequence[RequestState]) -> None:
         table = self.scheduler.table
         top = MAX_TOP_LOGPROBS if table.top_logprobs.any() else 0
-        drawn = self._state.sample(table.batch(), top)
+        batch = table.batch()
+        drawn_tokens, results = self._state.sample(batch, top)
         # The next step is dispatched before the host has seen this one's tokens, so the devices
         # never wait for detokenizing and constraints. The price is a step too many for a request
         # that ends here by EOS or a stop string: it writes one position of its own slot, which the
         # slot's next request overwrites before reading it.
         # The last token of a request need not be run: nothing is drawn after it.
         if any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
-            # A copy, since the table moves on before the devices have read it.
-            self._state.decode(self.params, drawn.tokens, table.positions.copy())
+            self._state.decode(self.params, drawn_tokens, batch)
         self._steps += 1
         # The transfer waits for the draw alone; the devices run the tokens meanwhile.
-        tokens, logprobs = np.asarray(drawn.tokens).tolist(), np.asarray(drawn.logprobs).tolist()
-        top_ids, top_logprobs = np.asarray(drawn.top_ids), np.asarray(drawn.top_logprobs)
+        drawn = unpack(np.asarray(results))
+        tokens, logprobs = drawn.tokens.tolist(), drawn.logprobs.tolist()
         for state in states:
             slot = state.slot
             if slot is None:  # cancelled by the listener of another request
                 continue
             count = state.request.sampling.top_logprobs
             best = zip(
-                top_ids[slot, :count].tolist(), top_logprobs[slot, :count].tolist(), strict=True
+                drawn.top_ids[slot, :count].tolist(),
+                drawn.top_logprobs[slot, :count].tolist(),
+                strict=True,
             )
             event: Event | None = None
             with self._on_behalf(state):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from vcjax.core.errors import UserError
@@ -16,7 +17,7 @@ from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import unstack
 from vcjax.model.lora import LoraConfig
 from vcjax.model.quantised import quantise_base
-from vcjax.parallel import AnyMesh, replica_count, shardings
+from vcjax.parallel import AnyMesh, replica_count, replicated, shardings
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,10 @@ class ModelLayout:
         axes = logical_axes(self.config, **self._options)
         targets = shardings(self.mesh, axes, self.shapes)
         return jax.tree.map(_put, params, self.shapes, targets)
+
+    def upload(self, array: np.ndarray) -> jax.Array:
+        """Puts a small array on all the devices; the caller doesn't change it afterwards."""
+        return jax.device_put(array, None if self.mesh is None else replicated(self.mesh))
 
     @cached_property
     def _abstract(self) -> tuple[Any, nnx.State]:

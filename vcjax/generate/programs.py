@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vcjax.generate.sampling import Drawn, SamplingBatch, count, draw
+from vcjax.generate.sampling import count, draw, pack
 from vcjax.generate.scoring import score_targets
+from vcjax.generate.slots import SlotBatch
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.llama import Cache, init_cache
@@ -26,6 +27,10 @@ POOL_AXES = ("layers", *CACHE_AXES[1:])
 """The same of the pool of prefix blocks, which has a row for each. Every copy of the model needs
 all of them, as a prompt may be given to any slot."""
 _LOGITS_AXES = ("batch", "head_dim")
+TILE_FIELDS = ("start", "slot", "end")
+"""What stands before a tile's tokens: the position of the first; the slot, and one that doesn't
+exist writes nothing; the index of the prompt's last token among those of all tiles, or their number
+where the prompt doesn't end in the tile."""
 
 
 # The cache is donated to every program that changes it, as there is no room for a second one. If
@@ -38,10 +43,7 @@ def prefill(
     cache: Cache,
     logits: Float[Array, "slots vocab"],
     *,
-    tokens: Int[Array, "tiles length"],
-    starts: Int[Array, " tiles"],
-    slots: Int[Array, " tiles"],
-    ends: Int[Array, " slots"],
+    tiles: Int[Array, "tiles fields+length"],
 ) -> tuple[Cache, Float[Array, "slots vocab"], Float[Array, "tiles*length d"]]:
     """Runs tiles of prompts; where a prompt ends, its slot's logits become those after it.
 
@@ -49,12 +51,14 @@ def prefill(
     another program for those that are scored would differ in the last bits.
 
     Args:
-      tokens: what is behind a prompt's end is padding, and is overwritten later.
-      starts: positions of the tiles' first tokens.
-      slots: of the tiles; one that doesn't exist writes nothing.
-      ends: index of each slot's last token among all tokens; their number where no prompt ends.
+      tiles: of each TILE_FIELDS, then its tokens. What is behind a prompt's end is padding, and is
+        overwritten later.
     """
     model = nnx.merge(graph, params)
+    starts, slots, ends = tiles[:, : len(TILE_FIELDS)].T
+    tokens = tiles[:, len(TILE_FIELDS) :]
+    # Of each slot, the index of its last token among all of them; their number if there is none.
+    ends = jnp.full(len(logits), tokens.size).at[slots].min(ends, mode="drop")
     positions = starts[:, None] + jnp.arange(tokens.shape[1])
     hidden, cache = model.extend(tokens, positions, cache, slots)
     hidden = hidden.reshape(tokens.size, -1)
@@ -70,18 +74,17 @@ def score_chunk(
     graph: Any,
     params: Params,
     hidden: Float[Array, "length d"],
-    first: Int[Array, ""],
-    targets: Int[Array, " length"],
-    count: Int[Array, ""],
+    chunk: Int[Array, " 2+length"],
     top: int,
 ) -> tuple[Array, ...]:
     """Scores the token after each of a chunk's; see `vcjax.generate.scoring.score_targets`.
 
     Args:
-      hidden: from `prefill`; the chunk is there from the index `first` on.
-      count: number of `targets` that are real.
+      hidden: from `prefill`.
+      chunk: where it begins there, the number of its targets that are real, and the targets.
     """
     model = nnx.merge(graph, params)
+    first, count, targets = chunk[0], chunk[1], chunk[2:]
     indices = first + jnp.arange(len(targets))
     return score_targets(model, hidden, indices, targets, count, top)
 
@@ -95,15 +98,16 @@ def decode(
     logits: Float[Array, "slots vocab"],
     *,
     tokens: Int[Array, " slots"],
-    positions: Int[Array, " slots"],
+    batch: SlotBatch,
 ) -> tuple[Cache, Float[Array, "slots vocab"]]:
     """Runs one token of every slot; a position beyond the cache writes nothing.
 
     Args:
+      batch: the one that the tokens were drawn by.
       logits: those of the step before, whose memory the new ones take.
     """
     model = nnx.merge(graph, params)
-    hidden, cache = model.extend(tokens[:, None], positions[:, None], cache)
+    hidden, cache = model.extend(tokens[:, None], batch.positions()[:, None], cache)
     logits = model.logits(hidden[:, 0])
     return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
 
@@ -112,22 +116,29 @@ def decode(
 def sample(
     logits: Float[Array, "slots vocab"],
     counts: Int[Array, "slots vocab"],
-    batch: SamplingBatch,
+    batch: SlotBatch,
     top: int,
-) -> tuple[Drawn, Int[Array, "slots vocab"]]:
-    """Draws a token for every slot, and counts it where any slot has a penalty."""
-    drawn = draw(logits, counts, batch, top)
+) -> tuple[Int[Array, " slots"], Int[Array, "slots results"], Int[Array, "slots vocab"]]:
+    """Draws a token for every slot, and counts it where any slot has a penalty.
+
+    Returns:
+      The tokens, all results as `sampling.unpack` takes them, and the counts.
+    """
+    sampling = batch.sampling()
+    drawn = draw(logits, counts, sampling, top)
     counts = jax.lax.cond(
-        batch.any_penalised, lambda c: count(c, drawn.tokens), lambda c: c, counts
+        sampling.any_penalised, lambda c: count(c, drawn.tokens), lambda c: c, counts
     )
-    return drawn, counts
+    return drawn.tokens, pack(drawn), counts
 
 
 @partial(jax.jit, donate_argnames=("counts",))
 def count_prompt(
-    counts: Int[Array, "slots vocab"], prompt: Int[Array, " length"], slot: Int[Array, ""]
+    counts: Int[Array, "slots vocab"], slot_prompt: Int[Array, " 1+length"]
 ) -> Int[Array, "slots vocab"]:
-    """Sets a slot's counts to those of its prompt; ids beyond the vocabulary are padding."""
+    """Sets a slot's counts to those of its prompt, which follows the slot; ids beyond the
+    vocabulary are padding."""
+    slot, prompt = slot_prompt[0], slot_prompt[1:]
     # 1 is bit 0; see `sampling.count`. Set and not added: an id may occur several times.
     row = jnp.zeros_like(counts[0]).at[prompt].set(1, mode="drop")
     return counts.at[slot].set(row)
@@ -138,14 +149,15 @@ def store_prefix(
     mesh: AnyMesh | None,
     pool: Cache,
     cache: Cache,
-    slot: Int[Array, ""],
-    blocks: Int[Array, " blocks"],
+    slot_blocks: Int[Array, " 1+blocks"],
 ) -> Cache:
-    """Copies the first blocks of a slot to these blocks of the pool; indices beyond it are skipped.
+    """Copies the first blocks of a slot to those of the pool whose indices follow the slot's;
+    indices beyond the pool are skipped.
 
     Returns:
       The pool.
     """
+    slot, blocks = slot_blocks[0], slot_blocks[1:]
 
     def stored(into: Array, leaf: Array) -> Array:
         row = jax.lax.dynamic_index_in_dim(leaf, slot, keepdims=False)[:, : len(blocks)]
@@ -159,10 +171,11 @@ def load_prefix(
     mesh: AnyMesh | None,
     pool: Cache,
     cache: Cache,
-    slot: Int[Array, ""],
-    blocks: Int[Array, " blocks"],
+    slot_blocks: Int[Array, " 1+blocks"],
 ) -> Cache:
-    """Copies blocks of the pool to the start of a slot, and returns the cache."""
+    """Copies blocks of the pool, whose indices follow the slot's, to its start; returns the
+    cache."""
+    slot, blocks = slot_blocks[0], slot_blocks[1:]
 
     def loaded(leaf: Array, pooled: Array) -> Array:
         row = jnp.moveaxis(pooled[blocks, :, 0], 0, 1)[None]
@@ -204,9 +217,13 @@ def new_cache(
 
 
 @partial(jax.jit, static_argnames=("mesh", "slots", "vocab"))
-def new_logits(mesh: AnyMesh | None, slots: int, vocab: int) -> Float[Array, "slots vocab"]:
-    """Zero logits, for slots that have run nothing yet."""
-    return _constrain(mesh, _LOGITS_AXES, jnp.zeros((slots, vocab), jnp.float32))
+def new_logits(
+    mesh: AnyMesh | None, slots: int, vocab: int
+) -> tuple[Float[Array, "slots vocab"], Int[Array, "slots vocab"]]:
+    """Zero logits and token counts, for slots that have run nothing yet."""
+    size = slots, vocab
+    new = jnp.zeros(size, jnp.float32), jnp.zeros(size, jnp.int32)
+    return _constrain(mesh, _LOGITS_AXES, new)
 
 
 def _constrain(mesh: AnyMesh | None, axes: tuple[str, ...], tree: Any) -> Any:

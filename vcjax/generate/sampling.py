@@ -7,10 +7,11 @@ and what another slot asks for leaves it as it is, to the bit.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 _BLOCK = 256
@@ -54,16 +55,17 @@ class SamplingBatch:
 
 
 class Drawn(NamedTuple):
-    """A token for each slot, with log-probabilities under the plain model at temperature 1.
+    """A token for each slot, with log-probabilities under the plain model at temperature 1;
+    on the devices, or on the host.
 
     Attributes:
       top_ids, top_logprobs: the most likely tokens of the plain model, the most likely first.
     """
 
-    tokens: Int[Array, " slots"]
-    logprobs: Float[Array, " slots"]
-    top_ids: Int[Array, "slots top"]
-    top_logprobs: Float[Array, "slots top"]
+    tokens: Int[Any, " slots"]
+    logprobs: Float[Any, " slots"]
+    top_ids: Int[Any, "slots top"]
+    top_logprobs: Float[Any, "slots top"]
 
 
 def draw(
@@ -101,6 +103,22 @@ def draw(
     chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
     top_logits, top_ids = jax.lax.top_k(logits, top)
     return Drawn(tokens, chosen - total, top_ids, top_logits - total[:, None])
+
+
+def pack(drawn: Drawn) -> Int[Array, "slots results"]:
+    """What was drawn as one array, so that it is one transfer to the host; see `unpack`."""
+
+    def bits(numbers: Array) -> Array:
+        return jax.lax.bitcast_convert_type(numbers, jnp.int32)
+
+    once = jnp.stack([drawn.tokens, bits(drawn.logprobs)], axis=1)
+    return jnp.concatenate([once, drawn.top_ids, bits(drawn.top_logprobs)], axis=1)
+
+
+def unpack(packed: Int[np.ndarray, "slots results"]) -> Drawn:
+    """What `pack` was given, on the host."""
+    ids, logprobs = np.split(packed[:, 2:], 2, axis=1)
+    return Drawn(packed[:, 0], packed[:, 1].view(np.float32), ids, logprobs.view(np.float32))
 
 
 def count(

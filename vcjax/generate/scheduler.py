@@ -1,37 +1,12 @@
-"""Which request runs in which slot, and the sampling settings of all slots for the devices."""
+"""Which request runs in which slot."""
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
-import numpy as np
-
-from vcjax.generate.requests import (
-    MAX_BIASES,
-    Alternatives,
-    ConstraintError,
-    Event,
-    Request,
-    Scored,
-)
-from vcjax.generate.sampling import SamplingBatch
-
-_ALL_ALLOWED = 0xFFFFFFFF
-"""A word of a mask that allows each of its 32 tokens."""
-NO_POSITION = 1 << 30
-"""The position of a slot that isn't decoding: beyond every cache, where nothing is written."""
-_FREE_SLOT = {
-    "temperature": (np.float32, 0.0),
-    "top_k": (np.int32, 0),
-    "top_p": (np.float32, 1.0),
-    "min_p": (np.float32, 0.0),
-    "repetition_penalty": (np.float32, 1.0),
-    "presence_penalty": (np.float32, 0.0),
-    "frequency_penalty": (np.float32, 0.0),
-}
-"""Sampling parameters that the devices need for each slot, with a free slot's values: greedy."""
+from vcjax.generate.requests import Alternatives, ConstraintError, Event, Request, Scored
+from vcjax.generate.slots import SlotTable, Upload
 
 
 @dataclass(eq=False)
@@ -101,9 +76,9 @@ class RequestState:
 class Scheduler:
     """Requests that wait, first come first served, and requests that run, each in its own slot."""
 
-    def __init__(self, slots: int, vocab_size: int) -> None:
+    def __init__(self, slots: int, vocab_size: int, upload: Upload) -> None:
         self.slots = slots
-        self.table = SlotTable(slots, vocab_size)
+        self.table = SlotTable(slots, vocab_size, upload)
         self.waiting: deque[RequestState] = deque()
         self.running: dict[int, RequestState] = {}
 
@@ -157,106 +132,3 @@ class Scheduler:
         for state in [*self.running.values(), *self.waiting]:
             self.fail(state)
         self.waiting.clear()
-
-
-class SlotTable:
-    """Sampling settings of all slots, as arrays on the host."""
-
-    def __init__(self, slots: int, vocab_size: int) -> None:
-        self._vocab_size = vocab_size
-        self._values = {
-            name: np.full((slots,), value, dtype) for name, (dtype, value) in _FREE_SLOT.items()
-        }
-        self._seeds = np.zeros((slots,), np.uint32)
-        self._steps = np.zeros((slots,), np.int32)
-        # The vocabulary's size as an id means no bias. Every slot has as many entries as a request
-        # may have: another number would be another shape, and another program.
-        self._bias_ids = np.full((slots, MAX_BIASES), vocab_size, np.int32)
-        self._bias_values = np.zeros((slots, MAX_BIASES), np.float32)
-        self._mask = np.full((slots, (vocab_size + 31) // 32), _ALL_ALLOWED, np.uint32)
-        self._is_masked = np.zeros((slots,), np.bool_)
-        self.positions = np.full((slots,), NO_POSITION, np.int32)
-        self.top_logprobs = np.zeros((slots,), np.int32)
-
-    def start(self, slot: int, request: Request) -> None:
-        """Enters a request whose prompt is in the cache.
-
-        Raises:
-          ConstraintError: its constraint allows no token.
-        """
-        sampling = request.sampling
-        for name, values in self._values.items():
-            values[slot] = getattr(sampling, name)
-        self._seeds[slot], self._steps[slot] = sampling.seed, 0
-        self.positions[slot] = len(request.prompt)
-        self.top_logprobs[slot] = sampling.top_logprobs
-        count = len(sampling.logit_bias)
-        self._bias_ids[slot, :count] = list(sampling.logit_bias)
-        self._bias_values[slot, :count] = list(sampling.logit_bias.values())
-        self._set_mask(slot, request, generated=0)
-
-    def advance(self, slot: int, request: Request, generated: int) -> None:
-        """Prepares the next step of a request that has `generated` tokens.
-
-        Raises:
-          ConstraintError: its constraint can't be continued.
-        """
-        self._steps[slot] += 1
-        self.positions[slot] += 1
-        self._set_mask(slot, request, generated)
-
-    def clear(self, slot: int) -> None:
-        """Frees a slot: it draws greedily, from all tokens, and writes nothing into the cache."""
-        for name, (_, value) in _FREE_SLOT.items():
-            self._values[name][slot] = value
-        self.positions[slot], self.top_logprobs[slot] = NO_POSITION, 0
-        self._bias_ids[slot], self._bias_values[slot] = self._vocab_size, 0.0
-        self._mask[slot], self._is_masked[slot] = _ALL_ALLOWED, False
-
-    def batch(self) -> SamplingBatch:
-        """A copy, which the devices may read while the table changes."""
-        values = self._values
-        is_truncated = (values["top_k"] > 0) | (values["top_p"] < 1) | (values["min_p"] > 0)
-        is_penalised = (
-            (values["repetition_penalty"] != 1)
-            | (values["presence_penalty"] != 0)
-            | (values["frequency_penalty"] != 0)
-        )
-        arrays: dict[str, Any] = {
-            **values,
-            "seeds": self._seeds,
-            "steps": self._steps,
-            "bias_ids": self._bias_ids,
-            "bias_values": self._bias_values,
-            "mask": self._mask,
-        }
-        flags: dict[str, Any] = {
-            "any_penalised": is_penalised.any(),
-            "any_biased": (self._bias_ids < self._vocab_size).any(),
-            "any_masked": self._is_masked.any(),
-            "any_truncated": is_truncated.any(),
-            "any_drawn": (values["temperature"] > 0).any(),
-        }
-        return SamplingBatch(**{name: array.copy() for name, array in arrays.items()}, **flags)
-
-    def _set_mask(self, slot: int, request: Request, generated: int) -> None:
-        """Sets which tokens may come next: those of the constraint, and EOS only once it may."""
-        is_early = generated < request.sampling.min_tokens and bool(request.eos_ids)
-        if request.constraint is None and not is_early:
-            if self._is_masked[slot]:
-                self._mask[slot], self._is_masked[slot] = _ALL_ALLOWED, False
-            return
-        self._is_masked[slot] = True
-        constraint = request.constraint
-        self._mask[slot] = _ALL_ALLOWED if constraint is None else constraint.mask()
-        if is_early:
-            self._remove_from_mask(slot, request.eos_ids)
-
-    def _remove_from_mask(self, slot: int, eos_ids: tuple[int, ...]) -> None:
-        """Forbids the EOS ids, unless nothing else may come: a satisfied constraint must end."""
-        before = self._mask[slot].copy()
-        for token in eos_ids:
-            if token < self._vocab_size:
-                self._mask[slot, token >> 5] &= np.uint32(_ALL_ALLOWED ^ (1 << (token & 31)))
-        if not self._mask[slot].any():
-            self._mask[slot] = before
