@@ -7,4 +7,5 @@ Pipeline --record_attempt--> attempts --+         ^
 
 schema.py: the tables, how the file is opened, SQLite's errors as lines for the user
 ledger.py: one run's ledger, which is written during the run
+superseded.py: a ledger of other weights or another charter, which a run puts aside
 """

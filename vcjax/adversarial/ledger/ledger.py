@@ -2,17 +2,15 @@
 
 import json
 import os
-import sqlite3
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from vcjax.adversarial.cells import Attempt
 from vcjax.adversarial.ledger.prompts import record_prompt
-from vcjax.adversarial.ledger.query import attempts, spending, usage
+from vcjax.adversarial.ledger.query import attempts, is_merged, spending, usage
 from vcjax.adversarial.ledger.schema import (
     ATTEMPT,
     CALL,
@@ -25,6 +23,7 @@ from vcjax.adversarial.ledger.schema import (
     open_to_write,
     readable_errors,
 )
+from vcjax.adversarial.ledger.superseded import put_aside_if_changed
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.roles.role import Ask, Message, Reply, Role
@@ -73,41 +72,15 @@ class Ledger:
     def of_run(cls, path: str | Path, *, roles: Iterable[Role], charter: str) -> Self:
         """Opens the ledger of a run, which has calls of these models and under this charter alone.
 
-        Where it has calls of other weights of one of the models (trained further under the same
-        path, say), or under another charter, it is put aside with a line on stderr, and the run
-        begins anew: each of its decisions depends on all attempts before.
+        One of other models is put aside first; see `superseded`.
 
         Args:
           charter: its content hash.
 
         Raises:
-          UserError: as above; or the ledger was merged from others, which may be costly to make
-            again.
+          UserError: as of the constructor, and of `put_aside_if_changed`.
         """
-        path = Path(path)
-        if path.is_file():
-            models = {role.model: role.identity for role in roles}
-            connection, lock = open_to_write(path)
-            with lock, closing(connection), readable_errors(path):
-                if changed := _changed(connection, models, charter):
-                    if _is_merged(connection):
-                        raise UserError(
-                            f"{path}: merged from ledgers of which some have calls of {changed} "
-                            "than this run's; merge the others alone, into another workdir"
-                        )
-                    # First all of it into the one file that is renamed: calls that are still in
-                    # the write-ahead log would stay behind, and be read as part of the new ledger.
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                    connection.close()
-                    aside = path.with_name(f".{path.name}.superseded")
-                    path.replace(aside)
-                    for suffix in ("-wal", "-shm"):
-                        path.with_name(path.name + suffix).unlink(missing_ok=True)
-                    print(
-                        f"{path}: has calls of {changed} than this run's now: all is asked anew; "
-                        f"the ledger is kept as {aside.name}",
-                        file=sys.stderr,
-                    )
+        put_aside_if_changed(Path(path), roles=roles, charter=charter)
         return cls(path, charter=charter)
 
     def close(self) -> None:
@@ -273,7 +246,7 @@ class Ledger:
     def merged(self) -> bool:
         """Whether it has attempts of several runs, each of which numbers them from 0."""
         with readable_errors(self.path):
-            return _is_merged(self._connection)
+            return is_merged(self._connection)
 
     def usage(self) -> list[dict[str, Any]]:
         """What was spent, by role and model: `role, model, revision, calls, failed, prompt_tokens,
@@ -318,27 +291,6 @@ class Ledger:
 _INSERT_CALL = insert_statement("calls", CALL)
 _INSERT_ATTEMPT = insert_statement("attempts", ATTEMPT)
 _INSERT_DETAILS = insert_statement("details", ("key", *DETAIL))
-
-
-def _is_merged(connection: sqlite3.Connection) -> bool:
-    query = "SELECT count(*) > count(DISTINCT number) FROM attempts"
-    return bool(connection.execute(query).fetchone()[0])
-
-
-def _changed(connection: sqlite3.Connection, models: Mapping[str, str], charter: str) -> str:
-    """In words, what a ledger's calls were made with that isn't the run's; empty if nothing.
-
-    Args:
-      models: identities by reference. A revision is compared with these where it is a content hash
-        of local weights; what an endpoint reports of its model isn't.
-    """
-    for row in connection.execute("SELECT DISTINCT model, revision, charter FROM setups"):
-        identity = models.get(row["model"], row["model"])
-        if row["revision"] and identity not in (row["model"], row["revision"]):
-            return f"other weights of {row['model']}"
-        if row["charter"] and charter and row["charter"] != charter:
-            return "another charter"
-    return ""
 
 
 def _prompt_hash(ask: Ask) -> str:

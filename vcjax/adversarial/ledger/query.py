@@ -195,6 +195,12 @@ def attempt_with_calls(connection: sqlite3.Connection, id: str) -> dict[str, Any
     return {**found, "calls": calls} if calls or len(found) > 1 else None
 
 
+def is_merged(connection: sqlite3.Connection) -> bool:
+    """Whether there are attempts of several runs, each of which numbers its own from 0."""
+    query = "SELECT count(*) > count(DISTINCT number) FROM attempts"
+    return bool(connection.execute(query).fetchone()[0])
+
+
 def _where(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
     """A WHERE clause, or an empty text, and the values of its placeholders."""
     own = [each for each in conditions if not each.of_call]
