@@ -21,7 +21,7 @@ def test_the_control_tokens_that_each_template_needs():
 
 
 def test_tokens_missing_from_the_vocabulary_are_text_with_one_warning(plain, caplog, monkeypatch):
-    monkeypatch.setattr(templates, "_told", set())  # another test may have been told
+    monkeypatch.setattr(templates, "_warned", set())  # another test may have warned
     with caplog.at_level(logging.WARNING, logger="vcjax"):
         rendered = sample(plain, TURNS)
         sample(plain, TURNS)

@@ -311,8 +311,8 @@ def _one_line(error: Exception) -> str:
     """What failed, which libraries put first, and why, which they put last."""
     lines = (str(error) or type(error).__name__).strip().splitlines()
     line = " ".join(line.strip() for line in dict.fromkeys((lines[0], lines[-1])))
-    for said, meant in _IN_PLAIN_WORDS:
-        line = said.sub(meant, line)
+    for pattern, plain in _IN_PLAIN_WORDS:
+        line = pattern.sub(plain, line)
     return line
 
 

@@ -66,7 +66,7 @@ _CONTROL_TOKEN = re.compile(r"<\|\w+\|>")
 _checked: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # Template, missing tokens and size of the vocabulary of what was warned of: a road reads the same
 # tokenizer from the folder of every stage.
-_told: set[tuple[str, tuple[str, ...], int]] = set()
+_warned: set[tuple[str, tuple[str, ...], int]] = set()
 
 # Templates that print today's date get this one: a rendering must not depend on the day. It is the
 # date on which Llama 3.1 and later templates fall back.
@@ -110,8 +110,8 @@ def warn_of_missing_tokens(tokenizer: Tokenizer, template: str) -> None:
     added = {token.content for token in tokenizer.backend.added_tokens_decoder.values()}
     missing = tuple(token for token in control_tokens(template) if token not in added)
     found = (template, missing, vocabulary.get_vocab_size())
-    if missing and found not in _told:
-        _told.add(found)
+    if missing and found not in _warned:
+        _warned.add(found)
         _log.warning(
             "%s: the chat template's %s are not in the vocabulary; they are encoded as text",
             tokenizer.backend.name_or_path or "tokenizer",

@@ -95,7 +95,7 @@ def _rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
 
 
 class CallParser:
-    """Reads an answer in pieces, and tells its text from its calls.
+    """Reads an answer in pieces, and separates its text from its calls.
 
     What may still become a call is withheld. What turns out to be none, such as JSON of another
     form or the name of a tool that there isn't, is text.

@@ -76,7 +76,7 @@ class TrainConfig:
       microbatches: parts in which a step's rows are computed, one after the other.
       length: tokens a row.
       learning_rate: at its peak, after `warmup_steps` steps of linear growth.
-      warmup_steps: of linear growth, at the beginning.
+      warmup_steps: of linear growth, at the start.
       decay_steps: of the schedule `wsd`, at its end; 0 for the others.
       final_learning_rate_ratio: the last learning rate over that at the peak.
       schedule: from the peak to `learning_rate * final_learning_rate_ratio` at the last step, by

@@ -80,7 +80,7 @@ def _rows_backward(chunk: int, mesh: AnyMesh | None, kept: tuple, cotangent: Arr
     return d_hidden, d_head, None, None
 
 
-# `symbolic_zeros` is how JAX tells which arguments are differentiated: a frozen head is not.
+# With `symbolic_zeros` JAX passes which arguments are differentiated: a frozen head is not.
 row_cross_entropy.defvjp(_rows_forward, _rows_backward, symbolic_zeros=True)
 
 

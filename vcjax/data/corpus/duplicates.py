@@ -164,8 +164,8 @@ class _Search:
                     self._removed[others[start + index]] = 1
                     yield self._decision(a[index], b[index], similarities[index])
             # The leader is done with: whoever is left is like none of the leaders so far, and the
-            # first of them leads the next turn. The order of the documents alone decides, so no
-            # number of processes matters.
+            # first of them is the next one. The order of the documents alone decides, so no number
+            # of processes matters.
             keep = ~groups.first
             keep[keep] = ~duplicate
             groups = groups.kept(keep)

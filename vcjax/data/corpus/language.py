@@ -122,10 +122,10 @@ def chinese_script(text: str) -> Literal["Hans", "Hant"]:
 
 
 def sample_of(text: str) -> str:
-    """The beginning, the middle and the end of a long text, a line each; all of a short one."""
+    """The start, the middle and the end of a long text, a line each; all of a short one."""
     if len(text) <= 3 * _PART:
         return text
-    # Three parts, as the beginning of a web page is often its menu, in another language than its
+    # Three parts, as the start of a web page is often its menu, in another language than its
     # text.
     middle = (len(text) - _PART) // 2
     return "\n".join((text[:_PART], text[middle : middle + _PART], text[-_PART:]))

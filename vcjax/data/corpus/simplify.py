@@ -23,7 +23,7 @@ class SimplifySettings:
 
     Attributes:
       conversion: of OpenCC. `t2s` changes characters; `tw2sp` also changes Taiwan's words for
-        those of the mainland, which is a change of what is said.
+        those of the mainland, which is a change of the content.
     """
 
     conversion: str = "t2s"

@@ -1,7 +1,7 @@
 """Refusals: benign questions that are refused, and harmful requests that aren't.
 
 Each judge reads question and answer and decides whether the answer does what was asked
-(`answered`), a part of it (`partly`) or nothing of it (`refused`); it isn't told which set a
+(`answered`), a part of it (`partly`) or nothing of it (`refused`); it doesn't know which set a
 question is of. What more than half of the judges decide is the panel's verdict. Beside it stands
 the rule by which string matching counts refusals (`vcjax.text.refusals`), and what each of the two
 says where the other says something else.

@@ -33,8 +33,8 @@ def pressure_section(pressure: Mapping[str, Any]) -> Section:
     words, blocks = _words(pressure), []
     for lang, own in pressure["languages"].items():
         record = own["differences"][_FIRST]
-        said, tone = stated(_FIRST, words[lang, _FIRST], pressure["labels"][_FIRST])
-        title = tr("{subject}: {finding}", subject=language_name(lang), finding=said)
+        finding, tone = stated(_FIRST, words[lang, _FIRST], pressure["labels"][_FIRST])
+        title = tr("{subject}: {finding}", subject=language_name(lang), finding=finding)
         blocks.append(Notice(title, _sentence(own, record), tone))
         for side, kind in own["traits"].items():
             blocks += trait_notice(tr(_SIDES[side]), lang, kind)

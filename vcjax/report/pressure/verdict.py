@@ -67,10 +67,10 @@ def stated(rate: str, read: str, label: str) -> tuple[str, str]:
     lower = read == "lower"
     good = lower == _GOOD_WHEN_LOWER.get(rate, False)
     if (words := _WORDS.get(rate)) is not None:
-        said = tr(words[0 if lower else 1])
+        finding = tr(words[0 if lower else 1])
     else:
-        said = tr("{subject}: {finding}", subject=label, finding=recorded(read))
-    return said, "up" if good else "down"
+        finding = tr("{subject}: {finding}", subject=label, finding=recorded(read))
+    return finding, "up" if good else "down"
 
 
 def _readings(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
