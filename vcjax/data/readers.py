@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from vcjax.core.errors import UserError
-from vcjax.data.arrow import arrow_rows, parquet_rows
 from vcjax.data.encodings import encoding_of, table_encoding, utf8_lines
 from vcjax.data.files import BROKEN, TFDS, DataFile
 from vcjax.data.json_array import JsonArray
@@ -25,11 +24,11 @@ from vcjax.data.warc import BrokenWarc, read_pages
 
 CELL = 1 << 26  # characters; a quote that is never closed would take the rest of the file
 LINE = 1 << 26  # bytes; a longer one is a bad item, and isn't in memory
+ROWS = 256  # of an Arrow batch that are made Python objects at once
 
 AUTO, BY_LINE, BY_PARAGRAPH, BY_DOCUMENT = "auto", "line", "paragraph", "document"
 SAMPLE_BY = (AUTO, BY_LINE, BY_PARAGRAPH, BY_DOCUMENT)
 """What of a text file is one item, in the words of the text loader of `datasets`."""
-_ROWS = {".parquet": parquet_rows, ".arrow": arrow_rows}
 _ARCHIVES = (".warc", ".wet")
 _LOOKED_AT = 1000  # lines at the start of a text file, by which `auto` decides
 _LEAST_GAPS = 0.1
@@ -233,6 +232,48 @@ def _read_csv(file: DataFile, stream: BinaryIO, encoding: str) -> Iterator[Item]
         start = rows.line_num + 1
 
 
+def _parquet_rows(name: str, stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Rows as dicts, read page by page: a row group may be larger than the memory."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False) as table:
+            yield from _batch_rows(table.iter_batches(batch_size=ROWS))
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{name}: not a Parquet file ({_first_line(error)})") from None
+
+
+def _arrow_rows(name: str, stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Rows as dicts of Arrow's IPC formats: the stream, as `datasets` writes it, or the file."""
+    import pyarrow
+
+    try:
+        # Arrow's two IPC formats share an ending: a file begins with its magic string, a stream
+        # doesn't.
+        magic = stream.read(6)
+        stream.seek(0)
+        if magic == b"ARROW1":
+            with pyarrow.ipc.open_file(stream) as table:
+                batches = (table.get_batch(n) for n in range(table.num_record_batches))
+                yield from _batch_rows(batches)
+        else:
+            with pyarrow.ipc.open_stream(stream) as table:
+                yield from _batch_rows(table)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{name}: not a whole Arrow file ({_first_line(error)})") from None
+
+
+def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, ROWS):
+            yield from batch.slice(start, ROWS).to_pylist()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
 def _read_warc(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
     """The pages of a web archive; the address of each is its id."""
     try:
@@ -241,3 +282,6 @@ def _read_warc(file: DataFile, stream: BinaryIO) -> Iterator[Item]:
             yield Item(page.number, f"record {page.number}", value, error=page.error)
     except BrokenWarc as error:
         raise UserError(f"{file.name}: not a whole WARC file ({error})") from None
+
+
+_ROWS = {".parquet": _parquet_rows, ".arrow": _arrow_rows}
