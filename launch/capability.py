@@ -18,7 +18,10 @@ from vcjax.generate import WEIGHT_FORMS
 from vcjax.weights import DTYPES
 
 MODEL = flags.DEFINE_string(
-    "model", None, "Any model reference, or http://HOST:PORT/v1#NAME.", required=True
+    "model",
+    None,
+    "Any model reference, or http://HOST:PORT/v1#NAME; of replicas http://A/v1,http://B/v1#NAME.",
+    required=True,
 )
 TASKS = flags.DEFINE_list("tasks", None, "Tasks, groups, tags or YAML files.", required=True)
 TASK_PATH = flags.DEFINE_string("task_path", None, "A folder with tasks as YAML files.")

@@ -11,6 +11,7 @@ from tests.processes import started
 from tests.road.conftest import facts_file
 from tests.road.test_pressure import settings
 from tests.scripts import ran
+from tests.serve.servers import Server
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
@@ -74,6 +75,33 @@ def test_a_killed_run_continues_where_it_was(tiny_folder, tmp_path, script_cache
     assert "next, to compare: python -m launch.capability --model=OTHER --tasks=colours " in last
     again = [dict(record) for _, record in read_jsonl(answers)]
     assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]
+
+
+def test_an_endpoint_of_several_urls_answers_as_the_model_does(
+    tiny_folder, task_folder, tmp_path, script_cache
+):
+    server = Server.start(tiny_folder, script_cache, ["--slots=4"]).wait_ready()
+    try:
+        # Two of one server, and one at which nobody listens.
+        urls = f"{server.address},http://localhost:{server.port}/v1,http://127.0.0.1:9/v1"
+        settings = {"task_path": str(task_folder), "slots": 4, "limit": 4}
+        tasks = ("colours", "sayings")
+        here = measure_capability(
+            CapabilityConfig(model=str(tiny_folder), tasks=tasks, **settings), tmp_path / "here"
+        )
+        model = f"{urls}#tiny#concurrency=2#tries=1"
+        there = measure_capability(
+            CapabilityConfig(model=model, tasks=tasks, tokenizer=str(tiny_folder), **settings),
+            tmp_path / "there",
+        )
+    finally:
+        server.stop()
+    assert there["model"] == {"reference": f"{urls}#tiny"}
+    for task in tasks:
+        found, expected = (each["tasks"][task]["metrics"] for each in (there, here))
+        assert found.keys() == expected.keys()
+        for metric, value in found.items():
+            assert value["value"] == pytest.approx(expected[metric]["value"], rel=1e-3)
 
 
 def test_a_run_goes_on_with_the_commit_that_it_began_with(

@@ -1,7 +1,7 @@
 """What a model can do on public benchmarks: tasks of EleutherAI's evaluation harness.
 
     names, YAML files   --> tasks: the harness's tasks, checked
-    model reference     --> model: VcjaxLM on the engine, or open_endpoint
+    model reference     --> model: VcjaxLM on the engine, or open_endpoint, with its replicas
                                 |
                                 v
                             caching.CachedLM: each request once  -> answers.jsonl

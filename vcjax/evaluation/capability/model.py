@@ -16,6 +16,7 @@ from requests import RequestException
 
 from vcjax.core.errors import GateNotMet, UserError, suggest
 from vcjax.core.lineage import Parent
+from vcjax.evaluation.capability.replicas import ReplicatedLM
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.likelihood import encode_pair, prefix_id
@@ -218,8 +219,9 @@ class VcjaxLM(LM):
 def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> tuple[LM, Parent]:
     """A model behind an endpoint, as the harness's `local-completions`, and its tokenizer's origin.
 
-    `spec.concurrency` prompts are sent in one request. For tasks that need log-probabilities the
-    endpoint must return those of prompts (`/completions` with `echo` and `logprobs`).
+    `spec.concurrency` prompts are sent in one request, to each of its replicas. For tasks that need
+    log-probabilities the endpoint must return those of prompts (`/completions` with `echo` and
+    `logprobs`).
 
     Args:
       tokenizer: a model reference with the endpoint's context and its tokenizer: prompts are sent
@@ -238,14 +240,11 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> tuple[LM, Parent
     if own.tokenizer is None:
         raise MissingTokenizer(f"{tokenizer}: this model has no tokenizer")
     EndpointRole(spec, family="").check()
-    key, (url, *others) = spec.key(), spec.urls
-    if others:
-        raise UserError(f"{spec.reference}: the harness asks one URL, not {len(spec.urls)}")
+    key = spec.key()
     with tempfile.TemporaryDirectory() as folder:
         template = own.tokenizer.chat_template or default_template(own.tokenizer)
         own.tokenizer.with_template(template).save(folder)
         settings = {
-            "base_url": f"{url.removesuffix('/completions')}/completions",
             "model": spec.model,
             "tokenizer": folder,
             "tokenizer_backend": "huggingface",
@@ -257,10 +256,16 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> tuple[LM, Parent
             # Without a header the harness sends the environment's OPENAI_API_KEY to any endpoint.
             "header": {"Authorization": f"Bearer {key}"} if key else {"Accept": "*/*"},
         }
-        model = get_model("local-completions").create_from_arg_obj(settings)
-    # The harness's own method has neither the options of a template nor our fixed date.
-    model.apply_chat_template = partial(chat_prompt, own.tokenizer)  # type: ignore[method-assign]
-    return model, own.origin
+        replicas = []
+        for url in spec.urls:  # the harness knows one of each model
+            base = f"{url.removesuffix('/completions')}/completions"
+            make = get_model("local-completions").create_from_arg_obj
+            replicas.append(make({**settings, "base_url": base}))
+    for model in replicas:
+        # The harness's own method has neither the options of a template nor our fixed date.
+        model.apply_chat_template = partial(chat_prompt, own.tokenizer)  # type: ignore[method-assign]
+    first, *others = replicas
+    return ReplicatedLM(replicas, spec.concurrency) if others else first, own.origin
 
 
 @contextmanager
