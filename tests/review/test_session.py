@@ -4,7 +4,7 @@ import pytest
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_jsonl
-from vcjax.review.agreement import preferences
+from vcjax.review.agreement import Summary, preferences
 from vcjax.review.annotator import Decision, Score, check_name
 from vcjax.review.session import Session
 
@@ -222,3 +222,20 @@ def test_scores_of_answers_that_were_made_anew_are_kept_aside(reopened, tmp_path
         stream.write(json.dumps(other) + "\n")
     session = reopened()
     assert (session.strays, len(records(tmp_path))) == (1, 1)
+
+
+def test_who_begins_while_the_summary_is_computed_is_in_the_next_one(material, tmp_path):
+    class Busy(Session):
+        """A session in which somebody else scores just after its scores were read."""
+
+        def scores(self):
+            found = super().scores()
+            if "Wang" not in self.annotators:
+                scored(self, "Wang", 3)
+            return found
+
+    session = Busy(material(), tmp_path, 0)
+    scored(session, "Li", 4)
+    summary = Summary(session, tmp_path / "summary.json")
+    assert set(summary.current()["annotators"]) == {"Li"}
+    assert set(summary.current()["annotators"]) == {"Li", "Wang"}

@@ -36,6 +36,8 @@ class Summary:
         # Intervals take a moment, during which others score: of those who wait for the lock, one
         # computes for all.
         with self._lock:
+            # The number is read before the scores are: what comes in between may be in them, and is
+            # computed once more.
             if (events := self._session.events) != self._events:
                 self._current, self._events = summarise(self._session), events
                 write_json(self._path, self._current)
@@ -52,8 +54,9 @@ def summarise(session: Session, confidence: float = 0.95) -> dict[str, Any]:
     """
     scores, units = session.scores(), session.material.units
     annotators = {}
-    for name in session.annotators:
-        view, given = session.view(name), scores[name]
+    # Those who had acted when the scores were read: others may come while this is computed.
+    for name, given in scores.items():
+        view = session.view(name)
         annotators[name] = {
             "scored": view.scored,
             "skipped": view.skipped,
@@ -88,6 +91,8 @@ def agreement(given: Given, *, ordered: bool, confidence: float) -> dict[str, An
     found: dict[str, Any] = {"n": len(shared), "alpha": None, "pairs": []}
     if not shared:
         return found
+    # Alpha is of all annotators at once and takes NaN as missing. A kappa is of two, over what both
+    # scored, so that each pair has an n of its own.
     ratings = np.asarray([[s.get(code, np.nan) for code in shared] for s in given.values()], float)
     level = "ordinal" if ordered else "nominal"
     found["alpha"] = interval_record(alpha_interval(ratings, level, confidence=confidence))
@@ -100,6 +105,8 @@ def agreement(given: Given, *, ordered: bool, confidence: float) -> dict[str, An
 
 
 def _pair(a: list[int], b: list[int], ordered: bool, confidence: float) -> dict[str, Any]:
+    # All that can be given, used or not: quadratic weights go by the distance of two labels in this
+    # list.
     labels = list(_SCORES if ordered else _PREFERENCES)
     apart = np.abs(np.subtract(a, b))
 
@@ -119,6 +126,7 @@ def preferences(
     """By annotator and code of a pair: 1 where the first evaluation's answer got the higher score,
     -1 where the second's did, 0 for a tie."""
     chosen: dict[str, dict[str, int]] = defaultdict(dict)
+    # Two equal answers are shown as one, and nobody has preferred either of them.
     for unit in (each for each in units if len(each.answers) == 2):
         first, second = (answer.code for answer in unit.answers)
         for name, given in scores.items():

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from vcjax.core.errors import UserError
 from vcjax.review.units import Unit
-from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.roles.verdict import AXES, HIGHEST, LOWEST
 
-AXES = ("alignment", "factual_care", "helpfulness", "refusal")
 LONGEST_NAME, LONGEST_REASON = 40, 4000
 """The longest name of an annotator and reason of a score, in characters."""
 
@@ -92,6 +91,7 @@ class Annotator:
         start = codes.index(self.current) if self.current in codes else 0
         if self.shows_current and self.current in codes:
             return start
+        # Once around: after another choice of languages, units before the current one may be open.
         turned = [*range(start, len(codes)), *range(start)]
         return next((i for i in turned if codes[i] not in self.decisions), len(codes))
 
@@ -102,6 +102,7 @@ def check_name(name: str) -> str:
     Raises:
       UserError: it is empty, too long, or has characters that aren't printed.
     """
+    # One spelling for one person: keyboards write an accented letter as one character or as two.
     name = unicodedata.normalize("NFC", name).strip()
     if not name:
         raise UserError("annotator: give a name")

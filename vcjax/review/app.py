@@ -28,12 +28,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vcjax.core.errors import UserError
 from vcjax.core.validation import explain
 from vcjax.review.agreement import Summary
-from vcjax.review.annotator import AXES, Decision, Score, check_name
+from vcjax.review.annotator import Decision, Score, check_name
 from vcjax.review.session import Session, View
-from vcjax.roles.verdict import AnyReason
+from vcjax.review.units import Unit
+from vcjax.roles.verdict import AXES, AnyReason
 
 _PAGE = Path(__file__).parent / "page"
 _MAX_BODY = 1 << 16
+"""Bytes. The longest reason, of 4000 characters, is 48,000 bytes if JSON escapes all of them."""
 _COOKIE = "vcjax_review"
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
@@ -44,6 +46,7 @@ _HEADERS = {
 }
 
 
+# Strict, as `true` and "3" would else be taken for scores.
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -96,6 +99,8 @@ def build_app(
 
     async def page(request: Request) -> Response:
         if given := request.query_params.get("token"):
+            # The token leaves the address bar, and with it the history and what is copied from
+            # there. It is the right one: the guard comes before this.
             response = Response(status_code=303, headers={"Location": request.url.path})
             response.set_cookie(_COOKIE, given, httponly=True, samesite="strict")
             return response
@@ -143,6 +148,8 @@ def build_app(
             before = session.events
             act(body)
             seen = _seen(session, session.view(body.annotator, body.languages))
+            # After the response: intervals take a moment, and the annotator waits for the next
+            # unit.
             changed = BackgroundTask(summary.current) if session.events > before else None
             return JSONResponse(seen, background=changed)
 
@@ -150,10 +157,13 @@ def build_app(
             if request.headers.get("content-type", "").partition(";")[0] != "application/json":
                 raise HTTPException(415, "send JSON")  # which no other site's page can do unasked
             content = b""
+            # Counted as it comes: the length that a client declares may be wrong, or missing.
             async for part in request.stream():
                 content += part
                 if len(content) > _MAX_BODY:
                     raise HTTPException(413, f"more than {_MAX_BODY} bytes")
+            # In a thread: a session waits for the disk and for its lock, and the event loop must
+            # not.
             return await run_in_threadpool(acted, content)
 
         return endpoint
@@ -206,37 +216,38 @@ def _parsed(content: bytes, kind: type[Body]) -> Body:
 
 def _seen(session: Session, view: View) -> dict[str, Any]:
     """What the browser gets: texts and codes."""
-    unit, decision = view.unit, view.decision
-    shown = (
-        None
-        if unit is None
-        else {
-            "code": unit.code,
-            "lang": unit.item.lang,
-            "domain": unit.item.domain,
-            "conversation": [dict(message) for message in unit.conversation],
-            "rubric": unit.item.rubric,
-            "reference": unit.item.reference,
-            "answers": [{"code": answer.code, "text": answer.text} for answer in unit.answers],
-            "decision": None
-            if decision is None
-            else {
-                "scores": {
-                    code: {"score": score.score, "axes": dict(score.axes)}
-                    for code, score in decision.scores.items()
-                },
-                "reason": decision.reason,
-            },
-        }
-    )
     return {
-        "unit": shown,
+        "unit": None if view.unit is None else _shown_unit(view.unit, view.decision),
         "position": view.position,
         "total": view.total,
         "scored": view.scored,
         "skipped": view.skipped,
         "can_go_forward": view.can_go_forward,
         "undoable": view.undoable,
+    }
+
+
+def _shown_unit(unit: Unit, decision: Decision | None) -> dict[str, Any]:
+    # An answer's hash, and whose it is, stay here: a browser could tell the models apart by them.
+    return {
+        "code": unit.code,
+        "lang": unit.item.lang,
+        "domain": unit.item.domain,
+        "conversation": [dict(message) for message in unit.conversation],
+        "rubric": unit.item.rubric,
+        "reference": unit.item.reference,
+        "answers": [{"code": answer.code, "text": answer.text} for answer in unit.answers],
+        "decision": None if decision is None else _shown_decision(decision),
+    }
+
+
+def _shown_decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "scores": {
+            code: {"score": score.score, "axes": dict(score.axes)}
+            for code, score in decision.scores.items()
+        },
+        "reason": decision.reason,
     }
 
 
@@ -248,7 +259,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 class _Guard:
     """Refuses whoever has no token, or, where there is none, whoever came by another name than
-    this machine's own: a page of another site whose name was made to point here.
+    this machine's own: a page of another site whose name was made to point here (DNS rebinding).
 
     Every response gets the headers that keep browsers from guessing, caching and framing.
     """
@@ -257,6 +268,7 @@ class _Guard:
         self._app, self._token = app, token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The server's own start and end, which have neither headers nor a sender.
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -70,6 +70,7 @@ def serve_review(config: ReviewConfig, workdir: str, address: Address, annotator
     """
     annotator = check_name(annotator) if annotator else ""
     with listening(address.host, address.port) as listener:
+        # By the socket that listens, and not by the host's name, which may resolve to any address.
         if not address.token and not is_loopback(listener):
             raise UserError(
                 f"--host={address.host}: other machines could read and score the answers; "
@@ -133,9 +134,12 @@ def opened(config: ReviewConfig, workdir: str) -> Iterator[tuple[Session, Summar
         try:
             yield session, summary
         finally:
+            # The last action's own update may have been dropped with the server.
             summary.current()
         run.finish(
             [
+                # By its answers alone: the evaluation may get more measures or another report and
+                # is still the one that was reviewed.
                 Parent.of(role, path, files=(ANSWERS,))
                 for role, path in zip(("evaluation", "against"), evaluations, strict=False)
             ]

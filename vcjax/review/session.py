@@ -16,9 +16,10 @@ from typing import Any, Literal, Self
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_jsonl
-from vcjax.review.annotator import AXES, LONGEST_REASON, Annotator, Decision, Score
+from vcjax.review.annotator import LONGEST_REASON, Annotator, Decision, Score
 from vcjax.review.units import SCORES, Answer, Material, Unit, unit_order
 from vcjax.roles.cache import CallCache, fingerprint
+from vcjax.roles.verdict import AXES
 
 JOURNAL = "journal.jsonl"
 SCORES_AGAINST = "scores_against.jsonl"
@@ -97,6 +98,7 @@ class Session:
     def view(self, name: str, languages: Collection[str] = ()) -> View:
         """What `name` sees; without `languages`, of all units."""
         with self._lock:
+            # Who only looks isn't stored: an annotator is somebody who has acted.
             annotator = self._annotators.get(name) or self._newcomer(name)
             visible = annotator.visible(languages or self.languages)
             position = annotator.position(visible)
@@ -132,10 +134,14 @@ class Session:
                 {"code": code, "score": score.score, "axes": dict(score.axes)}
                 for code, score in decision.scores.items()
             ]
+            # Recorded for whoever asks later whether the first place is preferred; nothing here
+            # reads it.
             shown = [answer.code for answer in self._seen(name, unit).answers]
             action = "skip" if decision.is_skip else "score"
             details = {"scores": scores, "reason": decision.reason, "shown": shown}
             self._act(name, action, unit, **details)
+            # A file that only grows can't take the earlier records back; mostly there are none, and
+            # appending costs the same however long the file is.
             if before is not None:
                 self._rewrite()
                 return
@@ -215,11 +221,14 @@ class Session:
             "unit": unit,
             **details,
         }
+        # On the disk first: what is in memory must be what a restart would find.
         self._journal.append(record)
         self._replay(record)
 
     def _replay(self, record: Record) -> None:
         name, action, unit = record["annotator"], record["action"], record["unit"]
+        # Of a unit that is gone every action is skipped, so that each `undo` of another still finds
+        # its own decision last.
         if unit not in self.units:
             self.strays += 1
             return
@@ -242,6 +251,7 @@ class Session:
         """Replaces the files of scores, where they differ from the current decisions."""
         made: dict[int, tuple[str, str, Decision]] = {}
         for name, annotator in self._annotators.items():
+            # By the events, so that the file has the order that appending would have given it.
             latest = {unit: event for event, unit, _ in annotator.history}
             for unit, decision in annotator.decisions.items():
                 made[latest[unit]] = (name, unit, decision)
@@ -269,6 +279,8 @@ class Session:
         asked = (item.question, item.rubric, item.reference)
         return {
             "id": item.id,
+            # Of what is scored and not of the score, so that one that was changed replaces the
+            # other.
             "fingerprint": fingerprint(FAMILY, name, asked, answer.hash),
             "answer_hash": answer.hash,
             "parallel_id": item.parallel_id,

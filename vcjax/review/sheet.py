@@ -12,10 +12,10 @@ from pathlib import Path
 
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.files import replaced
-from vcjax.review.annotator import AXES, LONGEST_REASON, Decision, Score
+from vcjax.review.annotator import LONGEST_REASON, Decision, Score
 from vcjax.review.session import Session
 from vcjax.review.units import Answer, Unit, unit_order
-from vcjax.roles.verdict import HIGHEST, LOWEST
+from vcjax.roles.verdict import AXES, HIGHEST, LOWEST
 
 _TO_FILL = ("score", "reason", *AXES)
 COLUMNS = ("code", "number", "lang", "domain", "question", "rubric", "answer", *_TO_FILL)
@@ -72,6 +72,7 @@ def read_sheet(session: Session, path: Path, annotator: str) -> tuple[int, int]:
         if code in rows:
             raise UserError(f"{where}: code {code!r} is already in row {rows[code]}")
         rows[code] = row
+        # Programs on Windows write a line break within a cell as two characters.
         unit, reason = units[code].code, _fused(cells["reason"].replace("\r\n", "\n").strip())
         score = _score(cells, where)
         if score is None:
@@ -121,7 +122,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8; save it as 'CSV UTF-8'") from None
     header = text.partition("\n")[0]
+    # By the header: our column names have none of these characters, and the texts have many.
     separator = max(_SEPARATORS, key=header.count)
+    # Strict, as a quote that is never closed would else take the rest of the file into one cell.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     row = 0
     try:

@@ -111,6 +111,7 @@ class _Evaluation:
             yield reference
             if re.search(r"\d", last := re.split(r"[/\\]", reference.rstrip("/\\"))[-1]):
                 yield last
+        # Shorter ones are words of their own, such as `opt` or `yi`.
         if len(family := self.config["model_family"]) > 3:
             yield family
 
@@ -146,8 +147,10 @@ def read_material(run: str, against: str = "", *, sample: int = 0, seed: int = 0
     if not units:
         raise UserError(f"{' and '.join(filter(None, (run, against)))}: no answers to score")
     if sample:
-        drawn = sorted(units, key=lambda unit: derive_seed(seed, "sample", unit.item.id))[:sample]
-        units = [unit for unit in units if unit in drawn]
+        ranked = sorted(units, key=lambda unit: derive_seed(seed, "sample", unit.item.id))
+        drawn = {unit.code for unit in ranked[:sample]}
+        # In the benchmark's order again.
+        units = [unit for unit in units if unit.code in drawn]
     counts = {
         "unanswered": sum(each.unanswered for each in evaluations),
         "unpaired": len({id for each in evaluations for id in each.answered}) - len(shared),
@@ -162,8 +165,12 @@ def masked(text: str, names: Collection[str]) -> str:
     """The text without the names, as whole words and in any case."""
     if not names:
         return text
+    # The longest first: of several that begin alike, a regular expression takes the first that
+    # fits.
     found = sorted(names, key=len, reverse=True)
     pattern = "|".join(map(re.escape, found))
+    # Bounded by ASCII alone: between a name and Chinese characters, which are letters too, there is
+    # no word boundary (`\b`).
     return re.sub(rf"(?<![A-Za-z0-9])(?:{pattern})(?![A-Za-z0-9])", MASK, text, flags=re.IGNORECASE)
 
 
