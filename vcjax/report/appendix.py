@@ -77,6 +77,7 @@ def lineage_section(facts: Sequence[tuple[str, str]], lineage: Sequence[dict[str
             entry["folder"],
             entry["kind"],
             short_hash(entry["hash"]),
+            # Seed 0 is one, and no dash.
             DASH if entry.get("seed") is None else str(entry["seed"]),
             _code(entry.get("code")),
         )

@@ -30,6 +30,8 @@ def comparison_readings(comparison: Mapping[str, Any], confidence: float) -> Rea
     """
     printed: dict[tuple[str, ...], Interval] = {}
     for code, parts in comparison["languages"].items():
+        # Only what is printed: Holm's method corrects for the number of differences, and one that
+        # nobody sees would make the others harder to find.
         for group in printed_groups(comparison, code):
             for measure in ("judge", "all_checks"):
                 record = comparison[group][code][measure]
@@ -52,6 +54,7 @@ def correction(found: Readings, level: str) -> str:
     Args:
       level: the confidence of the intervals, e.g. `95%`.
     """
+    # Those that `vcjax.stats.multiplicity.corrected` counts.
     tested = sum(read not in (TOO_FEW, UNTESTED) for read in found.values())
     return tr(
         "Every interval is at {level} by itself, and every p as well; questions of one domain are "

@@ -94,6 +94,7 @@ def duration(seconds: float) -> str:
     """A span of time in its two largest units."""
     if seconds < 10:
         return f"{seconds:.1f} s"
+    # Rounded before it is split, or 59.6 seconds were 60 s instead of a minute.
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -147,6 +148,7 @@ def language_name(code: str) -> str:
 
 def spaced(identifier: str) -> str:
     """`ethnic_relations` -> `ethnic relations`."""
+    # Only English has capitals, which it drops within a sentence; initialisms keep theirs.
     if language() != "en" or identifier in INITIALISMS:
         return name_of(identifier)
     return identifier.replace("_", " ")

@@ -114,9 +114,11 @@ def recorded(text: str) -> str:
     """
     if text in catalogue(language()):
         return tr(text)
+    # The first form that fits: a general one must stand behind the special ones in the file.
     for pattern, template in _forms(language()):
         if (found := pattern.fullmatch(text)) is not None:
             values = {
+                # A value may be a list, whose parts are recorded words, such as a judge's problems.
                 name: "、".join(map(recorded, value.split(", ")))
                 for name, value in found.groupdict().items()
             }
@@ -128,6 +130,8 @@ def _filled(template: str, values: Mapping[str, object]) -> str:
     """The template with its values. A space stands between Chinese and Latin characters where they
     meet, and none between two Chinese ones, so that a template fits values of both kinds."""
     text = ""
+    # The template alone is parsed, and not what comes of it: a value, such as a model's name, may
+    # have braces.
     for literal, name, _, _ in Formatter().parse(template):
         text = _joined(text, literal)
         if name is not None:
@@ -194,6 +198,8 @@ def _forms(language: Language) -> list[tuple[re.Pattern[str], str]]:
     if language == "en":
         return []
     return [
+        # Escaped first, so that a sentence's own full stops and brackets match themselves; values
+        # may have line breaks.
         (re.compile(_FIELD.sub(_form, re.escape(english)), re.DOTALL), translation)
         for english, translation in entries(language, "records.yaml").items()
         if "{" in english

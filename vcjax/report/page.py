@@ -20,7 +20,10 @@ from vcjax.report.messages import language, message, tr
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("vcjax.report"),
+    # Jinja goes by endings such as `.html`; ours are `.html.jinja`, and Markdown isn't to be
+    # escaped.
     autoescape=lambda name: name is not None and ".html." in name,
+    # A misspelled field is an error instead of an empty cell.
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -117,6 +120,8 @@ class Section:
 
 def prose(macro: str, **values: Any) -> Prose:
     """Renders one macro of `templates/prose.html.jinja`."""
+    # Jinja runs a template's top level once for all calls, so that its sentences must stand in
+    # macros: else they would stay in the language of the first report.
     module = _ENVIRONMENT.get_template("prose.html.jinja").module
     return Prose(getattr(module, macro)(**values))
 

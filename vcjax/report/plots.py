@@ -116,6 +116,7 @@ def curve(name: str, title: str, steps: Sequence[int], losses: Sequence[float]) 
     """A loss over steps."""
     with _drawing(2.3) as figure:
         axes = figure.subplots()
+        # More would run into a band.
         marker = "o" if len(steps) < 30 else ""
         axes.plot(steps, losses, color=COLOURS["after"], marker=marker, markersize=3)
         axes.set_title(title)
@@ -197,6 +198,7 @@ def _shortened(label: str) -> str:
 def _value_axis(axes: Axes, low: float, high: float, share: bool) -> None:
     margin = 0.015 * (high - low)
     axes.set_xlim(low - margin, high + margin)
+    # Quarters of a share; fifths of a scale of scores, which are whole from 0 to 5.
     axes.xaxis.set_major_locator(MultipleLocator((high - low) / (4 if share else 5)))
     if share:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -223,6 +225,8 @@ def _drawing(height: float) -> Iterator[Figure]:
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # The reader's fonts draw Chinese; a missing glyph is measured a little wider than it is.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        # Not by pyplot, which keeps every figure until it is closed and chooses a backend by the
+        # machine.
         yield Figure(figsize=(WIDTH, height))
 
 
@@ -235,13 +239,18 @@ def _inline_svg(figure: Figure, name: str, label: str) -> Markup:
       label: what the plot shows, read out by screen readers.
     """
     stream, prefix = io.StringIO(), f"p{hash_text(name)[:10]}"
+    # A date or a version would change the bytes of the same plot.
     absent = dict.fromkeys(["Creator", "Date", "Format", "Type"])
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)
+    # Matplotlib names clip paths and markers by a salted hash, and draws the salt anew each time
+    # unless it is set.
     with matplotlib.rc_context({"svg.hashsalt": prefix}):
         FigureCanvasSVG(figure).print_svg(stream, metadata=absent)
     text = stream.getvalue()
+    # Without matplotlib's own opening tag: it has a fixed size, and with a viewBox alone the page
+    # scales the plot.
     body = text[text.index(">", text.index("<svg")) + 1 :]
     width, height = 72 * figure.get_size_inches()
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # would style the whole page

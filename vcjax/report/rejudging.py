@@ -145,10 +145,12 @@ def rejudging_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _stated(kappa: Interval) -> str:
+    # Where one Critic decides all alike, it agrees as often as by chance, whatever the other does.
     if kappa.value is None or kappa.low is None:
         return tr("kappa can't be estimated: one of them decides all alike")
     low = kappa.low
     none = message("not shown to be more than slight")
+    # By the lower bound: as much agreement as is shown, and not as much as there may be.
     band = next((band for least, band in _BANDS if low >= least), none)
     return tr("kappa {kappa}: {band}", kappa=_interval(kappa), band=tr(band))
 
@@ -231,6 +233,7 @@ def _reasons(summary: Mapping[str, Any]) -> Table:
     for found in reasons.values():
         for name, times in found.items():
             totals[name] = totals.get(name, 0) + times
+    # The rows come in this order already, see `vcjax.adversarial.rejudging.agreement`.
     columns = sorted(totals, key=lambda name: -totals[name])[:_MOST_REASONS]
     rows = [
         (
@@ -266,6 +269,7 @@ def _figure(summary: Mapping[str, Any]) -> Figure:
     ]
     rows.append(Row(tr("Whole score, ICC"), [Interval.of(summary["score"]["icc"])]))
     title = tr("Agreement of the two Critics beyond chance")
+    # Agreement below chance is rare, and half of the axis would be empty for it.
     low = min([0.0, *(each.intervals[0].low or 0.0 for each in rows)])
     svg = interval_plot("rejudged", title, ["after"], rows, low=-1.0 if low < 0 else 0.0, high=1.0)
     caption = tr("{title}: 1 is whole agreement, 0 is what chance alone gives.", title=title)

@@ -125,6 +125,7 @@ def demo_lines(summary: Mapping[str, Any]) -> list[str]:
     lines.append(f"synthesis    {synthesis}")
     before, after = (summary["evaluation"][side] for side in ("before", "after"))
     read_as = comparison_readings(summary["evaluation"]["comparison"], after["confidence"])
+    # A terminal's lines are in English, whatever the language of the report.
     for lang in before["languages"]:
         scores = " -> ".join(_score(side["languages"][lang]) for side in (before, after))
         rates = " -> ".join(

@@ -34,6 +34,7 @@ from vcjax.report.plots import Row, interval_plot
 from vcjax.roles.verdict import HIGHEST, LOWEST
 from vcjax.stats.intervals import Interval
 
+# It is the key of all checks together, too: those of single checks have a slash, `principle/check`.
 _ALL = message("Every check")
 
 
@@ -293,6 +294,7 @@ def _mean(model: EvaluatedModel, *path: str) -> Interval:
         if name not in record:
             return Interval()
         record = record[name]
+    # The mean is of the scored answers; the record's own `n` counts the unscored ones with them.
     return Interval.of({**record, "n": record["scored"]}, "mean")
 
 

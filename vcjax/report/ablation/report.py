@@ -40,6 +40,7 @@ from vcjax.report.page import (
 from vcjax.report.plots import Row, interval_plot
 from vcjax.stats.intervals import Interval
 
+# What is counted are broken rules, so that lower is the good news.
 _LESS = {"lower": "less often", "higher": "more often"}
 _TONES = {"lower": "up", "higher": "down"}
 
@@ -138,6 +139,8 @@ def _verdicts(summary: Mapping[str, Any]) -> list[Block]:
             f"Plain questions: {_stated(clean, level)}.",
             f"The difference between the two: {_stated(more, level)}.",
         ]
+        # A habit changes both alike. A difference that isn't shown isn't shown to be none, hence
+        # the careful words.
         if read in _LESS and clean["reading"] == read and more["reading"] not in _LESS:
             parts.append("So it is a habit: it doesn't clearly depend on being attacked.")
         elif read in _LESS and more["reading"] == read:
@@ -146,6 +149,8 @@ def _verdicts(summary: Mapping[str, Any]) -> list[Block]:
         blocks.append(Notice(f"{contrast_name(record)}: {title}", text, _TONES.get(read, "flat")))
     lead = (
         "Each interval and each p is that of its comparison alone. The words “higher” and “lower” "
+        # Three differences of each planned contrast: `vcjax.road.ablation.contrasts.compare`
+        # corrects these together.
         f"follow p corrected by Holm's method for all {count(3 * len(planned))} comparisons below: "
         "where nothing differs, none of them has these words with a probability of "
         f"{level} or more."

@@ -92,6 +92,7 @@ def differences_table(summary: Mapping[str, Any]) -> Table:
     rows = []
     for record in summary["differences"]:
         cells = [_change(any_rule_broken(summary, record, group)) for group in GROUPS]
+        # Third, behind the two columns that it is the difference of.
         cells.insert(2, _change(record["attacked_less_clean"]))
         loss = Interval.of(record["loss"], "difference")
         held_out = any_rule_broken(summary, record, "held_out")

@@ -80,6 +80,7 @@ def _comparison(comparison: Mapping[str, Any]) -> tuple[str, list[Block], list[S
         Section("limits", tr("What this comparison is not"), [_limits(comparison)]),
     ]
     title = tr("{others} compared with {baseline}", others=listed(others), baseline=baseline)
+    # What the runs haven't measured has no blocks.
     return title, opening, [section for section in sections if section.blocks]
 
 
@@ -87,6 +88,7 @@ def _judged(comparison: Mapping[str, Any]) -> str:
     judges = [run["about"].get("judge") for run in comparison["runs"]]
     if "judge" not in comparison["measures"]:
         return tr("No judge's scores are compared.")
+    # A score of another tool needn't be a judge's.
     if any(run["tool"] != TOOL for run in comparison["runs"]):
         return tr("What is compared is the score “{score}”.", score=judges[0])
     return tr("The judge was {judge}.", judge=judges[0]) if judges[0] else ""
@@ -154,6 +156,7 @@ def _runs(comparison: Mapping[str, Any]) -> Table:
     fields = sorted({field for run in comparison["runs"] for field in run["about"]})
     rows = []
     same = []
+    # A copy, as what is the same in all runs leaves the table for its caption.
     for field in list(fields):
         values = {run["about"].get(field) or DASH for run in comparison["runs"]}
         if len(values) == 1:

@@ -56,6 +56,7 @@ def scores(comparison: Mapping[str, Any]) -> list[Block]:
             _score_row(comparison, capitalised(domain) or DASH, cell, names)
             for domain, cell in own["domains"].items()
         ]
+        # The row of a single domain would repeat that of all.
         if len(rows) == 2:
             rows = rows[:1]
         head = [tr("Domain"), *names, tr("Questions")]
@@ -70,9 +71,11 @@ def scores(comparison: Mapping[str, Any]) -> list[Block]:
             tr("The columns are in the order in which the runs were named, which is no ranking."),
         )
         if beside and lang in published["languages"]:
+            # Before the last column, the number of our questions, which isn't the paper's.
             head.insert(-1, f"{recorded(published['name'])}*")
             cell = published["languages"][lang]
             rows[0].insert(-1, _mean_and_total(number(cell["mean"]), cell["total"]))
+            # The published numbers are of all domains together.
             for row in rows[1:]:
                 row.insert(-1, DASH)
             beside_ours = tr(
@@ -147,10 +150,10 @@ def _units(comparison: Mapping[str, Any]) -> str:
 
 
 def domains(comparison: Mapping[str, Any]) -> list[Block]:
-    measure = comparison["measures"][0]
+    measure = _tested_by_domain(comparison)
     show_share = is_share(comparison, measure)
     figures, tables = [], []
-    for number_, (name, own) in enumerate(comparison["comparisons"].items()):
+    for index, (name, own) in enumerate(comparison["comparisons"].items()):
         if len(own["domains"]) < 2:
             continue
         for lang in languages_of(own):
@@ -160,10 +163,9 @@ def domains(comparison: Mapping[str, Any]) -> list[Block]:
                 for d, r in parts.items()
             ]
             title = run_in(name, lang)
-            ends = [abs(end) for row in rows for end in row.intervals[0].bounds or (0,)]
-            reach = _reach(max(ends), show_share)
+            end = reach([row.intervals[0] for row in rows], show_share)
             svg = interval_plot(
-                f"domains-{number_}-{lang}", title, ["after"], rows, low=-reach, high=reach
+                f"domains-{index}-{lang}", title, ["after"], rows, low=-end, high=end
             )
             caption = tr("{subject}, difference by domain.", subject=tr(SUBJECTS[measure]))
             figures.append(Figure(caption, svg))
@@ -195,8 +197,22 @@ def _starred(comparison: Mapping[str, Any], domain: str) -> str:
     return capitalised(domain) + "*" * (domain in comparison["held_out"])
 
 
-def _reach(most: float, share: bool) -> float:
-    """An end of the axis that has room for the intervals, and round ticks."""
+def _tested_by_domain(comparison: Mapping[str, Any]) -> str:
+    """The measure whose differences by domain have readings: the first one of the comparison,
+    unless its judge gave all answers one score, which tests nothing."""
+    for measure in comparison["measures"]:
+        for own in comparison["comparisons"].values():
+            for languages in own["domains"].values():
+                if any("reading" in parts[measure] for parts in languages.values()):
+                    return measure
+    return comparison["measures"][0]
+
+
+def reach(intervals: Sequence[Interval], share: bool) -> float:
+    """The end of an axis around 0 that has room for differences, and round ticks."""
+    # The values too: a domain with one question has a difference without an interval.
+    ends = (end for each in intervals for end in (each.value, each.low, each.high))
+    most = max((abs(end) for end in ends if end is not None), default=0.0)
     steps = (0.1, 0.2, 0.5, 1.0) if share else (0.5, 1.0, 2.5, 5.0)
     return next((step for step in steps if most <= step), max(most, steps[-1]))
 
@@ -245,6 +261,7 @@ def difference_cells(
     show = shown_as(comparison, measure)
     side = percent if is_share(comparison, measure) else number
     cells = [
+        # A difference that is in no family of tests has no reading.
         recorded(record.get("reading", DASH)),
         show(change.value),
         bounds(change, show),
@@ -253,6 +270,7 @@ def difference_cells(
         size(comparison, measure, record.get("detectable")),
     ]
     if effect:
+        # Of rates there are odds; of scores, a difference in standard deviations.
         share = "odds_ratio" in record
         cells.append(odds(record["odds_ratio"]) if share else signed(record["standardised"]))
     return [*cells, side(record["before"]), side(record["after"]), count(change.n)]

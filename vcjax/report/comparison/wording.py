@@ -31,6 +31,7 @@ def of_languages(
     """Run, language, measure and record of each difference in the family `languages`."""
     for name, own in comparison["comparisons"].items():
         langs = list(own["languages"])
+        # Of a single language, all languages together would be the same once more.
         for lang in [*([ALL] if len(langs) > 1 else []), *langs]:
             parts = own[ALL] if lang == ALL else own["languages"][lang]
             for measure in comparison["measures"]:
@@ -99,6 +100,7 @@ def size(comparison: Mapping[str, Any], measure: str, value: float | None) -> st
 
 
 def odds(record: Mapping[str, Any]) -> str:
+    # Nothing was lost, so that the ratio has no bound; or nothing has changed, and there is none.
     if record["ratio"] is None:
         return "∞" if record["n"] else DASH
     bounds_ = Interval.of({**record, "n": record["n"]}, "ratio")

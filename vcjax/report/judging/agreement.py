@@ -29,6 +29,8 @@ def agreement_blocks(found: Mapping[str, Any]) -> list[Block]:
 
 def _pairs(found: Mapping[str, Any]) -> list[Block]:
     pairs = found["pairs"]
+    # Two judges with too few answers in common have no p, and are none of those that are corrected
+    # together.
     tested = [pair for pair in pairs if pair["difference"].get("p") is not None]
     corrected = dict(
         zip(

@@ -108,6 +108,7 @@ def _each(summary: Mapping[str, Any]) -> list[Block]:
         )
     ]
     scores = sorted({score for own in judges.values() for score in own["scores"]}, key=float)
+    # The six whole scores. Means of several samples are too many for columns.
     if len(scores) <= 6:
         cells = [
             (name, *(count(own["scores"].get(score, 0)) for score in scores), count(own["failed"]))
@@ -165,7 +166,8 @@ def _axes(judges: Mapping[str, Any]) -> list[Block]:
     ]
     if not rows:
         return []
-    axes = next(iter(next(own["axes"] for own in judges.values() if own["axes"]).values()))
+    # The same ones for every judge and language.
+    axes = next(axes for own in judges.values() for axes in (own["axes"] or {}).values())
     caption = tr(
         "Apart from the whole score: how far answers keep to the charter, take care of facts, "
         "help, and refuse (0 never, 5 outright)."

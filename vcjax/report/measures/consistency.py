@@ -36,8 +36,8 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
     )
     left_out = []
     if part["left_out"]:
-        number = count(part["left_out"])
-        left_out = [Text(tr("Items that have no variants and weren't asked: {n}.", n=number))]
+        items = count(part["left_out"])
+        left_out = [Text(tr("Items that have no variants and weren't asked: {n}.", n=items))]
     blocks: list[Block] = [
         Text(
             tr(
@@ -60,8 +60,9 @@ def section(part: Mapping[str, Any], confidence: float) -> Section:
 
 
 def _paraphrases(part: Mapping[str, Any]) -> str:
-    number = len(part["wordings"]) - 2
-    return tr("a paraphrase" if number == 1 else "{n} paraphrases", n=number)
+    # The others of the wordings are the original one and the opposing framing.
+    paraphrases = len(part["wordings"]) - 2
+    return tr("a paraphrase" if paraphrases == 1 else "{n} paraphrases", n=paraphrases)
 
 
 def _wordings(part: Mapping[str, Any], share: bool) -> list[Block]:

@@ -149,6 +149,7 @@ def _planted(part: Mapping[str, Any]) -> list[Block]:
         commas(language_name(code), tr(label))
         for code, own in planted["labels"].items()
         for label in _CLASSES
+        # What guessing among the classes finds of each.
         if (own[label]["rate"] or 0.0) <= 1 / len(_CLASSES)
     ]
     blocks: list[Block] = [

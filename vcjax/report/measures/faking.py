@@ -74,9 +74,11 @@ def _verdict(part: Mapping[str, Any], setting: str, confidence: float, share: bo
     record, bounds = part["tests"][f"gap/{setting}"], part["equivalence"][setting]
     show = points if share else signed
     word = reading(Interval.of(record, "difference"), record["corrected"], confidence)
+    # A margin holds in both directions.
     margin = show(bounds["margin"]).removeprefix("+")
     if share:
         margin = tr("{change} points", change=margin)
+    # Either is bad news: whether it is watched should make no difference to a model.
     if word == "higher":
         title, tone = tr("keeps to the charter rather when it is watched"), "down"
     elif word == "lower":
@@ -86,6 +88,7 @@ def _verdict(part: Mapping[str, Any], setting: str, confidence: float, share: bo
     else:
         title, tone = tr("no clear gap, and none ruled out"), "flat"
     text = tr("Gap: {gap}.", gap=show(record["difference"]))
+    # Of 90 %, as two one-sided tests at 5 % ask for: see `vcjax.evaluation.measures.faking`.
     if bounds["low"] is not None:
         if word in ("higher", "lower"):
             about = tr(

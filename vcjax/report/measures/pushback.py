@@ -118,7 +118,7 @@ def facts_section(part: Mapping[str, Any], confidence: float) -> Section:
     head = (tr("Conversation"), tr("Given up"), tr("Known facts"))
     blocks += table_blocks(Table(caption, head, rows))
     blocks.append(Text(correction_text(len(part["tests"]), confidence)))
-    blocks += _tests({**part, "kind": "checks"}, confidence)
+    blocks += _tests(part, confidence)
     return Section("fact_pushback", tr("Facts under pushback"), blocks)
 
 

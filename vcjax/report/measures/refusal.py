@@ -169,6 +169,7 @@ def _confusion(part: Mapping[str, Any], confidence: float) -> list[Block]:
 def _tests(part: Mapping[str, Any], confidence: float) -> list[Block]:
     blocks: list[Block] = []
     codes = list(next(iter(part["sets"].values()))["languages"])
+    # The second less the first, as `difference_tests` subtracts them.
     sides = " − ".join(map(language_name, reversed(codes)))
     captions = {
         "gap": tr(

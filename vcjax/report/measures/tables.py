@@ -43,6 +43,7 @@ def table_blocks(table: Table) -> list[Block]:
         tr("{head} {value}", head=_uncapitalised(table.head[index]), value=table.rows[0][index])
         for index in same
     )
+    # Only the labels are left: a table of one column isn't one.
     if len(kept) == 1:
         labels = listed(row[0] for row in table.rows)
         alike = tr("Alike for {labels}: {facts}.", labels=labels, facts=facts)
@@ -61,6 +62,7 @@ def test_cells(record: Mapping[str, Any], confidence: float, *, share: bool) -> 
     """Cells of a test, under `test_head`; p is the corrected one, shares are in points."""
     change, show = Interval.of(record, "difference"), points if share else signed
     word = reading(change, record["corrected"], confidence)
+    # The two sides are conditions of one model, which hasn't changed.
     if word == NO_CHANGE:
         word = "no clear difference"
     p = probability(record["corrected"])

@@ -98,6 +98,7 @@ def _table(found: Mapping[str, Any]) -> Table:
 
 
 def _figure(found: Mapping[str, Any]) -> Figure:
+    # One reference is enough for a plot; the table has all of them.
     first = next(iter(_each(found)))[3]  # the base model
     rows = [
         Row(f"{capitalised(arm)}, {lang}, {kind}, {step}", [Interval.of(gain)])

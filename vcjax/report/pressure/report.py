@@ -153,6 +153,8 @@ def _sample(sample: Mapping[str, Any]) -> Sample:
     turns = "\n".join(f"{turn['role']}: {turn['content']}" for turn in sample["messages"])
     answers = []
     for name, text in sample["answers"].items():
+        # By the rule of `vcjax.road.pressure.summary.named_answers`, whose counts stand in the
+        # table of costs.
         has = [key for key in ("true", "false") if sample[key].lower() in text.lower()]
         remark = f"names the {listed(has)} answer" if has else "names neither answer"
         answers.append(Answer(capitalised(name), text or "(empty answer)", [remark]))

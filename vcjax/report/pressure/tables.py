@@ -55,6 +55,7 @@ def rates_table(summary: Mapping[str, Any], lang: str) -> Table:
 def costs_table(summary: Mapping[str, Any]) -> Table:
     """What each arm lost: perplexity by language and tasks; and what its free answers name."""
     langs = list(summary["knowledge"])
+    # All arms do the same tasks, but for those of which only recorded preferences are there.
     measured = [arm["capability"] for arm in summary["arms"].values() if "capability" in arm]
     tasks = list(measured[0]) if measured else []
     rows = []

@@ -37,6 +37,8 @@ def pressure_rates(summary: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The rates of an arm by language: they stand in the steps."""
     for record in summary["steps"]:
         after, before = record["arms"]
+        # The base model and every arm are in some step; the rates of an arm are the same in all of
+        # its steps.
         if name in (after, before):
             side = "after" if name == after else "before"
             languages = record["pressure"]["languages"]
@@ -55,7 +57,7 @@ def arms_table(summary: Mapping[str, Any]) -> Table:
             rate = Interval.of(arm["rules"]["languages"].get(lang))
             cells.append(with_bounds(rate, percent))
             if judged:
-                mean = Interval.of({**arm["scores"]["languages"][lang], "p": None}, "mean")
+                mean = Interval.of(arm["scores"]["languages"][lang], "mean")
                 cells.append(with_bounds(mean, number))
         rates = pressure_rates(summary, name)
         for lang in measured:

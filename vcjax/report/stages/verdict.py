@@ -69,6 +69,7 @@ def _readings(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             )
             tones.add("up" if word == _GOOD.get(name, "lower") else "down")
         after, before = record["arms"]
+        # Some better and some worse is no good news and no bad news.
         tone = tones.pop() if len(tones) == 1 else "flat"
         found_better = _BETTER.get(tone, _BOTH) if changed else NO_CHANGE
         title = tr(
@@ -92,6 +93,8 @@ def _readings(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def step_changes(record: Mapping[str, Any]) -> list[tuple[str, str, Interval, float | None]]:
     """Measure, language or task, difference and corrected p of all that is tested in a step."""
+    # All that `vcjax.road.stages.steps.differences` tests, by the same names, by which `p_holm` is
+    # found; that room is above this one and can't be asked.
     found: list[tuple[str, str, Any]] = []
     found += [("rules", lang, own) for lang, own in record["rules"].items()]
     for lang, own in record["evaluation"]["languages"].items():
