@@ -174,6 +174,21 @@ def test_an_endpoint_that_answers_nothing_any_more_ends_the_run(server):
     assert server.tries["[broken] 7"] == 0
 
 
+def test_replicas_that_fail_or_are_gone_end_the_run_as_well(server):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    options = "tries=1#backoff=0#concurrency=1#in_a_row=4"
+    spec = EndpointSpec.parse(f"{server.url},{gone}#some/model#{options}")
+    received = []
+    with pytest.raises(GateNotMet, match="4 asks in a row failed"):
+        EndpointRole(spec, family="served").ask(
+            asks(*[f"[broken] {n}" for n in range(30)]),
+            lambda index, reply: received.append(reply.outcome),
+        )
+    assert "unreachable" in received
+
+
 def test_requests_that_are_all_rejected_are_a_mistake_of_the_run(server):
     role = role_of(server, f"{QUICK}#concurrency=1#in_a_row=3")
     with pytest.raises(GateNotMet, match=r"3 asks in a row failed, .*no such option"):

@@ -49,6 +49,7 @@ def test_a_transcript_may_say_how_an_ask_ended_and_what_it_cost(tmp_path):
     [
         ({"key": "a", "text": "Again."}, ":2: the key 'a' comes twice"),
         ({"key": "b"}, ":2: a recorded reply needs `key` and `text`"),
+        ({"key": ["b"], "text": "So."}, ":2: key: "),
         ([1], ":2: a recorded reply needs `key` and `text`"),
         ({"key": "b", "outcome": "ok"}, ":2: a recorded reply needs `key` and `text`"),
         ({"key": "b", "text": 5}, ":2: text: should be a valid string, but it is 5"),

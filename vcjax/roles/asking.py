@@ -76,6 +76,8 @@ class AskQueue:
           as it is there.
         """
         self._on_reply = on_reply
+        # Filled from the threads of endpoints, emptied in the caller's alone: so no callback needs
+        # a lock.
         self._emitted: queue.SimpleQueue[tuple[int, Reply] | End] = queue.SimpleQueue()
         self._askings: dict[int, Asking] = {}  # by the identity of the role
         self._tokens: dict[int, Any] = {}
@@ -113,10 +115,11 @@ class AskQueue:
         if not self.takes_asks:
             return
         asking = self._asking(role)
-        self._tokens[self._added] = token
+        # Before the ask is passed on: a reply that is known comes at once, and may lead to others.
+        index, self._added = self._added, self._added + 1
+        self._tokens[index] = token
         # Of equal ones the first.
-        asking.add(self._added, ask, (*order, self._added))
-        self._added += 1
+        asking.add(index, ask, (*order, index))
 
     def wait(self) -> None:
         """Returns once another reply has come.
@@ -132,6 +135,8 @@ class AskQueue:
     def step(self) -> None:
         """Takes what a role has sent, or does a piece of the work of local ones; where there is
         neither, waits until a role sends something. Raises: see `wait`."""
+        # Not before the others have ended: what they were answering by then is paid for, and is to
+        # be recorded.
         if self._error is not None and self._ended == len(self._askings):
             raise self._error
         try:

@@ -48,6 +48,7 @@ class Background:
         error: BaseException | None = None
         try:
             asyncio.run(self._main())
+        # A cancellation too: whoever waits for the end must learn of it.
         except BaseException as raised:
             error = raised
         self._on_end(error)
@@ -71,6 +72,7 @@ class Feed(Generic[T]):
     def put(self, order: Any, item: T) -> None:
         """Args: `order` is compared with those of the others; no two are the same."""
         heapq.heappush(self._waiting, (order, item))
+        # Whoever is woken looks again: in the meantime another worker may have taken the item.
         self._wake(1)
 
     def close(self) -> None:
@@ -104,6 +106,8 @@ async def work_off(
                 await work(item)
         except Exception as error:
             errors.append(error)
+            # The others take nothing more, but end what they have begun: their replies are paid
+            # for.
             feed.close()
 
     await asyncio.gather(*(worker() for _ in range(workers)))

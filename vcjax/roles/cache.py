@@ -30,6 +30,8 @@ def fingerprint(*parts: object) -> str:
     A record is reused only where all of it is the same, so a changed prompt, model, seed or charter
     is asked again.
     """
+    # 64 bits: among a billion records two share them with a probability of 3 %, and only within one
+    # item would that matter.
     return hash_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))[:16]
 
 
@@ -62,6 +64,7 @@ class CallCache:
         """
         self.path, self._fields, self._on_growth = Path(path), key, on_growth
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Appended to whatever happens: a writer at another place of the file could spoil records.
         self._stream = self.path.open("a+b")
         self._stream.seek(0)
         content = self._stream.read()
@@ -70,6 +73,8 @@ class CallCache:
         self._stream.truncate(len(whole))
         self.records: dict[Key, Record] = {}
         try:
+            # Bytes, which end lines at line feeds: of a text Python would also split at U+2028,
+            # which JSON may contain.
             for number, line in enumerate(whole.splitlines(), start=1):
                 self._load(number, line)
         except UserError:

@@ -75,6 +75,8 @@ def plan_nodes(rows: Iterable[Mapping[str, Any]], config: EngineConfig) -> list[
     """
     alive = [row for row in rows if row["Alive"]]
     found = {name for row in alive for name in _ACCELERATORS if row["Resources"].get(name)}
+    # One kind for all: an engine on a CPU beside accelerators would keep the last calls of a run
+    # waiting.
     kind = next((name for name in _ACCELERATORS if name in found), "")
     nodes = []
     for row in alive:
@@ -138,6 +140,7 @@ class EngineCluster:
                 ) from None
         if not hosted:
             raise GateNotMet(f"{reference}: all engines of the cluster died while they loaded it")
+        # A path may be another file on another node.
         hashes = {each.origin.hash: name for name, each in hosted.items()}
         if len(hashes) > 1:
             places = " and ".join(map(self._where, hashes.values()))
@@ -186,12 +189,17 @@ class EngineCluster:
 
         resources = dict(node.resources)
         options = {
+            # None is reserved, so that a node whose CPUs other work of Ray has taken gets its
+            # engines too.
             "num_cpus": 0,
             "num_gpus": resources.pop("GPU", 0),
             "resources": resources,
+            # Without end: whether it is worth waiting is decided by `_PATIENCE`, for all engines
+            # together.
             "max_restarts": -1,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node.id, soft=False),
         }
+        # An actor sees the devices of its own engine alone.
         config = EngineConfig(**{**self._config.engine_fields, "replicas": 1})
         actor: Any = ray.remote(Engine).options(**options)
         self._actors[name] = actor.remote(config, self._models, node.share, str(Path.cwd()))
@@ -207,6 +215,7 @@ def _reraising(where: str) -> Iterator[None]:
         yield
     except exceptions.RayTaskError as error:
         raise (error.cause or error) from None
+    # Before the next clause, whose exception is the parent of these two.
     except (exceptions.ActorDiedError, exceptions.ActorUnschedulableError):
         raise Lost(where, is_gone=True) from None
     except exceptions.RayActorError:
@@ -292,6 +301,7 @@ class ClusterRole:
         Raises: GateNotMet where all have died.
         """
         async with replicas.chosen() as replica:
+            # In short pieces, as another engine may come back before this one.
             if replica.failures and (wait := replica.until - time.monotonic()) > 0:
                 await asyncio.sleep(min(wait, _BACKOFF))  # all are set aside
                 return None
@@ -304,6 +314,7 @@ class ClusterRole:
             else:
                 replica.answered()
                 return reply
+        # Since anyone has answered: while one does, the others may take as long as they need.
         silent = time.monotonic() - max(each.answered_at for each in replicas.all)
         if all(each.is_gone or (each.failures and silent > _PATIENCE) for each in replicas.all):
             raise GateNotMet(

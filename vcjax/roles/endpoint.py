@@ -34,6 +34,8 @@ from vcjax.roles.responses import (
 )
 from vcjax.roles.role import Ask, Reply
 
+# Bytes, 32 MiB: more than any reply has with its alternatives, and little memory for a reply
+# without an end.
 _LONGEST_BODY = 2**25
 _CHECK_SECONDS = 10.0
 
@@ -48,6 +50,7 @@ class EndpointRole:
     def __init__(self, spec: EndpointSpec, *, family: str) -> None:
         """Raises: UserError where the environment lacks the key."""
         self.spec, self.family = spec, family
+        # Without the options, so that other bounds or prices leave the records valid.
         self.model = self.identity = spec.reference
         self.account = Account(spec)
         key = spec.key()
@@ -98,6 +101,7 @@ class EndpointRole:
     async def _answer_all(self, feed: Feed[tuple[int, Ask]], emit: Emit) -> None:
         """Answers what is fed until the feed is closed; an error closes it. Raises: see `ask`."""
         spec = self.spec
+        # By default httpx2 allows 100, fewer than somebody may ask for.
         limits = httpx2.Limits(max_connections=spec.concurrency)
         # The timeouts are ours: httpx2's are of single reads, of which a slow response has many.
         options: dict[str, Any] = {"headers": self._headers, "limits": limits, "timeout": None}
@@ -146,6 +150,7 @@ class EndpointRole:
     async def _try(self, service: "_Service", ask: Ask, deadline: float) -> Reply:
         """One try: with each replica that may answer, until one does."""
         tried: list[Replica] = []
+        # Through all replicas within one try: a replica that is down costs no try of the ask.
         while True:
             async with service.replicas.chosen(tried) as replica:
                 if time.monotonic() >= deadline:
@@ -156,6 +161,8 @@ class EndpointRole:
                     client = service.clients[replica.name]
                     reply = await self._ask_one(client, replica.name, ask, deadline)
                 except FailedTry as failed:
+                    # It has answered, only not as wanted: the fault is the ask's or the model's,
+                    # and another replica would do the same.
                     if failed.outcome not in (*NO_ANSWER, UNREACHABLE):
                         replica.answered()
                         raise
@@ -244,7 +251,9 @@ class Account:
         # A rejected request doesn't mean that the endpoint is down, unless none has ever been
         # accepted: then it is a mistake that all requests of the run have in common.
         always_rejected = reply.outcome == BAD_REQUEST and not self._answered
-        if reply.outcome in NO_ANSWER or always_rejected:
+        # An ask ends unreachable while other replicas fail otherwise; once all are gone, so is the
+        # run.
+        if reply.outcome in (*NO_ANSWER, UNREACHABLE) or always_rejected:
             self._failed_in_a_row += 1
         else:
             self._failed_in_a_row, self._answered = 0, True
@@ -277,6 +286,7 @@ def _request(model: str, ask: Ask) -> dict[str, Any]:
         "max_tokens": ask.max_tokens,
         "temperature": ask.temperature,
         "top_p": ask.top_p,
+        # Some servers ignore it: then a sampled reply can't be had a second time.
         "seed": ask.seed,
     }
     if ask.json_schema is not None:

@@ -78,6 +78,8 @@ class EndpointSpec:
     @classmethod
     def parse(cls, text: str) -> "EndpointSpec":
         """Parses a reference. Raises: UserError for a bad URL, a missing model or a bad option."""
+        # A model's name may have slashes, colons and equals signs, but no `#`, which no URL before
+        # it has either.
         given, _, rest = text.removeprefix(PREFIX).partition("#")
         urls = [url.strip() for url in given.split(",")]
         model, *options = rest.split("#")
@@ -145,6 +147,7 @@ def _check_url(text: str, url: str) -> None:
 
 def _split_option(text: str, option: str) -> tuple[str, str]:
     name, equals, value = option.partition("=")
+    # All but the first two, `urls` and `model`, which have places of their own.
     known = [field.name for field in fields(EndpointSpec)[2:]]
     if name not in known or not equals:
         raise UserError(

@@ -124,6 +124,7 @@ def material(
         for turn in conversation
         if turn["role"] != "system"
     ]
+    # `format` reads the braces of our templates alone: those in the texts stay.
     graded = [prompt["conversation"].format("\n".join(turns))] if turns else []
     graded += [
         prompt["question"].format(defused(question)),

@@ -84,6 +84,8 @@ class ModelHost:
             except Exception as error:
                 future.set_exception(error)
                 return
+            # The least of all engines, so that what is too long doesn't depend on which one is
+            # asked.
             role.context = context
             self._open.add(future)
             future.add_done_callback(self._open.discard)
@@ -118,6 +120,7 @@ class ModelHost:
             self._asked.step()
         except Exception as error:  # as in a run on one machine, it is the end of all
             self._error = error
+            # A copy: each future leaves the set as it gets its result.
             for future in list(self._open):
                 future.set_exception(error)
             self._asked = AskQueue(Future.set_result)

@@ -69,6 +69,7 @@ class Occupancy:
         past, self._last = now - self._last, now
         self._seconds += past
         for each in self._models.values():
+            # Asks that wait for a slot keep none busy.
             each.busy += past * min(each.open, each.slots)
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """A role whose replies were written down before: transcripts, people's own answers, and scores."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ class _RecordedReply(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    key: Any
+    key: Hashable
     text: str = ""
     finish_reason: str = ""
     prompt_tokens: int = 0
@@ -81,6 +81,7 @@ class RecordedRole:
         Raises:
           UserError: a key has no recorded reply; then `on_reply` wasn't called.
         """
+        # All are looked up first, so that nothing is recorded of a batch that fails.
         for ask in asks:
             if ask.key not in self._replies:
                 raise UserError(f"{self._path}: no reply recorded for {ask.key!r}")

@@ -91,6 +91,7 @@ def known_family(spec: RoleSpec) -> str | None:
         return spec.family
     reference = split_options(spec.model)[0]
     visited: set[str] = set()
+    # Back through the runs that trained it to the shipped model that they began with.
     while reference not in SHIPPED and reference not in visited:  # runs may name each other
         visited.add(reference)
         config = Path(reference) / "config.json"
@@ -187,6 +188,7 @@ def _open(
         return RecordedRole(path, family=family), [Parent.of(name, path, model)]
     if is_endpoint(model):
         role = EndpointRole(EndpointSpec.parse(model), family=family)
+        # Here and not at the first ask, which may come hours later.
         role.check()
         # An endpoint's weights can't be hashed; the ledger has the model that it reports.
         return role, [Parent(name, role.model, hash_text(role.model))]

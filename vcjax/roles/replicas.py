@@ -40,6 +40,7 @@ class Replica:
     @property
     def is_available(self) -> bool:
         """Whether it may be asked: it answers, or it is time to try it with one request."""
+        # A single request tries it: many would all wait for the timeout of one that still hangs.
         return not self.failures or (time.monotonic() >= self.until and not self.open)
 
     def answered(self) -> None:
@@ -51,6 +52,8 @@ class Replica:
         now, self.is_gone = time.monotonic(), is_gone
         # Those that were under way when the first one failed say nothing new.
         self.failures += not self.failures or now >= self.until
+        # The exponent is bounded, as after a day of failures the power would be too large for a
+        # float.
         delay = min(LONGEST_WAIT, backoff * 2 ** min(self.failures - 1, 20))
         self.until = max(self.until, now + (delay if wait is None else wait))
 

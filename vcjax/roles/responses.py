@@ -27,7 +27,8 @@ TIMEOUT, CUT_OFF, UNREACHABLE = "timeout", "cut off", "unreachable"
 EMPTY, NOT_JSON, WRONG_SCHEMA, BAD_REQUEST = "empty", "not JSON", "wrong schema", "bad request"
 
 NO_ANSWER = (RATE_LIMITED, SERVER_ERROR, TIMEOUT, CUT_OFF)
-"""Outcomes that aren't due to the ask: the endpoint is overloaded, broken or unreachable."""
+"""Outcomes that aren't due to the ask: the endpoint is overloaded or broken. With `UNREACHABLE`
+nobody is there at all."""
 
 _FILTERED = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
@@ -105,6 +106,8 @@ def _raise_error(status: int, headers: Mapping[str, str], text: str) -> NoReturn
         raise FailedTry(SERVER_ERROR, detail, retry=True, wait=_wait(headers))
     if status == 408:
         raise FailedTry(TIMEOUT, detail, retry=True)
+    # By words only here, among the rejected requests: a message of another kind may mention the
+    # context.
     if codes & _TOO_LONG or status == 413 or _TOO_LONG_WORDS.search(message):
         raise FailedTry(TOO_LONG, detail, retry=False)
     raise FailedTry(BAD_REQUEST, detail, retry=False)
@@ -139,6 +142,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         except ValueError:
             return None
+    # NaN isn't below infinity either.
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
