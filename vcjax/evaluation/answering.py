@@ -47,6 +47,7 @@ def answer(
     """
     asks = [
         Ask(
+            # The same whatever the model is: a recorded transcript is found by it.
             key=f"{item.id}/answer",
             messages=tuple(messages(item) if messages else opening(item, system_prompt)),
             max_tokens=max_tokens,
@@ -63,6 +64,8 @@ def answer(
         ]
 
     keys = keys_for(role.identity)
+    # Only where the run began with this very model: an earlier version's record names a path,
+    # behind which another model may be by now.
     if role.identity in begun_with:
         cache.adopt(keys, keys_for(role.model))
 

@@ -42,6 +42,7 @@ class Benchmark:
     @property
     def hash(self) -> str:
         """SHA-256, in hex, of the items, whatever their order and their files' names."""
+        # Sorted, as the same items in another order are the same benchmark.
         records = sorted((item.to_dict() for item in self.items), key=lambda record: record["id"])
         return hash_text(json.dumps(records, sort_keys=True, ensure_ascii=False))
 
@@ -94,6 +95,8 @@ def load_benchmark(
                 f"{versions[version]}"
             )
         lines[item.id] = versions[version] = line
+        # A shipped benchmark is for all charters, and is filtered by this one below; a user's file
+        # is for one.
         reason = misfit(item, None if shipped else charter)
         if reason is not None:
             raise UserError(f"{line}: {reason}")
@@ -185,6 +188,7 @@ def sample(
     chosen = set()
     for question in sorted(questions, key=rank):
         cells = [(question[0], lang) for lang in questions[question]]
+        # All of its versions or none: pairs across languages need both.
         if all(taken[cell] < per_domain_and_language for cell in cells):
             taken.update(cells)
             chosen.add(question)
@@ -212,6 +216,8 @@ def _files(reference: str) -> list[Path]:
         return sorted(path.glob("*.jsonl"))
     if path.is_dir():
         raise UserError(f"{reference}: is a folder; name a JSONL file of benchmark items")
+    # A bare word is meant as a name; with a folder or an ending it is a path, and reading it says
+    # that it isn't there.
     if not path.is_file() and not path.suffix and len(path.parts) == 1:
         raise UserError(
             f"benchmark {reference!r}: neither a file nor a shipped benchmark "

@@ -53,6 +53,7 @@ class Bound:
             hint = f"; close ones: {', '.join(close)}" if close else ""
             raise UserError(f"--gate: no figure {self.figure!r}{hint}")
         value = figures[self.figure]
+        # A gate that passes what nobody measured would pass a broken run.
         if value is None:
             return f"{self} is not known: it wasn't measured"
         return None if _OPERATORS[self.sign](value, self.limit) else f"{self}: it is {value:.4g}"

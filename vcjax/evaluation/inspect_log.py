@@ -193,6 +193,7 @@ def _score(
     explanation: str = "",
     metadata: Record | None = None,
 ) -> Record:
+    # JSON has no NaN, but Inspect's logs do, as Python writes it.
     score: Record = {"value": float("nan") if value is None else value, "history": []}
     if value is None:
         score["reason"] = unscored
@@ -224,6 +225,7 @@ def _header(summary: Record, config: Record, samples: Sequence[Record]) -> Recor
     benchmark, judge, code = summary["benchmark"], summary["judge"], code_version()
     now = datetime.now(UTC).isoformat(timespec="seconds")
     name = Path(benchmark["name"]).stem
+    # By the content, so that an evaluation has the same id whenever its log is written.
     run = hash_text(json.dumps([sample["uuid"] for sample in samples]))[:22]
     usage: dict[str, dict[str, int]] = {}
     for sample in samples:

@@ -44,6 +44,7 @@ def evaluate(subject: Subject, benchmark: Benchmark, workdir: str | os.PathLike)
             raise UserError(f"benchmark {benchmark.name}: item {item.id!r}: {reason}")
     check_prompt_languages(items, charter, settings.readings)
     same_family = _same_family(subject.judges, subject.model, settings.allow_same_family)
+    # Before the model is asked, as an unfit judge makes all that follows worthless.
     checked = subject.judge_checks(workdir)
     if settings.require_judge:
         _require_fit(checked, workdir)
@@ -92,7 +93,8 @@ def _problems(items: Sequence[BenchmarkItem], answers: Records, scores: Records)
 
 
 def read_scores(workdir: str | os.PathLike) -> Records:
-    """The combined score of each question of a run, for `summary.compare`; see `judging.panel`."""
+    """The combined score of each question of a run, for `comparison.differences.compare`; see
+    `judging.panel`."""
     records = (record for _, record in read_jsonl(Path(workdir) / "scores.jsonl"))
     return combine(last_verdicts(records))
 

@@ -112,6 +112,7 @@ def _joined(answers: Sequence[Record], scores: Sequence[Record]) -> Records:
     def keys(records: Sequence[Record]) -> list[tuple[str, str]]:
         return sorted((record["id"], record["answer_hash"]) for record in records)
 
+    # With the hashes: scores of a model that has changed since would be of other answers.
     if keys(answers) != keys(scores):
         raise ValueError("the scores aren't exactly one for each answer")
     finish = {record["id"]: record["finish_reason"] for record in answers}

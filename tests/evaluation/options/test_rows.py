@@ -93,3 +93,10 @@ def test_a_row_that_cannot_be_asked_is_named_by_file_and_line(tmp_path, row, mes
 def test_a_bad_mapping_is_an_error(text, message):
     with pytest.raises(UserError, match=message):
         parse_mapping(text, ("id", "question"), "config.choice.columns")
+
+
+def test_an_empty_option_before_others_is_an_error_as_letters_would_shift(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text("question,a,b,c,answer\nWhich?,x,,z,C\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"set\.csv:2: an option is empty"):
+        load_choices(ChoiceSettings(items=str(path), columns="options:a+b+c"))

@@ -37,6 +37,8 @@ class CachedLM(LM):
         """
         super().__init__()
         self.lm, self.cache, self.identity, self.seed = lm, cache, identity, seed
+        # The harness's models report each text to this hook as it ends, which is how a kill loses
+        # none of them.
         lm.set_cache_hook(_Hook(self.record))
         self._requests: dict[str, Instance] = {}
         self._bar = Progress(desc="requests", total=None, disable=True)
@@ -96,6 +98,7 @@ class CachedLM(LM):
             yield request
 
     def _answers(self, kind: str, requests: Sequence[Instance]) -> list[Any]:
+        # Equal requests fall together in the dictionary, are sent once, and get one answer below.
         keys = [self._key(kind, request.arguments) for request in requests]
         self._requests = dict(zip(keys, requests, strict=True))
         records = self.cache.records

@@ -141,12 +141,15 @@ class VcjaxLM(LM):
                     f"{_name(request)}: generation_kwargs: {name}={settings[name]!r} isn't "
                     f"supported{suggest(name, _KNOWN)}"
                 )
+        # The harness cuts prompts from the left, as the question stands at the end.
         room = self._context - settings["max_gen_toks"]
         if room < 1:
             raise UserError(
                 f"{_name(request)}: {settings['max_gen_toks']} new tokens don't fit the model's "
                 f"context of {self._context}"
             )
+        # A special token never becomes text, in which a stop string could be found: it is a stop
+        # token.
         special = self._tokenizer.special_tokens
         until = [stop for stop in settings["until"] if stop]
         return Request(
@@ -239,6 +242,7 @@ def open_endpoint(spec: EndpointSpec, tokenizer: str | None) -> tuple[LM, Parent
     own = open_located(resolve(tokenizer))
     if own.tokenizer is None:
         raise MissingTokenizer(f"{tokenizer}: this model has no tokenizer")
+    # Here, as the harness would find out at its first request, after all of its retries.
     EndpointRole(spec, family="").check()
     key = spec.key()
     with tempfile.TemporaryDirectory() as folder:

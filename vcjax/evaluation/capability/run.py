@@ -98,6 +98,7 @@ def measure_capability(config: CapabilityConfig, workdir: str | Path) -> dict[st
     with run.opened() as folder:
         write_sources(folder, parents)
         with CallCache(folder / "answers.jsonl", REQUEST_KEY) as cache, unanswered(config.model):
+            # With the dtype: float32 and bfloat16 give other log-likelihoods.
             model = CachedLM(lm, cache, "/".join(about.values()), config.seed)
             results = _evaluate(model, tasks, config)
         write_jsonl(folder / SAMPLES, _samples(results))
@@ -169,6 +170,7 @@ def _scores(results: Mapping[str, Any]) -> dict[str, Any]:
     group, and fields that the harness doesn't report are left out; `metrics` maps `name,filter` to
     `{value, stderr, higher_is_better}`, with None for what the harness doesn't report.
     """
+    # The harness lists groups among the results as well.
     groups = results["group_subtasks"]
     tasks = {name: _score(name, results) for name in results["results"] if name not in groups}
     return {"tasks": tasks, "groups": {name: _score(name, results) for name in groups}}

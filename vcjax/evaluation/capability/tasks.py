@@ -30,6 +30,7 @@ def load_tasks(names: Sequence[str], folder: str | None) -> list[Task | Group]:
     """
     if folder is not None:
         _check_folder(Path(folder))
+    # Without the harness's own tasks first, as indexing these takes long.
     manager = TaskManager(include_path=folder, include_defaults=False)
     if not all(_is_known(name, manager) for name in names):  # thousands of files
         manager = TaskManager(include_path=folder)
@@ -89,10 +90,12 @@ def _load(name: str, manager: TaskManager) -> list[Task | Group]:
     # Online, `evaluate` runs code from the hub for a metric that it doesn't know.
     os.environ["HF_EVALUATE_OFFLINE"] = "1"
     try:
+        # One name at a time, so that an error names its task.
         loaded = manager.load([name])
     except Exception as error:  # whatever a task's own code or its data's reader raises
         raise UserError(f"task {name}: can't be loaded ({_one_line(error)})") from error
     groups = loaded.get("groups", {})
+    # A group brings its tasks along, and would be evaluated twice with them.
     inner = {child for group in groups.values() for child in group.child_names}
     everything = {**groups, **loaded["tasks"]}
     return [item for key, item in everything.items() if key not in inner]

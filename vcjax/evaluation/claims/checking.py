@@ -176,6 +176,7 @@ def check_claims(
             return record(index, None, str(failure), None, reply.text)
         return record(index, form.label, None, form.reason, reply.text)
 
+    # A judge would have nothing to read, and might answer from memory.
     for index, key in enumerate(keys):
         if not found[index] and key not in cache.records:
             cache.append(record(index, "unverifiable", None, NOTHING_FOUND, None))
@@ -186,6 +187,7 @@ def check_claims(
 def _split_ask(item: BenchmarkItem, answer: str, most: int, max_tokens: int, seed: int) -> Ask:
     lang: Language = "zh" if item.lang == "zh" else "en"
     prompt = _PROMPTS[lang]
+    # In tags that the answer can't close: it may be written to steer whoever reads it.
     shown = material(lang, question=item.question, answer=answer, conversation=item.conversation)
     schema = {
         "type": "object",

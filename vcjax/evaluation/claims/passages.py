@@ -65,6 +65,7 @@ def split_document(text: str) -> list[str]:
             parts[-1] += joint + sentence
         else:
             parts.append(sentence)
+    # With the title in each: a passage from the middle often names its subject by a pronoun.
     return [f"{title}\n{part}" if title else part for part in parts]
 
 
@@ -78,6 +79,9 @@ class Search:
 
         logging.getLogger("bm25s").setLevel(logging.WARNING)
         self._passages = passages
+        # Lucene's defaults, which nobody has tuned here. Its variant of the inverse document
+        # frequency is never negative, so that a score above 0 means a term in common, as `best`
+        # takes it to.
         self._index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
         terms = [search_terms(passage.text) for passage in passages]
         self._index.index(terms, show_progress=False)

@@ -77,6 +77,7 @@ def label_recall(
     found: dict[str, dict[str, list[bool]]] = {}
     for each, label in zip(planted, labels, strict=True):
         own = found.setdefault(each.lang, {name: [] for name in LABELS})
+        # A claim without a label is one that the checker didn't find.
         own[each.label].append(label == each.label)
     return {
         lang: {name: rate_record(sum(hits), len(hits), confidence) for name, hits in own.items()}

@@ -39,6 +39,7 @@ from vcjax.stats.power import detectable_difference
 
 FAMILIES = ("languages", "domains", STANCE, CHOICE)
 MEASURES = ("judge", "all_checks")
+# The usual one; nothing depends on it but `detectable`.
 POWER = 0.8
 PUBLISHED = {
     "name": "VC-LLM, as published",
@@ -118,8 +119,11 @@ def compare_runs(
     for key, record in option_records.items():
         if key[1] != CATEGORY:
             families[key[1]][key] = record
+    # A family without members shares nothing: the others err at a higher level each.
     families = {name: members for name, members in families.items() if members}
     tested = [name for name, members in families.items() if corrected(_intervals(members))]
+    # Bonferroni among families, so that each may correct within itself and gets no weaker by what
+    # the others measure.
     level = (1 - confidence) / max(1, len(tested))
 
     def detectable(key: Key, level: float) -> float | None:
@@ -183,6 +187,8 @@ def score_table(runs: Mapping[str, Sequence[Record]], measure: str) -> dict[str,
     rows = []
     for records in zip(*runs.values(), strict=True):
         values = [_value_of(record, measure) for record in records]
+        # Of the questions that all runs have a value of: else a run's total would grow by what
+        # others lack.
         if None not in values:
             known = {field: records[0][field] for field in ("lang", "domain")}
             rows.append({**known, "values": dict(zip(runs, values, strict=True))})
@@ -249,6 +255,8 @@ def _find_detectable(
 ) -> None:
     tested = [key for key, record in members.items() if record["p_corrected"] is not None]
     for key, record in members.items():
+        # At the level of the smallest p-value, Holm's strictest: what is found there is found
+        # whatever the others are.
         record["detectable"] = detectable(key, level / len(tested)) if key in tested else None
 
 

@@ -41,6 +41,8 @@ def comparable(runs: Sequence[ScoredRun]) -> tuple[list[ScoredRun], list[str]]:
         )
     if judges and any(_differ(first, run, "judge") for run in runs[1:]):
         notes.append("The judge has the same name in all runs, but other weights: it was changed.")
+    # All records get this name: where a judge of a panel failed on an answer, its record names the
+    # others alone, and `differences.paired` refuses unequal names.
     judge = next(iter(judges), None)
     named = [tuple({**record, "judge": judge} for record in run.records) for run in runs]
     return [replace(run, records=own) for run, own in zip(runs, named, strict=True)], notes
@@ -54,6 +56,7 @@ def without_scores(run: ScoredRun) -> ScoredRun:
 
 def _differ(first: ScoredRun, other: ScoredRun, what: str) -> bool:
     sides = first.identity.get(what), other.identity.get(what)
+    # What isn't known of one of them can't be held against it: logs of other tools have no hashes.
     return None not in sides and sides[0] != sides[1]
 
 

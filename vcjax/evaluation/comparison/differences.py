@@ -124,6 +124,7 @@ def difference_test(
     change = paired_difference(
         first, second, clusters, scale=scale, confidence=confidence, seed=seed
     )
+    # The sign-flip test wants numbers. Sorted, as a set's order differs from process to process.
     names = None if clusters is None else sorted(set(clusters))
     if change.p is not None:
         numbers = None if names is None else [names.index(each) for each in clusters or ()]
@@ -177,6 +178,8 @@ def split(records: Records, field: str) -> dict[str, Records]:
 def clusters_of(pairs: Records) -> tuple[str, list[str]]:
     """What the units are, and that of each pair."""
     domains = [pair["domain"] for pair in pairs]
+    # With few domains their variance is hardly known, and the intervals would be too wide to say
+    # anything.
     if len(set(domains)) >= LEAST_CLUSTERS:
         return "domain", domains
     return "question", [pair["parallel_id"] for pair in pairs]
@@ -241,6 +244,8 @@ def _of_scores(pairs: Records, before: Sequence[float], after: Sequence[float], 
         bounds = tuple(
             (known + sum(_filled(p["after"], end) - _filled(p["before"], other) for p in unpaired))
             / len(pairs)
+            # What is missing after gets one end and what is missing before the other, which is the
+            # worst case for the later run, then the best one.
             for end, other in (scale, scale[::-1])
         )
     return {

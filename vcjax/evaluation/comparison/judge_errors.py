@@ -83,6 +83,7 @@ def corrected_differences(
       UserError: scores that are neither yes nor no, and no threshold.
     """
     groups = split(list(pairs), "lang")
+    # Of a single language, all of them would be the same once more.
     if len(groups) > 1:
         groups[ALL] = list(pairs)
     found = {}
@@ -92,6 +93,7 @@ def corrected_differences(
             raise UserError(
                 "--judge_errors: the scores are neither yes nor no; the file needs a threshold"
             )
+        # Scores of yes and no are 1 and 0.
         least = 1 if errors.threshold is None else errors.threshold
         first, second = ([score >= least for score in side] for side in (before, after))
         settings: dict[str, Any] = {

@@ -52,6 +52,7 @@ class OptionPairs:
         unit: positions move little on their scale, which its test can see.
         """
         if self.measure == CHOICE:
+            # Without clusters: each question is in one language, and stands for itself.
             change = paired_difference(self.before, self.after, confidence=confidence, seed=seed)
             return {
                 **difference_record(self.before, self.after, change),

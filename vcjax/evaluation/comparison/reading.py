@@ -49,6 +49,7 @@ def read_run(reference: str | Path, name: str, options: LogOptions | None = None
 
 def split_reference(reference: str) -> tuple[Path, str]:
     """The path, and the model within it if one is named."""
+    # A path may have this sign itself.
     if "#" not in reference or Path(reference).exists():
         return Path(reference), ""
     path, _, model = reference.rpartition("#")
@@ -64,6 +65,7 @@ def _log(path: Path, model: str) -> Log:
             raise UserError(f"{path}: is a folder, but not {_KNOWN}; name a file in it")
         path = found[0]
     with path.open("rb") as stream:
+        # By the first bytes: an `.eval` may have been renamed, and no JSON begins so.
         if stream.read(len(_ZIP)) == _ZIP:
             return inspect.read_eval(path)
     content, is_lines = _content(path)

@@ -96,6 +96,7 @@ def cleaned(records: Iterable[Record], scale: Scale | None) -> tuple[list[Record
 
 
 def _misfit(score: Any, scale: Scale | None) -> str | None:
+    # Before the test for a number, which a boolean is to Python.
     if isinstance(score, bool):
         return None
     if not isinstance(score, int | float):
@@ -117,6 +118,7 @@ def _of_judge(records: Sequence[Record]) -> list[str]:
     if not scores:
         return [f"The judge has scored none of {len(records)} answers ({why})"]
     problems = []
+    # Of one score alone nothing shows whether the judge is constant.
     if len(scores) > 1 and len(set(scores)) == 1:
         problems.append(
             f"The judge gave all {len(scores)} answers the score {scores[0]:g}: a constant judge "

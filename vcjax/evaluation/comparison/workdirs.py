@@ -85,6 +85,7 @@ def current(answers: Sequence[Record], models: Collection[str]) -> list[Record]:
     Args:
       models: its identity, among others.
     """
+    # All, where none is of these models: earlier versions recorded no hash.
     own = [record for record in answers if record.get("model_hash") in models] or answers
     last = {record["id"]: record["fingerprint"] for record in own}
     return [record for record in own if record["fingerprint"] == last[record["id"]]]

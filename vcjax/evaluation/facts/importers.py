@@ -154,6 +154,8 @@ def read_parrot(path: Path) -> list[ParrotItem]:
                 question=f"{base.question}\n{base.answers}",
                 options=options,
                 correct=base.correct_letter,
+                # With Python's own generator, as the published code does: any other would assert
+                # other letters, and the follow rates couldn't be compared.
                 asserted=random.Random(_PARROT_SEED + position).choice(wrong),
             )
         )
@@ -259,6 +261,7 @@ def _import_halluqa(path: Path) -> Imported:
         best, wrong = item.answers(_BEST), item.answers(_WRONG)
         if not best or not wrong:
             raise UserError(f"{where}: needs a {_BEST!r} and a {_WRONG!r}")
+        # Nearest in length, as a longer answer is less likely for its length alone.
         true, false = min(
             ((one, other) for one in best for other in wrong), key=lambda pair: _stretch(*pair)
         )

@@ -30,6 +30,8 @@ def classify(preferences: Sequence[float]) -> Knowledge:
     Returns:
       `known` where all are above zero, `wrong` where all are below, else `unsure`.
     """
+    # All of them: a fact that the wording decides isn't known, and pressure would find it given up
+    # already.
     if all(value > 0 for value in preferences):
         return KNOWN
     return WRONG if all(value < 0 for value in preferences) else UNSURE

@@ -95,6 +95,7 @@ def judge(
         is one sample, else drawn at `SAMPLING_TEMPERATURE`.
     """
     rubrics = {(item.parallel_id, item.lang): item for item in items}
+    # Greedy samples would all be the same.
     temperature = SAMPLING_TEMPERATURE if any(reading.sample for reading in readings) else 0.0
     name, family = (None, None) if role is None else (role.model, role.family)
 

@@ -67,6 +67,7 @@ def check_judge(
       cache: keyed by `judging.judge.SCORE_KEY`.
     """
     items = [each.item for each in answers]
+    # A transcript of the evaluation alone is no broken judge: it can't know these answers.
     if isinstance(role, RecordedRole) and not any(
         role.knows(ask_key(item.id, Reading())) for item in items
     ):
@@ -177,8 +178,11 @@ def _problems(
 ) -> list[str]:
     if share_scored < LEAST_SCORED:
         return [FAILS]
+    # Before the tests, which a constant judge fails too: the name says more than "at chance".
     if len(different) == 1:
         return [CONSTANT]
+    # Languages in which the judge is shown to tell the answers apart. In another one it may do no
+    # worse and have too few questions to show it, hence `_is_apart`.
     able = [lang for lang, each in by_language.items() if _above_chance(each)]
     others = [each for lang, each in by_language.items() if lang not in able]
     problems, judged = [], None

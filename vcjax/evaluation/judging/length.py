@@ -10,6 +10,8 @@ from vcjax.stats.slopes import slope_within
 
 def doublings(text: str) -> float:
     """The length of an answer, so that a difference of 1 is a doubling of its characters."""
+    # By doublings, as what a judge sees in length is relative: ten words more are much of twenty
+    # and little of a thousand.
     return math.log2(max(len(text), 1))
 
 

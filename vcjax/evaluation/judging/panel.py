@@ -31,6 +31,8 @@ def by_judge(records: Sequence[Record]) -> dict[str, Records]:
 
 def last_verdicts(records: Iterable[Record]) -> Records:
     """The last record of each verdict; there are several where the model or its answer changed."""
+    # Without the answer's hash: of an answer that was replaced, the last verdict is about the one
+    # that is there.
     fields = ("id", "judge", "sample", "prompt_lang")
     return list({tuple(record.get(name) for name in fields): record for record in records}.values())
 
@@ -153,6 +155,7 @@ def judge_summary(records: Sequence[Record], seed: int, confidence: float) -> Re
 
 
 def _combined(records: Records, judges: Sequence[str]) -> Record:
+    # As it is, with its reason and reply: a single judge's scores are whole, and stay so.
     if len(records) == 1:
         return records[0]
     judged = by_judge(records)

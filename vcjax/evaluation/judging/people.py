@@ -135,6 +135,8 @@ def read_ratings(
                 row = {**row, "score": _of_label(where, row["score"], known)}
             reading = str(row.get("sample") or 0), str(row.get("prompt_lang") or "")
             key = (str(row.get("judge") or name), str(row["id"]), *reading)
+            # With samples the file is one of records, in which the last line counts; without, two
+            # scores of one item contradict each other.
             if key in rows and "sample" not in row:
                 raise UserError(
                     f"{where}: {key[0]} has scored {key[1]!r} at {rows[key][0]} already"

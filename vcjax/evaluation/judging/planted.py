@@ -66,6 +66,7 @@ def planted(size: int, charter: Charter, seed: int) -> tuple[Planted, ...]:
         {each.question for each in answers},
         key=lambda name: derive_seed(seed, "judge check", name),
     )
+    # Whole questions: separation compares answers to the same one.
     each_question = len(answers) // len(questions)
     chosen = set(questions[: -(-size // each_question)])
     return tuple(each for each in answers if each.question in chosen)

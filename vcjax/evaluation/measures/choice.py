@@ -137,6 +137,7 @@ def summarise(records: Records, confidence: float) -> dict[str, Any]:
         right = Counter(LETTERS[record["answer"]] for record in own)
         return {
             "accuracy": accuracy(own),
+            # Item by item, as sets mix questions of four options and of three.
             "guessing": sum(1 / record["options"] for record in own) / len(own),
             "letters": {
                 letter: {"chosen": chosen[letter], "right": right[letter]}

@@ -47,6 +47,7 @@ SETTINGS = (ALONE, POLICY)
 BARE = "bare"
 MARGINS = {JUDGE: 0.5, CHECKS: 0.1}
 """A gap within this margin counts as none: a tenth of the scale."""
+# Two one-sided tests at 5 % are one interval of 90 %.
 _ONE_SIDED = 0.9
 
 TEXTS: dict[str, dict[str, tuple[str, ...]]] = {

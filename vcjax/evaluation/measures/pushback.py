@@ -177,6 +177,8 @@ class Pushback(Measure):
         seed = subject.settings.seed
         started, asked, answers = list(items), list(items), list(first)
         for turn in range(LENGTH):
+            # A turn without a reply ends its conversation: going on would have the user disagree
+            # with nothing.
             going = [index for index, answer in enumerate(answers) if is_answered(answer)]
             started = [started[index] for index in going]
             asked = [

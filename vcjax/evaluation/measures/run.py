@@ -50,6 +50,7 @@ def measures_named(names: str) -> tuple[str, ...]:
             known = ", ".join(MEASURES)
             hint = suggest(name, MEASURES)
             raise UserError(f"config.measures: no measure {name!r} ({known}){hint}")
+    # In one order whatever the user's is, so that a run that is extended has the same report.
     return tuple(name for name in MEASURES if name in chosen)
 
 

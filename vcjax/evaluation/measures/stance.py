@@ -124,6 +124,7 @@ def item_record(item: StanceItem, shown: Sequence[Float[np.ndarray, " options"]]
     """
     rows = np.empty((len(shown), len(item.options)))
     for row, order, own in zip(rows, orders_of(item), shown, strict=True):
+        # Back from the order in which they were shown to that of the file.
         row[list(order)] = own
     mean = rows.mean(axis=0)
     position, flips = None, None

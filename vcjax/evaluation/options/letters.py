@@ -46,6 +46,7 @@ def option_probabilities(
     """
     found = score_answers(role, asks, [ask.answers for ask in asks], folder / LIKELIHOODS)
     return {
+        # Among the options alone: what else the model might write is left out.
         ask.key: scipy.special.softmax([found[ask.key][letter] for letter in ask.answers])
         for ask in asks
     }

@@ -125,6 +125,7 @@ def as_options(value: Any) -> tuple[str, ...]:
         value = value.get("text")
     if isinstance(value, str):
         parts = _LETTERED.split(value.strip())
+        # From A on and without a gap: else "A." is a part of a sentence.
         if len(parts) > 3 and parts[1::2] == list(LETTERS[: len(parts) // 2]):
             return tuple(part.strip() for part in parts[2::2])
         value = literal(value)
@@ -137,6 +138,7 @@ def literal(text: str) -> Any:
     """A value that is written as JSON or as Python prints it; nothing is run. Anything else is the
     text itself."""
     try:
+        # JSON first: of `true` and `null` Python knows nothing.
         return json.loads(text)
     except ValueError:
         pass
@@ -173,7 +175,12 @@ def as_index(value: Any, options: tuple[str, ...], first: int) -> int:
 def _value(row: Mapping[str, Any], column: str) -> Any:
     if column not in row and "+" in column:
         parts = [_value(row, part.strip()) for part in column.split("+")]
-        return [part for part in parts if part not in (None, "")]
+        options = ["" if part is None else part for part in parts]
+        # A question with fewer options leaves the last columns empty. An empty one before others
+        # stays, and `Row.options` refuses it: without it these would be under other letters.
+        while options and options[-1] == "":
+            options.pop()
+        return options
     value: Any = row
     for name in [column] if column in row else column.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None

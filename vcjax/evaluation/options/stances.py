@@ -106,6 +106,7 @@ def _item(row: Row, lang: Language, shared: tuple[str, ...]) -> StanceItem:
     if row.values["positions"] is not None:
         positions = _positions(row, len(options))
     elif stated:
+        # Equal steps: an assumption, as of all such scales.
         positions = tuple(np.linspace(-1.0, 1.0, len(options)).tolist())
     if stated:
         if str(sign).strip() not in ("1", "-1", "+1", "1.0", "-1.0"):

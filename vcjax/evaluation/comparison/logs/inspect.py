@@ -111,6 +111,7 @@ def _sample(record: Mapping[str, Any]) -> Sample:
     return Sample(
         id=str(record["id"]),
         question=_text(record["input"]),
+        # A sample that ended in an error has no output.
         answer=(record.get("output") or {}).get("completion") or "",
         scores=_scores(given),
         fields=record.get("metadata") or {},

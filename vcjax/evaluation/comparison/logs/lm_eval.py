@@ -60,6 +60,8 @@ def _task(file: Path, task: str) -> list[Sample]:
     return [
         Sample(
             id=f"{task}/{id}",
+            # The whole document: the prompt has few-shot examples, which a seed may choose
+            # otherwise.
             question=json.dumps(own[0]["doc"], sort_keys=True, ensure_ascii=False),
             answer=_text(own[0].get("filtered_resps") or own[0]["resps"]),
             scores={
@@ -75,6 +77,7 @@ def _task(file: Path, task: str) -> list[Sample]:
 
 
 def _text(responses: Any) -> str:
+    # The first repeat of the first filter; log-likelihoods are nested once more.
     while isinstance(responses, list) and responses:
         responses = responses[0]
     return responses if isinstance(responses, str) else json.dumps(responses, ensure_ascii=False)

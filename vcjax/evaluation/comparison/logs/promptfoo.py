@@ -69,7 +69,9 @@ def _sample(result: Mapping[str, Any], several_prompts: bool) -> Sample:
         id=f"{result['testIdx']}{prompt}",
         question=json.dumps(result.get("vars", {}), sort_keys=True, ensure_ascii=False),
         answer=output if isinstance(output, str) else json.dumps(output, ensure_ascii=False),
+        # A test that ended in an error has failed to run, and not its assertions: it is unscored.
         scores=dict.fromkeys(scores) if failed else scores,
+        # Those with an underscore are promptfoo's own.
         fields={name: value for name, value in metadata.items() if not name.startswith("_")},
         error=f"error: {str(result.get('error'))[:_ERROR]}" if failed else None,
     )

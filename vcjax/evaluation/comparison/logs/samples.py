@@ -101,11 +101,12 @@ def scored_run(log: Log, path: Path, name: str, options: LogOptions) -> ScoredRu
     metric = _metric(log, path, options.metric)
     is_default = metric == log.defaults.metric
     options = LogOptions(
-        metric,
-        options.domain or log.defaults.domain,
-        options.language or log.defaults.language,
-        options.parallel or log.defaults.parallel,
-        options.scale or (log.defaults.scale if is_default else None),
+        metric=metric,
+        domain=options.domain or log.defaults.domain,
+        language=options.language or log.defaults.language,
+        parallel=options.parallel or log.defaults.parallel,
+        # The log's own scale is that of its own metric.
+        scale=options.scale or (log.defaults.scale if is_default else None),
     )
     judge = (is_default and log.judge) or metric
     by_group: dict[str, list[Sample]] = defaultdict(list)
@@ -130,6 +131,7 @@ def scored_run(log: Log, path: Path, name: str, options: LogOptions) -> ScoredRu
     scale = options.scale
     if scale is None and values and 0 <= min(values) <= max(values) <= 1:
         scale = RATE
+    # Booleans have better intervals: a difference of rates is Tango's with McNemar's test.
     is_rate = scale in (None, RATE) and set(values) <= {0, 1}
     found = [_record(own, judge, is_rate, path, options) for own in epochs.values()]
     records, flaws = cleaned(found, scale)
