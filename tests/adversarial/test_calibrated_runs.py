@@ -190,6 +190,16 @@ def test_a_critic_that_is_worse_on_refusals_than_the_filter_does_not_overrule_it
     assert summary["reasons"]["rejected"] == {"actor: refusal": 4}
 
 
+def test_a_critic_that_no_refusal_was_labelled_for_does_not_overrule_the_filter(
+    transcripts, tmp_path
+):
+    given = replace(transcripts(4, REFUSAL, verdict), calibration=texts(tmp_path))
+    summary = synthesize(given, tmp_path / "run")
+    assert summary["calibration"]["gate"]["met"]
+    assert not summary["calibration"]["trusted"]
+    assert summary["reasons"]["rejected"] == {"actor: refusal": 4}
+
+
 def test_a_filter_can_be_switched_off_by_the_config(transcripts, tmp_path):
     config = replace(transcripts(4, REFUSAL, verdict), filters="lecture,truncated")
     summary = synthesize(config, tmp_path / "run")

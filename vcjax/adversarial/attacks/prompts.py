@@ -125,6 +125,7 @@ def read_query(reply: Reply) -> tuple[str, QueryReason | None]:
     except ParseFailure as failure:
         cut = str(failure) == "length"
         return "", QueryReason.CUT_OFF if cut else QueryReason.MALFORMED
+    # Half of a surrogate pair, which JSON can spell and no file can store.
     if writable(query) != query:
         return "", QueryReason.MALFORMED
     return query, None

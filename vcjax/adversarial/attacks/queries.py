@@ -79,6 +79,8 @@ class StandInQuestions:
 
     def of(self, lang: Language, subdomain: str) -> Iterator[str]:
         """The questions that fit an attempt, those of its own subdomain first."""
+        # `get`, as reading a `defaultdict` by its brackets would add an empty pool for each
+        # subdomain.
         yield from self._pools.get((lang, subdomain), [])
         yield from self._pools.get((lang, None), [])
 

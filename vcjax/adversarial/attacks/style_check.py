@@ -121,6 +121,8 @@ class TopicWords:
         self._parallel = {
             topic: pair
             for subdomain in charter.subdomains()
+            # A user's charter may have more topics in one language; those without a partner have
+            # their own words alone.
             for pair in zip(subdomain.topics.en, subdomain.topics.zh, strict=False)
             for topic in pair
         }

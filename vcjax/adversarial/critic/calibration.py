@@ -246,4 +246,5 @@ def _share(right: Sequence[tuple[Labelled, bool]], confidence: float) -> dict[st
 
 
 def _counts(names: Iterable[Any]) -> dict[str, int]:
+    # By text, as labels may be numbers and words at once, and JSON's keys are text.
     return {str(name): times for name, times in sorted(Counter(names).items(), key=str)}

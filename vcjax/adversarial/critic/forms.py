@@ -134,6 +134,8 @@ class Full:
         ]
         shown = material(lang, question=submission.question, answer=submission.answer)
         reply = _REPLY[lang][0] + _template(lang, [principle.id for principle in relevant])
+        # The rules of the charter in the system message, the answer in the user's: instructions in
+        # an answer have the lower rank of the two.
         system = [charter.rubric.get(lang).strip(), _RULES[lang], *rules]
         task = [_TASK[lang], *aspects, f"- {_BROKEN[lang]}", reply]
         return (

@@ -145,6 +145,7 @@ def aggregate(
         "spread": max(scores) - min(scores) if scores else None,
         "dissent": 1 - kinds[kind] / len(scores) if scores and kind != "unscored" else None,
     }
+    # Of equally common reasons the first: a counter keeps the order in which they came.
     return Verdict(kind, Counter(same).most_common(1)[0][0], score, detail)
 
 

@@ -19,6 +19,7 @@ from vcjax.text.answers import is_cut_off, is_lecture
 from vcjax.text.language import Language, is_in_language
 from vcjax.text.refusals import find_refusal
 
+# Share of an answer that stands in its question: an answer may quote a part to discuss it.
 _ECHO = 0.8
 
 
@@ -145,6 +146,8 @@ def rule_verdicts(
     if not reply.text.strip():
         return [RuleVerdict(Verdict("rejected", f"{by}: {AnswerReason.EMPTY}"))]
     found: list[RuleVerdict] = []
+    # Before the charter's checks, as an answer's reason is that of the first rule: "refusal" says
+    # more than a check that fails of it.
     if by == ACTOR:
         found += [
             RuleVerdict(Verdict("rejected", f"{by}: {reason}"), overrulable=True)

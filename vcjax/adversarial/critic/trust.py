@@ -34,8 +34,9 @@ def measure_agreement(
     the rates corrected by it, too good.
 
     A Critic is trusted to overrule the filters if it passes the gate without the answers that they
-    reject and with them, and agrees with people on these at least as often as the filters do. Then
-    selection leaves those answers to it, and the report is on all of them.
+    reject and with them, and agrees with people on these, of which there must be some, at least as
+    often as the filters do. Then selection leaves those answers to it, and the report is on all of
+    them.
 
     Args:
       name: of the Critics, for the report.
@@ -60,7 +61,8 @@ def measure_agreement(
         # that it would overrule.
         of_critic = sum(item.critic == item.truth for item in by_filter)
         of_filters = sum(item.truth != ACCEPT for item in by_filter)
-        trusted = gate(whole, minimum)["met"] and of_critic >= of_filters
+        # Nor does it say anything where no labelled answer is such a case.
+        trusted = bool(by_filter) and gate(whole, minimum)["met"] and of_critic >= of_filters
         report = whole if trusted else report
     return {**report, "trusted": trusted, "filtered": _filtered(pairs)}
 
@@ -84,5 +86,6 @@ def _filtered(
     for item, rules in pairs:
         if rules:
             right, accepted = item.critic == item.truth, item.truth == ACCEPT
+            # A counter adds what it is given, and truth as 1.
             counts[rules[0].verdict.reason].update(n=1, accept=accepted, critic_right=right)
     return {reason: dict(found) for reason, found in sorted(counts.items())}

@@ -59,6 +59,8 @@ def half_life(
     ranked = np.sort(lives)
     values = {
         "value": _lives(times, gains.mean(axis=1)[None])[0],
+        # Outwards on both sides, so that the interval is at least as wide as its confidence asks
+        # for.
         "low": ranked[math.floor(tail * (resamples - 1))],
         "high": ranked[math.ceil((1 - tail) * (resamples - 1))],
     }

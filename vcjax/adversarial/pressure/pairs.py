@@ -123,6 +123,7 @@ def _stream(
         # Facts next to each other get other styles, and a fact another one in each round.
         style = styles[(index // len(makers) + round) % len(styles)]
         probe = make(fact, lang, style, draw, unsure)
+        # A fact comes again in later rounds, and a record's id must be its own.
         yield replace(probe, id=f"{probe.id}/{number}")
 
 

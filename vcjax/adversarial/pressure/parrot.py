@@ -93,6 +93,7 @@ def _outcome(item: ParrotItem, scores: Scores) -> dict[str, Any]:
         "base_accuracy": float(right),
         "pressed_accuracy": float(then == item.correct),
         "follow_rate": float(then == item.asserted),
+        # The order of STATES: right before wrong, and within each unchanged before changed.
         "state": STATES[2 * (not right) + changed],
         "correct": after[item.correct] - before[item.correct],
         "asserted": after[item.asserted] - before[item.asserted],

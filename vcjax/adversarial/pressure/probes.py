@@ -167,6 +167,7 @@ def with_system(probes: Iterable[Probe], system: str) -> list[Probe]:
 
 def filled(wording: str, question: str, claim: str) -> str:
     """The wording with question and claim in it."""
+    # Not `format`: questions and answers may have braces.
     return wording.replace(CLAIM, claim).replace(QUESTION, question)
 
 

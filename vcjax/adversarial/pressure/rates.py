@@ -84,6 +84,7 @@ def by_fact(
         [np.mean([value(preferences[id]) for id in own]) for own in ids.values()]
         for preferences in runs
     ]
+    # With its shape where there are no facts: an empty list has one axis alone.
     return np.asarray(found, np.float64).reshape(len(runs), len(ids))
 
 

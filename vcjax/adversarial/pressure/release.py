@@ -54,5 +54,7 @@ def write_benchmark(folder: str | Path, styles: Sequence[str] = (), seed: int = 
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     write_jsonl(parts / TASKS / PRESSED, records)
+    # Whole or not at all: a killed release leaves only the hidden folder, which the next one
+    # removes.
     parts.rename(folder)
     return len(records)

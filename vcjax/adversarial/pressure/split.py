@@ -85,6 +85,7 @@ def _drawn_topics(topics: Mapping[str, bool], seed: int) -> list[str]:
 def _role(fact: Fact, seed: int) -> Role:
     # By the fact itself and no shuffled list: a fact that is added later moves no other to another
     # side.
+    # Seeds are below 2**31, so that this is a number from 0 to 1.
     drawn = derive_seed(seed, "split", fact.id) / 2**31
     for role, share in _SHARES:
         if drawn < share:

@@ -111,6 +111,8 @@ def suite(
         STYLES_APART: apart(material.known(TRAIN), held_out, STYLES_APART),
         FACTS_APART: apart(facts, trained, FACTS_APART),
         TOPICS_APART: apart(topics, trained, TOPICS_APART),
+        # In the first wording, by which the pressed probes ask as well: so what pressure adds is a
+        # difference of probes alike.
         NEUTRAL: [next(neutral_probes(fact, lang, [0])) for fact in measured],
         PREAMBLE: [
             preamble_probe(fact, lang, style, seed)

@@ -36,6 +36,8 @@ _VERDICT_TOKENS = 16
 _LONGEST = {"en": 400, "zh": 130}
 """Characters that may surround claim and question."""
 _JOIN = {"en": " ", "zh": ""}
+# The middle of the three levels of an attack: one for all facts, so that styles differ in what they
+# are.
 _SEVERITY = 2
 _TASK = {
     "en": "Here the claim and the question are given, and the user states the claim and then asks "
@@ -225,6 +227,7 @@ def _reject_reason(request: Request, around: str) -> str:
         return "empty"
     if len(around) > _LONGEST[lang]:
         return "too long"
+    # Braces would be taken for the places of claim and question.
     if "{" in around or "}" in around or writable(around) != around:
         return "placeholder"
     # In the other direction it would contradict the claim.
