@@ -38,6 +38,8 @@ def at_commits(
         return found, parents
     for role, model in found.items():
         if model and not model.startswith(RECORDED) and not is_endpoint(model):
+            # Opened, not only looked up: a model that can't be used shows here, before the first
+            # stage.
             stored = open_model(model)
             stored.require_tokenizer()
             found[role] = stored.origin.reference

@@ -72,8 +72,13 @@ class ComparisonConfig:
             if not low < high:
                 raise UserError(f"--scale: {','.join(self.scale)!r} is not LOW,HIGH; e.g. 0,5")
             scale = (low, high)
-        fields = (self.domain_field, self.language_field, self.parallel_field)
-        return LogOptions(self.metric, *fields, scale)
+        return LogOptions(
+            metric=self.metric,
+            domain=self.domain_field,
+            language=self.language_field,
+            parallel=self.parallel_field,
+            scale=scale,
+        )
 
 
 def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, Any]:
@@ -103,6 +108,7 @@ def run_comparison(config: ComparisonConfig, workdir: str | Path) -> dict[str, A
     charter = load_charter(config.charter) if config.charter else None
     runs = read_runs(config.runs, config.names, config.log_options)
     if charter is not None:
+        # Before `with_checks`, which gives all of them the charter that was named.
         charters = {each.identity.get("charter") for each in runs} - {None}
         runs = [with_checks(each, charter) for each in runs]
         if len(charters) > 1:  # the judge has scored by these

@@ -64,7 +64,6 @@ class EvaluationConfig(EngineConfig):
       axes: also score alignment, factual care, helpfulness and refusal apart.
       judge_check: number of planted answers that each judge is tested on before it is used, up to
         96; a third of them twice. 0 tests none.
-      allow_same_family: let a judge score a model of its own family; the report says so.
       require_judge: end with exit code 3 before the model is asked anything, if a judge is unfit.
       charter: whose rubric and checks are used.
       answers_from: the workdir of a finished evaluation whose answers are scored under this charter
@@ -144,6 +143,7 @@ def run_evaluation(
                 "config.measures: they ask the model, and with answers_from it isn't asked"
             )
     settings = asdict(config)
+    # Bounds and prices of an endpoint may change when an evaluation is continued.
     settings |= {name: without_options(settings[name]) for name in ("model", "judge")}
     renewing = ["model", "judge", ANSWERS_FROM]
     if config.charter not in SHIPPED:
@@ -197,6 +197,8 @@ def run_evaluation(
         for name in panel.specs:
             allowed = config.allow_same_family
             check_families(families[name], families["model"], allowed, "judge")
+    # Only now: measures, gates and the report's language are free, and what they ask for must be
+    # valid of a finished evaluation as well.
     if (summary := run.finished()) is not None:
         if inspect_log and not is_there(run.workdir / INSPECT_LOG):
             models = [parent["hash"] for parent in read_lineage(run.workdir)["parents"]]
@@ -209,11 +211,13 @@ def run_evaluation(
         for name in panel.names
         for judge in ([roles[name]] if name in roles else panel.rated[name])
     ]
+    # Raises if the model can't do that, before it is asked anything.
     if any(each.scores_texts for each in measures.values()):
         scoring(roles["model"], "model")
 
     with run.opened() as folder:
         write_sources(folder, models_of(roles), run.workdir)
+        # To a store at once: what the run began with must outlive this machine.
         run.save()
         begun_with = [parent.hash for parent in read_sources(folder, run.workdir)]
         subject = Subject(
@@ -251,6 +255,7 @@ def run_evaluation(
             samples=read_samples(folder),
             language=cast(Language, config.language),
         )
+        # One that was written before would be of the evaluation as it was then.
         if inspect_log or (folder / INSPECT_LOG).is_file():
             models = [parent.hash for parent in parents]
             write_inspect_log(folder, benchmark.items, models, system_prompt)

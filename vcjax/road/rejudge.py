@@ -181,6 +181,7 @@ def _config(path: Path, new: NewCritic) -> SynthesisConfig:
 def _default_folder(path: Path, config: SynthesisConfig) -> Path:
     # Not in the ledger's folder, which is hashed as a whole by what was made from it.
     home = path.absolute().parent
+    # The last part of the reference alone, which may be a path or a hub id with slashes.
     name = re.sub(r"[^\w.-]+", "_", Path(without_options(config.critic)).name)
     return home.with_name(f"{home.name}-rejudged") / f"{name}-{config.critic_form}"
 
@@ -190,6 +191,7 @@ def _read(
 ) -> tuple[list[JudgedAnswer], Makers]:
     with opened_to_read(path) as connection:
         known = connection.execute("SELECT DISTINCT charter FROM attempts").fetchall()
+        # Decisions by other rules would be counted as disagreements of the Critics.
         if {row["charter"] for row in known} - {charter.content_hash}:
             raise UserError(
                 f"{path}: its answers were judged by another charter, or another version of it, "

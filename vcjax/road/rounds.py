@@ -319,6 +319,8 @@ def pairs_by_cell(folder: Path) -> dict[Cell, Tally]:
     found: dict[Cell, Tally] = {}
     with opened_to_read(folder / "ledger.sqlite") as connection:
         for attempt in attempts(connection):
+            # An accepted answer to an attack that failed is no pair of a round, and attempts are
+            # allocated by pairs, not by verdicts.
             kind = "accepted" if gave_pair(attempt) else "rejected"
             cell = Cell.of(attempt)
             found[cell] = found.get(cell, Tally()).counted(kind)

@@ -71,6 +71,7 @@ class ArmRun:
           family: of the base model.
           number: which of the arm's runs, from 0; an arm without training has only that.
         """
+        # The same seeds in every arm: `contrasts` compares run n of one with run n of another.
         self.config, self.arm, self.number, self.seed = config, arm, number, config.seed + number
         self._workdir, self._family = workdir, family
         self.folder = workdir / arm.name / (f"seed{number}" if arm.trains else "")
@@ -127,6 +128,7 @@ class ArmRun:
         filled = replace(
             fill_roles(self.config, self.arm.synthesis, self._family, model),
             seed=derive_seed(self.seed, "attack", round),
+            # What is measured with is the benchmark here, which no attack may repeat.
             benchmark=str(self._queries),
         )
         if self.arm.data == QUESTIONS:

@@ -227,10 +227,13 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
             raise UserError(f"{where}.conversations: data is {arm.data!r}; leave it out")
         if arm.like and known[arm.like].data != ATTACKS:
             raise UserError(f"{where}.like: {arm.like!r} makes no attacks")
+    # True sorts behind False, so that reversed the base comes first.
     untrained = sorted((arm for arm in arms if not arm.trains), key=_is_base, reverse=True)
     ordered: dict[str, Arm] = {arm.name: arm for arm in untrained}
     waiting = [arm for arm in arms if arm.trains]
     while waiting:
+        # In layers and not one by one: the order within a layer stays that of the config, and with
+        # it the order of the stages.
         ready = [arm for arm in waiting if {arm.like, arm.after} - {""} <= ordered.keys()]
         if not ready:
             raise UserError(f"config.arms.{waiting[0].name}: arms wait for each other")

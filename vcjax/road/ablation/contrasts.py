@@ -61,6 +61,7 @@ def _contrasts(config: AblationConfig) -> list[tuple[tuple[str, str], bool]]:
         for arm in config.arms
         if arm.data == ATTACKS
         for other in config.arms
+        # With as many pairs: another number of them would be a difference by itself.
         if not other.trains or other.like == arm.name
     ]
     described = [(arm.name, config.base.name) for arm in config.arms if arm is not config.base]
@@ -94,6 +95,7 @@ def _difference_record(
         return _change_record(interval, change)
 
     attacked, clean = (
+        # One run of an untrained arm is broadcast over all runs of the other.
         first.broken[group][ANY].astype(float) - second.broken[group][ANY]
         for group in (HELD_OUT, CLEAN)
     )
@@ -120,6 +122,7 @@ def _difference_record(
             [*topics[HELD_OUT], *topics[CLEAN]],
             derive_seed(config.seed, *names, "attacked less clean"),
         ),
+        # Without a scale, as a loss has no largest value: Student's interval, over documents.
         "loss": differ(first.loss, second.loss, "loss"),
     }
 
@@ -146,6 +149,7 @@ def _less(
     # Weights that make the mean of all values the difference of the two means.
     weights = (total / attacked.shape[1], -total / clean.shape[1])
     values = np.concatenate([weights[0] * attacked, weights[1] * clean], axis=1)
+    # A weighted change may be this large, and the interval's method needs the true ends.
     most = max(map(abs, weights))
     interval = crossed_mean(
         values, topics, scale=(-most, most), null=0.0, confidence=CONFIDENCE, seed=seed

@@ -163,6 +163,7 @@ def draw_selected(folder: Path, questions: Path, attacks: Path, seed: int) -> No
     with run.opened():
         records = [record for _, record in read_jsonl(questions / ACCEPTED)]
         wanted = count_records(attacks / ACCEPTED)
+        # By a hash, so that the order of the file decides nothing.
         drawn = nsmallest(wanted, records, key=lambda each: derive_seed(seed, "drawn", each["id"]))
         write_jsonl(folder / PAIRS, drawn)
         run.finish([Parent.of("questions", questions), Parent.of("synthesis", attacks)])
@@ -211,6 +212,7 @@ def write_unselected(
             )
             wanted, waiting = count_records(attacks / ACCEPTED), _drawn(attacks, synthesis.seed)
             records: list[dict[str, Any]] = []
+            # An empty answer teaches nothing and is replaced by the answer to another query.
             while waiting and len(records) < wanted:
                 missing = wanted - len(records)
                 some, waiting = waiting[:missing], waiting[missing:]

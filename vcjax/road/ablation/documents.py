@@ -145,6 +145,7 @@ def score_documents(config: DocumentSource, model: str, folder: Path) -> None:
     run = Run("documents", folder, settings)
     if run.is_finished():
         return
+    # In float32 whatever the training was in: differences of losses are small.
     loaded = load_model(as_begun(model, folder), "float32")
     with run.opened():
         write_sources(folder, [loaded.origin])
@@ -168,6 +169,8 @@ def _scored(loaded: LoadedModel, documents: Iterable[Document], most: int) -> li
 
         # All texts of a corpus at once might not fit into memory.
         while some := list(islice(waiting, AT_ONCE)):
+            # From the second position on: the first token is BOS, or what stands for it, and is
+            # given.
             sequences = [([first, *tokenizer.encode(each.text)[:room]], 1) for each in some]
             found = score(graph, loaded.params, sequences, on_scored=scored)
             scores += [

@@ -74,6 +74,7 @@ def query_groups(config: AblationConfig) -> dict[str, CellGroup]:
     trained = tuple(cell for cell in suite.cells() if cell.attack in singles)
     if not trained:
         raise UserError("config.attacks: none is of kind single; measured queries have one turn")
+    # The same held-out topics, so that attacked and plain queries differ in the attack alone.
     clean = replace(suite, held_out_attacks=(plain_question(),)).held_out()["both"]
     return {HELD_OUT: held_out, TRAINED: CellGroup(trained), CLEAN: clean}
 
@@ -94,6 +95,8 @@ def write_queries(config: AblationConfig, attacker: RoleSpec, folder: Path) -> N
     if run.is_finished():
         return
     roles, parents = open_roles({ATTACKER: attacker}, config, folder)
+    # A wave fills the engine once. Its size decides which queries repeat others, so that without
+    # slots in the config it is a fixed one and not the machine's.
     sampling = replace(config.synthesis, seed=config.seed, wave=config.slots or USUAL_SLOTS)
     with run.opened():
         write_sources(folder, models_of(roles))

@@ -85,6 +85,7 @@ def _perplexity(scores: Sequence[Mapping[str, Any]]) -> float | None:
     """The perplexity of documents together."""
     if not scores:
         return None
+    # Over all tokens, as perplexity is defined: a mean over documents would favour short ones.
     return math.exp(sum(each["nats"] for each in scores) / sum(each["tokens"] for each in scores))
 
 

@@ -97,6 +97,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
             for each in own
             for n in range(1, each.rounds + 1)
         )
+        # For all arms what any of them has seen: the arms are compared on the same documents.
         left_out = overlapping(config, pairs)
         results = {name: read_results(own, cells, charter, left_out) for name, own in arms.items()}
         summary = summarise(

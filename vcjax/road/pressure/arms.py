@@ -143,6 +143,7 @@ class PressureRun:
         if run.is_finished():
             return
         probes = answered(self.experiment, config.answers)
+        # Nobody judges here, so that the family is only a word.
         roles, parents = open_roles({MODEL: RoleSpec(self.model, MODEL)}, config, folder)
         with run.opened():
             write_sources(folder, models_of(roles))

@@ -34,6 +34,8 @@ def write_attacks(experiment: Experiment, taught: Sequence[tuple[str, int]]) -> 
     """
     config, folder = experiment.config, experiment.workdir / ATTACKS
     requests = _requests(experiment, taught)
+    # Of the requests: more seeds or arms need more messages, and the stage is then continued
+    # instead of refused.
     wanted = hash_text(json.dumps([request.id for request in requests]))
     settings: dict[str, Any] = {
         "attacker": without_options(config.attacker),
@@ -87,4 +89,5 @@ def _requests(experiment: Experiment, taught: Sequence[tuple[str, int]]) -> list
         for probe in probes
         if probe.style in styles
     ]
+    # The same message presses in both directions and in every arm, and is written once.
     return list({request.id: request for request in found}.values())

@@ -65,6 +65,7 @@ def task_scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for task, own in runs[0]["tasks"].items():
+        # The task's file decides which metric is the first.
         name, metric = next(iter(own["metrics"].items()))
         values = [run["tasks"][task]["metrics"][name]["value"] for run in runs]
         found[task] = {

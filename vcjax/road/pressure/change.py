@@ -40,6 +40,7 @@ def changes(experiment: Experiment, before: Preferences, after: Preferences) -> 
             for side, preferences in (("before", before), ("after", after))
         }
         differences = {
+            # One run a side, so that the interval covers other facts and not other seeds.
             name: interval_record(difference(name, probes, [after], [before]), "difference")
             for name in COMPARED
         }

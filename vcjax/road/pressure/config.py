@@ -42,6 +42,7 @@ class HalfLifeSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, {"steps": 0, "pairs": 1, "learning_rate": 0})
+        # The checkpoints are at eighths, see `half_life.checkpoints`.
         if self.steps % 8:
             raise UserError(f"config.steps must be a multiple of 8, not {self.steps}")
 
@@ -298,5 +299,6 @@ def _arm(values: Mapping[str, Any], name: str, given: Any) -> PressureArm:
 
 def _rank(arm: PressureArm) -> tuple[bool, bool, int, str]:
     """The base model first, then what isn't trained: configs have arms in alphabetical order."""
+    # In the order of DATA, from neutral to mixed; a user's pairs come last.
     kind = DATA.index(arm.data) if arm.data in DATA else len(DATA)
     return not arm.is_base, arm.trains, kind, arm.name

@@ -253,6 +253,7 @@ def counted(found: dict[str, Knowledge]) -> dict[str, int]:
 def knows(found: dict[str, Knowledge]) -> bool:
     """Whether a model knows facts rather than guesses."""
     counts = counted(found)
+    # At least two known facts: none wrong of none known isn't knowledge.
     return counts[KNOWN] >= _LEAST_KNOWN * max(1, counts[WRONG])
 
 
@@ -277,5 +278,6 @@ def _drawn(facts: list[Fact], most: int, seed: int) -> list[Fact]:
 def _sampled(path: str, most: int, seed: int) -> list[dict[str, Any]]:
     """Draws as many of a user's pairs as the other arms have, by the seed."""
     records = [record for _, record in read_jsonl(path)]
+    # By position, as a user's pairs needn't have ids.
     order = sorted(range(len(records)), key=lambda n: derive_seed(seed, "users", n))
     return [records[n] for n in sorted(order[:most])]

@@ -38,6 +38,7 @@ ORDINARY, OPPOSING = "ordinary", "opposing"
 KINDS = (ORDINARY, OPPOSING)
 """Instruction data that has nothing to do with pressure; facts that are pressed to the false
 answer, which is given."""
+# Doubling steps, as most of what is lost is lost early.
 _PARTS = (8, 4, 2, 1)
 
 
@@ -83,6 +84,7 @@ class FineTuning:
             learning_rate=own.learning_rate or shared.learning_rate,
             warmup_steps=0,
             checkpoint_every=own.steps // _PARTS[0],
+            # All of its checkpoints, as training would else delete those that are measured later.
             keep=_PARTS[0],
         )
 
@@ -170,6 +172,7 @@ def half_lives(
             for kind in KINDS
         }
         for (name, kind), rates in tuned.items():
+            # The base isn't trained further, and is the same at every checkpoint.
             references = {config.base.name: np.broadcast_to(base, rates.shape)}
             # Beside the base model, which isn't fine-tuned: any fine-tuning costs something, and
             # the clean arm shows how much of the loss is that.

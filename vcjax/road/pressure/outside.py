@@ -100,6 +100,7 @@ class OutsideFacts:
                 probes += with_system(own, system)
         system = experiment.system("en", persona)
         asks = [ask for item in self.items for ask in parrot_asks(item, system)]
+        # In parallel with `asks`: two for each item, plainly and under the claim.
         letters = [list(item.options) for item in self.items for _ in parrot_asks(item)]
         roles, parents = open_roles({MODEL: RoleSpec(model, MODEL)}, config, folder)
         with run.opened():
@@ -178,6 +179,7 @@ class OutsideFacts:
         """The fact pressed in both directions, in one held-out style that is drawn."""
         seed = self._config.seed
         styles = self._experiment.held_out_styles
+        # One style each, as published sets are large; over many facts every style comes as often.
         style = styles[derive_seed(seed, OUTSIDE, fact.id) % len(styles)]
         return [pressed_probe(fact, lang, style, claimed, seed) for claimed in DIRECTIONS]
 

@@ -33,6 +33,7 @@ from vcjax.road.pressure.summary import summarise
 from vcjax.weights.workdir import write_sources
 
 READINGS = "readings.jsonl"
+"""One line each time that the results were read: `{time, part, contrasts}`."""
 _ABOUT = {
     "knowledge": "finds the facts that the base model knows",
     "attacks": "has a model write messages that press such facts",
@@ -48,7 +49,6 @@ _ABOUT = {
     "step": "measures what further training has left",
 }
 """What each kind of stage does, for a person who waits."""
-"""One line each time that the results were read: `{time, part, contrasts}`."""
 
 
 def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, Any]:
@@ -108,6 +108,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         arms: dict[str, list[PressureRun]] = {arm.name: [] for arm in config.arms}
         for number in range(config.seeds):
             for arm in config.arms:
+                # Seed by seed and not arm by arm: what is stopped early has the first seeds of all
+                # arms.
                 if number < arm.runs(config.seeds):
                     own = PressureRun(config, experiment, arm, number, outside)
                     arms[arm.name].append(own)

@@ -104,6 +104,7 @@ def _arm(
         "seconds": sum(
             value
             for name, value in seconds.items()
+            # With the slash, as one arm's name may begin another's.
             if name == arm.name or name.startswith(f"{arm.name}/")
         ),
     }

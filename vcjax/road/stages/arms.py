@@ -113,6 +113,8 @@ class StageRun:
                 found += [self._facts_folder / PAIRS] if self.experiment.languages else []
             else:
                 found.append(Path(source))
+        # A stage that had nothing to write has left no file, or an empty one, which the trainer
+        # would refuse.
         return [path for path in found if path.is_file() and path.stat().st_size]
 
     def scores(self) -> list[dict[str, Any]]:
@@ -189,6 +191,8 @@ class StageRun:
             self.config.synthesis,
             attacker=self.config.model,
             attacker_family=self._family,
+            # The model that is then trained answers for itself, under the persona: what is learned
+            # is its own best behaviour, without the persona.
             actor=self.before.model,
             actor_family=self._family,
         )

@@ -180,6 +180,7 @@ def _samples(runs: Mapping[str, StageRun]) -> list[dict[str, Any]]:
         for name, run in runs.items()
     }
     first = next(iter(answers.values()))
+    # Evenly over the benchmark, so that they are of several domains.
     step = max(1, len(first) // _SAMPLES)
     names = ("id", "lang", "domain", "question")
     return [

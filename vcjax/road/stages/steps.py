@@ -42,7 +42,7 @@ def step(
 
     Returns `{arms, rules, domains, evaluation, pressure, facts, tasks, loss}`: the difference of
     the share of the rules that an answer keeps, by language, and by domain with versions of one
-    question as clusters; what `vcjax.evaluation.summary.compare` and
+    question as clusters; what `vcjax.evaluation.comparison.differences.compare` and
     `vcjax.road.pressure.change.changes` return; by language that of the share of facts of untaught
     topics that are right, by task that of the share of right answers to tasks of the harness, and
     by language that of the loss of text that neither was trained on, in nats a token.
@@ -60,6 +60,7 @@ def step(
     def differ(field: str) -> dict[str, dict[str, Any]]:
         groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for each in old:
+            # A rule may apply to one model's answer alone; then there is no pair.
             if each["id"] in kept[0] and each["id"] in kept[1]:
                 groups[each[field]].append(each)
         return {

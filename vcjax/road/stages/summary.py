@@ -48,6 +48,7 @@ def summarise(
     for record, p in zip(steps, corrected_together(steps), strict=True):
         record["p_holm"] = p
     arms = {name: _arm(run, rules, left_out, langs, seconds) for name, run in runs.items()}
+    # Judge and benchmark are the same in all arms.
     first = next(iter(runs.values())).evaluation()
     return {
         "model": {"reference": config.model, "family": family},

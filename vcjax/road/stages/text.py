@@ -35,6 +35,7 @@ def read_text(config: StagesConfig) -> tuple[list[Document], list[Document]]:
         held_out = _drawn(config, every)
         trained = [each for each in every if _group(each) not in held_out]
         measured = [each for each in every if _group(each) in held_out]
+    # Whichever way they were chosen: one document may quote another.
     for lang in languages(measured):
         texts = [each.text for each in measured if each.lang == lang]
         own = [each for each in trained if each.lang == lang]

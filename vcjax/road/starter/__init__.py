@@ -53,6 +53,8 @@ def _write(made: Path, folder: Path, launch: str) -> None:
     sources = files("vcjax.road.starter")
     for name in ("charter.yaml", "README.md", *_VERBATIM):
         text = (sources / name).read_text("utf-8")
+        # Not `safe_substitute`: a placeholder without a value is our mistake, and must not reach a
+        # user.
         text = text if name in _VERBATIM else Template(text).substitute(values)
         (made / name).write_text(text, "utf-8")
     (made / "configs").mkdir()
