@@ -87,6 +87,7 @@ def fastest(setting: Setting, needed: int, limit: int, hardware: Hardware) -> Ch
 
 def _same_training(setting: Setting) -> Iterator[Setting]:
     """The setting itself, then all others that train the same on the same batch."""
+    # First, so that of equals it is kept.
     yield setting
     config, model = setting.config, setting.model
     devices, sequence = setting.topology.devices, setting.mesh.shape["sequence"]
@@ -94,6 +95,8 @@ def _same_training(setting: Setting) -> Iterator[Setting]:
     if setting.topology.platform != "cpu" and not config.adapters:
         offloads = {False, True}
     sizes = [config.mesh]
+    # Up to the devices of a node: beyond it the all-reduces of the tensor axis go over the network.
+    # It divides the key/value heads, which would else be stored more than once.
     for tensor in (1, 2, 4, 8):
         if devices % (tensor * sequence) == 0 and model.num_kv_heads % tensor == 0:
             sizes.append(replace(config.mesh, data=1, fsdp=-1, tensor=tensor))
@@ -104,6 +107,8 @@ def _same_training(setting: Setting) -> Iterator[Setting]:
             continue  # a larger batch would train something else
         laid = settle(model, base, setting.topology, beside=setting.beside)
         times = 1
+        # Powers of two that divide a device's rows: other numbers rarely do, and the search stays
+        # short.
         while laid.local_items % times == 0:
             for remat in POLICIES:
                 yield replace(laid, config=replace(base, microbatches=times, remat=remat))
@@ -134,6 +139,8 @@ def advise(setting: Setting, needed: int, limit: int) -> list[Knob]:
         in proportion.
       limit: what a device has.
     """
+    # What the compiler finds beyond the count, or below it, is taken to be the same share of other
+    # settings.
     scale = needed / count_memory(setting).total
 
     def knob(flags: Flags, config: TrainConfig) -> Knob:
@@ -179,5 +186,6 @@ def _knobs(setting: Setting) -> Iterator[tuple[Flags, Turn]]:
         length = config.length // 2
         yield {"length": length}, lambda c: replace(c, length=length)
     if not config.adapters and not config.groups:
+        # Any rank frees nearly all of the memory of the optimiser; 16 is a usual one.
         adapters = replace(config.lora, rank=16)
         yield {"lora.rank": 16}, lambda c: replace(c, lora=adapters)

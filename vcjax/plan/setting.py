@@ -126,6 +126,7 @@ def settle(
         )
     sizes = config.to_dict()["mesh"]
     if devices is None:
+        # By the device's name `choose_backend` knows which kernels there are.
         kind = topology.hardware.kinds[0] if topology.hardware else "cpu"
         mesh: AnyMesh = abstract_mesh(sizes, topology.devices, kind, topology.platform)
     else:
@@ -146,6 +147,7 @@ def settle(
 def shareable(config: TrainConfig, topology: Topology) -> TrainConfig:
     """The config with the next larger batch that the devices can share out evenly."""
     mesh = abstract_mesh(config.to_dict()["mesh"], topology.devices, "", topology.platform)
+    # The axes that `batch_spec` shards rows over; a microbatch is shared out in the same way.
     parts = int(np.prod([mesh.shape[axis] for axis in ("data", "fsdp")])) * config.microbatches
     return replace(config, batch_size=-(-config.batch_size // parts) * parts)
 

@@ -82,6 +82,8 @@ class Measured:
 
     def attempts_for(self, accepted: int) -> float:
         """How many attempts a run needs for a number of accepted pairs."""
+        # A smaller run than the measured one is a part of it, and is taken at its average: how its
+        # yield began isn't used.
         if accepted <= self.accepted:
             return accepted * self.attempts / self.accepted
         return self.attempts + (accepted - self.accepted) / self.late_yield
@@ -154,6 +156,7 @@ def plan_synthesis(
     roles = [(_model(config, one.role), one) for one in measured.spent]
     models = len({model for model, _ in roles})
     planned = [_Planned.of(model, one.role, config, topology, models) for model, one in roles]
+    # The same for all models, as the run has one `config.tensor`.
     devices = max(each.devices for each in planned)
     return [
         _share(each.on(devices), one, attempts)
@@ -301,6 +304,7 @@ class _Planned:
 
 def _share(planned: _Planned, spent: Spent, attempts: float) -> Share:
     shape, hardware, slots = planned.shape, planned.hardware, planned.room.slots
+    # The mean length of a call, as the cache that is read while decoding is that of real sequences.
     context = min(planned.room.context, round((spent.read + spent.written) / spent.calls))
     copies = planned.topology.devices // planned.devices
     flops = MATMULS * planned.devices * hardware.flops
@@ -308,11 +312,18 @@ def _share(planned: _Planned, spent: Spent, attempts: float) -> Share:
     # Decoding reads all weights and the whole cache for each token that it adds to every slot.
     weights = planned.layout.nbytes
     cached = state_bytes(planned.layout, slots, context, prefix_tokens=0)
+    # Two operations for each parameter and token, a multiplication and an addition.
     step = max(2 * parameters(shape) * slots / flops, (weights + cached) / bandwidth)
     rate = copies * slots / step
     read = 2 * parameters(shape) * spent.read / flops / copies
     seconds = attempts * (spent.written / rate + read)
     memory = weights + state_bytes(planned.layout, slots, planned.room.context)
     return Share(
-        spent, planned.reference, planned.devices, planned.room, memory, rate, seconds / 3600
+        spent=spent,
+        model=planned.reference,
+        devices=planned.devices,
+        room=planned.room,
+        memory=memory,
+        written_rate=rate,
+        hours=seconds / 3600,
     )

@@ -160,6 +160,7 @@ def _time_rows(setting: Setting, took: StepTime) -> Iterator[str]:
         f"links {took.links:.3f}" + (f", host {took.host:.3f}" if took.host else "")
     )
     yield f"{'step':<12}{span('{:.2f}', took.least, took.most)} s, all at once to one by one"
+    # Useful operations alone (MFU): what remat computes again is no progress.
     share = [100 * took.useful / peak / seconds for seconds in (took.most, took.least)]
     rate = [tokens / seconds for seconds in (took.most, took.least)]
     speed = span("{:,.0f}", *rate)

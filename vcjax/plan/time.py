@@ -115,6 +115,7 @@ def _bytes(setting: Setting, matmul: Matmul) -> float:
     parts = setting.topology.devices
     if matmul.name in ATTENTION:
         outside = matmul.rows * matmul.inner + matmul.inner * matmul.columns
+        # In float32, and only the part below the diagonal.
         scores = matmul.rows * matmul.columns * matmul.share * 4
         fused = setting.attention in KERNELS
         return matmul.count * (outside * size + (0 if fused else 2 * scores)) / parts

@@ -74,6 +74,7 @@ def read_topology(name: str) -> Topology:
       UserError: an unknown kind, or a TPU slice that isn't made.
     """
     match = re.fullmatch(r"(?:(\w+)-(\d+)|([\w-]+?)x(\d+)|(cpu):(\d+))", name)
+    # One of the three forms has matched, and the groups of the others are None.
     kind, number = [part for part in match.groups() if part] if match else ("", "0")
     count = int(number)
     gpus = [known for known in HARDWARE if known not in SLICES]
@@ -121,11 +122,13 @@ def compile_devices(topology: Topology) -> list[Any]:
     os.environ |= {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_WORKER_HOSTNAMES": "localhost",
+        # Cloud's API, and libtpu with it, call a v5e slice so.
         "TPU_ACCELERATOR_TYPE": topology.name.replace("v5e", "v5litepod"),
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # two plans at once
     }
     # A program for devices that aren't here can't be read back from the cache.
     jax.config.update("jax_enable_compilation_cache", False)
     where = f"{topology.generation}:{topology.shape}"
+    # Hosts have four chips by default, more than this slice has.
     alone = {"chips_per_host_bounds": [1, 1, 1]} if topology.devices == 1 else {}
     return topologies.get_topology_desc(where, "tpu", **alone).devices
