@@ -57,6 +57,12 @@ REPLICAS = flags.DEFINE_integer(
     "devices for.",
     lower_bound=0,
 )
+ROW_BUCKETS = flags.DEFINE_bool(
+    "row_buckets",
+    False,
+    "Decode as few slots as hold the running requests: faster with few of them, but an answer may "
+    "depend on how many run beside it.",
+)
 CHARTER = flags.DEFINE_string(
     "charter", None, "The charter whose persona is the system message of conversations without one."
 )
@@ -89,6 +95,7 @@ def main() -> None:
             weights=WEIGHTS.value,
             tensor=TENSOR.value,
             replicas=REPLICAS.value,
+            row_buckets=ROW_BUCKETS.value,
             access_log=ACCESS_LOG.value,
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
         )

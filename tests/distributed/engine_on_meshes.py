@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.distributed.gradients_on_meshes import MODEL as SHORT
 from tests.tiny import tiny_model
+from vcjax.core.errors import UserError
 from vcjax.generate import programs
 from vcjax.generate.cache import DecodeState
 from vcjax.generate.engine import Engine
@@ -81,6 +82,10 @@ def main() -> None:
                 "compiled": programs.decode._cache_size() - before,
             }
         )
+    try:
+        Engine(MODEL, params, slots=SLOTS, mesh=make_mesh({"data": 8}), row_buckets=True)
+    except UserError as error:
+        report["refused"] = str(error)
     loaded, asked = tiny_model(), [Request((5, 6, 7), SamplingParams(8))]
     engines = [EngineConfig(slots=2, tensor=tensor).engine(loaded) for tensor in (1, 2)]
     report["shared"] = [

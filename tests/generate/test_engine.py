@@ -56,6 +56,17 @@ def same(results, others):
         np.testing.assert_allclose(result.logprobs, other.logprobs, atol=1e-5)
 
 
+def test_with_row_buckets_few_requests_decode_few_slots(tiny, mixed, alone, monkeypatch):
+    engine = Engine(tiny.config, tiny.params, slots=8, row_buckets=True)
+    table, sizes = engine.scheduler.table, []
+    batch = table.batch
+    monkeypatch.setattr(table, "batch", lambda slots: sizes.append(slots) or batch(slots))
+    order = sorted(range(len(mixed)), key=lambda n: -len(alone[n].tokens))
+    same(engine.generate([mixed[n] for n in order]), [alone[n] for n in order])
+    assert set(sizes) == {1, 4, 8}
+    assert sizes == sorted(sizes, reverse=True)  # the longest came first, and sit low
+
+
 def test_greedy_is_the_argmax_of_the_full_forward_across_buckets(engine, forward):
     ids = prompt(0, 100)
     (result,) = engine.generate([Request(ids, SamplingParams(60))])

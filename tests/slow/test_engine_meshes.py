@@ -40,3 +40,7 @@ def test_as_many_devices_share_a_model_as_its_holding_says(report):
     assert [one["devices"] for one in report["shared"]] == [1, 2]
     first, second = (one["tokens"] for one in report["shared"])
     assert first == second
+
+
+def test_row_buckets_want_all_slots_on_one_device(report):
+    assert report["refused"].startswith("row_buckets: not where the slots are sharded")

@@ -213,13 +213,14 @@ class DecodeState:
 
     def sample(
         self, batch: SlotBatch, top: int
-    ) -> tuple[Int[Array, " slots"], Int[Array, "slots results"]]:
-        """Draws a token for every slot; the tokens, and all results for `sampling.unpack`."""
+    ) -> tuple[Int[Array, " some"], Int[Array, "some results"]]:
+        """Draws a token for every slot in the batch; the tokens, and all results for
+        `sampling.unpack`."""
         tokens, results, self._counts = programs.sample(self._logits, self._counts, batch, top)
         return tokens, results
 
-    def decode(self, params: Params, tokens: Int[Array, " slots"], batch: SlotBatch) -> None:
-        """Runs one token of every slot, at its position of the batch that it was drawn by."""
+    def decode(self, params: Params, tokens: Int[Array, " some"], batch: SlotBatch) -> None:
+        """Runs the tokens that were drawn by the batch, each at its slot's position."""
         self._cache, self._logits = programs.decode(
             self._layout.graph,
             self._layout.mesh,

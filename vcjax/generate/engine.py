@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from vcjax.core.errors import UserError
 from vcjax.generate.cache import (
     BLOCK,
     PREFIX_TOKENS,
@@ -97,6 +98,7 @@ class Engine(Generator):
         prefix_tokens: int = PREFIX_TOKENS,
         part: int = 512,
         step_tokens: int | None = None,
+        row_buckets: bool = False,
     ) -> None:
         """Puts the parameters on the devices; a program is compiled when it is first run.
 
@@ -114,12 +116,22 @@ class Engine(Generator):
           step_tokens: tokens of prompts that are run between two steps of decoding; None runs every
             prompt that has a slot, which is best for the throughput and bad for the latency of the
             requests that decode.
+          row_buckets: decode as few slots as hold the running requests: 1, 4, 16 and so on. With
+            few requests in many slots a step is shorter, but the last bits of the logits depend on
+            the number of slots that decode, so a request may get other tokens than alone.
+
+        Raises:
+          UserError: `row_buckets` with slots that are sharded.
         """
         self.config, self.slots = config, slots
         self.dtype, self.weights = jnp.dtype(dtype), weights
         self.layout = ModelLayout(config, self.dtype, weights, lora, mesh)
         self.graph, self.params = self.layout.graph, self.layout.apply(params)
         self.scheduler = Scheduler(slots, config.vocab_size, self.layout.upload)
+        if row_buckets and mesh is not None and mesh.shape.get("data", 1) > 1:
+            raise UserError("row_buckets: not where the slots are sharded over several devices")
+        buckets = (4**n for n in range(slots.bit_length())) if row_buckets else ()
+        self._buckets = [*(size for size in buckets if size < slots), slots]
         self._batch = max(1, part // TILE)  # tiles
         self._step = None if step_tokens is None else max(1, step_tokens // TILE)
         self._prefixes = PrefixTree(prefix_tokens // BLOCK)
@@ -349,7 +361,9 @@ class Engine(Generator):
     def _decode(self, states: Sequence[RequestState]) -> None:
         table = self.scheduler.table
         top = MAX_TOP_LOGPROBS if table.top_logprobs.any() else 0
-        batch = table.batch()
+        # Free slots are given out from the first one, so that the running ones sit low.
+        used = 1 + max(state.slot or 0 for state in states)
+        batch = table.batch(next(size for size in self._buckets if size >= used))
         drawn_tokens, results = self._state.sample(batch, top)
         # The next step is dispatched before the host has seen this one's tokens, so the devices
         # never wait for detokenizing and constraints. The price is a step too many for a request

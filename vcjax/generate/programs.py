@@ -97,10 +97,10 @@ def decode(
     cache: Cache,
     logits: Float[Array, "slots vocab"],
     *,
-    tokens: Int[Array, " slots"],
+    tokens: Int[Array, " some"],
     batch: SlotBatch,
 ) -> tuple[Cache, Float[Array, "slots vocab"]]:
-    """Runs one token of every slot; a position beyond the cache writes nothing.
+    """Runs one token of every slot in the batch; a position beyond the cache writes nothing.
 
     Args:
       batch: the one that the tokens were drawn by.
@@ -108,7 +108,7 @@ def decode(
     """
     model = nnx.merge(graph, params)
     hidden, cache = model.extend(tokens[:, None], batch.positions()[:, None], cache)
-    logits = model.logits(hidden[:, 0])
+    logits = logits.at[: len(tokens)].set(model.logits(hidden[:, 0]))
     return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
 
 
@@ -118,14 +118,15 @@ def sample(
     counts: Int[Array, "slots vocab"],
     batch: SlotBatch,
     top: int,
-) -> tuple[Int[Array, " slots"], Int[Array, "slots results"], Int[Array, "slots vocab"]]:
-    """Draws a token for every slot, and counts it where any slot has a penalty.
+) -> tuple[Int[Array, " some"], Int[Array, "some results"], Int[Array, "slots vocab"]]:
+    """Draws a token for every slot in the batch, and counts it where any slot has a penalty.
 
     Returns:
       The tokens, all results as `sampling.unpack` takes them, and the counts.
     """
     sampling = batch.sampling()
-    drawn = draw(logits, counts, sampling, top)
+    number = len(batch.rows)
+    drawn = draw(logits[:number], counts[:number], sampling, top)
     counts = jax.lax.cond(
         sampling.any_penalised, lambda c: count(c, drawn.tokens), lambda c: c, counts
     )

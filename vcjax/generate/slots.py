@@ -56,17 +56,18 @@ class SlotBatch(NamedTuple):
     """The table on the devices, as the programs take it.
 
     Attributes:
-      rows: a slot's fields, the bits of each as one word.
+      rows: a slot's fields, the bits of each as one word; of the first slots, those in the step.
       biases: ids and the bits of their values; an id beyond the vocabulary is none.
       mask: a bit for each token that may come next; see `vcjax.generate.sampling.unpack_mask`.
     """
 
-    rows: UInt[Array, "slots fields"]
+    rows: UInt[Array, "some fields"]
     biases: UInt[Array, "slots biases 2"]
     mask: UInt[Array, "slots words"]
 
     def sampling(self) -> SamplingBatch:
         """The sampling parameters, inside a program."""
+        number = len(self.rows)
         values = {name: _field(self.rows, name) for name in _SETTINGS}
         seeds = values.pop("seed")
         is_truncated = (values["top_k"] > 0) | (values["top_p"] < 1) | (values["min_p"] > 0)
@@ -79,9 +80,9 @@ class SlotBatch(NamedTuple):
             **values,
             seeds=seeds,
             steps=_field(self.rows, "step"),
-            bias_ids=_bits(self.biases[..., 0], np.int32),
-            bias_values=_bits(self.biases[..., 1], np.float32),
-            mask=self.mask,
+            bias_ids=_bits(self.biases[:number, :, 0], np.int32),
+            bias_values=_bits(self.biases[:number, :, 1], np.float32),
+            mask=self.mask[:number],
             any_penalised=is_penalised.any(),
             any_biased=_field(self.rows, "is_biased").any(),
             any_masked=_field(self.rows, "is_masked").any(),
@@ -89,7 +90,7 @@ class SlotBatch(NamedTuple):
             any_drawn=(values["temperature"] > 0).any(),
         )
 
-    def positions(self) -> Int[Array, " slots"]:
+    def positions(self) -> Int[Array, " some"]:
         """Of the tokens that are drawn, inside a program."""
         return _field(self.rows, "position")
 
@@ -142,8 +143,12 @@ class SlotTable:
         self._allow_all(slot)
         self._rows[slot], self.top_logprobs[slot] = _FREE_SLOT, 0
 
-    def batch(self) -> SlotBatch:
-        """The table on the devices: one upload, and one of biases or masks if they have changed."""
+    def batch(self, slots: int | None = None) -> SlotBatch:
+        """The table on the devices: one upload, and one of biases or masks if they have changed.
+
+        Args:
+          slots: number of the first ones that the step is for; None is all.
+        """
         # Of copies, since the devices may read them while the table moves on.
         if self._uploaded_biases is None:
             words = self._biases.view(np.uint32).reshape(*self._biases.shape, -1)
@@ -151,7 +156,9 @@ class SlotTable:
         if self._uploaded_mask is None:
             self._uploaded_mask = self._upload(self._mask.copy())
         rows = self._rows.view(np.uint32).reshape(len(self._rows), -1)
-        return SlotBatch(self._upload(rows.copy()), self._uploaded_biases, self._uploaded_mask)
+        return SlotBatch(
+            self._upload(rows[:slots].copy()), self._uploaded_biases, self._uploaded_mask
+        )
 
     def _allow_all(self, slot: int) -> None:
         if self._rows["is_masked"][slot]:

@@ -20,6 +20,7 @@ class ServeConfig(EngineConfig):
         rest of the context.
       timeout_s: seconds that one HTTP request may take, waiting included.
       api_key: that clients must send as `Authorization: Bearer`; empty requires none.
+      row_buckets: see `vcjax.generate.engine.Engine`.
       persona: system message of conversations that have none; empty adds none.
       access_log: write a line of JSON to standard error for each request.
 
@@ -38,6 +39,7 @@ class ServeConfig(EngineConfig):
     api_key: str = ""
     persona: str = ""
     access_log: bool = False
+    row_buckets: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -106,7 +106,13 @@ class Models:
             try:
                 # `keep`: a model that is served must not make room for another.
                 models = len(set(config.models))
-                pool = ModelPool(config, models=models, keep=True, step_tokens=STEP_TOKENS)
+                pool = ModelPool(
+                    config,
+                    models=models,
+                    keep=True,
+                    step_tokens=STEP_TOKENS,
+                    row_buckets=config.row_buckets,
+                )
                 for served in self.all:
                     text = pool.get(served.reference).text
                     served.loaded = Loaded(text, config.max_waiting)
