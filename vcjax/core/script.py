@@ -10,7 +10,6 @@ import errno
 import io
 import logging
 import os
-import re
 import select
 import signal
 import sys
@@ -20,7 +19,6 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from runpy import run_path
-from types import FrameType
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -30,6 +28,15 @@ from vcjax.core.config_help import config_lines
 from vcjax.core.defaults import configs_folder
 from vcjax.core.errors import GateNotMet, Preempted, UserError, suggest
 from vcjax.core.files import cache_folder
+from vcjax.core.flag_errors import (
+    CONFIGS,
+    in_config,
+    one_line,
+    similar_config,
+    similar_value,
+    unknown_field,
+    without_variants,
+)
 
 flags.disclaim_key_flags()  # `--help` lists what is defined here as the calling script's own
 
@@ -39,20 +46,6 @@ _PATHS = ("workdir", "dst", "folder")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of the machine, for which a traceback would only hide the message."""
 
-
-_CONFIGS = ("config", "gate")
-"""Flags that name a config file."""
-
-
-_IN_PLAIN_WORDS = (
-    (
-        re.compile(r"flag --\w+=None: Flag (--\w+) must have a value other than None\."),
-        r"\1: is missing",
-    ),
-    (re.compile(r"invalid literal for int\(\) with base 10: .*"), "not a whole number"),
-    (re.compile(r"could not convert string to float: .*"), "not a number"),
-)
-"""What absl and Python say of a flag's value, and what a user needs to know."""
 
 _EXPLAINED: dict[str, tuple[str, Mapping[str, str]]] = {}
 """By config flag, what `--help` explains of it."""
@@ -69,7 +62,7 @@ def define_config(
     """Defines `--config`, a file whose `get_config` returns the settings; see `_packaged`.
 
     Args:
-      name: of the flag, one of _CONFIGS.
+      name: of the flag, one of CONFIGS.
       classes: what the config becomes, as `module:Class`, by a field that only such configs have;
         '' is any other. `--help` explains its fields.
       example: the config whose fields `--help` explains, where there is no default.
@@ -105,7 +98,7 @@ def parse(arguments: list[str], operands: bool) -> list[str]:
                 rest = flags.FLAGS(_with_packaged_config(arguments))
         finally:  # a help text, which absl heads with the script's path
             print(shown.getvalue().replace(f"\n{arguments[0]}:\n", "\n"), end="")
-        for name in _CONFIGS:
+        for name in CONFIGS:
             if name in flags.FLAGS and (value := flags.FLAGS[name].value) is not None:
                 # ml_collections puts off the error of a missing file until a field is read.
                 _ = value.to_dict
@@ -129,19 +122,19 @@ def _explained(arguments: list[str]) -> Iterator[None]:
     except flags.UnrecognizedFlagError as error:
         _stop(f"unknown flag --{error.flagname}{suggest(error.flagname, flags.FLAGS)}")
     except (AttributeError, KeyError) as error:
-        _stop(_in_config(error) or _unknown_field(error, arguments))
+        _stop(in_config(error) or unknown_field(error, arguments))
     except OSError as error:  # its last line names the config file that couldn't be opened
         line = str(error).strip().splitlines()[-1].strip()
-        line += _similar_config(line)
+        line += similar_config(line)
         given = (argument.lstrip("-").partition("=") for argument in arguments)
-        named = (name for name, _, path in given if name in _CONFIGS and path and path in line)
+        named = (name for name, _, path in given if name in CONFIGS and path and path in line)
         _stop(f"--{next(named, 'config')}: {line}")
     except (flags.Error, TypeError, ValueError) as error:
-        _stop(_without_variants(error, arguments) or f"{_one_line(error)}{_similar_value(error)}")
+        _stop(without_variants(error, arguments) or f"{one_line(error)}{similar_value(error)}")
     except UserError as error:
         _stop(str(error))
     except Exception as error:
-        if (line := _in_config(error)) is None:
+        if (line := in_config(error)) is None:
             raise
         _stop(line)
 
@@ -222,9 +215,9 @@ def _with_packaged_config(arguments: list[str]) -> list[str]:
     found = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         flag, equals, path = argument.rpartition("=") if argument.startswith("-") else ("", "", "")
-        if flag.lstrip("-") in _CONFIGS:
+        if flag.lstrip("-") in CONFIGS:
             argument = f"{flag}{equals}{_packaged(path)}"
-        elif before.startswith("-") and before.lstrip("-") in _CONFIGS:
+        elif before.startswith("-") and before.lstrip("-") in CONFIGS:
             argument = _packaged(argument)
         found.append(argument)
     return found
@@ -246,74 +239,6 @@ def _packaged(path: str) -> str:
 def _stop(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(MISTAKE)
-
-
-def _in_config(error: Exception) -> str | None:
-    """A line about what a config file itself has raised: it is the user's own program."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: {error.msg}"
-    if "has no attribute 'get_config'" in str(error):
-        return "--config: the file has no function get_config"
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    files = (getattr(sys.modules.get(f"{name}_config"), "__file__", None) for name in _CONFIGS)
-    if last.filename not in files:
-        return None
-    return f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
-
-
-def _similar_config(line: str) -> str:
-    """A suggestion for the config file whose name an error quotes."""
-    quoted = re.search(r"'([^']+)'", line)
-    if quoted is None:
-        return ""
-    path = Path(quoted[1])
-    beside = [str(each) for each in path.parent.glob("*.py")]
-    shipped = [f"configs/{each.name}" for each in configs_folder().glob("[!_]*.py")]
-    return suggest(str(path), [*beside, *shipped])
-
-
-def _similar_value(error: Exception) -> str:
-    """A suggestion for a flag's value that is none of those that it may have."""
-    listed = re.search(r"flag --\w+=(.*): value should be one of <(.+)>", str(error))
-    return suggest(listed[1], listed[2].split("|")) if listed else ""
-
-
-def _without_variants(error: Exception, arguments: Sequence[str]) -> str | None:
-    """A line about a variant of a config that has none, whose `get_config` takes no argument."""
-    if "get_config() takes 0 positional arguments" not in str(error):
-        return None
-    paths = [path for _, _, path in (argument.partition("=") for argument in arguments)]
-    named = next((path for path in [*paths, *arguments] if ".py:" in path), "")
-    file, _, variant = named.partition(":")
-    return f"--config: {file} has no variants; leave ':{variant}' out"
-
-
-def _unknown_field(error: Exception, arguments: list[str]) -> str:
-    """One line from ml_collections' two, with the path that the user gave."""
-    text = str(error.args[0])
-    quoted = re.match(r"\W*(\w+)\\?'", text)  # it may be the repr of a repr
-    field = quoted[1] if quoted else text.split()[-1].rpartition(".")[2]
-    given = (argument.lstrip("-").partition("=")[0] for argument in arguments[1:])
-    path = next((name for name in given if field in name.split(".")), field)
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        # Several may end alike, as config.model and config.cpt.model do: which one was looked for?
-        path = f"config.{frame.f_locals['config_path']}" if _looks_up(frame) else path
-    close = re.search(r'mean "([^"]+)"', text)
-    return f"{path}: unknown field" + (f"; did you mean {close[1]!r}?" if close else "")
-
-
-def _looks_up(frame: FrameType) -> bool:
-    """Whether this is ml_collections' look-up of a field by its path."""
-    return frame.f_code.co_name == "get_type" and "config_path" in frame.f_locals
-
-
-def _one_line(error: Exception) -> str:
-    """What failed, which libraries put first, and why, which they put last."""
-    lines = (str(error) or type(error).__name__).strip().splitlines()
-    line = " ".join(line.strip() for line in dict.fromkeys((lines[0], lines[-1])))
-    for pattern, plain in _IN_PLAIN_WORDS:
-        line = pattern.sub(plain, line)
-    return line
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
