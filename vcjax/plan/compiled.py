@@ -76,10 +76,23 @@ def compile_step(setting: Setting, counted: Memory) -> Compiled:
             raise
         needed, seconds = _refused(str(error)), time.perf_counter() - start
         message = str(error).splitlines()[0]
-        return Compiled(None, needed - counted.arguments, needed, False, seconds, message)
+        return Compiled(
+            arguments=None,
+            temporaries=needed - counted.arguments,
+            needed=needed,
+            fits=False,
+            seconds=seconds,
+            message=message,
+        )
     seconds, arguments = time.perf_counter() - start, memory.argument_size_in_bytes
     needed = _needed(memory, setting.topology.platform)
-    return Compiled(arguments, needed - arguments, needed, True, seconds)
+    return Compiled(
+        arguments=arguments,
+        temporaries=needed - arguments,
+        needed=needed,
+        fits=True,
+        seconds=seconds,
+    )
 
 
 def _needed(memory: Any, platform: str) -> int:

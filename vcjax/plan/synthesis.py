@@ -258,7 +258,15 @@ class _Planned:
                 f"config.{role}: {reference} isn't run on the hardware; name a model or its shape"
             )
         shape, hardware = read_shape(reference), topology.hardware
-        planned = cls(reference, shape, config, topology, hardware, models, config["tensor"])
+        planned = cls(
+            reference=reference,
+            shape=shape,
+            config=config,
+            topology=topology,
+            hardware=hardware,
+            models=models,
+            devices=config["tensor"],
+        )
         while planned.least > planned.memory:
             if 2 * planned.devices > topology.devices:
                 raise UserError(

@@ -143,7 +143,7 @@ def verdict_section(
 
 def _checks_notice(comparison: Mapping[str, Any], code: str, found: Readings, level: str) -> Notice:
     subject = tr("Answers that pass every rule check")
-    text = _sentences(subject, "all_checks", comparison, code, found, level)
+    text = _sentences(comparison, code, found, subject=subject, measure="all_checks", level=level)
     read = found["languages", code, "all_checks"]
     return Notice(_title(commas(language_name(code), tr("rule checks")), read), text, TONES[read])
 
@@ -163,7 +163,9 @@ def _judge_notice(
     if same_family is None:
         title = tr("{subject}: {finding}", subject=name, finding=tr("not judged"))
         return Notice(title, tr("No judge scored the answers of this run."))
-    text = _sentences(tr("Mean score"), "judge", comparison, code, found, level)
+    text = _sentences(
+        comparison, code, found, subject=tr("Mean score"), measure="judge", level=level
+    )
     unpaired = comparison["languages"][code]["judge"]["unpaired"]
     if unpaired:
         left_out = tr(
@@ -181,11 +183,12 @@ def _judge_notice(
 
 
 def _sentences(
-    subject: str,
-    measure: str,
     comparison: Mapping[str, Any],
     code: str,
     found: Readings,
+    *,
+    subject: str,
+    measure: str,
     level: str,
 ) -> str:
     """On all questions, then on those whose domains were never trained on."""

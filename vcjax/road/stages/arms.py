@@ -233,7 +233,9 @@ def runs_of(
     found: dict[str, StageRun] = {}
     for arm in config.arms:
         before = found[arm.after] if arm.after else None
-        found[arm.name] = StageRun(config, experiment, arm, family, langs, before)
+        found[arm.name] = StageRun(
+            config, experiment, arm, family=family, langs=langs, before=before
+        )
     return found
 
 
