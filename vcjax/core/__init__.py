@@ -3,6 +3,7 @@
 script      what surrounds a launch script: flags, config file, exit code
   defaults  fields that several config files share     settings   dicts -> typed dataclasses
   config_help what the fields of a config mean       progress  how far a long step is
+  flag_errors what flags and configs raise, in one line
 run         one config in one folder: check, lock, stages, resume, finish
   lineage   lineage.json: parents by content hash      hashes     cached SHA-256 of large files
 files       atomic writes, JSON and JSONL, locks       yaml_files strict YAML
