@@ -12,9 +12,10 @@ attacked until it has that number of accepted pairs or has used up its budget (e
 
 attacks 6 subdomains x 6 attacks x 2 languages for one pair each. The shipped model can't grade, so
 there is no Critic: the charter's rule checks decide. At most 288 attempts. Expected: exit code 3,
-with few cells filled: only an attack of its style and on its topic fills a cell, and of so small a
-model's queries hardly one in ten is that (2 of 28 attempts by the rules that check it, 11 were off,
-and in 15 a seed question stood in). The pairs of the others are in the files too, marked as such.
+with few cells filled (8 of 72, in 274 attempts and 15 minutes): only an attack of its style and on
+its topic fills a cell, and of so small a model's queries one in nine is that (27 of 241 by the
+rules that check it; in 23 attempts a seed question stood in). The pairs of the others are in the
+files too, marked as such.
 
 The paper has 64 k accepted pairs; its prompts, rubric, thresholds and word list are unspecified.
 Those in the charter and in the attacks are therefore ours.

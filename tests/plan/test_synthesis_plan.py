@@ -3,6 +3,8 @@
 import pytest
 
 from configs.synthesize import get_config
+from tests.docs.pages import blocks, commands
+from tests.processes import ROOT
 from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
@@ -138,3 +140,25 @@ def test_the_script_plans_a_synthesis_config(summary, tmp_path, script_cache):
     write_json(tmp_path / "other.json", {"steps": 3})
     with pytest.raises(UserError, match=r"isn't a synthesis run's summary\.json"):
         read_measured(tmp_path / "other.json")
+
+
+def test_the_guide_has_the_plan_of_the_run_that_it_shows(tmp_path, script_cache):
+    """The figures are of the run of `configs/synthesize.py:demo` whose end the guide prints."""
+    path = tmp_path / "summary.json"
+    rows = [usage("actor", 556, 153_274, 72_916), usage("attacker", 497, 127_094, 20_028)]
+    curve = [{"attempts": 136, "accepted": 42}, {"attempts": 274, "accepted": 78}]
+    counts = {"attempts": 274, "accepted": 78, "topics": {"prompts": 288}}
+    write_json(path, {**counts, "usage": rows, "yield_curve": curve})
+    page = ROOT / "docs" / "guides" / "adversarial_data.md"
+    guide = list(blocks(page))
+    (command,) = (block for block in guide if "launch.plan" in block.text)
+    printed = guide[guide.index(command) + 1].text.splitlines()
+    ((python, _, script, *arguments),) = commands(command)
+    assert (python, script) == ("python", "launch.plan")
+    given = [each for each in arguments if not each.startswith("--measured=")]
+    code, out, error = ran("plan", [*given, f"--measured={path}"], script_cache)
+    assert (code, error) == (0, "")
+    assert out.splitlines()[: len(printed)] == printed
+    code, out, _ = ran("plan", [*given, "--config.slots=16", f"--measured={path}"], script_cache)
+    hours = next(line for line in out.splitlines() if line.startswith("in all")).split()[2]
+    assert f"the same plan takes {hours} h" in page.read_text(encoding="utf-8")
