@@ -24,7 +24,7 @@ from vcjax.road.pressure.capability import task_scores
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment, counted, knows
 from vcjax.stats.intervals import interval_record
-from vcjax.stats.multiplicity import holm
+from vcjax.stats.multiplicity import corrected
 from vcjax.text.language import Language
 
 Runs = Mapping[str, Sequence[PressureRun]]
@@ -161,8 +161,9 @@ def _contrasts(
     probes: Probes,
     preferences: Mapping[str, Sequence[Preferences]],
 ) -> list[dict[str, Any]]:
-    """The planned contrasts of all measured languages, corrected together."""
-    found = []
+    """The planned contrasts of all measured languages, corrected together; those of too few facts
+    to say anything have no `p_holm`."""
+    found, changes = [], []
     for lang, groups in probes.items():
         for plan in config.planned:
             change = difference(
@@ -170,10 +171,11 @@ def _contrasts(
             )
             names = {"lang": lang, "arms": [plan.first, plan.second], "rate": plan.rate}
             found.append({**names, **interval_record(change, "difference")})
-    # Holm's method over all languages and contrasts: they are one question, asked in many ways.
-    tested = [each for each in found if each.get("p") is not None]
-    for each, corrected in zip(tested, holm([each["p"] for each in tested]), strict=True):
-        each["p_holm"] = corrected
+            changes.append(change)
+    # Holm's method over all languages and contrasts: they are one question, asked in many ways. The
+    # report's words follow from the same family.
+    for number, p in corrected(dict(enumerate(changes))).items():
+        found[number]["p_holm"] = p
     return found
 
 
