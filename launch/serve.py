@@ -69,6 +69,14 @@ CHARTER = flags.DEFINE_string(
 ACCESS_LOG = flags.DEFINE_bool(
     "access_log", False, "Write a line of JSON to standard error for each request."
 )
+WARM_UP = flags.DEFINE_integer(
+    "warm_up",
+    2048,
+    "Tokens of the longest sequence for which everything is compiled before the server is ready, "
+    "within the context. What longer ones need is compiled when the first one comes, while all "
+    "others wait; 0: nothing but a short request is compiled ahead.",
+    lower_bound=0,
+)
 LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
 
 
@@ -97,6 +105,7 @@ def main() -> None:
             replicas=REPLICAS.value,
             row_buckets=ROW_BUCKETS.value,
             access_log=ACCESS_LOG.value,
+            warm_up=WARM_UP.value,
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",
         )
     )

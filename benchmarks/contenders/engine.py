@@ -53,9 +53,8 @@ def programs_at_most(layout: ModelLayout, part: int) -> int:
       part: tokens of prompts that the engine prefills together.
     """
     state = DecodeState(layout, 1, 0)
-    windows = {state.window(length) for length in range(1, layout.config.max_position + 1)}
-    sizes = {state.padded_tiles(tiles) for tiles in range(1, max(1, part // TILE) + 1)}
-    return len(windows) * (1 + len(sizes))
+    windows = state.windows(layout.config.max_position)
+    return len(windows) * (1 + len(state.batch_sizes(max(1, part // TILE))))
 
 
 class TokenTimer:

@@ -104,7 +104,8 @@ class Server(Client):
     @classmethod
     def start(cls, model: Path, cache: Path, arguments: Sequence[str]) -> "Server":
         """Returns once the port is open."""
-        given = [f"--model={model}", "--name=tiny", "--port=0", *arguments]
+        # A warm-up takes longer than most tests: who needs one asks for it in `arguments`.
+        given = [f"--model={model}", "--name=tiny", "--port=0", "--warm_up=0", *arguments]
         server = cls(process=started("serve", given, cache))
         assert server.process.stderr is not None
         server._read_line()
@@ -124,7 +125,7 @@ class Server(Client):
             pass
 
     def wait_ready(self) -> "Server":
-        assert self.serving.wait(120), self.lines
+        assert self.serving.wait(600), self.lines
         return self
 
     def stop(self) -> int:

@@ -27,6 +27,7 @@ __all__ = ["start"]  # a fixture
 COUNT = int(os.environ.get("VCJAX_FUZZ", "400"))
 WHOLE = 5000
 """From so many on, the gaps of the streams and the memory are held to their bounds."""
+WARM_UP = 4096 if COUNT >= WHOLE else 0
 ROUNDS = 5
 SECONDS_ALONE = 3.0 if COUNT >= WHOLE else 1.0
 TEXT = "/v1/completions"
@@ -141,7 +142,8 @@ def send(server: Server, number: int) -> int:
 
 
 def test_no_request_is_a_fault_and_none_changes_or_holds_up_its_neighbours(start):
-    server = start("--slots=16", "--max_waiting=200", "--max_tokens=3000").wait_ready()
+    flags = "--slots=16", "--max_waiting=200", "--max_tokens=3000", f"--warm_up={WARM_UP}"
+    server = start(*flags).wait_ready()
     size = COUNT // (ROUNDS + 1)
     alone, attacked, sizes, outcomes = [], [], [], Counter()
     with Streams(server) as streams, ThreadPoolExecutor(64) as clients:

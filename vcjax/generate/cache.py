@@ -130,6 +130,20 @@ class DecodeState:
             window = 3 * window // 4
         return min(window, self._max_context)
 
+    def windows(self, longest: int) -> list[int]:
+        """The rooms that sequences of up to so many tokens may have, the shortest first."""
+        found = [self.window(1)]
+        while found[-1] < min(longest, self._max_context):
+            found.append(self.window(found[-1] + 1))
+        return found
+
+    @property
+    def prefix_sizes(self) -> list[int]:
+        """Numbers of blocks that are copied to or from the pool at once: few, as each is compiled
+        once. They are 1, 4, 16 and so on, and all that a slot has room for."""
+        room = self.context // BLOCK
+        return [*(4**n for n in range(room.bit_length()) if 4**n < room), room]
+
     def batch_tiles(self, wanted: int, most: int) -> int:
         """How many tiles to run together of those that wait: as many as a batch that is little
         padded can have.
@@ -146,6 +160,13 @@ class DecodeState:
     def padded_tiles(self, tiles: int) -> int:
         """The size of a batch of so many tiles. Sizes are few, as each is compiled once."""
         return _power_of_two(tiles, self._least_tiles)
+
+    def batch_sizes(self, most: int) -> list[int]:
+        """The sizes that batches of up to so many tiles have, the smallest first."""
+        sizes = [self.padded_tiles(1)]
+        while sizes[-1] < self.padded_tiles(most):
+            sizes.append(self.padded_tiles(sizes[-1] + 1))
+        return sizes
 
     def prefill(self, params: Params, chunks: Sequence[Chunk]) -> Float[Array, "padded d"]:
         """Runs chunks of prompts as one batch, and returns their hidden states.
@@ -206,10 +227,9 @@ class DecodeState:
 
     def count_prompt(self, prompt: Int[np.ndarray, " length"], slot: int) -> None:
         """Sets a slot's token counts to those of its prompt."""
-        vocab_size = self._layout.config.vocab_size
-        padded = np.full((1 + self.window(len(prompt)),), vocab_size, np.int32)
-        padded[0], padded[1 : 1 + len(prompt)] = slot, prompt
-        self._counts = programs.count_prompt(self._counts, self._layout.upload(padded))
+        numbers = np.zeros((1 + self._layout.config.vocab_size,), np.int32)
+        numbers[0], numbers[1:][prompt] = slot, 1
+        self._counts = programs.count_prompt(self._counts, self._layout.upload(numbers))
 
     def sample(
         self, batch: SlotBatch, top: int
@@ -280,12 +300,19 @@ class DecodeState:
             self._cache = jax.tree.unflatten(tree, leaves)
         self._roomy_steps = 0
 
+    def compile_resizes(self, rooms: Sequence[int]) -> None:
+        """Runs the programs that change the room of a slot to any of these, but keeps it."""
+        for leaf in self._cache[0]:  # the other layers have arrays of the same shapes
+            for room in rooms:
+                if room > self.context or 2 * room <= self.context:  # as in `fit`
+                    programs.resize(self._layout.mesh, leaf, room // BLOCK)
+
     def _slot_blocks(
         self, slot: int, blocks: Sequence[int], padding: int
     ) -> Int[Array, " numbers"]:
-        """A slot and indices of blocks, for a whole window: programs are compiled for few
-        lengths."""
-        numbers = np.full((1 + self.window(len(blocks) * BLOCK) // BLOCK,), padding, np.int32)
+        """A slot and indices of blocks, as many as one of `prefix_sizes`."""
+        size = next(size for size in self.prefix_sizes if size >= len(blocks))
+        numbers = np.full((1 + size,), padding, np.int32)
         numbers[0], numbers[1 : 1 + len(blocks)] = slot, blocks
         return self._layout.upload(numbers)
 

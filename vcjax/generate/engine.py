@@ -20,7 +20,7 @@ Sources: Yu et al., Orca, OSDI 2022 (continuous batching); Agrawal et al., arXiv
 prefill).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -50,6 +50,7 @@ from vcjax.generate.requests import (
 )
 from vcjax.generate.sampling import unpack
 from vcjax.generate.scheduler import RequestState, Scheduler
+from vcjax.generate.warmup import warm_up_state
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LoraConfig
@@ -152,6 +153,31 @@ class Engine(Generator):
             raise RuntimeError("parameters can't change while requests are under way")
         self.params = self.layout.apply(params)
         self._prefixes.clear()
+
+    def warm_up(self, longest: int, on_window: Callable[[int], None] | None = None) -> None:
+        """Compiles what sequences of up to so many tokens need, within the context; programs for
+        longer ones are compiled when they are first run. See `vcjax.generate.warmup`.
+
+        Args:
+          on_window: called with each length of the cache for which all programs are compiled.
+
+        Raises:
+          RuntimeError: requests are under way.
+        """
+        if not self.is_idle:
+            raise RuntimeError("nothing can be compiled ahead while requests are under way")
+        self._prefixes.clear()  # they are lost with the state
+        windows = warm_up_state(
+            self._state,
+            self.params,
+            self.scheduler.table.batch(),
+            longest=min(longest, self.context),
+            tiles=self._batch,
+            has_pool=self._prefixes.capacity > 0,
+        )
+        for window in windows:
+            if on_window is not None:
+                on_window(window)
 
     def release(self) -> None:
         """Frees the devices' memory beside the parameters, and ends all requests with an error."""

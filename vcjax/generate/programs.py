@@ -135,14 +135,11 @@ def sample(
 
 @partial(jax.jit, donate_argnames=("counts",))
 def count_prompt(
-    counts: Int[Array, "slots vocab"], slot_prompt: Int[Array, " 1+length"]
+    counts: Int[Array, "slots vocab"], slot_occurs: Int[Array, " 1+vocab"]
 ) -> Int[Array, "slots vocab"]:
-    """Sets a slot's counts to those of its prompt, which follows the slot; ids beyond the
-    vocabulary are padding."""
-    slot, prompt = slot_prompt[0], slot_prompt[1:]
-    # 1 is bit 0; see `sampling.count`. Set and not added: an id may occur several times.
-    row = jnp.zeros_like(counts[0]).at[prompt].set(1, mode="drop")
-    return counts.at[slot].set(row)
+    """Sets a slot's counts to those of its prompt: after the slot comes a 1 for each token that
+    occurs in it, which is bit 0; see `sampling.count`."""
+    return counts.at[slot_occurs[0]].set(slot_occurs[1:])
 
 
 @partial(jax.jit, static_argnames=("mesh",), donate_argnames=("pool",))

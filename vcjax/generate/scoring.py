@@ -23,7 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vcjax.core.errors import UserError
-from vcjax.generate.requests import Scored
+from vcjax.generate.requests import MAX_TOP_LOGPROBS, Scored
 from vcjax.generate.token_trees import CHUNK, Batch, Sequences, batches, power_of_two, shared_rows
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
@@ -194,9 +194,11 @@ def score_targets(
 
 
 def computed_top(wanted: int, vocab_size: int) -> int:
-    """The number of alternatives that programs compute: a power of two, as each number is another
-    program."""
-    return min(power_of_two(wanted), vocab_size) if wanted else 0
+    """The number of alternatives that programs compute: as each number is another program, it is
+    the most that requests may ask for, and a power of two beyond."""
+    if not wanted:
+        return 0
+    return min(power_of_two(wanted) if wanted > MAX_TOP_LOGPROBS else MAX_TOP_LOGPROBS, vocab_size)
 
 
 def _read(batch: Batch, results: tuple[Array, ...], top: int) -> Iterator[tuple[int, Scored]]:

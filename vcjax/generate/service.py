@@ -49,11 +49,22 @@ class _Worker:
 class Service:
     """Accepts requests from any thread. A context manager: leaving it closes the service."""
 
-    def __init__(self, engine: Engines, *, max_waiting: int = 256) -> None:
-        """Starts a thread for each engine, which first compiles the programs of a short request."""
+    def __init__(
+        self,
+        engine: Engines,
+        *,
+        max_waiting: int = 256,
+        prepare: Callable[[Engine], None] | None = None,
+    ) -> None:
+        """Starts a thread for each engine, which first compiles the programs of a short request.
+
+        Args:
+          max_waiting: most requests beyond those in slots.
+          prepare: called in each engine's thread before it is ready, such as to compile more.
+        """
         self._workers = [_Worker(each) for each in engine.engines]
         self.slots = sum(each.slots for each in engine.engines)
-        self.max_waiting = max_waiting
+        self.max_waiting, self._prepare = max_waiting, prepare
         # `_changed` guards what every thread may touch: what follows, and the workers' attributes.
         self._changed = threading.Condition()
         self._waiting: deque[RequestState] = deque()
@@ -79,12 +90,12 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether the first compilation is done."""
+        """Whether the engines are prepared."""
         warm = [worker.warm for worker in self._workers]
         return all(each.done() and each.exception() is None for each in warm)
 
     def wait_ready(self) -> None:
-        """Waits for the first compilation, and raises what it raised."""
+        """Waits until the engines are prepared, and raises what that raised."""
         for worker in self._workers:
             worker.warm.result()
 
@@ -224,6 +235,8 @@ class Service:
         try:
             # Two tokens, since the last one of a request is drawn but not run.
             worker.engine.generate([Request((0,), SamplingParams(2))])
+            if self._prepare is not None:
+                self._prepare(worker.engine)
         except BaseException as error:
             worker.warm.set_exception(error)
             return

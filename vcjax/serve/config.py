@@ -23,6 +23,8 @@ class ServeConfig(EngineConfig):
       row_buckets: see `vcjax.generate.engine.Engine`.
       persona: system message of conversations that have none; empty adds none.
       access_log: write a line of JSON to standard error for each request.
+      warm_up: tokens of the longest sequence whose programs are compiled before the server is
+        ready; 0 compiles those of a short request alone. See `vcjax.generate.warmup`.
 
     Raises:
       UserError: a value that is out of its range.
@@ -40,6 +42,7 @@ class ServeConfig(EngineConfig):
     persona: str = ""
     access_log: bool = False
     row_buckets: bool = False
+    warm_up: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +52,7 @@ class ServeConfig(EngineConfig):
             raise UserError(f"name: {len(self.names)} names for {len(self.models)} models")
         if len(set(self.model_names)) < len(self.model_names) or "" in self.model_names:
             raise UserError("name: models need names that differ")
-        for field in ("max_waiting", "max_tokens"):
+        for field in ("max_waiting", "max_tokens", "warm_up"):
             if getattr(self, field) < 0:
                 raise UserError(f"{field} must be at least 0, not {getattr(self, field)}")
         for field in ("max_body_mb", "timeout_s"):

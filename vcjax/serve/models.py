@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from vcjax.core.errors import UserError
+from vcjax.generate.engine import Engine
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Event, Request, SamplingParams, Scored
 from vcjax.generate.scheduler import RequestState
 from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.generate.service import Busy, Closed, Service
 from vcjax.generate.text import TextEngine
+from vcjax.generate.warmup import warm_up_scoring
 from vcjax.serve.config import ServeConfig
 from vcjax.serve.errors import ApiError, unavailable
 from vcjax.weights.model import GENERATION
@@ -30,7 +33,17 @@ STEP_TOKENS = 512
 class Loaded:
     """A model with its engine's thread."""
 
-    def __init__(self, text: TextEngine, max_waiting: int) -> None:
+    def __init__(
+        self,
+        text: TextEngine,
+        max_waiting: int,
+        warm_up: int = 0,
+        on_window: Callable[[int], None] | None = None,
+    ) -> None:
+        """Args:
+        warm_up: tokens of the longest sequence whose programs are compiled before it is ready.
+        on_window: see `Engine.warm_up`; called for the first engine.
+        """
         self.text, shape = text, text.engine.config
         _check_defaults(text.sampling_defaults)
         # Now and not with the first request for log-probabilities: the tokenizer is taken apart
@@ -38,7 +51,15 @@ class Loaded:
         with suppress(UserError):  # a tokenizer that allows no constraints
             _ = text.constraints
         self.context, self.vocab_size = text.engine.context, shape.vocab_size
-        self.service = Service(text.engine, max_waiting=max_waiting)
+
+        def prepare(engine: Engine) -> None:
+            is_first = engine is text.engine.engines[0]
+            engine.warm_up(warm_up, on_window if is_first else None)
+            if is_first:  # which scores as well
+                warm_up_scoring(engine.graph, engine.config, engine.params, STEP_TOKENS)
+
+        prepared = prepare if warm_up else None
+        self.service = Service(text.engine, max_waiting=max_waiting, prepare=prepared)
         self.scorer = Scorer(self.service)
 
 
@@ -95,12 +116,20 @@ class Models:
         """Whether the thread of `load` is running."""
         return self._loader is not None and self._loader.is_alive()
 
-    def load(self, on_end: Callable[[], None]) -> None:
+    def load(self, on_end: Callable[[], None], log: Callable[[str], None] | None = None) -> None:
         """Loads the models one after the other in a thread, which calls `on_end` at its end.
 
         `failure` is then the exception that prevented a model from being loaded or compiled.
+
+        Args:
+          log: called with a line for each length of sequences whose programs are compiled.
         """
         config = self._config
+
+        def compiled(name: str, context: int, window: int) -> None:
+            if log is not None:
+                most = min(config.warm_up, context)
+                log(f"{name}: compiled for sequences of {window:,} of {most:,} tokens")
 
         def work() -> None:
             try:
@@ -115,7 +144,8 @@ class Models:
                 )
                 for served in self.all:
                     text = pool.get(served.reference).text
-                    served.loaded = Loaded(text, config.max_waiting)
+                    on_window = partial(compiled, served.name, text.engine.context)
+                    served.loaded = Loaded(text, config.max_waiting, config.warm_up, on_window)
                     served.loaded.service.wait_ready()
                 # The garbage collector comes the more rarely the more objects there are, and those
                 # of the libraries and of the programs, a million, stay to the end.
@@ -239,7 +269,8 @@ class Scorer:
     def _score(self, together: Sequence[_Query], budget: int) -> None:
         """Scores them in one call, or each alone if that raises: one's error is its own."""
         try:
-            engine, top = self._service.engine, max(query.top for query in together)
+            # One at least, as their number is another program; see `vcjax.generate.warmup`.
+            engine, top = self._service.engine, max(1, *(query.top for query in together))
             sequences = [(query.ids, 1) for query in together]
             results = score(engine.graph, engine.params, sequences, top=top, token_budget=budget)
         except Exception as error:

@@ -70,7 +70,7 @@ def serve(config: ServeConfig) -> bool:
 
         with server.ending_on_signals():
             _log(f"listening at {address}, loading {', '.join(config.models)}")
-            models.load(on_loaded)
+            models.load(on_loaded, _log)
             server.run(sockets=[listener])
     if models.are_loading and models.failure is None:
         return False
