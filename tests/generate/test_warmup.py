@@ -9,6 +9,7 @@ import pytest
 from vcjax.generate.cache import BLOCK
 from vcjax.generate.engine import Engine
 from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.scheduler import RequestState
 from vcjax.generate.scoring import score
 from vcjax.generate.warmup import warm_up_scoring
 
@@ -20,7 +21,7 @@ def compiled() -> Iterator[Callable[[], int]]:
     """A function that tells how many programs have been compiled since the test began."""
     events: list[str] = []
 
-    def listen(event: str, _: float, **__: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         events.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
@@ -70,11 +71,10 @@ def test_a_warm_up_leaves_no_prefix_behind_and_refuses_to_disturb_a_request(tiny
     engine.warm_up(128)
     assert engine.generate([request]) == first
     assert engine.stats().pooled_tokens == 0
-    stream = engine.stream(request)
-    next(stream)
+    engine.enqueue(state := RequestState(0, request, lambda _: None))
     with pytest.raises(RuntimeError, match="under way"):
         engine.warm_up(128)
-    stream.close()
+    engine.cancel(state)
 
 
 def test_after_a_warm_up_texts_are_scored_without_compiling(tiny, engine, compiled):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import llguidance
@@ -13,6 +14,8 @@ from vcjax.core.errors import UserError
 from vcjax.generate.requests import ConstraintError
 from vcjax.text.tokenizer import Tokenizer
 
+_KEPT = 4
+"""Constraints that are kept to be copied."""
 # A fifth of the usual fuel for a regex: (a{1000}){1000} would delay all requests for seconds
 # before it runs out. Thousands of choices or fields still fit.
 _LIMITS = llguidance.LLParserLimits(initial_lexer_fuel=200_000, verbose_errors=False)
@@ -24,18 +27,29 @@ class Constraint:
     def __init__(self, matcher: llguidance.LLMatcher, words: int) -> None:
         self._matcher = matcher
         self._bits = np.zeros((words,), np.uint32)
+        self._has_mask = False  # whether the bits are those of the next token
+
+    def copy(self) -> "Constraint":
+        """Another one in the same state."""
+        copy = Constraint(self._matcher.deep_copy(), len(self._bits))
+        copy._bits[:], copy._has_mask = self._bits, self._has_mask
+        return copy
 
     def mask(self) -> UInt32[np.ndarray, " words"]:
-        """Bit mask of the tokens that may come next, 32 a word; the next call overwrites it.
+        """Bit mask of the tokens that may come next, 32 a word; the next token's overwrites it.
 
         EOS is among them where the text may end.
 
         Raises:
           ConstraintError: the mask takes more work than `llguidance` allows.
         """
-        # Into our array: the safe call makes a new one for each token.
-        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-        self._check()
+        # The first one may take 30 ms: it is worked out where the constraint is made, and not again
+        # in the engine's thread.
+        if not self._has_mask:
+            # Into our array: the safe call makes a new one for each token.
+            self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+            self._check()
+            self._has_mask = True
         return self._bits
 
     def accept(self, token: int) -> bool:
@@ -44,6 +58,7 @@ class Constraint:
         Raises:
           ConstraintError: as `mask`, or the token wasn't allowed.
         """
+        self._has_mask = False
         self._matcher.consume_token(token)
         self._check()
         return self._matcher.is_stopped()
@@ -63,6 +78,8 @@ class Constraints:
           UserError: `llguidance` can't find out the bytes of this tokenizer's tokens.
         """
         self._words = (vocab_size + 31) // 32
+        # Several answers to one prompt have the same constraint, and one may take 100 ms to make.
+        self._fresh = lru_cache(_KEPT)(self._make)
         # Some configs name EOS ids that the model's vocabulary doesn't have.
         self._ends = [token for token in eos_ids if token < vocab_size]
         try:
@@ -129,6 +146,9 @@ class Constraints:
         return self._tokenizer.decode_bytes([token])
 
     def _start(self, what: str, grammar: str) -> Constraint:
+        return self._fresh(what, grammar).copy()
+
+    def _make(self, what: str, grammar: str) -> Constraint:
         if not self._ends:
             raise UserError(
                 f"{what}: the model has no EOS token, by which a constrained text can end; "

@@ -1,5 +1,6 @@
 """The server: its addresses as an ASGI application, and its process from start to a clean end."""
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,9 +26,10 @@ from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
 _WITHOUT_KEY = "/health"
 """Needs no API key: it is for whatever supervises the process."""
-_PREPARING = 2
+_PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
 """Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
-which a step of the engine would wait the longer the more of them there are."""
+which a step of the engine would wait the longer the more of them there are; and a constraint takes
+a core to itself for up to 0.1 s, of which a step on a CPU needs one as well."""
 _SWITCH_SECONDS = 0.0005
 """After which who waits for the interpreter's lock is given it. In a step the engine's thread gives
 it away several times, and would wait for the usual 5 ms each time where others compute."""
