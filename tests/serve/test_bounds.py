@@ -26,7 +26,7 @@ from vcjax.serve.config import ServeConfig
 from vcjax.serve.endpoint import Endpoint, Gate
 from vcjax.serve.models import STEP_TOKENS, Loaded, Models, Scorer
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
-from vcjax.serve.server import build_app
+from vcjax.serve.server import PREPARING, build_app
 
 MANY = 20_000
 ASKED: dict[str, Any] = {
@@ -225,7 +225,7 @@ def test_few_requests_are_prepared_at_once(app, monkeypatch):
 
     monkeypatch.setattr(Endpoint, "_job", counted)
     asyncio.run(crowd())
-    assert most == 2
+    assert most == PREPARING
 
 
 def test_sampling_settings_that_are_absent_are_those_of_the_model(app):

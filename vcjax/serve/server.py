@@ -26,7 +26,7 @@ from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
 _WITHOUT_KEY = "/health"
 """Needs no API key: it is for whatever supervises the process."""
-_PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
+PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
 """Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
 which a step of the engine would wait the longer the more of them there are; and a constraint takes
 a core to itself for up to 0.1 s, of which a step on a CPU needs one as well."""
@@ -123,7 +123,7 @@ def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
         "config": config,
         "gate": gate,
         "metrics": metrics,
-        "preparing": ThreadPoolExecutor(_PREPARING, "request"),
+        "preparing": ThreadPoolExecutor(PREPARING, "request"),
     }
     chat = Endpoint(ChatRequest, chat_job, **shared)
     completions = Endpoint(CompletionRequest, completion_job, **shared)
