@@ -38,7 +38,8 @@ def asked(seed: int, length: int, tokens: int, **settings) -> Request:
 
 
 def test_after_a_warm_up_requests_of_every_kind_compile_nothing(tiny, compiled):
-    engine = Engine(tiny.config, tiny.params, slots=2, context=256, part=128)
+    options = {"slots": 2, "context": 256, "part": 128, "row_buckets": True}
+    engine = Engine(tiny.config, tiny.params, **options)
     windows: list[int] = []
     engine.warm_up(1000, windows.append)  # the context bounds it
     assert windows == [128, 192, 256]
@@ -60,7 +61,7 @@ def test_after_a_warm_up_requests_of_every_kind_compile_nothing(tiny, compiled):
     assert engine.stats().pooled_tokens == 2 * BLOCK
     assert [result.finish_reason for result in results] == ["length"] * 8
     assert compiled() == before
-    cold = Engine(tiny.config, tiny.params, slots=2, context=256, part=128)
+    cold = Engine(tiny.config, tiny.params, **options)
     assert cold.generate([asked(2, 200, 8)]) == engine.generate([asked(2, 200, 8)])
 
 

@@ -170,7 +170,7 @@ class Engine(Generator):
         windows = warm_up_state(
             self._state,
             self.params,
-            self.scheduler.table.batch(),
+            [self.scheduler.table.batch(size) for size in self._buckets],
             longest=min(longest, self.context),
             tiles=self._batch,
             has_pool=self._prefixes.capacity > 0,

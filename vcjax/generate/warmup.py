@@ -2,7 +2,7 @@
 
 Of an engine, for each window of its cache (`DecodeState.window`: 128, 192, 256, 384 and so on):
 
-    decode          1, with the model
+    decode          1, with the model; with row buckets 1 for each number of slots
     prefill         1 for each size of a batch of prompts, usually 2, 4, 8, 16 tiles; with the model
     store and load  1 for each number of a prefix's blocks: 1, 4, 16 and so on
     resize          1 or 2, as keys and values differ in shape, to each window that may follow
@@ -16,7 +16,7 @@ shared prefixes and with; 16 within 512 tokens.
 The rest is compiled when it is needed: what longer sequences need, and larger batches of texts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from vcjax.model.config import LlamaConfig
 def warm_up_state(
     state: DecodeState,
     params: Params,
-    batch: SlotBatch,
+    batches: Sequence[SlotBatch],
     *,
     longest: int,
     tiles: int,
@@ -43,7 +43,7 @@ def warm_up_state(
 
     Args:
       state: its contents are lost.
-      batch: of slots that are free.
+      batches: of free slots, one for each number of slots that decode together.
       longest: tokens of the longest sequence.
       tiles: of the largest batch of prompts.
       has_pool: whether prefixes are kept.
@@ -60,9 +60,11 @@ def warm_up_state(
                     state.score(params, hidden, 0, np.zeros((1,), np.int32), top)
         if is_first:
             state.count_prompt(np.zeros((1,), np.int32), 0)
-            state.sample(batch, MAX_TOP_LOGPROBS)
-        drawn_tokens, _ = state.sample(batch, 0)
-        state.decode(params, drawn_tokens, batch)
+            for batch in batches:
+                state.sample(batch, MAX_TOP_LOGPROBS)
+        for batch in batches:
+            drawn_tokens, _ = state.sample(batch, 0)
+            state.decode(params, drawn_tokens, batch)
         for blocks in state.prefix_sizes if has_pool else ():
             state.store_prefix(0, [None] * blocks)
             state.load_prefix(0, [0] * blocks)
