@@ -6,6 +6,7 @@ r"""Prints, as JSON, what an engine on each of 8 virtual devices does beside one
 BASE is a model, and ADAPTERS a run that trained adapters of it.
 """
 
+import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,11 @@ import vcjax
 from vcjax.generate import scoring
 from vcjax.generate.engine import Engine
 from vcjax.generate.engine_config import EngineConfig
+from vcjax.generate.fleet import Fleet
 from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Request, SamplingParams
+from vcjax.generate.service import Service
+from vcjax.serve.models import Scorer
 from vcjax.weights.load import load_model
 
 SLOTS = 2
@@ -47,6 +51,30 @@ def pooled(base: str, adapters: str) -> dict:
         "shared": [one.params["embedding"] is other.params["embedding"] for one, other in pairs],
         "share_of_weights": plan[1].weights / plan[0].weights,
     }
+
+
+def served(alone: Engine, fleet: Engine | Fleet) -> dict:
+    """Whether a server's scores are those of one engine, and how many devices made them."""
+    rng = np.random.default_rng(1)
+    prompts = [tuple(rng.integers(100, 700, 200 + n).tolist()) for n in range(160)]
+    used, own = set(), scoring.score_batch
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        results = own(*arguments, **options)
+        used.add(results[0].device)
+        return results
+
+    def scores(engines: Engine | Fleet) -> list:
+        with Service(engines) as service:
+            service.wait_ready()
+            return asyncio.run(Scorer(service).score(prompts, 2))
+
+    expected = scores(alone)
+    scoring.score_batch = watched
+    try:
+        return {"equal": scores(fleet) == expected, "devices": len(used)}
+    finally:
+        scoring.score_batch = own
 
 
 def scored(alone: Engine, engines: Sequence[Engine]) -> dict:
@@ -98,6 +126,7 @@ def main(base: str, adapters: str) -> None:
         "requests": [engine.stats().requests for engine in fleet.engines],
     }
     fleet.release()
+    report["served"] = served(alone.engines[0], fleet)
     report["scored"] = scored(alone.engines[0], fleet.engines)
     report["pooled"] = pooled(base, adapters)
     report["from_python"] = from_python(base)

@@ -3,6 +3,7 @@
 On devices of their own: `tests/slow/test_engine_copies.py`.
 """
 
+import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
 
@@ -68,6 +69,19 @@ def test_the_least_loaded_engine_is_given_the_next_request(fleet, requests, alon
     assert set(reasons.values()) == {"length"}
     assert made[:-1] == [list(result.tokens) for result in alone[:-1]]
     assert min(now - then for now, then in zip(counts, before, strict=True)) >= 2
+
+
+def test_shared_work_is_done_by_every_engine_at_once(fleet):
+    together, engines = threading.Barrier(3), []
+
+    def work(engine: Engine, is_alone: bool) -> bool:
+        together.wait(60)  # passed only by three threads, in a piece of their own each
+        engines.append(engine)
+        return False
+
+    with Service(fleet) as service:
+        service.share(work)
+    assert sorted(map(id, engines)) == sorted(map(id, fleet.engines))
 
 
 def test_a_caller_that_leaves_or_fails_leaves_the_engines_idle(fleet, requests, alone):

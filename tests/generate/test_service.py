@@ -77,7 +77,8 @@ def test_long_work_is_done_in_pieces_with_steps_between_them(own_engine):
     pieces: list[tuple[int, bool]] = []
     began, done = threading.Event(), threading.Event()
 
-    def work(is_alone: bool) -> bool:
+    def work(engine: Engine, is_alone: bool) -> bool:
+        assert engine is own_engine
         pieces.append((service.stats().steps, is_alone))
         if len(pieces) < 8:
             return True

@@ -46,6 +46,12 @@ def test_adapters_share_their_base_on_each_device(report):
     assert report["pooled"]["share_of_weights"] < 0.2
 
 
+def test_a_servers_scores_are_made_by_all_of_them_and_are_those_of_one(report):
+    assert report["served"]["equal"]
+    # Which engine takes which piece is decided by who is free.
+    assert report["served"]["devices"] > 1
+
+
 def test_a_model_of_two_copies_is_called_from_python_as_one(report):
     alike = {"texts": True, "answers": True, "pairs": True}
     assert report["from_python"] == {"devices": 2, **alike}

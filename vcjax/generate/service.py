@@ -41,7 +41,7 @@ class _Worker:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.calls: deque[Callable[[], None]] = deque()
-        self.shared: deque[Callable[[bool], bool]] = deque()
+        self.shared: deque[Callable[[Engine, bool], bool]] = deque()
         self.open = 0  # requests that the engine has
         self.warm: Future[None] = Future()
 
@@ -85,7 +85,7 @@ class Service:
 
     @property
     def engine(self) -> Engine:
-        """The first engine, which the work of `share` may use."""
+        """The first engine, which has the settings of all."""
         return self._workers[0].engine
 
     @property
@@ -148,13 +148,14 @@ class Service:
         with self._changed:
             self._cancel(state)
 
-    def share(self, work: Callable[[bool], bool]) -> None:
-        """Has long work done in pieces, such as the scoring of texts, one piece between two steps
-        of `engine`.
+    def share(self, work: Callable[[Engine, bool], bool]) -> None:
+        """Has long work done in pieces, such as the scoring of texts, by all engines: each does one
+        between two of its steps, so that the idle ones do most.
 
         Args:
-          work: does a piece and returns whether there is another one; it must not raise. It is told
-            whether it is alone, as the engine has no request: otherwise the piece must be short.
+          work: does a piece with an engine, in whose thread it is called, beside the threads of the
+            others; returns whether there may be another one; it must not raise. It is told whether
+            it is alone, as the engine has no request: otherwise the piece must be short.
 
         Raises:
           Closed: the service is closing.
@@ -162,7 +163,8 @@ class Service:
         with self._changed:
             if self._closing:
                 raise Closed("the server is shutting down")
-            self._workers[0].shared.append(work)
+            for worker in self._workers:
+                worker.shared.append(work)
             self._changed.notify_all()
 
     def close(self, *, drain: bool) -> None:
@@ -252,7 +254,7 @@ class Service:
             # Without the lock: they may take seconds, and others submit meanwhile.
             for call in calls:
                 call()
-            if work is not None and work(worker.engine.is_idle):
+            if work is not None and work(worker.engine, worker.engine.is_idle):
                 with self._changed:
                     worker.shared.append(work)
             more = self._step(worker.engine)

@@ -55,8 +55,7 @@ class Loaded:
         def prepare(engine: Engine) -> None:
             is_first = engine is text.engine.engines[0]
             engine.warm_up(warm_up, on_window if is_first else None)
-            if is_first:  # which scores as well
-                warm_up_scoring(engine.graph, engine.config, engine.params, STEP_TOKENS)
+            warm_up_scoring(engine.graph, engine.config, engine.params, STEP_TOKENS)
 
         prepared = prepare if warm_up else None
         self.service = Service(text.engine, max_waiting=max_waiting, prepare=prepared)
@@ -194,7 +193,7 @@ class _Query:
 
 
 class Scorer:
-    """Scores prompts between the engine's steps, together with those of other requests.
+    """Scores prompts between the engines' steps, together with those of other requests.
 
     Beside texts that are being continued it has a share of each step, as many tokens as prompts
     have in the engine's prefill. A longer prompt is one of those: it is scored as it is prefilled,
@@ -204,6 +203,7 @@ class Scorer:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._queries: deque[_Query] = deque()
+        self._taking = threading.Lock()
 
     async def score(self, prompts: Sequence[Sequence[int]], top: int) -> list[Scored]:
         """Scores `ids[1:]` of each prompt.
@@ -225,7 +225,7 @@ class Scorer:
             for query in queries:
                 if len(query.ids) > STEP_TOKENS:
                     prefilled.append(self._prefill(query))
-            # Queued before the call, which runs in the engine's thread and takes what waits by
+            # Queued before the call, which runs in the engines' threads and takes what waits by
             # then.
             self._queries.extend(query for query in queries if len(query.ids) <= STEP_TOKENS)
             self._service.share(self._run)
@@ -252,25 +252,26 @@ class Scorer:
 
         return self._service.submit(request, on_end)
 
-    def _run(self, is_alone: bool) -> bool:
-        """Scores some of what waits, in the engine's thread; returns whether more waits."""
+    def _run(self, engine: Engine, is_alone: bool) -> bool:
+        """Scores some of what waits, in an engine's thread; returns whether more waits."""
         budget = TOKEN_BUDGET if is_alone else STEP_TOKENS
         together: list[_Query] = []
         tokens = 0
-        while self._queries and (not together or tokens + len(self._queries[0].ids) <= budget):
-            query = self._queries.popleft()
-            if query.future.set_running_or_notify_cancel():  # else the client has disconnected
-                together.append(query)
-                tokens += len(query.ids)
+        with self._taking:
+            while self._queries and (not together or tokens + len(self._queries[0].ids) <= budget):
+                query = self._queries.popleft()
+                if query.future.set_running_or_notify_cancel():  # else the client has disconnected
+                    together.append(query)
+                    tokens += len(query.ids)
         if together:
-            self._score(together, budget)
+            self._score(engine, together, budget)
         return bool(self._queries)
 
-    def _score(self, together: Sequence[_Query], budget: int) -> None:
+    def _score(self, engine: Engine, together: Sequence[_Query], budget: int) -> None:
         """Scores them in one call, or each alone if that raises: one's error is its own."""
         try:
             # One at least, as their number is another program; see `vcjax.generate.warmup`.
-            engine, top = self._service.engine, max(1, *(query.top for query in together))
+            top = max(1, *(query.top for query in together))
             sequences = [(query.ids, 1) for query in together]
             results = score(engine.graph, engine.params, sequences, top=top, token_budget=budget)
         except Exception as error:
@@ -278,7 +279,7 @@ class Scorer:
                 together[0].future.set_exception(error)
             else:
                 for query in together:
-                    self._score([query], budget)
+                    self._score(engine, [query], budget)
             return
         for query, scored in zip(together, results, strict=True):
             tops = tuple(each[: query.top] for each in scored.top) if query.top else ()
