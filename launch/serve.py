@@ -71,7 +71,7 @@ ACCESS_LOG = flags.DEFINE_bool(
 )
 WARM_UP = flags.DEFINE_integer(
     "warm_up",
-    1024,
+    512,
     "Tokens of the longest sequence for which everything is compiled before the server is ready, "
     "within the context. What longer ones need is compiled when the first one comes, while all "
     "others wait; 0: nothing but a short request is compiled ahead.",

@@ -208,10 +208,10 @@ class StreamedAnswer:
         # Sorting is stable: a choice's tokens stay in order.
         for index, group in groupby(sorted(updates, key=by_index), by_index):
             own = list(group)
-            await self._open(index, own[0].event.prompt)
             text, events = "".join(each.text for each in own), [each.event for each in own]
             reason = events[-1].finish_reason
-            check_end(events[-1])
+            check_end(events[-1])  # before the opening: see there
+            await self._open(index, events[0].prompt)
             if (piece := self._job.format.piece(index, text, events)) is not None:
                 await self._out.write(self._job.chunk(piece))
             if reason is not None:
