@@ -120,6 +120,7 @@ MISTAKES = [
     ({"regex": "(a"}, "regex", "regex can't be compiled"),
     ({"choices": []}, "choices", "choices must be"),
     ({"regex": "(a{1000}){1000}", "max_tokens": 3}, None, "what constrains the text (regex, "),
+    ({"regex": "(a{1000}){1000}", "stream": True}, None, "what constrains the text (regex, "),
     ({"regex": "a", "choices": ["a"]}, "regex", "regex and choices"),
 ]
 
