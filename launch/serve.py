@@ -71,10 +71,10 @@ ACCESS_LOG = flags.DEFINE_bool(
 )
 WARM_UP = flags.DEFINE_integer(
     "warm_up",
-    512,
+    0,
     "Tokens of the longest sequence for which everything is compiled before the server is ready, "
-    "within the context. What longer ones need is compiled when the first one comes, while all "
-    "others wait; 0: nothing but a short request is compiled ahead.",
+    "within the context, for a server that many ask. What longer ones need is compiled when the "
+    "first one comes, while all others wait; 0: nothing but a short request is compiled ahead.",
     lower_bound=0,
 )
 LANG = flags.DEFINE_enum("lang", "en", ["en", "zh"], "Language of the persona.")
