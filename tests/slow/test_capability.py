@@ -12,6 +12,7 @@ from tests.road.conftest import facts_file
 from tests.road.test_pressure import settings
 from tests.scripts import ran
 from tests.serve.servers import Server
+from vcjax.core.commands import next_command
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
@@ -72,7 +73,8 @@ def test_a_killed_run_continues_where_it_was(tiny_folder, tmp_path, script_cache
     assert read_json(answers.parent / "capability.json") == whole
     *lines, last = out.splitlines()
     assert lines == score_lines(whole)
-    assert "next, to compare: python -m launch.capability --model=OTHER --tasks=colours " in last
+    command = next_command("launch.capability", "--model=OTHER", "--tasks=colours")
+    assert f"next, to compare: {command} " in last
     again = [dict(record) for _, record in read_jsonl(answers)]
     assert again == [dict(record) for _, record in read_jsonl(tmp_path / "whole" / "answers.jsonl")]
 
