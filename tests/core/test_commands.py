@@ -26,7 +26,7 @@ def environment(tmp_path_factory) -> Path:
     return folder
 
 
-def told(python: Path, folder: Path, path: str) -> str:
+def printed(python: Path, folder: Path, path: str) -> str:
     """The command as a process of that interpreter names it; it is run there, too."""
     settings = {"cwd": folder, "env": {"PATH": path, "PYTHONPATH": str(ROOT)}, "text": True}
     command = subprocess.run(
@@ -41,12 +41,12 @@ def told(python: Path, folder: Path, path: str) -> str:
 def test_an_interpreter_below_the_current_folder_is_named_from_there(environment):
     project = environment.parents[1]
     rest = " -m json.tool --help 'a b'"
-    assert told(environment / "python3", project, os.defpath) == ".venv/bin/python3" + rest
+    assert printed(environment / "python3", project, os.defpath) == ".venv/bin/python3" + rest
 
 
 def test_the_interpreter_of_an_activated_environment_is_python(environment, tmp_path):
     path = f"{environment}{os.pathsep}{os.defpath}"
-    assert told(environment / "python3", tmp_path, path).startswith("python -m ")
+    assert printed(environment / "python3", tmp_path, path).startswith("python -m ")
 
 
 def test_another_interpreter_is_named_by_its_whole_path(environment, tmp_path):
@@ -54,5 +54,5 @@ def test_another_interpreter_is_named_by_its_whole_path(environment, tmp_path):
     other = tmp_path / "bin"
     other.mkdir()
     (other / "python").symlink_to(os.path.realpath(sys.executable))
-    command = told(environment / "python", tmp_path, str(other))
+    command = printed(environment / "python", tmp_path, str(other))
     assert shlex.split(command)[0] == str(environment / "python")

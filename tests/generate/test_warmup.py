@@ -21,7 +21,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 @pytest.fixture
 def compiled() -> Iterator[Callable[[], int]]:
-    """A function that tells how many programs have been compiled since the test began."""
+    """A function that returns how many programs have been compiled since the test began."""
     events: list[str] = []
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:

@@ -209,7 +209,7 @@ def test_the_screen_and_the_summary_say_what_is_lost(make_config, tokenizer, tmp
     assert "2 of 2 conversations have no domain: the charter's held-out topics" in said
     summary = read_json(tmp_path / "data" / "conversations" / "summary.json")
     assert summary["columns_not_read"] == {"meta": 2}
-    # Replayed in the stage after it, they are told of again, but not that they are cut.
+    # Replayed in the stage after it, they are reported again, but not that they are cut.
     again = replace(config, replay=config.conversations)
     sources = check_sources(again, tokenizer, tmp_path)
     prepare_sources(sources, again, tokenizer, tmp_path)

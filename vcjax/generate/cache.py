@@ -141,8 +141,7 @@ class DecodeState:
     def prefix_sizes(self) -> list[int]:
         """Numbers of blocks that are copied to or from the pool at once: few, as each is compiled
         once. They are 1, 4, 16 and so on, and all that a slot has room for."""
-        room = self.context // BLOCK
-        return [*(4**n for n in range(room.bit_length()) if 4**n < room), room]
+        return buckets(self.context // BLOCK)
 
     def batch_tiles(self, wanted: int, most: int) -> int:
         """How many tiles to run together of those that wait: as many as a batch that is little
@@ -309,7 +308,7 @@ class DecodeState:
 
     def _slot_blocks(
         self, slot: int, blocks: Sequence[int], padding: int
-    ) -> Int[Array, " numbers"]:
+    ) -> Int[Array, " 1+blocks"]:
         """A slot and indices of blocks, as many as one of `prefix_sizes`."""
         size = next(size for size in self.prefix_sizes if size >= len(blocks))
         numbers = np.full((1 + size,), padding, np.int32)
@@ -347,6 +346,11 @@ def state_bytes(
     pool = cached(programs.POOL_AXES, prefix_tokens // BLOCK, BLOCK)
     logits_and_counts = 2 * 4 * slots * config.vocab_size
     return cached(programs.CACHE_AXES, slots, length) + pool + logits_and_counts
+
+
+def buckets(most: int) -> list[int]:
+    """The sizes 1, 4, 16 and so on below `most`, and `most`: few, where each is a program."""
+    return [*(4**n for n in range(most.bit_length()) if 4**n < most), most]
 
 
 def _power_of_two(length: int, least: int) -> int:

@@ -36,6 +36,7 @@ from vcjax.generate.cache import (
     TILE,
     Chunk,
     DecodeState,
+    buckets,
     tiles_of,
 )
 from vcjax.generate.generator import Generator
@@ -131,8 +132,7 @@ class Engine(Generator):
         self.scheduler = Scheduler(slots, config.vocab_size, self.layout.upload)
         if row_buckets and mesh is not None and mesh.shape.get("data", 1) > 1:
             raise UserError("row_buckets: not where the slots are sharded over several devices")
-        buckets = (4**n for n in range(slots.bit_length())) if row_buckets else ()
-        self._buckets = [*(size for size in buckets if size < slots), slots]
+        self._buckets = buckets(slots) if row_buckets else [slots]
         self._batch = max(1, part // TILE)  # tiles
         self._step = None if step_tokens is None else max(1, step_tokens // TILE)
         self._prefixes = PrefixTree(prefix_tokens // BLOCK)

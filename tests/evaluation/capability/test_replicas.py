@@ -18,7 +18,7 @@ TEXTS = asked("generate_until", *((f"{n}", {"until": [], "max_gen_toks": 3}) for
 
 
 class Recorded(CacheHook):
-    """What it is told, by kind and arguments."""
+    """What it is asked, by kind and arguments."""
 
     def __init__(self) -> None:
         super().__init__(None)
