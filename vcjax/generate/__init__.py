@@ -5,6 +5,7 @@
           v
     requests.Request  -->  engine.Engine          service.Service: engines in their own threads
       scheduler.Scheduler    |  waiting -> running in a slot -> finished
+      prefill.Prefill        |  prompts, in chunks of several together
       slots.SlotTable        |  what a step needs of each slot, uploaded as one array
       cache.DecodeState      |  KV cache, logits, token counts, pool of prefix blocks
       prefixes.PrefixTree    |  which prefixes the pool has

@@ -20,8 +20,7 @@ Sources: Yu et al., Orca, OSDI 2022 (continuous batching); Agrawal et al., arXiv
 prefill).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -30,18 +29,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vcjax.core.errors import UserError
-from vcjax.generate.cache import (
-    BLOCK,
-    PREFIX_TOKENS,
-    TILE,
-    Chunk,
-    DecodeState,
-    buckets,
-    tiles_of,
-)
+from vcjax.generate.cache import BLOCK, PREFIX_TOKENS, DecodeState, buckets
 from vcjax.generate.generator import Generator
 from vcjax.generate.layout import ModelLayout
-from vcjax.generate.prefixes import PrefixTree, shared_blocks
+from vcjax.generate.prefill import Prefill
+from vcjax.generate.prefixes import PrefixTree
 from vcjax.generate.requests import (
     MAX_TOP_LOGPROBS,
     Alternatives,
@@ -129,17 +121,15 @@ class Engine(Generator):
         self.dtype, self.weights = jnp.dtype(dtype), weights
         self.layout = ModelLayout(config, self.dtype, weights, lora, mesh)
         self.graph, self.params = self.layout.graph, self.layout.apply(params)
-        self.scheduler = Scheduler(slots, config.vocab_size, self.layout.upload)
         if row_buckets and mesh is not None and mesh.shape.get("data", 1) > 1:
             raise UserError("row_buckets: not where the slots are sharded over several devices")
         self._buckets = buckets(slots) if row_buckets else [slots]
-        self._batch = max(1, part // TILE)  # tiles
-        self._step = None if step_tokens is None else max(1, step_tokens // TILE)
         self._prefixes = PrefixTree(prefix_tokens // BLOCK)
         self.context = min(context or config.max_position, config.max_position)
         self._state = DecodeState(self.layout, slots, self._prefixes.capacity, self.context)
-        self._steps = self._requests = 0
-        self._prompt_tokens = self._pooled_tokens = self._new_tokens = 0
+        self.scheduler = Scheduler(slots, config.vocab_size, self.layout.upload, self._state)
+        self._prefill = Prefill(self.scheduler, self._state, self._prefixes, part, step_tokens)
+        self._steps = self._new_tokens = 0
 
     def load(self, params: Params) -> None:
         """Replaces the parameters by others of the same shape, such as a trainer's, without
@@ -172,7 +162,7 @@ class Engine(Generator):
             self.params,
             [self.scheduler.table.batch(size) for size in self._buckets],
             longest=min(longest, self.context),
-            tiles=self._batch,
+            tiles=self._prefill.batch,
             has_pool=self._prefixes.capacity > 0,
         )
         for window in windows:
@@ -212,9 +202,9 @@ class Engine(Generator):
             decoding=len(self.scheduler.decoding()),
             waiting=len(self.scheduler.waiting),
             steps=self._steps,
-            requests=self._requests,
-            prompt_tokens=self._prompt_tokens,
-            pooled_tokens=self._pooled_tokens,
+            requests=self._prefill.requests,
+            prompt_tokens=self._prefill.prompt_tokens,
+            pooled_tokens=self._prefill.pooled_tokens,
             new_tokens=self._new_tokens,
         )
 
@@ -235,7 +225,7 @@ class Engine(Generator):
         self.scheduler.admit()
         if not self._fit():
             return bool(self.scheduler.waiting)
-        self._prefill()
+        self._prefill.run(self.params)
         if decoding := self.scheduler.decoding():
             self._decode(decoding)
         return not self.is_idle
@@ -259,130 +249,6 @@ class Engine(Generator):
             else:
                 return True
         return False
-
-    @contextmanager
-    def _on_behalf(self, state: RequestState) -> Iterator[None]:
-        """Turns an exception into the end of one request, unless it cost the others their cache."""
-        try:
-            yield
-        except ConstraintError:
-            self.scheduler.fail(state, is_stuck=True)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic in a library written in Rust is no Exception
-            if not self._state.is_intact:
-                raise
-            self.scheduler.fail(state, error)
-
-    def _prefill(self) -> None:
-        left = self._step
-        while left is None or left > 0:
-            chunks = self._next_chunks(self._batch if left is None else min(left, self._batch))
-            if not chunks:
-                return
-            if left is not None:
-                left -= sum(chunk.tiles for _, chunk in chunks)
-            self._run_chunks(chunks)
-
-    def _next_chunks(self, most: int) -> list[tuple[RequestState, Chunk]]:
-        """What comes next of the prompts, `most` tiles of them.
-
-        In the order of admission, and each to its end: the first token of the oldest comes first.
-        """
-        ready: list[RequestState] = []
-        # A copy, since a request that fails leaves `running`.
-        for state in list(self.scheduler.running.values()):
-            if not state.is_decoding and (state.prefilled or self._starts(state, ready)):
-                ready.append(state)
-        lengths = [len(state.request.prompt) - state.prefilled for state in ready]
-        left = self._state.batch_tiles(sum(map(tiles_of, lengths)), most)
-        chunks = []
-        for state, length in zip(ready, lengths, strict=True):
-            if left and (slot := state.slot) is not None:
-                start, own = state.prefilled, min(length, left * TILE)
-                tokens = state.request.prompt[start : start + own]
-                chunks.append((state, Chunk(slot, start, tokens, own == length)))
-                left -= tiles_of(own)
-        return chunks
-
-    def _starts(self, state: RequestState, before: Sequence[RequestState]) -> bool:
-        """Loads what the pool has of a new prompt; False if it should wait, or has failed.
-
-        Args:
-          before: requests whose prompts are under way. The pool will have what a prompt shares
-            with theirs.
-        """
-        prompt, slot = state.request.prompt, state.slot
-        assert slot is not None
-        # A prompt that is scored is run whole: the pool has no scores.
-        if state.request.prompt_top is None and self._prefixes.capacity:
-            blocks = self._prefixes.find(prompt)
-            coming = (
-                shared_blocks(prompt, other.request.prompt)
-                for other in before
-                if not other.request.is_scored_only  # of these the pool gets nothing
-            )
-            # No more than the pool can have: for the rest a prompt would wait in vain.
-            if min(max(coming, default=0), self._prefixes.capacity) > len(blocks):
-                return False
-            if blocks:
-                with self._on_behalf(state):
-                    self._state.load_prefix(slot, blocks)
-                    state.prefilled = state.pooled = len(blocks) * BLOCK
-                    self._pooled_tokens += state.pooled
-        return not state.finished
-
-    def _run_chunks(self, chunks: Sequence[tuple[RequestState, Chunk]]) -> None:
-        if len(chunks) == 1:
-            state, chunk = chunks[0]
-            with self._on_behalf(state):
-                hidden = self._state.prefill(self.params, [chunk])
-                self._after_chunk(state, chunk, hidden, 0)
-            return
-        try:
-            hidden = self._state.prefill(self.params, [chunk for _, chunk in chunks])
-        except Exception:  # such as out of memory
-            if not self._state.is_intact:
-                raise
-            for each in chunks:
-                self._run_chunks([each])
-            return
-        first = 0
-        for state, chunk in chunks:
-            if not state.finished:  # not cancelled by the listener of another request
-                with self._on_behalf(state):
-                    self._after_chunk(state, chunk, hidden, first)
-            first += chunk.tiles * TILE
-
-    def _after_chunk(self, state: RequestState, chunk: Chunk, hidden: Any, first: int) -> None:
-        """Enters that a chunk has been run, whose hidden states begin at the index `first`."""
-        request = state.request
-        if state.prefilled == state.pooled:  # its first chunk
-            self._requests += 1
-            self._prompt_tokens += len(request.prompt)
-        state.prefilled += len(chunk.tokens)
-        if request.prompt_top is not None:
-            after = request.prompt[chunk.start + 1 : state.prefilled + 1]
-            targets = np.asarray(after, np.int32)
-            scored = self._state.score(self.params, hidden, first, targets, request.prompt_top)
-            state.scored.append(scored)
-        if state.is_decoding and request.is_scored_only:
-            end = Event(state.index, None, 0.0, "length", prompt=state.prompt_scores())
-            self.scheduler.finish(state, end)
-        elif state.is_decoding:
-            self._start_decoding(request, chunk.slot)
-
-    def _start_decoding(self, request: Request, slot: int) -> None:
-        blocks = self._prefixes.add(request.prompt)
-        if any(block is not None for block in blocks):
-            try:
-                self._state.store_prefix(slot, blocks)
-            except BaseException:
-                self._prefixes.clear()  # it lists blocks that nothing was copied to
-                raise
-        self.scheduler.table.start(slot, request)
-        if request.sampling.is_penalised:
-            self._state.count_prompt(np.asarray(request.prompt, np.int32), slot)
 
     def _decode(self, states: Sequence[RequestState]) -> None:
         table = self.scheduler.table
@@ -413,7 +279,7 @@ class Engine(Generator):
                 strict=True,
             )
             event: Event | None = None
-            with self._on_behalf(state):
+            with self.scheduler.on_behalf(state):
                 event = self._advance(state, slot, tokens[slot], logprobs[slot], tuple(best))
             if event is None:
                 continue

@@ -1,10 +1,12 @@
 """Which request runs in which slot."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
+from vcjax.generate.cache import DecodeState
 from vcjax.generate.requests import Alternatives, ConstraintError, Event, Request, Scored
 from vcjax.generate.slots import SlotTable, Upload
 
@@ -76,8 +78,8 @@ class RequestState:
 class Scheduler:
     """Requests that wait, first come first served, and requests that run, each in its own slot."""
 
-    def __init__(self, slots: int, vocab_size: int, upload: Upload) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, vocab_size: int, upload: Upload, cache: DecodeState) -> None:
+        self.slots, self._cache = slots, cache
         self.table = SlotTable(slots, vocab_size, upload)
         self.waiting: deque[RequestState] = deque()
         self.running: dict[int, RequestState] = {}
@@ -126,6 +128,20 @@ class Scheduler:
         if not state.finished:
             event = Event(state.index, None, 0.0, "error", cause=cause, is_stuck=is_stuck)
             self.finish(state, event)
+
+    @contextmanager
+    def on_behalf(self, state: RequestState) -> Iterator[None]:
+        """Turns an exception into the end of one request, unless it cost the others their cache."""
+        try:
+            yield
+        except ConstraintError:
+            self.fail(state, is_stuck=True)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in a library written in Rust is no Exception
+            if not self._cache.is_intact:
+                raise
+            self.fail(state, error)
 
     def fail_all(self) -> None:
         """Ends every request with the finish reason `error`."""
