@@ -3,7 +3,9 @@
 On devices of their own: `tests/slow/test_engine_copies.py`.
 """
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from queue import SimpleQueue
 
@@ -97,3 +99,18 @@ def test_a_caller_that_leaves_or_fails_leaves_the_engines_idle(fleet, requests, 
     assert fleet.is_idle
     fleet.release()
     assert fleet.generate(requests[:2]) == alone[:2]
+
+
+def test_whoever_forgets_a_fleet_frees_its_engines(tiny, requests):
+    before = threading.active_count()
+    made = [Engine(tiny.config, tiny.params, slots=2, prefix_tokens=0) for _ in range(2)]
+    fleet, engines = Fleet(made), [weakref.ref(engine) for engine in made]
+    fleet.generate(requests[:4])
+    assert threading.active_count() == before + 2
+    gc.disable()  # it would come by too late
+    try:
+        del made, fleet
+        assert threading.active_count() == before
+        assert [engine() for engine in engines] == [None, None]
+    finally:
+        gc.enable()

@@ -1,13 +1,20 @@
 """References to roles in a config, and how they are opened."""
 
+import gc
 import json
+import weakref
 
 import pytest
 
+from tests.adversarial.attempts import ASK
 from tests.hub_server import Repo, client_of, files_of, hub_server
+from vcjax.adversarial.calls import Call, Caller
+from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.generate.engine_config import EngineConfig
+from vcjax.roles.cache import CachedRole
+from vcjax.roles.local import LocalRole
 from vcjax.roles.references import RoleSpec, family_of, models_of, open_roles
 from vcjax.weights.workdir import write_sources
 
@@ -55,6 +62,24 @@ def test_one_model_in_two_roles_is_loaded_once(tiny_folder, tmp_path):
         ("critic", f"recorded:{path}"),
     ]
     assert all(parent.hash for parent in parents)
+
+
+def test_a_model_is_freed_with_its_roles_whoever_asked_them(tiny_folder, tmp_path):
+    specs = {"attacker": RoleSpec(str(tiny_folder), "tiny")}
+    roles, _ = open_roles(specs, EngineConfig(slots=2, context=128))
+    assert isinstance(roles["attacker"], LocalRole)
+    engine = weakref.ref(roles["attacker"].text.engine)
+    gc.disable()  # it would come by too late: another stage loads a model of its own
+    try:
+        call = Call("attacker", "x", "attacker", ASK)
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            (reply,) = Caller(roles, ledger).ask([call])
+        assert CachedRole(roles["attacker"], {}).ask([ASK])[0].text == reply.text
+        assert engine() is not None
+        roles.clear()
+        assert engine() is None
+    finally:
+        gc.enable()
 
 
 def test_each_role_keeps_the_commit_that_it_began_with(tiny_folder, tmp_path):

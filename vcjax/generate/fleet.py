@@ -5,8 +5,9 @@ bits of the logits may, where requests share prefixes, as each engine has a pool
 """
 
 import sys
+import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -29,6 +30,7 @@ class Fleet(Generator):
         self.dtype, self.weights = first.dtype, first.weights
         self.slots = sum(engine.slots for engine in engines)
         self._service: Service | None = None
+        self._end: Callable[[], object] = lambda: None
         # By the caller's state of a request, which `step` reports to, that of the service.
         self._asked: dict[RequestState, RequestState] = {}
         self._emitted: SimpleQueue[tuple[RequestState, Event]] = SimpleQueue()
@@ -66,9 +68,8 @@ class Fleet(Generator):
 
     def release(self) -> None:
         """Ends the engines' threads, and frees the devices' memory beside the parameters."""
-        if self._service is not None:
-            self._service.close(drain=False)
-            self._service = None
+        self._end()
+        self._service = None
         self._asked.clear()
         self._undelivered.clear()
         self._emitted = SimpleQueue()
@@ -79,6 +80,10 @@ class Fleet(Generator):
         """Lets a request wait for a slot of any engine; `step` then calls its `on_event`."""
         if self._service is None:
             self._service = Service(self, max_waiting=sys.maxsize)
+            # Its threads have the engines: they end with the fleet, so that whoever forgets a model
+            # needn't release it.
+            end = self._end = weakref.finalize(self, self._service.close, drain=False)
+            end.atexit = False
             self._service.wait_ready()
         emitted = self._emitted
         self._asked[state] = self._service.submit(

@@ -180,8 +180,11 @@ class Service:
                 for state in list(self._open):
                     self._cancel(state)
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        # One of the threads can't wait for itself: the garbage collector, which closes what nobody
+        # has any more, comes by in any thread.
+        if threading.current_thread() not in self._threads:
+            for thread in self._threads:
+                thread.join()
 
     # What follows, up to `_report`, is called by who has `_changed`.
 

@@ -205,6 +205,14 @@ class AskQueue:
     def __exit__(self, *exception: object) -> None:
         for asking in self._askings.values():
             asking.cancel()
+        # Each has this queue's method, and this queue the caller's: without these circles the
+        # models of the roles are freed with the roles, before another stage loads its own.
+        self._askings.clear()
+        self._working, self._on_reply = None, _nobody
+
+
+def _nobody(token: Any, reply: Reply) -> None:
+    """Gets the replies that come after the end: there are none."""
 
 
 class _Batches:
