@@ -87,6 +87,16 @@ def test_one_that_failed_is_asked_again_later(servers):
     assert sum(servers[0].tries.values()) > 5
 
 
+def test_one_that_hangs_is_not_waited_for_again_by_each_call(servers):
+    servers[0].word = "slow"
+    role = role_of(servers, "backoff=600#timeout=0.3#concurrency=2")
+    assert {reply.outcome for reply in role.ask(asks(6))} == {"ok"}
+    asked = sum(servers[0].tries.values())
+    assert 1 <= asked <= 2
+    assert {reply.outcome for reply in role.ask(asks(6, "later"))} == {"ok"}
+    assert sum(servers[0].tries.values()) == asked
+
+
 def test_time_spent_waiting_for_a_replica_is_no_failure_of_it(servers):
     role = role_of(servers[:1], f"{QUICK}#concurrency=1")
     replicas = Replicas(dict.fromkeys(role.spec.urls, 1))

@@ -53,6 +53,8 @@ class EndpointRole:
         # Without the options, so that other bounds or prices leave the records valid.
         self.model = self.identity = spec.reference
         self.account = Account(spec)
+        # Of the last call, so that a replica which hung isn't waited for once more by each call.
+        self._replicas: Sequence[Replica] = ()
         key = spec.key()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -110,7 +112,8 @@ class EndpointRole:
             for url in spec.urls:
                 client = httpx2.AsyncClient(trust_env=not is_local(url), **options)
                 clients[url] = await stack.enter_async_context(client)
-            replicas = Replicas(dict.fromkeys(spec.urls, spec.concurrency))
+            replicas = Replicas(dict.fromkeys(spec.urls, spec.concurrency), self._replicas)
+            self._replicas = replicas.all
             service = _Service(replicas, clients)
             await work_off(feed, spec.slots, lambda fed: self._answer_fed(service, emit, *fed))
 

@@ -6,9 +6,9 @@ then tried with one request; until it answers that, the others have the rest.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 LONGEST_WAIT = 60.0
 """Seconds that a replica which failed is set aside at most, unless it asks for more."""
@@ -37,6 +37,10 @@ class Replica:
     answered_at: float = field(default_factory=time.monotonic)
     is_gone: bool = False
 
+    def anew(self, concurrency: int) -> "Replica":
+        """The same one for another call, which knows of its failures."""
+        return replace(self, concurrency=concurrency, open=0, asked=0, answered_at=time.monotonic())
+
     @property
     def is_available(self) -> bool:
         """Whether it may be asked: it answers, or it is time to try it with one request."""
@@ -61,9 +65,16 @@ class Replica:
 class Replicas:
     """All replicas of one role, with a bound of the requests under way at each."""
 
-    def __init__(self, concurrency: Mapping[str, int]) -> None:
-        """Args: `concurrency` has the bound of each, by its name."""
-        self.all = [Replica(name, most) for name, most in concurrency.items()]
+    def __init__(self, concurrency: Mapping[str, int], before: Iterable[Replica] = ()) -> None:
+        """Args:
+        concurrency: the bound of each, by its name.
+        before: those of an earlier call: whoever had failed then is still set aside.
+        """
+        known = {each.name: each for each in before}
+        self.all = [
+            Replica(name, most) if name not in known else known[name].anew(most)
+            for name, most in concurrency.items()
+        ]
         self._freed = asyncio.Condition()
 
     def others(self, tried: Collection[Replica]) -> bool:
