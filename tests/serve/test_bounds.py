@@ -23,7 +23,7 @@ from vcjax.generate.scoring import score
 from vcjax.generate.service import Busy
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.endpoint import Endpoint, Gate
+from vcjax.serve.endpoint import MOST_SCORES, Endpoint, Gate
 from vcjax.serve.models import STEP_TOKENS, Loaded, Models, Scorer
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
 from vcjax.serve.server import PREPARING, build_app
@@ -70,11 +70,16 @@ def loaded(tiny) -> Iterator[Loaded]:
 
 
 @pytest.fixture(scope="module")
-def app(loaded, tiny_folder) -> Starlette:
+def gate() -> Gate:
+    return Gate(8)
+
+
+@pytest.fixture(scope="module")
+def app(loaded, gate, tiny_folder) -> Starlette:
     config = ServeConfig(models=(str(tiny_folder),), names=("tiny",))
     models = Models(config)
     models.all[0].loaded = loaded
-    return build_app(config, models, Gate(8))
+    return build_app(config, models, gate)
 
 
 class Counted(Scorer):
@@ -257,6 +262,26 @@ def test_prompts_that_are_scored_count_in_the_queue(loaded):
     assert None in outcomes
     assert any(isinstance(outcome, Busy) for outcome in outcomes)
     assert all(outcome is None or isinstance(outcome, Busy) for outcome in outcomes)
+
+
+def test_the_scores_of_prompts_are_bounded_and_counted(app, gate, monkeypatch):
+    scored = {"prompt": [[1] * 30, [2] * 20], "echo": True, "logprobs": 4, "max_tokens": 0}
+    chat = ASKED | {"max_tokens": 1, "min_tokens": 1, "prompt_logprobs": 20}
+    asked = (("/v1/completions", scored | {"n": 2}), (CHAT, chat))
+
+    def statuses() -> set[int]:
+        return {asyncio.run(ask(app, body, path))[0] for path, body in asked}
+
+    assert statuses() == {200}
+    assert gate.scores == 0
+    with gate.hold(MOST_SCORES - 200):
+        assert statuses() == {429}
+    assert statuses() == {200}
+    monkeypatch.setattr("vcjax.serve.continuations.MAX_SCORES", 2 * 50 * 5 - 1)
+    status, content = asyncio.run(ask(app, scored | {"n": 2}, "/v1/completions"))
+    assert status == 400
+    assert "are 500 log-probabilities; at most 499" in json.loads(content)["error"]["message"]
+    assert asyncio.run(ask(app, scored, "/v1/completions"))[0] == 200
 
 
 @pytest.mark.parametrize(

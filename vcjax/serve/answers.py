@@ -100,6 +100,7 @@ class Job:
       submissions: one for each choice; empty where prompts are only scored.
       count: number of choices, `choices_each` of each prompt.
       prompt_tokens: of all prompts together; `cached_tokens` of them weren't run again.
+      scores: log-probabilities of prompts in the answer.
       completion_tokens: of all choices together, so far.
     """
 
@@ -112,6 +113,7 @@ class Job:
     stream: bool
     include_usage: bool
     prompt_tokens: int
+    scores: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     created: int = field(default_factory=lambda: int(time.time()))

@@ -11,7 +11,7 @@ from vcjax.generate.tool_grammar import tool_grammar
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.calls import Calling, CallReader
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.continuations import max_new_tokens, submissions
+from vcjax.serve.continuations import count_scores, max_new_tokens, submissions
 from vcjax.serve.models import Loaded, Served
 from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from vcjax.serve.protocol import MIN_LOGPROB, ChatRequest
@@ -80,6 +80,7 @@ def chat_job(body: ChatRequest, served: Served, config: ServeConfig) -> Job:
         stream=body.stream,
         include_usage=body.include_usage,
         prompt_tokens=len(ids),
+        scores=count_scores(len(ids), body.prompt_logprobs, 1, "messages"),
     )
 
 

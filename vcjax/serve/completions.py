@@ -10,7 +10,12 @@ from vcjax.generate.requests import Alternatives, Event, Scored
 from vcjax.generate.text import TextEngine, encode_prompt
 from vcjax.serve.answers import Choice, Job
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.continuations import check_room, max_new_tokens, submissions
+from vcjax.serve.continuations import (
+    check_room,
+    count_scores,
+    max_new_tokens,
+    submissions,
+)
 from vcjax.serve.errors import ApiError
 from vcjax.serve.models import Loaded, Served
 from vcjax.serve.prompt_logprobs import PromptLogprobs, prompt_logprobs
@@ -61,7 +66,8 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
     ids = [prompt.ids for prompt in prompts]
     # `max_tokens` 0 with `echo` is how evaluation harnesses ask for the scores of a prompt.
     is_scored_only = wanted == 0 and body.echo
-    top = _prompt_top(body)
+    top, tokens = _prompt_top(body), sum(map(len, ids))
+    scores = count_scores(tokens, top, body.n, "prompt")
     submitted = (
         [] if is_scored_only else submissions(loaded, ids, limits, body, body.logprobs or 0, top)
     )
@@ -74,7 +80,8 @@ def completion_job(body: CompletionRequest, served: Served, config: ServeConfig)
         format=CompletionFormat(loaded, body, prompts, top if is_scored_only else None),
         stream=body.stream,
         include_usage=body.include_usage,
-        prompt_tokens=sum(map(len, ids)),
+        prompt_tokens=tokens,
+        scores=scores,
     )
 
 

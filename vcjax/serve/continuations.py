@@ -18,6 +18,10 @@ from vcjax.serve.models import Loaded
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
 TokenIds = tuple[int, ...]
+MAX_SCORES = 2**18
+"""Log-probabilities of prompts' tokens in one answer, those of 130,000 tokens with one alternative
+each, or of 12,000 with 20. Each takes about 100 bytes, and all of them are written as JSON in one
+go, in which no other thread computes."""
 
 
 class Submission(NamedTuple):
@@ -156,6 +160,29 @@ def check_room(loaded: Loaded, choices: int) -> None:
     if choices > room:
         message = f"n: {choices} choices; this server takes at most {room} together"
         raise ApiError(400, message, param="n", code="invalid_value")
+
+
+def count_scores(tokens: int, top: int | None, choices: int, param: str) -> int:
+    """How many log-probabilities of prompts an answer has.
+
+    Args:
+      tokens: of all prompts.
+      top: number of alternatives for each; None: no scores.
+      choices: of each prompt, in which its scores are repeated.
+      param: the field that has the prompts.
+
+    Raises:
+      ApiError: too many for the memory.
+    """
+    scores = 0 if top is None else tokens * (1 + top) * choices
+    if scores > MAX_SCORES:
+        message = (
+            f"{param}: {tokens} tokens of prompts with {top} alternatives each, in {choices} "
+            f"choice(s), are {scores} log-probabilities; at most {MAX_SCORES} are returned: ask "
+            "for fewer prompts or alternatives at once"
+        )
+        raise ApiError(400, message, param=param, code="invalid_value")
+    return scores
 
 
 def submissions(

@@ -15,7 +15,7 @@ from vcjax.core.errors import UserError
 from vcjax.generate.service import Busy, Closed
 from vcjax.serve.answers import Choice, EventStream, Job, StreamedAnswer, check_end
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.continuations import Continuations, Update
+from vcjax.serve.continuations import MAX_SCORES, Continuations, Update
 from vcjax.serve.errors import ApiError, api_error, timed_out
 from vcjax.serve.metrics import Metrics
 from vcjax.serve.models import Models, Served
@@ -28,11 +28,16 @@ JOB = "vcjax.job"
 """The key of an ASGI scope under which the job is, for the access log."""
 
 
+MOST_SCORES = 16 * MAX_SCORES
+"""Of all open requests: half a gigabyte."""
+
+
 class Gate:
-    """Limits the number of open requests, and admits none once the server is closing."""
+    """Limits the number of open requests and the memory of their scores, and admits none once the
+    server is closing."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.open, self.closing = limit, 0, False
+        self.limit, self.open, self.scores, self.closing = limit, 0, 0, False
 
     def close(self) -> None:
         """Admits none from now on."""
@@ -50,6 +55,17 @@ class Gate:
             yield
         finally:
             self.open -= 1
+
+    @contextmanager
+    def hold(self, scores: int) -> Iterator[None]:
+        """Counts log-probabilities of prompts while an answer has them. Raises: Busy."""
+        if self.scores + scores > MOST_SCORES:
+            raise Busy("too many prompts are being scored; try again later")
+        self.scores += scores
+        try:
+            yield
+        finally:
+            self.scores -= scores
 
 
 class Endpoint:
@@ -84,11 +100,12 @@ class Endpoint:
                     job = await loop.run_in_executor(self._preparing, self._job, body)
                     del body  # may be megabytes, and the answer takes long
                     scope[JOB] = job
-                    if job.stream:
-                        streamed = StreamedAnswer(job, out)
-                        await until_disconnect(receive, self._stream(job, streamed))
-                        return
-                    answer = await until_disconnect(receive, self._whole(job))
+                    with self._gate.hold(job.scores):
+                        if job.stream:
+                            streamed = StreamedAnswer(job, out)
+                            await until_disconnect(receive, self._stream(job, streamed))
+                            return
+                        answer = await until_disconnect(receive, self._whole(job))
             # Beyond the time limit: once a part of it is sent, no error can take its place.
             await JSONResponse(answer)(scope, receive, send)
         except ClientDisconnect:
