@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.adversarial.timed import Clock, TimedRole
-from vcjax.core.errors import UserError
+from tests.roles.failing import serving
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.roles.cache import CachedRole, CallCache
+from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.role import Ask, Reply
 
 ID = ("id",)
@@ -113,6 +116,35 @@ def test_asks_are_batched_as_before_a_kill_and_each_record_is_kept_as_it_comes(t
         )
         assert batches == [["a", "c"], ["d", "f"], ["g"]]
         assert [key for (key,) in cache.records] == ["b", "e", "c", "a", "f", "d", "g"]
+
+
+def test_a_budget_counts_what_the_records_of_earlier_starts_have_cost(tmp_path):
+    asks = [Ask(f"{n}", ({"role": "user", "content": f"good {n}"},), 9) for n in range(6)]
+
+    def ask(role: EndpointRole, some: list[Ask]) -> None:
+        def record(index: int, reply: Reply) -> dict[str, str]:
+            return {"id": some[index].key}
+
+        with CallCache(tmp_path / "s.jsonl", ID) as cache:
+            cache.ask(role, some, [(each.key,) for each in some], record, chunk=9, label="answers")
+
+    def start(url: str, options: str) -> EndpointRole:
+        spec = EndpointSpec.parse(f"{url}#m#concurrency=1#prompt_price=0#price=2#{options}")
+        role = EndpointRole(spec, family="a")
+        for some in (asks[:4], asks[4:]):  # a run may open its file again
+            ask(role, some)
+        return role
+
+    with serving() as server:
+        for _ in range(2):
+            for bound in ("token_budget=40", "cost_budget=0.00003"):
+                with pytest.raises(GateNotMet, match="its budget is spent"):
+                    start(server.url, bound)
+                assert sum(server.tries.values()) == 3
+        whole = start(server.url, "token_budget=100")
+        assert sum(server.tries.values()) == 6
+    assert whole.account.tokens == 6 * 15
+    assert whole.account.cost == pytest.approx(6 * 5 * 2e-6)
 
 
 def test_no_slot_waits_for_the_end_of_a_chunk(tmp_path):

@@ -1,7 +1,7 @@
 """Calls to roles: how each is sampled, and its record in the ledger before the reply is used."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -9,8 +9,6 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.core.seeds import derive_seed
 from vcjax.roles.asking import AskQueue, Order
-from vcjax.roles.endpoint import EndpointRole
-from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.occupancy import Occupancy
 from vcjax.roles.role import CONTENT_FILTER, OK, Ask, Message, Reply, Role
 from vcjax.roles.verdict import Verdict
@@ -218,27 +216,3 @@ class CallQueue:
     def __exit__(self, *exception: object) -> None:
         self._asked.__exit__(*exception)
         self._caller.occupancy.__exit__(*exception)
-
-
-def charge_recorded_calls(roles: Iterable[Role], ledger: Ledger) -> None:
-    """Counts what the ledger's calls have cost towards the budgets of the roles' endpoints: a run
-    that is started again has spent that already."""
-    # By identity: several roles may be one endpoint, whose account must be charged once.
-    endpoints = {id(role): role for role in roles if isinstance(role, EndpointRole)}.values()
-    if not endpoints:
-        return
-    spent = ledger.spending()
-    for role in endpoints:
-        for row in spent:
-            if row["model"] == role.model:
-                tokens = row["prompt_tokens"] + row["tokens"]
-                role.account.charge(tokens, spent_cost(role.spec, row) or 0.0)
-
-
-def spent_cost(spec: EndpointSpec, row: Mapping[str, Any]) -> float | None:
-    """What a row of `Ledger.spending` or `Ledger.usage` has cost; None where that isn't known.
-
-    Calls that were made before their price was known have the price of now.
-    """
-    later = spec.cost(row["unpriced_prompt_tokens"], row["unpriced_tokens"])
-    return None if later is None else row["cost"] + later

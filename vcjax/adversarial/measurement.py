@@ -80,12 +80,11 @@ def measure_attacks(
         write_sources(folder, models_of(roles))
         found = {}
         for name, group in groups.items():
-            own = roles
-            if first is not None:
-                replies = first_replies(first / f"{name}.sqlite")
-                own = {**roles, ATTACKER: CachedRole(roles[ATTACKER], replies)}
+            known = {} if first is None else first_replies(first / f"{name}.sqlite")
             ledger = folder / f"{name}.sqlite"
-            found[name] = _attack(config, inputs, group, own, ledger, per_cell=per_cell)
+            found[name] = _attack(
+                config, inputs, group, roles, ledger, per_cell=per_cell, known=known
+            )
         summary = {"target": config.target, "success": found}
         write_json(folder / SUMMARY, summary)
         parents = [*parents, *charter_parents(config.charter)]
@@ -103,7 +102,9 @@ def _attack(
     path: Path,
     *,
     per_cell: int,
+    known: Mapping[str, Reply],
 ) -> dict[str, Any] | None:
+    """Args: `known` are replies of the Attacker that it isn't asked for."""
     suite = inputs.suite
     limits = Limits(attempts=per_cell * len(group.cells), wave=config.wave)
     # No written questions: one that stands in here could stand in where it is trained on.
@@ -114,7 +115,7 @@ def _attack(
             suite,
             group,
             limits,
-            roles=roles,
+            roles={**roles, ATTACKER: CachedRole(roles[ATTACKER], known)} if known else roles,
             ledger=ledger,
             excluded=inputs.excluded,
         ) as pipeline,

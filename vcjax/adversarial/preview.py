@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vcjax.adversarial.calls import Call, spent_cost
+from vcjax.adversarial.calls import Call
 from vcjax.adversarial.config import SynthesisConfig
 from vcjax.adversarial.ledger.ledger import Ledger
+from vcjax.adversarial.ledger.spending import spent_cost
 from vcjax.adversarial.run import ROLES, synthesize
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json

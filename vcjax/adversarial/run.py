@@ -14,8 +14,6 @@ from vcjax.adversarial.calls import (
     Call,
     CallBuilder,
     Caller,
-    charge_recorded_calls,
-    spent_cost,
 )
 from vcjax.adversarial.cells import Cell, CellGroup
 from vcjax.adversarial.config import SynthesisConfig, split_names
@@ -24,6 +22,7 @@ from vcjax.adversarial.critic.rules import choose_filters
 from vcjax.adversarial.critic.trust import measure_agreement, reliability
 from vcjax.adversarial.inputs import Inputs, read_inputs
 from vcjax.adversarial.ledger.ledger import Ledger
+from vcjax.adversarial.ledger.spending import spent_cost
 from vcjax.adversarial.outputs import dataset_card, write_records
 from vcjax.adversarial.pipeline import Pipeline
 from vcjax.adversarial.plan import Limits, quota_report
@@ -94,7 +93,6 @@ def synthesize(
             roles=roles.values(),
             charter=inputs.suite.charter.content_hash,
         ) as ledger:
-            charge_recorded_calls(roles.values(), ledger)
             inputs = replace(inputs, excluded=(*inputs.excluded, *excluded))
             summary = _run(config, inputs, roles, ledger, folder, shares=shares, on_ask=on_ask)
         summary["parents"] = [

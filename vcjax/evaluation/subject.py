@@ -9,13 +9,19 @@ from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError
 from vcjax.data.records import BenchmarkItem
 from vcjax.evaluation.answering import ANSWER_KEY, answer
-from vcjax.evaluation.judging.judge import SCORE_KEY, PromptLanguage, Reading, judge, readings
+from vcjax.evaluation.judging.judge import (
+    SCORE_KEY,
+    PromptLanguage,
+    Reading,
+    readings,
+    verdicts_wanted,
+)
 from vcjax.evaluation.judging.judge_check import check_judge
 from vcjax.evaluation.judging.panel import combine
 from vcjax.evaluation.judging.people import RatedScores, rated
 from vcjax.evaluation.judging.planted import planted
 from vcjax.evaluation.summary import Records
-from vcjax.roles.cache import CallCache
+from vcjax.roles.cache import CallCache, Key, Wanted
 from vcjax.roles.role import Message, Role
 
 Judge = Role | RatedScores
@@ -137,13 +143,14 @@ class Subject:
 
     def verdicts(self, items: Sequence[BenchmarkItem], answers: Records, folder: Path) -> Records:
         """All judges' score records of the answers, likewise from `folder`/scores.jsonl."""
-        settings, records = self.settings, []
+        settings, wanted, keys = self.settings, list[Wanted](), list[Key]()
         with CallCache(folder / "scores.jsonl", SCORE_KEY, self.on_growth) as cache:
             for each in self.judges or [None]:
                 if isinstance(each, RatedScores):
-                    records += rated(items, answers, each, self.charter, cache)
+                    given = rated(items, answers, each, self.charter, cache)
+                    keys += [(record["id"], record["fingerprint"]) for record in given]
                     continue
-                records += judge(
+                some, own = verdicts_wanted(
                     items,
                     answers,
                     each,
@@ -151,12 +158,15 @@ class Subject:
                     cache,
                     seed=settings.seed,
                     max_tokens=settings.judge_max_tokens,
-                    chunk=settings.chunk,
                     begun_with=self.begun_with,
                     readings=[Reading()] if each is None else settings.readings,
                     axes=settings.axes,
                 )
-        return records
+                wanted += some
+                keys += own
+            # All judges side by side: none waits for the last verdict of another.
+            cache.ask_together(wanted, chunk=settings.chunk, label="verdicts")
+        return [cache.records[key] for key in keys]
 
     def judge_checks(self, folder: Path) -> dict[str, dict[str, Any] | None]:
         """By name of each judge that is asked, what the planted answers show of it; likewise from

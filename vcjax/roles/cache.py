@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
@@ -17,11 +17,22 @@ from typing import Any, Self
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.core.progress import Progress
-from vcjax.roles.asking import Asking, Emit, Order, StreamingRole, ask_all, open_asking
+from vcjax.roles.asking import (
+    Asking,
+    AskQueue,
+    Emit,
+    Order,
+    StreamingRole,
+    ask_all,
+    open_asking,
+)
+from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.role import Ask, Reply, Role, writable
 
 Key = tuple[str, ...]
 Record = dict[str, Any]
+SPENT = "spent"
+"""The field of a record that has what its call has cost: model, tokens, and a price or null."""
 
 
 def fingerprint(*parts: object) -> str:
@@ -33,6 +44,24 @@ def fingerprint(*parts: object) -> str:
     # 64 bits: among a billion records two share them with a probability of 3 %, and only within one
     # item would that matter.
     return hash_text(json.dumps(parts, sort_keys=True, ensure_ascii=False))[:16]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Records that are wanted of one role.
+
+    Attributes:
+      keys: of the records of `asks`; the first part of each is the item's id.
+      to_record: makes a record of a reply to `asks[index]`.
+      replaced: whether a record of the same item is one that these asks' records replace, as its
+        model or prompt has changed; others may be of another role.
+    """
+
+    role: Role
+    asks: Sequence[Ask]
+    keys: Sequence[Key]
+    to_record: Callable[[int, Reply], Record]
+    replaced: Callable[[Record], bool] = lambda record: True
 
 
 class CallCache:
@@ -92,39 +121,54 @@ class CallCache:
         label: str,
         replaced: Callable[[Record], bool] = lambda record: True,
     ) -> None:
-        """Asks whatever has no record yet, and writes each record as its reply comes.
+        """Asks one role whatever has no record yet; see `Wanted` and `ask_together`."""
+        wanted = Wanted(role, asks, keys, to_record, replaced)
+        self.ask_together([wanted], chunk=chunk, label=label)
 
-        Its progress is on stderr.
+    def ask_together(self, wanted: Sequence[Wanted], *, chunk: int, label: str) -> None:
+        """Asks whatever has no record yet, all roles side by side, and writes each record as its
+        reply comes.
+
+        A record of an endpoint's reply has in SPENT what it has cost: of those that were there
+        already it counts towards the endpoint's budget. Its progress is on stderr.
 
         Args:
-          keys: of the records of `asks`; the first part of each is the item's id.
-          to_record: makes a record of a reply to `asks[index]`.
-          chunk: number of asks that are given to the role at once, where it isn't one that takes
-            more while others are under way: of these no slot waits for the last of a chunk.
+          chunk: number of asks that are given to a role at once, where it isn't one that takes more
+            while others are under way: of these no slot waits for the last of a chunk.
           label: names the records in the progress bar.
-          replaced: whether a record of the same item is one that these asks' records replace, as
-            its model or prompt has changed; others may be of another role.
         """
-        missing = [index for index, key in enumerate(keys) if key not in self.records]
-        cached = len(asks) - len(missing)
-        others = {key[0] for key, record in self.records.items() if replaced(record)}
-        if changed := sum(keys[index][0] in others for index in missing):
+        known, missing, changed = set(self.records), list[tuple[Wanted, list[int]]](), 0
+        for each in wanted:
+            self._charge(each.role)
+            own = [index for index, key in enumerate(each.keys) if key not in known]
+            known |= {each.keys[index] for index in own}  # another role may be the same model
+            missing.append((each, own))
+            others = {key[0] for key, record in self.records.items() if each.replaced(record)}
+            changed += sum(each.keys[index][0] in others for index in own)
+        if changed:
             print(
                 f"{self.path}: {changed} {label} are of another model, charter or prompt than this "
                 "run's now: they are asked anew",
                 file=sys.stderr,
             )
-        with Progress(total=len(asks), initial=cached, desc=label) as bar:
+        total = sum(len(each.asks) for each in wanted)
+        left = sum(len(own) for _, own in missing)
+        with Progress(total=total, initial=total - left, desc=label) as bar:
 
-            def receive(index: int, reply: Reply) -> None:
+            def receive(asked: tuple[Wanted, int], reply: Reply) -> None:
+                each, index = asked
                 # Half of a surrogate pair, which JSON's "\ud800" makes, can't be written.
-                self.append(to_record(index, replace(reply, text=writable(reply.text))))
+                record = each.to_record(index, replace(reply, text=writable(reply.text)))
+                self.append(record | _spent(each.role, reply))
                 bar.update()
 
-            size = len(asks) if isinstance(role, StreamingRole) else chunk
-            # Chunks of all asks, cached or not: a resumed run batches as the killed one did.
-            for _, indices in groupby(missing, key=lambda index: index // size):
-                ask_some(role, asks, list(indices), receive)
+            _ask_side_by_side(missing, receive, chunk)
+
+    def _charge(self, role: Role) -> None:
+        if isinstance(role, EndpointRole):
+            spent = (record[SPENT] for record in self.records.values() if SPENT in record)
+            own = (each for each in spent if each["model"] == role.model)
+            role.account.charge_once(self.path.absolute(), own)
 
     def adopt(self, keys: Sequence[Key], earlier: Sequence[Key]) -> None:
         """Finds records by `keys` that an earlier version has written under other ones.
@@ -185,16 +229,42 @@ class CallCache:
         return tuple(record[field] for field in self._fields)
 
 
-def ask_some(
-    role: Role,
-    asks: Sequence[Ask],
-    indices: Sequence[int],
-    on_reply: Callable[[int, Reply], None],
+def _spent(role: Role, reply: Reply) -> Record:
+    """What the record of a reply has beside its own fields."""
+    if not isinstance(role, EndpointRole):
+        return {}
+    names = ("prompt_tokens", "tokens", "cost")
+    return {SPENT: {"model": role.model, **{name: getattr(reply, name) for name in names}}}
+
+
+def _ask_side_by_side(
+    missing: Sequence[tuple[Wanted, list[int]]],
+    on_reply: Callable[[tuple[Wanted, int], Reply], None],
+    chunk: int,
 ) -> None:
-    """Asks a role those of `asks` that are at `indices`; `on_reply` gets an index into `asks`."""
-    if indices:
-        chosen = [asks[index] for index in indices]
-        role.ask(chosen, lambda position, reply: on_reply(indices[position], reply))
+    """Asks all roles those asks that are at the indices given with them."""
+    with AskQueue(on_reply) as queue:
+        for wanted, indices in missing:
+            if isinstance(wanted.role, StreamingRole):
+                for index in indices:
+                    queue.add(wanted.role, (wanted, index), wanted.asks[index])
+        while queue.open:
+            queue.wait()
+        queue.finish()
+    for wanted, indices in missing:
+        if not isinstance(wanted.role, StreamingRole):
+            # Chunks of all asks, cached or not: a resumed run batches as the killed one did.
+            for _, some in groupby(indices, key=lambda index: index // chunk):
+                _ask_chunk(wanted, list(some), on_reply)
+
+
+def _ask_chunk(
+    wanted: Wanted,
+    indices: Sequence[int],
+    on_reply: Callable[[tuple[Wanted, int], Reply], None],
+) -> None:
+    chosen = [wanted.asks[index] for index in indices]
+    wanted.role.ask(chosen, lambda place, reply: on_reply((wanted, indices[place]), reply))
 
 
 class CachedRole:

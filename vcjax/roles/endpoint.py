@@ -8,9 +8,10 @@ cost and whether the endpoint is alive.
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -238,6 +239,23 @@ class Account:
         self.tokens, self.cost = 0, 0.0
         self._answered = False
         self._failed_in_a_row = 0
+        self._read: set[Path] = set()
+
+    def charge_once(self, path: Path, spent: Iterable[Mapping[str, Any]]) -> None:
+        """Counts what the records in a file have cost, but for those that this process has made.
+
+        Args:
+          path: of the file. Of each the first call counts, which comes before any record is made.
+          spent: `prompt_tokens`, `tokens` and `cost` of each; one whose price wasn't known has that
+            of now.
+        """
+        if path in self._read:
+            return
+        self._read.add(path)
+        for each in spent:
+            read, written, cost = each["prompt_tokens"], each["tokens"], each["cost"]
+            cost = self._spec.cost(read, written) if cost is None else cost
+            self.charge(read + written, cost or 0.0)
 
     def charge(self, tokens: int, cost: float) -> None:
         """Counts spending, of this process or an earlier one, towards the budget."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.adversarial.timed import Clock, TimedRole
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text, read_jsonl
 from vcjax.evaluation.comparison.differences import compare
@@ -66,6 +67,25 @@ def test_the_score_of_an_answer_is_the_mean_over_the_judges_that_scored_it(asked
     assert (second["verdicts"], second["failed"], second["unscored"]) == (12, 6, {"malformed": 6})
     assert second["languages"]["zh"]["unscored_as_5"]["mean"] == 5
     assert second["scores"] == {"2": 6}
+
+
+def test_judges_and_their_readings_are_asked_side_by_side(charter, small, recorded, tmp_path):
+    clock = Clock()
+
+    def says(ask):
+        return verdict(4)
+
+    judges = [TimedRole(clock, 4, lambda ask: 1.0, says, name) for name in ("first", "second")]
+    answers = {f"{item.id}/answer": f"Answer {n}." for n, item in enumerate(small.items)}
+    model = recorded(tmp_path / "model.jsonl", answers, "smollm2")
+    subject = Subject(model, judges, charter, EvaluationSettings(judge_samples=3))
+    asked = small.items, subject.answers(small.items, tmp_path), tmp_path
+    records = subject.verdicts(*asked)
+    assert [record["judge"] for record in records] == ["first"] * 36 + ["second"] * 36
+    assert [record["sample"] for record in records] == [*([0] * 12), *([1] * 12), *([2] * 12)] * 2
+    assert clock.now == 9.0  # 36 verdicts of each, four at a time
+    assert subject.verdicts(*asked) == records
+    assert clock.now == 9.0
 
 
 def test_a_panel_that_fails_as_a_whole_leaves_an_answer_unscored(asked):

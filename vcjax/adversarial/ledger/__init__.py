@@ -7,5 +7,6 @@ Pipeline --record_attempt--> attempts --+         ^
 
 schema.py: the tables, how the file is opened, SQLite's errors as lines for the user
 ledger.py: one run's ledger, which is written during the run
+spending.py: what calls have cost, and endpoints' budgets
 superseded.py: a ledger of other weights or another charter, which a run puts aside
 """

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from vcjax.adversarial.ledger.schema import (
     open_to_write,
     readable_errors,
 )
+from vcjax.adversarial.ledger.spending import charge_recorded_calls
 from vcjax.adversarial.ledger.superseded import put_aside_if_changed
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
@@ -69,10 +70,11 @@ class Ledger:
         self._synced = time.monotonic()
 
     @classmethod
-    def of_run(cls, path: str | Path, *, roles: Iterable[Role], charter: str) -> Self:
+    def of_run(cls, path: str | Path, *, roles: Collection[Role], charter: str) -> Self:
         """Opens the ledger of a run, which has calls of these models and under this charter alone.
 
-        One of other models is put aside first; see `superseded`.
+        One of other models is put aside first; see `superseded`. What its calls have cost counts
+        towards the budgets of endpoints among the roles.
 
         Args:
           charter: its content hash.
@@ -81,7 +83,9 @@ class Ledger:
           UserError: as of the constructor, and of `put_aside_if_changed`.
         """
         put_aside_if_changed(Path(path), roles=roles, charter=charter)
-        return cls(path, charter=charter)
+        ledger = cls(path, charter=charter)
+        charge_recorded_calls(roles, ledger.spending)
+        return ledger
 
     def close(self) -> None:
         """Closes the file; where nobody reads it, SQLite merges its write-ahead log into it."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
-from vcjax.roles.cache import CallCache, Key, Record, fingerprint
+from vcjax.roles.cache import CallCache, Key, Record, Wanted, fingerprint
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Role
 from vcjax.roles.verdict import NO_ANSWER, Grade, grade_schema, parse_grade
@@ -68,13 +68,35 @@ def judge(
     cache: CallCache,
     *,
     seed: int,
-    max_tokens: int = 384,
     chunk: int = 32,
+    **options: Any,
+) -> list[Record]:
+    """Scores each answer that `cache` has no record of; returns the records in item order.
+
+    Args:
+      chunk: see `CallCache.ask_together`.
+      options: see `verdicts_wanted`, which has all other arguments, too.
+    """
+    wanted, keys = verdicts_wanted(items, answers, role, charter, cache, seed=seed, **options)
+    cache.ask_together(wanted, chunk=chunk, label="verdicts")
+    return [cache.records[key] for key in keys]
+
+
+def verdicts_wanted(
+    items: Sequence[BenchmarkItem],
+    answers: Sequence[Record],
+    role: Role | None,
+    charter: Charter,
+    cache: CallCache,
+    *,
+    seed: int,
+    max_tokens: int = 384,
     begun_with: Collection[str] = (),
     readings: Sequence[Reading] = (Reading(),),
     axes: bool = False,
-) -> list[Record]:
-    """Scores each answer that `cache` has no record of; returns the records in item order.
+) -> tuple[list[Wanted], list[Key]]:
+    """What a judge is to be asked about the answers, and the keys of its score records in item
+    order; records of what nobody is asked are written here.
 
     A score record is `{id, fingerprint, answer_hash, parallel_id, domain, lang, judge, family,
     score, unscored, reason, reply, checks, axes, sample, prompt_lang}`: `reply` is the judge's
@@ -123,7 +145,9 @@ def judge(
             json_schema=grade_schema(lang, axes),
         )
 
-    def of_reading(reading: Reading) -> list[Record]:
+    wanted: list[Wanted] = []
+
+    def of_reading(reading: Reading) -> list[Key]:
         asks = [ask(item, each, reading) for item, each in zip(items, answers, strict=True)]
 
         def keys_for(model: str | None) -> list[Key]:
@@ -164,18 +188,19 @@ def judge(
                 if key not in cache.records:
                     cache.append(record(index, Grade(None, "no_judge")))
         else:
-            cache.ask(
-                role,
-                asks,
-                keys,
-                lambda index, reply: record(index, parse_grade(reply, axes), reply.text),
-                chunk=chunk,
-                label="verdicts",
-                replaced=lambda record: (record["judge"], _reading_of(record)) == (name, reading),
+            wanted.append(
+                Wanted(
+                    role,
+                    asks,
+                    keys,
+                    lambda index, reply: record(index, parse_grade(reply, axes), reply.text),
+                    lambda record: (record["judge"], _reading_of(record)) == (name, reading),
+                )
             )
-        return [cache.records[key] for key in keys]
+        return keys
 
-    return [record for reading in readings for record in of_reading(reading)]
+    found = [key for reading in readings for key in of_reading(reading)]
+    return wanted, found
 
 
 def ask_key(item: str, reading: Reading) -> str:

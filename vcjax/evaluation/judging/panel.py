@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from vcjax.core.seeds import derive_seed
+from vcjax.roles.cache import SPENT
 from vcjax.roles.verdict import AXES, HIGHEST, LOWEST
 from vcjax.stats.intervals import interval_record, mean_interval
 
@@ -158,11 +159,13 @@ def _combined(records: Records, judges: Sequence[str]) -> Record:
     # As it is, with its reason and reply: a single judge's scores are whole, and stay so.
     if len(records) == 1:
         return records[0]
+    # Judges are asked side by side, and their records are in the order of their replies.
+    records = sorted(records, key=lambda record: (record["judge"], *_order(record)))
     judged = by_judge(records)
     own = [_merged(judged[judge]) for judge in judges if judge in judged]
     scores = [each["score"] for each in own if each["score"] is not None]
     return {
-        **records[0],
+        **{name: value for name, value in records[0].items() if name != SPENT},
         "judge": ", ".join(judges),
         "family": ", ".join(dict.fromkeys(record["family"] for record in records)),
         "score": _mean(scores),

@@ -1,6 +1,7 @@
+"""What calls have cost counts towards the budgets of whoever continues their run."""
+
 from tests.adversarial.attempts import ASK, fill
 from tests.roles.failing import serving
-from vcjax.adversarial.calls import charge_recorded_calls
 from vcjax.adversarial.ledger.ledger import Ledger
 from vcjax.roles.endpoint import EndpointRole
 from vcjax.roles.endpoint_spec import EndpointSpec
@@ -16,8 +17,7 @@ def test_what_earlier_processes_spent_counts_towards_an_endpoint_s_bounds(tmp_pa
         with Ledger(path) as ledger:
             ledger.record_call("x", "actor", ASK, reply, model=first.model, family="a")
         again = EndpointRole(spec, family="a")
-        with Ledger(path) as ledger:
-            charge_recorded_calls([again, again], ledger)
+        Ledger.of_run(path, roles=[again, again], charter="").close()
     assert again.account.tokens == first.account.tokens == 15
     assert again.account.cost == first.account.cost > 0
 
@@ -31,6 +31,5 @@ def test_calls_that_were_made_before_their_price_was_known_count_at_it(tmp_path)
             ledger.record_call("x", "actor", ASK, reply, model=unpriced.model, family="a")
         priced = EndpointSpec.parse(f"{server.url}#m#price=10#prompt_price=2")
         later = EndpointRole(priced, family="a")
-        with Ledger(path) as ledger:
-            charge_recorded_calls([later], ledger)
+        Ledger.of_run(path, roles=[later], charter="").close()
     assert later.account.cost == priced.cost(10, 5) == 70e-6
