@@ -7,7 +7,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CacheHook
 from lm_eval.api.registry import get_model
-from requests import ConnectionError
+from requests import ConnectionError, ReadTimeout
 
 from tests.evaluation.capability.test_capability_model import asked
 from vcjax.evaluation.capability.model import VcjaxLM
@@ -65,3 +65,32 @@ def test_the_others_answer_what_one_that_is_gone_was_asked(lm: VcjaxLM, gone: LM
 def test_where_all_are_gone_it_says_so(gone: LM):
     with pytest.raises(ConnectionError, match="refused"):
         ReplicatedLM([gone, gone], 2).loglikelihood(PAIRS)
+
+
+class Hanging(ReplicatedLM):
+    """Fails whatever it is asked, and counts how often that is."""
+
+    def __init__(self) -> None:
+        super().__init__([], 1)
+        self.asked = 0
+
+    def loglikelihood(self, requests, disable_tqdm=False):
+        self.asked += 1
+        raise ReadTimeout("no answer")
+
+
+def test_one_that_failed_is_left_alone_in_the_calls_to_come_and_then_asked_again(lm: VcjaxLM):
+    hanging = Hanging()
+    replicas = ReplicatedLM([hanging, lm], 2)
+    for _ in range(3):  # as for each chunk of a task
+        assert len(replicas.loglikelihood(PAIRS)) == len(PAIRS)
+    assert hanging.asked == 1
+    for each in replicas._replicas:
+        each.until = 0.0
+    assert len(replicas.loglikelihood(PAIRS)) == len(PAIRS)
+    assert hanging.asked == 2
+    alone = ReplicatedLM([hanging], 2)
+    for _ in range(2):  # whoever is alone is asked, whatever happened before
+        with pytest.raises(ReadTimeout, match="no answer"):
+            alone.loglikelihood(PAIRS)
+    assert hanging.asked == 4
