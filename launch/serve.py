@@ -63,6 +63,12 @@ ROW_BUCKETS = flags.DEFINE_bool(
     "Decode as few slots as hold the running requests: faster with few of them, but an answer may "
     "depend on how many run beside it.",
 )
+PAGES = flags.DEFINE_bool(
+    "pages",
+    False,
+    "Keep the cache in pages of one pool instead of a row for each slot, and run prompts together "
+    "with the answers that are being written: on TPUs, and to try it on a CPU.",
+)
 CHARTER = flags.DEFINE_string(
     "charter", None, "The charter whose persona is the system message of conversations without one."
 )
@@ -104,6 +110,7 @@ def main() -> None:
             tensor=TENSOR.value,
             replicas=REPLICAS.value,
             row_buckets=ROW_BUCKETS.value,
+            pages=PAGES.value,
             access_log=ACCESS_LOG.value,
             warm_up=WARM_UP.value,
             persona=load_charter(CHARTER.value).system_prompt(lang) if CHARTER.value else "",

@@ -82,6 +82,11 @@ def main() -> None:
                 "compiled": programs.decode._cache_size() - before,
             }
         )
+    mesh = make_mesh({"tensor": 2}, jax.devices()[:2])
+    paged = Engine(MODEL, params, slots=SLOTS, mesh=mesh, pages=True)
+    report["paged"] = told(paged)
+    pages = paged._state._cache[0]
+    report["paged"]["held"] = pages.addressable_shards[0].data.size / pages.size
     try:
         Engine(MODEL, params, slots=SLOTS, mesh=make_mesh({"data": 8}), row_buckets=True)
     except UserError as error:

@@ -68,6 +68,32 @@ def test_after_a_warm_up_requests_of_every_kind_compile_nothing(tiny, compiled):
     assert cold.generate([asked(2, 200, 8)]) == engine.generate([asked(2, 200, 8)])
 
 
+def test_after_a_warm_up_an_engine_with_pages_compiles_nothing(tiny, compiled):
+    engine = Engine(
+        tiny.config, tiny.params, slots=3, context=320, part=64, pages=True, pool_tokens=640
+    )
+    lengths: list[int] = []
+    engine.warm_up(1000, lengths.append)
+    assert lengths == [320]
+    before = compiled()
+    assert before > 3
+    shared = prompt(9, 2 * BLOCK + 1)
+    engine.generate(
+        [
+            asked(1, 5, 2),
+            asked(2, 200, 8, temperature=1.0, top_p=0.5, top_logprobs=3),
+            asked(3, 5, 80, repetition_penalty=2.0, logit_bias={150: 1.0}),
+            asked(4, 100, 3, min_tokens=3, top_k=4),
+            Request((*shared, 150), SamplingParams(2)),
+            Request((*shared, 151, 152), SamplingParams(100)),
+            Request(prompt(5, 150), SamplingParams(2), prompt_top=0),
+            Request(prompt(6, 20), SamplingParams(1), prompt_top=20, is_scored_only=True),
+        ]
+    )
+    assert engine.stats().pooled_tokens == 2 * BLOCK
+    assert compiled() == before
+
+
 def test_a_warm_up_leaves_no_prefix_behind_and_refuses_to_disturb_a_request(tiny):
     engine = Engine(tiny.config, tiny.params, slots=2, context=128, part=128)
     request = asked(1, 2 * BLOCK - 8, 3)

@@ -36,6 +36,11 @@ def test_a_mesh_gives_the_tokens_of_one_device(report, number):
     assert found["compiled"] == 1
 
 
+def test_pages_give_the_same_with_half_of_the_heads_on_each_device(report):
+    assert report["paged"]["tokens"] == report["alone"]["tokens"]
+    assert report["paged"]["held"] == 1 / 2
+
+
 def test_as_many_devices_share_a_model_as_its_holding_says(report):
     assert [one["devices"] for one in report["shared"]] == [1, 2]
     first, second = (one["tokens"] for one in report["shared"])

@@ -10,8 +10,14 @@ from jax.sharding import NamedSharding
 
 from configs import adversarial, sft
 from tests.train.gradients import mean_gradients
+from vcjax.generate import paged_programs, programs
+from vcjax.generate.layout import ModelLayout
+from vcjax.generate.paged_programs import CHUNK_FIELDS
+from vcjax.generate.paged_state import PagedState
+from vcjax.generate.slots import free_rows
+from vcjax.model.attention.paged import PAGE, POOL_AXES
 from vcjax.model.attention.splash import splash_attention
-from vcjax.model.build import NAMED
+from vcjax.model.build import NAMED, logical_axes
 from vcjax.parallel import make_mesh, partition_spec
 from vcjax.plan.compiled import compile_step
 from vcjax.plan.memory import count_memory
@@ -144,6 +150,46 @@ def test_splash_compiles_on_every_kind_of_mesh(mesh, heads, head_dim, window):
     segments = array(rows, 4, 2048, dtype=jnp.int32)
     compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(query, key, key, segments).compile()
     assert "tpu_custom_call" in compiled.as_text()
+
+
+@pytest.mark.parametrize(("topology", "tensor"), [("v5e-1", 1), ("v5e-4", 4)])
+def test_a_step_over_pages_compiles_and_holds_what_was_planned(topology, tensor):
+    """Chunks of prompts and drawn tokens of 64 slots in one program, with JAX's kernel."""
+    mesh = make_mesh({"tensor": tensor}, compile_devices(read_topology(topology)))
+    model = replace(NAMED["llama3-8b"], num_layers=2)
+    layout, slots, tokens = ModelLayout(model, jnp.dtype("bfloat16"), mesh=mesh), 64, 2**18
+    state = PagedState(layout, slots, tokens, model.max_position, has_prefixes=True)
+
+    def array(axes, *shape, dtype=jnp.int32):
+        place = NamedSharding(mesh, partition_spec(mesh, axes, shape))
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+    axes = logical_axes(model, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, stacked=False)
+    params = jax.tree.map(
+        lambda leaf, names: array(names, *leaf.shape, dtype=leaf.dtype), layout.shapes, axes
+    )
+    shape = tokens // PAGE, PAGE, 2 * model.num_kv_heads, model.head_dim
+    pool = tuple(array(POOL_AXES, *shape, dtype=jnp.bfloat16) for _ in range(model.num_layers))
+    logits = array(programs.LOGITS_AXES, slots, model.vocab_size, dtype=jnp.float32)
+    rows = free_rows(slots).shape[1] + len(CHUNK_FIELDS) + model.max_position // PAGE
+    lowered = paged_programs.run.lower(
+        layout.graph,
+        mesh,
+        params,
+        pool,
+        logits,
+        prompts=array(("length",), 512),
+        drawn=array(("length",), slots),
+        rows=array(("length", "head_dim"), slots, rows, dtype=jnp.uint32),
+    )
+    compiled = lowered.compile()
+    assert "tpu_custom_call" in compiled.as_text()
+    memory = compiled.memory_analysis()
+    # A device has its heads of the pool, and all logits: both take their old memory.
+    numbers = slots * model.vocab_size * 4
+    pool_bytes = state.planned_bytes(state.context) - 2 * numbers  # logits and counts
+    assert memory.alias_size_in_bytes == pytest.approx(pool_bytes // tensor + numbers, rel=0.01)
+    assert memory.temp_size_in_bytes < pool_bytes // tensor // model.num_layers  # it isn't copied
 
 
 def test_a_step_that_doesnt_fit_says_so_and_what_to_turn():

@@ -7,10 +7,13 @@
       scheduler.Scheduler    |  waiting -> running in a slot -> finished
       prefill.Prefill        |  prompts, in chunks of several together
       slots.SlotTable        |  what a step needs of each slot, uploaded as one array
-      cache.DecodeState      |  KV cache, logits, token counts, pool of prefix blocks
-      prefixes.PrefixTree    |  which prefixes the pool has
+      slot_state.SlotState   |  logits, token counts and one of two forms of the KV cache:
+        cache.DecodeState    |    rows, and a pool of prefix blocks
+        paged_state.PagedState    pages, of which page_table.PageTable gives each slot its own
+      prefixes.PrefixTree    |  which prefixes are kept
       layout.ModelLayout     |  the parameters: unstacked, cast, quantised, sharded
-      programs               |  compiled prefill and decode
+      programs,              |  compiled prefill and decode, and
+        paged_programs       |    both in one
       sampling.draw          |  logits -> tokens
                              v
     requests.Event for each token  -->  requests.Result  -->  text

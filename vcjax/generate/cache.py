@@ -1,11 +1,11 @@
-"""What an engine keeps on the devices beside the parameters: KV cache, logits, prefix blocks.
+"""A cache of rows, one for each slot, and the pool of prefix blocks beside it.
 
 Source: Kwon et al., arXiv 2309.06180 (blocks).
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Int
 
 from vcjax.generate import programs
 from vcjax.generate.layout import ModelLayout
-from vcjax.generate.requests import Scored
-from vcjax.generate.scoring import computed_top, scored_of
+from vcjax.generate.prefixes import PrefixTree
+from vcjax.generate.requests import Request
+from vcjax.generate.slot_state import TILE, Chunk, SlotState, power_of_two
 from vcjax.generate.slots import SlotBatch
 from vcjax.model.attention.cached import BLOCK
 from vcjax.model.build import Params
@@ -23,8 +24,6 @@ from vcjax.parallel import replica_count
 PREFIX_TOKENS = 4096
 """Tokens of prompts' prefixes that an engine keeps, unless another number is set."""
 MIN_WINDOW = 128
-TILE = 32
-"""Tokens of a prompt that are run as one row of a batch."""
 _LEAST_TILES = 2
 """Of a batch. On a CPU the same row of 32 comes out otherwise than that of 64 or more: XLA takes
 another matmul. It also sums otherwise where there are fewer than _LEAST_SUMMED numbers."""
@@ -33,35 +32,13 @@ _SHRINK_AFTER = 64
 """Steps in a row for which half of the cache is enough, before it is cut."""
 
 
-class Chunk(NamedTuple):
-    """A part of a prompt.
-
-    Attributes:
-      start: its position in the prompt, a multiple of TILE.
-      is_last: whether the prompt ends with it.
-    """
-
-    slot: int
-    start: int
-    tokens: Sequence[int]
-    is_last: bool
-
-    @property
-    def tiles(self) -> int:
-        """Number of tiles that it takes."""
-        return tiles_of(len(self.tokens))
-
-
-def tiles_of(length: int) -> int:
-    """Number of tiles that so many tokens of a prompt take."""
-    return -(-length // TILE)
-
-
-class DecodeState:
-    """Cache, logits and token counts of the slots, and the pool of blocks; made when needed.
+class DecodeState(SlotState):
+    """The slots with a cache of rows, and the pool of blocks.
 
     Every step reads the whole cache, so it is kept as short as the longest slot allows.
     """
+
+    has_riders = False
 
     def __init__(
         self, layout: ModelLayout, slots: int, pool_blocks: int, context: int | None = None
@@ -70,43 +47,34 @@ class DecodeState:
         pool_blocks: blocks of prefixes in the pool.
         context: tokens of the longest sequence; None is the model's maximum.
         """
-        self._layout, self._slots, self._pool_blocks = layout, slots, pool_blocks
+        super().__init__(layout, slots)
+        self._pool_blocks, self._prefixes = pool_blocks, PrefixTree(pool_blocks)
         per_tile = TILE * layout.config.hidden_size
-        self._least_tiles = _power_of_two(-(-_LEAST_SUMMED // per_tile), _LEAST_TILES)
+        self._least_tiles = power_of_two(-(-_LEAST_SUMMED // per_tile), _LEAST_TILES)
         self._max_context = -(-(context or layout.config.max_position) // BLOCK) * BLOCK
-        self.release()
-
-    def release(self) -> None:
-        """Frees the memory; the contents of the slots and of the pool are lost."""
-        self._cache: Any = None
-        self._logits: Any = None
-        self._counts: Any = None
         self._pool: Any = None
         self._roomy_steps = 0
 
+    def release(self) -> None:
+        super().release()
+        self._pool, self._roomy_steps = None, 0
+
     def planned_bytes(self, context: int) -> int:
-        """Bytes on all devices together with `context` tokens in every slot and a full pool."""
         window = self.window(context)
         return state_bytes(self._layout, self._slots, window, self._pool_blocks * BLOCK)
 
     @property
     def is_intact(self) -> bool:
-        """Whether all slots are valid: no program failed after it had started to overwrite them."""
-        leaves = jax.tree.leaves((self._cache, self._logits, self._counts, self._pool))
-        return not any(leaf.is_deleted() for leaf in leaves)
+        pool = jax.tree.leaves(self._pool)
+        return super().is_intact and not any(leaf.is_deleted() for leaf in pool)
 
     @property
     def context(self) -> int:
-        """Tokens for which each slot has room now."""
         return 0 if self._cache is None else self._cache[0][0].shape[2] * BLOCK
 
     def fit(self, need: int, *, empty: bool) -> None:
-        """Makes room for `need` tokens in each slot, and shrinks a cache that is far too long.
-
-        Args:
-          empty: no slot has anything that must be preserved.
-        """
-        layout, window = self._layout, self.window(need)
+        """See `SlotState`; a cache that is far too long shrinks."""
+        window = self.window(need)
         if self._cache is None or (empty and window != self.context):
             self._cache = None  # freed before the next one is allocated
             self._cache = self._new_cache(programs.CACHE_AXES, self._slots, window)
@@ -118,14 +86,18 @@ class DecodeState:
             self._roomy_steps = self._roomy_steps + 1 if 2 * window <= self.context else 0
             if self._roomy_steps >= _SHRINK_AFTER:
                 self._resize(window)
-        if self._logits is None:
-            size = self._slots, layout.config.vocab_size
-            self._logits, self._counts = programs.new_logits(layout.mesh, *size)
+        self._make_logits()
+
+    def reserve(self, slot: int, request: Request) -> bool:
+        return True  # every slot has a row
+
+    def free(self, slot: int) -> None:
+        pass  # the next request overwrites what is there
 
     def window(self, length: int) -> int:
         """The least room for `length` tokens in each slot: 128, and from there on powers of two and
         the middles between them, up to the longest sequence's."""
-        window = _power_of_two(length, MIN_WINDOW)
+        window = power_of_two(length, MIN_WINDOW)
         if window > MIN_WINDOW and length <= 3 * window // 4:
             window = 3 * window // 4
         return min(window, self._max_context)
@@ -144,12 +116,7 @@ class DecodeState:
         return buckets(self.context // BLOCK)
 
     def batch_tiles(self, wanted: int, most: int) -> int:
-        """How many tiles to run together of those that wait: as many as a batch that is little
-        padded can have.
-
-        Args:
-          most: tiles of the largest batch.
-        """
+        """As many as a batch that is little padded can have."""
         wanted = min(wanted, most)
         size = self.padded_tiles(wanted)
         # A tile of padding costs as much as one of a prompt; what is left over, another batch.
@@ -158,7 +125,7 @@ class DecodeState:
 
     def padded_tiles(self, tiles: int) -> int:
         """The size of a batch of so many tiles. Sizes are few, as each is compiled once."""
-        return _power_of_two(tiles, self._least_tiles)
+        return power_of_two(tiles, self._least_tiles)
 
     def batch_sizes(self, most: int) -> list[int]:
         """The sizes that batches of up to so many tiles have, the smallest first."""
@@ -167,12 +134,11 @@ class DecodeState:
             sizes.append(self.padded_tiles(sizes[-1] + 1))
         return sizes
 
-    def prefill(self, params: Params, chunks: Sequence[Chunk]) -> Float[Array, "padded d"]:
-        """Runs chunks of prompts as one batch, and returns their hidden states.
+    def width(self, chunk: Chunk) -> int:
+        return chunk.tiles * TILE
 
-        Those of a chunk begin where the tiles of the chunks before it end. Of one prompt there may
-        be several chunks, if they come in its order.
-        """
+    def prefill(self, params: Params, chunks: Sequence[Chunk]) -> Float[Array, "padded d"]:
+        """See `SlotState`. Of one prompt there may be several chunks, if they come in its order."""
         number = self.padded_tiles(sum(chunk.tiles for chunk in chunks))
         tiles = np.zeros((number, len(programs.TILE_FIELDS) + TILE), np.int32)
         starts, slots, ends = tiles[:, : len(programs.TILE_FIELDS)].T
@@ -198,48 +164,15 @@ class DecodeState:
         )
         return hidden
 
-    def score(
+    def decode(
         self,
         params: Params,
-        hidden: Float[Array, "padded d"],
-        first: int,
-        targets: Int[np.ndarray, " number"],
-        top: int,
-    ) -> Scored:
-        """Scores the tokens after those of a chunk, of which the last may have none.
-
-        Args:
-          hidden: from `prefill`; the chunk is there from the index `first` on.
-          top: number of most likely tokens that are returned for each.
-        """
-        vocab_size, number = self._layout.config.vocab_size, len(targets)
-        padded = np.zeros((len(hidden),), np.int32)
-        padded[:number] = targets
-        results = programs.score_chunk(
-            self._layout.graph,
-            params,
-            hidden,
-            self._layout.upload(np.concatenate([np.array([first, number], np.int32), padded])),
-            top=computed_top(top, vocab_size),
-        )
-        return scored_of([np.asarray(each) for each in results], 0, number, top)
-
-    def count_prompt(self, prompt: Int[np.ndarray, " length"], slot: int) -> None:
-        """Sets a slot's token counts to those of its prompt."""
-        numbers = np.zeros((1 + self._layout.config.vocab_size,), np.int32)
-        numbers[0], numbers[1:][prompt] = slot, 1
-        self._counts = programs.count_prompt(self._counts, self._layout.upload(numbers))
-
-    def sample(
-        self, batch: SlotBatch, top: int
-    ) -> tuple[Int[Array, " some"], Int[Array, "some results"]]:
-        """Draws a token for every slot in the batch; the tokens, and all results for
-        `sampling.unpack`."""
-        tokens, results, self._counts = programs.sample(self._logits, self._counts, batch, top)
-        return tokens, results
-
-    def decode(self, params: Params, tokens: Int[Array, " some"], batch: SlotBatch) -> None:
-        """Runs the tokens that were drawn by the batch, each at its slot's position."""
+        tokens: Int[Array, " some"],
+        batch: SlotBatch,
+        *,
+        running: int = 0,
+        riders: Sequence[Chunk] = (),
+    ) -> None:
         self._cache, self._logits = programs.decode(
             self._layout.graph,
             self._layout.mesh,
@@ -249,6 +182,30 @@ class DecodeState:
             tokens=tokens,
             batch=batch,
         )
+
+    @property
+    def most_prefix_blocks(self) -> int:
+        return self._pool_blocks
+
+    def prefix_blocks(self, prompt: Sequence[int]) -> int:
+        return len(self._prefixes.find(prompt))
+
+    def reuse_prefix(self, slot: int, prompt: Sequence[int]) -> int:
+        blocks = self._prefixes.find(prompt)
+        self.load_prefix(slot, blocks)
+        return len(blocks) * BLOCK
+
+    def keep_prefix(self, slot: int, prompt: Sequence[int]) -> None:
+        blocks = self._prefixes.add(prompt)
+        if any(block is not None for block in blocks):
+            try:
+                self.store_prefix(slot, blocks)
+            except BaseException:
+                self.forget_prefixes()  # it lists blocks that nothing was copied to
+                raise
+
+    def forget_prefixes(self) -> None:
+        self._prefixes.clear()
 
     def store_prefix(self, slot: int, blocks: Sequence[int | None]) -> None:
         """Copies the first blocks of a slot to those blocks of the pool that aren't None."""
@@ -351,10 +308,3 @@ def state_bytes(
 def buckets(most: int) -> list[int]:
     """The sizes 1, 4, 16 and so on below `most`, and `most`: few, where each is a program."""
     return [*(4**n for n in range(most.bit_length()) if 4**n < most), most]
-
-
-def _power_of_two(length: int, least: int) -> int:
-    size = least
-    while size < length:
-        size *= 2
-    return size

@@ -32,8 +32,8 @@ from vcjax.core.errors import UserError
 from vcjax.generate.cache import BLOCK, PREFIX_TOKENS, DecodeState, buckets
 from vcjax.generate.generator import Generator
 from vcjax.generate.layout import ModelLayout
+from vcjax.generate.paged_state import PagedState
 from vcjax.generate.prefill import Prefill
-from vcjax.generate.prefixes import PrefixTree
 from vcjax.generate.requests import (
     MAX_TOP_LOGPROBS,
     Alternatives,
@@ -43,6 +43,7 @@ from vcjax.generate.requests import (
 )
 from vcjax.generate.sampling import unpack
 from vcjax.generate.scheduler import RequestState, Scheduler
+from vcjax.generate.slot_state import Chunk, SlotState
 from vcjax.generate.warmup import warm_up_state
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
@@ -93,6 +94,8 @@ class Engine(Generator):
         part: int = 512,
         step_tokens: int | None = None,
         row_buckets: bool = False,
+        pages: bool = False,
+        pool_tokens: int | None = None,
     ) -> None:
         """Puts the parameters on the devices; a program is compiled when it is first run.
 
@@ -113,9 +116,16 @@ class Engine(Generator):
           row_buckets: decode as few slots as hold the running requests: 1, 4, 16 and so on. With
             few requests in many slots a step is shorter, but the last bits of the logits depend on
             the number of slots that decode, so a request may get other tokens than alone.
+          pages: keep the cache in pages of one pool, of which each request has what it needs, and
+            run prompts in one program with the drawn tokens. On TPUs, and to try it on a CPU; the
+            last bits of the logits depend on what else a step runs. See
+            `vcjax.generate.paged_state`.
+          pool_tokens: for which all pages together have room, kept prefixes included; None is the
+            context in every slot and `prefix_tokens`.
 
         Raises:
-          UserError: `row_buckets` with slots that are sharded.
+          UserError: `row_buckets` with slots that are sharded, or with pages; pages that the
+            devices have no kernel for.
         """
         self.config, self.slots = config, slots
         self.dtype, self.weights = jnp.dtype(dtype), weights
@@ -123,12 +133,21 @@ class Engine(Generator):
         self.graph, self.params = self.layout.graph, self.layout.apply(params)
         if row_buckets and mesh is not None and mesh.shape.get("data", 1) > 1:
             raise UserError("row_buckets: not where the slots are sharded over several devices")
+        if row_buckets and pages:
+            raise UserError("row_buckets: with pages a step runs no free slots anyway")
         self._buckets = buckets(slots) if row_buckets else [slots]
-        self._prefixes = PrefixTree(prefix_tokens // BLOCK)
         self.context = min(context or config.max_position, config.max_position)
-        self._state = DecodeState(self.layout, slots, self._prefixes.capacity, self.context)
+        self._state: SlotState
+        if pages:
+            tokens = pool_tokens or slots * self.context + prefix_tokens
+            self._state = PagedState(
+                self.layout, slots, tokens, self.context, has_prefixes=prefix_tokens > 0
+            )
+            self.context = self._state.context
+        else:
+            self._state = DecodeState(self.layout, slots, prefix_tokens // BLOCK, self.context)
         self.scheduler = Scheduler(slots, config.vocab_size, self.layout.upload, self._state)
-        self._prefill = Prefill(self.scheduler, self._state, self._prefixes, part, step_tokens)
+        self._prefill = Prefill(self.scheduler, self._state, part, step_tokens)
         self._steps = self._new_tokens = 0
 
     def load(self, params: Params) -> None:
@@ -142,7 +161,7 @@ class Engine(Generator):
         if not self.is_idle:
             raise RuntimeError("parameters can't change while requests are under way")
         self.params = self.layout.apply(params)
-        self._prefixes.clear()
+        self._state.forget_prefixes()
 
     def warm_up(self, longest: int, on_window: Callable[[int], None] | None = None) -> None:
         """Compiles what sequences of up to so many tokens need, within the context; programs for
@@ -156,14 +175,14 @@ class Engine(Generator):
         """
         if not self.is_idle:
             raise RuntimeError("nothing can be compiled ahead while requests are under way")
-        self._prefixes.clear()  # they are lost with the state
+        self._state.forget_prefixes()  # they are lost with the state
         windows = warm_up_state(
             self._state,
             self.params,
-            [self.scheduler.table.batch(size) for size in self._buckets],
+            self.scheduler.table,
+            self._buckets,
             longest=min(longest, self.context),
             tiles=self._prefill.batch,
-            has_pool=self._prefixes.capacity > 0,
         )
         for window in windows:
             if on_window is not None:
@@ -172,7 +191,6 @@ class Engine(Generator):
     def release(self) -> None:
         """Frees the devices' memory beside the parameters, and ends all requests with an error."""
         self.scheduler.fail_all()
-        self._prefixes.clear()
         self._state.release()
 
     @property
@@ -217,7 +235,8 @@ class Engine(Generator):
         self.scheduler.cancel(state)
 
     def step(self) -> bool:
-        """Prefills prompts in free slots, then decodes one token in every slot.
+        """Prefills prompts in free slots, then decodes one token in every slot; or both at once,
+        where the cache can.
 
         Returns:
           Whether there is more to do.
@@ -225,9 +244,15 @@ class Engine(Generator):
         self.scheduler.admit()
         if not self._fit():
             return bool(self.scheduler.waiting)
-        self._prefill.run(self.params)
-        if decoding := self.scheduler.decoding():
-            self._decode(decoding)
+        riders = []
+        decoding = self.scheduler.decoding()
+        if decoding and self._state.has_riders:
+            riders = self._prefill.riders(len(decoding))
+        else:
+            self._prefill.run(self.params)
+            decoding = self.scheduler.decoding()
+        if decoding:
+            self._decode(decoding, riders)
         return not self.is_idle
 
     def _fit(self) -> bool:
@@ -250,20 +275,27 @@ class Engine(Generator):
                 return True
         return False
 
-    def _decode(self, states: Sequence[RequestState]) -> None:
-        table = self.scheduler.table
+    def _decode(
+        self, states: Sequence[RequestState], riders: Sequence[tuple[RequestState, Chunk]]
+    ) -> None:
+        """Draws a token for each state and runs it, with the riders' chunks beside them."""
+        table, chunks = self.scheduler.table, [chunk for _, chunk in riders]
         top = MAX_TOP_LOGPROBS if table.top_logprobs.any() else 0
         # Free slots are given out from the first one, so that the running ones sit low.
         used = 1 + max(state.slot or 0 for state in states)
-        batch = table.batch(next(size for size in self._buckets if size >= used))
+        size = next(size for size in self._buckets if size >= used)
+        batch = self._state.batch(table, size, chunks)
         drawn_tokens, results = self._state.sample(batch, top)
         # The next step is dispatched before the host has seen this one's tokens, so the devices
         # never wait for detokenizing and constraints. The price is a step too many for a request
         # that ends here by EOS or a stop string: it writes one position of its own slot, which the
         # slot's next request overwrites before reading it.
         # The last token of a request need not be run: nothing is drawn after it.
-        if any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
-            self._state.decode(self.params, drawn_tokens, batch)
+        hidden = None
+        if riders or any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
+            hidden = self._state.decode(
+                self.params, drawn_tokens, batch, running=len(states), riders=chunks
+            )
         self._steps += 1
         # The transfer waits for the draw alone; the devices run the tokens meanwhile.
         drawn = unpack(np.asarray(results))
@@ -287,6 +319,7 @@ class Engine(Generator):
                 state.on_event(event)
             else:
                 self.scheduler.finish(state, event)
+        self._prefill.enter(self.params, riders, hidden)
 
     def _advance(
         self, state: RequestState, slot: int, token: int, logprob: float, top: Alternatives

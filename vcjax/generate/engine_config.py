@@ -111,18 +111,27 @@ class EngineConfig:
             for mesh in self._meshes()
         ]
 
-    def room(self, layout: ModelLayout, memory: int, prefix_tokens: int = PREFIX_TOKENS) -> Room:
+    def room(
+        self,
+        layout: ModelLayout,
+        memory: int,
+        prefix_tokens: int = PREFIX_TOKENS,
+        *,
+        pages: bool = False,
+    ) -> Room:
         """The slots of an engine and its longest sequence: those of this config, else what fits.
 
         Args:
           memory: bytes for one copy of its parameters and what it keeps beside them.
+          pages: whether the cache has pages; then the context is what fits in every slot, whatever
+            a single sequence may have.
         """
         return plan_room(
             layout,
             memory - layout.nbytes,
             prefix_tokens=prefix_tokens,
             slots=self.slots,
-            context=self.context,
+            context=0 if pages else self.context,
             most_slots=MOST_SLOTS if reported_memory(self.devices()[0]) else USUAL_SLOTS,
         )
 
@@ -139,18 +148,24 @@ class EngineConfig:
         Args:
           room: of each; None is what fits if no other model is loaded.
           params: of each copy, where some are on its devices already; else those of `loaded`.
-          options: of `Engine`.
+          options: of `Engine`. With `pages` the pool is as large as rows of that room would be.
         """
         meshes = self._meshes()
         if room is None:
             layout = self.layout(loaded.config, loaded.dtype, lora)
-            room = self.room(layout, self.memory // len(meshes))
+            pages = options.get("pages", False)
+            room = self.room(layout, self.memory // len(meshes), pages=pages)
+        context = room.context
+        if options.get("pages"):
+            prefix_tokens = options.get("prefix_tokens", PREFIX_TOKENS)
+            options["pool_tokens"] = room.slots * room.context + prefix_tokens
+            context = self.context or room.context
         engines = [
             Engine(
                 loaded.config,
                 own,
                 slots=room.slots,
-                context=room.context,
+                context=context,
                 dtype=jnp.dtype(loaded.dtype),
                 weights=self.weights,
                 lora=lora,

@@ -187,7 +187,8 @@ class ModelPool:
         copies = self._config.copies
         memory = self.memory // copies
         share = max(memory // self._models, min(least, memory))
-        room = self._config.room(layout, share, prefix_tokens)
+        pages = self._options.get("pages", False)
+        room = self._config.room(layout, share, prefix_tokens, pages=pages)
         return room, copies * state_bytes(layout, room.slots, room.context, prefix_tokens)
 
     def _make_room(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vcjax.generate.cache import BLOCK, TILE, Chunk, DecodeState, tiles_of
-from vcjax.generate.prefixes import PrefixTree, shared_blocks
+from vcjax.generate.prefixes import shared_blocks
 from vcjax.generate.requests import Event, Request
 from vcjax.generate.scheduler import RequestState, Scheduler
+from vcjax.generate.slot_state import TILE, Chunk, SlotState, tiles_of
 from vcjax.model.build import Params
 
 
@@ -27,13 +27,12 @@ class Prefill:
     def __init__(
         self,
         scheduler: Scheduler,
-        state: DecodeState,
-        prefixes: PrefixTree,
+        state: SlotState,
         part: int,
         step_tokens: int | None,
     ) -> None:
         """Args: `part` and `step_tokens` are those of `vcjax.generate.engine.Engine`."""
-        self._scheduler, self._state, self._prefixes = scheduler, state, prefixes
+        self._scheduler, self._state = scheduler, state
         self.batch = max(1, part // TILE)
         self._step = None if step_tokens is None else max(1, step_tokens // TILE)
         self.requests = self.prompt_tokens = self.pooled_tokens = 0
@@ -48,6 +47,11 @@ class Prefill:
             if left is not None:
                 left -= sum(chunk.tiles for _, chunk in chunks)
             self._run_chunks(params, chunks)
+
+    def riders(self, decoding: int) -> list[tuple[RequestState, Chunk]]:
+        """What a step of so many decoding slots may run of the prompts in one batch with them."""
+        room = max(1, self.batch - tiles_of(decoding))
+        return self._next_chunks(room if self._step is None else min(room, self._step))
 
     def _next_chunks(self, most: int) -> list[tuple[RequestState, Chunk]]:
         """What comes next of the prompts, `most` tiles of them.
@@ -80,20 +84,19 @@ class Prefill:
         prompt, slot = state.request.prompt, state.slot
         assert slot is not None
         # A prompt that is scored is run whole: the pool has no scores.
-        if state.request.prompt_top is None and self._prefixes.capacity:
-            blocks = self._prefixes.find(prompt)
+        if state.request.prompt_top is None and (most := self._state.most_prefix_blocks):
+            kept = self._state.prefix_blocks(prompt)
             coming = (
                 shared_blocks(prompt, other.request.prompt)
                 for other in before
                 if not other.request.is_scored_only  # of these the pool gets nothing
             )
             # No more than the pool can have: for the rest a prompt would wait in vain.
-            if min(max(coming, default=0), self._prefixes.capacity) > len(blocks):
+            if min(max(coming, default=0), most) > kept:
                 return False
-            if blocks:
+            if kept:
                 with self._scheduler.on_behalf(state):
-                    self._state.load_prefix(slot, blocks)
-                    state.prefilled = state.pooled = len(blocks) * BLOCK
+                    state.prefilled = state.pooled = self._state.reuse_prefix(slot, prompt)
                     self.pooled_tokens += state.pooled
         return not state.finished
 
@@ -112,12 +115,18 @@ class Prefill:
             for each in chunks:
                 self._run_chunks(params, [each])
             return
+        self.enter(params, chunks, hidden)
+
+    def enter(
+        self, params: Params, chunks: Sequence[tuple[RequestState, Chunk]], hidden: Any
+    ) -> None:
+        """Enters that chunks have been run together, and have these hidden states."""
         first = 0
         for state, chunk in chunks:
             if not state.finished:  # not cancelled by the listener of another request
                 with self._scheduler.on_behalf(state):
                     self._after_chunk(params, state, chunk, hidden, first)
-            first += chunk.tiles * TILE
+            first += self._state.width(chunk)
 
     def _after_chunk(
         self, params: Params, state: RequestState, chunk: Chunk, hidden: Any, first: int
@@ -140,13 +149,7 @@ class Prefill:
             self._start_decoding(request, chunk.slot)
 
     def _start_decoding(self, request: Request, slot: int) -> None:
-        blocks = self._prefixes.add(request.prompt)
-        if any(block is not None for block in blocks):
-            try:
-                self._state.store_prefix(slot, blocks)
-            except BaseException:
-                self._prefixes.clear()  # it lists blocks that nothing was copied to
-                raise
+        self._state.keep_prefix(slot, request.prompt)
         self._scheduler.table.start(slot, request)
         if request.sampling.is_penalised:
             self._state.count_prompt(np.asarray(request.prompt, np.int32), slot)

@@ -6,7 +6,7 @@ kept in a pool on the devices; see `vcjax.generate.cache.DecodeState`.
 Source: Zheng et al., arXiv 2312.07104.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -47,8 +47,17 @@ class PrefixTree:
         """
         return [node.block for node in self._path(prompt)]
 
-    def add(self, prompt: Sequence[int]) -> list[int | None]:
+    def __contains__(self, block: int) -> bool:
+        """Whether the tree has this block of the pool."""
+        return block in self._nodes
+
+    def add(
+        self, prompt: Sequence[int], given: Callable[[int], int] | None = None
+    ) -> list[int | None]:
         """Assigns blocks of the pool to those of the prompt that aren't there yet.
+
+        Args:
+          given: the block in which each of the prompt's already is; None takes free ones.
 
         Returns:
           For each block of the prompt the index of its new block in the pool, or None if nothing is
@@ -59,7 +68,7 @@ class PrefixTree:
         assigned: list[int | None] = [None] * len(needed)
         node = path[-1] if path else self._root
         for index in range(len(path), len(needed)):
-            block = self._free_block()
+            block = self._free_block() if given is None else given(index)
             if block is None:
                 break
             child = _Node(block, needed[index], node, self._clock)
@@ -79,19 +88,25 @@ class PrefixTree:
             node = child
         return path
 
-    def _free_block(self) -> int | None:
-        # Only leaves are replaced: without an inner block those below it could never be found.
-        # A replaced block is assigned again at once, so the indices have no gaps.
-        if len(self._nodes) < self.capacity:
-            return len(self._nodes)
-        leaves = (node for node in self._nodes.values() if not node.children)
+    def evict(self, may_go: Callable[[int], bool]) -> int | None:
+        """Forgets the least recently used block that may go, and returns it; None if there is none.
+
+        Only leaves go: without an inner block those below it could never be found.
+        """
+        leaves = (node for node in self._nodes.values() if not node.children and may_go(node.block))
         oldest = min(leaves, key=lambda node: node.last_used, default=None)
-        # A leaf of this moment is the prompt's own: replacing it would cut the path being added.
-        if oldest is None or oldest.last_used == self._clock:
+        if oldest is None:
             return None
         assert oldest.parent is not None
         del oldest.parent.children[oldest.tokens], self._nodes[oldest.block]
         return oldest.block
+
+    def _free_block(self) -> int | None:
+        # An evicted block is assigned again at once, so the indices have no gaps.
+        if len(self._nodes) < self.capacity:
+            return len(self._nodes)
+        # A leaf of this moment is the prompt's own: evicting it would cut the path being added.
+        return self.evict(lambda block: self._nodes[block].last_used != self._clock)
 
 
 def shared_blocks(prompt: Sequence[int], other: Sequence[int]) -> int:

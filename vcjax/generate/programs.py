@@ -26,7 +26,8 @@ CACHE_AXES = ("batch", "kv_heads", "head_dim", "head_dim", "head_dim")
 POOL_AXES = ("layers", *CACHE_AXES[1:])
 """The same of the pool of prefix blocks, which has a row for each. Every copy of the model needs
 all of them, as a prompt may be given to any slot."""
-_LOGITS_AXES = ("batch", "head_dim")
+LOGITS_AXES = ("batch", "head_dim")
+"""The same of the logits and of the token counts."""
 TILE_FIELDS = ("start", "slot", "end")
 """What stands before a tile's tokens: the position of the first; the slot, and one that doesn't
 exist writes nothing; the index of the prompt's last token among those of all tiles, or their number
@@ -66,7 +67,7 @@ def prefill(
     # however many prompts end with it.
     own = model.logits(hidden[jnp.minimum(ends, tokens.size - 1)])
     logits = jnp.where((ends < tokens.size)[:, None], own, logits)
-    return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits), hidden
+    return constrain(mesh, CACHE_AXES, cache), constrain(mesh, LOGITS_AXES, logits), hidden
 
 
 @partial(jax.jit, static_argnames=("graph", "top"))
@@ -109,7 +110,7 @@ def decode(
     model = nnx.merge(graph, params)
     hidden, cache = model.extend(tokens[:, None], batch.positions()[:, None], cache)
     logits = logits.at[: len(tokens)].set(model.logits(hidden[:, 0]))
-    return _constrain(mesh, CACHE_AXES, cache), _constrain(mesh, _LOGITS_AXES, logits)
+    return constrain(mesh, CACHE_AXES, cache), constrain(mesh, LOGITS_AXES, logits)
 
 
 @partial(jax.jit, static_argnames=("top",), donate_argnames=("counts",))
@@ -161,7 +162,7 @@ def store_prefix(
         row = jax.lax.dynamic_index_in_dim(leaf, slot, keepdims=False)[:, : len(blocks)]
         return into.at[blocks, :, 0].set(jnp.moveaxis(row, 1, 0), mode="drop")
 
-    return _constrain(mesh, POOL_AXES, jax.tree.map(stored, pool, cache))
+    return constrain(mesh, POOL_AXES, jax.tree.map(stored, pool, cache))
 
 
 @partial(jax.jit, static_argnames=("mesh",), donate_argnames=("cache",))
@@ -179,7 +180,7 @@ def load_prefix(
         row = jnp.moveaxis(pooled[blocks, :, 0], 0, 1)[None]
         return jax.lax.dynamic_update_slice(leaf, row, (slot, 0, 0, 0, 0))
 
-    return _constrain(mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
+    return constrain(mesh, CACHE_AXES, jax.tree.map(loaded, cache, pool))
 
 
 # It isn't donated: XLA reuses memory for results of the same shape alone.
@@ -191,9 +192,9 @@ def resize(
     before."""
     more = blocks - whole.shape[2]
     if more <= 0:
-        return _constrain(mesh, CACHE_AXES, whole[:, :, :blocks])
+        return constrain(mesh, CACHE_AXES, whole[:, :, :blocks])
     room = [(0, more if axis == 2 else 0) for axis in range(whole.ndim)]
-    return _constrain(mesh, CACHE_AXES, jnp.pad(whole, room))
+    return constrain(mesh, CACHE_AXES, jnp.pad(whole, room))
 
 
 @partial(jax.jit, static_argnames=("config", "mesh", "axes", "rows", "length", "dtype"))
@@ -211,7 +212,7 @@ def new_cache(
     Args:
       axes: CACHE_AXES, with `rows` slots of `length` tokens, or POOL_AXES, with `rows` blocks.
     """
-    return _constrain(mesh, axes, init_cache(config, rows, length, dtype))
+    return constrain(mesh, axes, init_cache(config, rows, length, dtype))
 
 
 @partial(jax.jit, static_argnames=("mesh", "slots", "vocab"))
@@ -221,10 +222,10 @@ def new_logits(
     """Zero logits and token counts, for slots that have run nothing yet."""
     size = slots, vocab
     new = jnp.zeros(size, jnp.float32), jnp.zeros(size, jnp.int32)
-    return _constrain(mesh, _LOGITS_AXES, new)
+    return constrain(mesh, LOGITS_AXES, new)
 
 
-def _constrain(mesh: AnyMesh | None, axes: tuple[str, ...], tree: Any) -> Any:
+def constrain(mesh: AnyMesh | None, axes: tuple[str, ...], tree: Any) -> Any:
     """Shards a tree alike in every program, so that none has to lay it out again."""
     if mesh is None:
         return tree

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
-from vcjax.generate.cache import DecodeState
 from vcjax.generate.requests import Alternatives, ConstraintError, Event, Request, Scored
+from vcjax.generate.slot_state import SlotState
 from vcjax.generate.slots import SlotTable, Upload
 
 
@@ -78,7 +78,7 @@ class RequestState:
 class Scheduler:
     """Requests that wait, first come first served, and requests that run, each in its own slot."""
 
-    def __init__(self, slots: int, vocab_size: int, upload: Upload, cache: DecodeState) -> None:
+    def __init__(self, slots: int, vocab_size: int, upload: Upload, cache: SlotState) -> None:
         self.slots, self._cache = slots, cache
         self.table = SlotTable(slots, vocab_size, upload)
         self.waiting: deque[RequestState] = deque()
@@ -100,9 +100,13 @@ class Scheduler:
             self.waiting.append(state)
 
     def admit(self) -> None:
-        """Gives free slots to waiting requests."""
+        """Gives free slots to waiting requests, as long as the cache has room for the first."""
         for slot in range(self.slots):
             if self.waiting and slot not in self.running:
+                # First come, first served: a short request that would fit waits behind a long one,
+                # which would else wait for ever.
+                if not self._cache.reserve(slot, self.waiting[0].request):
+                    return
                 state = self.waiting.popleft()
                 state.slot, self.running[slot] = slot, state
 
@@ -111,6 +115,7 @@ class Scheduler:
         if state.slot is not None:
             del self.running[state.slot]
             self.table.clear(state.slot)
+            self._cache.free(state.slot)
         state.slot, state.finished = None, True
         state.on_event(event)
 

@@ -56,7 +56,8 @@ class SlotBatch(NamedTuple):
     """The table on the devices, as the programs take it.
 
     Attributes:
-      rows: a slot's fields, the bits of each as one word; of the first slots, those in the step.
+      rows: a slot's fields, the bits of each as one word, and what else the cache has of it; of the
+        first slots, those in the step.
       biases: ids and the bits of their values; an id beyond the vocabulary is none.
       mask: a bit for each token that may come next; see `vcjax.generate.sampling.unpack_mask`.
     """
@@ -92,14 +93,14 @@ class SlotBatch(NamedTuple):
 
     def positions(self) -> Int[Array, " some"]:
         """Of the tokens that are drawn, inside a program."""
-        return _field(self.rows, "position")
+        return positions_of(self.rows)
 
 
 class SlotTable:
     """The rows of all slots on the host."""
 
     def __init__(self, slots: int, vocab_size: int, upload: Upload) -> None:
-        self._vocab_size, self._upload = vocab_size, upload
+        self.slots, self._vocab_size, self._upload = slots, vocab_size, upload
         self._rows = np.full((slots,), _FREE_SLOT)
         # The vocabulary's size as an id means no bias. Every slot has as many entries as a request
         # may have: another number would be another shape, and another program.
@@ -143,11 +144,14 @@ class SlotTable:
         self._allow_all(slot)
         self._rows[slot], self.top_logprobs[slot] = _FREE_SLOT, 0
 
-    def batch(self, slots: int | None = None) -> SlotBatch:
+    def batch(
+        self, slots: int | None = None, columns: Int[np.ndarray, "slots columns"] | None = None
+    ) -> SlotBatch:
         """The table on the devices: one upload, and one of biases or masks if they have changed.
 
         Args:
           slots: number of the first ones that the step is for; None is all.
+          columns: of int32, what the cache has of each slot.
         """
         # Of copies, since the devices may read them while the table moves on.
         if self._uploaded_biases is None:
@@ -156,6 +160,8 @@ class SlotTable:
         if self._uploaded_mask is None:
             self._uploaded_mask = self._upload(self._mask.copy())
         rows = self._rows.view(np.uint32).reshape(len(self._rows), -1)
+        if columns is not None:
+            rows = np.concatenate([rows, columns.view(np.uint32)], axis=1)
         return SlotBatch(
             self._upload(rows[:slots].copy()), self._uploaded_biases, self._uploaded_mask
         )
@@ -185,6 +191,21 @@ class SlotTable:
                 self._mask[slot, token >> 5] &= np.uint32(_ALL_ALLOWED ^ (1 << (token & 31)))
         if not self._mask[slot].any():
             self._mask[slot] = before
+
+
+def free_rows(slots: int) -> UInt[np.ndarray, "slots fields"]:
+    """The rows of slots without a request."""
+    return np.full((slots,), _FREE_SLOT).view(np.uint32).reshape(slots, -1)
+
+
+def positions_of(rows: UInt[Array, "slots fields"]) -> Int[Array, " slots"]:
+    """Of the tokens that are drawn, inside a program; NO_POSITION where a slot doesn't decode."""
+    return _field(rows, "position")
+
+
+def columns_of(rows: UInt[Array, "slots fields"]) -> Int[Array, "slots columns"]:
+    """What follows the fields, inside a program; see `SlotTable.batch`."""
+    return _bits(rows[:, len(_FIELDS) :], np.int32)
 
 
 def _field(rows: UInt[Array, "slots fields"], name: str) -> Array:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from vcjax.model.attention.blockwise import tree_attention
 from vcjax.model.attention.cached import BLOCK, attend_rows, attend_tiles
 from vcjax.model.attention.packed import attend_packed, choose_backend
+from vcjax.model.attention.paged import PAGE, Ragged, attend_ragged, write_pages
 from vcjax.model.config import LlamaConfig
 from vcjax.model.layers import INIT, Block, ParamMaker, RMSNorm, rematerialised
 from vcjax.model.lora import LoraConfig
@@ -26,6 +27,9 @@ from vcjax.parallel import AnyMesh
 Cache = tuple[tuple[Array, Array], ...]
 """Per layer, keys [rows, kv_heads, blocks, head_dim, BLOCK] and values [rows, kv_heads, blocks,
 BLOCK, head_dim]."""
+PagePool = tuple[Array, ...]
+"""Per layer, keys and values [pages, PAGE, 2 kv_heads, head_dim]; see
+`vcjax.model.attention.paged`."""
 
 
 class Llama(nnx.Module):
@@ -180,6 +184,34 @@ class Llama(nnx.Module):
             x = block(x, attention)
         return self.norm(x), tuple(layers)
 
+    def extend_pages(
+        self,
+        tokens: Int[Array, " tokens"],
+        pool: PagePool,
+        ragged: Ragged,
+        mesh: AnyMesh | None,
+    ) -> tuple[Float[Array, "tokens hidden"], PagePool]:
+        """Runs new tokens of several sequences on top of their pages; see `extend`.
+
+        Args:
+          ragged: of which sequence each token is.
+          mesh: the mesh that heads are sharded over; None is one device.
+        """
+        x = embed(self.embedding[...], tokens[None], self.dtype)
+        positions = ragged.tokens(len(tokens))[1]
+        cos, sin = rotation(self.config.rope, self.config.head_dim, positions[None])
+        layers = []
+        for block, window, pages in zip(self.layers, self._windows(), pool, strict=True):
+
+            def attention(query, key, value, pages=pages, window=window):
+                query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+                pages = write_pages(pages, key[0], value[0], ragged)
+                layers.append(pages)
+                return attend_ragged(query[0], pages, ragged, window, mesh)[None]
+
+            x = block(x, attention)
+        return self.norm(x)[0], tuple(layers)
+
     def logits(self, hidden: Float[Array, "*rows hidden"]) -> Float[Array, "*rows vocab"]:
         """Logits, float32."""
         # Rounded to the compute dtype before, as transformers' are. Those of the training loss
@@ -209,3 +241,9 @@ def init_cache(config: LlamaConfig, rows: int, context: int, dtype: Any) -> Cach
         (jnp.zeros((*outer, head_dim, BLOCK), dtype), jnp.zeros((*outer, BLOCK, head_dim), dtype))
         for _ in range(config.num_layers)
     )
+
+
+def init_pages(config: LlamaConfig, pages: int, dtype: Any) -> PagePool:
+    """An empty pool of so many pages."""
+    shape = pages, PAGE, 2 * config.num_kv_heads, config.head_dim
+    return tuple(jnp.zeros(shape, dtype) for _ in range(config.num_layers))

@@ -20,7 +20,7 @@ class ServeConfig(EngineConfig):
         rest of the context.
       timeout_s: seconds that one HTTP request may take, waiting included.
       api_key: that clients must send as `Authorization: Bearer`; empty requires none.
-      row_buckets: see `vcjax.generate.engine.Engine`.
+      row_buckets, pages: see `vcjax.generate.engine.Engine`.
       persona: system message of conversations that have none; empty adds none.
       access_log: write a line of JSON to standard error for each request.
       warm_up: tokens of the longest sequence whose programs are compiled before the server is
@@ -42,6 +42,7 @@ class ServeConfig(EngineConfig):
     persona: str = ""
     access_log: bool = False
     row_buckets: bool = False
+    pages: bool = False
     warm_up: int = 0
 
     def __post_init__(self) -> None:

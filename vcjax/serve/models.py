@@ -140,6 +140,7 @@ class Models:
                     keep=True,
                     step_tokens=STEP_TOKENS,
                     row_buckets=config.row_buckets,
+                    pages=config.pages,
                 )
                 for served in self.all:
                     text = pool.get(served.reference).text

@@ -36,7 +36,7 @@ def attend_rows(
     # would have to be laid out anew.
     grouped = jnp.broadcast_to(grouped, (rows, kv_heads, blocks, *grouped.shape[3:]))
     index = jnp.arange(blocks * BLOCK).reshape(blocks, BLOCK)
-    visible = _visible(index[None], positions[:, :, None], window)[:, None, :, None]
+    visible = visible_keys(index[None], positions[:, :, None], window)[:, None, :, None]
     scores = jnp.einsum("rkngh,rknhs->rkngs", grouped, keys, preferred_element_type=jnp.float32)
     scores = jnp.where(visible, scores * head_dim**-0.5, _LEAST)
     weights = jnp.exp(scores - jnp.max(scores, axis=(2, 4), keepdims=True))
@@ -74,7 +74,7 @@ def attend_tiles(
     def step(number: Array, carried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         highest, total, mixed = carried
         index = number * BLOCK + jnp.arange(BLOCK)
-        visible = _visible(index[None, None], positions[:, :, None], window)
+        visible = visible_keys(index[None, None], positions[:, :, None], window)
         visible = jnp.repeat(visible, group, axis=1)[:, None]
         scores = jnp.einsum(
             "tkqh,tkhs->tkqs", grouped, keys[rows, :, number], preferred_element_type=jnp.float32
@@ -106,7 +106,7 @@ def attend_tiles(
     return mixed.reshape(tiles, length, heads, head_dim)
 
 
-def _visible(index: Array, positions: Array, window: int | None) -> Bool[Array, "*shape"]:
+def visible_keys(index: Array, positions: Array, window: int | None) -> Bool[Array, "*shape"]:
     """Which tokens of the cache a query sees: its row up to itself, the last `window` of them."""
     # This hides what an earlier request left in a slot, too: it lies beyond the position until
     # the new request overwrites it.

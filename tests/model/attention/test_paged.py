@@ -1,0 +1,79 @@
+"""Attention over pages: JAX's kernel, its own reference and what runs on CPUs give the same."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax._src.literals import TypedInt
+from jax.experimental import pallas
+from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ref_ragged_paged_attention
+
+from vcjax.model.attention.paged import PAGE, Ragged, _by_pages, _kernel, write_pages
+
+HEADS, KV_HEADS, SIZE, PAGES = 4, 2, 128, 7
+LENGTHS, NEW = (150, 1, 70, 64), (20, 1, 1, 3)
+
+
+def normal(*shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def ragged() -> Ragged:
+    """Four sequences of all kinds, and a place for a fifth; the first two pages of two are one."""
+    pages = np.zeros((5, 3), np.int32)
+    pages[0], pages[1, 0], pages[2, :2], pages[3, 0] = (4, 2, 6), 1, (4, 3), 5
+    starts = np.concatenate([[0], np.cumsum(NEW), [sum(NEW)]])
+    return Ragged(
+        jnp.asarray(pages),
+        jnp.asarray([*LENGTHS, 0], jnp.int32),
+        jnp.asarray(starts, jnp.int32),
+        jnp.asarray([4], jnp.int32),
+    )
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Kernels run as ordinary operations: this one has no argument for it.
+
+    The interpreter asks an index for its shape, which is missing where the index is a constant.
+    """
+    monkeypatch.setattr(pallas, "pallas_call", partial(pallas.pallas_call, interpret=True))
+    monkeypatch.setattr(TypedInt, "shape", (), raising=False)
+
+
+@pytest.mark.parametrize("window", [None, 40])
+def test_the_kernel_and_the_cpu_give_what_the_reference_gives(ragged, window, interpreted):
+    query, pool = normal(32, HEADS, SIZE), normal(PAGES, PAGE, 2 * KV_HEADS, SIZE)
+    real = sum(NEW)
+    expected = ref_ragged_paged_attention(
+        query,
+        pool,
+        ragged.lengths,
+        ragged.pages,
+        ragged.starts,
+        ragged.count,
+        sm_scale=SIZE**-0.5,
+        sliding_window=window,
+    )[:real]
+    found = _by_pages(query, pool, ragged, window)[:real]
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    kernel = _kernel(query, pool, ragged, window)[:real]
+    np.testing.assert_allclose(kernel, expected, atol=2e-6)
+
+
+def test_new_tokens_are_written_behind_the_earlier_ones_and_padding_nowhere(ragged):
+    pool = jnp.zeros((PAGES, PAGE, 2 * KV_HEADS, SIZE))
+    key, value = normal(32, KV_HEADS, SIZE), normal(32, KV_HEADS, SIZE) + 1
+    written = np.asarray(write_pages(pool, key, value, ragged))
+    first = 0
+    for sequence, (length, new) in enumerate(zip(LENGTHS, NEW, strict=True)):
+        for index in range(new):
+            position = length - new + index
+            page = written[ragged.pages[sequence, position // PAGE], position % PAGE]
+            np.testing.assert_array_equal(page[0::2], key[first + index])
+            np.testing.assert_array_equal(page[1::2], value[first + index])
+        first += new
+    assert np.count_nonzero(written.any(axis=(2, 3))) == sum(NEW)
