@@ -44,7 +44,7 @@ def empty(paged) -> Engine:
 
 
 def used_pages(engine: Engine) -> int:
-    return np.count_nonzero(engine._state._table._users)
+    return int(np.count_nonzero(engine._state._table._users))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ref_ragged_pa
 
 from vcjax.model.attention.paged import PAGE, Ragged, _by_pages, _kernel, write_pages
 
+by_pages = jax.jit(_by_pages, static_argnames=("window",))
 HEADS, KV_HEADS, SIZE, PAGES = 4, 2, 128, 7
 LENGTHS, NEW = (150, 1, 70, 64), (20, 1, 1, 3)
 
@@ -48,17 +49,23 @@ def interpreted(monkeypatch):
 def test_the_kernel_and_the_cpu_give_what_the_reference_gives(ragged, window, interpreted):
     query, pool = normal(32, HEADS, SIZE), normal(PAGES, PAGE, 2 * KV_HEADS, SIZE)
     real = sum(NEW)
-    expected = ref_ragged_paged_attention(
-        query,
-        pool,
-        ragged.lengths,
-        ragged.pages,
-        ragged.starts,
-        ragged.count,
-        sm_scale=SIZE**-0.5,
-        sliding_window=window,
-    )[:real]
-    found = _by_pages(query, pool, ragged, window)[:real]
+    known = jax.tree.map(np.asarray, ragged)  # it loops over sequences
+
+    @jax.jit
+    def reference(query, pool):
+        return ref_ragged_paged_attention(
+            query,
+            pool,
+            known.lengths,
+            known.pages,
+            known.starts,
+            known.count,
+            sm_scale=SIZE**-0.5,
+            sliding_window=window,
+        )
+
+    expected = reference(query, pool)[:real]
+    found = by_pages(query, pool, ragged, window=window)[:real]
     np.testing.assert_allclose(found, expected, atol=2e-6)
     kernel = _kernel(query, pool, ragged, window)[:real]
     np.testing.assert_allclose(kernel, expected, atol=2e-6)
