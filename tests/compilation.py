@@ -14,6 +14,8 @@ _CHEAP = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 # XLA ends a process that names a flag it doesn't know, and newer ones don't know this one.
 _KNOWS_EMITTERS = version("jaxlib").startswith("0.10.")
 _EMITTERS = "--xla_cpu_use_fusion_emitters=false" if _KNOWS_EMITTERS else ""
+OPTIMISED = {_CHEAP: "0", "XLA_FLAGS": ""}
+"""In the environment of a process, programs as users have them: where a test measures those."""
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The passes over XLA's own programs stay. LLVM's optimisations are off, and fusions are emitted as

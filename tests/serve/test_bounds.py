@@ -23,10 +23,10 @@ from vcjax.generate.scoring import score
 from vcjax.generate.service import Busy
 from vcjax.generate.text import TextEngine
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.endpoint import MOST_SCORES, Endpoint, Gate
+from vcjax.serve.endpoint import MOST_SCORES, PREPARING, TURNS, Endpoint, Gate, Preparation
 from vcjax.serve.models import STEP_TOKENS, Loaded, Models, Scorer
 from vcjax.serve.protocol import ChatRequest, CompletionRequest
-from vcjax.serve.server import PREPARING, build_app
+from vcjax.serve.server import build_app
 
 MANY = 20_000
 ASKED: dict[str, Any] = {
@@ -231,6 +231,31 @@ def test_few_requests_are_prepared_at_once(app, monkeypatch):
     monkeypatch.setattr(Endpoint, "_job", counted)
     asyncio.run(crowd())
     assert most == PREPARING
+
+
+def test_the_event_loop_gets_few_prepared_requests_at_once(monkeypatch):
+    """However long it was busy: what it finds ready is answered before the next tokens."""
+    given, ready = 0, []
+
+    async def crowd() -> None:
+        preparation, loop = Preparation(), asyncio.get_running_loop()
+        run = loop.run_in_executor
+
+        def counted(*arguments: Any) -> asyncio.Future:
+            nonlocal given
+            given += 1
+            return run(*arguments)
+
+        monkeypatch.setattr(loop, "run_in_executor", counted)
+        requests = [asyncio.ensure_future(preparation.run(int)) for _ in range(20)]
+        while not all(request.done() for request in requests):
+            await asyncio.sleep(0)  # an iteration of the loop
+            time.sleep(0.01)  # in which the threads are done with all that they were given
+            ready.append(given - sum(request.done() for request in requests))
+
+    asyncio.run(crowd())
+    assert given == 20
+    assert 1 < max(ready) <= TURNS
 
 
 def test_sampling_settings_that_are_absent_are_those_of_the_model(app):

@@ -1,8 +1,9 @@
 """A POST endpoint: admits a request, reads and validates it, answers it, and cleans up after it."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -26,6 +27,13 @@ MakeJob = Callable[[Any, Served, ServeConfig], Job]
 T = TypeVar("T")
 JOB = "vcjax.job"
 """The key of an ASGI scope under which the job is, for the access log."""
+PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
+"""Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
+which a step of the engine would wait the longer the more of them there are; and a constraint takes
+a core to itself for up to 0.1 s, of which a step on a CPU needs one as well."""
+TURNS = 4
+"""Requests that are given to those threads at once. The event loop answers all that are ready
+before it comes to the next tokens of the streams; of a crowd's, these are so many at most."""
 
 
 MOST_SCORES = 16 * MAX_SCORES
@@ -68,6 +76,20 @@ class Gate:
             self.scores -= scores
 
 
+class Preparation:
+    """The threads in which requests become jobs."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(PREPARING, "request")
+        self._turn = asyncio.Semaphore(TURNS)
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Calls a function in one of the threads, once it is its turn."""
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, function, *arguments)
+
+
 class Endpoint:
     """An ASGI application for one kind of request."""
 
@@ -80,10 +102,9 @@ class Endpoint:
         config: ServeConfig,
         gate: Gate,
         metrics: Metrics,
-        preparing: Executor,
+        preparation: Preparation,
     ) -> None:
-        """Args: `preparing` has the threads in which requests become jobs."""
-        self._preparing = preparing
+        self._preparation = preparation
         self._body_class, self._make_job = body_class, make_job
         self._models, self._config, self._gate, self._metrics = models, config, gate, metrics
 
@@ -96,8 +117,7 @@ class Endpoint:
                 with self._gate.admit():
                     body = await read_body(Request(scope, receive), self._config.max_body)
                     # In a thread: a large schema takes long to validate and compile.
-                    loop = asyncio.get_running_loop()
-                    job = await loop.run_in_executor(self._preparing, self._job, body)
+                    job = await self._preparation.run(self._job, body)
                     del body  # may be megabytes, and the answer takes long
                     scope[JOB] = job
                     with self._gate.hold(job.scores):

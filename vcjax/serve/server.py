@@ -1,8 +1,6 @@
 """The server: its addresses as an ASGI application, and its process from start to a clean end."""
 
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,7 +14,7 @@ from vcjax.generate.room import USUAL_SLOTS
 from vcjax.serve.chat import chat_job
 from vcjax.serve.completions import completion_job
 from vcjax.serve.config import ServeConfig
-from vcjax.serve.endpoint import Endpoint, Gate
+from vcjax.serve.endpoint import Endpoint, Gate, Preparation
 from vcjax.serve.errors import RETRY_AFTER, ApiError, api_error
 from vcjax.serve.listening import SignalledServer, address_of, is_loopback, listening
 from vcjax.serve.metrics import Metrics
@@ -26,10 +24,6 @@ from vcjax.serve.protocol import ChatRequest, CompletionRequest
 
 _WITHOUT_KEY = "/health"
 """Needs no API key: it is for whatever supervises the process."""
-PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
-"""Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
-which a step of the engine would wait the longer the more of them there are; and a constraint takes
-a core to itself for up to 0.1 s, of which a step on a CPU needs one as well."""
 _SWITCH_SECONDS = 0.0005
 """After which who waits for the interpreter's lock is given it. In a step the engine's thread gives
 it away several times, and would wait for the usual 5 ms each time where others compute."""
@@ -123,7 +117,7 @@ def build_app(config: ServeConfig, models: Models, gate: Gate) -> Starlette:
         "config": config,
         "gate": gate,
         "metrics": metrics,
-        "preparing": ThreadPoolExecutor(PREPARING, "request"),
+        "preparation": Preparation(),
     }
     chat = Endpoint(ChatRequest, chat_job, **shared)
     completions = Endpoint(CompletionRequest, completion_job, **shared)
