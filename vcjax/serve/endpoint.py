@@ -31,9 +31,10 @@ PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
 """Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
 which a step of the engine would wait the longer the more of them there are; and a constraint takes
 a core to itself for up to 0.1 s, of which a step on a CPU needs one as well."""
-TURNS = 4
-"""Requests that are given to those threads at once. The event loop answers all that are ready
-before it comes to the next tokens of the streams; of a crowd's, these are so many at most."""
+TURNS = PREPARING + 1
+"""Requests that are given to those threads at once: so no thread waits for the event loop. That
+answers all that are ready before it comes to the next tokens of the streams; of a crowd's, these
+are so many at most."""
 
 
 MOST_SCORES = 16 * MAX_SCORES
