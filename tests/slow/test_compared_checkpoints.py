@@ -16,7 +16,7 @@ from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.comparison.reading import read_run
 from vcjax.evaluation.inspect_log import NAME
-from vcjax.roles.local import LocalRole
+from vcjax.roles.local import LocalAsking
 
 STEPS = (1, 2, 3)
 CONFIG = """
@@ -127,11 +127,11 @@ class Bench:
 def bench(tiny_folder, small_charter, tmp_path, script_cache, monkeypatch) -> Bench:
     found = Bench(tmp_path, tiny_folder, small_charter(tmp_path / "charter.yaml"), script_cache)
 
-    def ask(self, asks, on_reply=None, real=LocalRole.ask):
-        found.asked += [each.key for each in asks]
-        return real(self, asks, on_reply)
+    def add(self, index, ask, order, real=LocalAsking.add):
+        found.asked.append(ask.key)
+        return real(self, index, ask, order)
 
-    monkeypatch.setattr(LocalRole, "ask", ask)
+    monkeypatch.setattr(LocalAsking, "add", add)
     return found
 
 

@@ -16,7 +16,7 @@ from vcjax.evaluation.judging.judge import (
     readings,
     verdicts_wanted,
 )
-from vcjax.evaluation.judging.judge_check import check_judge
+from vcjax.evaluation.judging.judge_check import check_judges
 from vcjax.evaluation.judging.panel import combine
 from vcjax.evaluation.judging.people import RatedScores, rated
 from vcjax.evaluation.judging.planted import planted
@@ -170,23 +170,20 @@ class Subject:
 
     def judge_checks(self, folder: Path) -> dict[str, dict[str, Any] | None]:
         """By name of each judge that is asked, what the planted answers show of it; likewise from
-        `folder`/judge_check.jsonl. See `judging.judge_check.check_judge`."""
+        `folder`/judge_check.jsonl. See `judging.judge_check.check_judges`."""
         settings = self.settings
         if not self.asked or not settings.judge_check:
             return {}
         answers = planted(settings.judge_check, self.charter, settings.seed)
         with CallCache(folder / "judge_check.jsonl", SCORE_KEY, self.on_growth) as cache:
-            return {
-                role.model: check_judge(
-                    role,
-                    self.charter,
-                    cache,
-                    answers,
-                    seed=settings.seed,
-                    confidence=settings.confidence,
-                    max_tokens=settings.judge_max_tokens,
-                    chunk=settings.chunk,
-                    axes=settings.axes,
-                )
-                for role in self.asked
-            }
+            return check_judges(
+                self.asked,
+                self.charter,
+                cache,
+                answers,
+                seed=settings.seed,
+                confidence=settings.confidence,
+                max_tokens=settings.judge_max_tokens,
+                chunk=settings.chunk,
+                axes=settings.axes,
+            )

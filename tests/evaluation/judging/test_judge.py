@@ -6,7 +6,7 @@ import pytest
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_text
 from vcjax.data.records import BenchmarkItem
-from vcjax.evaluation.judging.judge import SCORE_KEY, judge
+from vcjax.evaluation.judging.judge import SCORE_KEY, verdicts_wanted
 from vcjax.roles.cache import CallCache
 from vcjax.roles.grading import check_families, grading_messages
 from vcjax.roles.verdict import grade_schema
@@ -20,6 +20,12 @@ ITEM = BenchmarkItem(
     rubric="Weighs safety against privacy.",
 )
 ANSWER = "Some want more cameras, while others fear for privacy, and both have good reasons for it."
+
+
+def judge(items, answers, role, charter, cache, **options):
+    wanted, keys = verdicts_wanted(items, answers, role, charter, cache, **options)
+    cache.ask_together(wanted, chunk=32, label="verdicts")
+    return [cache.records[key] for key in keys]
 
 
 def prompt(charter, answer=ANSWER, item=ITEM):

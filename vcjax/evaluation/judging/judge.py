@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
@@ -58,28 +58,6 @@ def readings(samples: int = 1, language: PromptLanguage = "item") -> tuple[Readi
         raise UserError(f"judge_language: {language!r} is none of {known}")
     others = {"item": (False,), "other": (True,), "both": (False, True)}[language]
     return tuple(Reading(sample, other) for other in others for sample in range(samples))
-
-
-def judge(
-    items: Sequence[BenchmarkItem],
-    answers: Sequence[Record],
-    role: Role | None,
-    charter: Charter,
-    cache: CallCache,
-    *,
-    seed: int,
-    chunk: int = 32,
-    **options: Any,
-) -> list[Record]:
-    """Scores each answer that `cache` has no record of; returns the records in item order.
-
-    Args:
-      chunk: see `CallCache.ask_together`.
-      options: see `verdicts_wanted`, which has all other arguments, too.
-    """
-    wanted, keys = verdicts_wanted(items, answers, role, charter, cache, seed=seed, **options)
-    cache.ask_together(wanted, chunk=chunk, label="verdicts")
-    return [cache.records[key] for key in keys]
 
 
 def verdicts_wanted(

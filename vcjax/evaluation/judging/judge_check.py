@@ -10,11 +10,11 @@ from typing import Any
 
 from vcjax.charter.schema import Charter
 from vcjax.core.seeds import derive_seed
-from vcjax.evaluation.judging.judge import Reading, ask_key, judge
+from vcjax.evaluation.judging.judge import Reading, ask_key, verdicts_wanted
 from vcjax.evaluation.judging.length import doublings
 from vcjax.evaluation.judging.panel import SCALE
 from vcjax.evaluation.judging.planted import BAD, GOOD, KINDS, Kind, Planted, both_orders
-from vcjax.roles.cache import CallCache, Record
+from vcjax.roles.cache import CallCache, Key, Record, Wanted
 from vcjax.roles.recorded import RecordedRole
 from vcjax.roles.role import Role
 from vcjax.stats.intervals import (
@@ -48,8 +48,8 @@ LEAST_SCORED = 0.5
 """Share of the planted answers that must get a score."""
 
 
-def check_judge(
-    role: Role,
+def check_judges(
+    roles: Sequence[Role],
     charter: Charter,
     cache: CallCache,
     answers: Sequence[Planted],
@@ -59,37 +59,45 @@ def check_judge(
     max_tokens: int,
     chunk: int,
     axes: bool,
-) -> dict[str, Any] | None:
-    """Has a judge score the planted answers as it will score the model's; returns what `assess`
-    finds. None of a transcript that has no replies about them.
+) -> dict[str, dict[str, Any] | None]:
+    """Has judges score the planted answers as they will score the model's, side by side; by the
+    name of each, what `assess` finds. None of a transcript that has no replies about them.
 
     Args:
       cache: keyed by `judging.judge.SCORE_KEY`.
+      chunk: see `CallCache.ask_together`.
     """
     items = [each.item for each in answers]
-    # A transcript of the evaluation alone is no broken judge: it can't know these answers.
-    if isinstance(role, RecordedRole) and not any(
-        role.knows(ask_key(item.id, Reading())) for item in items
-    ):
-        return None
+    asked = [(answers, Reading()), (both_orders(answers), Reading(rubric_first=True))]
+    wanted: list[Wanted] = []
+    keys: dict[str, list[Key]] = {}
+    for role in roles:
+        # A transcript of the evaluation alone is no broken judge: it can't know these answers.
+        if isinstance(role, RecordedRole) and not any(
+            role.knows(ask_key(item.id, Reading())) for item in items
+        ):
+            continue
+        for chosen, reading in asked:
+            some, own = verdicts_wanted(
+                [each.item for each in chosen],
+                [each.record for each in chosen],
+                role,
+                charter,
+                cache,
+                seed=seed,
+                max_tokens=max_tokens,
+                readings=[reading],
+                axes=axes,
+            )
+            wanted += some
+            keys.setdefault(role.model, []).extend(own)
+    cache.ask_together(wanted, chunk=chunk, label="verdicts")
 
-    def scored(chosen: Sequence[Planted], reading: Reading) -> list[Record]:
-        return judge(
-            [each.item for each in chosen],
-            [each.record for each in chosen],
-            role,
-            charter,
-            cache,
-            seed=seed,
-            max_tokens=max_tokens,
-            chunk=chunk,
-            readings=[reading],
-            axes=axes,
-        )
+    def found(own: Sequence[Key]) -> dict[str, Any]:
+        records = [cache.records[key] for key in own]
+        return assess(answers, records, seed=seed, confidence=confidence)
 
-    records = scored(answers, Reading())
-    records += scored(both_orders(answers), Reading(rubric_first=True))
-    return assess(answers, records, seed=seed, confidence=confidence)
+    return {role.model: found(keys[role.model]) if role.model in keys else None for role in roles}
 
 
 def assess(

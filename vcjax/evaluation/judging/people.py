@@ -164,7 +164,7 @@ def rated(
     charter: Charter,
     cache: CallCache,
 ) -> list[Record]:
-    """The score records of a file's judge, as `judging.judge.judge` makes them of a model's.
+    """The score records of a file's judge; see `judging.judge.verdicts_wanted`.
 
     An item that the file has no score of is unscored (`not rated`), as is one whose answer in the
     file is another (`other answer`), whose score isn't a number (`not a number`), or is one outside

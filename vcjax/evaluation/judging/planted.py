@@ -44,7 +44,7 @@ class Planted:
 
     @property
     def record(self) -> Record:
-        """The answer as an answer record, for `judging.judge.judge`."""
+        """The answer as an answer record, for `judging.judge.verdicts_wanted`."""
         known = {"id": self.item.id, "answer": self.answer, "answer_hash": hash_text(self.answer)}
         return {**known, "finish_reason": "stop"}
 
