@@ -309,6 +309,22 @@ def test_the_scores_of_prompts_are_bounded_and_counted(app, gate, monkeypatch):
     assert asyncio.run(ask(app, scored, "/v1/completions"))[0] == 200
 
 
+def test_an_answer_ends_at_the_bound_of_alternatives_but_not_a_stream(app, monkeypatch):
+    monkeypatch.setattr("vcjax.serve.endpoint.MAX_SCORES", 5 * 8)
+    many = {"logprobs": True, "top_logprobs": 5, "max_tokens": 20, "min_tokens": 20}
+    answer = json.loads(asyncio.run(ask(app, ASKED | many))[1])
+    (choice,) = answer["choices"]
+    assert choice["finish_reason"] == "length"
+    assert len(choice["logprobs"]["content"]) == answer["usage"]["completion_tokens"]
+    assert answer["usage"]["completion_tokens"] == 9
+    more = {"stream": True, "stream_options": {"include_usage": True}}
+    *_, usage, _, _ = asyncio.run(ask(app, ASKED | many | more))[1].split(b"\n\n")
+    assert json.loads(usage.removeprefix(b"data: "))["usage"]["completion_tokens"] == 20
+    few = many | {"max_tokens": 8, "min_tokens": 8}
+    answer = json.loads(asyncio.run(ask(app, ASKED | few))[1])
+    assert answer["usage"]["completion_tokens"] == 8
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

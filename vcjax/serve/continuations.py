@@ -20,8 +20,9 @@ from vcjax.serve.protocol import ChatRequest, CompletionRequest
 TokenIds = tuple[int, ...]
 MAX_SCORES = 2**18
 """Log-probabilities of prompts' tokens in one answer, those of 130,000 tokens with one alternative
-each, or of 12,000 with 20. Each takes about 100 bytes, and all of them are written as JSON in one
-go, in which no other thread computes."""
+each, or of 12,000 with 20; and alternatives of its new tokens, after which it ends, unless it is
+streamed. Each takes about 100 bytes, and all of them are written as JSON in one go, in which no
+other thread computes."""
 
 
 class Submission(NamedTuple):

@@ -151,20 +151,26 @@ class Endpoint:
 
     async def _whole(self, job: Job) -> dict[str, Any]:
         await job.format.prepare()
-        choices = [Choice() for _ in range(job.count)]
+        choices, alternatives = [Choice() for _ in range(job.count)], 0
         with (
             self._metrics.first_token() as on_tokens,
             Continuations(job.loaded.service, job.submissions) as continuations,
         ):
             async for updates in continuations:
                 on_tokens()
-                self._count(job, updates, continuations)
-                for update in updates:
-                    choices[update.index].add(update)
+                taken = 0
+                while taken < len(updates) and alternatives <= MAX_SCORES:
+                    choices[updates[taken].index].add(updates[taken])
+                    alternatives += len(updates[taken].event.top)
+                    taken += 1
+                self._count(job, updates[:taken], continuations)
+                if alternatives > MAX_SCORES:
+                    break  # leaving the context cancels what is under way
         for choice in choices:
             if choice.events:
                 check_end(choice.events[-1])
-            choice.finish_reason = choice.finish_reason or "length"  # prompts that are only scored
+            # Prompts that are only scored, and what was cut off.
+            choice.finish_reason = choice.finish_reason or "length"
         return await asyncio.to_thread(job.whole, choices)
 
     async def _stream(self, job: Job, streamed: StreamedAnswer) -> None:
