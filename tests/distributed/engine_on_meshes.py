@@ -76,7 +76,7 @@ def main() -> None:
         report["meshes"].append(
             {
                 **told(engine),
-                "held": kernel.addressable_shards[0].data.size / kernel.size,
+                "share": kernel.addressable_shards[0].data.size / kernel.size,
                 "planned": engine._state.planned_bytes(engine._state.context)
                 / _used(engine._state),
                 "compiled": programs.decode._cache_size() - before,
@@ -86,7 +86,7 @@ def main() -> None:
     paged = Engine(MODEL, params, slots=SLOTS, mesh=mesh, pages=True)
     report["paged"] = told(paged)
     pages = paged._state._cache[0]
-    report["paged"]["held"] = pages.addressable_shards[0].data.size / pages.size
+    report["paged"]["share"] = pages.addressable_shards[0].data.size / pages.size
     try:
         Engine(MODEL, params, slots=SLOTS, mesh=make_mesh({"data": 8}), row_buckets=True)
     except UserError as error:

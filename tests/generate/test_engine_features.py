@@ -6,14 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+from tests.generate.transfers import recorded_transfers
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.generate import programs
 from vcjax.generate.cache import BLOCK
 from vcjax.generate.engine import Engine
-from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request, SamplingParams
-from vcjax.generate.sampling import unpack
 from vcjax.model.build import initialise
 
 
@@ -81,14 +80,7 @@ def test_other_parameters_are_loaded_without_compiling_and_forget_the_prefixes(t
 def test_a_step_uploads_one_array_and_downloads_one(tiny, monkeypatch):
     """Nothing else goes to the devices, with prompts, prefixes, penalties and biases too: the guard
     would raise. Biases and masks go there once, and again where they change."""
-    uploads, downloads = [], []
-    upload, download = ModelLayout.upload, unpack
-    monkeypatch.setattr(
-        ModelLayout, "upload", lambda self, array: uploads.append(array) or upload(self, array)
-    )
-    monkeypatch.setattr(
-        "vcjax.generate.engine.unpack", lambda array: downloads.append(array) or download(array)
-    )
+    uploads, downloads = recorded_transfers(monkeypatch)
     engine = Engine(tiny.config, tiny.params, slots=4)
     busy = SamplingParams(
         6, temperature=1.0, top_k=20, repetition_penalty=1.2, logit_bias={5: -1.0}, top_logprobs=2

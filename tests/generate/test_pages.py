@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.generate.transfers import recorded_transfers
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.generate.engine import Engine
 from vcjax.generate.engine_config import EngineConfig
-from vcjax.generate.layout import ModelLayout
 from vcjax.generate.requests import Request, SamplingParams
 from vcjax.generate.room import Room
-from vcjax.generate.sampling import unpack
 from vcjax.generate.scheduler import RequestState
 from vcjax.model.attention.paged import PAGE, check_pages
 from vcjax.model.build import NAMED
@@ -183,14 +182,7 @@ def test_what_the_pool_has_no_room_for_is_refused(empty):
 
 
 def test_a_step_uploads_one_array_and_downloads_one(tiny, monkeypatch):
-    uploads, downloads = [], []
-    upload, download = ModelLayout.upload, unpack
-    monkeypatch.setattr(
-        ModelLayout, "upload", lambda self, array: uploads.append(array) or upload(self, array)
-    )
-    monkeypatch.setattr(
-        "vcjax.generate.engine.unpack", lambda array: downloads.append(array) or download(array)
-    )
+    uploads, downloads = recorded_transfers(monkeypatch)
     own = Engine(tiny.config, tiny.params, slots=8, pages=True, pool_tokens=POOL, part=64)
     own.generate([Request(prompt(3, 5), SamplingParams(3))])
     uploads.clear(), downloads.clear()

@@ -92,7 +92,7 @@ def test_one_that_hangs_is_not_waited_for_again_by_each_call(servers):
     role = role_of(servers, "backoff=600#timeout=0.3#concurrency=2")
     assert {reply.outcome for reply in role.ask(asks(6))} == {"ok"}
     asked = sum(servers[0].tries.values())
-    assert 1 <= asked <= 2
+    assert 0 < asked <= 2  # as many as its concurrency, before the first timed out
     assert {reply.outcome for reply in role.ask(asks(6, "later"))} == {"ok"}
     assert sum(servers[0].tries.values()) == asked
 

@@ -31,14 +31,14 @@ def test_a_mesh_gives_the_tokens_of_one_device(report, number):
     assert found["tokens"] == report["alone"]["tokens"]
     for scores, expected in zip(found["logprobs"], report["alone"]["logprobs"], strict=True):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-    assert found["held"] == 1 / (sizes.get("tensor", 1) * sizes.get("fsdp", 1))
+    assert found["share"] == 1 / (sizes.get("tensor", 1) * sizes.get("fsdp", 1))
     assert found["planned"] == 1
     assert found["compiled"] == 1
 
 
 def test_pages_give_the_same_with_half_of_the_heads_on_each_device(report):
     assert report["paged"]["tokens"] == report["alone"]["tokens"]
-    assert report["paged"]["held"] == 1 / 2
+    assert report["paged"]["share"] == 1 / 2
 
 
 def test_as_many_devices_share_a_model_as_its_holding_says(report):

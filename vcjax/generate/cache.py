@@ -38,7 +38,7 @@ class DecodeState(SlotState):
     Every step reads the whole cache, so it is kept as short as the longest slot allows.
     """
 
-    has_riders = False
+    has_mixed_batches = False
 
     def __init__(
         self, layout: ModelLayout, slots: int, pool_blocks: int, context: int | None = None
@@ -171,7 +171,7 @@ class DecodeState(SlotState):
         batch: SlotBatch,
         *,
         running: int = 0,
-        riders: Sequence[Chunk] = (),
+        chunks: Sequence[Chunk] = (),
     ) -> None:
         self._cache, self._logits = programs.decode(
             self._layout.graph,

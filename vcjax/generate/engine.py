@@ -244,15 +244,15 @@ class Engine(Generator):
         self.scheduler.admit()
         if not self._fit():
             return bool(self.scheduler.waiting)
-        riders = []
+        mixed = []
         decoding = self.scheduler.decoding()
-        if decoding and self._state.has_riders:
-            riders = self._prefill.riders(len(decoding))
+        if decoding and self._state.has_mixed_batches:
+            mixed = self._prefill.mixed_chunks(len(decoding))
         else:
             self._prefill.run(self.params)
             decoding = self.scheduler.decoding()
         if decoding:
-            self._decode(decoding, riders)
+            self._decode(decoding, mixed)
         return not self.is_idle
 
     def _fit(self) -> bool:
@@ -276,10 +276,10 @@ class Engine(Generator):
         return False
 
     def _decode(
-        self, states: Sequence[RequestState], riders: Sequence[tuple[RequestState, Chunk]]
+        self, states: Sequence[RequestState], mixed: Sequence[tuple[RequestState, Chunk]]
     ) -> None:
-        """Draws a token for each state and runs it, with the riders' chunks beside them."""
-        table, chunks = self.scheduler.table, [chunk for _, chunk in riders]
+        """Draws a token for each state and runs it, with chunks of prompts in the same batch."""
+        table, chunks = self.scheduler.table, [chunk for _, chunk in mixed]
         top = MAX_TOP_LOGPROBS if table.top_logprobs.any() else 0
         # Free slots are given out from the first one, so that the running ones sit low.
         used = 1 + max(state.slot or 0 for state in states)
@@ -292,9 +292,9 @@ class Engine(Generator):
         # slot's next request overwrites before reading it.
         # The last token of a request need not be run: nothing is drawn after it.
         hidden = None
-        if riders or any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
+        if mixed or any(s.generated + 1 < s.request.sampling.max_tokens for s in states):
             hidden = self._state.decode(
-                self.params, drawn_tokens, batch, running=len(states), riders=chunks
+                self.params, drawn_tokens, batch, running=len(states), chunks=chunks
             )
         self._steps += 1
         # The transfer waits for the draw alone; the devices run the tokens meanwhile.
@@ -319,7 +319,7 @@ class Engine(Generator):
                 state.on_event(event)
             else:
                 self.scheduler.finish(state, event)
-        self._prefill.enter(self.params, riders, hidden)
+        self._prefill.enter(self.params, mixed, hidden)
 
     def _advance(
         self, state: RequestState, slot: int, token: int, logprob: float, top: Alternatives

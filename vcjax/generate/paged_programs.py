@@ -17,7 +17,7 @@ from vcjax.model.llama import PagePool, init_pages
 from vcjax.parallel import AnyMesh
 
 CHUNK_FIELDS = ("rank", "start", "count", "is_last")
-"""The first columns behind a slot's row: its chunk's place among all chunks; the position of the
+"""The first columns behind a slot's row: its chunk's index among all chunks; the position of the
 chunk's first token; the number of its tokens, 0 where the slot has no chunk; whether the prompt
 ends with it. The pages of the slot follow."""
 

@@ -33,7 +33,7 @@ _LEAST_TOKENS = 16
 class PagedState(SlotState):
     """The slots with a cache of pages."""
 
-    has_riders = True
+    has_mixed_batches = True
 
     def __init__(
         self, layout: ModelLayout, slots: int, tokens: int, context: int, *, has_prefixes: bool
@@ -122,9 +122,9 @@ class PagedState(SlotState):
         return self._run(params, undrawn, rows, 0, chunks)
 
     def batch(
-        self, table: SlotTable, slots: int | None = None, riders: Sequence[Chunk] = ()
+        self, table: SlotTable, slots: int | None = None, chunks: Sequence[Chunk] = ()
     ) -> SlotBatch:
-        return table.batch(slots, self._columns(riders))
+        return table.batch(slots, self._columns(chunks))
 
     def decode(
         self,
@@ -133,9 +133,9 @@ class PagedState(SlotState):
         batch: SlotBatch,
         *,
         running: int = 0,
-        riders: Sequence[Chunk] = (),
+        chunks: Sequence[Chunk] = (),
     ) -> Float[Array, "padded d"]:
-        return self._run(params, tokens, batch.rows, running, riders)
+        return self._run(params, tokens, batch.rows, running, chunks)
 
     def _run(
         self,

@@ -48,7 +48,7 @@ class Prefill:
                 left -= sum(chunk.tiles for _, chunk in chunks)
             self._run_chunks(params, chunks)
 
-    def riders(self, decoding: int) -> list[tuple[RequestState, Chunk]]:
+    def mixed_chunks(self, decoding: int) -> list[tuple[RequestState, Chunk]]:
         """What a step of so many decoding slots may run of the prompts in one batch with them."""
         room = max(1, self.batch - tiles_of(decoding))
         return self._next_chunks(room if self._step is None else min(room, self._step))

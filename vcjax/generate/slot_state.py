@@ -52,10 +52,10 @@ class SlotState(ABC):
     """Cache, logits and token counts of the slots, made when they are needed.
 
     Attributes:
-      has_riders: whether chunks of prompts can be run in one program with the drawn tokens.
+      has_mixed_batches: whether chunks of prompts can be run in one program with the drawn tokens.
     """
 
-    has_riders: bool
+    has_mixed_batches: bool
 
     def __init__(self, layout: ModelLayout, slots: int) -> None:
         self._layout, self._slots = layout, slots
@@ -137,13 +137,13 @@ class SlotState(ABC):
         """Runs chunks of prompts as one batch, and returns their hidden states, of `width` each."""
 
     def batch(
-        self, table: SlotTable, slots: int | None = None, riders: Sequence[Chunk] = ()
+        self, table: SlotTable, slots: int | None = None, chunks: Sequence[Chunk] = ()
     ) -> SlotBatch:
         """The table on the devices for a step.
 
         Args:
           slots: number of the first ones that the step is for; None is all.
-          riders: chunks of prompts that will be run with the drawn tokens.
+          chunks: of prompts that will be run with the drawn tokens.
         """
         return table.batch(slots)
 
@@ -163,16 +163,16 @@ class SlotState(ABC):
         batch: SlotBatch,
         *,
         running: int = 0,
-        riders: Sequence[Chunk] = (),
+        chunks: Sequence[Chunk] = (),
     ) -> Float[Array, "padded d"] | None:
         """Runs the tokens that were drawn by the batch, each at its slot's position.
 
         Args:
           running: number of slots that decode.
-          riders: those that the batch was made with.
+          chunks: those that the batch was made with.
 
         Returns:
-          The riders' hidden states, as `prefill` does; None where there can't be any.
+          The chunks' hidden states, as `prefill` does; None without mixed batches.
         """
 
     def score(

@@ -95,10 +95,10 @@ def _warm_up_pages(state: PagedState, params: Params, table: SlotTable, tiles: i
         own = -(-size // slots)
         chunks = [Chunk(slot, 0, (0,) * own, True) for slot in range(size // own)]
         _warm_up_scores(state, params, state.prefill(params, chunks))
-        batch = state.batch(table, riders=chunks)
+        batch = state.batch(table, chunks=chunks)
         for top in (MAX_TOP_LOGPROBS, 0):
             drawn_tokens, _ = state.sample(batch, top)
-        state.decode(params, drawn_tokens, batch, riders=chunks)
+        state.decode(params, drawn_tokens, batch, chunks=chunks)
     state.count_prompt(np.zeros((1,), np.int32), 0)
 
 

@@ -264,7 +264,7 @@ def _ask_chunk(
     on_reply: Callable[[tuple[Wanted, int], Reply], None],
 ) -> None:
     chosen = [wanted.asks[index] for index in indices]
-    wanted.role.ask(chosen, lambda place, reply: on_reply((wanted, indices[place]), reply))
+    wanted.role.ask(chosen, lambda nth, reply: on_reply((wanted, indices[nth]), reply))
 
 
 class CachedRole:

@@ -28,15 +28,14 @@ T = TypeVar("T")
 JOB = "vcjax.job"
 """The key of an ASGI scope under which the job is, for the access log."""
 PREPARING = 2 if (os.cpu_count() or 1) > 2 else 1
-"""Requests that are made jobs of at once. Parsing and validation hold the interpreter's lock, for
-which a step of the engine would wait the longer the more of them there are; and a constraint takes
-a core to itself for up to 0.1 s, of which a step on a CPU needs one as well."""
+"""Requests that are turned into jobs at the same time. Parsing and validation hold the
+interpreter's lock, for which a step of the engine would wait the longer the more of them there are;
+and a constraint takes a core to itself for up to 0.1 s, of which a step on a CPU needs one as
+well."""
 TURNS = PREPARING + 1
 """Requests that are given to those threads at once: so no thread waits for the event loop. That
 answers all that are ready before it comes to the next tokens of the streams; of a crowd's, these
 are so many at most."""
-
-
 MOST_SCORES = 16 * MAX_SCORES
 """Of all open requests: half a gigabyte."""
 
@@ -66,7 +65,7 @@ class Gate:
             self.open -= 1
 
     @contextmanager
-    def hold(self, scores: int) -> Iterator[None]:
+    def reserve(self, scores: int) -> Iterator[None]:
         """Counts log-probabilities of prompts while an answer has them. Raises: Busy."""
         if self.scores + scores > MOST_SCORES:
             raise Busy("too many prompts are being scored; try again later")
@@ -121,7 +120,7 @@ class Endpoint:
                     job = await self._preparation.run(self._job, body)
                     del body  # may be megabytes, and the answer takes long
                     scope[JOB] = job
-                    with self._gate.hold(job.scores):
+                    with self._gate.reserve(job.scores):
                         if job.stream:
                             streamed = StreamedAnswer(job, out)
                             await until_disconnect(receive, self._stream(job, streamed))

@@ -23,7 +23,7 @@ def normal(*shape: int) -> jax.Array:
 
 @pytest.fixture(scope="module")
 def ragged() -> Ragged:
-    """Four sequences of all kinds, and a place for a fifth; the first two pages of two are one."""
+    """Four sequences of all kinds, and padding for a fifth; two have their first page in common."""
     pages = np.zeros((5, 3), np.int32)
     pages[0], pages[1, 0], pages[2, :2], pages[3, 0] = (4, 2, 6), 1, (4, 3), 5
     starts = np.concatenate([[0], np.cumsum(NEW), [sum(NEW)]])

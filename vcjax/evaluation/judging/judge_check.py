@@ -77,6 +77,7 @@ def check_judges(
             role.knows(ask_key(item.id, Reading())) for item in items
         ):
             continue
+        keys[role.model] = []
         for chosen, reading in asked:
             some, own = verdicts_wanted(
                 [each.item for each in chosen],
@@ -90,7 +91,7 @@ def check_judges(
                 axes=axes,
             )
             wanted += some
-            keys.setdefault(role.model, []).extend(own)
+            keys[role.model] += own
     cache.ask_together(wanted, chunk=chunk, label="verdicts")
 
     def found(own: Sequence[Key]) -> dict[str, Any]:

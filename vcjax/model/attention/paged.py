@@ -29,7 +29,7 @@ PAGE = BLOCK
 POOL_AXES = ("layers", "head_dim", "kv_heads", "head_dim")
 """Logical axes of a layer's pool: a device has its heads of every page."""
 _QUERIES, _KEYS = 32, 512
-"""In a block of the kernel, at most: the vector memory holds two blocks of keys and values."""
+"""In a block of the kernel, at most: two blocks of keys and values must fit the vector memory."""
 _TABLE_BYTES = 2**20 - 2**14
 """Of the table of all sequences' pages, which the kernel has in a TPU's scalar memory."""
 _LEAST = jnp.finfo(jnp.float32).min
