@@ -20,6 +20,7 @@ from vcjax.core.stores import (
     rejoined,
     relative,
     size_of,
+    upload,
 )
 
 
@@ -34,6 +35,27 @@ def test_files_in_a_store_are_written_and_read_as_on_a_disk(store):
     assert size_of(folder / "deep" / "b.jsonl") == 18
     with pytest.raises(UserError, match=r"missing\.json: no such file"):
         read_json(folder / "missing.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\r",
+        b"ends\r",
+        b"\r\nends\n",
+        b"ends\n\r",
+        b"the mark\n--==0==\nof gcsfs",
+        b"ends with it\n--==0==--",
+        bytes(range(256)),
+        bytes(range(255, -1, -1)) * (6 * 2**12) + b"\r",
+    ],
+    ids=lambda content: f"{len(content)}{content[-12:]!r}",
+)
+def test_a_file_is_stored_byte_for_byte_whatever_is_in_it(content, store, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    upload(tmp_path, as_path(store), ["file"])
+    assert (as_path(store) / "file").read_bytes() == content
 
 
 def test_a_folder_is_marked_until_it_is_uploaded(store, tmp_path):
