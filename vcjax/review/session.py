@@ -18,7 +18,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import write_jsonl
 from vcjax.review.annotator import LONGEST_REASON, Annotator, Decision, Score
 from vcjax.review.units import SCORES, Answer, Material, Unit, unit_order
-from vcjax.roles.cache import CallCache, fingerprint
+from vcjax.roles.cache import SPENT, CallCache, fingerprint
 from vcjax.roles.verdict import AXES
 
 JOURNAL = "journal.jsonl"
@@ -298,6 +298,7 @@ class Session:
             else {axis: score.axes.get(axis) for axis in AXES},
             "sample": 0,
             "prompt_lang": item.lang,
+            SPENT: None,
             # Of a pair: the answer's position, and what it was compared with.
             "pair": {"position": position, "other": others[0]} if others else None,
         }

@@ -32,7 +32,9 @@ from vcjax.roles.role import Ask, Reply, Role, writable
 Key = tuple[str, ...]
 Record = dict[str, Any]
 SPENT = "spent"
-"""The field of a record that has what its call has cost: model, tokens, and a price or null."""
+"""The field of a record with what its call has cost: `{model, prompt_tokens, tokens, cost}`, with a
+cost of null where it isn't known. The field is null, or isn't there, where no endpoint was asked.
+"""
 
 
 def fingerprint(*parts: object) -> str:
@@ -166,8 +168,8 @@ class CallCache:
 
     def _charge(self, role: Role) -> None:
         if isinstance(role, EndpointRole):
-            spent = (record[SPENT] for record in self.records.values() if SPENT in record)
-            own = (each for each in spent if each["model"] == role.model)
+            spent = (record.get(SPENT) for record in self.records.values())
+            own = (each for each in spent if each and each["model"] == role.model)
             role.account.charge_once(self.path.absolute(), own)
 
     def adopt(self, keys: Sequence[Key], earlier: Sequence[Key]) -> None:

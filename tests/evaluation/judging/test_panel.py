@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 
 from tests.adversarial.timed import Clock, TimedRole
+from tests.roles.failing import serving
 from vcjax.core.errors import UserError
-from vcjax.core.files import hash_text, read_jsonl
+from vcjax.core.files import hash_text, read_jsonl, write_jsonl
 from vcjax.evaluation.comparison.differences import compare
 from vcjax.evaluation.judging.judge import SAMPLING_TEMPERATURE, Reading, readings
 from vcjax.evaluation.judging.panel import bounds, combine
 from vcjax.evaluation.run import evaluate, read_scores
 from vcjax.evaluation.subject import EvaluationSettings, Subject
+from vcjax.roles.endpoint import EndpointRole
+from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.roles.verdict import AXES, grade_schema
 
 
@@ -165,6 +168,62 @@ def test_a_panel_asks_nothing_twice_and_says_nothing_of_other_prompts(asked, cap
     assert "asked anew" not in capsys.readouterr().err
 
 
+def test_what_a_panel_has_spent_is_the_sum_of_its_judges(charter, small, recorded, tmp_path):
+    texts = {f"{item.id}/answer": "An answer." for item in small.items}
+    texts |= {f"{item.id}/judge": verdict(2) for item in small.items}
+    ours = recorded(tmp_path / "ours.jsonl", texts, "smollm2")
+    with serving() as server:
+
+        def record(*judges):
+            subject, folder = Subject(ours, judges, charter, EvaluationSettings()), tmp_path / "run"
+            verdicts = subject.verdicts(small.items, subject.answers(small.items, folder), folder)
+            return combine(verdicts)[0]
+
+        def endpoint(name, prices):
+            spec = EndpointSpec.parse(f"{server.url}#{name}{prices}")
+            return EndpointRole(spec, family=name)
+
+        first = endpoint("first", "#prompt_price=1#price=2")
+        second = endpoint("second", "#prompt_price=0#price=4")
+        unpriced = endpoint("unpriced", "")
+        own = [record(judge)["spent"] for judge in (first, second, unpriced, ours)]
+        assert [each and (each["tokens"], each["cost"]) for each in own] == [
+            (5, 20e-6),
+            (5, 20e-6),
+            (5, None),
+            None,
+        ]
+        asked = sum(server.tries.values())
+        known = {"prompt_tokens": 20, "tokens": 10}
+        assert record(first, second)["spent"] == {
+            "model": f"{first.model}, {second.model}",
+            **known,
+            "cost": pytest.approx(40e-6),
+        }
+        assert record(first, unpriced)["spent"] == {
+            "model": f"{first.model}, {unpriced.model}",
+            **known,
+            "cost": None,
+        }
+        assert record(first, ours)["spent"] is None
+        assert sum(server.tries.values()) == asked
+
+
+def test_score_records_without_what_was_spent_are_read(asked, tmp_path):
+    def go():
+        return asked(EvaluationSettings(), first=lambda n, reading: 3, second=lambda n, reading: 4)
+
+    before, _ = go()
+    path = tmp_path / "run" / "scores.jsonl"
+    records = [record for _, record in read_jsonl(path)]
+    assert {record.pop("spent") for record in records} == {None}
+    write_jsonl(path, records)
+    after, judges = go()
+    assert after == before
+    assert not any(judge.heard for judge in judges)
+    assert {record["spent"] for record in read_scores(tmp_path / "run")} == {None}
+
+
 def test_two_runs_of_a_panel_are_compared_by_its_scores(asked, tmp_path):
     low = {"first": lambda n, reading: 1, "second": lambda n, reading: 2}
     high = {"first": lambda n, reading: 2, "second": lambda n, reading: 4}
@@ -202,6 +261,6 @@ def test_a_prompt_in_a_language_that_the_charter_lacks_is_a_users_mistake(
 def test_one_verdict_on_an_answer_is_its_combined_score():
     record = {"id": "a", "answer_hash": hash_text("x"), "judge": "j", "score": None}
     (combined,) = combine([record])
-    assert combined is record
+    assert combined == {**record, "spent": None}  # which records of earlier versions lack
     assert bounds(record) == (0, 5)
     assert bounds({**record, "score": 3}) == (3, 3)

@@ -8,7 +8,7 @@ from vcjax.charter.schema import Charter
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import BenchmarkItem
-from vcjax.roles.cache import CallCache, Key, Record, Wanted, fingerprint
+from vcjax.roles.cache import SPENT, CallCache, Key, Record, Wanted, fingerprint
 from vcjax.roles.grading import grading_messages
 from vcjax.roles.role import Ask, Role
 from vcjax.roles.verdict import NO_ANSWER, Grade, grade_schema, parse_grade
@@ -77,11 +77,13 @@ def verdicts_wanted(
     order; records of what nobody is asked are written here.
 
     A score record is `{id, fingerprint, answer_hash, parallel_id, domain, lang, judge, family,
-    score, unscored, reason, reply, checks, axes, sample, prompt_lang}`: `reply` is the judge's
-    text, `checks` maps '<principle>/<check>' to whether the answer passed it, and `axes` has the
-    score on each of `verdict.AXES`, where they were asked for. A question that got no answer (its
-    model timed out, for example) isn't judged: `unscored` is `no answer: <why>`, and `checks` is
-    None.
+    score, unscored, reason, reply, checks, axes, sample, prompt_lang, spent}`: `reply` is the
+    judge's text, `checks` maps '<principle>/<check>' to whether the answer passed it, and `axes`
+    has the score on each of `verdict.AXES`, where they were asked for. `spent` is what the verdict
+    has cost (see `roles.cache.SPENT`), by which a continued run keeps to an endpoint's budget; None
+    where no endpoint was asked. Records of earlier versions may lack the last four. A question
+    that got no answer (its model timed out, for example) isn't judged: `unscored` is
+    `no answer: <why>`, and `checks` is None.
 
     The judge sees the whole conversation: the item's turns of user and assistant before its
     question, the question and the answer.
@@ -219,6 +221,7 @@ def score_record(
         "axes": None if axes is None else dict(axes),
         "sample": sample,
         "prompt_lang": prompt_lang,
+        SPENT: None,  # what an endpoint has spent is added as its reply comes
     }
 
 

@@ -7,6 +7,7 @@ if each missing verdict had been the lowest score, and the highest.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
 from statistics import fmean
 from typing import Any
 
@@ -44,7 +45,8 @@ def combine(records: Sequence[Record]) -> Records:
     Where there is one verdict on an answer it is that record itself. Otherwise `judge` and `family`
     name all judges, `score` and `axes` are means, `reason` and `reply` are None, `unscored` has the
     reasons if nobody scored it, and `bounds` has the least and the greatest score that the missing
-    verdicts leave possible.
+    verdicts leave possible. Either kind has `spent`: of several verdicts it is their sum, and None
+    where that of one isn't known; so is a cost in it.
     """
     answers: dict[tuple[str, str | None], Records] = defaultdict(list)
     for record in records:
@@ -156,16 +158,17 @@ def judge_summary(records: Sequence[Record], seed: int, confidence: float) -> Re
 
 
 def _combined(records: Records, judges: Sequence[str]) -> Record:
-    # As it is, with its reason and reply: a single judge's scores are whole, and stay so.
+    # As it is, with its reason and reply: a single judge's scores are whole, and stay so. Those of
+    # earlier versions may lack what was spent.
     if len(records) == 1:
-        return records[0]
+        return {SPENT: None, **records[0]}
     # Judges are asked side by side, and their records are in the order of their replies.
     records = sorted(records, key=lambda record: (record["judge"], *_order(record)))
     judged = by_judge(records)
     own = [_merged(judged[judge]) for judge in judges if judge in judged]
     scores = [each["score"] for each in own if each["score"] is not None]
     return {
-        **{name: value for name, value in records[0].items() if name != SPENT},
+        **records[0],
         "judge": ", ".join(judges),
         "family": ", ".join(dict.fromkeys(record["family"] for record in records)),
         "score": _mean(scores),
@@ -174,6 +177,20 @@ def _combined(records: Records, judges: Sequence[str]) -> Record:
         "reply": None,
         "axes": _mean_axes([each["axes"] for each in own if each["axes"]]),
         "bounds": [_mean([ends[end] for ends in map(bounds, own)]) for end in (0, 1)],
+        SPENT: _spent(records),
+    }
+
+
+def _spent(records: Records) -> Record | None:
+    """What all the verdicts have cost; None where that of one isn't known."""
+    known = [record[SPENT] for record in records if record.get(SPENT)]
+    if len(known) < len(records):
+        return None
+    costs = [own["cost"] for own in known]
+    return {
+        "model": ", ".join(dict.fromkeys(own["model"] for own in known)),
+        **{name: sum(own[name] for own in known) for name in ("prompt_tokens", "tokens")},
+        "cost": None if None in costs else fsum(costs),
     }
 
 
