@@ -42,6 +42,22 @@ def logprobs(tiny, ids: list[int]) -> np.ndarray:
     return np.take_along_axis(all_of_them, np.asarray(ids[1:])[:, None], -1)[:, 0]
 
 
+def test_a_model_that_is_too_large_for_the_memory_is_not_loaded(tiny_folder, monkeypatch):
+    def read(*arguments):
+        raise AssertionError("the weights are read")
+
+    monkeypatch.setattr("vcjax.weights.load.import_params", read)
+    with pytest.raises(UserError, match=r"with it the models take .* GiB.*lower the slots"):
+        VcjaxLM(str(tiny_folder), slots=10_000_000)
+
+
+def test_a_reference_is_loaded_as_the_model_that_it_names(lm, tiny_folder):
+    asks = asked("loglikelihood", *PAIRS)
+    other = VcjaxLM(str(tiny_folder), slots=4)
+    assert other.loglikelihood(asks) == lm.loglikelihood(asks)
+    assert (other.origin.hash, other.text.engine.slots) == (lm.origin.hash, 4)
+
+
 def test_pairs_score_as_they_do_outside_the_harness(lm, tiny):
     graph, _ = abstract(tiny.config)
     contexts, continuations = zip(*PAIRS, strict=True)

@@ -20,6 +20,7 @@ from vcjax.evaluation.capability.replicas import ReplicatedLM
 from vcjax.generate.detokenizer import Detokenizer
 from vcjax.generate.engine_config import EngineConfig
 from vcjax.generate.likelihood import encode_pair, prefix_id
+from vcjax.generate.model_pool import ModelPool
 from vcjax.generate.requests import Request, Result, SamplingParams, Scored
 from vcjax.generate.scoring import TOKEN_BUDGET, score
 from vcjax.generate.text import TextEngine
@@ -28,7 +29,7 @@ from vcjax.roles.endpoint_spec import EndpointSpec
 from vcjax.text.chat_text import prompt_text
 from vcjax.text.templates import Message, default_template
 from vcjax.text.tokenizer import MissingTokenizer, Tokenizer
-from vcjax.weights.load import load_model, open_located
+from vcjax.weights.load import open_located
 from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
@@ -70,14 +71,27 @@ class VcjaxLM(LM):
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         """Args: `pretrained` is any model reference, or a loaded one; the others are those of
-        `load_model`, `EngineConfig` and `score`."""
+        `EngineConfig` and `score`.
+
+        Raises:
+          UserError: no such model, or one that is too large for the memory; then it isn't loaded.
+        """
         super().__init__()
-        loaded = load_model(pretrained, dtype) if isinstance(pretrained, str) else pretrained
         config = EngineConfig(
-            slots=slots, context=context, weights=weights, tensor=tensor, replicas=replicas
+            slots=slots,
+            context=context,
+            dtype=dtype or "",
+            weights=weights,
+            tensor=tensor,
+            replicas=replicas,
         )
-        self.text = TextEngine(loaded, config.engine(loaded))
-        self.origin, self.token_budget = loaded.origin, token_budget
+        if isinstance(pretrained, str):
+            model = ModelPool(config).get(pretrained)
+            self.text, self.origin = model.text, model.origin
+        else:
+            self.text = TextEngine(pretrained, config.engine(pretrained))
+            self.origin = pretrained.origin
+        self.token_budget = token_budget
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False

@@ -28,7 +28,6 @@ from vcjax.generate.engine_config import EngineConfig
 from vcjax.roles.cache import CallCache
 from vcjax.roles.endpoint_spec import EndpointSpec, is_endpoint
 from vcjax.roles.references import template_parents
-from vcjax.weights.load import load_model
 from vcjax.weights.workdir import as_begun, write_sources
 
 RESULT, SAMPLES = "capability.json", "samples.jsonl"
@@ -132,10 +131,10 @@ def _open_model(config: CapabilityConfig, workdir: Path) -> tuple[LM, dict[str, 
         lm, tokenizer = open_endpoint(spec, named)
         parents = [parent, replace(tokenizer, role=TOKENIZER), *template_parents(named or "")]
         return lm, {"reference": spec.reference}, parents
-    loaded = load_model(as_begun(config.model, workdir), config.dtype or None)
-    origin = loaded.origin
-    about = {"reference": origin.reference, "hash": origin.hash, "dtype": loaded.dtype}
-    return VcjaxLM(loaded, **config.engine_fields), about, [origin, *template_parents(config.model)]
+    model = VcjaxLM(as_begun(config.model, workdir), **config.engine_fields)
+    origin, dtype = model.origin, model.text.engine.dtype.name
+    about = {"reference": origin.reference, "hash": origin.hash, "dtype": dtype}
+    return model, about, [origin, *template_parents(config.model)]
 
 
 def _evaluate(lm: LM, tasks: Sequence[Task | Group], config: CapabilityConfig) -> dict[str, Any]:
