@@ -23,18 +23,19 @@ class Pool:
         self.table = PageTable(SLOTS, PAGES, MOST, has_prefixes=True)
         self.written: dict[int, tuple[int, ...]] = {}
         self.blocks: dict[int, tuple[int, ...]] = {}
+        self.numbers: dict[int, int] = {}
 
     def start(self, slot: int, blocks: tuple[int, ...], more: int) -> None:
         """A request with a prompt of these blocks, as the engine runs it."""
         table, text = self.table, prompt(*blocks)
         number = len(blocks) + more
-        busy = {int(page) for own in self.own().values() for page in own}
-        wanted = number - len(table.find(text))
-        if not table.reserve(slot, number, table.find(text)):
-            kept = busy | set(table.find(text))
-            assert PAGES - len(kept) < wanted
+        kept = table.find(text)
+        room = PAGES - len({*kept, *(page for own in self.own().values() for page in own)})
+        has_room = table.reserve(slot, number, kept)
+        assert has_room == (number - len(kept) <= room)
+        if not has_room:
             return
-        self.blocks[slot] = blocks
+        self.blocks[slot], self.numbers[slot] = blocks, number
         shared = table.share(slot, text)
         row = table.rows[slot].tolist()
         for index in range(shared):
@@ -46,22 +47,19 @@ class Pool:
         table.keep(slot, text)
 
     def own(self) -> dict[int, list[int]]:
-        return {slot: list(pages) for slot, pages in self.table._slots.items()}
+        rows = self.table.rows.tolist()
+        return {slot: rows[slot][: self.numbers[slot]] for slot in self.blocks}
 
     def end(self, slot: int) -> None:
         if self.blocks.pop(slot, None) is not None:
             self.table.free(slot)
 
     def check(self) -> None:
-        """What a slot has is what it wrote; a page that is neither in use nor kept is free."""
+        """What a slot has is what it wrote."""
         for slot, blocks in self.blocks.items():
             row = self.table.rows[slot].tolist()
             for index in range(len(blocks)):
                 assert self.written[row[index]] == blocks[: index + 1]
-        used = {page for own in self.own().values() for page in own}
-        kept = {page for page in range(PAGES) if page in self.table._prefixes}
-        assert len(set(self.table._free)) == len(self.table._free)
-        assert set(self.table._free) == set(range(PAGES)) - used - kept
 
 
 STEPS = st.tuples(
@@ -69,8 +67,8 @@ STEPS = st.tuples(
 )
 
 
-@given(st.lists(STEPS, max_size=40))
-def test_pages_are_shared_by_equal_prefixes_alone_and_none_is_lost(steps):
+@given(st.lists(STEPS, max_size=40), st.booleans())
+def test_pages_are_shared_by_equal_prefixes_alone_and_none_is_lost(steps, forgets):
     pool = Pool()
     for slot, blocks, is_long in steps:
         pool.end(slot)
@@ -79,8 +77,12 @@ def test_pages_are_shared_by_equal_prefixes_alone_and_none_is_lost(steps):
         pool.check()
     for slot in range(SLOTS):
         pool.end(slot)
-    pool.table.forget_prefixes()
-    assert sorted(pool.table._free) == list(range(PAGES))
+    if forgets:
+        pool.table.forget_prefixes()
+    assert pool.table.reserve(0, MOST, [])
+    assert pool.table.reserve(1, PAGES - MOST, [])
+    first, second, _ = pool.table.rows.tolist()
+    assert sorted([*first, *second[: PAGES - MOST]]) == list(range(PAGES))
 
 
 def test_a_prefix_that_is_in_use_stays_and_one_that_is_not_makes_room():
@@ -108,3 +110,12 @@ def test_a_prompt_that_was_run_whole_keeps_its_own_pages(has_prefixes):
     table.free(1)
     assert table.reserve(0, 3, [])
     assert table.reserve(1, 3, [])
+
+
+def test_a_slot_that_ends_gives_its_pages_back_while_a_longer_prompt_that_starts_alike_runs():
+    table = PageTable(2, 8, 4, has_prefixes=True)
+    for slot, own in enumerate((prompt(1, 2), prompt(1, 2, 3))):
+        assert table.reserve(slot, 3 + slot, [])
+        table.keep(slot, own)
+    table.free(0)
+    assert table.reserve(0, 4, [])

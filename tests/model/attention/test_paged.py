@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax._src.literals import TypedInt
 from jax.experimental import pallas
 from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ref_ragged_paged_attention
+from jax.extend.core import Literal
 
-from vcjax.model.attention.paged import PAGE, Ragged, _by_pages, _kernel, write_pages
+from vcjax.model.attention.paged import PAGE, Ragged, _kernel, attend_ragged, write_pages
 
-by_pages = jax.jit(_by_pages, static_argnames=("window",))
+attend = jax.jit(attend_ragged, static_argnames=("window", "mesh"))
 HEADS, KV_HEADS, SIZE, PAGES = 4, 2, 128, 7
 LENGTHS, NEW = (150, 1, 70, 64), (20, 1, 1, 3)
 
@@ -39,10 +39,13 @@ def ragged() -> Ragged:
 def interpreted(monkeypatch):
     """Kernels run as ordinary operations: this one has no argument for it.
 
-    The interpreter asks an index for its shape, which is missing where the index is a constant.
+    The interpreter asks an index for its shape, which is missing where the index is a constant. The
+    class of these is known from a program that has one.
     """
     monkeypatch.setattr(pallas, "pallas_call", partial(pallas.pallas_call, interpret=True))
-    monkeypatch.setattr(TypedInt, "shape", (), raising=False)
+    constant = jax.make_jaxpr(lambda x: x + 1)(0).eqns[0].invars[1]
+    assert isinstance(constant, Literal)
+    monkeypatch.setattr(type(constant.val), "shape", (), raising=False)
 
 
 @pytest.mark.parametrize("window", [None, 40])
@@ -65,7 +68,7 @@ def test_the_kernel_and_the_cpu_give_what_the_reference_gives(ragged, window, in
         )
 
     expected = reference(query, pool)[:real]
-    found = by_pages(query, pool, ragged, window=window)[:real]
+    found = attend(query, pool, ragged, window=window, mesh=None)[:real]
     np.testing.assert_allclose(found, expected, atol=2e-6)
     kernel = _kernel(query, pool, ragged, window)[:real]
     np.testing.assert_allclose(kernel, expected, atol=2e-6)
