@@ -1,4 +1,4 @@
-"""Our training step, as `vcjax.train.loop` runs it."""
+"""Our training step, `vcjax.train.step`."""
 
 from importlib.metadata import version
 from typing import Any
@@ -23,9 +23,9 @@ from vcjax.train.layout import (
     shard_params,
     sharding_of,
 )
-from vcjax.train.loop import make_step
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.step import make_step
 from vcjax.train.throughput import run_flops
 from vcjax.weights.load import load_model
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vcjax.train.loop import make_gradients
+from vcjax.train.step import make_gradients
 
 
 def mean_gradients(*arguments) -> Callable:

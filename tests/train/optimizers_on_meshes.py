@@ -21,8 +21,8 @@ from vcjax.model.config import LlamaConfig
 from vcjax.parallel import make_mesh
 from vcjax.train.config import OPTIMIZERS, TrainConfig
 from vcjax.train.layout import Layout, make_layout, shard_batch, shard_params, sharding_of
-from vcjax.train.loop import make_step
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.step import make_step
 
 LARGE = 1000
 """Elements of a leaf that mustn't be whole on every device."""

@@ -10,9 +10,10 @@ from vcjax.model.lora import PROJECTIONS, join_params, merge_lora
 from vcjax.model.quantised import quantise_base
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_params
-from vcjax.train.loop import make_step, train
+from vcjax.train.loop import train
 from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.step import make_step
 from vcjax.weights.load import load_model
 from vcjax.weights.mapping import ParamsSource
 from vcjax.weights.resolve import resolve

@@ -14,8 +14,8 @@ from tests.train.gradients import mean_gradients
 from vcjax.core.errors import UserError
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import make_layout, shard_params, sharding_of
-from vcjax.train.loop import make_step
 from vcjax.train.optim import check_groups, make_optimizer, make_schedule
+from vcjax.train.step import make_step
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
 

@@ -22,10 +22,11 @@ from vcjax.model.build import abstract
 from vcjax.parallel import make_mesh
 from vcjax.train import reference
 from vcjax.train.layout import make_layout, shard_batch, shard_params, sharding_of
-from vcjax.train.loop import make_step, train
+from vcjax.train.loop import train
 from vcjax.train.losses import make_loss, pair_log_probs
 from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.reference import score_pairs, with_reference
+from vcjax.train.step import make_step
 from vcjax.weights.load import load_model
 
 LENGTH, PAIRS, COUNT = 40, 4, 10

@@ -8,8 +8,8 @@ from tests.train.cheap import BAD_GRADIENT, BAD_LOSS, FINE, cheap_batch, cheap_l
 from vcjax.core.errors import GateNotMet
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import make_layout, shard_params, sharding_of
-from vcjax.train.loop import make_step
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.step import make_step
 from vcjax.train.stopping import SkipGuard
 
 

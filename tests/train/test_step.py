@@ -10,9 +10,9 @@ from vcjax.model.build import abstract, packed_logits
 from vcjax.model.lora import join_params, merge_lora
 from vcjax.parallel import make_mesh
 from vcjax.train.layout import init_adapters, make_layout, shard_batch, shard_params
-from vcjax.train.loop import make_step
 from vcjax.train.losses import next_token_loss
 from vcjax.train.optim import make_optimizer, make_schedule
+from vcjax.train.step import make_step
 
 LORA = {"rank": 2, "alpha": 8.0, "targets": "q|down"}
 

@@ -16,6 +16,7 @@ from vcjax.plan.memory import Memory
 from vcjax.plan.setting import Setting, abstract_batch
 from vcjax.train.losses import make_loss
 from vcjax.train.optim import make_schedule
+from vcjax.train.step import make_step
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -52,9 +53,6 @@ def compile_step(setting: Setting, counted: Memory) -> Compiled:
     Raises:
       JaxRuntimeError: an error of the compiler other than a lack of memory.
     """
-    # Not at the top: the loop's libraries take a second to load, and few plans compile.
-    from vcjax.train.loop import make_step
-
     config, layout = setting.config, setting.layout
     assert isinstance(setting.mesh, Mesh)
     step = make_step(

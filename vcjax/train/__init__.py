@@ -9,9 +9,10 @@ inputs            model, data and charter are opened, checked and read through
   +-- layout                     shapes, dtypes and shardings of parameters, state and batches
   +-- reference                  DPO's log-probabilities, computed once before the first step
   v
-loop              a step: losses (cross_entropy) -> gradients -> optim -> parameters
-  |                              (matrices: what Muon and Adafactor take; offload: a part at a time)
+loop              one step after another, until the last
   |
+  +-- step                       losses (cross_entropy) -> gradients -> optim -> parameters
+  |                              (matrices: what Muon and Adafactor take; offload: a part at a time)
   +-- evaluation                 validation losses and sampled answers, every few steps
   +-- stopping                   early stopping, skipped updates, signals
   +-- logging (sinks)            metrics.jsonl, TensorBoard, wandb, trackio

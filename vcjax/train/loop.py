@@ -1,11 +1,9 @@
 """The training loop: one for every stage, read from top to bottom.
 
-`train` is a whole run, from the check of its inputs to its lineage. `make_step`, below it, is what
-the loop calls: the gradients of the config's objective, summed over microbatches and divided once,
-and an update of the optimiser.
+`train` is a whole run, from the check of its inputs to its lineage. What it calls for each batch is
+in `vcjax.train.step`.
 """
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from itertools import islice
@@ -14,10 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array
 
 from vcjax.core.errors import Preempted
 from vcjax.core.files import check_folder_path, read_json, write_json
@@ -35,7 +29,6 @@ from vcjax.parallel import (
     entered_on_main_process,
     is_main_process,
     on_main_process,
-    replicated,
 )
 from vcjax.train.checkpoints import Checkpoints
 from vcjax.train.config import TrainConfig
@@ -44,7 +37,6 @@ from vcjax.train.evaluation import Evaluation, Samples, ValidationLoss
 from vcjax.train.inputs import Inputs, check_inputs, write_model_files
 from vcjax.train.layout import (
     Layout,
-    batch_spec,
     init_adapters,
     local_rows,
     make_layout,
@@ -52,11 +44,11 @@ from vcjax.train.layout import (
     sharding_of,
 )
 from vcjax.train.logging import Log, read_last, read_metrics, summarise
-from vcjax.train.losses import Loss, make_loss
-from vcjax.train.offload import is_offloaded, update_by_parts
-from vcjax.train.optim import Optimizer, make_optimizer, make_schedule
+from vcjax.train.losses import make_loss
+from vcjax.train.optim import make_optimizer, make_schedule
 from vcjax.train.reference import FOLDER as REFERENCE
 from vcjax.train.reference import add_references
+from vcjax.train.step import make_step
 from vcjax.train.stopping import SkipGuard, stop_requests
 from vcjax.train.throughput import Clock, peak_flops, profiled, run_flops, speeds
 from vcjax.train.validation_data import prepare_groups
@@ -68,8 +60,6 @@ from vcjax.weights.workdir import read_sources, write_sources
 EXTENDABLE = ("steps",)
 PROFILED = (3, 5)
 """First and last step after a start that a profile has; the first two compile and warm up."""
-
-Batch = dict[str, Array]
 
 
 def train(
@@ -291,132 +281,3 @@ def _finish(
 
 def _ignore(_step: int, _arrays: Any) -> None:
     """Instead of what `profiled` yields, where no profile is wanted."""
-
-
-# -------------------------------------------------------------------------------------------------
-# The step.
-# -------------------------------------------------------------------------------------------------
-
-
-def make_step(
-    layout: Layout,
-    loss: Loss,
-    optimizer: Optimizer,
-    schedule: optax.Schedule,
-    microbatches: int,
-) -> Callable[[Params, Any, Params, Batch, Array], tuple[Params, Any, dict[str, Array]]]:
-    """Compiles `(trainable, optimizer state, frozen, batch, count) -> (trainable, state, metrics)`.
-
-    `count` is the number of earlier steps. Trainable parameters and state are donated. The
-    metrics are scalars: `loss` (mean over the predicted tokens, or over the pairs, in
-    nats), `loss_tokens` (those predicted), `tokens` (those that aren't padding), `grad_norm`
-    (before clipping), `learning_rate` and `skipped` (0 or 1); then the means of whatever else
-    `loss` sums up. Where loss or gradient norm isn't finite the update is skipped: parameters and
-    state stay as they are, bit for bit.
-    """
-    gradients = make_gradients(layout, loss, microbatches)
-    shardings = sharding_of(layout.optimizer)
-
-    def step(
-        trainable: Params, state: Any, frozen: Params, batch: Batch, count: Array
-    ) -> tuple[Params, Any, dict[str, Array]]:
-        # A function of seed and step: a continued run drops what an uninterrupted one would.
-        drop_key = None
-        if layout.drop_seed is not None:
-            drop_key = jax.random.fold_in(jax.random.key(layout.drop_seed), count)
-        # Gradients stay sums: XLA keeps divided ones beside them, a second copy in memory.
-        means, terms, grads = gradients(trainable, frozen, batch, drop_key)
-        terms = jnp.maximum(terms, 1).astype(jnp.float32)
-        norm, rate = optimizer.norm(grads) / terms, jnp.asarray(schedule(count))
-        # Both, since either may fail alone: a backward pass can overflow under a finite loss, and a
-        # NaN in one gradient would reach every parameter through the global norm.
-        finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
-
-        def update(trainable: Params, state: Any) -> tuple[Params, Any]:
-            return optimizer.update(grads, norm, state, trainable, rate, count=terms)
-
-        if is_offloaded(shardings):
-            trainable, state = update_by_parts(
-                optimizer,
-                grads,
-                state,
-                trainable,
-                norm=norm,
-                learning_rate=rate,
-                count=terms,
-                wanted=finite,
-                shardings=shardings,
-            )
-        else:
-            # Both branches work in place; `where` would need the old and new values at once.
-            trainable, state = jax.lax.cond(finite, update, lambda *same: same, trainable, state)
-        metrics = {
-            **means,
-            "loss_tokens": jnp.sum(batch["loss_mask"]),
-            "tokens": jnp.sum(batch["segment_ids"] != 0),
-            "grad_norm": norm,
-            "learning_rate": rate,
-            "skipped": 1 - finite.astype(jnp.int32),
-        }
-        return trainable, state, metrics
-
-    out = sharding_of(layout.trainable), shardings, replicated(layout.mesh)
-    return jax.jit(step, donate_argnums=(0, 1), out_shardings=out)
-
-
-def make_gradients(
-    layout: Layout, loss: Loss, microbatches: int
-) -> Callable[..., tuple[dict[str, Array], Array, Params]]:
-    """Returns `(trainable, frozen, batch, drop_key) -> (means, count, gradient of summed loss)`.
-
-    `means` has `loss` and what else `loss` sums up. All are summed over the microbatches (and
-    devices); `means` are divided by `count` after that, and whoever uses the gradient divides it,
-    so that rows with few predicted tokens weigh no more than others. `drop_key` is the step's key
-    of dropout, None for none.
-    """
-
-    def summed_loss(
-        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
-    ) -> tuple[Array, dict[str, Array]]:
-        # Merged inside of what is differentiated, so that gradients are a plain tree of arrays.
-        model = nnx.merge(layout.graph, join_params(trainable, frozen))
-        model.drop_key = drop_key
-        return loss(model, batch)
-
-    value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
-
-    def gradients(
-        trainable: Params, frozen: Params, batch: Batch, drop_key: Array | None
-    ) -> tuple[dict[str, Array], Array, Params]:
-        if microbatches == 1:
-            (total, sums), grads = value_and_grad(trainable, frozen, batch, drop_key)
-        else:
-            # Each microbatch drops inputs of its own, as the rows of one large batch would.
-            keys = None if drop_key is None else jax.random.split(drop_key, microbatches)
-
-            def accumulate(so_far: tuple, piece: tuple) -> tuple[tuple, None]:
-                part = value_and_grad(trainable, frozen, *piece)
-                return jax.tree.map(jnp.add, so_far, part), None
-
-            def pieces(name: str, array: Array) -> Array:
-                # Every microbatch-th row, so that each device keeps its own rows.
-                split = array.reshape(-1, microbatches, *array.shape[1:]).swapaxes(0, 1)
-                spec = PartitionSpec(None, *batch_spec(name, array.ndim))
-                return jax.lax.with_sharding_constraint(split, NamedSharding(layout.mesh, spec))
-
-            split = {name: pieces(name, array) for name, array in batch.items()}
-            first = {name: array[0] for name, array in split.items()}
-            # A scan and no Python loop: the activations of one microbatch alone are alive at a
-            # time, which is what microbatches are for.
-            shapes = jax.eval_shape(value_and_grad, trainable, frozen, first, drop_key)
-            # In the dtypes of the gradients, which are float32 for trained parameters.
-            start = optax.tree.zeros_like(shapes)
-            ((total, sums), grads), _ = jax.lax.scan(accumulate, start, (split, keys))
-        count = sums.pop("count")
-        terms = jnp.maximum(count, 1).astype(jnp.float32)  # a batch may have nothing to predict
-        # A mean of the microbatches' means would weigh a token by how few others its microbatch has
-        # to predict, and conversations differ in that by orders of magnitude.
-        means = {name: value / terms for name, value in {"loss": total, **sums}.items()}
-        return means, count, grads
-
-    return gradients
