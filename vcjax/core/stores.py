@@ -159,7 +159,7 @@ def is_there(path: Path) -> bool:
 def read_range(path: Path, start: int, size: int) -> bytes:
     """Reads `size` bytes of a file in a store, from byte `start` on."""
     system, name = _system(path)
-    return system.cat_file(name, start, start + size)
+    return system.cat_file(name, start=start, end=start + size)
 
 
 def download(source: Path, target: Path, names: Iterable[str]) -> None:
