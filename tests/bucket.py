@@ -1,4 +1,4 @@
-"""A bucket on this machine: `gcp-storage-emulator`, used through the real clients of GCS."""
+"""Buckets on this machine: emulators of GCS and of S3, used through the real clients of both."""
 
 import functools
 import logging
@@ -15,7 +15,7 @@ NAME = "bucket"
 
 
 @contextmanager
-def emulated() -> Iterator[str]:
+def emulated_gcs() -> Iterator[str]:
     """Serves an empty bucket from this process, for it and its children; yields its address."""
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
     logging.getLogger("api").setLevel(logging.CRITICAL)
@@ -56,3 +56,32 @@ def _with_generation(download):
             response["x-goog-generation"] = storage.get_file_obj(*names)["generation"]
 
     return handler
+
+
+@contextmanager
+def emulated_s3() -> Iterator[str]:
+    """As `emulated_gcs`, but by moto's server."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            _, port = server.get_host_and_port()
+            for name, value in {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_ACCESS_KEY_ID": "none",
+                "AWS_SECRET_ACCESS_KEY": "none",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                # Without the settings of whoever runs the tests, as without `AWS_PROFILE`.
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            }.items():
+                patch.setenv(name, value)
+            patch.delenv("AWS_PROFILE", raising=False)
+            fsspec.filesystem("s3", use_listings_cache=False).mkdir(f"s3://{NAME}")
+            yield f"s3://{NAME}"
+        finally:
+            server.stop()

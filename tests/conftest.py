@@ -88,16 +88,32 @@ def script_cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
+def gs() -> Iterator[str]:
     """An emulated bucket, as `gs://NAME`."""
-    from tests.bucket import emulated  # few tests need it
+    from tests.bucket import emulated_gcs  # few tests need it
 
-    with emulated() as address:
+    with emulated_gcs() as address:
         yield address
 
 
-@pytest.fixture
-def store(bucket: str, tmp_path: Path, monkeypatch) -> str:
-    """A folder of its own in the bucket, with a cache of its own on this machine."""
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """An emulated bucket, as `s3://NAME`."""
+    from tests.bucket import emulated_s3
+
+    with emulated_s3() as address:
+        yield address
+
+
+@pytest.fixture(params=["gs", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> str:
+    """A folder of its own in a bucket of each kind, with a cache of its own on this machine."""
     monkeypatch.setenv("VCJAX_CACHE", str(tmp_path / "cache"))
-    return f"{bucket}/{tmp_path.parent.name}/{tmp_path.name}"
+    return f"{request.getfixturevalue(request.param)}/{tmp_path.parent.name}/{tmp_path.name}"
+
+
+@pytest.fixture
+def checkpoint_store(gs: str, tmp_path: Path, monkeypatch) -> str:
+    """As `store`, of the kind that Orbax keeps checkpoints in."""
+    monkeypatch.setenv("VCJAX_CACHE", str(tmp_path / "cache"))
+    return f"{gs}/{tmp_path.parent.name}/{tmp_path.name}"

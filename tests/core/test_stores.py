@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fsspec import filesystem, url_to_fs
 
 from vcjax.core.errors import UserError
 from vcjax.core.files import hash_file, read_json, read_jsonl, replaced_folder, write_json
@@ -13,12 +14,14 @@ from vcjax.core.spool import spooled
 from vcjax.core.stores import (
     PARTIAL,
     as_path,
+    check_for_checkpoints,
     files_below,
     on_disk,
     reached,
     read_range,
     rejoined,
     relative,
+    remove_tree,
     size_of,
     upload,
 )
@@ -147,14 +150,52 @@ def test_a_workdir_on_a_disk_is_its_own_spool(tmp_path):
     ("path", "message"),
     [
         ("gs://there-is-none/run", "no such bucket"),
+        ("s3://there-is-none/run", "no such bucket"),
         ("ftp://host/run", "no such kind of store"),
         ("az://container/run", "needs the package adlfs"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_refused_in_one_line(bucket, path, message):
+def test_a_path_that_leads_nowhere_is_refused_in_one_line(gs, s3, path, message):
     with pytest.raises(UserError, match=message) as error:
         reached(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_store_that_is_asked_without_credentials_says_so(s3, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    forget = type(filesystem("s3")).clear_instance_cache  # an instance has read them, or lacks them
+    forget()
+    try:
+        with pytest.raises(UserError, match=r"the store can't be read \(Unable to locate cred"):
+            reached(f"{s3}/run")
+    finally:
+        forget()
+
+
+def test_a_folder_that_a_console_has_made_is_an_empty_one(store, tmp_path):
+    system, name = url_to_fs(f"{store}/run")
+    for folder in ("", "/deep"):
+        system.pipe_file(f"{name}{folder}/", b"")
+    home = as_path(store) / "run"
+    assert files_below(home) == []
+    with spooled(home) as spool:
+        assert files_below(spool.local) == []
+        (spool.local / "a").write_text("")
+        spool.push()
+    assert files_below(home) == ["a"]
+    remove_tree(home)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/run", "az://container/run"])
+def test_checkpoints_are_refused_where_orbax_would_take_the_address_for_a_local_path(path):
+    with pytest.raises(UserError, match="checkpoints are on a disk or in gs:// alone") as error:
+        check_for_checkpoints(path)
+    assert "\n" not in str(error.value)
+    for good in ("gs://bucket/run", "/runs/a", "runs/a"):
+        check_for_checkpoints(good)
 
 
 def test_what_needs_a_disk_refuses_a_store():

@@ -334,6 +334,7 @@ ROWS = [
     ("ledger --ledger=gs://b/run/ledger.sqlite", "only convert, train, evaluate and verify"),
     ("capability --workdir=gs://b/run", "only convert, train, evaluate and verify work on stores"),
     ("train --workdir=hdfs://b/run", "no such kind of store"),
+    ("train --workdir=s3://b/run", "checkpoints are on a disk or in gs:// alone"),
     # ----------------------------------------------------------------------------- chat templates
     ("chat --model={model}#templat=x", "did you mean 'template'?"),
     ("chat --model={model}#template={missing}", "can't be read"),

@@ -112,8 +112,10 @@ def _until_killed(config: dict, workdir: str, environment: dict, while_saving: b
     train(TrainConfig.from_dict(config), workdir)
 
 
-def test_a_run_in_a_bucket_that_is_killed_twice_ends_as_one_on_a_disk(full, store, make_config):
-    workdir, config = f"{store}/run", read_json(full / "config.json")
+def test_a_run_in_a_bucket_that_is_killed_twice_ends_as_one_on_a_disk(
+    full, checkpoint_store, make_config
+):
+    workdir, config = f"{checkpoint_store}/run", read_json(full / "config.json")
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])
     for while_saving, steps, unfinished in ((False, [2], []), (True, [2], ["4"])):
@@ -139,8 +141,10 @@ def test_a_run_in_a_bucket_that_is_killed_twice_ends_as_one_on_a_disk(full, stor
     assert recorded.keys() == {*there} - {*events, "lineage.json"}
 
 
-def test_a_finished_run_in_a_bucket_is_found_extended_and_refused(store, make_config, capsys):
-    workdir = f"{store}/run"
+def test_a_finished_run_in_a_bucket_is_found_extended_and_refused(
+    checkpoint_store, make_config, capsys
+):
+    workdir = f"{checkpoint_store}/run"
     train(make_config(steps=2), workdir)
     train(make_config(steps=2), workdir)
     assert f"{workdir}: already finished (2 steps)" in capsys.readouterr().out

@@ -18,11 +18,13 @@ def losses(workdir: str | Path) -> list[float]:
     return [line["loss"] for _, line in read_jsonl(as_path(workdir) / "metrics.jsonl")]
 
 
-def test_two_processes_train_to_one_bucket_as_one_trains_to_a_disk(store, tiny_folder, tmp_path):
+def test_two_processes_train_to_one_bucket_as_one_trains_to_a_disk(
+    checkpoint_store, tiny_folder, tmp_path
+):
     documents = tmp_path / "documents.jsonl"
     records = (Document(f"d{n}", TEXT * (n + 1), "en", "test") for n in range(12))
     write_jsonl(documents, [record.to_dict() for record in records])
-    workdir = f"{store}/run"
+    workdir = f"{checkpoint_store}/run"
 
     def together(steps: int) -> None:
         arguments = [f"--config.steps={steps}", "--config.mesh.tensor=2", "--distributed"]

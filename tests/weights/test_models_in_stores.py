@@ -11,11 +11,11 @@ from vcjax.core.stores import PARTIAL, as_path, files_below, upload
 from vcjax.weights import safetensors_file
 from vcjax.weights.export import save_model
 from vcjax.weights.load import load_model, open_model
+from vcjax.weights.model import LoadedModel
 from vcjax.weights.resolve import resolve
 
 
-@pytest.mark.parametrize("form", ["hf", "checkpoint"])
-def test_a_model_written_to_a_bucket_is_the_model_that_is_read_from_it(form, store, tiny):
+def written_and_read(store: str, tiny: LoadedModel, form: str) -> None:
     target = as_path(store) / "model"
     save_model(tiny, target, form=form)
     read = load_model(f"{store}/model")
@@ -26,6 +26,39 @@ def test_a_model_written_to_a_bucket_is_the_model_that_is_read_from_it(form, sto
     assert load(f"{store}/model").lineage == read_lineage(target)
     with pytest.raises(UserError, match="exists; choose another folder"):
         save_model(tiny, target, form=form)
+
+
+def test_a_model_written_to_a_bucket_is_the_model_that_is_read_from_it(store, tiny):
+    written_and_read(store, tiny, "hf")
+
+
+def test_a_checkpoint_written_to_a_bucket_is_the_model_that_is_read_from_it(checkpoint_store, tiny):
+    written_and_read(checkpoint_store, tiny, "checkpoint")
+
+
+def test_a_gguf_file_in_a_bucket_is_a_model(store, tiny):
+    save_model(tiny, as_path(store) / "model", form="gguf")
+    read = load_model(f"{store}/model/model.gguf")
+    jax.tree.map(np.testing.assert_array_equal, read.params, tiny.params)
+
+
+def test_a_checkpoint_is_neither_written_to_nor_read_from_a_bucket_of_another_kind(
+    s3, tiny, tmp_path
+):
+    target = as_path(f"{s3}/{tmp_path.name}")
+    with pytest.raises(UserError, match="checkpoints are on a disk or in gs:// alone"):
+        save_model(tiny, target, form="checkpoint")
+    assert not target.exists()
+    save_model(tiny, tmp_path / "model", form="checkpoint")
+    upload(tmp_path / "model", target, files_below(tmp_path / "model"))
+    with pytest.raises(UserError, match="checkpoints are on a disk or in gs:// alone"):
+        load_model(str(target))
+    # A training run that was copied there.
+    (target / "vcjax_checkpoint.json").unlink()
+    (target / "checkpoints" / "3" / "checkpoint.json").write_text("{}")
+    for reference in (target, target / "checkpoints" / "3"):
+        with pytest.raises(UserError, match="checkpoints are on a disk or in gs:// alone"):
+            load_model(str(reference))
 
 
 def test_a_part_of_a_tensor_in_a_bucket_is_read_by_its_range(store, tiny, tiny_folder, monkeypatch):

@@ -22,6 +22,8 @@ from vcjax.core.errors import UserError
 
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs"}
 """What `fsspec` needs for each kind of store."""
+WITH_CHECKPOINTS = "gs"
+"""The kind of store in which Orbax keeps checkpoints."""
 PARTIAL = ".partial"
 """An object in a folder that is still being uploaded, or whose upload was stopped."""
 SMALL = 5 * 2**20
@@ -63,9 +65,32 @@ def reached(path: str | os.PathLike) -> Path:
       UserError: see `as_path`; or there is no such bucket, or it can't be read.
     """
     location = as_path(path)
-    if is_remote(location) and not is_there(as_path(_store(str(location)))):
-        raise UserError(f"{location}: no such bucket, or none that you may read")
+    if is_remote(location):
+        system, bucket = _system(as_path(_store(str(location))))
+        try:
+            # Not `exists`, which is silent on why it doesn't: of S3, that there are no credentials.
+            system.info(bucket)
+        except FileNotFoundError:
+            reason = "no such bucket, or none that you may read"
+            raise UserError(f"{location}: {reason}") from None
+        except Exception as error:
+            raise _unreadable(location, error) from None
     return location
+
+
+def check_for_checkpoints(path: str | os.PathLike) -> None:
+    """Raises a UserError for a path in a store that Orbax neither writes to nor reads from.
+
+    Orbax has arrays written and read by TensorStore, past `fsspec`, and takes the address of any
+    store but Google's for a relative path on a disk.
+    """
+    matched = _SCHEME.match(os.fspath(path))
+    if matched and matched[1] in PACKAGES and matched[1] != WITH_CHECKPOINTS:
+        raise UserError(
+            f"{os.fspath(path)}: checkpoints are on a disk or in {WITH_CHECKPOINTS}:// alone: use "
+            "a folder of this machine, from which launch.convert writes models to "
+            f"{matched[1]}:// (hf, peft or gguf)"
+        )
 
 
 def on_disk(path: str | os.PathLike) -> Path:
@@ -118,7 +143,9 @@ def files_below(folder: Path) -> list[str]:
         files = (path for path in folder.rglob("*") if path.is_file())
         return [path.relative_to(folder).as_posix() for path in files]
     system, root = _system(folder)
-    return [name.removeprefix(root).lstrip("/") for name in system.find(root)]
+    names = (name.removeprefix(root).lstrip("/") for name in system.find(root))
+    # Web consoles make a folder by an empty object whose name ends with a slash.
+    return [name for name in names if name and not name.endswith("/")]
 
 
 def size_of(path: Path) -> int:
@@ -151,9 +178,8 @@ def is_there(path: Path) -> bool:
     """
     try:
         return path.exists()
-    except Exception as error:  # whatever the client of a store raises: there is no common class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: the store can't be read ({reason})") from None
+    except Exception as error:
+        raise _unreadable(path, error) from None
 
 
 def read_range(path: Path, start: int, size: int) -> bytes:
@@ -190,8 +216,9 @@ def remove_tree(folder: Path) -> None:
     """Removes a folder with all that is below it; one that isn't there is no error."""
     if not is_remote(folder):
         shutil.rmtree(folder, ignore_errors=True)
-    elif files_below(folder):
-        system, root = _system(folder)
+        return
+    system, root = _system(folder)
+    if system.find(root):
         system.rm(root, recursive=True)
 
 
@@ -226,6 +253,12 @@ def local_files(folder: Path, patterns: Iterable[str]) -> Iterator[Path]:
         matching = (name for name in names if any(fnmatch(name, one) for one in wanted))
         download(folder, Path(here), [name for name in matching if "/" not in name])
         yield Path(here)
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    """The error in one line, whatever the client of a store raises: there is no common class."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(f"{path}: the store can't be read ({reason})")
 
 
 def _store(path: str) -> str:

@@ -20,7 +20,7 @@ from vcjax.core.progress import Progress
 from vcjax.core.run import SUMMARY, Run
 from vcjax.core.seeds import derive_seed
 from vcjax.core.spool import Spool, spooled
-from vcjax.core.stores import reached
+from vcjax.core.stores import check_for_checkpoints, reached
 from vcjax.data.loader import Batches
 from vcjax.model.build import Params
 from vcjax.model.lora import join_params
@@ -85,6 +85,7 @@ def train(
         are kept.
       Preempted: a SIGTERM or Ctrl-C; the steps until then are saved.
     """
+    check_for_checkpoints(workdir)
     home = reached(workdir)
     run = _run(config, home, stopped_early=on_main_process(lambda: _stopped_early(home)))
     if (summary := on_main_process(lambda: run.finished(count="steps"))) is not None:

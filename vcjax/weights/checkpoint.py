@@ -29,7 +29,7 @@ from orbax.checkpoint.type_handlers import (
 from vcjax.core.errors import UserError
 from vcjax.core.files import write_json
 from vcjax.core.progress import Progress
-from vcjax.core.stores import absolute
+from vcjax.core.stores import absolute, check_for_checkpoints
 from vcjax.model.build import Params
 from vcjax.model.config import LlamaConfig
 from vcjax.weights.mapping import Source, TensorLocation, WholeSource, tensor_locations
@@ -50,9 +50,11 @@ class CheckpointSource(WholeSource):
         """Reads names and shapes.
 
         Raises:
-          UserError: the parameters are incomplete or corrupt, or not those that `config` describes.
+          UserError: the parameters are incomplete or corrupt, or not those that `config` describes;
+            or the folder is in a store that Orbax doesn't read.
         """
         super().__init__(config)
+        check_for_checkpoints(folder)
         self._path = folder / PARAMS
         if not self._path.is_dir():
             raise UserError(f"{folder}: no {PARAMS}/: the checkpoint is incomplete")

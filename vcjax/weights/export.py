@@ -12,7 +12,7 @@ from vcjax.core.errors import UserError
 from vcjax.core.files import check_writable, read_json, replaced_folder, write_json
 from vcjax.core.lineage import Parent, write_lineage
 from vcjax.core.progress import Progress
-from vcjax.core.stores import PARTIAL, is_there
+from vcjax.core.stores import PARTIAL, check_for_checkpoints, is_there
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.card import charter_of, model_card
 from vcjax.weights.checkpoint import write_params
@@ -31,7 +31,7 @@ from vcjax.weights.resolve import ADAPTER_CONFIG, Located
 from vcjax.weights.safetensors_file import write_file
 from vcjax.weights.workdir import MODEL, read_sources, read_trained
 
-GGUF = "gguf"
+CHECKPOINT, GGUF = "checkpoint", "gguf"
 
 
 def save_model(
@@ -48,7 +48,12 @@ def save_model(
       form: as of `write_model`, or `gguf`.
       dtype: as of `write_model`; of a GGUF file a key of `TYPES`.
       card: the model card; None makes it from the lineage; see `model_card`.
+
+    Raises:
+      UserError: `path` is there already, or is no place for a checkpoint; see `write_model`.
     """
+    if form == CHECKPOINT:
+        check_for_checkpoints(path)  # uploaded it would be whole, and nothing could read it there
     _check_target(path)
     with replaced_folder(path) as folder:
         if form == GGUF:
@@ -72,7 +77,7 @@ def write_model(folder: Path, model: AnyModel, *, form: str, dtype: str | None =
       dtype: of the written weights; None is the model's `stored_dtype`.
     """
     dtype = check_dtype(dtype or model.stored_dtype)
-    writers = {"hf": write_weights, "checkpoint": write_params}
+    writers = {"hf": write_weights, CHECKPOINT: write_params}
     if form not in writers:
         raise UserError(f"form {form!r} is not known (known: hf, checkpoint)")
     writers[form](folder, model.source, model.config, dtype)

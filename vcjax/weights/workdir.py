@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import Parent
-from vcjax.core.stores import absolute
+from vcjax.core.stores import absolute, check_for_checkpoints
 from vcjax.model.build import Params, shapes
 from vcjax.model.config import LlamaConfig
 from vcjax.model.lora import LEAVES, LoraConfig, merge_lora, split_adapters
@@ -82,9 +82,11 @@ def read_trained(located: Located) -> Trained:
         are reported.
 
     Raises:
-      UserError: no good checkpoint, or not a training run.
+      UserError: no good checkpoint, or not a training run; or it is in a store that Orbax doesn't
+        read.
     """
     folder, step = located.path, located.step
+    check_for_checkpoints(folder)
     if not (folder / MODEL / "config.json").is_file():
         raise UserError(f"{folder}: no checkpoint of a training run in it yet")
     raw = read_json(folder / MODEL / "config.json")
