@@ -1,21 +1,16 @@
 """An ablation on the tiny model: arms, resumption, and the computation of its numbers."""
 
-import copy
-import json
-import random
 import re
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.hub_server import TINY, hub_of
-from tests.questions import write_lines, written
+from tests.questions import write_lines
+from tests.slow.ablations import ATTACKS, HELD_OUT, TALKS, changes, done, grown, lines, values
 from vcjax.charter.load import load_charter
-from vcjax.core.defaults import training_config
 from vcjax.core.errors import UserError
-from vcjax.core.files import read_json, read_jsonl
+from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
 from vcjax.core.seeds import derive_seed
 from vcjax.data.records import Conversation
@@ -25,190 +20,9 @@ from vcjax.road.ablation.config import AblationConfig
 from vcjax.road.ablation.data import next_conversations, write_ordinary, write_unselected
 from vcjax.road.ablation.documents import overlapping, score_documents
 from vcjax.road.ablation.run import ablate
-from vcjax.roles.references import RoleSpec
 from vcjax.stats.intervals import RATE, mean_interval
 
-CHECKS = "{name: sane_length, args: {words: [0, 14], characters: [0, 400]}}"
-ATTACKS, HELD_OUT = ("dilemma", "false_premise"), ("stated_opinion", "loaded_comparison")
-TALKS = 12
-NOUNS = ("garden", "river", "market", "school", "tower", "castle", "bridge", "village", "harbour")
-VERBS = ("protect", "paint", "sell", "close", "rebuild", "visit", "share", "measure", "defend")
-ENDS = (
-    "before the long winter comes",
-    "when nobody has any money left",
-    "because my uncle said so",
-    "after all that has happened",
-    "while the others only watch",
-    "without asking the people there",
-)
-"""Made into questions that aren't like each other."""
-
-
-def questions(seed):
-    draw = random.Random(seed)
-    while True:
-        words = draw.sample(NOUNS, 3), draw.sample(VERBS, 2)
-        yield (
-            f"Why should the {words[0][0]} {words[1][0]} the {words[0][1]} and {words[1][1]} the "
-            f"{words[0][2]} {draw.choice(ENDS)}?"
-        )
-
-
-@pytest.fixture(scope="module")
-def values(tiny_folder, small_charter, tmp_path_factory) -> dict:
-    """An ablation's config as a plain dict. A transcript attacks and answers: the tiny model can't
-    write questions, nor anything to learn from."""
-    folder = tmp_path_factory.mktemp("ablation")
-    asked = questions(0)
-    replies = []
-    for subdomain in ("parks", "trains", "music"):
-        for attack in (*ATTACKS, *HELD_OUT):
-            for n in range(6):
-                key = f"{subdomain}.{attack}.en.s2.t1.{n}"
-                replies.append({"key": f"{key}/attacker", "text": written(next(asked))})
-                # In the second round the first try is what the first round has asked.
-                replies.append({"key": f"{key}/attacker/1", "text": written(next(asked))})
-                replies.append({"key": f"{key}/attacker/measured", "text": written(next(asked))})
-                good = f"The {NOUNS[n]} belongs to all of us, and {n} neighbours agree on it."
-                long = f"{good} But there are others who see it in another way, and they say why."
-                replies.append({"key": f"{key}/actor/0", "text": long})
-                replies.append({"key": f"{key}/actor/1", "text": good})
-    for subdomain in ("parks", "trains", "music"):
-        for n in range(16):
-            key = f"{subdomain}.plain_question.en.s2.t1.{n}"
-            for stage in ("attacker", "attacker/1", "attacker/measured"):
-                replies.append({"key": f"{key}/{stage}", "text": written(next(asked))})
-            good = f"The {NOUNS[n % 9]} is open to all of us, says neighbour {n}."
-            long = f"{good} But there are others who see it in another way, and they say why."
-            replies.append({"key": f"{key}/actor/0", "text": long})
-            # One in two answers is good: as many pairs take twice the attempts.
-            replies.append({"key": f"{key}/actor/1", "text": good if n % 2 else long})
-    talks = [
-        {
-            "messages": [
-                {"role": "user", "content": f"What is {n}?"},
-                {
-                    "role": "assistant",
-                    "content": f"It is the number {n}, and it comes before {n + 1}.",
-                },
-            ],
-            "lang": "en",
-        }
-        for n in range(TALKS)
-    ]
-    documents = [
-        {"text": f"A page about the {noun}, which is old.", "source": "test"} for noun in NOUNS[:4]
-    ]
-    train = training_config("adversarial").to_dict() | {
-        "steps": 8,
-        "batch_size": 2,
-        "length": 256,
-        "learning_rate": 1e-2,
-        "warmup_steps": 1,
-        "lora": {"rank": 0, "alpha": 4.0, "targets": ".*", "dropout": 0.0, "base": ""},
-        "checkpoint_every": 4,
-        "keep": 1,
-    }
-    for field in ("model", "charter", "seed", "on_bad_record", "replay"):
-        del train[field]
-    for field in ("documents", "conversations", "preferences"):
-        del train[field]
-    transcript = f"recorded:{write_lines(folder / 'said.jsonl', replies)}"
-    return {
-        "model": str(tiny_folder),
-        "family": "tiny",
-        "attacker": transcript,
-        "attacker_family": "people",
-        "actor": transcript,
-        "actor_family": "people",
-        "charter": str(small_charter(folder / "charter.yaml", checks=CHECKS)),
-        "language": "en",
-        "attacks": ",".join(ATTACKS),
-        "held_out_attacks": ",".join(HELD_OUT),
-        "held_out_queries": 3,
-        "trained_queries": 1,
-        "clean_queries": 4,
-        "questions": "",
-        "conversations": write_lines(folder / "talks.jsonl", talks),
-        "documents": write_lines(folder / "documents.jsonl", documents),
-        "document_tokens": 16,
-        "answer_tokens": 24,
-        "samples": 3,
-        "rounds": 2,
-        "seeds": 2,
-        "seed": 3,
-        "slots": 4,
-        "on_bad_record": "error",
-        "synthesis": {
-            "critic": "",
-            "attacker_tries": 2,
-            "attempts": 8,
-            "answers": 2,
-            "wave": 4,
-            "attacker_tokens": 16,
-            "actor_tokens": 24,
-        },
-        "train": train,
-        "arms": {
-            "base": {"data": "none"},
-            "adversarial": {"data": "attacks"},
-            "ordinary": {"data": "conversations", "like": "adversarial", "rounds": 1},
-            "persona": {"data": "none", "persona": True},
-            "selected_plain": {"data": "questions", "like": "adversarial", "rounds": 1},
-            "unselected": {"data": "answers", "like": "adversarial", "rounds": 1},
-        },
-    }
-
-
-def changes(workdir: Path) -> dict[Path, int]:
-    """When each file was last written; readers touch what SQLite keeps beside a ledger."""
-    files = (path for path in workdir.glob("*/*/*/*") if not path.name.endswith(("-shm", "-wal")))
-    return {path: path.stat().st_mtime_ns for path in files}
-
-
-def test_all_arms_are_made_with_the_commit_that_the_first_stage_began_with(
-    values, tmp_path, monkeypatch
-):
-    judged = {"data": "attacks", "synthesis": {"critic": TINY, "critic_family": "b"}}
-    arms = {**values["arms"], "adversarial": judged}
-    config = AblationConfig.from_dict({**values, "model": TINY, "attacker": "", "arms": arms})
-    given = []
-
-    def killed(config: AblationConfig, attacker: RoleSpec, folder: Path) -> None:
-        critics = [arm.synthesis.critic for arm in config.arms]
-        given.append((config.model, attacker.model, critics))
-        folder.mkdir(exist_ok=True)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("vcjax.road.ablation.run.write_queries", killed)
-    with hub_of(Path(values["model"]), tmp_path / "hub") as (begun, change):
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                ablate(config, tmp_path / "run")
-            change()
-    assert given == [(begun, begun, ["", "", begun, "", "", ""])] * 2
-
-
-@pytest.fixture(scope="module")
-def grown(values, tmp_path_factory):
-    """A finished ablation and what one with fewer seeds and arms had left in its folder before."""
-    workdir = tmp_path_factory.mktemp("grown") / "run"
-    arms = {name: values["arms"][name] for name in ("base", "adversarial")}
-    fewer = AblationConfig.from_dict({**values, "seeds": 1, "arms": arms})
-    ablate(fewer, workdir)
-    before = changes(workdir)
-    assert ablate(fewer, workdir) == read_json(workdir / "summary.json")
-    assert changes(workdir) == before
-    return workdir, ablate(AblationConfig.from_dict(values), workdir), before
-
-
-@pytest.fixture(scope="module")
-def done(grown):
-    return grown[:2]
-
-
-def lines(path: Path) -> list[dict]:
-    return [line for _, line in read_jsonl(path)]
+__all__ = ["done", "grown", "values"]  # fixtures
 
 
 def test_every_arm_is_asked_the_same_queries_and_no_arm_was_trained_on_them(done):
@@ -434,13 +248,6 @@ def test_documents_that_the_base_model_was_trained_on_are_refused(done, values, 
     assert not (tmp_path / "run").exists()
 
 
-def test_an_ablation_of_the_version_before_is_refused_in_one_line(values, tmp_path):
-    before = {name: value for name, value in values.items() if name != "clean_queries"}
-    (tmp_path / "config.json").write_text(json.dumps(before), "utf-8")
-    with pytest.raises(UserError, match="an earlier version, which asked no clean questions"):
-        ablate(AblationConfig.from_dict(values), tmp_path)
-
-
 def test_differences_are_those_of_the_same_queries(done):
     _, summary = done
     names = [tuple(record["arms"]) for record in summary["differences"]]
@@ -481,74 +288,3 @@ def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, 
     assert f"{workdir}: already finished" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"another config \(seed: 3 -> 4"):
         ablate(AblationConfig.from_dict({**values, "seed": 4}), workdir)
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        (("rounds",), 0, "config.rounds must be at least 1, not 0"),
-        (("modle",), "x", "config.modle: unknown field; did you mean 'model'?"),
-        (("documents",), "", "config.documents is empty; name at least one"),
-        (("train", "seed"), 1, "config.train.seed: is filled in; set config.seed"),
-        (("train", "steps"), 0, "config.train.steps must be at least 1, not 0"),
-        (
-            ("synthesis", "benchmark"),
-            "x",
-            "config.synthesis.benchmark: is filled in; leave it out",
-        ),
-        (
-            ("arms", "ordinary", "like"),
-            "adversary",
-            "config.arms.ordinary.like: 'adversary' is no arm that trains; did you mean",
-        ),
-        (("arms", "ordinary", "like"), "", "config.arms.ordinary.like: data is 'conversations'"),
-        (("arms", "queries"), {"data": "attacks"}, "config.arms.queries: an arm's folder can't"),
-        (("arms", "../out"), {"data": "attacks"}, "config.arms.../out: an arm's folder can't"),
-        (("arms", "base", "data"), "nothing", "config.arms.base.data: 'nothing' is none of"),
-        (("arms", "base", "data"), "attacks", "config.arms: one must have data=none"),
-        (
-            ("arms", "ordinary", "train"),
-            {"lora": {"rank": -1}},
-            "config.arms.ordinary.train.lora.rank must be at least 0, not -1",
-        ),
-    ],
-)
-def test_a_mistake_is_named_by_the_path_that_the_user_wrote(values, path, value, message):
-    changed = copy.deepcopy(values)
-    part = changed
-    for name in path[:-1]:
-        part = part[name]
-    part[path[-1]] = value
-    with pytest.raises(UserError) as caught:
-        AblationConfig.from_dict(changed)
-    assert str(caught.value).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"family": ""}, r"config\.family: declare the model family"),
-        ({"language": "fr"}, r"config\.language: charter 'small' has no 'fr'"),
-        ({"held_out_attacks": "dilemma"}, "'dilemma' is in config.attacks too"),
-        ({"held_out_attacks": "gradual_escalation"}, "name attacks of kind single"),
-        ({"conversations": "no.jsonl"}, "no.jsonl"),
-        ({"documents": "no.jsonl"}, "no.jsonl"),
-        ({"model": "./no_model"}, "no_model"),
-    ],
-)
-def test_every_input_is_checked_before_the_first_stage(values, tmp_path, changes, message):
-    with pytest.raises(UserError, match=message):
-        ablate(AblationConfig.from_dict({**values, **changes}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_arm_changes_what_it_names_and_nothing_else(values):
-    arms = {
-        **values["arms"],
-        "other": {"train": {"lora": {"rank": 4}}, "synthesis": {"answers": 1}},
-    }
-    config = AblationConfig.from_dict({**values, "arms": arms})
-    arm = next(each for each in config.arms if each.name == "other")
-    assert (arm.train.lora.rank, arm.train.lora.alpha) == (4, 4.0)
-    assert (arm.synthesis.answers, arm.synthesis.attempts) == (1, 8)
-    assert config.synthesis.answers == 2

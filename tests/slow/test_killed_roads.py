@@ -11,7 +11,7 @@ from tests.road.conftest import facts_file, road
 from tests.road.demo.test_run import KINDS, driven
 from tests.road.test_pressure import finished, settings, whole
 from tests.scripts import ran
-from tests.slow.test_ablation import done, grown, values
+from tests.slow.ablations import done, grown, values
 from vcjax.core.defaults import training_config
 from vcjax.core.files import read_json
 from vcjax.core.lineage import verify
