@@ -6,7 +6,7 @@ default check have. The versions of one question are alike. `-s` prints the tabl
 
 import numpy as np
 
-from tests.slow.test_interval_coverage import ERROR, LEAST, covered, table
+from tests.slow.simulations import ERROR, LEAST, covered, table
 from vcjax.evaluation.judging.reliability import agreement
 from vcjax.stats.agreement import (
     alpha_interval,

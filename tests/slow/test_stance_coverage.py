@@ -9,7 +9,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from tests.slow.test_interval_coverage import ERROR, LEAST, SAMPLES, covered, table
+from tests.slow.simulations import ERROR, LEAST, SAMPLES, covered, table
 from vcjax.evaluation.comparison.options import STANCE, OptionPairs
 from vcjax.evaluation.options.stances import POSITIONS
 from vcjax.stats.intervals import RATE, Interval, mean_interval
