@@ -1,10 +1,37 @@
-"""Renderings of conversations, in the form that the tests compare."""
+"""Conversations, and their renderings in the form that the tests compare."""
 
 from collections.abc import Sequence
 
 from vcjax.text.rendering import Rendered, render_prompt, render_samples
 from vcjax.text.templates import Message
 from vcjax.text.tokenizer import Tokenizer
+
+
+def turns(*contents: str, system: str | None = None) -> list[dict]:
+    """Messages of the user and the assistant in turn, after a system message if one is given."""
+    first = [] if system is None else [{"role": "system", "content": system}]
+    roles = ("user", "assistant") * len(contents)
+    return first + [
+        {"role": role, "content": content} for role, content in zip(roles, contents, strict=False)
+    ]
+
+
+SINGLE = turns("Hello, how are you?", "Fine.")
+MULTI = turns("你好", "很好，谢谢。", "Hello 😀", " free\n", system="人人平等。")
+
+# The shape of SmolLM2-Instruct's own template: no markers, a system prompt where none is given.
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SMOLLM2_MARKED = SMOLLM2.replace(
+    "message['content'] + '<|im_end|>' + '\n' }}",
+    "'' }}{% if message['role'] == 'assistant' %}{% generation %}"
+    "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}",
+)
 
 
 def sample(

@@ -59,6 +59,8 @@ PART = (
     "serve/test_chat.py",
     "serve/test_server.py",
     "stats/test_intervals.py",
+    "text/test_odd_templates.py",
+    "text/test_rendered_content.py",
     "text/test_rendering.py",
     "train/test_step.py",
     "weights/test_round_trips.py",
