@@ -15,6 +15,7 @@ from vcjax.core.lineage import read_lineage, verify
 from vcjax.core.stores import as_path
 from vcjax.evaluation.run import read_scores
 from vcjax.road import evaluate as evaluating
+from vcjax.road.compare import ComparisonConfig, run_comparison
 from vcjax.road.evaluate import EvaluationConfig, run_evaluation
 from vcjax.roles.cache import CallCache
 from vcjax.roles.local import LocalRole
@@ -64,6 +65,10 @@ def test_an_evaluation_that_is_stopped_asks_again_only_what_was_not_uploaded(
     ).read_text()
     assert {finding.status for finding in verify(workdir)} == {"ok"}
     assert read_json(f"{workdir}/config.json")["seed"] == asdict(config)["seed"]
+    runs = (f"{workdir}", f"{tmp_path / 'run'}")
+    compared = run_comparison(ComparisonConfig(runs=runs), tmp_path / "compared")
+    assert [each["questions"] for each in compared["runs"]] == [6, 6]
+    assert {finding.status for finding in verify(tmp_path / "compared")} == {"ok"}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, read_jsonl
 from vcjax.core.lineage import NAME as LINEAGE
+from vcjax.core.stores import absolute, as_path, is_there, reached
 from vcjax.evaluation.comparison.logs import inspect, lm_eval, promptfoo, pyrit
 from vcjax.evaluation.comparison.logs.samples import Log, LogOptions, scored_run
 from vcjax.evaluation.comparison.runs import ScoredRun
@@ -23,7 +24,7 @@ def read_runs(
     """Reads each run.
 
     Args:
-      references: paths; of a file with several models `PATH#MODEL`.
+      references: paths, also in stores; of a file with several models `PATH#MODEL`.
       names: what reports call them; by default their folders or files, where these differ.
 
     Raises:
@@ -50,10 +51,10 @@ def read_run(reference: str | Path, name: str, options: LogOptions | None = None
 def split_reference(reference: str) -> tuple[Path, str]:
     """The path, and the model within it if one is named."""
     # A path may have this sign itself.
-    if "#" not in reference or Path(reference).exists():
-        return Path(reference), ""
+    if "#" not in reference or is_there(as_path(reference)):
+        return reached(reference), ""
     path, _, model = reference.rpartition("#")
-    return Path(path), model
+    return reached(path), model
 
 
 def _log(path: Path, model: str) -> Log:
@@ -99,5 +100,5 @@ def _names(references: Sequence[str]) -> list[str]:
     stems = []
     for reference in references:
         path, model = split_reference(reference)
-        stems.append(model or path.resolve().name)
+        stems.append(model or absolute(path).name)
     return stems if len(set(stems)) == len(stems) else list(references)
