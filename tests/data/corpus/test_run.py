@@ -1,123 +1,22 @@
-"""A corpus from raw files to rows: what is read, taken out, counted and split; and kills."""
+"""A corpus from raw files to rows: what is read, taken out, counted and split."""
 
 import gzip
-import hashlib
 import json
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import tensorflow_datasets as tfds
 
+from tests.data.corpus.corpora import NoSettings, make, rows_text, steps, write_corpus
 from vcjax.core.errors import UserError
-from vcjax.core.lineage import Parent, verify
+from vcjax.core.lineage import verify
 from vcjax.data.corpus import config as registry
-from vcjax.data.corpus import run, shards, worker
+from vcjax.data.corpus import run
 from vcjax.data.corpus.config import PrepareConfig
-from vcjax.data.corpus.document import Removal
 from vcjax.data.corpus.pipeline import rounds_of
-from vcjax.data.corpus.run import prepare_corpus
-from vcjax.data.corpus.step import Decision
-from vcjax.data.corpus.worker import Worker
-from vcjax.data.files import find_files
 from vcjax.data.prepared import VALIDATION, open_prepared
-from vcjax.text.tokenizer import load_tokenizer
 
-
-@dataclass(frozen=True)
-class NoSettings:
-    """A step without a choice."""
-
-
-class Shout:
-    """Changes texts, and takes some out."""
-
-    name, changes, Settings = "shout", True, NoSettings
-
-    def __init__(self, settings: NoSettings):
-        pass
-
-    def apply(self, document, counts):
-        if "quiet" in document.text:
-            return Removal(self.name, "quiet", document, "says so")
-        counts["shouted"] += 1
-        return replace(document, text=document.text.upper())
-
-
-class First:
-    """Takes out each text but the first of those that begin alike."""
-
-    Settings = NoSettings
-    letters = 0
-
-    def __init__(self, settings: NoSettings):
-        pass
-
-    def observe(self, document):
-        return document.text[: self.letters].encode()
-
-    def decide(self, observed, text_of, counts):
-        seen = {}
-        for each in observed:
-            if each.evidence in seen:
-                assert text_of(each.number)[: self.letters].encode() == each.evidence
-                yield Decision(each.number, "begins alike", str(seen[each.evidence]))
-            seen.setdefault(each.evidence, each.number)
-        counts["different"] += len(seen)
-
-
-class FirstOfTwelve(First):
-    name, letters = "twelve", 12
-
-
-class FirstOfEleven(First):
-    name, letters = "eleven", 11
-
-
-@pytest.fixture(autouse=True)
-def steps(monkeypatch):
-    own = {step.name: step for step in (Shout, FirstOfTwelve, FirstOfEleven)}
-    monkeypatch.setattr(registry, "STEPS", own)
-
-
-@pytest.fixture
-def make(tiny_folder, tmp_path):
-    """Prepares files in one process; returns the summary and the folder."""
-
-    def prepare(names, folder="out", **changes):
-        values = {"documents": str(names), "model": str(tiny_folder), "length": 32, "workers": 1}
-        values = {"steps": "", "validation": 0.0, **values, **changes}
-        config = PrepareConfig.from_dict(values)
-        model = Parent.of("model", tiny_folder)
-        tokenizer = load_tokenizer(tiny_folder)
-        return prepare_corpus(config, tmp_path / folder, tokenizer, model), tmp_path / folder
-
-    return prepare
-
-
-def rows_text(folder, tiny_folder, split="train"):
-    prepared, tokenizer = open_prepared(folder, split), load_tokenizer(tiny_folder)
-    return "".join(tokenizer.decode(prepared[n]["tokens"].tolist()) for n in range(len(prepared)))
-
-
-def hashes(folder):
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    own = ("lineage.json", ".lock")
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path.name not in own
-    }
-
-
-def write_corpus(tmp_path, count=60):
-    lines = [
-        f"{'quiet ' * (n % 7 == 0)}document {n // 2:03} of the corpus {n}" for n in range(count)
-    ]
-    (tmp_path / "a.txt").write_text("\n".join(lines[: count // 2]))
-    rows = [json.dumps({"text": line, "source": "b"}) + "\n" for line in lines[count // 2 :]]
-    (tmp_path / "b.jsonl").write_text("".join(rows))
-    return f"{tmp_path}/a.txt,{tmp_path}/b.jsonl"
+__all__ = ["make", "steps"]  # fixtures
 
 
 def test_steps_are_done_in_rounds_that_passes_end():
@@ -175,116 +74,6 @@ def test_a_finished_corpus_is_not_made_again(make, tmp_path, capsys):
     assert "already finished" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"another config \(steps: '' -> 'shout'\)"):
         make(write_corpus(tmp_path), steps="shout")
-
-
-def test_a_kill_at_any_moment_changes_no_byte(make, tmp_path, monkeypatch):
-    """A kill is an error that nothing handles, before or after each kind of work."""
-    names = write_corpus(tmp_path, 40)
-    for module in (run, worker):
-        monkeypatch.setattr(module, "MEGABYTE", 10)
-    config = {"steps": "twelve,shout,eleven", "validation": 0.2}
-    _, whole = make(names, "out/whole", **config)
-    expected = hashes(whole)
-    killed = 0
-    for method in ("read", "refine", "write", "_decide", "_finish"):
-        owner = run._Corpus if method.startswith("_") else Worker
-        before = getattr(owner, method)
-        for after, nth in ((False, 1), (True, 0)):
-            kill = _Kill(before, nth, after)
-            monkeypatch.setattr(owner, method, lambda *a, k=kill, **o: k(*a, **o))
-            folder = f"{method}{after}/whole"
-            try:
-                make(names, folder, **config)
-            except _Killed:
-                killed += 1
-            monkeypatch.setattr(owner, method, before)
-            _, folder = make(names, folder, **config)
-            assert hashes(folder) == expected, (method, after)
-    assert killed == 2 + 2 + 2 + 2 + 1
-
-
-class _Killed(BaseException):
-    pass
-
-
-class _Kill:
-    """A function that ends by `_Killed` at its nth call, before or after its work."""
-
-    def __init__(self, function, nth, after):
-        self._function, self._nth, self._after = function, nth, after
-        self._calls = 0
-
-    def __call__(self, *arguments, **named):
-        kills = self._calls == self._nth
-        self._calls += 1
-        if kills and not self._after:
-            raise _Killed
-        result = self._function(*arguments, **named)
-        if kills:
-            raise _Killed
-        return result
-
-
-def test_a_killed_reading_keeps_the_shards_that_it_has_finished(make, tmp_path, monkeypatch):
-    rows = "".join(json.dumps({"text": f"number {n} " * 5}) + "\n" for n in range(100))
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress((rows + "{oops\n").encode(), mtime=0))
-    for module in (run, worker):
-        monkeypatch.setattr(module, "MEGABYTE", 1)
-    expected = hashes(make(tmp_path / "a.jsonl.gz", "x/out", shard_mb=1000)[1])
-    before, calls = Worker._read_shard, []
-
-    def killed(self, path, located):
-        if len(calls) == 2:
-            calls.append(path)
-            raise _Killed
-        calls.append(path)
-        before(self, path, located)
-
-    monkeypatch.setattr(Worker, "_read_shard", killed)
-    with pytest.raises(_Killed):
-        make(tmp_path / "a.jsonl.gz", shard_mb=1000)
-    calls[:] = [None] * 3
-    summary, folder = make(tmp_path / "a.jsonl.gz", shard_mb=1000)
-    assert calls[3].name == "00000-00002"
-    assert (summary["records"], summary["quarantined"]) == (100, 1)
-    assert hashes(folder) == expected
-
-
-def test_two_tasks_at_work_on_one_shard_spoil_nothing(make, tmp_path, monkeypatch):
-    """As on a cluster, where the tasks of a killed run may go on beside those of the next."""
-    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{oops\n{"text": "two"}\n')
-    config = {"steps": "twelve", "validation": 0.5, "on_bad_record": "quarantine"}
-    expected = hashes(make(tmp_path / "a.jsonl", "x/out", **config)[1])
-    for method in ("_located", "_refined"):
-        before, inner = getattr(Worker, method), []
-
-        def interrupted(self, *arguments, before=before, inner=inner):
-            yielded = before(self, *arguments)
-            yield next(yielded)
-            if not inner:
-                inner.append(None)
-                other = Worker(self._config, self._work)
-                if before.__name__ == "_located":
-                    other.read(0)
-                else:
-                    other.write(*arguments[:2], 0)
-            yield from yielded
-
-        monkeypatch.setattr(Worker, method, interrupted)
-        _, folder = make(tmp_path / "a.jsonl", f"{method}/out", **config)
-        monkeypatch.setattr(Worker, method, before)
-        assert inner
-        assert hashes(folder) == expected, method
-
-
-def test_a_change_of_the_input_is_found_when_a_killed_run_goes_on(make, tmp_path, monkeypatch):
-    names = write_corpus(tmp_path)
-    monkeypatch.setattr(Worker, "write", _Kill(Worker.write, 0, False))
-    with pytest.raises(_Killed):
-        make(names)
-    (tmp_path / "a.txt").write_text("Another text.")
-    with pytest.raises(UserError, match=r"a\.txt: has changed since .* was begun"):
-        make(names)
 
 
 def test_what_is_broken_is_set_aside_with_its_file_and_line(make, tmp_path, tiny_folder):
@@ -364,33 +153,6 @@ def test_preferences_have_a_row_each(make, tmp_path):
     summary, folder = make("", preferences=str(tmp_path / "a.jsonl"), steps="shout")
     assert (summary["rows"], summary["languages"]) == (1, {"en": 1})
     assert open_prepared(folder)[0]["tokens"].shape == (2, 32)
-
-
-@pytest.mark.parametrize("size", [1, 7, 30, 1000])
-def test_a_file_is_cut_at_its_lines_and_each_line_keeps_its_number(tmp_path, size):
-    lines = [f"line {n} " + "x" * (n % 5) for n in range(20)]
-    path = tmp_path / "a.txt"
-    for text in ("\n".join(lines), "\n".join(lines) + "\n"):
-        path.write_text(text)
-        units = shards.plan_units(find_files(path), size, "documents")
-        assert len(units) > 1 or size == 1000
-        found = [item for (file,) in units for item in shards_items(file)]
-        assert found == [(n, line.strip()) for n, line in enumerate(lines, start=1)]
-
-
-def shards_items(file):
-    from vcjax.data.readers import read_items
-
-    return [(item.number, item.value["text"]) for item in read_items(file)]
-
-
-def test_small_files_share_a_unit_and_whole_forms_are_not_cut(tmp_path):
-    for n in range(5):
-        (tmp_path / f"{n}.txt").write_text("four")
-    (tmp_path / "5.json").write_text(json.dumps([{"text": "x" * 50}]))
-    (tmp_path / "6.txt").write_bytes("wide\n".encode("utf-16") * 5)
-    units = shards.plan_units(find_files(tmp_path), 8, "documents")
-    assert [len(unit) for unit in units] == [2, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
