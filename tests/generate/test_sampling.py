@@ -20,11 +20,9 @@ from vcjax.generate.sampling import (
     count,
     draw,
     penalise,
-    top_k_floor,
-    top_p_floor,
-    truncation_floor,
     unpack_mask,
 )
+from vcjax.generate.truncation import top_k_floor, top_p_floor, truncation_floor
 
 VOCAB = 12
 FREE = 0xFFFFFFFF

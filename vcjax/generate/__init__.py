@@ -14,7 +14,7 @@
       layout.ModelLayout     |  the parameters: unstacked, cast, quantised, sharded
       programs,              |  compiled prefill and decode, and
         paged_programs       |    both in one
-      sampling.draw          |  logits -> tokens
+      sampling.draw          |  logits -> tokens, of those that truncation leaves
                              v
     requests.Event for each token  -->  requests.Result  -->  text
 
