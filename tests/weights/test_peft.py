@@ -15,6 +15,7 @@ from tests.scripts import ran
 from vcjax.core.errors import UserError
 from vcjax.core.files import read_json, write_json
 from vcjax.core.lineage import read_lineage, verify
+from vcjax.core.stores import as_path
 from vcjax.model.lora import LoraConfig
 from vcjax.weights.export import save_adapters
 from vcjax.weights.load import load_model
@@ -63,6 +64,12 @@ def test_the_config_says_what_was_trained(exported, tiny_folder):
     assert config["target_modules"] == ["q_proj", "o_proj", "down_proj"]
     assert config["base_model_name_or_path"] == str(tiny_folder)
     assert not any(config[name] for name in ("use_rslora", "use_dora", "fan_in_fan_out"))
+
+
+def test_adapters_in_a_bucket_are_read_as_those_on_a_disk(run, exported, store):
+    assert save_adapters(resolve(str(run[0])), as_path(store) / "adapters") == "float32"
+    read, expected = (load_model(each).params for each in (f"{store}/adapters", str(exported)))
+    jax.tree.map(np.testing.assert_array_equal, read, expected)
 
 
 def test_tensors_are_named_and_turned_as_peft_has_them(exported, run, tiny):
