@@ -8,13 +8,16 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 
+from tests.adapted import write_run
 from tests.tiny import EOS_IDS
 from vcjax.core.errors import UserError
 from vcjax.evaluation.capability.model import VcjaxLM
 from vcjax.generate.likelihood import log_likelihood, score_answers
 from vcjax.generate.requests import SamplingParams
 from vcjax.model.build import abstract, plain_logits
+from vcjax.model.lora import LoraConfig
 from vcjax.text.rendering import render_prompt
+from vcjax.weights.load import load_model
 
 PAIRS = [("Both sides", " have a case."), ("两面", "都有理由。"), ("", "Alone."), ("Why ", "so")]
 CHAT = [{"role": "system", "content": "Be fair."}, {"role": "user", "content": "你好 Why?"}]
@@ -51,11 +54,17 @@ def test_a_model_that_is_too_large_for_the_memory_is_not_loaded(tiny_folder, mon
         VcjaxLM(str(tiny_folder), slots=10_000_000)
 
 
-def test_a_reference_is_loaded_as_the_model_that_it_names(lm, tiny_folder):
+def test_a_reference_is_loaded_as_the_model_that_it_names(lm, tiny_folder, tmp_path):
     asks = asked("loglikelihood", *PAIRS)
     other = VcjaxLM(str(tiny_folder), slots=4)
     assert other.loglikelihood(asks) == lm.loglikelihood(asks)
     assert (other.origin.hash, other.text.engine.slots) == (lm.origin.hash, 4)
+    write_run(tmp_path / "run", tiny_folder, LoraConfig(rank=4))
+    trained = VcjaxLM(str(tmp_path / "run"), slots=4).loglikelihood(asks)
+    merged = VcjaxLM(load_model(str(tmp_path / "run")), slots=4).loglikelihood(asks)
+    totals, expected = ([total for total, _ in each] for each in (trained, merged))
+    np.testing.assert_allclose(totals, expected, atol=1e-4)
+    assert not np.allclose(totals, [total for total, _ in lm.loglikelihood(asks)], atol=1e-2)
 
 
 def test_pairs_score_as_they_do_outside_the_harness(lm, tiny):
