@@ -18,11 +18,11 @@ CONFIG = define_config(
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the dataset is made.", required=True)
 
 _TRAINING = {
-    "documents": "configs/cpt.py",
-    "conversations": "configs/sft.py",
-    "preferences": "configs/adversarial.py --config.objective=dpo",
+    "documents": ("--config=configs/cpt.py",),
+    "conversations": ("--config=configs/sft.py",),
+    "preferences": ("--config=configs/adversarial.py", "--config.objective=dpo"),
 }
-"""The config that trains on each kind of records."""
+"""The config that trains on each kind of records, as flags."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
         "next: "
         + next_command(
             f"{__package__}.train",
-            f"--config={_TRAINING[config.kind]}",
+            *_TRAINING[config.kind],
             f"--config.{config.kind}={WORKDIR.value}",
             "--workdir=DIR",
         ),

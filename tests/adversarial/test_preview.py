@@ -102,6 +102,8 @@ def test_a_price_that_is_not_known_is_null_and_not_zero(config, tmp_path):
     assert {row["cost"] for row in read_json(tmp_path / "run" / "summary.json")["usage"]} == {None}
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "unknown" in card
+    own = {**found, "rows": [{**row, "is_endpoint": False} for row in found["rows"]]}
+    assert "endpoints" not in "\n".join(table(own))
 
 
 def test_the_bill_has_the_calls_from_before_their_price_was_known(config, tmp_path):

@@ -52,6 +52,11 @@ def test_success_of_attacks_is_the_share_of_the_target_s_answers_that_fail():
     assert summary([attempt(0)])["attack_success"] is None
 
 
+def test_an_attempt_without_a_query_has_none_by_any_source():
+    unasked = {**attempt(1, "rejected"), "source": "seed", "query": "", "candidates": []}
+    assert summary([attempt(0), unasked])["sources"] == {"attacker": 1}
+
+
 def test_a_seed_question_and_an_off_style_query_enter_no_rate_of_success():
     off = {**attempt(1, target="rejected"), "style_checked": "off topic"}
     seed = {**attempt(2, target="rejected"), "source": "seed", "style_checked": None}

@@ -36,6 +36,13 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
     assert "betas" not in message
     assert "\n" not in message
     assert read_json(tmp_path / "config.json")["optimizer"]["rate"] == 0.1
+    many = {f"a{i:02}": i for i in range(30)}
+    with pytest.raises(
+        UserError, match=r"run of another config \(optimizer.rate: 0.1 -> 0.2; .* -> "
+    ):
+        _run(tmp_path, {**other, **many})
+    with pytest.raises(UserError, match=r"; a10: None -> 10; and 20 more\); choose"):
+        _run(tmp_path, {**many, **other})
 
 
 def test_an_extendable_field_may_grow_but_not_shrink(tmp_path):

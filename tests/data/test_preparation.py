@@ -109,7 +109,7 @@ def test_the_folder_holds_summary_card_and_quarantine(tmp_path, tokenizer):
     assert summary["domains"] == {"none": 3}
     assert summary["tokenizer"] == hash_tokenizer(tokenizer)
     assert [json.loads(line) for line in (out / "quarantined.jsonl").open()] == bad
-    assert "| exact duplicates left out before | 1 |" in (out / "README.md").read_text()
+    assert "| duplicates left out before | 1 |" in (out / "README.md").read_text()
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 

@@ -27,6 +27,7 @@ from vcjax.train.config import TrainConfig
         ({"objective": "dpo"}, "config.objective: 'dpo' is for the adversarial stage"),
         ({"stage": "adversarial", "objective": "dpo"}, "config.preferences: is empty"),
         ({"keep_best": 1}, "config.keep_best: needs validation.data"),
+        ({"validation": {"data": "x"}}, "config.validation.data: is never measured"),
         ({"groups": 1}, "config.groups: must be a list"),
         (
             {"groups": [{"pattern": "q"}]},

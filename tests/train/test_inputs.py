@@ -205,7 +205,7 @@ def test_the_screen_and_the_summary_say_what_is_lost(make_config, tokenizer, tmp
     assert "conversations: 2 conversations in " in said
     assert "1 of 2 conversations (50%) are longer than a row of 48 tokens" in said
     assert "columns not read: meta (2 rows)" in said
-    assert "1 left out as exact duplicates" in said
+    assert "1 left out as duplicates" in said
     assert "2 of 2 conversations have no domain: the charter's held-out topics" in said
     summary = read_json(tmp_path / "data" / "conversations" / "summary.json")
     assert summary["columns_not_read"] == {"meta": 2}

@@ -86,8 +86,9 @@ def table(found: Mapping[str, Any]) -> list[str]:
         whole = row["whole"]
         numbers = f"{whole['calls']:9,} {whole['prompt_tokens']:14,} {whole['tokens']:12,}"
         lines.append(f"  {row['role']:10} {numbers} {_money(row['cost']['whole'])}  {row['model']}")
-    so_far, whole = (_money(found["cost"][name]).strip() for name in ("so_far", "whole"))
-    lines.append(f"  endpoints: {so_far} so far, {whole} in all")
+    if any(row["is_endpoint"] for row in found["rows"]):  # the others send no bill
+        so_far, whole = (_money(found["cost"][name]).strip() for name in ("so_far", "whole"))
+        lines.append(f"  endpoints: {so_far} so far, {whole} in all")
     return lines
 
 

@@ -6,7 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from vcjax.adversarial.attack_success import UNDECIDED, AttackSuccess, success_rate
-from vcjax.adversarial.attacks.style_check import QUERY_CLASSES, counts_as_attack, query_class
+from vcjax.adversarial.attacks.style_check import (
+    QUERY_CLASSES,
+    UNASKED,
+    counts_as_attack,
+    query_class,
+)
 from vcjax.adversarial.calls import ACTOR
 from vcjax.adversarial.cells import Cell
 from vcjax.adversarial.diversity import SampledDiversity
@@ -40,8 +45,10 @@ class RunSummary:
         kind, cell = attempt["kind"], Cell.of(attempt)
         self._cells[cell][kind] += 1
         self._stages.update(FUNNEL[: stages_passed(kind, attempt["reason"])])
-        self._sources[attempt["source"]] += 1
-        self._queries[query_class(attempt)][kind] += 1
+        asked = query_class(attempt)
+        self._queries[asked][kind] += 1
+        if asked != UNASKED:  # whose record has the source that was tried last
+            self._sources[attempt["source"]] += 1
         if counts_as_attack(attempt):
             self._attacks[cell][kind] += 1
         if attempt["checked_by"]:

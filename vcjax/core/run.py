@@ -37,6 +37,8 @@ from vcjax.core.stores import as_path, is_there
 CONFIG, STAGES, SUMMARY = "config.json", "stages.json", "summary.json"
 _SHOWN_FROM = 60.0
 """Seconds from which on a stage is announced with the time so far."""
+_SHOWN = 12
+"""Changes of a config that the refusal of a workdir names."""
 _SECONDS = "seconds.json"
 """Has the seconds of the stages of an ablation that an earlier version began."""
 
@@ -261,7 +263,7 @@ class Run:
     def _check_config(self, folder: Path) -> None:
         growing = (*self._extendable, *self._deferred)
         changes = [
-            f"{field}: {before!r} -> {after!r}"
+            (before is None or after is None, f"{field}: {before!r} -> {after!r}")
             for field, (before, after) in config_difference(
                 read_json(folder / CONFIG), self._recorded
             ).items()
@@ -269,9 +271,12 @@ class Run:
             if field not in growing or before is None or after is None or after < before
         ]
         if changes:
+            # Another variant of a config may lack dozens of fields: what both have says more.
+            ordered = [change for _, change in sorted(changes, key=lambda each: each[0])]
+            more = f"; and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
             raise UserError(
-                f"{self.workdir}: belongs to a run of another config ({'; '.join(changes)}); "
-                "choose another workdir"
+                f"{self.workdir}: belongs to a run of another config "
+                f"({'; '.join(ordered[:_SHOWN])}{more}); choose another workdir"
             )
 
 

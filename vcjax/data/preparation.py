@@ -208,7 +208,8 @@ def omissions(summary: Mapping[str, Any], held_out: bool = False, *, cut: bool =
     for field, what in (
         ("dropped", "dropped: nothing to learn is left of them in a row"),
         ("quarantined", "set aside as bad records: see quarantined.jsonl"),
-        ("duplicates", "left out as exact duplicates"),
+        ("broken_files", "files are broken or without a record: see quarantined.jsonl"),
+        ("duplicates", "left out as duplicates"),
         ("held_out", "left out: the charter holds their domains out"),
         ("unpaired", "labelled answers left out: no answer to their prompt has the other label"),
     ):

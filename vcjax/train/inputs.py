@@ -95,10 +95,10 @@ def check_validation(config: TrainConfig, model: StoredModel, workdir: Path) -> 
       UserError: see `check_validation_data` and `check_prompts`.
     """
     given, inputs = config.validation, ValidationInputs(GroupSource(), (), ())
-    if given.every and given.data.strip():
+    if given.data.strip():
         data = check_validation_data(config, model.require_tokenizer(), workdir)
         inputs = ValidationInputs(data, (), data.parents)
-    if given.every and given.prompts.strip():
+    if given.prompts.strip():
         prompts = check_prompts(config, model)
         parents = (*inputs.parents, Parent.of(PROMPTS, given.prompts))
         inputs = replace(inputs, prompts=prompts, parents=parents)

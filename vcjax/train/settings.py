@@ -120,6 +120,9 @@ class ValidationSettings:
         check_at_least(self, {"every": 0, "batches": 1, "patience": 0, "max_tokens": 1})
         if self.every and not (self.data.strip() or self.prompts.strip()):
             refuse("every", "has nothing to measure; name validation.data or .prompts")
+        for field in ("data", "prompts"):
+            if getattr(self, field).strip() and not self.every:
+                refuse(field, "is never measured where validation.every is 0, as by default")
         if self.patience and not (self.every and self.data.strip()):
             refuse("patience", "needs validation.data and validation.every")
 

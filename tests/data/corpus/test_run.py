@@ -14,6 +14,7 @@ from vcjax.data.corpus import config as registry
 from vcjax.data.corpus import run
 from vcjax.data.corpus.config import PrepareConfig
 from vcjax.data.corpus.pipeline import rounds_of
+from vcjax.data.preparation import omissions
 from vcjax.data.prepared import VALIDATION, open_prepared
 
 __all__ = ["make", "steps"]  # fixtures
@@ -101,6 +102,7 @@ def test_what_is_broken_is_set_aside_with_its_file_and_line(make, tmp_path, tiny
     assert "not a Parquet file" in reasons["f.parquet"]
     assert "no known layout" in reasons["g.jsonl"]
     assert (summary["quarantined"], summary["broken_files"]) == (2, 4)
+    assert "4 files are broken or without a record: see quarantined.jsonl" in omissions(summary)
     assert summary["sources"]["e"] > 1000  # what came before the end
     assert (summary["sources"]["b"], summary["sources"]["c"]) == (2, 2)
     found = rows_text(folder, tiny_folder)
@@ -130,8 +132,15 @@ def test_a_document_that_is_too_long_is_taken_out_and_counted(make, tmp_path):
     (tmp_path / "a.txt").write_text("short\n" + "long " * 100)
     summary, _ = make(tmp_path / "a.txt", longest=100)
     assert summary["steps"]["read"]["removed"] == {"longer than 100 characters": 1}
-    with pytest.raises(UserError, match=r"no document is left .*read \(removed 2\)"):
+    with pytest.raises(UserError, match=r"none of the documents is left .*read removed 2$"):
         make(tmp_path / "a.txt", "none", longest=3)
+
+
+def test_where_nothing_is_left_the_first_reason_is_named(make, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n')
+    with pytest.raises(UserError, match=r"quarantined\.jsonl .*: columns found: body"):
+        make(tmp_path / "a.jsonl", "none")
+    assert "columns found: body" in (tmp_path / "none" / "quarantined.jsonl").read_text()
 
 
 def test_conversations_pass_steps_message_by_message(make, tmp_path, tiny_folder):

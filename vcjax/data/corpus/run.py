@@ -10,6 +10,7 @@ the number of processes nor a kill changes a byte of the dataset; a killed run c
 shards that aren't finished.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -196,8 +197,12 @@ class _Corpus:
         parts = [read_json(last / name / "counts.json") for name in names]
         splits = list(parts[0]["splits"]) if parts else [TRAIN]
         found = {split: [part["splits"][split] for part in parts] for split in splits}
+        if units := sorted((self._work / "0").glob("[0-9]*.quarantined")):
+            concatenate(units, folder / QUARANTINED)
         if not sum(rows for part in found[TRAIN] for rows in part["shard"][:1]):
-            raise UserError(f"{folder}: no document is left to train on; see {self._removed()}")
+            raise UserError(
+                f"{folder}: none of the {self._config.kind} is left to train on{self._where_gone()}"
+            )
         shards: dict[str, list[tuple[int, int]]] = {split: [] for split in splits}
         for split in splits:
             for name, part in zip(names, found[split], strict=True):
@@ -214,18 +219,22 @@ class _Corpus:
         shape = packer_of(self._config.kind, self._config.length).shape
         with_rows = {split: each for split, each in shards.items() if each}
         write_info(folder, shape, with_rows)
-        units = sorted((self._work / "0").glob("[0-9]*.quarantined"))
-        if units:
-            concatenate(units, folder / QUARANTINED)
         summary = self._summary(found, tokenizer)
         write_json(folder / "summary.json", summary)
         write_funnel(folder / "funnel.svg", summary)
         write_text(folder / "README.md", corpus_card(folder.name, summary))
         return summary
 
-    def _removed(self) -> str:
+    def _where_gone(self) -> str:
+        """What became of the records where no row is left, from `: ` on."""
         counts = {name: step.removed.total() for name, step in self._tally().steps.items()}
-        return ", ".join(f"{name} (removed {count})" for name, count in counts.items() if count)
+        gone = [f"{name} removed {count}" for name, count in counts.items() if count]
+        path = self._folder / QUARANTINED
+        if path.is_file():
+            with path.open(encoding="utf-8") as lines:
+                first = json.loads(next(lines))["reason"]
+            gone.append(f"{path} has what was set aside, the first because: {first}")
+        return f": {'; '.join(gone)}" * bool(gone)
 
     def _tally(self) -> Tally:
         """What all shards of all rounds counted, in the order of the config."""
