@@ -50,6 +50,8 @@ def test_an_extendable_field_may_grow_but_not_shrink(tmp_path):
     assert _run(tmp_path, {**CONFIG, "steps": 20}, ("steps",))["steps"] == 20
     with pytest.raises(UserError, match="steps: 20 -> 15"):
         _run(tmp_path, {**CONFIG, "steps": 15}, ("steps",))
+    with pytest.raises(UserError, match="steps: 20 -> 'a,b'"):
+        _run(tmp_path, {**CONFIG, "steps": "a,b"}, ("steps",))
     with pytest.raises(UserError, match="steps: 20 -> 30"):
         _run(tmp_path, {**CONFIG, "steps": 30})
 

@@ -143,6 +143,22 @@ def test_a_charter_without_domains_is_named(mistake, small_charter, tmp_path):
     assert line == f"{path}: domains: charter has no domains"
 
 
+def test_what_follows_a_corpus_of_preferences_can_be_pasted(tiny_folder, tmp_path, script_cache):
+    pair = {"prompt": "Is it?", "chosen": "No, it is not.", "rejected": "Yes."}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair), encoding="utf-8")
+    data = f"--config.preferences={tmp_path / 'pairs.jsonl'}"
+    settings = [f"--config.model={tiny_folder}", "--config.steps=", "--config.workers=1", data]
+    workdir = tmp_path / "pairs"
+    flags = ["--config=configs/prepare.py:preferences", *settings, f"--workdir={workdir}"]
+    code, _, error = ran("prepare", flags, script_cache)
+    assert code == 0, error
+    trained = ("--config=configs/adversarial.py", "--config.objective=dpo")
+    following = next_command(
+        "launch.train", *trained, f"--config.preferences={workdir}", "--workdir=DIR"
+    )
+    assert error.splitlines()[-1] == f"next: {following}"
+
+
 def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path, script_cache):
     quarantine = {"conversations": data["silent"], "on_bad_record": "quarantine"}
     workdir = tmp_path / "run"

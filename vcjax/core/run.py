@@ -268,7 +268,7 @@ class Run:
                 read_json(folder / CONFIG), self._recorded
             ).items()
             # None: only one of the configs has the field.
-            if field not in growing or before is None or after is None or after < before
+            if field not in growing or not _has_grown(before, after)
         ]
         if changes:
             # Another variant of a config may lack dozens of fields: what both have says more.
@@ -278,6 +278,11 @@ class Run:
                 f"{self.workdir}: belongs to a run of another config "
                 f"({'; '.join(ordered[:_SHOWN])}{more}); choose another workdir"
             )
+
+
+def _has_grown(before: Any, after: Any) -> bool:
+    # The folder of another script may have a field of the same name with values of another type.
+    return before is not None and type(before) is type(after) and before <= after
 
 
 def _times(taken: Mapping[str, Sequence[float]], ahead: Sequence[Stage]) -> str:

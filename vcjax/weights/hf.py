@@ -66,7 +66,7 @@ class HFSource(Source):
             return files
         files = sorted(path.name for path in self.folder.glob("*.safetensors"))
         if not files:
-            pickled = list(self.folder.glob("*.bin")) + list(self.folder.glob("*.pt"))
+            pickled = list(self.folder.glob("*model*.bin")) + list(self.folder.glob("*.pt"))
             why = ": pickled weights are not loaded; convert them to safetensors" if pickled else ""
             raise UserError(f"{self.folder}: no .safetensors file{why}")
         return files
