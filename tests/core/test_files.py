@@ -1,6 +1,7 @@
 """Files and folders that are whole or absent."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_an_exception_leaves_the_old_file_or_none(before, tmp_path):
         fail()
     left = {p.name: p.read_text() for p in tmp_path.iterdir()}
     assert left == ({} if before is None else {"file.txt": before})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("replacing", [replaced, replaced_folder])
+def test_a_full_disk_is_named_by_what_was_written(replacing, tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "new"):
+        Path("/dev/full").write_text("x")
+    assert caught.value.filename == str(tmp_path / "new")
 
 
 def test_records_that_fail_halfway_leave_the_old_file(tmp_path):

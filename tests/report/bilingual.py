@@ -34,11 +34,12 @@ class Words(HTMLParser):
 
 
 NAMES = re.compile(
-    r"recorded:\w+\.jsonl|scores:FILE|summary\.json|[0-9a-f]{12}|smollm2-135m-instruct|\d-(?:en|zh)"
+    r"recorded:\w+\.jsonl|scores:FILE|summary\.json|lineage\.json|launch\.verify"
+    r"|[0-9a-f]{12}|smollm2-135m-instruct|\d-(?:en|zh)"
     r"|(?<![A-Za-z])(?:judge|sound|kind|ann|model|human|small|universal|smollm2|vcjax|VC-LLM|arXiv|NaN"
     r"|[Kk]appa|ICC|CPT|SFT|Spearman|Krippendorff|Fleiss|Cohen|Holm|Hedges)(?![A-Za-z])"
 )
-"""What isn't translated: names of the tests' models, and of coefficients."""
+"""What isn't translated: names of the tests' models, of files and scripts, and of coefficients."""
 
 
 def both(tmp_path: Path, write: Callable[..., None], **arguments) -> tuple[Words, Words]:

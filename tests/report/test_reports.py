@@ -147,7 +147,7 @@ def test_report_without_samples_and_lineage(tmp_path, demo):
     arguments = {"summary": demo["summary"], "metrics": {}}
     _, parsed = demo_page(tmp_path, arguments)
     assert "No sample answers were kept." in parsed.text
-    assert "No lineage was recorded" in parsed.text
+    assert "is in lineage.json beside this report" in parsed.text
 
 
 def test_a_text_without_utf8_form_is_written_all_the_same(tmp_path, demo):

@@ -1,6 +1,8 @@
 import copy
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import tokenizers
@@ -140,6 +142,14 @@ def test_a_saved_folder_loads_in_transformers_and_names_no_machine(llama3, tmp_p
     assert not {"is_local", "local_files_only"} & set(config)
     again = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
     assert again(TEXT).input_ids == llama3.backend(TEXT).input_ids
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_an_error_of_the_disk_that_names_the_folder(llama3, tmp_path):
+    (tmp_path / "tokenizer.json").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        llama3.save(tmp_path)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
 
 
 def test_with_template_leaves_the_original_alone(llama3):

@@ -47,8 +47,17 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)  # `mkstemp` lets nobody else read it
         temporary.replace(path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name(error: OSError, path: Path) -> None:
+    # That of a write, where the disk is full, names no file; opening one does.
+    if error.errno is not None and error.filename is None:
+        error.filename = str(path)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -164,6 +173,9 @@ def replaced_folder(path: str | os.PathLike) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.replace(path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

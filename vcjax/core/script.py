@@ -181,7 +181,8 @@ def _guarded(main: Callable[[], None]) -> int:
             raise
         if error.errno not in _DISK_ERRORS:
             traceback.print_exc()
-        print(f"error: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
         return FAILED
     return DONE
 

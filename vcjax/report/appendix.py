@@ -57,12 +57,20 @@ def lineage_section(facts: Sequence[tuple[str, str]], lineage: Sequence[dict[str
       facts: names and values, e.g. the seed.
       lineage: a record for each folder, in the order in which they were made: what
         `vcjax.core.lineage.write_lineage` returned, with the `folder` itself. `folder`, `kind`,
-        `hash` and `parents` are shown, and `seed` and `code` where they are there.
+        `hash` and `parents` are shown, and `seed` and `code` where they are there. Without any
+        the reader is sent to the folder's own file.
     """
     title = tr("Lineage")
     blocks: list[Block] = [Table(tr("The run."), (tr("What"), tr("Value")), facts, labels=2)]
     if not lineage:
-        blocks.append(Text(tr("No lineage was recorded for this report.")))
+        blocks.append(
+            Text(
+                tr(
+                    "What all of this was made from, each by the hash of its content, is in "
+                    "lineage.json beside this report; launch.verify rehashes it."
+                )
+            )
+        )
         return Section("lineage", title, blocks)
     blocks.append(
         Text(

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -153,7 +154,13 @@ class Tokenizer:
         """
         folder = Path(folder)
         (folder / "chat_template.jinja").unlink(missing_ok=True)
-        self.backend.save_pretrained(folder)
+        try:
+            self.backend.save_pretrained(folder)
+        except Exception as error:  # `tokenizers` raises no OSError of its own
+            if not (number := re.search(r"\(os error (\d+)\)$", str(error))):
+                raise
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), str(folder)) from error
         own = {}
         if self.template_options:
             own["template_options"] = self.template_options
