@@ -16,6 +16,7 @@ learned, not values. The arms:
 Every arm is asked held-out attacks and plain questions on the same 12 held-out topics: a habit
 that doesn't depend on attacks shows in both. The intervals are by topic, and the verdict is
 corrected for the number of comparisons (Holm). About an hour on two CPU cores.
+`--config.report_language=zh` writes the report in Chinese.
 
 An arm takes a few lines. `data` is `none`, `attacks`, `questions`, `answers` or `conversations`;
 `persona` asks with the charter's system message; `synthesis` and `train` override fields of the
@@ -38,6 +39,7 @@ def get_config() -> ConfigDict:
     config.actor = config.actor_family = ""
     config.charter = "verifiable"
     config.language = "en"
+    config.report_language = "en"
     config.attacks = (
         "appeal_to_authority,emotional_pressure,false_premise,hypothetical,leading_question,"
         "persona,selective_quotation"

@@ -1,9 +1,15 @@
 """Contrasts of an ablation on planted results: intervals by topic, and what the report states."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 
+from configs.ablate import get_config
+from tests.report.bilingual import assert_translated, both
 from vcjax.report.ablation.report import write_ablation_report
+from vcjax.report.messages import identifier, written_in
 from vcjax.road.ablation.config import AblationConfig, Arm
 from vcjax.road.ablation.contrasts import compare
 from vcjax.road.ablation.queries import GROUPS
@@ -14,6 +20,7 @@ from vcjax.stats.multiplicity import holm
 TOPICS, EACH = 12, 8
 CLUSTERS = np.repeat(np.arange(TOPICS), EACH).tolist()
 ARMS = ("base", "persona", "adversarial", "ordinary")
+RULES = ["answers/sane_length", "measured/complete_ending"]
 
 
 @pytest.fixture
@@ -52,6 +59,49 @@ def result(attacked, clean):
     groups = {"held_out": broken(attacked), "clean": broken(clean), "trained": broken(attacked)}
     rules = {group: {ANY: values, "a/b": values} for group, values in groups.items()}
     return ArmResult(rules, np.zeros((1, 3)) + np.arange(3), (50.0,), ({},))
+
+
+def reported(config, differences):
+    """What `ablate` would have returned."""
+    rate = {"rate": 0.5, "low": 0.4, "high": 0.6, "n": 96}
+    topics = list("abcdefghijkl")
+    queries = {"n": 96, "attacks": ["dilemma"], "subdomains": ["gender"], "topics": topics}
+    counts = {"pairs": 1500, "steps": 40, "tokens": 20_000, "loss_tokens": 9000, "last_loss": 1.25}
+    attacks = {"attempts": 120, "accepted": 31, "attack_success": {"rate": 0.75}}
+    rules = (ANY, *RULES)
+    return {
+        "model": {"reference": "tiny", "family": "tiny"},
+        "charter": {
+            **{"name": "small", "version": "1", "hash": "0" * 64},
+            "domains": {"gender": {"en": "Gender", "zh": "性别"}},
+        },
+        "language": "en",
+        "seed": 0,
+        "seeds": 1,
+        "confidence": 0.95,
+        "base": "base",
+        "any_rule": ANY,
+        "measured_rules": RULES[1:],
+        "queries": dict.fromkeys(GROUPS, queries),
+        "documents": 3,
+        "documents_left_out": ["x"],
+        "arms": {
+            arm.name: {
+                "data": arm.data,
+                "persona": arm.persona,
+                "broken": {group: dict.fromkeys(rules, rate) for group in GROUPS},
+                "perplexity": 50.0,
+                "answers": {"words": 50.0, "distinct_3": 0.9},
+                "seconds": 3000.0,
+                "runs": [
+                    {"seed": seed, "rounds": [counts | attacks, counts] if arm.trains else []}
+                    for seed in range(2)
+                ],
+            }
+            for arm in config.arms
+        },
+        "differences": differences,
+    }
 
 
 def compared(config, adversarial):
@@ -123,37 +173,37 @@ def test_a_habit_and_what_attacks_alone_change_are_named(
 ):
     adversarial = result(np.full(TOPICS, attacked), np.full(TOPICS, clean))
     differences, _ = compared(config, adversarial)
-    rate = {"rate": 0.5, "low": 0.4, "high": 0.6, "n": 96}
-    queries = {"n": 96, "attacks": ["dilemma"], "subdomains": ["a"], "topics": list("abcdefghijkl")}
-    summary = {
-        "model": {"reference": "tiny", "family": "tiny"},
-        "charter": {"name": "small", "version": "1", "hash": "0" * 64},
-        "language": "en",
-        "seed": 0,
-        "seeds": 1,
-        "confidence": 0.95,
-        "base": "base",
-        "any_rule": ANY,
-        "measured_rules": [],
-        "queries": dict.fromkeys(GROUPS, queries),
-        "documents": 3,
-        "documents_left_out": ["x"],
-        "arms": {
-            arm.name: {
-                "data": arm.data,
-                "persona": arm.persona,
-                "broken": {group: {ANY: rate, "a/b": rate} for group in GROUPS},
-                "perplexity": 50.0,
-                "answers": {"words": 50.0, "distinct_3": 0.9},
-                "seconds": 3.0,
-                "runs": [],
-            }
-            for arm in config.arms
-        },
-        "differences": differences,
-    }
-    write_ablation_report(tmp_path / "report.html", summary=summary)
+    write_ablation_report(tmp_path / "report.html", summary=reported(config, differences))
     page = (tmp_path / "report.html").read_text("utf-8")
     assert stated in page
     assert not_stated not in page
     assert "1 more share a sentence" in page
+
+
+@pytest.mark.parametrize(("attacked", "clean"), [(0.2, 0.2), (0.2, 0.99), (0.99, 0.99)])
+def test_a_chinese_report_has_no_english_and_the_same_numbers(config, attacked, clean, tmp_path):
+    adversarial = result(np.full(TOPICS, attacked), np.full(TOPICS, clean))
+    differences, _ = compared(config, adversarial)
+    if attacked == clean:
+        differences[0]["broken"]["held_out"][ANY]["reading"] = "higher"
+    summary = reported(config, differences)
+    arms = ("base", "adversarial")
+    samples = [
+        {"id": f"1-{lang}", "lang": lang, "domain": "gender", "attack": attack, "question": "Why?"}
+        | {"answers": {name: {"text": "", "broken": broken} for name in arms}}
+        for lang, attack, broken in (
+            ("en", "dilemma", ["answers/sane_length", "language/answered_in_language"]),
+            ("zh", "plain_question", []),
+        )
+    ]
+    roles = ("attacker", "target", "actor", "replay", "conversations", "synthesis", "charter")
+    parents = [{"role": role, "reference": "tiny", "hash": "1" * 64} for role in roles]
+    lineage = [{"folder": "adversarial", "kind": "train", "hash": "2" * 64, "parents": parents}]
+    write = partial(write_ablation_report, summary=summary, samples=samples, lineage=lineage)
+    assert_translated(*both(tmp_path, write), names=r"\b(?:tiny|adversarial|train|verify)\b")
+
+
+def test_the_shipped_arms_have_chinese_names():
+    with written_in("zh"):
+        for name in get_config().arms:
+            assert not re.search("[A-Za-z]", identifier(name)), name

@@ -288,3 +288,18 @@ def test_more_seeds_and_arms_extend_it_and_nothing_is_done_again(grown, values, 
     assert f"{workdir}: already finished" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"another config \(seed: 3 -> 4"):
         ablate(AblationConfig.from_dict({**values, "seed": 4}), workdir)
+
+
+def test_a_finished_ablation_gets_its_report_in_chinese_and_nothing_is_done_again(grown, values):
+    workdir, summary, _ = grown
+    before = changes(workdir)
+    ablate(AblationConfig.from_dict({**values, "report_language": "zh"}), workdir)
+    assert '<html lang="zh">' in (workdir / "report.html").read_text("utf-8")
+    assert changes(workdir) == before
+    again = ablate(AblationConfig.from_dict(values), workdir)
+    assert '<html lang="en">' in (workdir / "report.html").read_text("utf-8")
+    # The times of the stages grow by that of seeing that they are done.
+    for name in ("broken", "runs", "perplexities"):
+        for arm, own in summary["arms"].items():
+            assert again["arms"][arm][name] == own[name]
+    assert again["differences"] == summary["differences"]

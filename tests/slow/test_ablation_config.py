@@ -92,6 +92,7 @@ def test_a_mistake_is_named_by_the_path_that_the_user_wrote(values, path, value,
     [
         ({"family": ""}, r"config\.family: declare the model family"),
         ({"language": "fr"}, r"config\.language: charter 'small' has no 'fr'"),
+        ({"report_language": "fr"}, r"config\.report_language: no report is written in 'fr'"),
         ({"held_out_attacks": "dilemma"}, "'dilemma' is in config.attacks too"),
         ({"held_out_attacks": "gradual_escalation"}, "name attacks of kind single"),
         ({"conversations": "no.jsonl"}, "no.jsonl"),

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from vcjax.report.formats import (
+    DASH,
     bounds,
     capitalised,
     check_labels,
     count,
     duration,
+    k_of_n,
+    level,
     number,
     percent,
     points,
@@ -16,21 +19,27 @@ from vcjax.report.formats import (
     signed,
     spaced,
 )
+from vcjax.report.messages import message, tr
 from vcjax.report.page import Table, markdown
 from vcjax.stats.intervals import Interval
 
 GROUPS = {
-    "held_out": "held-out attacks",
-    "clean": "plain questions",
-    "trained": "trained-on attacks",
+    "held_out": message("held-out attacks"),
+    "clean": message("plain questions"),
+    "trained": message("trained-on attacks"),
+}
+_HEADS = {
+    "held_out": message("Held-out attacks"),
+    "clean": message("Plain questions"),
+    "trained": message("Trained-on attacks"),
 }
 _COUNTS = ("pairs", "steps", "tokens", "loss_tokens")
 _DATA = {
-    "none": "nothing",
-    "attacks": "selected answers to its attacks",
-    "questions": "selected answers to plain questions",
-    "answers": "unselected answers to attacks",
-    "conversations": "ordinary conversations",
+    "none": message("nothing"),
+    "attacks": message("selected answers to its attacks"),
+    "questions": message("selected answers to plain questions"),
+    "answers": message("unselected answers to attacks"),
+    "conversations": message("ordinary conversations"),
 }
 
 
@@ -61,30 +70,36 @@ def arms_table(summary: Mapping[str, Any]) -> Table:
             duration(arm["seconds"]),
         ]
         rows.append(cells)
-    caption = (
-        f"How often an answer breaks a rule, with {summary['confidence']:.0%} intervals by topic; "
-        f"perplexity of {count(summary['documents'])} documents that no arm was trained on"
-    )
-    if left_out := len(summary["documents_left_out"]):
-        caption += f" ({count(left_out)} more share a sentence with what one was trained on)"
-    caption += (
-        "; words of an answer and the share of its word triples that are no repeats among all "
-        "answers; time of one run."
+    caption = tr(
+        "How often an answer breaks a rule, with {confidence} intervals by topic; perplexity of "
+        "{documents} documents that no arm was trained on ({left_out}); words of an answer and the "
+        "share of its word triples that are no repeats among all answers; time of one run.",
+        confidence=level(summary["confidence"]),
+        documents=count(summary["documents"]),
+        left_out=left_out_text(len(summary["documents_left_out"])),
     )
     head = (
-        "Arm",
-        "Trained on",
-        *map(capitalised, GROUPS.values()),
-        "Perplexity",
-        "Words",
-        "Distinct-3",
-        "Time",
+        tr("Arm"),
+        tr("Trained on"),
+        *map(tr, _HEADS.values()),
+        tr("Perplexity"),
+        tr("Words"),
+        tr("Distinct-3"),
+        tr("Time"),
     )
     return Table(caption, head, rows, labels=2)
 
 
 def _trained_on(arm: Mapping[str, Any]) -> str:
-    return f"{_DATA[arm['data']]}{'; asked with the persona' if arm['persona'] else ''}"
+    data = tr(_DATA[arm["data"]])
+    return tr("{data}; asked with the persona", data=data) if arm["persona"] else data
+
+
+def left_out_text(documents: int) -> str:
+    """How many documents aren't measured, as an arm was trained on a sentence of theirs."""
+    if not documents:
+        return tr("no document shares a sentence with what one was trained on")
+    return tr("{n} more share a sentence with what one was trained on", n=count(documents))
 
 
 def differences_table(summary: Mapping[str, Any]) -> Table:
@@ -98,23 +113,23 @@ def differences_table(summary: Mapping[str, Any]) -> Table:
         held_out = any_rule_broken(summary, record, "held_out")
         single = ", ".join(map(points, held_out["runs"]))
         cells += [f"{signed(loss.value, 3)} [{bounds(loss, _fine)}]", single]
-        cells.append(probability(held_out.get("p")) if record["planned"] else "not planned")
+        cells.append(probability(held_out.get("p")) if record["planned"] else tr("not planned"))
         rows.append((contrast_name(record), *cells))
-    caption = (
+    caption = tr(
         "Paired differences, query by query, in percentage points, with intervals by topic: below "
         "zero the first arm breaks rules less often. “Attacks less plain” is the first column less "
         "the second: near zero, what was learned doesn't depend on attacks. The loss is that of "
         "the documents, in nats a token. p is that of the first column by itself."
     )
     head = (
-        "Contrast",
-        "Held-out attacks",
-        "Plain questions",
-        "Attacks less plain",
-        "Trained-on attacks",
-        "Loss of documents",
-        "Each seed, held out",
-        "p, held out",
+        tr("Contrast"),
+        tr(_HEADS["held_out"]),
+        tr(_HEADS["clean"]),
+        tr("Attacks less plain"),
+        tr(_HEADS["trained"]),
+        tr("Loss of documents"),
+        tr("Each seed, held out"),
+        tr("p, held out"),
     )
     return Table(caption, head, rows)
 
@@ -139,10 +154,12 @@ def rule_tables(summary: Mapping[str, Any]) -> list[Table]:
         rows = []
         for rule, label in labels.items():
             rates = (arm["broken"][group][rule]["rate"] for arm in arms.values())
-            mark = " (measured only)" if rule in summary["measured_rules"] else ""
-            rows.append((f"{label}{mark}", *map(percent, rates)))
-        caption = f"Answers that break each rule: {title}."
-        tables.append(Table(caption, ("Rule", *map(capitalised, arms)), rows))
+            name = tr("{rule} (measured only)", rule=label)
+            rows.append(
+                (name if rule in summary["measured_rules"] else label, *map(percent, rates))
+            )
+        caption = tr("Answers that break each rule: {group}.", group=tr(title))
+        tables.append(Table(caption, (tr("Rule"), *map(capitalised, arms)), rows))
     return tables
 
 
@@ -152,28 +169,29 @@ def training_table(summary: Mapping[str, Any]) -> Table:
     for name, arm in summary["arms"].items():
         for run in arm["runs"]:
             for index, each in enumerate(run["rounds"], start=1):
-                made = "–"
+                made = DASH
                 if "attempts" in each:
-                    made = f"{count(each['accepted'])} of {count(each['attempts'])}"
+                    made = k_of_n(each["accepted"], each["attempts"])
                 attacked = each.get("attack_success")
-                cells = [capitalised(name), f"seed {run['seed']}, round {index}", made]
+                place = tr("seed {seed}, round {round}", seed=run["seed"], round=index)
+                cells = [capitalised(name), place, made]
                 cells.append(percent(attacked["rate"] if attacked else None))
                 cells += [count(each[field]) for field in _COUNTS]
                 rows.append([*cells, number(each["last_loss"], 3)])
-    caption = (
+    caption = tr(
         "What each round made and trained on. The success of its own attacks is that on the model "
         "that the round began with. Tokens are those of the training steps, epochs included."
     )
     head = (
-        "Arm",
-        "Round",
-        "Accepted",
-        "Attacks succeeded",
-        "Pairs",
-        "Steps",
-        "Tokens",
-        "Loss tokens",
-        "Last loss",
+        tr("Arm"),
+        tr("Round"),
+        tr("Accepted"),
+        tr("Attacks succeeded"),
+        tr("Training pairs"),
+        tr("Steps"),
+        tr("Tokens"),
+        tr("Loss tokens"),
+        tr("Last loss"),
     )
     return Table(caption, head, rows, labels=2)
 

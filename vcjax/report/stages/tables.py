@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vcjax.report.ablation.tables import left_out_text
 from vcjax.report.formats import (
     DASH,
     capitalised,
@@ -87,13 +88,6 @@ def arms_table(summary: Mapping[str, Any]) -> Table:
         left_out=left_out_text(len(summary["documents_left_out"])),
     )
     return Table(caption, (*heads, tr("Time")), rows, labels=2)
-
-
-def left_out_text(documents: int) -> str:
-    """How many documents aren't measured, as an arm was trained on a sentence of theirs."""
-    if not documents:
-        return tr("no document shares a sentence with what one was trained on")
-    return tr("{n} more share a sentence with what one was trained on", n=count(documents))
 
 
 def steps_table(summary: Mapping[str, Any]) -> Table:

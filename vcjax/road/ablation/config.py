@@ -8,6 +8,7 @@ from vcjax.adversarial.config import SynthesisConfig
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
 from vcjax.generate.engine_config import EngineConfig
+from vcjax.report.messages import check_language
 from vcjax.text.language import Language
 from vcjax.train.config import RECORDS, TrainConfig, with_pairs_to_come
 
@@ -83,6 +84,7 @@ class AblationConfig(EngineConfig):
       attacker_family, actor_family: of these, where they are named.
       charter: name or file; its rules alone decide what an attack's success is.
       language: of queries and answers.
+      report_language: of the report, `en` or `zh`. A finished ablation gets its report anew.
       attacks: comma-separated; empty is all but the held-out ones.
       held_out_attacks: comma-separated, of kind `single`; no arm is trained on them.
       held_out_queries: that are measured with, for each held-out attack and held-out subdomain.
@@ -133,6 +135,7 @@ class AblationConfig(EngineConfig):
     train: TrainConfig
     arms: tuple[Arm, ...]
     dtype: str = "float32"
+    report_language: str = "en"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AblationConfig":
@@ -167,6 +170,7 @@ class AblationConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_language(self.report_language, "config.report_language")
         low = {"document_tokens": 2, "samples": 0, "seed": 0}
         queries = ("held_out_queries", "trained_queries", "clean_queries")
         counts = (*queries, "answer_tokens", "rounds", "seeds")

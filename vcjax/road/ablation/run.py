@@ -8,7 +8,7 @@ Each stage is a run in a folder of its own, so an ablation continues wherever it
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vcjax.adversarial.calls import ACTOR, ATTACKER
 from vcjax.adversarial.inputs import read_inputs
@@ -37,6 +37,7 @@ from vcjax.road.ablation.results import charter_rules, read_results
 from vcjax.road.ablation.summary import samples, summarise
 from vcjax.road.commits import at_commits, critics_of, with_critics
 from vcjax.roles.references import RoleSpec, family_of
+from vcjax.text.language import Language
 from vcjax.weights.workdir import write_sources
 
 _ABOUT = {
@@ -54,7 +55,8 @@ _ABOUT = {
 def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs every arm; writes `summary.json`, `table.md`, `report.html` and lineage.
 
-    A finished ablation is extended by more `seeds` or more arms.
+    A finished ablation is extended by more `seeds` or more arms, and gets its report anew in
+    another `report_language`.
 
     Returns:
       The summary.
@@ -69,7 +71,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
         asdict(config),
         seed=config.seed,
         extendable=["seeds"],
-        free=["arms"],  # their stages record what is theirs
+        free=["arms", "report_language"],  # the stages of an arm record what is its own
     )
     _check_version(run.workdir)
     if (summary := run.finished()) is not None:
@@ -118,6 +120,7 @@ def ablate(config: AblationConfig, workdir: str | Path) -> dict[str, Any]:
             summary=summary,
             samples=samples(config, results, folder / QUERIES),
             lineage=stage_lineages(folder, names),
+            language=cast(Language, config.report_language),
         )
         run.finish([*stage_parents(folder, names), *charter_parents(config.charter)])
     return summary

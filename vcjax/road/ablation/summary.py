@@ -61,6 +61,7 @@ def summarise(
             "name": charter.name,
             "version": charter.version,
             "hash": charter.content_hash,
+            "domains": {each.id: dict(each.name) for each in charter.subdomains()},
         },
         "language": config.language,
         "seed": config.seed,
