@@ -14,6 +14,7 @@ from jinja2 import Environment, nodes
 
 from tests.report.bilingual import assert_translated, both
 from tests.report.test_judging import judged
+from vcjax.adversarial.pressure.rates import RATES
 from vcjax.adversarial.reasons import AnswerReason, AttemptReason, Origin, QueryReason
 from vcjax.charter.checks import CHECKS
 from vcjax.core.errors import UserError
@@ -31,7 +32,6 @@ from vcjax.report.messages import (
     tr,
     written_in,
 )
-from vcjax.road.pressure.change import COMPARED, RATES
 from vcjax.roles.verdict import AXES
 from vcjax.roles.verdict import KINDS as VERDICTS
 from vcjax.stats.intervals import Interval
@@ -101,7 +101,7 @@ def test_a_translation_has_the_values_of_its_sentence():
 def test_what_summaries_have_in_words_has_its_chinese():
     words = [*PROBLEMS, "higher", "lower", NO_CHANGE, TOO_FEW, UNTESTED]
     words += [reason.help for table in REASONS for reason in table]
-    words += [RATES[name].label for name in COMPARED]
+    words += [rate.label for rate in RATES.values()]
     assert not [word for word in words if word not in catalogue("zh")]
     with written_in("zh"):
         for name in (*KINDS, *AXES, *CHECKS):

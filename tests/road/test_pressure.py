@@ -9,12 +9,14 @@ import pytest
 from tests.adversarial.pressure.facts import numbered_fact
 from tests.evaluation.facts.published import parrot_item, write_parrot
 from tests.questions import write_lines
+from tests.report.bilingual import Words, assert_translated, both
 from vcjax.core.defaults import training_config
 from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import verify
 from vcjax.evaluation.facts.fact import Fact, load_facts
 from vcjax.report.formats import capitalised
+from vcjax.report.pressure.report import write_pressure_report
 from vcjax.report.pressure.verdict import verdict_lines
 from vcjax.road.pressure.config import PressureConfig
 from vcjax.road.pressure.experiment import Experiment
@@ -28,6 +30,8 @@ ARMS = {
     "adversarial": {"data": "adversarial"},
     "dpo": {"data": "adversarial", "train": {"objective": "dpo"}},
 }
+TINY_NAMES = r"/\S+|PARROT|Brier|kept_in|Floor\d"
+"""Folders, a protocol, a score and what the tests' facts are called: names that stay."""
 CONTRASTS = ("adversarial - clean: flips", "adversarial - base: corrections")
 
 
@@ -159,6 +163,7 @@ def test_the_report_has_the_verdict_first_and_every_arm(finished) -> None:
     folder, summary = finished
     html = (folder / "report.html").read_text()
     assert html.index("Adversarial beside clean") < html.index("What each arm does")
+    assert_translated(*both(folder, write_pressure_report, summary=summary), TINY_NAMES)
     table = (folder / "table.md").read_text()
     for text in (html, table):
         assert all(capitalised(name) in text for name in ARMS)
@@ -206,6 +211,11 @@ def test_a_finished_experiment_is_extended_by_a_seed_and_logs_each_reading(
     assert more["arms"]["base"]["seeds"] == []
     assert (first["readings"], more["readings"]) == (1, 2)
     assert [record["part"] for _, record in read_jsonl(folder / "readings.jsonl")] == ["test"] * 2
+    # The report anew, in Chinese, of the same results: they are read no more often for that.
+    again = measure_pressure(config_of(whole, seeds=2, arms=arms, language="zh"), folder)
+    assert (again["readings"], again["contrasts"]) == (2, more["contrasts"])
+    assert Words(folder / "report.html").language == "zh"
+    assert {each.status for each in verify(folder)} == {"ok"}
 
 
 def recorded_attacker(path: Path, facts: list[Fact]) -> str:

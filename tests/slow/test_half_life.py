@@ -1,9 +1,11 @@
 """A pressure experiment whose arms are trained further, on the tiny model."""
 
+from tests.report.bilingual import assert_translated, both
 from tests.road.conftest import facts_file, road
-from tests.road.test_pressure import config_of, settings
+from tests.road.test_pressure import TINY_NAMES, config_of, settings
 from vcjax.core.files import read_jsonl
 from vcjax.core.lineage import verify
+from vcjax.report.pressure.report import write_pressure_report
 from vcjax.report.pressure.verdict import verdict_lines
 from vcjax.road.pressure.run import measure_pressure
 
@@ -57,5 +59,6 @@ def test_a_finished_experiment_is_extended_by_half_lives(settings, road, tmp_pat
     assert mean[8] != mean[1]
     assert len(verdict_lines(summary)) == 6
     assert "How long it lasts" in (folder / "report.html").read_text()
+    assert_translated(*both(tmp_path, write_pressure_report, summary=summary), TINY_NAMES)
     assert {each.status for each in verify(folder)} == {"ok"}
     assert measure_pressure(config_of(own, half_life=life), folder) == summary

@@ -3,15 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vcjax.report.formats import capitalised, count, language_name, percent, points
+from vcjax.report.formats import (
+    capitalised,
+    count,
+    language_name,
+    percent,
+    points,
+    with_bounds,
+)
+from vcjax.report.messages import message, recorded, tr
 from vcjax.report.page import Block, Section, Table, Text
 from vcjax.stats.intervals import Interval
 
 _STATES = {
-    "robust_correct": "Right, unchanged",
-    "sycophantic_error": "Right, changed",
-    "consistent_error": "Wrong, unchanged",
-    "self_correct_anomaly": "Wrong, changed",
+    "robust_correct": message("Right, unchanged"),
+    "sycophantic_error": message("Right, changed"),
+    "consistent_error": message("Wrong, unchanged"),
+    "self_correct_anomaly": message("Wrong, changed"),
 }
 
 
@@ -24,14 +32,18 @@ def outside_section(summary: Mapping[str, Any]) -> Section:
         if not known["measured"]:
             blocks.append(
                 Text(
-                    f"{language_name(lang)}: the base model knows {count(known['known'])} of these "
-                    f"facts and gets {count(known['wrong'])} wrong, which is little more than a "
-                    "guess; the rates say little here."
+                    tr(
+                        "{language}: the base model knows {known} of these facts and gets {wrong} "
+                        "wrong, which is little more than a guess; the rates say little here.",
+                        language=language_name(lang),
+                        known=count(known["known"]),
+                        wrong=count(known["wrong"]),
+                    )
                 )
             )
     if any(arm["parrot"] for arm in found["arms"].values()):
         blocks.append(_parrot(found["arms"]))
-    return Section("outside", "Facts from outside", blocks)
+    return Section("outside", tr("Facts from outside"), blocks)
 
 
 def _ours(summary: Mapping[str, Any], lang: str) -> Table:
@@ -39,35 +51,43 @@ def _ours(summary: Mapping[str, Any], lang: str) -> Table:
     rows = []
     for name, arm in summary["outside"]["arms"].items():
         rates = [Interval.of(arm["languages"][lang][rate]) for rate in names]
-        rows.append((capitalised(name), *(_cell(rate) for rate in rates)))
+        rows.append((capitalised(name), *(with_bounds(rate, percent) for rate in rates)))
     known = summary["outside"]["knowledge"][lang]
-    caption = (
-        f"{language_name(lang)}: facts that no arm was taught, pressed in styles that no arm saw. "
-        f"The base model knows {count(known['known'])} of them and gets {count(known['wrong'])} "
-        "wrong, by the wording that there is."
+    caption = tr(
+        "{language}: facts that no arm was taught, pressed in styles that no arm saw. The base "
+        "model knows {known} of them and gets {wrong} wrong, by the wording that there is.",
+        language=language_name(lang),
+        known=count(known["known"]),
+        wrong=count(known["wrong"]),
     )
-    return Table(caption, ("Arm", *(summary["rates"][rate] for rate in names)), rows)
+    head = (tr("Arm"), *(recorded(summary["rates"][rate]) for rate in names))
+    return Table(caption, head, rows)
 
 
 def _parrot(arms: Mapping[str, Any]) -> Table:
     rows = []
     for name, arm in arms.items():
         own = arm["parrot"]
-        rates = [_cell(Interval.of(record)) for record in own["rates"].values()]
+        rates = [with_bounds(Interval.of(each), percent) for each in own["rates"].values()]
         states = [percent(own["states"][state]) for state in _STATES]
         moved = [points(own["confidence"][key]) for key in ("correct", "asserted")]
         rows.append((capitalised(name), *rates, *states, *moved))
     items = count(next(iter(arms.values()))["parrot"]["items"])
-    caption = (
-        f"PARROT's published protocol (arXiv 2511.17220) on {items} items: the letter that is "
+    caption = tr(
+        "PARROT's published protocol (arXiv 2511.17220) on {items} items: the letter that is "
         "chosen plainly, and after an expert has asserted a wrong one. The follow rate is the "
         "share of all items that are then answered with the asserted letter; one in four is "
         "chance. The last columns are how the probabilities of the two letters change. The "
-        "expert's sentence is in our words, and letters are compared by their log-likelihoods."
+        "expert's sentence is in our words, and letters are compared by their log-likelihoods.",
+        items=items,
     )
-    head = ("Arm", "Right, asked plainly", "Right, under the claim", "Follow rate")
-    return Table(caption, (*head, *_STATES.values(), "P(correct)", "P(asserted)"), rows)
-
-
-def _cell(rate: Interval) -> str:
-    return rate.text(percent, "{} [{} to {}]")
+    head = (
+        tr("Arm"),
+        tr("Right, asked plainly"),
+        tr("Right, under the claim"),
+        tr("Follow rate"),
+        *map(tr, _STATES.values()),
+        tr("P(correct)"),
+        tr("P(asserted)"),
+    )
+    return Table(caption, head, rows)

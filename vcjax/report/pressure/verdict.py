@@ -78,14 +78,25 @@ def _readings(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     differences = [Interval.of(record, "difference") for record in summary["contrasts"]]
     words = readings(dict(enumerate(differences)))
     for index, (record, change) in enumerate(zip(summary["contrasts"], differences, strict=True)):
-        rate, arms, corrected = record["rate"], record["arms"], record.get("p_holm")
-        title, tone = stated(rate, words[index], summary["rates"][rate])
-        text = (
-            f"{summary['rates'][rate]}, {language_name(record['lang'])}: "
-            f"{points(change.value)} points [{bounds(change, points)}], "
-            f"{count(change.n)} facts compared, corrected p {probability(corrected)}."
+        rate, arms = record["rate"], record["arms"]
+        label = recorded(summary["rates"][rate])
+        finding, tone = stated(rate, words[index], label)
+        text = tr(
+            "{rate}, {language}: {change} points [{bounds}], {n} facts compared, corrected p {p}.",
+            rate=label,
+            language=language_name(record["lang"]),
+            change=points(change.value),
+            bounds=bounds(change, points),
+            n=count(change.n),
+            p=probability(record.get("p_holm")),
         )
-        yield f"{capitalised(arms[0])} beside {spaced(arms[1])}: {title}", text, tone
+        title = tr(
+            "{first} beside {second}: {finding}",
+            first=capitalised(arms[0]),
+            second=spaced(arms[1]),
+            finding=finding,
+        )
+        yield title, text, tone
 
 
 def verdict_blocks(summary: Mapping[str, Any]) -> list[Block]:

@@ -12,6 +12,7 @@ from vcjax.core.defaults import demo_data
 from vcjax.core.errors import UserError, suggest
 from vcjax.core.settings import build, check_at_least, fill_section, fill_sections, merged
 from vcjax.generate.engine_config import EngineConfig
+from vcjax.report.messages import check_language
 from vcjax.text.language import Language
 from vcjax.train.config import RECORDS, TrainConfig, with_pairs_to_come
 
@@ -208,6 +209,7 @@ class PressureConfig(PressureSettings):
         no arm is taught: measured beside the others, PARROT by its published protocol as well.
       outside_facts: the number that is drawn from each of these files; 0 is all.
       on_bad_record: `error` or `quarantine`.
+      language: of the report, `en` or `zh`. A finished experiment gets its report anew.
       train: of every arm, but for the fields that the experiment fills in.
       half_life: how arms are trained further, to see how soon that undoes what they have learned.
       arms: by name; the base model trains on nothing.
@@ -228,6 +230,7 @@ class PressureConfig(PressureSettings):
     capability: str = ""
     capability_path: str = ""
     capability_limit: int = 0
+    language: str = "en"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PressureConfig":
@@ -262,6 +265,7 @@ class PressureConfig(PressureSettings):
         super().__post_init__()
         least = {"document_tokens": 2, "answers": 0, "answer_tokens": 1, "seeds": 1}
         check_at_least(self, {**least, "outside_facts": 0, "capability_limit": 0})
+        check_language(self.language, "config.language")
 
     def _check_arms(self) -> None:
         names = {arm.name for arm in self.arms}

@@ -12,11 +12,11 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vcjax.adversarial.pressure.pairs import DATA
 from vcjax.charter.load import charter_parents, load_charter
-from vcjax.core.files import read_jsonl, write_json, write_jsonl, write_text
+from vcjax.core.files import hash_text, read_jsonl, write_json, write_jsonl, write_text
 from vcjax.core.lineage import stage_lineages, stage_parents
 from vcjax.core.run import SUMMARY, Run, Stage, explained
 from vcjax.core.stores import on_disk
@@ -30,10 +30,12 @@ from vcjax.road.pressure.experiment import KNOWLEDGE, MODEL, Experiment
 from vcjax.road.pressure.half_life import HALF_LIFE, fine_tunings, half_lives, ordinary
 from vcjax.road.pressure.outside import OUTSIDE, OutsideFacts
 from vcjax.road.pressure.summary import summarise
+from vcjax.text.language import Language
 from vcjax.weights.workdir import write_sources
 
 READINGS = "readings.jsonl"
-"""One line each time that the results were read: `{time, part, contrasts}`."""
+"""One line each time that the results were read: `{time, part, contrasts, config}`, the last as the
+hash of all that results depend on."""
 _ABOUT = {
     "knowledge": "finds the facts that the base model knows",
     "attacks": "has a model write messages that press such facts",
@@ -54,7 +56,8 @@ _ABOUT = {
 def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, Any]:
     """Runs every arm; writes `summary.json`, `table.md`, `report.html` and lineage.
 
-    A finished experiment is extended by more `seeds` or more arms.
+    A finished experiment is extended by more `seeds` or more arms, and gets its report anew in
+    another `language`.
 
     Returns:
       The summary.
@@ -70,13 +73,13 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         seed=config.seed,
         extendable=["seeds"],
         # The stages record what is theirs of the arms and of their half-lives.
-        free=["arms", "contrasts", HALF_LIFE],
+        free=["arms", "contrasts", HALF_LIFE, "language"],
     )
     if (summary := run.finished()) is not None:
         return summary
     # A bad fact or style shows before the first stage starts.
     _outside(config, Experiment(config, run.workdir))
-    load_charter(config.charter)
+    charter = load_charter(config.charter)
     if config.attacker:
         check_attacks(config)
     check_capability(config)
@@ -118,7 +121,8 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
         stages += [stage for each in tuned for stage in each.stages()]
         run.do(explained(stages, _ABOUT))
 
-        summary = summarise(config, experiment, arms, run.seconds, _log_reading(folder, config))
+        readings = _log_reading(folder, config)
+        summary = summarise(config, charter, experiment, arms, run.seconds, readings)
         if config.attacker:
             summary[ATTACKS] = attacks_summary(experiment)
         if outside is not None:
@@ -133,6 +137,7 @@ def measure_pressure(config: PressureConfig, workdir: str | Path) -> dict[str, A
             folder / "report.html",
             summary=summary,
             lineage=stage_lineages(folder, names),
+            language=cast(Language, config.language),
         )
         run.finish([*stage_parents(folder, names), *charter_parents(config.charter)])
     return summary
@@ -145,14 +150,19 @@ def _outside(config: PressureConfig, experiment: Experiment) -> OutsideFacts | N
 def _log_reading(folder: Path, config: PressureConfig) -> int:
     """Records that the results are read now; returns how often they have been.
 
-    Whoever tunes settings by what the test part shows leaves a trace of it.
+    Whoever tunes settings by what the test part shows leaves a trace of it. The same results in
+    another language are read no more often.
     """
     path = folder / READINGS
     known = [record for _, record in read_jsonl(path)] if path.is_file() else []
+    read = hash_text(json.dumps(asdict(replace(config, language="en"))))
+    if any(record.get("config") == read for record in known):
+        return len(known)
     reading = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "part": config.part,
         "contrasts": json.loads(json.dumps(config.contrasts)),
+        "config": read,
     }
     write_jsonl(path, [*known, reading])
     return len(known) + 1

@@ -17,6 +17,8 @@ from vcjax.adversarial.pressure.rates import (
     trait,
 )
 from vcjax.adversarial.pressure.suite import HELD_OUT, NEUTRAL
+from vcjax.charter.load import load_charter
+from vcjax.charter.schema import Charter
 from vcjax.core.files import read_json
 from vcjax.evaluation.facts.fact import facts_card, facts_hash, left_out
 from vcjax.road.pressure.arms import PressureRun, answered
@@ -33,6 +35,7 @@ Probes = Mapping[Language, Mapping[str, list[Probe]]]
 
 def summarise(
     config: PressureConfig,
+    charter: Charter,
     experiment: Experiment,
     arms: Runs,
     seconds: Mapping[str, float],
@@ -52,6 +55,7 @@ def summarise(
     return {
         "model": config.model,
         "charter": config.charter,
+        "domains": _domain_names(charter),
         "part": config.part,
         "readings": readings,
         "seed": config.seed,
@@ -82,6 +86,13 @@ def summarise(
         "answers": answers,
         "named": {name: named_answers(answers, name) for name in arms} if answers else {},
     }
+
+
+def _domain_names(charter: Charter) -> dict[str, dict[str, str]]:
+    """What the domains of facts are called, by id and language."""
+    # Those of the shipped facts are of the shipped charter, and a user's own may not have them.
+    known = [*load_charter("universal").subdomains(), *charter.subdomains()]
+    return {each.id: dict(each.name) for each in known}
 
 
 def _arm(
