@@ -13,6 +13,10 @@ from vcjax.train.config import TrainConfig
     ("changes", "named"),
     [
         ({"step": 3}, "config.step: unknown field; did you mean 'steps'"),
+        (
+            {f"a{n}": n for n in range(4)},
+            r"config\.a0: unknown field \(and 3 others",
+        ),
         ({"lora": {"rank": 1, "alpha": 1.0, "target": "q"}}, "config.lora.target: unknown field"),
         ({"lora": {"rank": 1, "alpha": 1.0, "targets": "x"}}, "config.lora.targets 'x' matches"),
         ({"lora": 4}, "config.lora: must have the fields"),

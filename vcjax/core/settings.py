@@ -8,6 +8,9 @@ from vcjax.core.errors import UserError, suggest
 
 _NAMES = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
 
+_MISSPELLED = 3
+"""As many unknown fields, at most, are somebody's mistakes in a config of the right kind."""
+
 
 def build(cls: type, values: Any, where: str) -> Any:
     """Builds the dataclass `cls`, nested ones included; fields with a default may be left out.
@@ -22,9 +25,12 @@ def build(cls: type, values: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: must have the fields {', '.join(fields)}, not {values!r}")
-    for name in values:
-        if name not in fields:
-            raise UserError(f"{where}.{name}: unknown field{suggest(str(name), fields)}")
+    if unknown := [str(name) for name in values if name not in fields]:
+        others = f" (and {len(unknown) - 1} others: is it another script's?)"
+        raise UserError(
+            f"{where}.{unknown[0]}: unknown field{suggest(unknown[0], fields)}"
+            f"{others * (len(unknown) > _MISSPELLED)}"
+        )
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise UserError(f"{where}.{name}: this field is missing")

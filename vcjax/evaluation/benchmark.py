@@ -106,7 +106,7 @@ def load_benchmark(
         items = [item for item in items if misfit(item, charter) is None]
     if not items:
         fitting = f" in the languages and subdomains of charter {charter.name!r}" if charter else ""
-        instead = "; name a file of your own, config.benchmark=FILE" if shipped else ""
+        instead = "; name a file with questions of its own" if shipped else ""
         raise UserError(f"{reference}: no benchmark items{fitting}{instead}")
     domains = charter.subdomains() if charter else ()
     held_out = {domain.id for domain in domains if domain.held_out}

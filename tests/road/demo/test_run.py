@@ -121,6 +121,17 @@ def test_a_finished_demo_reports_it_and_changes_nothing(driven, road, capsys):
         run_demo(other, workdir)
 
 
+def with_changes(values, changes):
+    """The values, changed in their sections too."""
+    return {
+        **values,
+        **{
+            name: {**values[name], **each} if isinstance(each, dict) else each
+            for name, each in changes.items()
+        },
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -129,11 +140,12 @@ def test_a_finished_demo_reports_it_and_changes_nothing(driven, road, capsys):
         ({"documents": "no.jsonl"}, "no.jsonl"),
         ({"questions": "no.jsonl"}, "no.jsonl"),
         ({"model": "./no_model"}, "no_model"),
+        ({"synthesis": {"languages": "english"}}, r"^config\.synthesis\.languages: charter .* no"),
     ],
 )
 def test_every_input_is_checked_before_the_first_stage(road, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        run_demo(DemoConfig.from_dict({**road, **changes}), tmp_path / "run")
+        run_demo(DemoConfig.from_dict(with_changes(road, changes)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -7,6 +7,7 @@ lets the user raise (steps, attempts) the whole lets them raise too: the stages 
 then made of something else, are made anew.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Any, cast
 import jax.numpy as jnp
 import numpy as np
 
+from vcjax.adversarial.config import SynthesisConfig
+from vcjax.adversarial.inputs import read_inputs
 from vcjax.adversarial.pressure.pairs import ADVERSARIAL
 from vcjax.adversarial.run import synthesize
 from vcjax.charter.load import load_charter
 from vcjax.charter.schema import Charter
-from vcjax.core.errors import GateNotMet
+from vcjax.core.errors import GateNotMet, UserError
 from vcjax.core.files import write_json
 from vcjax.core.lineage import NAME as LINEAGE
 from vcjax.core.lineage import stage_lineages, stage_parents
@@ -106,15 +109,7 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
     model, tuned, aligned = (str(folders[name]) for name in ("model", "sft", "adversarial"))
     cpt = replace(config.cpt, model=model)
     sft = replace(config.sft, model=str(folders["cpt"]))
-    synthesis = replace(
-        config.synthesis,
-        attacker=model,
-        actor=tuned,
-        critic=model,
-        attacker_family=family,
-        actor_family=family,
-        critic_family=family,
-    )
+    synthesis = _synthesis(config, family, model, tuned)
     experiment = Experiment(replace(config.pressure, model=model), folders["knowledge"].parent)
     judged = replace(config.evaluation, judge=model, model_family=family, judge_family=family)
     before, after = replace(judged, model=model), replace(judged, model=aligned)
@@ -159,6 +154,19 @@ def _stages(config: DemoConfig, family: str, folders: Mapping[str, Path]) -> lis
     return explained(stages, _ABOUT)
 
 
+def _synthesis(config: DemoConfig, family: str, model: str, tuned: str) -> SynthesisConfig:
+    """Its config, where the base `model` attacks and judges what the `tuned` one answers."""
+    return replace(
+        config.synthesis,
+        attacker=model,
+        actor=tuned,
+        critic=model,
+        attacker_family=family,
+        actor_family=family,
+        critic_family=family,
+    )
+
+
 def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
     """Reads every input once, so that a mistake shows before the first stage starts.
 
@@ -176,6 +184,10 @@ def _check_inputs(config: DemoConfig, workdir: Path) -> tuple[Charter, str]:
         for _ in records:
             pass  # a bad one is an error
     family = family_of(RoleSpec(config.model, config.family), "family")
+    try:
+        read_inputs(_synthesis(config, family, config.model, config.model))
+    except UserError as error:  # names its fields without their section
+        raise UserError(re.sub(r"^config\.", "config.synthesis.", str(error))) from None
     # Once converted, the model is read from the workdir, and the original may be gone.
     if not (workdir / "model" / LINEAGE).is_file():
         load_model(config.model).require_tokenizer()
