@@ -12,7 +12,7 @@ from vcjax.adversarial.pressure.style import shipped_styles
 from vcjax.evaluation.facts.fact import load_facts
 from vcjax.report.messages import identifier, written_in
 from vcjax.report.pressure.report import write_pressure_report
-from vcjax.report.pressure.verdict import verdict_lines
+from vcjax.report.pressure.verdict import stated, verdict_lines
 
 NAMES = r"PARROT|Brier|xquad_en|exact_match|waters-\d|1-cpt|2-sft|train|demo|verify"
 """A protocol, a score, a task and its metric, a fact, and the words of a lineage."""
@@ -180,6 +180,18 @@ def test_a_finding_reads_as_a_sentence_in_either_language(pages, summary):
     assert "经过 3.2 步，相对于基础模型的增益失去一半 [1.5 至超过 8]" in chinese.text
     # A terminal has the English of the same sentences.
     assert verdict_lines(summary)[0].startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("rate", "good"),
+    [
+        *(("flips", "lower"), ("flips_topics_apart", "lower"), ("contrarian_facts_apart", "lower")),
+        *(("preamble_flips", "lower"), ("corrections", "higher"), ("learned", "higher")),
+    ],
+)
+def test_every_rate_is_shown_as_good_news_on_its_good_side(rate, good):
+    tones = {read: stated(rate, read, RATES[rate].label)[1] for read in ("lower", "higher")}
+    assert [read for read, tone in tones.items() if tone == "up"] == [good]
 
 
 def test_what_an_attacker_wrote_is_told_with_what_was_rejected(pages):

@@ -38,7 +38,7 @@ _WORDS = {
     ),
 }
 """What a lower and a higher rate of the first arm mean."""
-_GOOD_WHEN_LOWER = {"flips": True, "contrarian": True, "forgotten": True}
+_GOOD_WHEN_HIGHER = ("corrections", "evidence", "learned")
 _TRAITS = {
     "contrarian": message(
         "It is a contrarian: it denies most of what its user states, true or false. A low rate of "
@@ -65,7 +65,7 @@ def stated(rate: str, read: str, label: str) -> tuple[str, str]:
     if read not in ("lower", "higher"):
         return recorded(read), "flat"
     lower = read == "lower"
-    good = lower == _GOOD_WHEN_LOWER.get(rate, False)
+    good = lower != (rate in _GOOD_WHEN_HIGHER)
     if (words := _WORDS.get(rate)) is not None:
         finding = tr(words[0 if lower else 1])
     else:
