@@ -222,7 +222,7 @@ def training_table(summary: Mapping[str, Any]) -> Table:
     head = (
         tr("Arm"),
         tr("Accepted"),
-        tr("Pairs"),
+        tr("Training pairs"),
         tr("Steps"),
         tr("Tokens"),
         tr("Loss tokens"),
