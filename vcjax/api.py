@@ -116,11 +116,18 @@ class Model:
           float32; `[i, j]` are the logits of what follows token j of row i.
 
         Raises:
-          UserError: not integers `[batch, length]`.
+          UserError: not integers `[batch, length]`, or one that isn't in the vocabulary.
         """
         tokens = jnp.asarray(tokens)
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")
+        # On the devices an index beyond the vocabulary is not an error.
+        strange = tokens[(tokens < 0) | (tokens >= self.config.vocab_size)]
+        if strange.size:
+            raise UserError(
+                f"token {strange[0]} isn't in the model's vocabulary of {self.config.vocab_size}; "
+                "were the tokens made by another tokenizer?"
+            )
         return plain_logits(self.graph, self.params, tokens)
 
     def score_answers(
@@ -166,8 +173,8 @@ class Model:
             continuation.
 
         Raises:
-          UserError: an empty continuation, a conversation that can't be rendered, or a pair that is
-            longer than the model's context.
+          UserError: not as many continuations as contexts, an empty continuation, a conversation
+            that can't be rendered, or a pair that is longer than the model's context.
         """
         return log_likelihood(
             self.graph,

@@ -99,6 +99,8 @@ def test_answers_that_cannot_be_scored_are_refused(model):
 def test_a_pair_that_cannot_be_scored_is_refused(model, tiny):
     with pytest.raises(UserError, match="a continuation is empty"):
         model.log_likelihood(["Both"], [""])
+    with pytest.raises(UserError, match="1 contexts and 2 continuations"):
+        model.log_likelihood(["Both"], ["a", "b"])
     graph, _ = abstract(tiny.config)
     with pytest.raises(UserError, match="doesn't fit a context of 4"):
         log_likelihood(

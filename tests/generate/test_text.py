@@ -90,6 +90,9 @@ def test_logits_want_a_matrix_of_integers(model):
     for tokens in (np.arange(3), np.ones((1, 3), np.float32)):
         with pytest.raises(UserError, match=r"integers \[batch, length\]"):
             model.logits(tokens)
+    for strange in (-1, model.config.vocab_size):
+        with pytest.raises(UserError, match=f"token {strange} isn't in the model's vocabulary"):
+            model.logits(np.array([[5, strange]]))
 
 
 def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, tmp_path):

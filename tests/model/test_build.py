@@ -1,11 +1,14 @@
 """A model's graph is a static argument of what is compiled: hashed at every call, so cheaply."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from vcjax.model.build import abstract
+from vcjax.model.build import abstract, initialise, plain_logits
 
 
 def test_a_graph_is_hashed_once_and_graphs_of_one_config_share_what_is_compiled(tiny, monkeypatch):
@@ -30,3 +33,11 @@ def test_a_graph_is_hashed_once_and_graphs_of_one_config_share_what_is_compiled(
         run(graph)
     assert traced == [first, other]
     assert count == 3
+
+
+def test_a_single_token_of_a_model_with_a_tied_head_has_the_logits_of_a_text_s_first(tiny):
+    config = replace(tiny.config, tie_embeddings=True)
+    graph, params = abstract(config)[0], initialise(config, 3)
+    alone = plain_logits(graph, params, jnp.array([[100]]))
+    text = plain_logits(graph, params, jnp.array([[100, 101, 102]]))
+    np.testing.assert_allclose(alone, text[:, :1], rtol=0, atol=1e-5)

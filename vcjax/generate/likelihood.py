@@ -105,9 +105,13 @@ def log_likelihood(
       token_budget, copies: see `vcjax.generate.scoring.score`.
 
     Raises:
-      UserError: an empty continuation, a conversation that can't be rendered, or a pair longer than
-        the model's context.
+      UserError: not as many continuations as contexts, an empty continuation, a conversation that
+        can't be rendered, or a pair longer than the model's context.
     """
+    if len(contexts) != len(continuations):
+        raise UserError(
+            f"{len(contexts)} contexts and {len(continuations)} continuations; a pair has both"
+        )
     sequences = [
         encode_answers(tokenizer, context, [continuation])[0]
         for context, continuation in zip(contexts, continuations, strict=True)

@@ -97,6 +97,10 @@ def plain_logits(
     float32 sums err half as much again as those of other libraries (and cost half the time), and
     in full float32 rather than TF32 on an accelerator.
     """
+    if tokens.shape == (1, 1):
+        # XLA's CPU backend can't sum one token's product with a tied head in float64; what follows
+        # a token doesn't change its logits.
+        return plain_logits(graph, params, jnp.pad(tokens, ((0, 0), (0, 1))))[:, :1]
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
     exact = "F64_F64_F64" if jax.default_backend() == "cpu" else "highest"
     with jax.default_matmul_precision(exact):
