@@ -137,6 +137,17 @@ def _same_family(judges: Sequence[Judge], model: Role, allowed: bool) -> bool | 
             raise UserError(
                 f"judge: two judges are named {name!r}; name each once, or rename a file"
             )
+    # Verdicts are kept by the judge's content, so one would be given those of the other.
+    known: dict[str, str] = {}
+    for judge in judges:
+        if isinstance(judge, RatedScores):
+            continue
+        first = known.setdefault(judge.identity, judge.model)
+        if first != judge.model:
+            raise UserError(
+                f"judge: {first!r} and {judge.model!r} are one model; name it once "
+                "(judge_samples asks it several times)"
+            )
     same = [check_families(judge.family, model.family, allowed, "judge") for judge in judges]
     return any(same) if judges else None
 

@@ -246,6 +246,16 @@ def test_two_judges_of_one_name_are_a_users_mistake(charter, small, recorded, tm
         evaluate(Subject(model, [judge, judge], charter, EvaluationSettings()), small, tmp_path)
 
 
+def test_one_model_under_two_names_is_no_panel(charter, small, recorded, tmp_path):
+    """Such as a reference with options and without: one would be given the other's verdicts."""
+    model = recorded(tmp_path / "model.jsonl", {}, "smollm2")
+    judge = recorded(tmp_path / "judge.jsonl", {}, "other")
+    again = recorded(tmp_path / "again.jsonl", {}, "other")
+    again.identity = judge.identity
+    with pytest.raises(UserError, match=r"judge\.jsonl' and 'recorded:again\.jsonl' are one model"):
+        evaluate(Subject(model, [judge, again], charter, EvaluationSettings()), small, tmp_path)
+
+
 def test_a_prompt_in_a_language_that_the_charter_lacks_is_a_users_mistake(
     charter, small, recorded, tmp_path
 ):
