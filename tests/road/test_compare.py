@@ -51,8 +51,7 @@ def test_it_leaves_numbers_a_report_and_lineage_and_does_nothing_twice(runs, tmp
     assert record["reading"] == "higher"
     report = (out / "report.html").read_text()
     assert "after, Chinese, judge: higher" in report
-    assert "VC-LLM, as published" in report
-    assert "836" in report
+    assert "VC-LLM" not in report  # the questions are on none of the paper's domains
     assert [finding.status for finding in verify(out)] == ["ok"] * 3
 
     before = (out / "report.html").stat().st_mtime_ns

@@ -9,7 +9,7 @@ from vcjax.evaluation.comparison.workdirs import TOOL
 from vcjax.report.comparison.options import choice, stance
 from vcjax.report.comparison.tables import checks, differences, domains, scores
 from vcjax.report.comparison.verdict import verdict
-from vcjax.report.comparison.wording import run_in
+from vcjax.report.comparison.wording import beside_the_paper, run_in
 from vcjax.report.formats import (
     DASH,
     bounds,
@@ -188,5 +188,5 @@ def _limits(comparison: Mapping[str, Any]) -> Block:
         "comparison_limits",
         questions=count(comparison["questions"]["compared"]),
         judged="judge" in comparison["measures"],
-        published="judge" in comparison["measures"] and comparison["scale"] == [0, 5],
+        published=beside_the_paper(comparison),
     )

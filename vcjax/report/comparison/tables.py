@@ -6,6 +6,7 @@ from typing import Any
 from vcjax.evaluation.comparison.differences import LEAST_CLUSTERS
 from vcjax.report.comparison.wording import (
     SUBJECTS,
+    beside_the_paper,
     captioned,
     is_share,
     language,
@@ -47,8 +48,7 @@ def scores(comparison: Mapping[str, Any]) -> list[Block]:
     table, published = comparison["table"], comparison["published"]
     names = [run["name"] for run in comparison["runs"]]
     judged = table["measure"] == "judge"
-    # Its scale is the charter's; the published numbers mean nothing beside other scores.
-    beside = judged and comparison["scale"] == [0, 5]
+    beside = beside_the_paper(comparison)
     blocks: list[Block] = []
     for lang, own in table["languages"].items():
         rows = [_score_row(comparison, tr("All domains"), own, names)]

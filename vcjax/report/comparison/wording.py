@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vcjax.charter.load import load_charter
 from vcjax.evaluation.comparison.differences import ALL
 from vcjax.evaluation.comparison.logs.samples import ANY_LANGUAGE
 from vcjax.evaluation.comparison.options import CHOICE, STANCE
@@ -78,6 +79,19 @@ def shown_as(comparison: Mapping[str, Any], measure: str) -> Any:
 def with_unit(comparison: Mapping[str, Any], measure: str, change: str) -> str:
     """`+3.0 points`, or a difference of scores as it is."""
     return tr("{change} points", change=change) if is_share(comparison, measure) else change
+
+
+def beside_the_paper(comparison: Mapping[str, Any]) -> bool:
+    """Whether the paper's totals stand beside the scores: where these are of its scale, and of
+    questions on one of its domains, which are the shipped ones. They say nothing beside others."""
+    asked = {
+        domain for own in comparison["table"]["languages"].values() for domain in own["domains"]
+    }
+    return (
+        comparison["table"]["measure"] == "judge"
+        and comparison["scale"] == [0, 5]
+        and not asked.isdisjoint(each.id for each in load_charter("vcllm").subdomains())
+    )
 
 
 def is_share(comparison: Mapping[str, Any], measure: str) -> bool:
