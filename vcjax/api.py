@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from vcjax.charter.schema import Charter
@@ -121,13 +122,15 @@ class Model:
         tokens = jnp.asarray(tokens)
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise UserError(f"tokens must be integers [batch, length], not {jax.typeof(tokens)}")
-        # On the devices an index beyond the vocabulary is not an error.
-        strange = tokens[(tokens < 0) | (tokens >= self.config.vocab_size)]
-        if strange.size:
-            raise UserError(
-                f"token {strange[0]} isn't in the model's vocabulary of {self.config.vocab_size}; "
-                "were the tokens made by another tokenizer?"
-            )
+        # On the devices an index beyond the vocabulary is not an error. Within a compiled function
+        # the tokens aren't known yet.
+        if not isinstance(tokens, Tracer):
+            strange = tokens[(tokens < 0) | (tokens >= self.config.vocab_size)]
+            if strange.size:
+                raise UserError(
+                    f"token {strange[0]} isn't in the model's vocabulary of "
+                    f"{self.config.vocab_size}; were the tokens made by another tokenizer?"
+                )
         return plain_logits(self.graph, self.params, tokens)
 
     def score_answers(

@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -93,6 +94,12 @@ def test_logits_want_a_matrix_of_integers(model):
     for strange in (-1, model.config.vocab_size):
         with pytest.raises(UserError, match=f"token {strange} isn't in the model's vocabulary"):
             model.logits(np.array([[5, strange]]))
+
+
+def test_logits_can_be_a_part_of_a_compiled_function(model):
+    tokens = np.array([[5, 6, 7]])
+    compiled = jax.jit(lambda tokens: model.logits(tokens)[:, -1].argmax(-1))
+    assert compiled(tokens) == model.logits(tokens)[:, -1].argmax(-1)
 
 
 def test_a_model_without_a_tokenizer_loads_and_only_using_it_fails(tiny_folder, tmp_path):
