@@ -23,7 +23,7 @@ def main() -> None:
         bad += finding.status != "ok"
         print(f"{finding.status:8} {finding.subject}  {finding.detail}".rstrip())
     if bad:
-        raise GateNotMet(f"{FOLDER.value}: {bad} parent(s) of the chain don't match")
+        raise GateNotMet(f"{FOLDER.value}: {bad} of the chain's folders and files don't match")
 
 
 if __name__ == "__main__":

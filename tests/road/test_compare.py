@@ -44,7 +44,7 @@ def test_it_leaves_numbers_a_report_and_lineage_and_does_nothing_twice(runs, tmp
     code, printed, error = ran("compare", arguments, tmp_path)
     assert code == 0, error
     assert "after, Chinese: mean score: higher (+" in printed
-    follows = "; next: the same command with --gate=configs/gates/release.py"
+    follows = "; next: --gate=FILE with bounds, as configs/gates/release.py"
     assert error.splitlines()[-1] == f"look at {out}/report.html{follows}"
     comparison = json.loads((out / "comparison.json").read_text())
     record = comparison["comparisons"]["after"]["languages"]["zh"]["judge"]
