@@ -149,8 +149,9 @@ class Model:
           A list of floats, in nats, for each context, in the order of its answers.
 
         Raises:
-          UserError: an empty answer, a conversation that can't be rendered, or an answer that
-            doesn't fit the model's context behind its conversation.
+          UserError: not as many lists of answers as contexts, answers that are no list, an empty
+            answer, a conversation that can't be rendered, or an answer that doesn't fit the model's
+            context behind its conversation.
         """
         return score_answers(
             self.graph,

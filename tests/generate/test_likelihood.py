@@ -86,6 +86,10 @@ def test_answers_come_in_their_order_and_each_context_is_reported_once(model):
 def test_answers_that_cannot_be_scored_are_refused(model):
     with pytest.raises(UserError, match="context 1: no answers"):
         model.score_answers([CHAT, CHAT], [["So."], []])
+    with pytest.raises(UserError, match="context 1: its answers must be a list"):
+        model.score_answers([CHAT, CHAT], [["So."], "So."])
+    with pytest.raises(UserError, match="2 contexts and 1 lists of answers"):
+        model.score_answers([CHAT, CHAT], [["So."]])
     with pytest.raises(UserError, match="the second: a continuation is empty"):
         model.score_answers([CHAT, CHAT], [["So."], ["So.", ""]], names=["the first", "the second"])
     with pytest.raises(UserError, match="ends with the assistant's turn"):

@@ -45,9 +45,12 @@ def score_answers(
         last bits: a run whose numbers must be the same after a kill scores fixed chunks whole.
 
     Raises:
-      UserError: no answers to a context, an empty answer, a conversation that can't be rendered, or
-        an answer that doesn't fit the context behind its conversation.
+      UserError: not as many lists of answers as contexts, no answers to a context or one that isn't
+        in a list, an empty answer, a conversation that can't be rendered, or an answer that doesn't
+        fit the context behind its conversation.
     """
+    if len(contexts) != len(answers):
+        raise UserError(f"{len(contexts)} contexts and {len(answers)} lists of answers")
     names = names or [f"context {index}" for index in range(len(contexts))]
     model = nnx.merge(graph, params).config
     room = context or model.max_position
@@ -57,6 +60,8 @@ def score_answers(
     for index, (name, asked, own) in enumerate(zip(names, contexts, answers, strict=True)):
         if not own:
             raise UserError(f"{name}: no answers; give at least one")
+        if isinstance(own, str):
+            raise UserError(f"{name}: its answers must be a list, also where there is only one")
         try:
             sequences += encode_answers(tokenizer, asked, own)
         except UserError as error:
