@@ -192,7 +192,7 @@ def test_a_run_is_done_once_and_its_workdir_is_its_own(training, data, tmp_path,
     (workdir / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
     code, out, error = ran("verify", ["--folder", str(workdir)], script_cache)
     assert code == 3
-    assert error.startswith(f"not met: {workdir}: 1 parent")
+    assert error.startswith(f"not met: {workdir}: 1 of the chain's folders and files")
     assert f"changed  {workdir / 'metrics.jsonl'}" in out
 
 
