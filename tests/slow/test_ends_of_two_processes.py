@@ -99,7 +99,7 @@ def ends(found) -> dict[str, list[dict]]:
 
 def wild(config: dict) -> dict:
     """Changes that make every update but the first one infinite."""
-    validation = {**config["validation"], "every": 0, "patience": 0}
+    validation = {**config["validation"], "data": "", "every": 0, "patience": 0}
     return {"learning_rate": 1e30, "max_skipped": 1, "validation": validation}
 
 
