@@ -48,7 +48,7 @@ def test_files_in_a_store_are_written_and_read_as_on_a_disk(store):
         b"ends\r",
         b"\r\nends\n",
         b"ends\n\r",
-        b"the mark\n--==0==\nof gcsfs",
+        b"the boundary\n--==0==\nof gcsfs",
         b"ends with it\n--==0==--",
         bytes(range(256)),
         bytes(range(255, -1, -1)) * (6 * 2**12) + b"\r",

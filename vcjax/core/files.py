@@ -48,13 +48,13 @@ def replaced(path: str | os.PathLike) -> Iterator[Path]:
         temporary.chmod(0o644)  # `mkstemp` lets nobody else read it
         temporary.replace(path)
     except OSError as error:
-        _name(error, path)
+        _name_file(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _name(error: OSError, path: Path) -> None:
+def _name_file(error: OSError, path: Path) -> None:
     # That of a write, where the disk is full, names no file; opening one does.
     if error.errno is not None and error.filename is None:
         error.filename = str(path)
@@ -174,7 +174,7 @@ def replaced_folder(path: str | os.PathLike) -> Iterator[Path]:
         else:
             temporary.replace(path)
     except OSError as error:
-        _name(error, path)
+        _name_file(error, path)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -27,7 +27,7 @@ WITH_CHECKPOINTS = "gs"
 PARTIAL = ".partial"
 """An object in a folder that is still being uploaded, or whose upload was stopped."""
 SMALL = 5 * 2**20
-"""Bytes; `gcsfs` uploads a smaller file in one request."""
+"""Bytes; `gcsfs.put_file` uploads a smaller file in one multipart request."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 
@@ -204,9 +204,10 @@ def upload(source: Path, target: Path, names: Iterable[str]) -> None:
         if size_of(source / name) >= SMALL:
             system.put_file(str(source / name), f"{root}/{name}")
             continue
-        # Not `put_file`: that request has a file's bytes between two marks that are lines of their
-        # own. A last carriage return was taken for the end of such a line: one binary file in 256
-        # was stored without its last byte. Here they are the whole body of a request.
+        # Not `put_file`: gcsfs sends the bytes as a part of a multipart request, with a boundary
+        # that is the same for all files and line feeds alone. A file's last carriage return was
+        # taken for a part of the delimiter: one binary file in 256 was stored without its last
+        # byte. Here the bytes are the whole body of a request.
         content = (source / name).read_bytes()
         with system.open(f"{root}/{name}", "wb") as stream:
             stream.write(content)
